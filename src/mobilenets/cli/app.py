@@ -1,0 +1,67 @@
+"""The command line: one module per command, imported only when that command runs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from mobilenets.errors import MobileNetsError, UsageError
+
+# fmt: off
+COMMANDS = {  # name: what it does, as --help lists it
+    "models":   "List the networks, or the public weights with --pretrained.",
+    "info":     "Print a network's table, parameters, MACs and memory.",
+    "check":    "Look through a data set for what would spoil a training.",
+    "train":    "Train a classifier on your pictures.",
+    "evaluate": "Measure a model on labelled pictures and write a report.",
+    "predict":  "Classify a picture, a folder, a glob or a list from standard input.",
+    "export":   "Export a trained model and check it against torch.",
+    "convert":  "Read weights of another library into a checkpoint.",
+}
+# fmt: on
+
+
+def build(first: str) -> typer.Typer:
+    """The command line, with the module of the command named `first` imported and the others only listed."""
+    app = typer.Typer(
+        help="MobileNets, from a folder of images to a model running on a phone.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    for name, line in COMMANDS.items():
+        if name == first:
+            app.command(name)(importlib.import_module(f"mobilenets.cli.{name}").command)
+        else:
+            app.command(name, help=line)(_listed)
+    return app
+
+
+def main() -> None:
+    """Run the command line; bad input ends in two lines and an exit code, never in a traceback."""
+    try:
+        build(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))(prog_name="mobilenets")
+    except MobileNetsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"\nhint: {error.hint}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    if version:
+        print(importlib.metadata.version("mobilenets"))
+        raise typer.Exit
+
+
+def _listed() -> None:
+    """Stands in the list of commands for a command that is not about to run."""

@@ -1,0 +1,71 @@
+"""`Sample` and `Dataset`: what every reader yields and everything downstream takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture with its answer.
+
+    Args:
+        path: the picture file, or the tar file that holds it.
+        label: index into the dataset's labels.
+        split: which part it belongs to.
+        weight: of its loss and its chance to be drawn.
+        group: pictures of one group stay in one split; "" for none.
+        member: offset and size in bytes inside `path` when that is a tar file.
+        name: what reports call it: the path below the dataset's folder, or the name inside the tar.
+    """
+
+    path: Path
+    label: int
+    split: Split
+    weight: float = 1.0
+    group: str = ""
+    member: tuple[int, int] | None = None
+    name: str = ""
+
+    def read(self) -> bytes:
+        """The encoded picture.
+
+        Raises:
+            OSError: the file is gone or cannot be read.
+        """
+        if self.member is None:
+            return self.path.read_bytes()
+        offset, size = self.member
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Labels and samples.
+
+    Args:
+        labels: class names; a sample's label is an index into them.
+        samples: every sample of every split, in a fixed order.
+        name: for display: the folder's name or the data set's.
+    """
+
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    name: str = ""
+
+    def split(self, split: Split) -> tuple[Sample, ...]:
+        """The samples of one split, in order."""
+        return tuple(sample for sample in self.samples if sample.split == split)
+
+    def counts(self, split: Split) -> tuple[int, ...]:
+        """Samples per class of one split, in the order of the labels."""
+        counter = Counter(sample.label for sample in self.samples if sample.split == split)
+        return tuple(counter[i] for i in range(len(self.labels)))

@@ -1,0 +1,73 @@
+"""The exception tree: everything a caller may catch, all under `MobileNetsError`."""
+
+from __future__ import annotations
+
+
+class MobileNetsError(Exception):
+    """Bad input or a failed operation, said in words a user can act on.
+
+    Args:
+        message: what, where and what was found; lower case, no final period.
+        hint: what to do next; shown on a line of its own by the command line.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UnknownNameError(MobileNetsError, KeyError):
+    """A name that is in no table; the message suggests near ones."""
+
+    __str__ = Exception.__str__
+
+
+class UsageError(MobileNetsError):
+    """Arguments that contradict each other; the command line exits with 2."""
+
+
+class SpecError(MobileNetsError):
+    """An architecture, head or input contract that cannot be built."""
+
+
+class ImageError(MobileNetsError):
+    """A picture that cannot be decoded."""
+
+
+class DataError(MobileNetsError):
+    """A data set that cannot be read or trained on."""
+
+
+class WeightsError(MobileNetsError):
+    """Weights that are missing, damaged or belong to another network."""
+
+
+class CheckpointError(MobileNetsError):
+    """A checkpoint or run folder that is missing, damaged or of another format."""
+
+
+class RecipeError(MobileNetsError):
+    """A recipe with an unknown key or a value out of range."""
+
+
+class TrainingError(MobileNetsError):
+    """A training run that had to stop; names the last good checkpoint."""
+
+
+class ExportError(MobileNetsError):
+    """An export that failed or does not agree with the model."""
+
+
+class MissingExtraError(MobileNetsError, ImportError):
+    """An optional dependency that is not installed.
+
+    Args:
+        package: the package that could not be imported.
+        extra: the extra of `mobilenets` that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(
+            f"this needs '{package}', which is not installed",
+            hint=f"pip install 'mobilenets[{extra}]'",
+        )
