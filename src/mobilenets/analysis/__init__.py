@@ -1,0 +1,1 @@
+"""What a network costs: layers as they ran, memory, latency."""

@@ -1,0 +1,1 @@
+"""What happens around a network: NumPy and Pillow, no torch."""

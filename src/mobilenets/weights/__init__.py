@@ -1,0 +1,1 @@
+"""Importers and the catalogue of public weights."""

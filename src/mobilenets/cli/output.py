@@ -1,0 +1,80 @@
+"""How the command line speaks: results to stdout, progress and notes to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def show(text: str) -> None:
+    """One line of result."""
+    print(text)
+
+
+def show_json(data: Any) -> None:  # Any: whatever JSON can hold
+    """The result for programs."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """The result as CSV with a header."""
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", caption: str = "") -> None:
+    """The result for people: a table, numbers to the right, as wide as it needs when it is not a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [[str(cell) for cell in row] for row in rows]
+    table = Table(box=SIMPLE_HEAD, title=title or None, caption=caption or None, title_justify="left", caption_justify="left")
+    for i, column in enumerate(columns):
+        numeric = bool(cells) and all(_is_number(row[i]) for row in cells)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(80, console.measure(table).maximum), soft_wrap=True)
+    console.print(table)
+
+
+def note(text: str) -> None:
+    """One line for the person watching, to stderr."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar with rate and time left on stderr; yields the function that advances it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda amount: bar.advance(task, amount)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "", 1).replace("%", "").replace("-", "", 1).strip().isdigit() or text in ("", "-")
