@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from mobilenets.errors import SpecError
 
 Activation = Literal["relu", "relu6", "hard_swish", "gelu", "linear"]
-Padding = Literal["tf", "symmetric"]
+Padding = Literal["tf", "symmetric", "end"]
 Shortcut = Literal["bottleneck", "expansion", "none"]
 
 
@@ -110,6 +110,7 @@ class Attention:
 
     @property
     def stride(self) -> int:
+        """1: attention keeps the size."""
         return 1
 
 
@@ -117,7 +118,7 @@ class Attention:
 class ResNetBottleneck:
     """The classical residual bottleneck, for the comparison with the inverted one (V2, Fig. 3a).
 
-    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; shortcut with a 1 x 1 projection where shapes differ.
+    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; the shortcut projects where shapes differ.
     """
 
     c_reduce: int
@@ -141,12 +142,13 @@ class BackboneSpec:
         width: the multiplier the rows were made with, for display; the rows already hold the result.
         size: the paper's input size, px.
         in_channels: channels of the input image.
-        padding: "tf" pads as TensorFlow's SAME (asymmetric under stride), "symmetric" pads k // 2 on both sides.
+        padding: "tf" pads as TensorFlow's SAME (asymmetric under stride), "symmetric" k // 2 on both sides,
+            "end" only after the picture under stride (the V1 of Keras).
         norm_eps, norm_momentum: batch norm; momentum in PyTorch's sense (share of the new value).
         dropout: before the classifier.
         stochastic_depth: chance to drop the last residual branch in training; grows linearly with depth.
         output_stride: input px per px of the last map; strides beyond it become dilation, see `with_output_stride`.
-        dilate_strided_row: whether the row that loses its stride is dilated itself (torchvision) or only those below it (TensorFlow).
+        dilate_strided_row: whether the row that loses its stride is dilated itself (torchvision) or only those below (TensorFlow).
     """
 
     name: str
@@ -213,14 +215,14 @@ def places(backbone: BackboneSpec) -> Iterator[Place]:
 def feature_maps(backbone: BackboneSpec) -> dict[str, tuple[int, int]]:
     """Feature-map names, each with the index of its row and the channels of the map.
 
-    `"s16"` is the output of the last row at stride 16; `"s32.expand"` the expansion inside the first row that goes to stride 32,
+    `"s16"` is the output of the last row at stride 16; `"s32.expand"` the expansion inside the first row of stride 32,
     before it strides. The names follow the table: with output stride 16 the map `"s32"` keeps its name, at 1/16 of the input.
     """
     names: dict[str, tuple[int, int]] = {}
     above = 1
     for i, place in enumerate(places(backbone)):
         stride = place.table_stride
-        if stride > above and isinstance(place.row, Bottleneck | Fused | Universal):
+        if stride > above and _expands_before_stride(place.row):
             names[f"s{stride}.expand"] = (i, place.row.c_expand)
         names[f"s{stride}"] = (i, place.row.c_out)
         above = stride
@@ -247,3 +249,7 @@ def make_divisible(channels: float, divisor: int = 8, minimum: int | None = None
     floor = divisor if minimum is None else minimum
     rounded = max(floor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def _expands_before_stride(row: Row) -> TypeGuard[Bottleneck | Universal]:
+    return isinstance(row, Bottleneck) or (isinstance(row, Universal) and row.middle_kernel > 0)

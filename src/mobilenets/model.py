@@ -1,0 +1,118 @@
+"""`Model`: backbone, head and the spec that rebuilds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mobilenets.net.backbone import Backbone
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.tasks.classify import Classifier
+
+
+class Model(nn.Module):
+    """A backbone with its head; `forward` takes prepared pictures N C H W and returns logits N classes.
+
+    Args:
+        spec: what to build. The weights are random; `create` seeds them, `checkpoint.load` and `weights.load` bring them.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.backbone = Backbone(spec.backbone)
+        self.head = Classifier(spec.backbone.c_features, spec.classes, dropout=spec.head.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, N classes."""
+        logits: Tensor = self.head(self.backbone.features(x))
+        return logits
+
+
+def create(spec: ModelSpec, *, seed: int = 0) -> Model:
+    """A model with freshly drawn weights; the global random state is left as it was.
+
+    Convolutions are drawn from He's normal distribution by fan-out, the classifier from a normal of 0.01. slim's truncated normal
+    of 0.09 has one scale for every layer; He's starts every width and depth at unit variance, which short trainings need.
+
+    Args:
+        spec: what to build.
+        seed: same seed, same weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Model(spec)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        _draw_classifier(model.head)
+    return model
+
+
+def with_labels(model: Model, labels: Sequence[str], *, seed: int = 0) -> Model:
+    """A copy of a model with a fresh head for other labels: the start of transfer learning.
+
+    Args:
+        model: whose backbone weights are copied.
+        labels: the new classes, in the order of the new logits.
+        seed: of the new head's weights.
+    """
+    spec = replace(model.spec, labels=tuple(labels), head=replace(model.spec.head, temperature=1.0))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        copy = Model(spec)
+        _draw_classifier(copy.head)
+    copy.backbone.load_state_dict(model.backbone.state_dict())
+    return copy
+
+
+def with_spec(model: Model, spec: ModelSpec) -> Model:
+    """A copy of a model under another spec of the same shapes: another input contract, padding, dropout or temperature.
+
+    Args:
+        model: whose weights are copied.
+        spec: the new spec.
+    """
+    with torch.random.fork_rng(devices=[]):
+        copy = Model(spec)
+    copy.load_state_dict(model.state_dict())
+    return copy
+
+
+def with_input(model: Model, contract: InputContract) -> Model:
+    """A copy of a model that takes pictures another way, at another size for instance."""
+    return with_spec(model, replace(model.spec, input=contract))
+
+
+class TorchEngine:
+    """Runs a model on prepared pictures; what `runtime.Predictor` takes in place of an exported file.
+
+    Args:
+        model: is moved to `device` and set to evaluation mode for each run.
+        device: where to run.
+    """
+
+    def __init__(self, model: Model, device: str | torch.device = "cpu") -> None:
+        self.model = model.to(device)
+        self.device = torch.device(device)
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Pictures N C H W to `{"logits": N classes}`."""
+        training = self.model.training
+        self.model.eval()
+        with torch.inference_mode():
+            logits = self.model(torch.from_numpy(batch).to(self.device))
+        self.model.train(training)
+        return {"logits": logits.float().cpu().numpy()}
+
+
+def _draw_classifier(head: Classifier) -> None:
+    nn.init.normal_(head.linear.weight, std=0.01)
+    nn.init.zeros_(head.linear.bias)

@@ -1,0 +1,332 @@
+"""Rows as modules: one class a row type, its layers named as the papers name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.ops import StochasticDepth
+
+from mobilenets.specs.rows import (
+    Activation,
+    Attention,
+    BackboneSpec,
+    Bottleneck,
+    Conv,
+    Fused,
+    Padding,
+    Place,
+    ResNetBottleneck,
+    Separable,
+    Universal,
+)
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "relu6": lambda: nn.ReLU6(inplace=True),
+    "hard_swish": lambda: nn.Hardswish(inplace=True),
+    "gelu": nn.GELU,
+    "linear": nn.Identity,
+}
+LAYER_SCALE = 1e-5
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose padding follows a `Padding` rule at any input size.
+
+    Args:
+        rule: how to pad under stride; equal amounts on both sides are left to the convolution, others cost one copy.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = False,
+        rule: Padding = "symmetric",
+    ) -> None:
+        super().__init__(
+            c_in,
+            c_out,
+            kernel,
+            stride=stride,
+            padding=dilation * (kernel - 1) // 2,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+        )
+        self.rule = rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.stride[0] == 1 or self.rule == "symmetric":
+            return super().forward(x)
+        top, bottom = self._before_and_after(x.shape[2])
+        left, right = self._before_and_after(x.shape[3])
+        if top == bottom and left == right:
+            return functional.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
+        x = functional.pad(x, (left, right, top, bottom))
+        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _before_and_after(self, size: int) -> tuple[int, int]:
+        kernel, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]
+        if self.rule == "end":
+            return 0, max(kernel - stride, 0)
+        total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        return total // 2, total - total // 2
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution, batch norm, activation; the activation is left out when linear.
+
+    Args:
+        c_in: input channels.
+        c_out: output channels.
+        kernel: side of the kernel.
+        like: the backbone whose padding and norm settings hold.
+        depthwise: one filter per channel; `c_out` must equal `c_in`.
+        norm: without it the convolution has a bias.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: int,
+        *,
+        like: BackboneSpec,
+        activation: Activation,
+        stride: int = 1,
+        dilation: int = 1,
+        depthwise: bool = False,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        groups = c_in if depthwise else 1
+        self.conv = PaddedConv2d(
+            c_in, c_out, kernel, stride=stride, dilation=dilation, groups=groups, bias=not norm, rule=like.padding
+        )
+        if norm:
+            self.norm = nn.BatchNorm2d(c_out, eps=like.norm_eps, momentum=like.norm_momentum)
+        if activation != "linear":
+            self.activation = ACTIVATIONS[activation]()
+
+
+class SeparableBlock(nn.Sequential):
+    """Depthwise k x k, then pointwise 1 x 1 (V1, Fig. 3)."""
+
+    def __init__(self, place: Place, row: Separable, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        c_in, act = place.c_in, row.activation
+        self.depthwise = _depthwise(c_in, row.kernel, act, like, stride=place.stride, dilation=place.dilation)
+        self.pointwise = ConvNorm(c_in, row.c_out, 1, like=like, activation=act)
+
+
+class SqueezeExcite(nn.Module):
+    """Channel weights from the pooled map: reduce, ReLU, expand, hard sigmoid (V3, section 5.3)."""
+
+    def __init__(self, channels: int, c_squeeze: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, c_squeeze, 1)
+        self.expand = nn.Conv2d(c_squeeze, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = x.mean((2, 3), keepdim=True)  # N C 1 1
+        weights = functional.relu(self.reduce(weights), inplace=True)
+        return x * functional.hardsigmoid(self.expand(weights))
+
+
+class BottleneckBlock(nn.Module):
+    """Inverted residual with linear bottleneck (V2, Fig. 3b), with squeeze-excite in V3 (V3, Fig. 4)."""
+
+    def __init__(self, place: Place, row: Bottleneck, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        wide, act = row.c_expand, row.activation
+        self.expand = ConvNorm(place.c_in, wide, 1, like=like, activation=act) if wide != place.c_in else nn.Identity()
+        self.depthwise = _depthwise(wide, row.kernel, act, like, stride=place.stride, dilation=place.dilation)
+        self.squeeze = SqueezeExcite(wide, row.c_squeeze) if row.c_squeeze else nn.Identity()
+        self.project = ConvNorm(wide, row.c_out, 1, like=like, activation=row.project_activation)
+        self.drop = StochasticDepth(drop, "row")
+        self.joins_bottlenecks = row.shortcut == "bottleneck" and row.stride == 1 and place.c_in == row.c_out
+        self.joins_expansions = row.shortcut == "expansion" and row.stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.from_expansion(self.expand(x), x)
+
+    def from_expansion(self, wide: Tensor, x: Tensor) -> Tensor:
+        """The output from the expansion `wide` and the block's input `x`."""
+        deep = self.depthwise(wide)
+        if self.joins_expansions:
+            deep = deep + wide
+        out = self.project(self.squeeze(deep))
+        return x + self.drop(out) if self.joins_bottlenecks else out
+
+
+class FusedBlock(nn.Module):
+    """Fused inverted bottleneck: k x k full convolution, 1 x 1 linear projection (V4, Fig. 4)."""
+
+    def __init__(self, place: Place, row: Fused, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        self.expand = ConvNorm(
+            place.c_in,
+            row.c_expand,
+            row.kernel,
+            like=like,
+            activation=row.activation,
+            stride=place.stride,
+            dilation=place.dilation,
+        )
+        self.project = ConvNorm(row.c_expand, row.c_out, 1, like=like, activation="linear")
+        self.drop = StochasticDepth(drop, "row")
+        self.residual = row.stride == 1 and place.c_in == row.c_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.expand(x))
+        return x + self.drop(out) if self.residual else out
+
+
+class LayerScale(nn.Module):
+    """A learned factor per channel, at first 1e-5."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), LAYER_SCALE))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight[:, None, None]
+
+
+class UniversalBlock(nn.Module):
+    """Universal inverted bottleneck: its two depthwise kernels make it ExtraDW, IB, ConvNext-like or FFN (V4, Fig. 4)."""
+
+    def __init__(self, place: Place, row: Universal, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        c_in, wide, act = place.c_in, row.c_expand, row.activation
+        at_start = 1 if row.middle_kernel else place.stride
+        self.start = _depthwise(c_in, row.start_kernel, "linear", like, stride=at_start, dilation=place.dilation)
+        self.expand = ConvNorm(c_in, wide, 1, like=like, activation=act)
+        self.middle = _depthwise(wide, row.middle_kernel, act, like, stride=place.stride, dilation=place.dilation)
+        self.project = ConvNorm(wide, row.c_out, 1, like=like, activation="linear")
+        self.scale = LayerScale(row.c_out) if row.layer_scale else nn.Identity()
+        self.drop = StochasticDepth(drop, "row")
+        self.residual = row.stride == 1 and c_in == row.c_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.from_expansion(self.expand(self.start(x)), x)
+
+    def from_expansion(self, wide: Tensor, x: Tensor) -> Tensor:
+        """The output from the expansion `wide` and the block's input `x`."""
+        out = self.scale(self.project(self.middle(wide)))
+        return x + self.drop(out) if self.residual else out
+
+
+class AttentionBlock(nn.Module):
+    """Mobile multi-query attention: many query heads share one key and one value (V4, section 5)."""
+
+    def __init__(self, place: Place, row: Attention, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        channels, self.heads, self.key_dim = row.c_out, row.heads, row.key_dim
+        self.norm = nn.BatchNorm2d(channels, eps=like.norm_eps, momentum=like.norm_momentum)
+        self.query = nn.Conv2d(channels, row.heads * row.key_dim, 1, bias=False)
+        self.key_reduce = _reduce(channels, row.kv_stride, like)
+        self.key = nn.Conv2d(channels, row.key_dim, 1, bias=False)
+        self.value_reduce = _reduce(channels, row.kv_stride, like)
+        self.value = nn.Conv2d(channels, row.key_dim, 1, bias=False)
+        self.project = nn.Conv2d(row.heads * row.key_dim, channels, 1, bias=False)
+        self.scale = LayerScale(channels) if row.layer_scale else nn.Identity()
+        self.drop = StochasticDepth(drop, "row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        y = self.norm(x)
+        query = self.query(y).reshape(n, self.heads, self.key_dim, h * w).transpose(2, 3)  # N heads HW key_dim
+        key = self.key(self.key_reduce(y)).flatten(2).transpose(1, 2).unsqueeze(1)  # N 1 hw key_dim
+        value = self.value(self.value_reduce(y)).flatten(2).transpose(1, 2).unsqueeze(1)  # N 1 hw key_dim
+        shared = (n, self.heads, -1, self.key_dim)
+        out = functional.scaled_dot_product_attention(query, key.expand(shared), value.expand(shared))
+        out = out.transpose(2, 3).reshape(n, self.heads * self.key_dim, h, w)
+        return x + self.drop(self.scale(self.project(out)))
+
+
+class ResNetBottleneckBlock(nn.Module):
+    """The classical residual bottleneck, wide outside and narrow inside (V2, Fig. 3a)."""
+
+    def __init__(self, place: Place, row: ResNetBottleneck, like: BackboneSpec, drop: float) -> None:
+        super().__init__()
+        c_in, narrow, act = place.c_in, row.c_reduce, row.activation
+        self.reduce = ConvNorm(c_in, narrow, 1, like=like, activation=act)
+        self.middle = ConvNorm(
+            narrow, narrow, row.kernel, like=like, activation=act, stride=place.stride, dilation=place.dilation
+        )
+        self.expand = ConvNorm(narrow, row.c_out, 1, like=like, activation="linear")
+        same = row.stride == 1 and c_in == row.c_out
+        self.shortcut = (
+            nn.Identity() if same else ConvNorm(c_in, row.c_out, 1, like=like, activation="linear", stride=place.stride)
+        )
+        self.activation = ACTIVATIONS[act]()
+        self.drop = StochasticDepth(drop, "row")
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.shortcut(x) + self.drop(self.expand(self.middle(self.reduce(x)))))
+        return out
+
+
+def build_block(place: Place, like: BackboneSpec, *, drop: float = 0.0) -> nn.Module:
+    """The module of one row.
+
+    Args:
+        place: the row and where it stands.
+        like: the backbone whose padding and norm settings hold.
+        drop: stochastic depth of its residual branch, 0 to 1.
+    """
+    match place.row:
+        case Conv() as row:
+            return conv_block(place.c_in, row, like, stride=place.stride, dilation=place.dilation)
+        case Separable() as row:
+            return SeparableBlock(place, row, like, drop)
+        case Bottleneck() as row:
+            return BottleneckBlock(place, row, like, drop)
+        case Fused() as row:
+            return FusedBlock(place, row, like, drop)
+        case Universal() as row:
+            return UniversalBlock(place, row, like, drop)
+        case Attention() as row:
+            return AttentionBlock(place, row, like, drop)
+        case ResNetBottleneck() as row:
+            return ResNetBottleneckBlock(place, row, like, drop)
+
+
+def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
+    """The module of a `Conv` row."""
+    return ConvNorm(
+        c_in,
+        row.c_out,
+        row.kernel,
+        like=like,
+        activation=row.activation,
+        stride=stride,
+        dilation=dilation,
+        norm=row.norm,
+    )
+
+
+def _depthwise(
+    channels: int, kernel: int, activation: Activation, like: BackboneSpec, *, stride: int, dilation: int = 1
+) -> nn.Module:
+    """A depthwise convolution with norm and activation; nothing where the kernel is 0."""
+    if kernel == 0:
+        return nn.Identity()
+    return ConvNorm(
+        channels, channels, kernel, like=like, activation=activation, stride=stride, dilation=dilation, depthwise=True
+    )
+
+
+def _reduce(channels: int, stride: int, like: BackboneSpec) -> nn.Module:
+    """The spatial reduction of keys and values, by a 3 x 3 depthwise convolution."""
+    return nn.Identity() if stride == 1 else _depthwise(channels, 3, "linear", like, stride=stride)
