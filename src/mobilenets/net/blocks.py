@@ -164,8 +164,8 @@ class BottleneckBlock(nn.Module):
         deep = self.depthwise(wide)
         if self.joins_expansions:
             deep = deep + wide
-        out = self.project(self.squeeze(deep))
-        return x + self.drop(out) if self.joins_bottlenecks else out
+        out: Tensor = self.project(self.squeeze(deep))
+        return _residual(x, self.drop(out)) if self.joins_bottlenecks else out
 
 
 class FusedBlock(nn.Module):
@@ -187,8 +187,8 @@ class FusedBlock(nn.Module):
         self.residual = row.stride == 1 and place.c_in == row.c_out
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.project(self.expand(x))
-        return x + self.drop(out) if self.residual else out
+        out: Tensor = self.project(self.expand(x))
+        return _residual(x, self.drop(out)) if self.residual else out
 
 
 class LayerScale(nn.Module):
@@ -222,8 +222,8 @@ class UniversalBlock(nn.Module):
 
     def from_expansion(self, wide: Tensor, x: Tensor) -> Tensor:
         """The output from the expansion `wide` and the block's input `x`."""
-        out = self.scale(self.project(self.middle(wide)))
-        return x + self.drop(out) if self.residual else out
+        out: Tensor = self.scale(self.project(self.middle(wide)))
+        return _residual(x, self.drop(out)) if self.residual else out
 
 
 class AttentionBlock(nn.Module):
@@ -251,7 +251,7 @@ class AttentionBlock(nn.Module):
         shared = (n, self.heads, -1, self.key_dim)
         out = functional.scaled_dot_product_attention(query, key.expand(shared), value.expand(shared))
         out = out.transpose(2, 3).reshape(n, self.heads * self.key_dim, h, w)
-        return x + self.drop(self.scale(self.project(out)))
+        return _residual(x, self.drop(self.scale(self.project(out))))
 
 
 class ResNetBottleneckBlock(nn.Module):
@@ -314,6 +314,10 @@ def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dil
         dilation=dilation,
         norm=row.norm,
     )
+
+
+def _residual(x: Tensor, branch: Tensor) -> Tensor:
+    return x + branch
 
 
 def _depthwise(

@@ -118,7 +118,7 @@ class Attention:
 class ResNetBottleneck:
     """The classical residual bottleneck, for the comparison with the inverted one (V2, Fig. 3a).
 
-    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; the shortcut projects where shapes differ.
+    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; shortcut projected where shapes differ.
     """
 
     c_reduce: int
@@ -148,7 +148,7 @@ class BackboneSpec:
         dropout: before the classifier.
         stochastic_depth: chance to drop the last residual branch in training; grows linearly with depth.
         output_stride: input px per px of the last map; strides beyond it become dilation, see `with_output_stride`.
-        dilate_strided_row: whether the row that loses its stride is dilated itself (torchvision) or only those below (TensorFlow).
+        dilate_strided_row: whether the row that loses its stride is dilated too (torchvision) or only those below (TensorFlow).
     """
 
     name: str
