@@ -1,0 +1,265 @@
+"""Checkpoints come back as they were saved, and are never half there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mobilenets import checkpoint
+from mobilenets.errors import CheckpointError
+from mobilenets.model import Model, create
+from mobilenets.specs.families import BACKBONES, backbone
+from mobilenets.specs.model import ClassifierHead, InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
+
+TINY = BackboneSpec("tiny", rows=(Conv(8, 3, 2), Bottleneck(16, 8, stride=2), Conv(12)))
+
+
+def tiny(*, seed: int = 0, labels: tuple[str, ...] = ("cat", "dog")) -> Model:
+    contract = InputContract(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="letterbox", interpolation="lanczos")
+    return create(ModelSpec(TINY, labels, contract, head=ClassifierHead(0.1, temperature=1.7), weights="scratch"), seed=seed)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_comes_back_with_the_same_spec_and_weights(name: str, tmp_path: Path) -> None:
+    spec = backbone(name, width=0.25)
+    model = create(ModelSpec(spec, ("a", "b")), seed=3)
+    checkpoint.save(model, tmp_path / "best")
+    loaded = checkpoint.load(tmp_path / "best")
+    assert loaded.spec == model.spec
+    saved = model.state_dict()
+    assert loaded.state_dict().keys() == saved.keys()
+    assert all(torch.equal(tensor, saved[key]) for key, tensor in loaded.state_dict().items())
+
+
+def test_labels_input_contract_temperature_metrics_and_recipe_come_back(tmp_path: Path) -> None:
+    model = tiny()
+    checkpoint.save(model, tmp_path / "best", metrics={"val_top1": 0.75, "val_loss": float("nan")}, recipe={"epochs": 3})
+    found = checkpoint.read(tmp_path / "best")
+    assert found.spec == model.spec
+    assert found.metrics["val_top1"] == 0.75
+    assert found.metrics["val_loss"] != found.metrics["val_loss"]
+    assert found.recipe == {"epochs": 3}
+
+
+def test_the_description_is_plain_json_with_a_format_number(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best", metrics={"val_loss": float("inf")})
+    text = (tmp_path / "best" / "model.json").read_text()
+    data = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert data["format"] == 1
+    assert data["spec"]["labels"] == ["cat", "dog"]
+
+
+def test_a_loaded_model_is_in_eval_mode_and_gives_the_same_logits(tmp_path: Path) -> None:
+    model = tiny(seed=5).eval()
+    checkpoint.save(model, tmp_path / "best")
+    loaded = checkpoint.load(tmp_path / "best")
+    x = torch.rand(2, 3, 32, 32)
+    assert not loaded.training
+    assert torch.equal(loaded(x), model(x))
+
+
+def test_a_run_folder_means_its_best_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=1), tmp_path / "run" / "last")
+    checkpoint.save(tiny(seed=2), tmp_path / "run" / "best")
+    loaded = checkpoint.load(tmp_path / "run")
+    assert torch.equal(loaded.head.linear.weight, tiny(seed=2).head.linear.weight)
+
+
+def test_a_run_that_stopped_before_its_first_validation_names_the_last_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "last")
+    with pytest.raises(CheckpointError, match="no best checkpoint yet") as caught:
+        checkpoint.load(tmp_path)
+    assert str(tmp_path / "last") in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
+def test_a_file_of_a_checkpoint_means_the_checkpoint(name: str, tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    assert checkpoint.load(tmp_path / "best" / name).spec == tiny().spec
+
+
+class Bomb:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path, str]]:
+        return Path.write_text, (self.path, "boom")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".bin", ".PTH"])
+def test_a_pickle_is_refused_without_being_opened(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
+    with pytest.raises(CheckpointError, match="pickle") as caught:
+        checkpoint.load(path)
+    assert f"mobilenets convert {path}" in caught.value.hint
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("a.tflite", "convert"), ("a.h5", "convert"), ("a.keras", "convert"), ("a.onnx", "predict"), ("a.jpg", "")],
+)
+def test_a_file_that_is_no_checkpoint_says_what_to_do_with_it(name: str, hint: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.load(tmp_path / name)
+    assert hint in caught.value.hint
+
+
+def test_a_missing_path_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"'.*nowhere' does not exist"):
+        checkpoint.load(tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("gone", ["model.safetensors", "model.json"])
+def test_a_missing_half_is_named(gone: str, tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    (tmp_path / "best" / gone).unlink()
+    with pytest.raises(CheckpointError, match=gone):
+        checkpoint.load(tmp_path / "best")
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    path = tmp_path / "best" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors' is damaged"):
+        checkpoint.load(tmp_path / "best")
+
+
+def test_weights_of_another_checkpoint_are_noticed(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=1), tmp_path / "one")
+    checkpoint.save(tiny(seed=2), tmp_path / "two")
+    (tmp_path / "one" / "model.safetensors").write_bytes((tmp_path / "two" / "model.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="belongs to another checkpoint"):
+        checkpoint.load(tmp_path / "one")
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "spec"', "", "\x00\x01"])
+def test_damaged_json_is_said_to_be_damaged(text: str, tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    (tmp_path / "best" / "model.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"model\.json' is damaged"):
+        checkpoint.load(tmp_path / "best")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"architectures": ["MobileNetV2ForImageClassification"]}'])
+def test_json_of_another_program_is_not_taken_for_ours(text: str, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(CheckpointError, match="not written by mobilenets"):
+        checkpoint.load(tmp_path)
+
+
+def edited(folder: Path, **changes: object) -> Path:
+    checkpoint.save(tiny(), folder)
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return folder
+
+
+def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="has format 2, and this version reads up to 1") as caught:
+        checkpoint.load(edited(tmp_path / "best", format=2))
+    assert "upgrade" in caught.value.hint
+
+
+@pytest.mark.parametrize("changes", [{"spec": {"labels": []}}, {"spec": 3}, {"metrics": 3}, {"metrics": None}])
+def test_a_description_that_makes_no_sense_is_said_to_be_damaged(changes: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.load(edited(tmp_path / "best", **changes))
+
+
+def test_weights_that_do_not_fit_the_network_name_the_first_difference(tmp_path: Path) -> None:
+    checkpoint.save(tiny(labels=("a", "b", "c")), tmp_path / "three")
+    weights = (tmp_path / "three" / "model.safetensors").read_bytes()
+    folder = edited(tmp_path / "best", weights_sha256=hashlib.sha256(weights).hexdigest())
+    (folder / "model.safetensors").write_bytes(weights)
+    with pytest.raises(CheckpointError, match=r"'head\.linear\.(weight|bias)' has shape \[3.*where the network has \[2"):
+        checkpoint.load(folder)
+
+
+def test_saving_again_replaces_the_old_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        checkpoint.save(tiny(seed=seed), tmp_path / "best")
+    assert torch.equal(checkpoint.load(tmp_path / "best").head.linear.weight, tiny(seed=2).head.linear.weight)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_saving_over_other_things_is_refused_and_deletes_nothing(kind: str, tmp_path: Path) -> None:
+    holiday = tmp_path / "best" / "holiday.jpg"
+    holiday.parent.mkdir()
+    holiday.write_bytes(b"x") if kind == "file" else holiday.mkdir()
+    with pytest.raises(CheckpointError, match=r"holds 'holiday\.jpg', which this would delete"):
+        checkpoint.save(tiny(), tmp_path / "best")
+    assert holiday.exists()
+
+
+def test_a_block_that_raises_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=1), tmp_path / "last")
+    with (  # noqa: PT012 - the second line is the full disk
+        pytest.raises(CheckpointError, match=r"cannot write '.*last': No space left"),
+        checkpoint.replacing(tmp_path / "last") as new,
+    ):
+        checkpoint.write(tiny(seed=2), new)
+        raise OSError(28, "No space left on device")
+    assert torch.equal(checkpoint.load(tmp_path / "last").head.linear.weight, tiny(seed=1).head.linear.weight)
+    assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+def test_killed_between_the_two_renames_the_old_checkpoint_is_found_and_replaced(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=1), tmp_path / "best")
+    (tmp_path / "best").rename(tmp_path / ".best.old")
+    assert torch.equal(checkpoint.load(tmp_path).head.linear.weight, tiny(seed=1).head.linear.weight)
+    assert torch.equal(checkpoint.load(tmp_path / "best").head.linear.weight, tiny(seed=1).head.linear.weight)
+    checkpoint.save(tiny(seed=2), tmp_path / "best")
+    assert torch.equal(checkpoint.load(tmp_path).head.linear.weight, tiny(seed=2).head.linear.weight)
+    assert [path.name for path in tmp_path.iterdir()] == ["best"]
+
+
+SAVE_FOREVER = """
+import sys
+from pathlib import Path
+from mobilenets import checkpoint
+from mobilenets.model import create
+model = create(checkpoint.read(Path(sys.argv[1])).spec)
+saved = 0
+while True:
+    model.head.linear.bias.data.fill_(float(saved))
+    checkpoint.save(model, Path(sys.argv[1]), metrics={"saved": saved})
+    print(saved, flush=True)
+    saved += 1
+"""
+
+
+def test_killed_at_any_moment_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    for i in range(3):
+        process = subprocess.Popen([sys.executable, "-c", SAVE_FOREVER, str(tmp_path / "best")], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        time.sleep(0.013 * i)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        found = checkpoint.read(tmp_path / "best")
+        assert found.weights["head.linear.bias"].tolist() == [found.metrics["saved"]] * 2
