@@ -1,0 +1,77 @@
+"""Classification: from logits to scores over labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError
+from mobilenets.runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classification:
+    """What a classifier says of one picture.
+
+    Args:
+        labels: class names.
+        scores: of each label, 0 to 1, summing to 1.
+        logits: of each label, as the network gave them.
+    """
+
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    @property
+    def label(self) -> str:
+        """The label with the highest score."""
+        return self.labels[int(self.scores.argmax())]
+
+    @property
+    def score(self) -> float:
+        """The highest score."""
+        return float(self.scores.max())
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` labels with the highest scores, best first; of equal ones the earlier label first."""
+        order = np.argsort(-self.scores, kind="stable")[:k]
+        return [(self.labels[i], float(self.scores[i])) for i in order]
+
+
+def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> list[Classification]:
+    """One classification per picture of the batch.
+
+    Args:
+        outputs: of an engine; reads `"logits"`, N classes.
+        manifest: of the network that gave them.
+
+    Raises:
+        CheckpointError: there are no logits, or they do not fit the manifest's labels.
+    """
+    if "logits" not in outputs:
+        raise CheckpointError(f"the network has no output 'logits' but {', '.join(repr(name) for name in outputs)}")
+    logits = outputs["logits"]
+    if logits.ndim != 2 or logits.shape[1] != len(manifest.labels):
+        found = " x ".join(str(length) for length in logits.shape)
+        raise CheckpointError(f"the network gives logits of shape {found} but its manifest has {len(manifest.labels)} labels")
+    scores = softmax(logits, manifest.temperature)
+    return [Classification(manifest.labels, scores[i], logits[i]) for i in range(len(logits))]
+
+
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Scores of each row, after dividing the logits by `temperature`.
+
+    >>> softmax(np.array([[0.0, np.log(3.0)]], np.float32)).round(3).tolist()
+    [[0.25, 0.75]]
+    """
+    scaled = logits.astype(np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    scores: NDArray[np.float32] = (exponents / exponents.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return scores

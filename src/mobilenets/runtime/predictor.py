@@ -1,0 +1,192 @@
+"""`Predictor`: prepare, run, decode. The one way from a picture to a prediction, with any engine."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from threading import Semaphore
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, ImageError
+from mobilenets.runtime import image
+from mobilenets.runtime.classify import Classification, decode
+from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH = 8
+
+
+class Picture(Protocol):
+    """Something that gives an encoded picture when asked: a `Sample`, a member of an archive."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    def read(self) -> bytes:
+        """The encoded picture; may raise OSError or ImageError."""
+        ...
+
+
+Source = bytes | str | Path | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one picture of a stream: a prediction, or the reason why there is none.
+
+    Args:
+        name: of the picture: its path, or its own name.
+        prediction: None when the picture cannot be read.
+        error: why it cannot be read; "" when it can.
+    """
+
+    name: str
+    prediction: Classification | None
+    error: str = ""
+
+
+class Predictor:
+    """A network with everything around it.
+
+    Args:
+        manifest: labels and input contract of the network.
+        engine: runs the network.
+        threads: that work on a stream; as many as there are cores by default.
+        runs: how many of them may be inside the engine at once. With 1 the others decode meanwhile.
+    """
+
+    def __init__(self, manifest: Manifest, engine: Engine, *, threads: int | None = None, runs: int = 1) -> None:
+        self.manifest = manifest
+        self.engine = engine
+        self.threads = threads or _cores()
+        self._turns = Semaphore(runs)
+
+    @staticmethod
+    def open(path: str | Path, *, threads: int | None = None) -> Predictor:
+        """The predictor for an exported model. Needs neither torch nor the training extra.
+
+        Args:
+            path: a `.onnx` file, the folder that holds `model.onnx`, or a run folder with an export in it.
+            threads: to compute with; as many as there are cores by default.
+
+        Raises:
+            CheckpointError: there is no exported model, or it cannot be run.
+        """
+        threads = threads or _cores()
+        engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
+        return Predictor(engine.manifest(), engine, threads=threads, runs=threads)
+
+    def predict(self, source: Source) -> Classification:
+        """The prediction for one picture: a path, encoded bytes, or anything with `read()`.
+
+        Raises:
+            ImageError: the picture cannot be decoded.
+            OSError: the file cannot be read.
+        """
+        return self._run([image.load(_given(source), self.manifest.input)])[0]
+
+    def stream(self, sources: Iterable[Source], *, batch: int = BATCH) -> Iterator[Result]:
+        """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
+
+        Each thread decodes a batch and then runs it, so that decoding and inference overlap.
+
+        Args:
+            sources: taken one by one, only as far as the results are consumed.
+            batch: pictures that go through the network at once.
+        """
+        pending: deque[Future[list[Result]]] = deque()
+        iterator = iter(sources)
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="predict") as pool:
+            try:
+                while chunk := list(islice(iterator, batch)):
+                    pending.append(pool.submit(self._predict_batch, chunk))
+                    if len(pending) > 2 * self.threads:
+                        yield from pending.popleft().result()
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _predict_batch(self, sources: list[Source]) -> list[Result]:
+        arrays, errors = [], []
+        for source in sources:
+            try:
+                arrays.append(image.load(_read(source), self.manifest.input))
+                errors.append("")
+            except (ImageError, OSError) as error:
+                errors.append(_reason(error))
+        predictions = iter(self._run(arrays) if arrays else ())
+        return [
+            Result(name_of(source), None, error) if error else Result(name_of(source), next(predictions))
+            for source, error in zip(sources, errors, strict=True)
+        ]
+
+    def _run(self, arrays: list[NDArray[np.float32]]) -> list[Classification]:
+        batch = np.stack(arrays)  # N C H W
+        with self._turns:
+            outputs = self.engine.run(batch)
+        return decode(outputs, self.manifest)
+
+
+def exported(path: Path) -> Path:
+    """The `.onnx` file that `path` means: itself, or the one in an export or run folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if not path.exists():
+        raise CheckpointError(f"there is no file or folder '{path}'")
+    if path.is_file():
+        if path.suffix.lower() != ".onnx":
+            raise CheckpointError(
+                f"'{path}' is not an .onnx file",
+                hint="give a file or folder that 'mobilenets export' or 'mobilenets train' wrote",
+            )
+        return path
+    for candidate in (path / "model.onnx", path / "export" / "model.onnx"):
+        if candidate.is_file():
+            return candidate
+    trained = any((path / name).exists() for name in ("best", "last", "model.safetensors"))
+    raise CheckpointError(
+        f"'{path}' holds no exported model: neither model.onnx nor export/model.onnx",
+        hint=f"mobilenets export {path} --to onnx" if trained else "give a run folder, an export folder or an .onnx file",
+    )
+
+
+def name_of(source: Source) -> str:
+    """What results call a source."""
+    if isinstance(source, bytes):
+        return "<bytes>"
+    return str(source) if isinstance(source, str | Path) else source.name
+
+
+def _given(source: Source) -> bytes | Path:
+    if isinstance(source, bytes | Path):
+        return source
+    return Path(source) if isinstance(source, str) else source.read()
+
+
+def _read(source: Source) -> bytes:
+    given = _given(source)
+    return given.read_bytes() if isinstance(given, Path) else given
+
+
+def _reason(error: ImageError | OSError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
