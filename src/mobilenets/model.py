@@ -38,7 +38,7 @@ def create(spec: ModelSpec, *, seed: int = 0) -> Model:
     """A model with freshly drawn weights; the global random state is left as it was.
 
     Convolutions are drawn from He's normal distribution by fan-out, the classifier from a normal of 0.01. slim's truncated
-    normal of 0.09 has one scale for every layer; He's starts every width and depth at unit variance, which short trainings need.
+    normal of 0.09 has one scale for every layer; He's starts every width and depth at unit variance, as short trainings need.
 
     Args:
         spec: what to build.

@@ -1,0 +1,92 @@
+"""Model: seeded, copied, run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mobilenets.errors import SpecError
+from mobilenets.model import Model, TorchEngine, create, with_input, with_labels
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
+
+SPEC = ModelSpec(
+    BackboneSpec("tiny", (Conv(8, 3, 2), Bottleneck(16, 8, stride=2), Conv(24)), tail=(Conv(32, norm=False),)),
+    labels=("cat", "dog", "owl"),
+    input=InputContract(size=32),
+)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_same_seed_same_weights() -> None:
+    assert same(weights(create(SPEC, seed=3)), weights(create(SPEC, seed=3)))
+    assert not same(weights(create(SPEC, seed=3)), weights(create(SPEC, seed=4)))
+
+
+def test_creating_leaves_the_global_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    with_labels(create(SPEC), ["a", "b"])
+    with_input(create(SPEC), InputContract(size=48))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_new_labels_get_a_new_head_on_the_same_backbone() -> None:
+    model = create(SPEC)
+    other = with_labels(model, ["defective", "functional"], seed=1)
+    assert same(weights(model.backbone), weights(other.backbone))  # type: ignore[arg-type]  # a Backbone has the same state
+    assert other(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
+    assert other.spec.labels == ("defective", "functional")
+
+
+def test_engine_runs_in_evaluation_mode_and_leaves_the_mode_as_it_was() -> None:
+    model = create(SPEC).train()
+    batch = np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32)
+    found = TorchEngine(model).run(batch)["logits"]
+    assert model.training
+    torch.testing.assert_close(torch.from_numpy(found), model.eval()(torch.from_numpy(batch)).detach())
+
+
+def test_spec_survives_json() -> None:
+    assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ("a", "b", "a")}, "labels appear twice: a"),
+        ({"input": InputContract(channels=1, mean=(0.5,), std=(0.5,))}, "takes 3 channels but the input contract gives 1"),
+    ],
+)
+def test_specs_that_contradict_themselves_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        replace(SPEC, **change)  # type: ignore[arg-type]  # one field each
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"backbone": 3}', SPEC.to_json().replace('"Bottleneck"', '"Batleneck"')])
+def test_foreign_json_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="not a model spec"):
+        ModelSpec.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"size": 0}, "input size 0"),
+        ({"crop": 1.5}, "crop 1.5"),
+        ({"mean": (0.5, 0.5)}, "mean has 2 values but the input has 3 channels"),
+        ({"std": (0.0,)}, "std"),
+    ],
+)
+def test_input_contracts_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        InputContract(**fields)  # type: ignore[arg-type]  # one field each
