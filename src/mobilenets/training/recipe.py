@@ -1,0 +1,248 @@
+"""`Recipe`: everything that decides a training run but the data and the first weights. Flat, frozen, JSON both ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mobilenets.errors import RecipeError
+from mobilenets.table import unknown_name
+
+Optimizer = Literal["sgd", "rmsprop", "adamw"]
+Schedule = Literal["constant", "cosine", "exponential"]
+Policy = Literal["none", "trivial", "rand"]
+Balance = Literal["none", "sample", "loss", "logits"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a model is trained. Counts, px and shares (0 to 1) have no unit in their name.
+
+    `batch` is the pictures of one optimizer step over all processes and accumulated parts; `learning_rate` belongs to it.
+    Weight decay is decoupled under "adamw" and added to the gradient by the others, as their papers do.
+    """
+
+    # What is trained, where the caller does not say
+    model: str = "mobilenet_v2"
+    width: float = 1.0
+    size: int = 0  # input px; 0 keeps the model's
+    input_crop: float = 0.0  # share of a picture's side seen at evaluation; 0 keeps the model's input contract
+
+    # Length
+    epochs: int = 30
+    time_budget_minutes: float = 0.0  # fewer epochs where the measured rate asks for it; 0 for no limit
+    patience_epochs: int = 0  # stop after so many epochs without a better validation result; 0 never
+    evaluate_every_epochs: int = 1
+
+    # Optimizer
+    batch: int = 32
+    accumulate: int = 1  # parts a batch is computed in
+    optimizer: Optimizer = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9  # of sgd and rmsprop
+    rmsprop_decay: float = 0.9  # of the moving mean square
+    beta1: float = 0.9  # of adamw
+    beta2: float = 0.999
+    epsilon: float = 1e-8  # of rmsprop (inside the root, as TensorFlow) and adamw
+    weight_decay: float = 0.0
+    l2: float = 0.0  # added to the gradient besides `weight_decay`
+    decay_depthwise: bool = True  # whether depthwise filters decay
+    decay_norms: bool = False  # whether norms, biases and layer scales decay
+    clip_norm: float = 0.0  # largest norm of the whole gradient; 0 for no limit
+
+    # Schedule
+    schedule: Schedule = "cosine"
+    warmup_epochs: float = 0.0
+    warmup_start: float = 0.0  # share of the learning rate that the first step has
+    decay_factor: float = 0.1  # of "exponential": the rate is multiplied by it, at once, every so many epochs
+    decay_every_epochs: float = 30.0
+    cosine_floor: float = 0.0  # share of the learning rate that cosine ends at (alpha of V4, Table 10)
+
+    # Regularization
+    label_smoothing: float = 0.0
+    dropout: float = 0.2  # before the classifier
+    stochastic_depth: float = 0.0  # of the last residual branch, growing linearly with depth
+    ema: float = 0.0  # decay per step of the averaged weights that are evaluated and kept; 0 for none
+    norm_momentum: float = 0.0  # share of the new value in the running statistics; 0 keeps the model's
+
+    # Augmentation
+    crop_scale_min: float = 0.08  # share of the area
+    crop_scale_max: float = 1.0
+    crop_ratio_max: float = 4 / 3  # width by height, and its inverse
+    flip_horizontal: float = 0.5  # chance
+    flip_vertical: float = 0.0
+    dihedral: bool = False  # one of the eight turns and mirrors, for pictures without an up: cells, tiles, microscopes
+    rotation_degrees: float = 0.0
+    brightness: float = 0.0  # color jitter, as torchvision's ColorJitter
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    policy: Policy = "none"  # TrivialAugment or RandAugment
+    rand_layers: int = 2
+    rand_magnitude: int = 9  # 0 to 30
+    rand_probability: float = 1.0  # chance of each layer
+    erase: float = 0.0  # chance of random erasing
+    mixup_alpha: float = 0.0
+    cutmix_alpha: float = 0.0
+    mix_probability: float = 1.0  # chance that a batch is mixed, where an alpha is above 0
+
+    # Classes of unequal size
+    balance: Balance = "none"  # "sample": draw rare classes as often; "loss": weigh them more; "logits": logit adjustment
+
+    # What learns
+    freeze_blocks: int = 0  # first blocks of the backbone that keep their weights; -1 for the whole backbone
+    freeze_norms: bool = False  # norms keep their running statistics
+    cached_features: bool = False  # compute the frozen backbone's features once; needs freeze_blocks=-1
+
+    # The machine
+    precision: Precision = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    sync_norms: bool = False  # batch norm over all processes; GPUs only
+    workers: int = -1  # processes that read and augment; -1 chooses
+    cache_mb: int = 2048  # RAM for decoded pictures
+    save_every_seconds: float = 300.0  # within an epoch; each epoch's end is saved anyway
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # also refuses NaN
+                raise RecipeError(f"{name}={value} is not between {low:g} and {high:g}")
+        for name, choices in _choices().items():
+            if getattr(self, name) not in choices:
+                raise RecipeError(f"{name}={getattr(self, name)} is not one of {', '.join(choices)}")
+        if self.crop_scale_min > self.crop_scale_max:
+            raise RecipeError(f"crop_scale_min={self.crop_scale_min} is above crop_scale_max={self.crop_scale_max}")
+        if self.batch % self.accumulate:
+            raise RecipeError(f"batch={self.batch} does not divide into accumulate={self.accumulate} parts")
+        if self.cached_features and self.freeze_blocks != -1:
+            raise RecipeError("cached_features=true needs a frozen backbone", hint="add freeze_blocks=-1")
+        if self.cached_features and (self.mixup_alpha or self.cutmix_alpha):
+            raise RecipeError("mixup and CutMix mix pictures, but cached_features=true trains on features computed once")
+
+    def to_json(self) -> str:
+        """The recipe as indented JSON; `from_json` reads it back to an equal recipe."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            RecipeError: the text is not JSON, or a key is unknown or a value out of range.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise RecipeError(f"not a recipe: {error}") from error
+        if not isinstance(data, dict):
+            raise RecipeError(f"not a recipe: a JSON object was expected, found {type(data).__name__}")
+        return from_data(data)
+
+
+def from_data(data: Mapping[str, Any]) -> Recipe:  # Any: JSON
+    """The recipe with these fields and the defaults of the others.
+
+    Raises:
+        RecipeError: a key is unknown, or a value is of the wrong type or out of range.
+    """
+    kinds = typing.get_type_hints(Recipe)
+    for name, value in data.items():
+        if name not in kinds:
+            raise _unknown(name)
+        expected = _kind(kinds[name])
+        if not (type(value) is expected or (expected is float and type(value) is int)):
+            raise RecipeError(f"{name} is {value!r}, but a recipe needs a {expected.__name__} there")
+    values: dict[str, Any] = {name: float(value) if kinds[name] is float else value for name, value in data.items()}
+    return Recipe(**values)
+
+
+def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """The recipe with some fields replaced, each written `key=value`.
+
+    Raises:
+        RecipeError: a key is unknown, or a value has the wrong type or is out of range.
+
+    >>> with_overrides(Recipe(), ["learning_rate=0.1", "dihedral=true"]).learning_rate
+    0.1
+    """
+    kinds = typing.get_type_hints(Recipe)
+    values: dict[str, Any] = {}  # Any: the fields' types differ
+    for override in overrides:
+        name, equals, text = override.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise RecipeError(f"'{override}' is not of the form key=value", hint="for example --set learning_rate=0.01")
+        if name not in kinds:
+            raise _unknown(name)
+        values[name] = _parse(name, text.strip(), kinds[name])
+    return dataclasses.replace(recipe, **values)
+
+
+def difference(recipe: Recipe, base: Recipe) -> dict[str, object]:
+    """The fields of `recipe` that differ from `base`."""
+    return {
+        field.name: getattr(recipe, field.name)
+        for field in dataclasses.fields(Recipe)
+        if getattr(recipe, field.name) != getattr(base, field.name)
+    }
+
+
+def _parse(name: str, text: str, kind: Any) -> object:  # Any: a type hint
+    expected = _kind(kind)
+    if expected is bool:
+        switches = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}
+        if text.lower() in switches:
+            return switches[text.lower()]
+        raise RecipeError(f"{name}={text} is not true or false")
+    if expected is str:
+        return text
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise RecipeError(f"{name}={text} is not a number") from error
+    if expected is float:
+        return value
+    if not math.isfinite(value) or value != int(value):
+        raise RecipeError(f"{name}={text} is not a whole number")
+    return int(value)
+
+
+def _kind(hint: Any) -> type:  # Any: a type hint
+    return str if typing.get_origin(hint) is Literal else typing.cast("type", hint)
+
+
+def _unknown(name: str) -> RecipeError:
+    return RecipeError(str(unknown_name("recipe key", name, {field.name: None for field in dataclasses.fields(Recipe)})))
+
+
+def _choices() -> dict[str, tuple[str, ...]]:
+    hints = typing.get_type_hints(Recipe)
+    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Literal}
+
+
+_HUGE = 1e9
+# fmt: off
+_RANGES: dict[str, tuple[float, float]] = {
+    "width": (0.05, 8), "size": (0, 4096), "input_crop": (0, 1), "epochs": (1, 1e6), "time_budget_minutes": (0, _HUGE),
+    "patience_epochs": (0, 1e6), "evaluate_every_epochs": (1, 1e6),
+    "batch": (1, 1e6), "accumulate": (1, 1e6), "learning_rate": (0, 1e3), "momentum": (0, 0.9999), "rmsprop_decay": (0, 1),
+    "beta1": (0, 0.9999), "beta2": (0, 0.999999), "epsilon": (0, 10), "weight_decay": (0, 10), "l2": (0, 10),
+    "clip_norm": (0, _HUGE), "warmup_epochs": (0, 1e6), "warmup_start": (0, 1), "decay_factor": (0, 1),
+    "decay_every_epochs": (1e-3, 1e6), "cosine_floor": (0, 1), "label_smoothing": (0, 0.99), "dropout": (0, 0.99),
+    "stochastic_depth": (0, 0.99), "ema": (0, 0.999999), "norm_momentum": (0, 1),
+    "crop_scale_min": (1e-3, 1), "crop_scale_max": (1e-3, 1), "crop_ratio_max": (1, 20),
+    "flip_horizontal": (0, 1), "flip_vertical": (0, 1), "rotation_degrees": (0, 180),
+    "brightness": (0, 10), "contrast": (0, 10), "saturation": (0, 10), "hue": (0, 0.5),
+    "rand_layers": (0, 16), "rand_magnitude": (0, 30), "rand_probability": (0, 1), "erase": (0, 1),
+    "mixup_alpha": (0, 100), "cutmix_alpha": (0, 100), "mix_probability": (0, 1), "freeze_blocks": (-1, 1000),
+    "workers": (-1, 256), "cache_mb": (0, 1e7), "save_every_seconds": (0, _HUGE), "seed": (0, 2**62),
+}
+# fmt: on
