@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import gc
+import io
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.errors import CheckpointError, ImageError
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import InputContract
+
+COLORS = ("red", "lime", "blue")
+LABELS = {"red": "red", "lime": "green", "blue": "blue"}
+
+
+def picture(color: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 30), color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for i in range(30):
+        (tmp_path / f"{i:02}.png").write_bytes(picture(COLORS[i % 3]))
+    return tmp_path
+
+
+class Named:
+    """A picture that is read late."""
+
+    def __init__(self, name: str, color: str) -> None:
+        self.name = name
+        self._color = color
+
+    def read(self) -> bytes:
+        return picture(self._color)
+
+
+def test_a_path_text_bytes_or_reader_give_the_same_prediction(color_model: Path, folder: Path) -> None:
+    predictor = Predictor.open(color_model)
+    sources = (folder / "01.png", str(folder / "01.png"), picture("lime"), Named("x", "lime"))
+    predictions = [predictor.predict(source) for source in sources]
+    assert {one.label for one in predictions} == {"green"}
+    # green is (-1, 1, -1) after scaling, times 4: softmax of (-4, 4, -4)
+    np.testing.assert_allclose(predictions[0].scores[1], 1 / (1 + 2 * np.exp(-8)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("inside", ["model.onnx", "export/model.onnx"])
+def test_open_finds_the_model_in_an_export_or_run_folder(color_model: Path, tmp_path: Path, inside: str) -> None:
+    (tmp_path / inside).parent.mkdir(exist_ok=True)
+    (tmp_path / inside).write_bytes(color_model.read_bytes())
+    assert Predictor.open(tmp_path).manifest.model == "color"
+
+
+def test_a_run_that_was_never_exported_says_how_to(tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    with pytest.raises(CheckpointError, match="holds no exported model") as caught:
+        Predictor.open(tmp_path)
+    assert caught.value.hint == f"mobilenets export {tmp_path} --to onnx"
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no file or folder '.*nowhere'"):
+        Predictor.open(tmp_path / "nowhere")
+
+
+def test_a_checkpoint_file_is_not_mistaken_for_a_model(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(CheckpointError, match=r"not an \.onnx file"):
+        Predictor.open(tmp_path / "model.safetensors")
+
+
+def test_predict_raises_for_a_bad_picture(color_model: Path) -> None:
+    with pytest.raises(ImageError):
+        Predictor.open(color_model).predict(b"nothing")
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7, 100])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_stream_keeps_the_order(color_model: Path, folder: Path, batch: int, threads: int) -> None:
+    paths = sorted(folder.glob("*.png"))
+    results = list(Predictor.open(color_model, threads=threads).stream(paths, batch=batch))
+    assert [result.name for result in results] == [str(path) for path in paths]
+    assert [result.prediction.label for result in results if result.prediction] == [LABELS[COLORS[i % 3]] for i in range(30)]
+
+
+def test_a_bad_file_is_a_result_with_its_reason_and_stops_nothing(color_model: Path, folder: Path) -> None:
+    (folder / "03.png").write_bytes(picture("red")[:50])
+    (folder / "04.png").unlink()
+    (folder / "05.png").write_bytes(b"")
+    paths = [folder / f"{i:02}.png" for i in range(30)]
+    results = list(Predictor.open(color_model).stream(paths, batch=4))
+    assert [i for i, result in enumerate(results) if result.prediction is None] == [3, 4, 5]
+    assert [result.error for result in results[3:6]] == [
+        "the picture is truncated: the file ends before the picture does",
+        "No such file or directory",
+        "the picture is empty: 0 bytes",
+    ]
+
+
+def test_a_batch_of_bad_files_only_is_no_trouble(color_model: Path) -> None:
+    results = list(Predictor.open(color_model).stream([b"", b"x"], batch=2))
+    assert all(result.prediction is None and result.error for result in results)
+
+
+def test_an_empty_stream_ends_at_once(color_model: Path) -> None:
+    assert list(Predictor.open(color_model).stream([])) == []
+
+
+def test_stream_reads_ahead_no_further_than_a_few_batches(color_model: Path) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield picture("red")
+
+    stream = Predictor.open(color_model, threads=2).stream(endless(), batch=4)
+    for _ in range(40):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]  # a generator
+    assert taken <= 40 + 4 * 6
+
+
+def test_memory_does_not_grow_with_the_stream(color_model: Path) -> None:
+    tracemalloc = pytest.importorskip("tracemalloc")
+    predictor = Predictor.open(color_model, threads=2)
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 400)).save(buffer, "PNG")
+    peaks = []
+    for count in (40, 400):
+        gc.collect()
+        tracemalloc.start()
+        for _ in predictor.stream((buffer.getvalue() + bytes(100_000) for _ in range(count)), batch=2):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] * 1.5
+
+
+class SlowEngine:
+    """Sleeps for a batch, and remembers how many were inside at once."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+        self._lock = threading.Lock()
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        time.sleep(0.01)
+        with self._lock:
+            self.inside -= 1
+        return {"logits": batch.mean(axis=(2, 3))}
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_no_more_threads_than_allowed_are_inside_the_engine(runs: int) -> None:
+    engine = SlowEngine()
+    predictor = Predictor(Manifest("m", "classify", ("a", "b", "c"), InputContract(size=8)), engine, threads=4, runs=runs)
+    assert len(list(predictor.stream([picture("red")] * 24, batch=1))) == 24
+    assert engine.most == runs
+
+
+def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -> None:
+    program = f"""
+    import sys
+
+    blocked = {{"torch", "torchvision", "matplotlib", "jinja2", "safetensors", "accelerate", "onnx", "scipy"}}
+
+    class Blocker:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in blocked:
+                raise ImportError(f"{{name}} is blocked")
+
+    sys.meta_path.insert(0, Blocker())
+    from mobilenets.runtime.predictor import Predictor
+    from mobilenets.runtime.evaluation import evaluate
+    predictor = Predictor.open({str(color_model)!r})
+    print(predictor.predict({str(folder / "02.png")!r}).label, len(list(predictor.stream([{str(folder / "02.png")!r}] * 3))))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("blue 3", "")
