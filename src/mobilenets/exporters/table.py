@@ -1,0 +1,71 @@
+"""`EXPORTERS`: the runtimes a model can be exported to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mobilenets.errors import ExportError
+from mobilenets.exporters.onnx import export_onnx
+from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.model import Model
+from mobilenets.table import Table
+
+
+class Export(Protocol):
+    """Writes one file and compares it with the model; leaves nothing at `path` when they differ."""
+
+    def __call__(self, model: Model, path: Path, *, pictures: Sequence[bytes | Path], tolerance: float) -> Parity:
+        """The comparison; raises ExportError when it fails."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A runtime a model can be exported to.
+
+    Args:
+        file: name of the file in an export folder.
+        export: writes it.
+    """
+
+    file: str
+    export: Export
+
+
+# fmt: off
+EXPORTERS = Table("export runtime", {
+    "onnx": Exporter("model.onnx", export_onnx),
+})
+# fmt: on
+
+
+def export(
+    model: Model,
+    folder: Path,
+    *,
+    to: str = "onnx",
+    pictures: Sequence[bytes | Path] = (),
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Write an export folder: the network's file, and `parity.json` with the comparison.
+
+    Args:
+        model: what to export.
+        folder: where to; made when missing.
+        to: a name in `EXPORTERS`.
+        pictures: files or encoded bytes to compare on, besides random input.
+        tolerance: largest difference, relative to the largest value of an output in a batch.
+
+    Raises:
+        ExportError: the export failed or does not agree with the model; the folder's files are as they were.
+    """
+    exporter = EXPORTERS[to]
+    parity = exporter.export(model, folder / exporter.file, pictures=pictures, tolerance=tolerance)
+    try:
+        (folder / "parity.json").write_text(parity.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ExportError(f"cannot write '{folder / 'parity.json'}': {error.strerror or error}") from error
+    return parity
