@@ -9,7 +9,7 @@ from typing import get_args
 
 from mobilenets.errors import SpecError
 from mobilenets.specs import v1, v2, v3, v4
-from mobilenets.specs.rows import Activation, Attention, BackboneSpec, Bottleneck, Padding, Row, with_output_stride
+from mobilenets.specs.rows import Activation, Attention, BackboneSpec, Bottleneck, Conv, Padding, Row, with_output_stride
 from mobilenets.specs.scaling import Scaling
 from mobilenets.table import Table
 
@@ -125,7 +125,7 @@ def _activated(row: Row, activation: Activation) -> Row:
             return replace(row, activation=activation)
         case Bottleneck():
             return replace(row, activation=activation, project_activation=activation)
-        case Attention():
+        case Attention() | Conv(activation="linear"):
             return row
         case _:
             return replace(row, activation=activation)

@@ -6,8 +6,10 @@ stands in `Scaling`; each paper's module holds the conventions that exist for it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
 from mobilenets.specs.rows import Bottleneck, Conv, Fused, ResNetBottleneck, Row, Universal, make_divisible
@@ -27,6 +29,7 @@ class Scaling:
         last: of the widest layer, before the classifier: "grows" above width 1 and is kept below it, "fixed" never changes,
             "scales" always does. V1 has no such layer.
         last_map: channels of V3's last map: the "table"'s, scaled, or "six_times" what enters it.
+        depth: how many times as many rows a stage gets, rounded up; timm's "d" networks alone have any but 1.
     """
 
     channels: Callable[[float], int] = make_divisible
@@ -34,6 +37,7 @@ class Scaling:
     stem_from: float = 0.0
     last: Literal["grows", "fixed", "scales"] = "grows"
     last_map: Literal["table", "six_times"] = "table"
+    depth: float = 1.0
 
     def stem(self, c_table: int, width: float) -> int:
         """Channels of the first layer."""
@@ -68,6 +72,28 @@ def _scaled(rows: Sequence[Row], width: float, scaling: Scaling) -> Iterator[Row
             case _:
                 yield replace(row, c_out=c_out)
         c_table, c_in = row.c_out, c_out
+
+
+def deepened(rows: Sequence[Row], depth: float) -> tuple[Row, ...]:
+    """The rows with each stage, a run of equal output channels, `depth` times as deep, as timm repeats them.
+
+    >>> stage = [Conv(8, stride=2), Conv(8), Conv(8)]
+    >>> [row.stride for row in deepened(stage, 1.4)]
+    [2, 1, 1, 1, 1]
+    """
+    return tuple(row for _, stage in groupby(rows, lambda row: row.c_out) for row in _deeper(list(stage), depth))
+
+
+def _deeper(stage: list[Row], depth: float) -> list[Row]:
+    runs = [(row, len(list(run))) for row, run in groupby(stage)]
+    times: list[int] = []
+    left, wanted = len(stage), math.ceil(len(stage) * depth)
+    for _, run in reversed(runs):  # what is over goes to the later rows first
+        times.insert(0, max(1, round(run / left * wanted)))
+        left, wanted = left - run, wanted - times[0]
+    if len(times) > 1:  # the row that strides stands once
+        times[:2] = 1, times[1] + times[0] - 1
+    return [row for (row, _), n in zip(runs, times, strict=True) for row in [row] * n]
 
 
 def squeeze(c_expand: int) -> int:

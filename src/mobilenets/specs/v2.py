@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from mobilenets.specs.rows import Activation, BackboneSpec, Bottleneck, Conv, ResNetBottleneck, Row, Shortcut, make_divisible
-from mobilenets.specs.scaling import Scaling, scaled, widened
+from mobilenets.specs.scaling import Scaling, deepened, scaled, widened
 
 # fmt: off
 TABLE_2 = (  # between conv2d 32 and conv2d 1x1 1280
@@ -33,7 +33,8 @@ PAPER = Scaling()
 TORCHVISION = PAPER
 KERAS = Scaling(channels=truncated_divisible)
 TIMM = PAPER
-TIMM_DEEP = Scaling(stem_from=math.inf, last="fixed")
+TIMM_110D = Scaling(stem_from=math.inf, last="fixed", depth=1.2)
+TIMM_120D = Scaling(stem_from=math.inf, last="fixed", depth=1.4)
 
 
 def mobilenet_v2(width: float = 1.0, *, scaling: Scaling = PAPER) -> BackboneSpec:
@@ -77,9 +78,11 @@ def _bottlenecks(*, project_activation: Activation = "linear", shortcut: Shortcu
 
 
 def _backbone(name: str, rows: list[Row], width: float, scaling: Scaling) -> BackboneSpec:
+    first, *stages, last = rows  # the first and the last stage keep their one row
+    rows = [STEM, first, *deepened(stages, scaling.depth), last]
     return BackboneSpec(
         name=name,
-        rows=(*scaled([STEM, *rows], width, scaling), widened(LAST, width, scaling)),
+        rows=(*scaled(rows, width, scaling), widened(LAST, width, scaling)),
         width=width,
         norm_eps=1e-3,
         norm_momentum=0.003,

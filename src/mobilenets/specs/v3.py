@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mobilenets.specs.rows import Activation, BackboneSpec, Bottleneck, Conv, Fused, Row, Shortcut
-from mobilenets.specs.scaling import Scaling, scaled, squeeze, widened
+from mobilenets.specs.scaling import Scaling, deepened, scaled, squeeze, widened
 
 Line = tuple[int, int, int, bool, str, int]
 ACTIVATIONS: dict[str, Activation] = {"RE": "relu", "HS": "hard_swish"}
@@ -46,7 +46,7 @@ TABLE_2: tuple[Line, ...] = (  # Small, between conv2d 16 and conv2d 1x1 576
 )
 EDGETPU = (  # released with V3, not in the paper; between conv2d 32 and conv2d 1x1 1280
     # block    k  exp  out  s  residual
-    ("fused",  3, 32,  16,  1, True),
+    ("conv",   1, 0,   16,  1, True),  # a fused block without expansion is its projection alone
     ("fused",  3, 128, 32,  2, True),
     ("fused",  3, 128, 32,  1, True),
     ("fused",  3, 128, 32,  1, True),
@@ -76,6 +76,7 @@ SLIM = Scaling(last="fixed")
 TORCHVISION = Scaling(expansion="table", last="scales", last_map="six_times")
 KERAS = Scaling(stem_from=math.inf, last_map="six_times")
 TIMM = Scaling(stem_from=0.75, last="fixed")
+TIMM_150D = Scaling(stem_from=0.75, last="fixed", depth=1.2)
 PADDLECLAS = Scaling(expansion="table", last="fixed")
 
 
@@ -108,11 +109,14 @@ def mobilenet_edgetpu(width: float = 1.0, *, scaling: Scaling = PAPER) -> Backbo
     """MobilenetEdgeTPU, released with V3: full convolutions where the Edge TPU runs them faster than separable ones."""
     rows: list[Row] = [Conv(32, kernel=3, stride=2, activation="relu")]
     for block, k, exp, out, s, residual in EDGETPU:
-        if block == "fused":
-            rows.append(Fused(exp, out, kernel=k, stride=s))
-        else:
-            shortcut: Shortcut = "bottleneck" if residual else "none"
-            rows.append(Bottleneck(exp, out, kernel=k, stride=s, activation="relu", shortcut=shortcut))
+        shortcut: Shortcut = "bottleneck" if residual else "none"
+        match block:
+            case "conv":
+                rows.append(Conv(out, kernel=k, stride=s, activation="linear"))
+            case "fused":
+                rows.append(Fused(exp, out, kernel=k, stride=s))
+            case _:
+                rows.append(Bottleneck(exp, out, kernel=k, stride=s, activation="relu", shortcut=shortcut))
     return BackboneSpec(
         name="mobilenet_edgetpu",
         rows=(*scaled(rows, width, scaling), widened(Conv(1280, activation="relu"), width, scaling)),
@@ -135,12 +139,13 @@ def _backbone(
         Bottleneck(exp, out, kernel=k, stride=s, activation=ACTIVATIONS[nl], c_squeeze=squeeze(exp) if se else 0)
         for k, exp, out, se, nl, s in table
     ]
-    rows = scaled([stem, *blocks], width, scaling)
+    rows = scaled([stem, *deepened(blocks, scaling.depth)], width, scaling)
     last_map = 6 * rows[-1].c_out if scaling.last_map == "six_times" else scaling.channels(c_map * width)
+    maps = deepened([Conv(last_map, activation=activation)], scaling.depth)
     last = Conv(c_last, activation=activation, norm=False)  # "NBN" in the tables: no batch norm
     return BackboneSpec(
         name=name,
-        rows=(*rows, Conv(last_map, activation=activation)),
+        rows=(*rows, *maps),
         tail=(widened(last, width, scaling),),
         width=width,
         norm_eps=1e-3,
