@@ -99,7 +99,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> Groups:
     """The parameters that learn, those that decay apart from those that do not.
 
     What a parameter is follows from the module that owns it: a convolution with as many groups as channels is depthwise;
-    vectors are norms, biases and layer scales. Each group has its `weight_decay`, and the `l2` that `add_l2` adds to the gradient.
+    vectors are norms, biases and layer scales. Each group has its `weight_decay`, and the `l2` that `add_l2` adds.
     """
     decaying: list[Tensor] = []
     resting: list[Tensor] = []

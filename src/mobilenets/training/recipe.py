@@ -108,6 +108,7 @@ class Recipe:
     workers: int = -1  # processes that read and augment; -1 chooses
     cache_mb: int = 2048  # RAM for decoded pictures
     save_every_seconds: float = 300.0  # within an epoch; each epoch's end is saved anyway
+    tensorboard: bool = False  # also log to the run's folder "tensorboard"
     seed: int = 0
 
     def __post_init__(self) -> None:
