@@ -1,0 +1,266 @@
+"""Weights as a file holds them, made into a `Model`: rows read from the shapes, every tensor placed, none left over.
+
+An importer says which tensor plays which part and what shapes cannot say: kind of row, stride, activation. Channels, kernels,
+squeeze-excite and attention heads are read from the tensors, so that any width and depth loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from mobilenets.errors import WeightsError
+from mobilenets.model import Model
+from mobilenets.specs.families import BACKBONES
+from mobilenets.specs.model import ClassifierHead, InputContract, ModelSpec
+from mobilenets.specs.rows import (
+    Activation,
+    Attention,
+    BackboneSpec,
+    Bottleneck,
+    Conv,
+    Fused,
+    Row,
+    Separable,
+    Universal,
+)
+
+NORM = ("weight", "bias", "running_mean", "running_var")
+_COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.4, 1.3, 1.25, 1.5, 2.0, 1.1, 1.2, 0.1)
+_WIDTHS = (*_COMMON_WIDTHS, *(k / 20 for k in range(1, 61) if k / 20 not in _COMMON_WIDTHS))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One row of a network as a file holds it.
+
+    Args:
+        kind: type of its row.
+        tensors: its weights under the names that its module gives them, `"expand.conv.weight"`.
+        stride: of its spatial convolution.
+        activation: of its layers.
+    """
+
+    kind: type[Row]
+    tensors: Mapping[str, Tensor]
+    stride: int = 1
+    activation: Activation = "relu6"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What an importer found in a file.
+
+    Args:
+        like: name, padding and norm settings; its rows are replaced by what the blocks hold.
+        blocks: from the stem to the last layer before pooling.
+        input: the input contract that belongs to the weights.
+        tail: layers between pooling and classifier.
+        head: the classifier's `weight` (classes x features) and `bias`; empty for a file without one.
+    """
+
+    like: BackboneSpec
+    blocks: Sequence[Block]
+    input: InputContract
+    tail: Sequence[Block] = ()
+    head: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the file's classifier tells apart; 0 without one."""
+        return self.head["weight"].shape[0] if self.head else 0
+
+
+class Tensors:
+    """The named tensors of one file; each is taken once, and what is left over is an error.
+
+    Args:
+        tensors: by the file's own names.
+        origin: the file, for messages.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], origin: str) -> None:
+        self._left = dict(tensors)
+        self.origin = origin
+
+    def has(self, name: str) -> bool:
+        """Whether a tensor of this name is there and not taken yet."""
+        return name in self._left
+
+    def take(self, name: str) -> Tensor:
+        """One tensor.
+
+        Raises:
+            WeightsError: it is not there.
+        """
+        if name not in self._left:
+            raise WeightsError(f"'{self.origin}' has no tensor '{name}'")
+        return self._left.pop(name)
+
+    def conv(self, ours: str, conv: str, norm: str) -> dict[str, Tensor]:
+        """A convolution and its batch norm, under the names below `ours` (`""` for a row of one convolution)."""
+        lead = f"{ours}." if ours else ""
+        taken = {f"{lead}norm.{part}": self.take(f"{norm}.{part}") for part in NORM}
+        return {f"{lead}conv.weight": self.take(f"{conv}.weight"), **taken}
+
+    def numbers(self, lead: str) -> list[int]:
+        """The numbers that follow `lead` in the names, `"blocks."` -> 0, 1, 2."""
+        found = {name[len(lead) :].partition(".")[0] for name in self._left if name.startswith(lead)}
+        return sorted(int(number) for number in found if number.isdigit())
+
+    def done(self) -> None:
+        """All tensors must have been taken.
+
+        Raises:
+            WeightsError: names those that were not.
+        """
+        left = sorted(name for name in self._left if not name.endswith("num_batches_tracked"))
+        if left:
+            raise WeightsError(f"'{self.origin}' holds tensors that this network has no place for: {_some(left)}")
+
+
+def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
+    """The model in evaluation mode, with every parameter from the file.
+
+    Args:
+        network: what an importer found.
+        labels: as many as the file's classifier has classes; of a file without classifier none.
+        weights: where they came from, for display.
+
+    Raises:
+        WeightsError: names and shapes do not make a network of ours.
+    """
+    backbone = backbone_of(network)
+    contract = _for_channels(network.input, backbone.in_channels)
+    spec = ModelSpec(backbone, tuple(labels), input=contract, head=ClassifierHead(backbone.dropout), weights=weights)
+    with torch.device("meta"):
+        model = Model(spec)
+    tensors = dict(_placed(network, spec))
+    expected = model.state_dict()
+    tensors.update({name: torch.zeros((), dtype=torch.int64) for name in expected if name.endswith("num_batches_tracked")})
+    missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or surplus:
+        said = [f"nothing for {_some(missing)}"] if missing else []
+        said += [f"no place for {_some(surplus)}"] if surplus else []
+        raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: {' and '.join(said)}")
+    for name, tensor in expected.items():
+        if tensor.shape != tensors[name].shape:
+            found, wanted = list(tensors[name].shape), list(tensor.shape)
+            raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: '{name}' is {found}, not {wanted}")
+    owned = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    model.load_state_dict(owned, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model.eval()
+
+
+def backbone_of(network: Network) -> BackboneSpec:
+    """The spec of what the tensors hold, with the width that makes its family's channels.
+
+    Raises:
+        WeightsError: the rows are not of the family that the importer took them for.
+    """
+    c_in = network.blocks[0].tensors["conv.weight"].shape[1]
+    rows = tuple(_row(block) for block in network.blocks)
+    tail = tuple(row for row in map(_row, network.tail) if isinstance(row, Conv))
+    name = network.like.name
+    _check_kinds(rows, network.like)
+    return replace(network.like, rows=rows, tail=tail, in_channels=c_in, width=_width(name, rows), size=network.input.size)
+
+
+def _for_channels(contract: InputContract, channels: int) -> InputContract:
+    """The same contract for a network that takes grey, or more channels than three; they share one mean and one std."""
+    if channels == contract.channels:
+        return contract
+    mean, std = fmean(contract.mean), fmean(contract.std)
+    return replace(contract, channels=channels, mean=(mean,), std=(std,))
+
+
+def _placed(network: Network, spec: ModelSpec) -> list[tuple[str, Tensor]]:
+    """Every tensor under the name it has in `Model`."""
+    named = [
+        (f"backbone.{part}.{i}.{name}", tensor)
+        for part, blocks in (("blocks", network.blocks), ("tail", network.tail))
+        for i, block in enumerate(blocks)
+        for name, tensor in block.tensors.items()
+    ]
+    head = network.head or {"weight": torch.empty(0, spec.backbone.c_features), "bias": torch.empty(0)}
+    named += [(f"head.linear.{name}", tensor) for name, tensor in head.items()]
+    return [(name, tensor.detach().to(torch.float32)) for name, tensor in named]
+
+
+def _row(block: Block) -> Row:
+    def shape(name: str) -> tuple[int, ...]:
+        if name not in block.tensors:
+            raise WeightsError(f"a {block.kind.__name__} block has no '{name}', only {_some(sorted(block.tensors))}")
+        return tuple(block.tensors[name].shape)
+
+    def kernel(name: str) -> int:
+        return shape(f"{name}.conv.weight")[2] if f"{name}.conv.weight" in block.tensors else 0
+
+    stride, activation = block.stride, block.activation
+    if block.kind is Conv:
+        c_out, _, side, _ = shape("conv.weight")
+        return Conv(c_out, side, stride, activation, norm="conv.bias" not in block.tensors)
+    if block.kind is Separable:
+        return Separable(shape("pointwise.conv.weight")[0], kernel("depthwise"), stride, activation)
+    if block.kind is Attention:
+        key_dim = shape("key.weight")[0]
+        heads = shape("query.weight")[0] // key_dim
+        kv_stride = 2 if "key_reduce.conv.weight" in block.tensors else 1
+        return Attention(shape("project.weight")[0], heads, key_dim, kv_stride, "scale.weight" in block.tensors)
+    c_out = shape("project.conv.weight")[0]
+    if block.kind is Bottleneck:
+        c_squeeze = shape("squeeze.reduce.weight")[0] if "squeeze.reduce.weight" in block.tensors else 0
+        c_expand = shape("depthwise.conv.weight")[0]
+        return Bottleneck(c_expand, c_out, kernel("depthwise"), stride, activation, c_squeeze)
+    c_expand = shape("expand.conv.weight")[0]
+    if block.kind is Fused:
+        return Fused(c_expand, c_out, kernel("expand"), stride, activation)
+    scale = "scale.weight" in block.tensors
+    return Universal(c_expand, c_out, kernel("start"), kernel("middle"), stride, activation, scale)
+
+
+def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
+    """Each row must be, but for its channels, one that the family has."""
+    known = {_without_channels(row) for row in like.rows}
+    for i, row in enumerate(rows):
+        last = isinstance(row, Conv) and row.kernel == 1
+        if not last and _without_channels(row) not in known:
+            raise WeightsError(f"this is no {like.name}: row {i} is {_without_channels(row)}, which {like.name} does not have")
+
+
+def _without_channels(row: Row) -> Row:
+    match row:
+        case Bottleneck():
+            return replace(row, c_out=0, c_expand=0, c_squeeze=min(row.c_squeeze, 1))
+        case Universal() | Fused():
+            return replace(row, c_out=0, c_expand=0)
+        case Attention():
+            return replace(row, c_out=0, heads=0, key_dim=0)
+        case _:
+            return replace(row, c_out=0)
+
+
+def _width(name: str, rows: Sequence[Row]) -> float:
+    """The multiplier whose channels are most like these; for display, the rows hold the truth."""
+    found = _channels(rows)
+    return max(_WIDTHS, key=lambda width: _likeness(_channels(BACKBONES[name](width).rows), found))
+
+
+def _channels(rows: Sequence[Row]) -> set[int]:
+    """Channels between the blocks; stem and last layers follow rules of their own."""
+    return {row.c_out for row in rows if not isinstance(row, Conv)}
+
+
+def _likeness(one: set[int], other: set[int]) -> float:
+    return len(one & other) / len(one | other)
+
+
+def _some(names: Sequence[str]) -> str:
+    listed = ", ".join(f"'{name}'" for name in names[:4])
+    return f"{listed} and {len(names) - 4} more" if len(names) > 4 else listed
