@@ -55,11 +55,15 @@ class Dataset:
         labels: class names; a sample's label is an index into them.
         samples: every sample of every split, in a fixed order.
         name: for display: the folder's name or the data set's.
+        notes: what the reader decided, each a line for people ("there is no val split: ...").
+        ignored: files that lie among the pictures and are none by their name.
     """
 
     labels: tuple[str, ...]
     samples: tuple[Sample, ...]
     name: str = ""
+    notes: tuple[str, ...] = ()
+    ignored: tuple[Path, ...] = ()
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""

@@ -1,0 +1,86 @@
+"""`Entry` and `Listing`: what a reader finds, before labels are numbered and splits are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.data.samples import Split
+
+# fmt: off
+SUFFIXES = frozenset((
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
+    ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
+))
+# fmt: on
+"""File name endings, lower case, of the formats that `runtime.image.decode` reads."""
+
+SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What people call the splits, lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture as a source lists it.
+
+    Args:
+        path: the picture file, or the tar file that holds it.
+        label: name of its class.
+        name: unique in the source; reports use it.
+        split: None where the source leaves it open.
+        weight, group, member: as in `Sample`.
+        stratum: splits keep the shares of strata inside a class; "" for none.
+    """
+
+    path: Path
+    label: str
+    name: str
+    split: Split | None = None
+    weight: float = 1.0
+    group: str = ""
+    member: tuple[int, int] | None = None
+    stratum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a reader found in one source.
+
+    Args:
+        entries: every picture, in an order that does not depend on the file system.
+        labels: class names in their order.
+        name: of the data set, for display.
+        notes: what the reader decided, each a line for people.
+        ignored: files that lie among the pictures and are none by their name.
+        val, test: shares that are customary for this source.
+    """
+
+    entries: tuple[Entry, ...]
+    labels: tuple[str, ...]
+    name: str
+    notes: tuple[str, ...] = ()
+    ignored: tuple[Path, ...] = ()
+    val: float = 0.15
+    test: float = 0.15
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels, sorted: by value where all are whole numbers, else by name.
+
+    >>> in_order(["10", "9"]), in_order(["b", "a", "b"])
+    (('9', '10'), ('a', 'b'))
+    """
+    distinct = set(labels)
+    if all(label.isdecimal() for label in distinct):
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
+    return tuple(sorted(distinct))

@@ -1,0 +1,144 @@
+"""`open_dataset`: any source of labelled pictures, told apart by looking at it; and a data set's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.data.elpv import read_elpv
+from mobilenets.data.entries import Listing
+from mobilenets.data.folders import read_folder
+from mobilenets.data.lists import read_list
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.shards import expand, read_shards, shard_files
+from mobilenets.data.splits import fill
+from mobilenets.errors import DataError, UsageError
+from mobilenets.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to keep labelled pictures.
+
+    Args:
+        title: what a source looks like, for messages and documentation.
+        fits: whether a source looks like that.
+        read: its pictures; the second argument is the column that names groups, or None.
+    """
+
+    title: str
+    fits: Callable[[str], bool]
+    read: Callable[[str, str | None], Listing]
+
+
+def open_dataset(
+    source: str | Path,
+    *,
+    seed: int = 0,
+    val: float | None = None,
+    test: float | None = None,
+    group: str | None = None,
+) -> Dataset:
+    """The data set at `source`, every picture in a split.
+
+    Splits that the source names are kept. Otherwise they are drawn, stratified, by seed; the data set's notes say so.
+
+    Args:
+        source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob or braces), or "elpv".
+        seed: of the splits that are drawn.
+        val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
+        group: the column whose equal values stay in one split; by default the one called "group".
+
+    Raises:
+        DataError: nothing is there, or it cannot be understood; says what was expected.
+        UsageError: the shares are out of range, or the source has no columns to group by.
+        MissingExtraError: the data set is a package that is not installed.
+    """
+    text = str(source)
+    for kind in FORMATS.values():
+        if kind.fits(text):
+            listing = kind.read(text, group)
+            return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
+    path = Path(text)
+    known = "; ".join(kind.title for kind in FORMATS.values())
+    if not path.exists():
+        raise DataError(f"there is no '{text}'", hint=f"a data set is {known}")
+    raise DataError(f"'{text}' is not a data set", hint=f"a data set is {known}")
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """SHA-256 over labels and every picture's name, size in bytes, label and split; pictures are not read."""
+    digest = hashlib.sha256(json.dumps(dataset.labels).encode())
+    lines = sorted(json.dumps((sample.name, _size(sample), sample.label, sample.split)) for sample in dataset.samples)
+    for line in lines:
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
+    index = {label: i for i, label in enumerate(listing.labels)}
+    splits, notes = fill(listing.entries, seed=seed, val=val, test=test)
+    samples = tuple(
+        Sample(
+            entry.path,
+            index[entry.label],
+            split,
+            weight=entry.weight,
+            group=entry.group,
+            member=entry.member,
+            name=entry.name,
+        )
+        for entry, split in zip(listing.entries, splits, strict=True)
+    )
+    return Dataset(listing.labels, samples, listing.name, (*listing.notes, *notes), listing.ignored)
+
+
+def _size(sample: Sample) -> int:
+    if sample.member is not None:
+        return sample.member[1]
+    try:
+        return sample.path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _is_shards(source: str) -> bool:
+    path = Path(source)
+    if path.is_dir():
+        return bool(shard_files(source)) and not any(item.is_dir() for item in path.iterdir() if item.name[0] != ".")
+    return all(name.lower().endswith(".tar") for name in expand(source))
+
+
+def _is_list(source: str) -> bool:
+    return Path(source).suffix.lower() in (".csv", ".tsv") and Path(source).is_file()
+
+
+def _without_columns(name: str, read: Callable[[str], Listing]) -> Callable[[str, str | None], Listing]:
+    def reader(source: str, group: str | None) -> Listing:
+        if group is not None:
+            raise UsageError(f"{name} has no column '{group}'", hint="list the pictures in a CSV with that column")
+        return read(source)
+
+    return reader
+
+
+# fmt: off
+FORMATS: Table[Format] = Table("data format", {
+    "elpv": Format("the name elpv",
+                   lambda source: source == "elpv",
+                   _without_columns("elpv", lambda source: read_elpv())),
+    "list": Format("a CSV or TSV file with the columns path,label[,split,weight,group]",
+                   _is_list,
+                   lambda source, group: read_list(Path(source), group=group)),
+    "shards": Format("tar shards, as a folder, a glob or train-{000..007}.tar",
+                     _is_shards,
+                     lambda source, group: read_shards(source, group=group)),
+    "folder": Format("a folder with a folder per class, below train/, val/, test/ or not",
+                     lambda source: Path(source).is_dir(),
+                     _without_columns("a folder", lambda source: read_folder(Path(source)))),
+})
+# fmt: on
+"""How pictures may be kept, in the order in which a source is compared with them."""

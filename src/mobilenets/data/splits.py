@@ -1,0 +1,148 @@
+"""Splits: stratified, by seed, one group on one side; the same for the same names, whatever their order."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from mobilenets.data.entries import Entry
+from mobilenets.data.samples import SPLITS, Split
+from mobilenets.errors import UsageError
+
+Key = TypeVar("Key", bound=object)
+
+
+def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tuple[list[Split], tuple[str, ...]]:
+    """The split of each entry, and what was decided in words.
+
+    Splits that the source names are kept. Where it names none, val and test are taken by their shares; where it has
+    a train but no val split, val is that share of train; a test split is never taken from a train split.
+
+    Args:
+        entries: of one source; either all have a split or none has.
+        seed: another seed, other splits.
+        val, test: shares of the pictures, 0 to 1.
+
+    Raises:
+        UsageError: the shares are out of range.
+    """
+    if val < 0 or test < 0 or val + test > 1:
+        raise UsageError(f"val {val:g} and test {test:g} are not shares of one whole")
+    known = [entry.split for entry in entries if entry.split is not None]
+    if not known:
+        return stratified(entries, seed=seed, val=val, test=test), _said(val, test, entries, seed)
+    splits = [entry.split or "train" for entry in entries]
+    if "val" in known or "train" not in known or val == 0:
+        return splits, ()
+    trained = [i for i, split in enumerate(splits) if split == "train"]
+    inner = stratified([entries[i] for i in trained], seed=seed, val=val, test=0)
+    for i, split in zip(trained, inner, strict=True):
+        splits[i] = split
+    return splits, (
+        f"there is no val split: {inner.count('val')} of {len(inner)} training pictures taken for it by seed {seed}",
+    )
+
+
+def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> list[Split]:
+    """The split of each entry by shares alone.
+
+    Each class, and inside it each stratum, gets its shares to within one picture. A class of three or more pictures
+    is in every split; of two, in train and test. Groups stay whole, which shifts shares where they are large.
+    """
+    if any(entry.group for entry in entries):
+        return _whole_groups(entries, seed, {"train": 1 - val - test, "val": val, "test": test})
+    return _singles(entries, seed, val, test)
+
+
+def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
+    if val == test == 0:
+        return ()
+    whole = ", groups kept whole" if any(entry.group for entry in entries) else ""
+    return (f"no splits given: val {val:.0%} and test {test:.0%} drawn by seed {seed}, the same share of every class{whole}",)
+
+
+def _singles(entries: Sequence[Entry], seed: int, val: float, test: float) -> list[Split]:
+    by_label: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for i in _shuffled([entry.name for entry in entries], seed):
+        by_label[entries[i].label][entries[i].stratum].append(i)
+    sizes = {label: sum(map(len, strata.values())) for label, strata in by_label.items()}
+    kept = 1 if val + test < 1 else 0
+    tested = _shares(sizes, test, {label: n - kept for label, n in sizes.items()}, seed, least=2)
+    validated = _shares(sizes, val, {label: n - kept - tested[label] for label, n in sizes.items()}, seed, least=3)
+    splits: list[Split] = ["train"] * len(entries)
+    for label, strata in by_label.items():
+        lengths = {stratum: len(members) for stratum, members in strata.items()}
+        in_test = _apportioned(lengths, tested[label], lengths, seed)
+        rest = {stratum: n - in_test[stratum] for stratum, n in lengths.items()}
+        in_val = _apportioned(lengths, validated[label], rest, seed)
+        for stratum, members in strata.items():
+            cut, end = in_test[stratum], in_test[stratum] + in_val[stratum]
+            for i in members[:cut]:
+                splits[i] = "test"
+            for i in members[cut:end]:
+                splits[i] = "val"
+    return splits
+
+
+def _shares(sizes: Mapping[str, int], share: float, most: Mapping[str, int], seed: int, *, least: int) -> dict[str, int]:
+    """Pictures per class for one split; a class of at least `least` pictures gets one."""
+    if share == 0:
+        return dict.fromkeys(sizes, 0)
+    counts = _apportioned(sizes, round(share * sum(sizes.values())), most, seed)
+    return {label: min(most[label], max(count, int(sizes[label] >= least))) for label, count in counts.items()}
+
+
+def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], seed: int) -> dict[Key, int]:
+    """`total` spread over the keys in proportion to their sizes, by largest remainder, none above its `most`."""
+    whole = sum(sizes.values())
+    quotas = {key: total * n / whole if whole else 0.0 for key, n in sizes.items()}
+    counts = {key: max(0, min(most[key], math.floor(quota + 1e-9))) for key, quota in quotas.items()}
+    left = total - sum(counts.values())
+    by_remainder = sorted(quotas, key=lambda key: (round(counts[key] - quotas[key], 9), _digest(str(key), seed)))
+    while left > 0:
+        open_keys = [key for key in by_remainder if counts[key] < most[key]][:left]
+        if not open_keys:
+            break
+        for key in open_keys:
+            counts[key] += 1
+        left -= len(open_keys)
+    return counts
+
+
+def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, float]) -> list[Split]:
+    """Groups, largest first, each to the split that lacks its kinds of pictures the most."""
+    kinds = {kind: k for k, kind in enumerate(sorted({(entry.label, entry.stratum) for entry in entries}))}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for i, entry in enumerate(entries):
+        groups[f"group {entry.group}" if entry.group else f"picture {entry.name}"].append(i)
+    sizes = np.zeros(len(kinds))
+    for entry in entries:
+        sizes[kinds[entry.label, entry.stratum]] += 1
+    names = [split for split in SPLITS if shares[split] > 1e-9]
+    missing = np.array([shares[split] for split in names])[:, None] * sizes  # splits x kinds, pictures still to come
+    wanted = missing.sum(axis=1)
+    splits: list[Split] = ["train"] * len(entries)
+    for group in sorted(groups, key=lambda group: (-len(groups[group]), _digest(group, seed))):
+        found, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
+        # the squared lack that is left, per kind and over all, for each split the group could go to
+        gain = ((2 * missing[:, found] - counts) * counts / sizes[found]).sum(axis=1)
+        gain += (2 * missing.sum(axis=1) - counts.sum()) * counts.sum() / sizes.sum()
+        best = int(np.lexsort((-wanted, -np.round(gain, 9)))[0])
+        missing[best, found] -= counts
+        for i in groups[group]:
+            splits[i] = names[best]
+    return splits
+
+
+def _shuffled(names: Sequence[str], seed: int) -> list[int]:
+    """Indices in an order that depends on the seed and the names alone."""
+    return sorted(range(len(names)), key=lambda i: (_digest(names[i], seed), names[i]))
+
+
+def _digest(name: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()

@@ -1,0 +1,112 @@
+"""`open_dataset` tells sources apart, and the fingerprint notices what changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mobilenets.data.open import FORMATS, fingerprint, open_dataset
+from mobilenets.data.samples import Dataset
+from mobilenets.errors import DataError, MissingExtraError, UsageError
+
+
+def pets(folder: Path, n: int = 20) -> Path:
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for i in range(n):
+            (folder / label / f"{i}.png").write_bytes(b"x" * (i + 1))
+    return folder
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    dataset = open_dataset(pets(tmp_path / "pets"))
+    assert (dataset.name, dataset.labels) == ("pets", ("cat", "dog"))
+    assert [dataset.counts(split) for split in ("train", "val", "test")] == [(14, 14), (3, 3), (3, 3)]
+    assert dataset.notes == ("no splits given: val 15% and test 15% drawn by seed 0, the same share of every class",)
+    assert dataset.samples[0].read() == b"x"
+
+
+def test_a_list(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("path,label,split\n1.png,cat,train\n2.png,cat,test\n3.png,cat,val\n")
+    dataset = open_dataset(str(tmp_path / "a.csv"))
+    assert [(sample.name, sample.split) for sample in dataset.samples] == [
+        ("1.png", "train"),
+        ("2.png", "test"),
+        ("3.png", "val"),
+    ]
+    assert dataset.notes == ()
+
+
+def test_groups_need_a_column(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a folder has no column 'patient'"):
+        open_dataset(pets(tmp_path / "pets"), group="patient")
+
+
+@pytest.mark.parametrize("source", ["nothing-here", "nothing.csv", "nothing.tar", "nothing-{0..3}.tar", "elvp"])
+def test_a_source_that_is_not_there(source: str) -> None:
+    with pytest.raises(DataError, match="there is no"):
+        open_dataset(source)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").touch()
+    with pytest.raises(DataError, match=r"a\.xlsx' is not a data set") as caught:
+        open_dataset(tmp_path / "a.xlsx")
+    assert all(kind.title in caught.value.hint for kind in FORMATS.values())
+
+
+@pytest.fixture(scope="module")
+def elpv() -> Dataset:
+    if importlib.util.find_spec("elpv_dataset") is None:
+        pytest.skip("elpv-dataset is not installed")
+    return open_dataset("elpv")
+
+
+def test_elpv_has_its_published_counts(elpv: Dataset) -> None:
+    assert elpv.labels == ("functional", "defective")
+    # Deitsch et al. 2019, Table 1: 1508 + 295 cells below probability 0.5, 106 + 715 above
+    assert Counter(sample.label for sample in elpv.samples) == {0: 1803, 1: 821}
+    assert elpv.samples[0].read().startswith(b"\x89PNG")
+
+
+def test_elpv_is_split_75_to_25(elpv: Dataset) -> None:
+    assert sum(elpv.counts("test")) == 656
+    assert elpv.counts("test") == (451, 205)
+    assert elpv.counts("val") == (180, 82)
+
+
+def test_elpv_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError) as caught:
+        open_dataset("elpv")
+    assert caught.value.hint == "pip install 'mobilenets[elpv]'"
+
+
+def test_the_fingerprint_notices_sizes_labels_splits_and_names(tmp_path: Path) -> None:
+    dataset = open_dataset(pets(tmp_path / "pets"))
+    first = fingerprint(dataset)
+    assert len(first) == 64
+    assert first == fingerprint(open_dataset(tmp_path / "pets"))
+    assert first == fingerprint(dataclasses.replace(dataset, samples=dataset.samples[::-1]))
+    assert first != fingerprint(open_dataset(tmp_path / "pets", seed=1))
+    assert first != fingerprint(dataclasses.replace(dataset, labels=("cat", "wolf")))
+    assert first != fingerprint(dataclasses.replace(dataset, samples=dataset.samples[1:]))
+    (tmp_path / "pets" / "cat" / "3.png").write_bytes(b"other")
+    assert first != fingerprint(dataset)
+    (tmp_path / "pets" / "cat" / "3.png").unlink()
+    assert len(fingerprint(dataset)) == 64
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_data_lies(tmp_path: Path) -> None:
+    one = open_dataset(pets(tmp_path / "one" / "pets"))
+    os.rename(tmp_path / "one", tmp_path / "two")  # noqa: PTH104  # a folder with content
+    assert fingerprint(open_dataset(tmp_path / "two" / "pets")) == fingerprint(
+        dataclasses.replace(
+            one, samples=tuple(dataclasses.replace(s, path=tmp_path / "two" / "pets" / s.name) for s in one.samples)
+        )
+    )
