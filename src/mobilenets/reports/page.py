@@ -61,9 +61,7 @@ def to_html(
         metrics=[_card(metric) for metric in report.metrics],
         wrong=int((report.predicted != report.truth).sum()),
         mistakes=[{"row": one.row, "uri": one.uri} for one in mistakes],
-        plots={
-            one.name: {"title": one.title, "caption": one.caption, "svg": drawing.svg(one.figure, one.name)} for one in plots
-        },
+        plots=[{"plot": one, "svg": drawing.svg(one.figure, one.name)} for one in plots],
         confused=record.confused(report) if len(report.labels) > 2 else [],
         classes=shown,
         hidden_classes=len(rows) - len(shown),

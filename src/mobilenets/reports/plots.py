@@ -31,12 +31,14 @@ class Plot:
         name: of its file.
         title, caption: for the page.
         figure: drawn with the colors of `VARIABLES`.
+        wide: whether it needs the whole width of the page.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    wide: bool = False
 
 
 def plots(report: Report) -> Iterator[Plot]:
@@ -45,17 +47,18 @@ def plots(report: Report) -> Iterator[Plot]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    yield Plot(
-        "confusion", "Confusion matrix", "Share of each true class, by row, that was given each label.", confusion(report)
-    )
-    shown = f"The {BARS} classes with the lowest F1." if len(report.labels) > BARS else "Bar: F1. Marks: precision and recall."
-    yield Plot("classes", "Classes", shown, class_bars(report))
-    note = f"Accuracy beside score, {len(report.reliability)} bins. On the diagonal a score of 80% is right in 80 of 100 cases."
-    yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
-    yield Plot("scores", "Scores", "How sure the model is where it is right and where it is wrong.", scores(report))
+    many = len(report.labels) > 8
+    note = "Share of each true class, by row, that was given each label."
+    yield Plot("confusion", "Confusion matrix", note, confusion(report), wide=many)
     if report.positive is not None:
         note = f"True against false positives for '{report.labels[1]}' as the threshold falls."
         yield Plot("roc", "ROC curve", note, roc(report))
+    if len(report.labels) > 2:
+        which = f"The {BARS} classes with the lowest F1. " if len(report.labels) > BARS else ""
+        yield Plot("classes", "Classes", f"{which}Bar: F1; marks: precision and recall.", class_bars(report), wide=many)
+    note = f"Accuracy beside score, {len(report.reliability)} bins. On the diagonal a score of 80% is right in 80 of 100 cases."
+    yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
+    yield Plot("scores", "Scores", "How sure the model is where it is right and where it is wrong.", scores(report))
 
 
 def confusion(report: Report) -> Figure:
@@ -111,7 +114,7 @@ def class_bars(report: Report) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     _percent(axes, "x")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, labelcolor=INK, fontsize=9)
+    _legend_above(axes, 3)
     return figure
 
 
@@ -131,7 +134,7 @@ def reliability(report: Report) -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="accuracy")
     _percent(axes, "x")
     _percent(axes, "y")
-    axes.legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=9)
+    _legend_above(axes, 1)
     return figure
 
 
@@ -145,7 +148,7 @@ def scores(report: Report) -> Figure:
     axes.hist(parts, bins=edges, stacked=True, color=[ACCENT, WRONG], label=names, rwidth=0.9)
     axes.set(xlim=(0, 1), xlabel="score", ylabel="pictures")
     _percent(axes, "x")
-    axes.legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=9)
+    _legend_above(axes, 2)
     return figure
 
 
@@ -180,6 +183,7 @@ def curves(panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[float], Sequ
             axes.plot(x, y, style, color=color, linewidth=1.8, marker="o" if len(x) < 3 else None, label=name)
         axes.set_title(title, color=INK, fontsize=10, loc="left", weight="bold")
         axes.set_xlabel("epoch")
+        axes.locator_params(axis="x", integer=True)
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return figure
 
@@ -229,6 +233,10 @@ def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, A
 def _percent(axes: Axes, which: str) -> None:
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+
+
+def _legend_above(axes: Axes, columns: int) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def _cycle(count: int) -> list[str]:

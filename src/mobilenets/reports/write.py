@@ -28,7 +28,7 @@ def write_report(
     context: Context | None = None,
     history: Path | None = None,
     next_command: str = "",
-    worst: int = 9,
+    worst: int = 8,
 ) -> Path:
     """Write `report.html` (one file, nothing outside it), `report.md`, `report.json`, `predictions.csv`, plots and pictures.
 
@@ -84,7 +84,9 @@ def write_report(
 
 def _curves(history: Path | None) -> list[Plot]:
     drawn = panels(history) if history is not None and history.is_file() else []
-    return [Plot("curves", "Learning curves", "Epoch by epoch, as it was trained.", plots.curves(drawn))] if drawn else []
+    if not drawn:
+        return []
+    return [Plot("curves", "Learning curves", "Epoch by epoch, as it was trained.", plots.curves(drawn), wide=True)]
 
 
 def _mistake(row: Row, read_image: Callable[[str], bytes]) -> Mistake:
