@@ -57,10 +57,16 @@ def main() -> None:
         sys.exit(1)
 
 
-def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         print(importlib.metadata.version("mobilenets"))
         raise typer.Exit
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options of the command line itself."""
 
 
 def _listed() -> None:

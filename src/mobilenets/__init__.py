@@ -1,0 +1,64 @@
+"""MobileNets, from a folder of images to a model running on a phone. Names are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mobilenets.checkpoint import load, save
+    from mobilenets.data.open import open_dataset
+    from mobilenets.exporters.onnx import export_onnx
+    from mobilenets.model import Model, create
+    from mobilenets.runtime.evaluation import evaluate
+    from mobilenets.runtime.predictor import Predictor
+    from mobilenets.specs.families import backbone
+    from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.training.loop import train
+    from mobilenets.training.recipe import Recipe
+
+__all__ = [
+    "InputContract",
+    "Model",
+    "ModelSpec",
+    "Predictor",
+    "Recipe",
+    "backbone",
+    "create",
+    "evaluate",
+    "export_onnx",
+    "load",
+    "open_dataset",
+    "save",
+    "train",
+]
+
+_HOMES = {
+    "InputContract": "mobilenets.specs.model",
+    "Model": "mobilenets.model",
+    "ModelSpec": "mobilenets.specs.model",
+    "Predictor": "mobilenets.runtime.predictor",
+    "Recipe": "mobilenets.training.recipe",
+    "backbone": "mobilenets.specs.families",
+    "create": "mobilenets.model",
+    "evaluate": "mobilenets.runtime.evaluation",
+    "export_onnx": "mobilenets.exporters.onnx",
+    "load": "mobilenets.checkpoint",
+    "open_dataset": "mobilenets.data.open",
+    "save": "mobilenets.checkpoint",
+    "train": "mobilenets.training.loop",
+}
+
+
+def __getattr__(name: str) -> object:
+    """A public name, imported on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mobilenets' has no attribute '{name}'")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return __all__

@@ -1,0 +1,107 @@
+"""`mobilenets export`: a checkpoint to a file for another runtime, compared with torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.output import note, show, show_json, show_table
+from mobilenets.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from mobilenets.exporters.parity import Parity
+
+
+def command(
+    checkpoint: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint folder.")],
+    to: Annotated[str, typer.Option(metavar="RUNTIME", help="What to export to: onnx.")] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pictures to compare on, besides random input: a file or a folder.", show_default=False, metavar="PATH"
+        ),
+    ] = None,
+    most: Annotated[int, typer.Option("--max-pictures", min=1, help="How many of them to take.", metavar="N")] = 32,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
+    ] = 1e-4,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Export a trained model and check it against torch.
+
+    The exported file holds the labels and says how pictures are prepared, so it predicts without torch:
+
+        mobilenets export runs/photos --to onnx --pictures photos/test
+
+        mobilenets predict runs/photos/export/model.onnx picture.jpg
+    """
+    from mobilenets import checkpoint as checkpoints
+    from mobilenets.exporters.table import EXPORTERS, export
+
+    file = EXPORTERS[to].file
+    found = checkpoints.find(checkpoint)
+    model = checkpoints.load(found)
+    real = _readable(pictures, most) if pictures else []
+    folder = out or _export_folder(found)
+    parity = export(model, folder, to=to, pictures=real, tolerance=tolerance)
+    size_bytes = (folder / file).stat().st_size
+    if json:
+        show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
+        return
+    _show(parity)
+    show(f"{folder / file}  {size_bytes / 1e6:.1f} MB")
+    note(f"next: mobilenets predict {folder / file} PICTURE")
+
+
+def _show(parity: Parity) -> None:
+    rows = [
+        (
+            output.name,
+            f"{output.max_abs:.2e}",
+            f"{output.max_rel:.2e}",
+            f"{parity.tolerance:.0e}",
+            "ok" if parity.passed else "FAILED",
+        )
+        for output in parity.outputs
+    ]
+    random = sum(parity.batches) - parity.pictures
+    batches = ", ".join(str(n) for n in sorted(set(parity.batches)))
+    show_table(
+        ("output", "largest difference", "relative", "tolerance", ""),
+        rows,
+        title=f"torch and {parity.runtime}",
+        caption=f"{parity.pictures} pictures and {random} random inputs, in batches of {batches}",
+    )
+
+
+def _export_folder(checkpoint: Path) -> Path:
+    """Beside a run's checkpoints, inside a checkpoint that stands alone: where `predict` looks for it."""
+    run = checkpoint.parent
+    return run / "export" if (run / "run.json").is_file() or checkpoint.name in ("best", "last") else checkpoint / "export"
+
+
+def _readable(pictures: Path, most: int) -> list[bytes | Path]:
+    from mobilenets.data.entries import SUFFIXES
+    from mobilenets.runtime import image
+
+    if not pictures.exists():
+        raise DataError(f"there is no file or folder '{pictures}'")
+    files = sorted(path for path in pictures.rglob("*") if path.suffix.lower() in SUFFIXES) if pictures.is_dir() else [pictures]
+    readable: list[bytes | Path] = []
+    for file in files:
+        if len(readable) == most:
+            break
+        try:
+            image.decode(file)
+        except (ImageError, OSError) as error:
+            note(f"skipped {file}: {error}")
+        else:
+            readable.append(file)
+    if not readable:
+        raise DataError(f"'{pictures}' has no picture that can be read")
+    return readable

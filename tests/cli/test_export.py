@@ -1,0 +1,110 @@
+"""`mobilenets export`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mobilenets import checkpoint
+from mobilenets.cli.app import main
+from mobilenets.model import create
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Conv
+
+SPEC = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    monkeypatch.setattr(sys, "argv", ["mobilenets", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    checkpoint.save(create(SPEC), tmp_path / "run" / "best")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    return tmp_path / "run"
+
+
+def test_a_run_is_exported_into_itself_and_predicts(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", trained, "--to", "onnx") == 0
+    assert Predictor.open(trained).manifest.labels == ("cat", "dog")
+    out = capsys.readouterr().out
+    assert "logits" in out
+    assert "1e-04" in out
+    assert str(trained / "export" / "model.onnx") in out
+
+
+def test_a_checkpoint_inside_a_run_is_exported_beside_it(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(monkeypatch, "export", trained / "best") == 0
+    assert (trained / "export" / "model.onnx").is_file()
+
+
+def test_a_checkpoint_that_stands_alone_holds_its_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint.save(create(SPEC), tmp_path / "converted")
+    assert run(monkeypatch, "export", tmp_path / "converted") == 0
+    assert Predictor.open(tmp_path / "converted").manifest.model == "plain"
+
+
+def test_json_gives_the_file_its_size_and_the_parity(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    assert run(monkeypatch, "export", trained, "--out", tmp_path / "out", "--pictures", pictures, "--json") == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["file"] == str(tmp_path / "out" / "model.onnx")
+    assert result["size_bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size
+    assert result["passed"] is True
+    assert result["parity"]["pictures"] == 2
+    assert "skipped" in captured.err
+    assert "broken.jpg" in captured.err
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    (folder / "cat").mkdir(parents=True)
+    for path in (folder / "a.png", folder / "cat" / "b.jpg"):
+        Image.effect_noise((40, 40), 50).convert("RGB").save(path)
+    (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("nothing to see")
+    return folder
+
+
+def test_a_failed_comparison_exits_with_1_and_writes_nothing(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", trained, "--tolerance", "1e-15") == 1
+    assert capsys.readouterr().err.startswith("error: the exported network's 'logits' differs")
+    assert not (trained / "export" / "model.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "error: 'nowhere' does not exist"),
+        (["RUN", "--to", "onxn"], "error: unknown export runtime 'onxn'; did you mean 'onnx'?"),
+        (["RUN", "--pictures", "nowhere"], "error: there is no file or folder 'nowhere'"),
+        (["RUN", "--pictures", "RUN"], "has no picture that can be read"),
+    ],
+)
+def test_wrong_arguments_are_said_in_a_line(
+    arguments: list[str], message: str, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", *(str(trained) if argument == "RUN" else argument for argument in arguments)) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_help_shows_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "export", "--help") == 0
+    assert "mobilenets export runs/photos --to onnx" in capsys.readouterr().out

@@ -1,0 +1,55 @@
+"""How far two networks are apart."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mobilenets.exporters.parity import OutputParity, Parity, compare
+
+
+class Shifted:
+    """Gives its input back, plus an amount."""
+
+    def __init__(self, amount: float, *, name: str = "logits", columns: int = 2) -> None:
+        self.amount, self.name, self.columns = amount, name, columns
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        return {self.name: batch[:, : self.columns] + np.float32(self.amount)}
+
+
+SMALL = np.array([[1.0, -4.0]], np.float32)
+LARGE = np.array([[100.0, 8.0], [3.0, 2.0]], np.float32)
+
+
+def parity_of(max_rel: float) -> Parity:
+    return Parity("test", 1e-4, 0, (1,), (OutputParity("boxes", 0.0, 0.0), OutputParity("logits", 1.0, max_rel)))
+
+
+def test_the_worst_difference_is_relative_to_the_largest_value_of_its_batch() -> None:
+    (found,) = compare(Shifted(0.0), Shifted(0.5), [SMALL, LARGE])
+    assert found == OutputParity("logits", max_abs=0.5, max_rel=0.125)  # 0.5 / 4, not 0.5 / 100
+
+
+def test_equal_networks_differ_by_nothing() -> None:
+    assert compare(Shifted(0.0), Shifted(0.0), [SMALL]) == (OutputParity("logits", 0.0, 0.0),)
+
+
+@pytest.mark.parametrize("broken", [Shifted(0.0, name="scores"), Shifted(0.0, columns=1)], ids=["name", "shape"])
+def test_a_missing_output_or_another_shape_is_infinitely_far(broken: Shifted) -> None:
+    assert compare(Shifted(0.0), broken, [SMALL]) == (OutputParity("logits", math.inf, math.inf),)
+
+
+def test_not_a_number_is_not_lost_among_later_batches() -> None:
+    (found,) = compare(Shifted(0.0), Shifted(0.0), [np.full((1, 2), np.nan, np.float32), SMALL])
+    assert math.isnan(found.max_rel)
+
+
+@pytest.mark.parametrize(
+    ("max_rel", "passed"), [(0.0, True), (1e-4, True), (1.1e-4, False), (math.inf, False), (math.nan, False)]
+)
+def test_every_output_has_to_stay_within_the_tolerance(max_rel: float, passed: bool) -> None:
+    assert parity_of(max_rel).passed is passed
