@@ -47,7 +47,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
         table.add_row(*(Text(cell) for cell in row))
     console = Console()
     if not console.is_terminal:
-        console = Console(width=max(80, console.measure(table).maximum), soft_wrap=True)
+        console = Console(width=max(80, Console(width=10_000).measure(table).maximum), soft_wrap=True)
     console.print(table)
 
 

@@ -1,0 +1,45 @@
+"""How far a network sees: the square of input pixels that one value of a map depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mobilenets.analysis.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class ReceptiveField:
+    """What one value of a map sees.
+
+    Args:
+        size: side of the square, px; it may be larger than the picture.
+        stride: px between the squares of neighbors.
+    """
+
+    size: int
+    stride: int
+
+
+def receptive_fields(graph: Graph) -> dict[int, ReceptiveField]:
+    """The receptive field of every map, by value; of maps that see the whole picture there is none.
+
+    Squeeze-excite and attention see the whole picture; the shortcut beside them, and the convolutions, are what is followed.
+    """
+    fields = {0: ReceptiveField(1, 1)}
+    for layer in graph.layers:
+        known = [fields[value] for value in layer.inputs if value in fields]
+        if not known or layer.kind in ("pool", "matmul", "linear", "other"):
+            continue
+        widest = max(known, key=lambda field: field.size)
+        if layer.window is None:
+            fields[layer.output] = widest
+        else:
+            grown = (layer.window.kernel[0] - 1) * layer.window.dilation[0] * widest.stride
+            fields[layer.output] = ReceptiveField(widest.size + grown, widest.stride * layer.window.stride[0])
+    return fields
+
+
+def receptive_field(graph: Graph) -> ReceptiveField:
+    """The receptive field of the last map, before pooling."""
+    fields = receptive_fields(graph)
+    return fields[max(fields)]
