@@ -1,11 +1,14 @@
-"""Learning curves from a run's `metrics.csv`."""
+"""What a run folder tells of a training: the learning curves of `metrics.csv` and the facts of `run.json`."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from mobilenets.errors import CheckpointError
 
 Line = tuple[str, Sequence[float], Sequence[float]]
 
@@ -36,6 +39,26 @@ def panels(history: Path) -> list[tuple[str, list[Line]]]:
         if lines:
             found.append((title, lines))
     return found
+
+
+def facts(run: Path) -> dict[str, dict[str, object]]:
+    """The tables of facts in a run's `run.json`, by title; empty where there is no such file.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = run / "run.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"'{path}' cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"'{path}' is damaged: it holds no table")
+    tables = {key.capitalize(): dict(value) for key, value in data.items() if isinstance(value, Mapping)}
+    single = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
+    return {"Run": single, **tables} if single else tables
 
 
 def _line(rows: Sequence[dict[str, str]], across: str, column: str) -> Line:

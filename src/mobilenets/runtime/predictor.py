@@ -112,7 +112,7 @@ class Predictor:
             try:
                 while chunk := list(islice(iterator, batch)):
                     pending.append(pool.submit(self._predict_batch, chunk))
-                    if len(pending) > 2 * self.threads:
+                    while pending and (pending[0].done() or len(pending) > 2 * self.threads):
                         yield from pending.popleft().result()
                 while pending:
                     yield from pending.popleft().result()

@@ -1,0 +1,200 @@
+"""`mobilenets evaluate`: a model against labelled pictures, and a report."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from mobilenets.cli.output import note, progress, show, show_table
+from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.data.samples import Dataset, Sample, Split
+    from mobilenets.runtime.evaluation import Report
+    from mobilenets.runtime.predictor import Predictor
+
+PARTS = ("train", "val", "test", "all")
+ENGINES = ("onnx", "torch")
+
+
+def command(
+    run: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="A run folder, an export folder or an .onnx file.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder, CSV, tar shards or 'elpv'; the data the run was trained on by default.",
+            show_default=False,
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="train, val, test or all; test where the data has splits, else all.", show_default=False
+        ),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="ENGINE", help="onnx or torch; what RUN holds by default, the export first.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where the report goes; into RUN by default.", show_default=False)
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Measure a model on labelled pictures and write a report.
+
+    The pictures take the way they take in 'mobilenets predict':
+
+        mobilenets evaluate runs/photos photos/test
+
+    Pictures that cannot be read are named and count nowhere. Data that a run was trained on keeps the splits of that run.
+    """
+    if split is not None and split not in PARTS:
+        raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
+    if engine is not None and engine not in ENGINES:
+        raise UsageError(f"unknown engine '{engine}'; known: {', '.join(ENGINES)}")
+    from mobilenets.data.open import open_dataset
+    from mobilenets.reports.history import facts
+    from mobilenets.reports.record import to_json
+    from mobilenets.runtime.evaluation import evaluate
+
+    predictor = _predictor(run, engine)
+    home = _home(run)
+    told = facts(home)
+    trained_on = str(told.get("Data", {}).get("source", ""))
+    if data is None and not trained_on:
+        raise UsageError(f"'{run}' does not say what it was trained on; which DATA?", hint=f"mobilenets evaluate {run} DATA")
+    source = data or trained_on
+    own = _same(source, trained_on)
+    dataset = open_dataset(source, val=0, test=0)
+    if own:
+        dataset = _with_splits(dataset, home / "splits.csv")
+    part, samples = _part(dataset, split)
+    note(f"{len(samples):,} pictures of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
+    with progress("evaluating", len(samples)) as advance:
+        report = evaluate(predictor, samples, dataset.labels, progress=advance, batch=batch)
+
+    title = f"{home.name} on {dataset.name}" + ("" if part == "all" else f", {part}")
+    following = f"mobilenets predict {run} PICTURE"
+    folder = out or home / ("report" if own else f"report-{dataset.name}")
+    written: Path | None = None
+    try:
+        written = _written(report, samples, folder, title=title, home=home, following=following, worst=worst)
+    except MissingExtraError as error:
+        if out is not None:
+            raise
+        note(f"no report: {error} ({error.hint})")
+    if json:
+        show(to_json(report, title=title, context=told, next_command=following, worst=worst).rstrip())
+    else:
+        _show(report)
+    if written is not None:
+        note(f"report: {written}")
+    note(f"next: {following}")
+
+
+def _predictor(run: Path, engine: str | None) -> Predictor:
+    from mobilenets.runtime.predictor import Predictor
+
+    if engine != "torch":
+        try:
+            return Predictor.open(run)
+        except CheckpointError:
+            if engine == "onnx" or not run.is_dir() or not _holds_checkpoint(run):
+                raise
+            note(f"'{run}' has no export; its checkpoint is evaluated with torch")
+    try:
+        from mobilenets import checkpoint
+        from mobilenets.model import TorchEngine
+        from mobilenets.runtime.manifest import manifest_of
+    except ImportError as error:
+        raise MissingExtraError(error.name or "torch", "train") from error
+    model = checkpoint.load(run)
+    return Predictor(manifest_of(model.spec), TorchEngine(model))
+
+
+def _holds_checkpoint(run: Path) -> bool:
+    return any((run / name).exists() for name in ("model.safetensors", "best", "last"))
+
+
+def _home(run: Path) -> Path:
+    """The run folder that a run, a folder inside it or a file in one of those belongs to; else the folder itself."""
+    folder = run if run.is_dir() else run.parent
+    return next((one for one in (folder, folder.resolve().parent) if (one / "run.json").is_file()), folder)
+
+
+def _same(source: str, other: str) -> bool:
+    return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
+
+
+def _with_splits(dataset: Dataset, splits: Path) -> Dataset:
+    """The data in the splits of the run that was trained on it; pictures that came later are left out."""
+    try:
+        with splits.open(newline="", encoding="utf-8") as file:
+            known = {row["path"]: cast("Split", row["split"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, csv.Error) as error:
+        raise CheckpointError(f"'{splits}' cannot be read: {error}") from error
+    samples = tuple(
+        replace(sample, split=known[sample.name or str(sample.path)])
+        for sample in dataset.samples
+        if (sample.name or str(sample.path)) in known
+    )
+    if len(samples) < len(dataset.samples):
+        note(f"{len(dataset.samples) - len(samples):,} pictures came after the training and are left out")
+    return replace(dataset, samples=samples)
+
+
+def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]:
+    """The split to evaluate and its samples: test where there are splits, everything where there are none."""
+    present = {sample.split for sample in dataset.samples}
+    part = split or next((name for name in ("test", "val") if name in present), "all")
+    samples = tuple(sample for sample in dataset.samples if part in (sample.split, "all"))
+    if not samples:
+        have = ", ".join(sorted(present)) or "no pictures"
+        raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every picture")
+    return part, samples
+
+
+def _written(
+    report: Report, samples: tuple[Sample, ...], folder: Path, *, title: str, home: Path, following: str, worst: int
+) -> Path:
+    from mobilenets.reports.history import facts
+    from mobilenets.reports.write import write_report
+
+    named = {sample.name: sample for sample in samples}
+    try:
+        return write_report(
+            report,
+            folder,
+            read_image=lambda name: named[name].read(),
+            title=title,
+            context=facts(home),
+            history=home / "metrics.csv",
+            next_command=following,
+            worst=worst,
+        )
+    except OSError as error:
+        raise DataError(
+            f"the report cannot be written to '{folder}': {error.strerror or error}", hint="--out FOLDER"
+        ) from error
+
+
+def _show(report: Report) -> None:
+    from mobilenets.reports.record import metric_lines
+
+    show_table(("metric", "value", "95% interval", ""), metric_lines(report))
+    mistakes = report.worst(3)
+    if mistakes:
+        rows = [(row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in mistakes]
+        show_table(("worst mistakes", "truth", "predicted", "score"), rows)
+    for name, error in report.unreadable[:10]:
+        note(f"{name}: {error}")
+    if report.unreadable:
+        note(f"{len(report.unreadable):,} pictures could not be read and count nowhere")
