@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -265,3 +266,22 @@ def test_killed_at_any_moment_a_whole_checkpoint_is_left(tmp_path: Path) -> None
         [sys.executable, "-c", KILL_TWENTY_SAVERS, str(tmp_path / "best")], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+GOLDEN = sorted((Path(__file__).parent / "golden" / "keys").glob("*.txt"))
+
+
+def grouped(keys: Iterable[str]) -> str:
+    """State-dict keys with those of one layer on one line: `backbone.blocks.0.norm: weight bias ...`."""
+    layers: dict[str, list[str]] = {}
+    for key in keys:
+        layer, _, name = key.rpartition(".")
+        layers.setdefault(layer, []).append(name)
+    return "".join(f"{layer}: {' '.join(names)}\n" for layer, names in layers.items())
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_state_dict_keys_are_those_of_every_version_before(file: Path) -> None:
+    """A promise: keys change only together with `checkpoint.FORMAT` and a way to read the old ones."""
+    model = Model(ModelSpec(backbone(file.stem), ("a", "b")))
+    assert grouped(model.state_dict()) == file.read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
@@ -52,9 +51,9 @@ class Parity:
         """Whether every output stays within the tolerance; not a number never does."""
         return all(output.max_rel <= self.tolerance for output in self.outputs)
 
-    def to_json(self) -> str:
-        """The comparison as indented JSON."""
-        return json.dumps({"passed": self.passed, **asdict(self)}, indent=1)
+    def to_data(self) -> dict[str, object]:
+        """The comparison as dicts and lists, for JSON."""
+        return {"passed": self.passed, **asdict(self)}
 
 
 def compare(model: Engine, exported: Engine, batches: Iterable[NDArray[np.float32]]) -> tuple[OutputParity, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def export(
     exporter = EXPORTERS[to]
     parity = exporter.export(model, folder / exporter.file, pictures=pictures, tolerance=tolerance)
     try:
-        (folder / "parity.json").write_text(parity.to_json() + "\n", encoding="utf-8")
+        (folder / "parity.json").write_text(json.dumps(parity.to_data(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise ExportError(f"cannot write '{folder / 'parity.json'}': {error.strerror or error}") from error
     return parity

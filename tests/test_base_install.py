@@ -1,0 +1,82 @@
+"""Prediction with the base install only. `make test-base` makes the venv and names its interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilenets.exporters.onnx import export_onnx
+from mobilenets.model import create
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Conv
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def base() -> str:
+    python = os.environ.get("MOBILENETS_BASE_PYTHON", "")
+    if not python:
+        pytest.skip("no venv with only the base install: MOBILENETS_BASE_PYTHON is not set; 'make test-base' sets it")
+    return python
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8)).save(folder / "picture.png")
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+    export_onnx(create(spec), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def output(*command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_base_install_has_no_torch(base: str, tmp_path: Path) -> None:
+    found = output(base, "-c", "import torch", folder=tmp_path)
+    assert "No module named 'torch'" in found.stderr
+
+
+def test_predictor_opens_and_predicts_the_same_scores(base: str, network: Path) -> None:
+    code = """
+from mobilenets import Predictor
+print(*(score for label, score in sorted(Predictor.open("model.onnx").predict("picture.png").top(2))))
+"""
+    found = output(base, "-c", code, folder=network.parent)
+    assert found.returncode == 0, found.stderr
+    expected = sorted(Predictor.open(network).predict(network.parent / "picture.png").top(2))
+    np.testing.assert_allclose([float(score) for score in found.stdout.split()], [score for _, score in expected], rtol=1e-5)
+
+
+def test_the_command_line_predicts(base: str, network: Path) -> None:
+    found = output(base, "-m", "mobilenets", "predict", "model.onnx", "picture.png", "--json", folder=network.parent)
+    assert found.returncode == 0, found.stderr
+    assert (
+        {"cat", "dog"} >= {json.loads(found.stdout.splitlines()[0])["label"]} if found.stdout.startswith("{") else found.stdout
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["models"], ["predict", "--help"], ["train", "--help"], ["export", "--help"]]
+)
+def test_commands_that_need_no_torch_run(arguments: list[str], base: str, tmp_path: Path) -> None:
+    found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.parametrize("arguments", [["train", "photos"], ["export", "runs/photos"], ["info", "mobilenet_v2"]])
+def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: str, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.startswith("error: ")
+    assert "hint: pip install 'mobilenets[train]'" in found.stderr
