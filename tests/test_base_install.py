@@ -80,3 +80,8 @@ def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: 
     assert found.returncode == 1
     assert found.stderr.startswith("error: ")
     assert "hint: pip install 'mobilenets[train]'" in found.stderr
+
+
+def test_a_name_that_needs_torch_names_the_extra(base: str, tmp_path: Path) -> None:
+    found = output(base, "-c", "import mobilenets; mobilenets.create", folder=tmp_path)
+    assert "MissingExtraError: this needs 'torch', which is not installed" in found.stderr

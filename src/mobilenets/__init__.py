@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from mobilenets.errors import missing_extra
+
 if TYPE_CHECKING:
     from mobilenets.checkpoint import load, save
     from mobilenets.data.open import open_dataset
@@ -54,7 +56,10 @@ def __getattr__(name: str) -> object:
     """A public name, imported on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'mobilenets' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    try:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
     globals()[name] = value
     return value
 

@@ -71,3 +71,28 @@ class MissingExtraError(MobileNetsError, ImportError):
             f"this needs '{package}', which is not installed",
             hint=f"pip install 'mobilenets[{extra}]'",
         )
+
+
+# fmt: off
+_EXTRAS = {  # package: the extra of `mobilenets` that brings it
+    "torch":           "train",
+    "torchvision":     "train",
+    "accelerate":      "train",
+    "safetensors":     "train",
+    "onnx":            "train",
+    "onnxscript":      "train",
+    "tensorboard":     "train",
+    "webdataset":      "train",
+    "matplotlib":      "report",
+    "jinja2":          "report",
+    "h5py":            "weights",
+    "huggingface_hub": "weights",
+    "elpv_dataset":    "elpv",
+}
+# fmt: on
+
+
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
+    """The error that says which extra brings the package that could not be imported; None for a package of no extra."""
+    package = (error.name or "").partition(".")[0]
+    return MissingExtraError(package, _EXTRAS[package]) if package in _EXTRAS else None

@@ -6,11 +6,11 @@ import importlib
 import importlib.metadata
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from mobilenets.errors import MobileNetsError, UsageError
+from mobilenets.errors import MobileNetsError, UsageError, missing_extra
 
 # fmt: off
 COMMANDS = {  # name: what it does, as --help lists it
@@ -48,13 +48,22 @@ def main() -> None:
     try:
         build(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))(prog_name="mobilenets")
     except MobileNetsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"\nhint: {error.hint}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _fail(missing)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _fail(error: MobileNetsError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    if error.hint:
+        print(f"\nhint: {error.hint}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
 
 
 def _version(wanted: bool) -> None:
