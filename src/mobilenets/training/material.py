@@ -1,0 +1,185 @@
+"""What a run learns from: augmented pictures through the whole model, or features computed once through its head."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mobilenets.data.augment import Augmentation
+from mobilenets.data.loader import Batch, Draws, Pictures, Plan, batches, workers_for
+from mobilenets.data.open import fingerprint
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.errors import DataError
+from mobilenets.model import Model
+from mobilenets.specs.model import InputContract
+from mobilenets.training.recipe import Recipe
+from mobilenets.training.validation import Outcome, Prepared
+
+FEATURES = "features.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What the loop needs to know of what it learns from.
+
+    Args:
+        trained: the module that learns, the model or its head.
+        samples: the training pictures.
+        batches: the parts of the steps from one to before another, both counted from 0.
+        inputs: from a batch's pictures to the input of `trained`, on the device.
+        outcome: what `trained` says of this process's share of the validation split.
+        broken: validation pictures that could not be read, with the reason.
+    """
+
+    trained: nn.Module
+    samples: Sequence[Sample]
+    batches: Callable[[int, int], Iterator[Batch]]
+    inputs: Callable[[Tensor], Tensor]
+    outcome: Callable[[], Outcome]
+    broken: dict[str, str]
+
+
+def from_pictures(model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, *, local: int) -> Material:
+    """Augmented pictures through the whole model.
+
+    Args:
+        model: on `device`.
+        dataset: with at least one training picture.
+        recipe: says how pictures are augmented.
+        plan: how steps are cut into parts.
+        device: where the model is.
+        local: training processes on this machine.
+    """
+    contract, samples = model.spec.input, dataset.split("train")
+    fill = round(255 * sum(contract.mean) / len(contract.mean))
+    shared = {one.name for one in dataclasses.fields(Augmentation)} & {one.name for one in dataclasses.fields(Recipe)} - {
+        "size"
+    }
+    augmentation = Augmentation(size=contract.size, fill=fill, **{name: getattr(recipe, name) for name in shared})
+    pictures = Pictures(samples, augmentation, channels=contract.channels, seed=recipe.seed)
+    prepared = _prepared(dataset.split("val")[plan.process :: plan.processes], contract, recipe.cache_mb // 2)
+    if recipe.cache_mb:
+        pictures.keep(recipe.cache_mb // 2 // local, threads=_threads())
+    part = plan.batch // (plan.accumulate * plan.processes)
+    workers = workers_for(recipe.workers, batch_bytes=part * contract.channels * contract.size**2, processes=local)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    scale = (1 / (255 * torch.tensor(contract.std))).reshape(1, -1, 1, 1).to(device)
+    shift = (torch.tensor(contract.mean) / torch.tensor(contract.std)).reshape(1, -1, 1, 1).to(device)
+
+    def parts(first: int, last: int) -> Iterator[Batch]:
+        pin = device.type == "cuda"
+        return batches(
+            pictures, plan, balance=recipe.balance, seed=recipe.seed, first=first, last=last, workers=workers, pin=pin
+        )
+
+    def inputs(uint8: Tensor) -> Tensor:
+        x = uint8.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
+        return x.mul_(scale).sub_(shift)
+
+    def outcome() -> Outcome:
+        model.eval()
+        return prepared.outcome(model, device)
+
+    return Material(model, samples, parts, inputs, outcome, prepared.broken)
+
+
+def from_features(
+    model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, run: Path, *, main: bool
+) -> Material:
+    """The frozen backbone's features, computed once, through the head. They are kept in the run's folder.
+
+    Args:
+        model: on `device`.
+        dataset: with at least one training picture.
+        recipe: says how classes are balanced.
+        plan: how steps are cut into parts.
+        device: where the model is.
+        run: its folder.
+        main: whether this process writes the file.
+    """
+    contract = model.spec.input
+    key = _key(model, dataset)
+    path = run / FEATURES
+    splits = {split: _prepared(dataset.split(split), contract, 0) for split in ("train", "val")}
+    features = _read(path, key)
+    if features is None:
+        model.eval()
+        features = {}
+        for split, prepared in splits.items():
+            if prepared.samples:
+                found = prepared.outcome(model.backbone.features, device)
+                features[split] = torch.from_numpy(found.logits)
+                features[f"{split}_labels"] = torch.from_numpy(found.truth)
+                features[f"{split}_weights"] = torch.tensor([sample.weight for sample in prepared.readable()])
+        if main:
+            _write(path, features, key)
+    held = features
+    labels, weights = held["train_labels"], held["train_weights"]
+    broken = {name: reason for prepared in splits.values() for name, reason in prepared.broken.items()}
+    samples = [
+        dataclasses.replace(dataset.samples[0], label=label, weight=weight)
+        for label, weight in zip(labels.tolist(), weights.tolist(), strict=True)
+    ]
+
+    def parts(first: int, last: int) -> Iterator[Batch]:
+        for draws in Draws(samples, plan, balance=recipe.balance, seed=recipe.seed, first=first, last=last):
+            rows = torch.tensor([index for _, _, index in draws])
+            yield Batch(held["train"][rows], labels[rows], weights[rows])
+
+    def inputs(rows: Tensor) -> Tensor:
+        return rows.to(device)
+
+    def outcome() -> Outcome:
+        model.head.eval()
+        mine = slice(plan.process, None, plan.processes)
+        with torch.inference_mode():
+            logits = model.head(held["val"][mine].to(device)).float().cpu().numpy()
+        return Outcome(logits, held["val_labels"][mine].numpy())
+
+    return Material(model.head, samples, parts, inputs, outcome, broken)
+
+
+def _prepared(samples: Sequence[Sample], contract: InputContract, megabytes: int) -> Prepared:
+    return Prepared(samples, contract, batch=32, megabytes=megabytes, threads=_threads())
+
+
+def _threads() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _key(model: Model, dataset: Dataset) -> str:
+    digest = hashlib.sha256(fingerprint(dataset).encode() + repr(model.spec.input).encode())
+    for name, tensor in model.backbone.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The features in the file, or none where they are of other pictures or weights."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+    except (OSError, SafetensorError):
+        return None
+
+
+def _write(path: Path, features: dict[str, Tensor], key: str) -> None:
+    new = path.with_suffix(".new")
+    try:
+        save_file(features, new, metadata={"key": key})
+        new.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"cannot write '{path}': {error}") from error

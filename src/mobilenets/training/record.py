@@ -1,0 +1,200 @@
+"""The files of a run that people and programs read: run.json, splits.csv, metrics.csv, metrics.jsonl, curves.png."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.metadata
+import io
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mobilenets.data.open import fingerprint
+from mobilenets.data.samples import SPLITS, Dataset
+from mobilenets.errors import CheckpointError, RecipeError
+from mobilenets.specs.model import ModelSpec
+from mobilenets.training.recipe import Recipe, difference, from_data
+
+RUN = "run.json"
+METRICS = "metrics.csv"
+EVENTS = "metrics.jsonl"
+COLUMNS = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "images_per_second",
+    "seconds",
+)
+_LIBRARIES = ("mobilenets", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
+_FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
+
+
+def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec) -> None:
+    """Make the run folder and write down what the run is made of.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    data = {
+        "recipe": dataclasses.asdict(recipe),
+        "seed": recipe.seed,
+        "data": {
+            "name": dataset.name,
+            "fingerprint": fingerprint(dataset),
+            "labels": list(dataset.labels),
+            "counts": {split: list(dataset.counts(split)) for split in SPLITS},
+        },
+        "model": spec.backbone.name,
+        "weights": spec.weights,
+        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES} | {"python": platform.python_version()},
+    }
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / RUN).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with (run / "splits.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("path", "label", "split"))
+            writer.writerows((one.name or str(one.path), dataset.labels[one.label], one.split) for one in dataset.samples)
+    except OSError as error:
+        raise CheckpointError(f"cannot write '{run}': {error.strerror or error}") from error
+
+
+def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
+    """What `begin` wrote into run.json.
+
+    Raises:
+        CheckpointError: there is no run, or its run.json is damaged.
+    """
+    path = run / RUN
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"'{run}' is not a run: no {RUN} in it", hint="leave --resume out to start one") from error
+    except ValueError as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}") from error
+    if not isinstance(data, dict) or not {"recipe", "data"} <= data.keys():
+        raise CheckpointError(f"'{path}' is damaged: it lacks recipe or data")
+    return data
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The recipe a run was started with.
+
+    Raises:
+        CheckpointError: there is no run, or its run.json is damaged.
+    """
+    try:
+        return from_data(read_run(run)["recipe"])
+    except RecipeError as error:
+        raise CheckpointError(f"'{run / RUN}' has a recipe of another version: {error}") from error
+
+
+def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse to continue a run under another recipe or on other data.
+
+    Raises:
+        CheckpointError: something differs; the message names it.
+    """
+    changed = sorted(difference(recipe, recipe_of(run)).keys() - set(_FREE_TO_CHANGE))
+    if changed:
+        before = recipe_of(run)
+        said = ", ".join(f"{name} was {getattr(before, name)} and is {getattr(recipe, name)}" for name in changed[:3])
+        raise CheckpointError(f"cannot resume '{run}' under another recipe: {said}", hint="start a new run with another --out")
+    if read_run(run)["data"]["fingerprint"] != fingerprint(dataset):
+        raise CheckpointError(
+            f"the pictures changed since '{run}' was started: names, sizes, labels or splits differ",
+            hint="start a new run with another --out",
+        )
+
+
+class Metrics:
+    """Appends to metrics.csv (a row per epoch) and metrics.jsonl (a line per step and event).
+
+    Args:
+        run: the run folder; rows beyond `step` of an interrupted run are dropped, for they will come again.
+        step: that the run continues from.
+    """
+
+    def __init__(self, run: Path, *, step: int) -> None:
+        self._table, self._events = run / METRICS, run / EVENTS
+        rows = list(csv.DictReader(io.StringIO(_text(self._table)))) if step else []
+        with self._table.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(row for row in rows if _number(row.get("step")) <= step)
+        lines = [line for line in _text(self._events).splitlines() if step and _step_of(line) <= step]
+        self._events.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        self._waiting: list[str] = []
+
+    def step(self, values: Mapping[str, object]) -> None:
+        """Note a step; written in groups."""
+        self._waiting.append(json.dumps(values))
+        if len(self._waiting) >= 50:
+            self.flush()
+
+    def epoch(self, values: Mapping[str, object]) -> None:
+        """Write an epoch's row and everything that waits."""
+        with self._table.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore").writerow(values)
+        self._waiting.append(json.dumps(values))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        with self._events.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in self._waiting))
+        self._waiting.clear()
+
+
+def read_metrics(run: Path) -> list[dict[str, float]]:
+    """The rows of metrics.csv, without the columns that are empty."""
+    rows = csv.DictReader(io.StringIO(_text(run / METRICS)))
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def draw_curves(run: Path) -> None:
+    """Draw loss, accuracy and learning rate over the epochs into curves.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = read_metrics(run)
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = (
+        ("loss", ("train_loss", "val_loss")),
+        ("validation accuracy", ("val_accuracy", "val_balanced_accuracy")),
+        ("learning rate", ("learning_rate",)),
+    )
+    for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
+        for name in names:
+            points = [(row["epoch"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else "", markersize=3, label=name)
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        if len(names) > 1 and axes.lines:
+            axes.legend(frameon=False)
+    figure.savefig(run / "curves.png", dpi=110)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _number(text: str | None) -> float:
+    return float(text) if text else float("inf")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # cut off when the run was killed

@@ -1,0 +1,106 @@
+"""The model a run begins with: the dataset's labels, the recipe's settings, norms that can learn; and what stays frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mobilenets.data.augment import seed_of
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.errors import DataError, ImageError, RecipeError
+from mobilenets.model import Model, with_labels, with_spec
+from mobilenets.runtime import image
+from mobilenets.specs.model import InputContract
+from mobilenets.training.recipe import Recipe
+from mobilenets.weights import norms
+
+_PICTURES_FOR_NORMS = 128
+
+
+def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
+    """A copy of `model` for the dataset's labels, with what the recipe says of size, dropout and norms.
+
+    Batch norm that was folded into the convolutions is put back where it will learn, from training pictures.
+
+    Raises:
+        DataError: none of the pictures that norms are observed on can be read.
+    """
+    if model.spec.labels != dataset.labels:
+        model = with_labels(model, dataset.labels, seed=seed_of(recipe.seed, "head"))
+    spec = model.spec
+    contract = replace(spec.input, size=recipe.size or spec.input.size, crop=recipe.input_crop or spec.input.crop)
+    backbone = replace(
+        spec.backbone,
+        norm_momentum=recipe.norm_momentum or spec.backbone.norm_momentum,
+        stochastic_depth=recipe.stochastic_depth,
+        dropout=recipe.dropout,
+    )
+    head = replace(spec.head, dropout=recipe.dropout, temperature=1.0)
+    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
+    if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
+        norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
+    return model
+
+
+def freeze(model: Model, recipe: Recipe) -> None:
+    """Take the first blocks out of what learns, as the recipe says.
+
+    Raises:
+        RecipeError: there are not so many blocks.
+    """
+    if recipe.freeze_blocks > len(model.backbone.blocks):
+        raise RecipeError(f"freeze_blocks={recipe.freeze_blocks}, but the network has {len(model.backbone.blocks)} blocks")
+    for module in _frozen(model, recipe):
+        module.requires_grad_(False)
+
+
+def to_training(model: Model, recipe: Recipe) -> None:
+    """Training mode, but for what is frozen, which keeps its running statistics."""
+    model.train()
+    for module in _frozen(model, recipe):
+        module.eval()
+    if recipe.freeze_norms:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                module.eval()
+
+
+def set_norm_momentum(model: Model, step: int) -> None:
+    """From scratch, let the first steps' statistics average over all steps so far, until the spec's momentum is reached.
+
+    Running statistics begin at mean 0 and variance 1; without this a short run would be validated with what is left of them.
+
+    Args:
+        model: whose norms are set.
+        step: counted from 0.
+    """
+    momentum = model.spec.backbone.norm_momentum
+    if model.spec.weights == "scratch" and step <= 1 / momentum + 1:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+                module.momentum = max(momentum, 1 / (step + 1))
+
+
+def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
+    if recipe.freeze_blocks == -1:
+        return [model.backbone]
+    return list(model.backbone.blocks)[: recipe.freeze_blocks]
+
+
+def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
+    """Some training pictures, prepared, in batches of at most 32."""
+    arrays = []
+    for i in np.random.default_rng(seed_of(seed, "norms")).permutation(len(samples)):
+        try:
+            arrays.append(image.load(samples[i].read(), contract))
+        except (ImageError, OSError):
+            continue
+        if len(arrays) == _PICTURES_FOR_NORMS:
+            break
+    if not arrays:
+        raise DataError("none of the training pictures can be read", hint="run 'mobilenets check' on the data")
+    return list(torch.split(torch.from_numpy(np.stack(arrays)), 32))

@@ -1,0 +1,134 @@
+"""What a run saves to go on exactly where it stood: optimizer, averaged weights, step. Safetensors and JSON, atomically."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as pack_tensors
+from torch import Tensor, nn
+
+from mobilenets import checkpoint
+from mobilenets.errors import CheckpointError
+from mobilenets.model import Model
+from mobilenets.training.optim import Average
+
+TENSORS = "training.safetensors"
+PROGRESS = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
+
+    Args:
+        step: optimizer steps done.
+        epochs: how many the run will have.
+        seconds: trained so far.
+        best: the best validation metrics; empty before the first.
+        best_epoch: when they were reached, counted from 1.
+        loss_sum: of the steps of the unfinished epoch, for its mean.
+        loss_scale: of float16 gradients; 0 where not in use.
+    """
+
+    step: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    best: Mapping[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    loss_sum: float = 0.0
+    loss_scale: float = 0.0
+
+
+def save(
+    folder: Path,
+    model: Model,
+    trained: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    progress: Progress,
+    *,
+    recipe: Mapping[str, object],
+) -> None:
+    """Write the checkpoint `folder` with everything needed to go on from it.
+
+    Args:
+        folder: usually `last` of the run.
+        model: the whole model.
+        trained: the part of it that the optimizer knows.
+        optimizer: its state is saved by parameter name.
+        average: the averaged weights, where the recipe has them.
+        progress: where the run stands.
+        recipe: for the checkpoint's description.
+
+    Raises:
+        CheckpointError: the disk is full or not writable.
+    """
+    names: dict[Tensor, str] = {weight: name for name, weight in trained.named_parameters()}
+    tensors = {
+        f"optimizer/{kind}/{names[weight]}": tensor
+        for weight, state in optimizer.state.items()
+        for kind, tensor in state.items()
+        if isinstance(tensor, Tensor)
+    }
+    if average is not None:
+        tensors.update({f"average/{name}": tensor for name, tensor in average.tensors.items()})
+    with checkpoint.replacing(folder) as new:
+        checkpoint.write(model, new, metrics=progress.best, recipe=recipe)
+        packed = pack_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+        (new / TENSORS).write_bytes(packed)
+        (new / PROGRESS).write_text(json.dumps(dataclasses.asdict(progress), indent=1) + "\n", encoding="utf-8")
+
+
+def progress_of(folder: Path) -> Progress:
+    """Where the run stood that saved `folder`.
+
+    Raises:
+        CheckpointError: there is no training state, or it is damaged.
+    """
+    path = checkpoint.settled(folder) / PROGRESS
+    try:
+        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' has no training state to go on from: {error.strerror or error}") from error
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}") from error
+
+
+def restore(folder: Path, trained: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> None:
+    """Give optimizer and averaged weights the state that `save` wrote.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another model.
+    """
+    path = checkpoint.settled(folder) / TENSORS
+    try:
+        tensors = parse_tensors(path.read_bytes())
+        weights = dict(trained.named_parameters())
+        for name, tensor in tensors.items():
+            owner, _, rest = name.partition("/")
+            if owner == "optimizer":
+                kind, _, weight_name = rest.partition("/")
+                weight = weights[weight_name]
+                optimizer.state[weight][kind] = _like(weight, tensor)
+        if average is not None:
+            average.load(
+                {name.removeprefix("average/"): tensor for name, tensor in tensors.items() if name.startswith("average/")}
+            )
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"'{path}' is damaged or of another model: {error}") from error
+
+
+def _like(weight: Tensor, saved: Tensor) -> Tensor:
+    """A saved tensor on the weight's device, in its memory layout where the shapes agree: fused optimizers rely on that."""
+    if saved.shape != weight.shape:
+        return saved.to(weight.device)
+    return torch.empty_like(weight, dtype=saved.dtype).copy_(saved)
