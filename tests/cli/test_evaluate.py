@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., Any]  # Any: the fixture's `Done`
+COLORS = {"red": "red", "green": "lime", "blue": "blue"}
+
+
+def fill(folder: Path, count: int = 4) -> Path:
+    """A folder per label; one red picture lies among the blue ones."""
+    for label, color in COLORS.items():
+        (folder / label).mkdir(parents=True)
+        for i in range(count):
+            wrong = label == "blue" and i == 0
+            Image.new("RGB", (20, 30), "red" if wrong else color).save(folder / label / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, color_model: Path) -> Path:
+    """A run that was trained on `photos`, of which one picture a class was its test split."""
+    run, photos = tmp_path / "run", fill(tmp_path / "photos")
+    (run / "export").mkdir(parents=True)
+    shutil.copy(color_model, run / "export" / "model.onnx")
+    data = {"source": str(photos), "name": "photos", "fingerprint": "f00"}
+    (run / "run.json").write_text(json.dumps({"recipe": {"epochs": 3}, "seed": 0, "data": data}))
+    (run / "metrics.csv").write_text("epoch,train_loss,val_loss\n1,1.0,1.1\n2,0.5,0.8\n")
+    with (run / "splits.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "split"))
+        for label in COLORS:
+            writer.writerows((f"{label}/{i}.png", label, "test" if i == 0 else "train") for i in range(4))
+    return run
+
+
+def test_a_folder_without_splits_is_evaluated_whole(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    done = mobilenets("evaluate", color_model, fill(tmp_path / "test"), "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "12 pictures of 'test', every split" in done.err
+    assert "91.7%" in done.out
+    assert "blue/0.png" in done.out
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in done.err
+
+
+def test_the_report_folder_is_complete(mobilenets: Run, run_folder: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "new")
+    assert mobilenets("evaluate", run_folder, tmp_path / "new").code == 0
+    folder = run_folder / "report-new"
+    assert {path.name for path in folder.iterdir()} >= {"report.html", "report.md", "report.json", "predictions.csv"}
+    data = json.loads((folder / "report.json").read_text())
+    assert data["metrics"]["top1"]["value"] == pytest.approx(11 / 12)
+    assert data["context"]["Recipe"] == {"epochs": 3}
+    assert "Learning curves" in (folder / "report.html").read_text()
+
+
+def test_a_run_remembers_its_data_and_its_test_split(mobilenets: Run, run_folder: Path) -> None:
+    done = mobilenets("evaluate", run_folder, "--json")
+    assert done.code == 0
+    data = json.loads(done.out)
+    assert (data["pictures"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
+    assert [row["name"] for row in data["worst"]] == ["blue/0.png"]
+    assert (run_folder / "report" / "report.html").is_file()
+
+
+def test_another_split_can_be_asked_for(mobilenets: Run, run_folder: Path) -> None:
+    assert json.loads(mobilenets("evaluate", run_folder, "--split", "train", "--json").out)["pictures"] == 9
+    assert json.loads(mobilenets("evaluate", run_folder, "--split", "all", "--json").out)["pictures"] == 12
+
+
+def test_a_split_folder_gives_its_test_part(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "data" / "train")
+    fill(tmp_path / "data" / "test", count=2)
+    done = mobilenets("evaluate", color_model, tmp_path / "data", "--json", "--out", tmp_path / "out")
+    assert json.loads(done.out)["pictures"] == 6
+
+
+def test_a_missing_split_is_named(mobilenets: Run, run_folder: Path) -> None:
+    done = mobilenets("evaluate", run_folder, "--split", "val")
+    assert (done.code, done.err.splitlines()[0]) == (1, "error: 'photos' has no split 'val'; it has test, train")
+
+
+def test_labels_the_model_does_not_know_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "test")
+    (tmp_path / "test" / "green").rename(tmp_path / "test" / "Green")
+    done = mobilenets("evaluate", color_model, tmp_path / "test")
+    assert done.code == 1
+    assert "the data has 'Green', which the model does not know; it knows 'red', 'green', 'blue'" in done.err
+
+
+def test_unreadable_pictures_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    fill(tmp_path / "test")
+    (tmp_path / "test" / "red" / "0.png").write_bytes(b"broken")
+    done = mobilenets("evaluate", color_model, tmp_path / "test", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert "red/0.png: the picture is not a picture of a known format" in done.err
+    assert "red/0.png" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_an_onnx_file_alone_needs_data(mobilenets: Run, color_model: Path) -> None:
+    done = mobilenets("evaluate", color_model)
+    assert (done.code, "which DATA?" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--split", "--engine"])
+def test_unknown_choices_are_wrong_usage(mobilenets: Run, color_model: Path, option: str) -> None:
+    done = mobilenets("evaluate", color_model, "x", option, "juggle")
+    assert (done.code, "unknown" in done.err) == (2, True)
+
+
+def test_a_run_without_export_is_evaluated_with_torch(mobilenets: Run, tmp_path: Path) -> None:
+    from mobilenets import checkpoint
+    from mobilenets.model import TorchEngine, create
+    from mobilenets.runtime.manifest import manifest_of
+    from mobilenets.runtime.predictor import Predictor
+    from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.specs.rows import BackboneSpec, Conv
+
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), tuple(COLORS), InputContract(size=32))
+    model = create(spec)
+    checkpoint.save(model, tmp_path / "run" / "best")
+    done = mobilenets("evaluate", tmp_path / "run", fill(tmp_path / "test"), "--out", tmp_path / "out")
+    assert (done.code, "has no export; its checkpoint is evaluated with torch" in done.err) == (0, True)
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    predictor = Predictor(manifest_of(spec), TorchEngine(model))
+    for row in rows:
+        expected = predictor.predict(tmp_path / "test" / row["name"])
+        assert row["predicted"] == expected.label
+        assert float(row["score"]) == pytest.approx(expected.score, abs=1e-5)
+
+
+def test_the_onnx_engine_is_not_replaced_when_asked_for(mobilenets: Run, tmp_path: Path) -> None:
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    done = mobilenets("evaluate", tmp_path / "run", fill(tmp_path / "test"), "--engine", "onnx")
+    assert (done.code, done.err.splitlines()[-1]) == (1, f"hint: mobilenets export {tmp_path / 'run'} --to onnx")

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., Any]  # Any: the fixture's `Done`
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Pictures red, green and blue, the green one a folder below; a text file and a hidden picture beside them."""
+    folder = tmp_path / "album"
+    (folder / "below").mkdir(parents=True)
+    for name, color in (("a.png", "red"), ("below/b.jpg", "lime"), ("c.bmp", "blue"), (".hidden.png", "red")):
+        Image.new("RGB", (20, 30), color).save(folder / name)
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def test_one_picture_is_a_table_of_its_best_labels(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album / "a.png")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.split()[-6:] == ["red", "99.9%", "green", "0.0%", "blue", "0.0%"]
+
+
+def test_a_folder_is_searched_below_and_gives_a_line_a_picture(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album)
+    assert done.code == 0
+    assert [line.split()[1:] for line in done.out.splitlines()] == [
+        ["red", str(album / "a.png")],
+        ["blue", str(album / "c.bmp")],
+        ["green", str(album / "below/b.jpg")],
+    ]
+
+
+def test_json_is_one_object_a_line(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album, "--json", "--top", "2")
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert (lines[0]["file"], lines[0]["label"]) == (str(album / "a.png"), "red")
+    assert [len(line["top"]) for line in lines] == [2, 2, 2]
+    assert lines[0]["score"] == lines[0]["top"][0]["score"] == pytest.approx(1 / (1 + 2 * math.exp(-8)), abs=1e-6)
+
+
+def test_csv_has_a_header_and_a_line_per_label(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album / "a.png", album / "c.bmp", "--csv", "--top", "2")
+    rows = list(csv.DictReader(done.out.splitlines()))
+    assert [(Path(row["file"]).name, row["rank"], row["label"]) for row in rows] == [
+        ("a.png", "1", "red"),
+        ("a.png", "2", "green"),
+        ("c.bmp", "1", "blue"),
+        ("c.bmp", "2", "red"),
+    ]
+
+
+def test_a_glob_is_expanded(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, f"{album}/**/*.[bj][mp]*", "--csv")
+    assert [row["label"] for row in csv.DictReader(done.out.splitlines())] == ["green", "blue"]
+
+
+def test_a_picture_on_standard_input(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, "-", "--json", stdin=(album / "below/b.jpg").read_bytes())
+    assert (json.loads(done.out)["file"], json.loads(done.out)["label"]) == ("-", "green")
+
+
+def test_a_list_on_standard_input(mobilenets: Run, color_model: Path, album: Path) -> None:
+    paths = f"{album / 'c.bmp'}\r\n\n{album / 'below'}\n"
+    done = mobilenets("predict", color_model, "-", "--csv", stdin=paths.encode())
+    assert [row["label"] for row in csv.DictReader(done.out.splitlines())] == ["blue", "green"]
+
+
+def test_an_empty_standard_input_is_said(mobilenets: Run, color_model: Path) -> None:
+    done = mobilenets("predict", color_model, "-")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: there is nothing on standard input\n\nhint: ")
+
+
+def test_a_bad_file_is_named_and_skipped(mobilenets: Run, color_model: Path, album: Path) -> None:
+    (album / "b.png").write_bytes(b"\x89PNG broken")
+    done = mobilenets("predict", color_model, album, album / "gone.jpg", "--csv")
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 1 + 3
+    assert [line.split(": ")[0] for line in done.err.splitlines()[:-1]] == [str(album / "b.png"), str(album / "gone.jpg")]
+    assert done.err.splitlines()[-1] == "2 of 5 pictures could not be read"
+
+
+def test_nothing_readable_fails(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album / "notes.txt")
+    assert (done.code, done.out) == (1, "")
+    assert "not a picture" in done.err
+
+
+@pytest.mark.parametrize("source", ["empty", "empty/*.jpg"])
+def test_a_folder_or_glob_without_pictures_is_said(mobilenets: Run, color_model: Path, tmp_path: Path, source: str) -> None:
+    (tmp_path / "empty").mkdir()
+    done = mobilenets("predict", color_model, tmp_path / source)
+    assert (done.code, done.err.splitlines()[0].split(" '")[0][:18]) == (1, "error: no pictures")
+
+
+def test_json_and_csv_together_are_wrong_usage(mobilenets: Run, color_model: Path, album: Path) -> None:
+    assert mobilenets("predict", color_model, album, "--json", "--csv").code == 2
+
+
+def test_a_run_without_export_names_the_command(mobilenets: Run, tmp_path: Path, album: Path) -> None:
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    done = mobilenets("predict", tmp_path / "run", album)
+    assert (done.code, done.err.splitlines()[-1]) == (1, f"hint: mobilenets export {tmp_path / 'run'} --to onnx")
+
+
+def test_predicting_loads_no_training_library(color_model: Path, album: Path) -> None:
+    program = f"""
+import sys
+sys.argv = ["mobilenets", "predict", {str(color_model)!r}, {str(album / "a.png")!r}]
+from mobilenets.cli.app import main
+try:
+    main()
+finally:
+    heavy = {{"torch", "torchvision", "matplotlib", "jinja2", "onnx", "scipy", "safetensors"}}
+    print("loaded:", sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_rows_appear_while_the_list_is_still_being_written(color_model: Path, album: Path) -> None:
+    command = [sys.executable, "-u", "-m", "mobilenets", "predict", str(color_model), "-", "--json", "--batch", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        for _ in range(64):
+            process.stdin.write(f"{album / 'c.bmp'}\n")
+            process.stdin.flush()
+        assert json.loads(process.stdout.readline())["label"] == "blue"
+        process.stdin.close()
+        assert len(process.stdout.readlines()) == 63

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import csv
+import html.parser
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilenets.reports.write import write_report
+from mobilenets.runtime.evaluation import Report
+
+LABELS = ("sound", "<cracked> & co")
+
+
+def report_of(classes: int = 2, samples: int = 60, labels: tuple[str, ...] = ()) -> Report:
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, classes, samples)
+    logits = generator.normal(size=(samples, classes)).astype(np.float32)
+    logits[np.arange(samples), truth] += 1.5
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = tuple(f"cell {i}.png" for i in range(samples))
+    labels = labels or tuple(f"kind {i}" for i in range(classes))
+    return Report("mobilenet_v2", labels, names, truth, logits, scores, 1.0, (("bad.png", "the picture is truncated"),), 2.0)
+
+
+def read_image(name: str) -> bytes:
+    if name == "gone":
+        raise FileNotFoundError
+    buffer = io.BytesIO()
+    Image.new("RGB", (900, 600), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    history = folder / "metrics.csv"
+    history.write_text("epoch,train_loss,val_accuracy,images_per_second\n1,2.0,,9\n2,1.0,0.5,9\n")
+    write_report(
+        report_of(labels=LABELS),
+        folder / "new" / "report",
+        read_image=read_image,
+        title="Cells <1>",
+        context={"Recipe": {"epochs": 30, "rates": [0.1, 0.01]}},
+        history=history,
+        next_command="mobilenets train photos/ --out 'my run'",
+        worst=3,
+    )
+    return folder / "new" / "report"
+
+
+class Page(html.parser.HTMLParser):
+    """Collects tags, links and ids; complains of tags that do not close."""
+
+    VOID = frozenset(("meta", "img", "br", "link", "input"))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for key, value in attrs:
+            if key in ("src", "href", "xlink:href") and value:
+                self.sources.append(value)
+            if key == "id" and value:
+                self.ids.append(value)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> Page:
+    parser = Page()
+    parser.feed((written / "report.html").read_text(encoding="utf-8"))
+    return parser
+
+
+def test_the_folder_holds_every_format_plot_and_picture(written: Path) -> None:
+    found = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
+    assert found == [
+        "mistakes/01.jpg",
+        "mistakes/02.jpg",
+        "mistakes/03.jpg",
+        "plots/confusion.png",
+        "plots/curves.png",
+        "plots/reliability.png",
+        "plots/roc.png",
+        "plots/scores.png",
+        "predictions.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+
+
+def test_the_page_needs_nothing_outside_itself(page: Page) -> None:
+    assert all(source.startswith(("data:", "#")) for source in page.sources)
+    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 3
+    assert not page.tags & {"script", "link", "iframe"}
+
+
+def test_the_page_is_well_formed_and_its_ids_are_its_own(page: Page) -> None:
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert {source[1:] for source in page.sources if source.startswith("#")} <= set(page.ids)
+
+
+def test_labels_and_titles_are_escaped(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    assert "<cracked>" not in text
+    assert "&lt;cracked&gt; &amp; co" in text
+    assert "<title>Cells &lt;1&gt;</title>" in text
+
+
+def test_the_page_says_what_was_found_and_what_to_do_next(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    for part in ("95% confidence", "bad.png", "the picture is truncated", "mobilenets train photos/ --out", "0.1, 0.01"):
+        assert part in text
+
+
+def test_plots_follow_the_colors_of_the_page(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    svg = text[text.index("<svg") : text.index("</svg>")]
+    assert "var(--ink)" in svg
+    assert not re.search(r"(fill|stroke): #(?!ffffff)", svg)
+
+
+def test_json_holds_every_metric_with_its_interval(written: Path) -> None:
+    data = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    report = report_of(labels=LABELS)
+    assert data["metrics"].keys() == {metric.name for metric in report.metrics}
+    top1 = report.metric("top1")
+    assert top1.interval
+    found = data["metrics"]["top1"]
+    assert (found["value"], found["low"], found["high"]) == (top1.value, top1.interval.low, top1.interval.high)
+    assert sum(cell["count"] for cell in data["confusion"]) == 60
+    assert data["unreadable"] == [{"name": "bad.png", "error": "the picture is truncated"}]
+
+
+def test_predictions_are_a_line_per_picture(written: Path) -> None:
+    with (written / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    report = report_of(labels=LABELS)
+    assert len(rows) == 60
+    assert sum(int(row["correct"]) for row in rows) / 60 == report.metric("top1").value
+    assert {row["truth"] for row in rows} == set(LABELS)
+
+
+def test_markdown_shows_table_plots_and_pictures_that_exist(written: Path) -> None:
+    text = (written / "report.md").read_text(encoding="utf-8")
+    assert "| top-1 accuracy |" in text
+    links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
+    assert len(links) == 5 + 3
+    assert all((written / link).is_file() for link in links)
+
+
+def test_pictures_of_mistakes_are_small(written: Path) -> None:
+    with Image.open(written / "mistakes" / "01.jpg") as picture:
+        assert picture.size == (480, 320)
+
+
+def test_a_second_report_leaves_no_picture_of_the_first(written: Path, tmp_path: Path) -> None:
+    report = report_of()
+    for worst in (4, 1):
+        write_report(report, tmp_path, read_image=read_image, worst=worst)
+    assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["01.jpg"]
+
+
+def test_a_mistake_whose_picture_is_gone_is_still_listed(tmp_path: Path) -> None:
+    logits = np.array([[2.0, 0.0]], np.float32)
+    report = Report("m", ("a", "b"), ("gone",), np.array([1]), logits, np.array([[0.88, 0.12]], np.float32), 1.0)
+    page = write_report(report, tmp_path, read_image=read_image)
+    assert "the picture cannot be read any more" in page.read_text(encoding="utf-8")
+
+
+def test_a_flawless_model_has_no_mistakes_to_show(tmp_path: Path) -> None:
+    logits, scores = 9 * np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    report = Report("m", ("a", "b", "c"), ("1", "2", "3"), np.arange(3), logits, scores, 1.0)
+    assert "None: every picture was classified right." in write_report(report, tmp_path, read_image=read_image).read_text()
+
+
+@pytest.mark.parametrize("classes", [7, 120])
+def test_many_classes_get_plots_too(classes: int, tmp_path: Path) -> None:
+    page = write_report(report_of(classes, 150), tmp_path, read_image=read_image, worst=0)
+    assert "Most often confused" in page.read_text(encoding="utf-8")
+    assert (tmp_path / "plots" / "classes.png").is_file()
