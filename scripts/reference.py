@@ -1,0 +1,231 @@
+"""Writes docs/reference, and the README's table of models, from the code.
+
+python scripts/reference.py docs/reference            write the pages
+python scripts/reference.py --check docs/reference    exit 1 when a page is not up to date
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import inspect
+import sys
+import textwrap
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from typer.models import ArgumentInfo
+
+import mobilenets
+from mobilenets.analysis.graph import COUNTING_RULE, trace
+from mobilenets.cli.app import COMMANDS
+from mobilenets.model import Model
+from mobilenets.specs.families import COMPARISONS, PAPERS
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.training.recipe import Recipe, difference
+from mobilenets.training.recipes import RECIPES
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- models: begin, written by `make docs` -->\n", "<!-- models: end -->\n"
+MANY = 30  # arguments, beyond which a signature is no help
+HEADER = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
+
+
+def command_line() -> str:
+    """Every command with its arguments and options."""
+    parts = [
+        "# Command line\n\nResults go to stdout, progress and notes to stderr. Exit code 0: done; 1: failed; 2: wrong usage.\n"
+    ]
+    for name in COMMANDS:
+        command = importlib.import_module(f"mobilenets.cli.{name}").command
+        rows = [_option(parameter) for parameter in inspect.signature(command, eval_str=True).parameters.values()]
+        places = " ".join(names for names, *_ in rows if not names.startswith("-"))
+        parts.append(f"## mobilenets {name}\n\n```\nmobilenets {name} {places} [OPTIONS]\n```\n\n{inspect.getdoc(command)}\n")
+        parts.append(_table(("option", "meaning", "default"), [(f"`{names}`", *others) for names, *others in rows]))
+    return "\n".join(parts)
+
+
+def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
+    """Names, meaning and default of an argument or option, from the annotation of a command's parameter."""
+    kind, info = parameter.annotation.__origin__, parameter.annotation.__metadata__[0]
+    kinds = [one for one in typing.get_args(kind) or (kind,) if one is not type(None)]
+    metavar = info.metavar or ("" if bool in kinds else kinds[0].__name__.upper())
+    shown = "" if parameter.default in (parameter.empty, None, False, "", ...) else f"`{parameter.default}`"
+    if isinstance(info, ArgumentInfo):
+        return metavar or parameter.name.upper(), info.help or "", shown
+    names = ", ".join(info.param_decls or (f"--{parameter.name.replace('_', '-')}",))
+    return f"{names} {metavar}".strip(), info.help or "", shown
+
+
+def python_names() -> str:
+    """Every public name with its signature and docstring."""
+    parts = [
+        "# Python\n\nWhat `import mobilenets` offers. A name is imported when it is first used, and torch with it if need be.\n"
+    ]
+    for name in mobilenets.__all__:
+        value = getattr(mobilenets, name)
+        parts.append(f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{_docstring(value)}\n")
+        if inspect.isclass(value):
+            parts += [
+                f"### {name}.{method}\n\n```python\n{_signature(method, function)}\n```\n\n{_docstring(function)}\n"
+                for method, function in _methods(value)
+            ]
+    return "\n".join(parts)
+
+
+def _methods(value: type) -> Iterator[tuple[str, object]]:
+    for method, function in vars(value).items():
+        plain = function.__func__ if isinstance(function, staticmethod) else function
+        if not method.startswith("_") and inspect.isfunction(plain) and plain.__doc__:
+            yield method, plain
+
+
+def _signature(name: str, value: object) -> str:
+    assert callable(value)
+    signature = inspect.signature(value)
+    pieces, starred = [], False
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not starred:
+            pieces.append("*")
+            starred = True
+        annotation = "" if parameter.annotation is parameter.empty else f": {_plain(parameter.annotation)}"
+        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        pieces.append(f"{parameter.name}{annotation}{default}")
+    returns = signature.return_annotation
+    arrow = "" if inspect.isclass(value) or returns is signature.empty else f" -> {_plain(returns)}"
+    if len(pieces) > MANY:
+        return f"{name}({pieces[0]}, {pieces[1]}, ...)  # {len(pieces)} keys, see recipes.md"
+    line = f"{name}({', '.join(pieces)}){arrow}"
+    return line if len(line) <= 100 else f"{name}(\n" + "".join(f"    {piece},\n" for piece in pieces) + f"){arrow}"
+
+
+def _plain(annotation: object) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def _docstring(value: object) -> str:
+    """The docstring, with its sections of names and meanings as lists."""
+    lines, section = [], ""
+    for line in inspect.cleandoc(value.__doc__ or "").splitlines():
+        if line in ("Args:", "Raises:"):
+            section = line
+            lines.append({"Args:": "**Arguments**\n", "Raises:": "**Raises**\n"}[line])
+        elif section and line.startswith("    ") and not line.startswith("     "):
+            names, _, meaning = line.strip().partition(": ")
+            lines.append(f"- `{names}`: {meaning}" if meaning else f"  {names}")
+        elif section and line.startswith("     "):
+            lines.append(f"  {line.strip()}")
+        else:
+            section = "" if line else section
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def recipes() -> str:
+    """Every key of a recipe, and every recipe as its difference from the defaults."""
+    comments = _comments()
+    keys = [
+        (f"`{field.name}`", f"`{_toml(field.default)}`", str(field.type), comments.get(field.name, ""))
+        for field in dataclasses.fields(Recipe)
+    ]
+    parts = [
+        "# Recipes\n\n`mobilenets train DATA --recipe NAME key=value ...` takes a recipe and changes some of its keys. "
+        "A run's own recipe stands in its `run.json`.\n",
+        "## Keys\n",
+        _table(("key", "default", "type", "meaning"), keys),
+    ]
+    for name, recipe in RECIPES.items():
+        changed = difference(recipe, Recipe())
+        parts.append(
+            f"## {name}\n\n```\n"
+            + textwrap.fill("  ".join(f"{key}={_toml(value)}" for key, value in changed.items()), 100)
+            + "\n```\n"
+        )
+    return "\n".join(parts)
+
+
+def _comments() -> dict[str, str]:
+    """What stands behind each field of `Recipe` in its source."""
+    found = {}
+    for line in inspect.getsource(Recipe).splitlines():
+        code, _, comment = line.partition("  # ")
+        if ": " in code and " = " in code:
+            found[code.split(":")[0].strip()] = comment
+    return found
+
+
+def _toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def models() -> str:
+    """Every network with its counts."""
+    return (
+        f"# Models\n\n{COUNTING_RULE} With 1000 classes, at the paper's input size and width 1.\n\n"
+        f"## The family\n\n{family()}\n"
+        f"## The papers' comparison networks\n\n{_counts(COMPARISONS)}"
+    )
+
+
+def family() -> str:
+    """The table of the papers' own networks."""
+    return _counts(PAPERS)
+
+
+def _counts(names: Iterable[str]) -> str:
+    rows = []
+    for name in names:
+        spec = {**PAPERS, **COMPARISONS}[name]()
+        labels = tuple(str(i) for i in range(1000))
+        graph = trace(Model(ModelSpec(spec, labels, InputContract(spec.size))), (1, 3, spec.size, spec.size))
+        rows.append((f"`{name}`", str(spec.size), f"{graph.params / 1e6:.2f} M", f"{graph.macs / 1e6:,.0f} M"))
+    return _table(("name", "input", "parameters", "MACs"), rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+    return line(columns) + line(["---"] * len(columns)) + "".join(line(row) for row in rows)
+
+
+def readme() -> str:
+    """The README with its table of models as the code counts it."""
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    return before + BEGIN + family() + END + rest.split(END)[1]
+
+
+def pages(folder: Path) -> dict[Path, str]:
+    """Every file that is written, with its text."""
+    return {
+        folder / "command_line.md": HEADER + command_line(),
+        folder / "python.md": HEADER + python_names(),
+        folder / "recipes.md": HEADER + recipes(),
+        folder / "models.md": HEADER + models(),
+        README: readme(),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or compare them with what is there; the exit code."""
+    check, folder = "--check" in arguments, Path(arguments[-1])
+    stale = 0
+    for path, text in pages(folder).items():
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        if before == text:
+            continue
+        stale += 1
+        if check:
+            changes = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "the code", lineterm="", n=0)
+            print("\n".join([*list(changes)[:20], f"{path} is not up to date: make docs"]))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

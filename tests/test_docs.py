@@ -1,0 +1,83 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mobilenets.cli.app import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def commands(page: Path) -> list[str]:
+    """The lines of shell blocks that call `mobilenets`, and of its `$ mobilenets` sessions."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.removeprefix("$ ") for line in lines if line.removeprefix("$ ").startswith("mobilenets ")]
+
+
+def options(verb: str) -> set[str]:
+    """The long options of a command."""
+    found = {"--help"}
+    command = importlib.import_module(f"mobilenets.cli.{verb}").command
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        declared = getattr(parameter.annotation.__metadata__[0], "param_decls", None) or ()
+        found |= {name for one in declared for name in one.split("/")} or {f"--{parameter.name.replace('_', '-')}"}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_commands_in_the_documentation_exist_with_their_options(page: Path) -> None:
+    for line in commands(page):
+        verb, *arguments = shlex.split(line, comments=True)[1:]
+        if verb.startswith("-"):
+            continue
+        assert verb in COMMANDS, line
+        given = {argument.split("=")[0] for argument in arguments if argument.startswith("--")}
+        assert given <= options(verb), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_reference_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert reference.main(["--check", str(ROOT / "docs" / "reference")]) == 0, capsys.readouterr().out
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    """`.ci/run` takes its commands from between these markers; the last one is the test suite."""
+    block = (ROOT / "README.md").read_text().split("<!-- ci: begin -->")[1].split("<!-- ci: end -->")[0]
+    typed = [line.split("#")[0].strip() for line in block.splitlines() if line.startswith("make ")]
+    assert typed == ["make venv", "make check", "make test-base", "make test-all"]
+
+
+def test_every_target_that_the_documentation_names_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"`make ([a-z-]+)", page.read_text())) <= targets, page
+
+
+def test_the_decision_records_are_short_and_have_their_parts() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert len(records) >= 9
+    for record in records:
+        text = record.read_text()
+        assert all(part in text for part in ("## Problem", "## Options", "## Choice", "## Consequences")), record
+        assert len(text.splitlines()) <= 30, record
