@@ -138,8 +138,9 @@ def test_two_processes_have_the_loss_of_one(model: Model, dataset: Dataset, reci
     done = _in_a_process(tmp_path, launcher, model=model, dataset=dataset, recipe=recipe, run=tmp_path / "two", kill_at=0)
     assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(_losses(tmp_path / "two"), _losses(tmp_path / "one"), rtol=1e-3)
-    one, two = (record.read_metrics(tmp_path / name)[-1] for name in ("one", "two"))
-    assert two["val_accuracy"] == pytest.approx(one["val_accuracy"], abs=0.13)
+    one, two = (checkpoint.load(tmp_path / name / "last") for name in ("one", "two"))
+    for (name, a), b in zip(one.named_parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3, msg=name)
 
 
 def test_a_closed_iterator_can_be_resumed(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_closed_iterator_can_be_resumed(model: Model, dataset: Dataset, recipe
     steps = train(model, dataset, recipe, tmp_path / "run")
     for _ in range(6):
         next(steps)
-    steps.close()  # type: ignore[attr-defined]  # a generator
+    steps.close()
     assert state.progress_of(tmp_path / "run" / "last").step == 6
     list(train(model, dataset, recipe, tmp_path / "run", resume=True))
     assert _equal(tmp_path / "whole" / "last", tmp_path / "run" / "last")
@@ -194,7 +195,7 @@ def test_pictures_that_break_are_named_and_do_not_end_the_run(
 
 def test_the_head_trains_on_features_computed_once(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    frozen = replace(recipe, cached_features=True, freeze_blocks=-1, freeze_norms=True, epochs=20, learning_rate=0.02)
+    frozen = replace(recipe, cached_features=True, freeze_blocks=-1, freeze_norms=True, epochs=8, learning_rate=0.02)
     steps = list(train(model, dataset, frozen, run))
     assert steps[-1].loss < steps[0].loss
     assert (run / "features.safetensors").is_file()

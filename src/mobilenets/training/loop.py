@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,8 +77,15 @@ class Step:
 
 
 def train(
-    model: Model, dataset: Dataset, recipe: Recipe, run: Path, *, resume: bool = False, device: str = "auto"
-) -> Iterator[Step]:
+    model: Model,
+    dataset: Dataset,
+    recipe: Recipe,
+    run: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    source: str = "",
+) -> Generator[Step, None, None]:
     """Train a copy of `model` on the dataset; the results are the checkpoints `best` and `last` in the run's folder.
 
     Under `torchrun` or `accelerate launch` each process calls this with the same arguments and computes its part of each batch.
@@ -91,6 +98,7 @@ def train(
         run: a folder for the run, new unless `resume`.
         resume: go on with the run that is there.
         device: "auto" for a GPU where there is one, or "cpu".
+        source: what the dataset was opened from; run.json keeps it for `mobilenets evaluate`.
 
     Raises:
         TrainingError: the loss is not a number, the disk is full, or no picture can be read; names the last good checkpoint.
@@ -99,7 +107,7 @@ def train(
         RecipeError: the recipe does not fit the model or the machine.
     """
     accelerator = machine.accelerator(recipe, run, device)
-    loop = _Loop(model, dataset, recipe, run, accelerator, resume=resume)
+    loop = _Loop(model, dataset, recipe, run, accelerator, resume=resume, source=source)
     try:
         yield from loop.steps()
     except GeneratorExit:
@@ -116,7 +124,7 @@ class _Loop:
     """A run in progress: everything that one step and the next share."""
 
     def __init__(
-        self, model: Model, dataset: Dataset, recipe: Recipe, run: Path, accelerator: Accelerator, *, resume: bool
+        self, model: Model, dataset: Dataset, recipe: Recipe, run: Path, accelerator: Accelerator, *, resume: bool, source: str
     ) -> None:
         self.recipe, self.run, self.accelerator = recipe, run, accelerator
         self.device, self.main = accelerator.device, accelerator.is_main_process
@@ -134,7 +142,7 @@ class _Loop:
         self.progress = state.progress_of(self.last) if resumes else Progress(epochs=recipe.epochs)
         self.schedule = replace(recipe, epochs=self.progress.epochs)
         if self.main and not resume:
-            record.begin(run, recipe, dataset, model.spec)
+            record.begin(run, recipe, dataset, model.spec, source=source)
         self.model = model.to(self.device)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)
@@ -238,10 +246,10 @@ class _Loop:
         recipe, step = self.recipe, self.progress.step
         rate = learning_rate(self.schedule, step, self.per_epoch)
         set_learning_rate(self.optimizer, rate)
-        set_norm_momentum(self.model, step)
         torch.manual_seed(seed_of(recipe.seed, step, self.plan.process))  # of dropout and stochastic depth
         total = torch.zeros((), device=self.device)
         for i, part in enumerate(parts):
+            set_norm_momentum(self.model, step * len(parts) + i)
             with self._sync_after(i == len(parts) - 1):
                 loss = self._loss(part, seed_of(recipe.seed, step, self.plan.process, i)) / len(parts)
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's backward has no types
@@ -313,6 +321,7 @@ class _Loop:
             temperature = 1.0
             if self.validates and (last or step.epoch % self.recipe.evaluate_every_epochs == 0):
                 started = time.monotonic()
+                self._share_weights()
                 outcome = self._outcome()
                 self.validation_seconds = time.monotonic() - started
                 metrics |= outcome.metrics()
@@ -333,6 +342,12 @@ class _Loop:
         return replace(
             step, epochs=progress.epochs, steps=progress.epochs * self.per_epoch, metrics=metrics, best=best and self.validates
         )
+
+    def _share_weights(self) -> None:
+        """Give every process the running statistics of the first, so that all validate the same model."""
+        if self.plan.processes > 1:
+            for tensor in self.material.trained.state_dict().values():
+                torch.distributed.broadcast(tensor, 0)
 
     def _outcome(self) -> Outcome:
         """What the model says of the validation split, gathered from all processes."""

@@ -32,6 +32,7 @@ class Recipe:
     model: str = "mobilenet_v2"
     width: float = 1.0
     size: int = 0  # input px; 0 keeps the model's
+    from_weights: bool = False  # whether it begins with public weights where the caller does not say
     input_crop: float = 0.0  # share of a picture's side seen at evaluation; 0 keeps the model's input contract
 
     # Length

@@ -117,6 +117,7 @@ _V4_HYBRID_LARGE = replace(
 # fmt: on
 
 _FINETUNE = Recipe(  # ours: some hundreds to thousands of pictures, public weights, minutes on a few cores
+    from_weights=True,
     epochs=8,
     batch=32,
     input_crop=1.0,  # what matters may lie at the border of one's own pictures
@@ -161,6 +162,7 @@ _SCRATCH_SMALL = Recipe(  # ours: the same pictures without weights; a narrow ne
 )
 
 _HEAD = Recipe(  # ours: a linear classifier on the features of a frozen backbone
+    from_weights=True,
     epochs=50,
     batch=64,
     input_crop=1.0,

@@ -15,6 +15,8 @@ from typing import Any
 from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.errors import CheckpointError, RecipeError
+from mobilenets.reports import plots
+from mobilenets.reports.history import panels
 from mobilenets.specs.model import ModelSpec
 from mobilenets.training.recipe import Recipe, difference, from_data
 
@@ -36,7 +38,7 @@ _LIBRARIES = ("mobilenets", "torch", "torchvision", "accelerate", "numpy", "pill
 _FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
 
 
-def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec) -> None:
+def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, *, source: str) -> None:
     """Make the run folder and write down what the run is made of.
 
     Raises:
@@ -47,6 +49,7 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec) -> None:
         "seed": recipe.seed,
         "data": {
             "name": dataset.name,
+            "source": source,
             "fingerprint": fingerprint(dataset),
             "labels": list(dataset.labels),
             "counts": {split: list(dataset.counts(split)) for split in SPLITS},
@@ -160,29 +163,10 @@ def read_metrics(run: Path) -> list[dict[str, float]]:
 
 
 def draw_curves(run: Path) -> None:
-    """Draw loss, accuracy and learning rate over the epochs into curves.png."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = read_metrics(run)
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = (
-        ("loss", ("train_loss", "val_loss")),
-        ("validation accuracy", ("val_accuracy", "val_balanced_accuracy")),
-        ("learning rate", ("learning_rate",)),
-    )
-    for axes, (title, names) in zip(figure.subplots(1, 3), panels, strict=True):
-        for name in names:
-            points = [(row["epoch"], row[name]) for row in rows if name in row]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker="o" if len(points) < 40 else "", markersize=3, label=name)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.grid(alpha=0.3)
-        if len(names) > 1 and axes.lines:
-            axes.legend(frameon=False)
-    figure.savefig(run / "curves.png", dpi=110)
+    """Draw metrics.csv into curves.png."""
+    drawn = panels(run / METRICS)
+    if drawn:
+        (run / "curves.png").write_bytes(plots.png(plots.curves(drawn)))
 
 
 def _text(path: Path) -> str:

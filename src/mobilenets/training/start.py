@@ -69,20 +69,20 @@ def to_training(model: Model, recipe: Recipe) -> None:
                 module.eval()
 
 
-def set_norm_momentum(model: Model, step: int) -> None:
+def set_norm_momentum(model: Model, update: int) -> None:
     """From scratch, let the first steps' statistics average over all steps so far, until the spec's momentum is reached.
 
     Running statistics begin at mean 0 and variance 1; without this a short run would be validated with what is left of them.
 
     Args:
         model: whose norms are set.
-        step: counted from 0.
+        update: of the statistics, counted from 0.
     """
     momentum = model.spec.backbone.norm_momentum
-    if model.spec.weights == "scratch" and step <= 1 / momentum + 1:
+    if model.spec.weights == "scratch" and update <= 1 / momentum + 1:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-                module.momentum = max(momentum, 1 / (step + 1))
+                module.momentum = max(momentum, 1 / (update + 1))
 
 
 def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:

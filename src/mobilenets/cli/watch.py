@@ -1,0 +1,113 @@
+"""A training as it runs: a bar on a terminal, a line now and then elsewhere; and a clean stop on Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from mobilenets.cli.output import note
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from mobilenets.training.loop import Step
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Watch:
+    """Shows steps. Use as a context manager.
+
+    Args:
+        quiet: show nothing, as all processes but the first.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True)
+        self._quiet = quiet
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._validated = ""
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Watch:
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        if self._console.is_terminal and not self._quiet:
+            text = TextColumn("{task.description}")
+            self._bar = Progress(text, BarColumn(bar_width=None), TextColumn("{task.fields[rate]}"), console=self._console)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def show(self, step: Step) -> None:
+        """One step more."""
+        if self._quiet:
+            return
+        if step.metrics:
+            self._validated = _metrics(step)
+        now = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.3f}"
+        rate = f"{step.images_per_second:.0f} images/s  {duration(step.seconds_left)} left"
+        if self._bar is not None:
+            if step.metrics:
+                self._bar.console.print(f"epoch {step.epoch}/{step.epochs}  {self._validated}", highlight=False)
+            if self._task is None:
+                self._task = self._bar.add_task("", total=step.steps, rate="")
+            self._bar.update(self._task, completed=step.step, total=step.steps, description=now, rate=rate)
+        elif step.metrics:
+            self._line(f"epoch {step.epoch}/{step.epochs}  {self._validated}  {rate}")
+        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._line(f"{now}  {rate}")
+
+    def _line(self, text: str) -> None:
+        note(text)
+        self._said = time.monotonic()
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for a stop instead of breaking in; yields whether one was asked for. A second Ctrl-C breaks in."""
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {one: signal.signal(one, ask) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def duration(seconds: float) -> str:
+    """A time as people read it.
+
+    >>> duration(75), duration(3725)
+    ('1:15', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _metrics(step: Step) -> str:
+    titles = {"train_loss": "train loss", "val_loss": "val loss", "val_accuracy": "val accuracy"}
+    told = [f"{title} {step.metrics[name]:.3f}" for name, title in titles.items() if name in step.metrics]
+    return "  ".join(told) + ("  best so far" if step.best else "")
