@@ -55,7 +55,7 @@ class Checkpoint:
 
 def save(
     model: Model,
-    folder: Path,
+    folder: str | Path,
     *,
     metrics: Mapping[str, float] = {},
     recipe: Mapping[str, object] = {},
@@ -65,7 +65,7 @@ def save(
     Raises:
         CheckpointError: `folder` holds other things than a checkpoint, or the disk is full or not writable.
     """
-    with replacing(folder) as new:
+    with replacing(Path(folder)) as new:
         write(model, new, metrics=metrics, recipe=recipe)
 
 
@@ -84,7 +84,7 @@ def write(model: Model, folder: Path, *, metrics: Mapping[str, float] = {}, reci
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
-def load(path: Path) -> Model:
+def load(path: str | Path) -> Model:
     """The model of a checkpoint folder, or of a run folder's best checkpoint, in eval mode.
 
     Raises:
@@ -108,7 +108,7 @@ def load(path: Path) -> Model:
     return model.eval()
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: str | Path) -> Checkpoint:
     """Everything that a checkpoint folder holds, or a run folder's best checkpoint.
 
     Raises:
@@ -133,12 +133,13 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(f"'{folder}' is damaged: {error}") from error
 
 
-def find(path: Path) -> Path:
+def find(path: str | Path) -> Path:
     """The checkpoint folder that `path` means: itself, a run folder's `best`, or the folder of a checkpoint's file.
 
     Raises:
         CheckpointError: there is none; the hint says what to do with what was found instead.
     """
+    path = Path(path)
     if path.name in (WEIGHTS, DESCRIPTION) and (path.parent / DESCRIPTION).is_file():
         return path.parent
     if path.is_file():

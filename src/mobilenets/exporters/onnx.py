@@ -35,7 +35,7 @@ PICTURES_A_BATCH = 8
 
 def export_onnx(
     model: Model,
-    path: Path,
+    path: str | Path,
     *,
     pictures: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
@@ -57,6 +57,7 @@ def export_onnx(
         ImageError: a picture cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
+    path = Path(path)
     original = copy.deepcopy(model).cpu().eval()
     program = _program(original)
     try:
