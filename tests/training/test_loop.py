@@ -195,6 +195,11 @@ def test_pictures_that_break_are_named_and_do_not_end_the_run(
 
 def test_the_head_trains_on_features_computed_once(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
     run = tmp_path / "run"
+    with torch.no_grad():
+        for module in model.train().modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0  # one batch gives an untrained backbone features worth learning from
+        model(torch.stack([torch.from_numpy(image.load(one.path, model.spec.input)) for one in dataset.samples]))
     frozen = replace(recipe, cached_features=True, freeze_blocks=-1, freeze_norms=True, epochs=8, learning_rate=0.02)
     steps = list(train(model, dataset, frozen, run))
     assert steps[-1].loss < steps[0].loss

@@ -96,9 +96,9 @@ class Mix:
         self.probability = probability
         self._ways: list[v2.Transform] = []
         if mixup_alpha > 0:
-            self._ways.append(v2.MixUp(alpha=mixup_alpha, num_classes=classes))
+            self._ways.append(v2.MixUp(alpha=float(mixup_alpha), num_classes=classes))
         if cutmix_alpha > 0:
-            self._ways.append(v2.CutMix(alpha=cutmix_alpha, num_classes=classes))
+            self._ways.append(v2.CutMix(alpha=float(cutmix_alpha), num_classes=classes))
 
     def __call__(self, pictures: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """The mixed batch: pictures N C H W and the share of each class, N classes; as they came where nothing is mixed."""
