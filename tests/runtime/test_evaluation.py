@@ -108,6 +108,14 @@ def test_the_likelihood_is_that_of_the_tempered_scores() -> None:
     assert report.metric("nll").value == pytest.approx(-np.log(np.e / (np.e + 1)))
 
 
+def test_calibration_error_is_told_before_and_after_the_temperature() -> None:
+    logits = np.array([[2.0, 0.0]] * 2, np.float32)  # score 0.881 at temperature 1
+    scores = np.array([[0.5, 0.5]] * 2, np.float32) + np.array([1e-6, 0], np.float32)
+    report = Report("m", ("a", "b"), ("x", "y"), np.array([0, 1]), logits, scores, 9.0)
+    assert report.metric("ece").value == pytest.approx(0, abs=1e-5)
+    assert "38.1% before dividing the logits by the temperature 9.00" in report.metric("ece").note
+
+
 def test_top_5_appears_with_more_than_five_classes() -> None:
     logits = np.eye(7, dtype=np.float32)
     report = report_of(logits, range(7), "abcdefg")

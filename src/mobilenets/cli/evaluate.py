@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -70,19 +71,23 @@ def command(
     told = facts(home)
     trained_on = str(told.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
-        raise UsageError(f"'{run}' does not say what it was trained on; which DATA?", hint=f"mobilenets evaluate {run} DATA")
+        raise UsageError(
+            f"'{run}' does not say what it was trained on; which DATA?",
+            hint=f"mobilenets evaluate {shlex.quote(str(run))} DATA",
+        )
     source = data or trained_on
     own = _same(source, trained_on)
     dataset = open_dataset(source, val=0, test=0)
     if own:
         dataset = _with_splits(dataset, home / "splits.csv")
     part, samples = _part(dataset, split)
-    note(f"{len(samples):,} pictures of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
+    note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     with progress("evaluating", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance, batch=batch)
 
-    title = f"{home.name} on {dataset.name}" + ("" if part == "all" else f", {part}")
-    following = f"mobilenets predict {run} PICTURE"
+    name = home.name if told else run.stem
+    title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
+    following = f"mobilenets predict {shlex.quote(str(run))} PICTURE"
     folder = out or home / ("report" if own else f"report-{dataset.name}")
     written: Path | None = None
     try:
@@ -147,7 +152,7 @@ def _with_splits(dataset: Dataset, splits: Path) -> Dataset:
         if (sample.name or str(sample.path)) in known
     )
     if len(samples) < len(dataset.samples):
-        note(f"{len(dataset.samples) - len(samples):,} pictures came after the training and are left out")
+        note(f"{_pictures(len(dataset.samples) - len(samples))} not part of the training run, left out")
     return replace(dataset, samples=samples)
 
 
@@ -197,4 +202,8 @@ def _show(report: Report) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:
-        note(f"{len(report.unreadable):,} pictures could not be read and count nowhere")
+        note(f"{_pictures(len(report.unreadable))} could not be read; they count nowhere")
+
+
+def _pictures(count: int) -> str:
+    return "1 picture" if count == 1 else f"{count:,} pictures"

@@ -13,6 +13,7 @@ import numpy as np
 from mobilenets.errors import DataError
 from mobilenets.runtime import calibration, metrics
 from mobilenets.runtime.calibration import Bin
+from mobilenets.runtime.classify import softmax
 from mobilenets.runtime.metrics import ClassMetrics, Interval
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.table import unknown_name
@@ -269,7 +270,12 @@ def _metrics(report: Report) -> Iterable[Metric]:
     loss = calibration.negative_log_likelihood(report.logits, truth, report.temperature)
     yield Metric("nll", "negative log likelihood", loss, note="nats; lower is better")
     error = calibration.expected_calibration_error(report.reliability)
-    note = f"{calibration.BINS} bins, temperature {report.temperature:.2f}; lower is better"
+    note = f"{calibration.BINS} bins; lower is better"
+    if report.temperature != 1:
+        raw = softmax(report.logits)
+        bins = calibration.reliability(raw.max(axis=1), raw.argmax(axis=1) == truth)
+        before = calibration.expected_calibration_error(bins)
+        note = f"{calibration.BINS} bins; {before:.1%} before dividing the logits by the temperature {report.temperature:.2f}"
     yield Metric("ece", "calibration error", error, note=note)
 
 

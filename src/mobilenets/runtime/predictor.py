@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -162,7 +163,9 @@ def exported(path: Path) -> Path:
     trained = any((path / name).exists() for name in ("best", "last", "model.safetensors"))
     raise CheckpointError(
         f"'{path}' holds no exported model: neither model.onnx nor export/model.onnx",
-        hint=f"mobilenets export {path} --to onnx" if trained else "give a run folder, an export folder or an .onnx file",
+        hint=f"mobilenets export {shlex.quote(str(path))} --to onnx"
+        if trained
+        else "give a run folder, an export folder or an .onnx file",
     )
 
 
