@@ -217,6 +217,16 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         images.decode(tmp_path / "gone.jpg")
 
 
+def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    whole = encoded(noise(64, 48), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole[:2000])
+    assert images.header(whole) == images.header(tmp_path / "a.jpg") == images.Header("JPEG", 64, 48)
+    with pytest.raises(ImageError, match="does not exist"):
+        images.header(tmp_path / "b.jpg")
+    with pytest.raises(ImageError, match="is empty"):
+        images.header(b"")
+
+
 def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
@@ -62,14 +62,12 @@ def read_list(path: Path, *, group: str | None = None) -> Listing:
 
 def write_splits(dataset: Dataset, path: Path) -> None:
     """The data set as a list that `read_splits`, and `open_dataset`, read back: every picture with its split."""
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "split", "weight", "group", "name", "offset", "size"))
-        for sample in dataset.samples:
-            offset, size = sample.member or ("", "")
-            place = sample.path.absolute().as_posix()
-            label = dataset.labels[sample.label]
-            writer.writerow((place, label, sample.split, f"{sample.weight:.17g}", sample.group, sample.name, offset, size))
+    _write(dataset, path, COLUMNS)
+
+
+def write_list(dataset: Dataset, path: Path) -> None:
+    """The data set as a list without splits, which are drawn when it is opened."""
+    _write(dataset, path, [column for column in COLUMNS if column != "split"])
 
 
 def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
@@ -94,6 +92,26 @@ def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
         place = entry.path, index[entry.label], entry.split
         samples.append(Sample(*place, weight=entry.weight, group=entry.group, member=entry.member, name=entry.name))
     return Dataset(order, tuple(samples), path.parent.name)
+
+
+def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
+    try:
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.DictWriter(file, tuple(columns), lineterminator="\n", extrasaction="ignore")
+            writer.writeheader()
+            for sample in dataset.samples:
+                offset, size = sample.member or ("", "")
+                row = {"path": sample.path.absolute().as_posix(), "label": dataset.labels[sample.label], "split": sample.split}
+                more = {
+                    "weight": f"{sample.weight:.17g}",
+                    "group": sample.group,
+                    "name": sample.name,
+                    "offset": offset,
+                    "size": size,
+                }
+                writer.writerow({**row, **more})
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def _text(path: Path) -> str:

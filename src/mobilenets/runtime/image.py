@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import math
 import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,20 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", 
 _LONGEST = 8  # sides of a network's input: beyond this a resized picture is cut before it is made
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture's header says.
+
+    Args:
+        format: Pillow's name of it: "JPEG", "PNG", ...
+        width, height: px, as stored: EXIF may still turn them.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
 def decode(source: bytes | Path, *, channels: int = 3, at_least: int | None = None) -> Image.Image:
     """The picture as a person sees it: first frame, upright, transparency over white, 8 bits, RGB or grey.
 
@@ -75,16 +90,28 @@ def decode(source: bytes | Path, *, channels: int = 3, at_least: int | None = No
     data = b""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
-        image = _open(data)
+        image = _open(io.BytesIO(data))
         if at_least is not None or channels == 1:
             smallest = image.size if at_least is None else (at_least, at_least)
             image.draft("L" if channels == 1 else None, smallest)
         image.load()
         return _upright(_flat(image, _MODES[channels]), image)
     except DECODE_ERRORS as error:
-        where = f"'{source}'" if isinstance(source, Path) else "the picture"
-        text, hint = _words(error, data)
-        raise ImageError(f"{where} {text}", hint=hint) from error
+        raise _image_error(source, error, data) from error
+
+
+def header(source: bytes | Path) -> Header:
+    """What the picture's header says; its pixels are not read.
+
+    Raises:
+        ImageError: the file is missing, empty, no picture, or too large to be one.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            image = _open(file)
+            return Header(image.format or "", image.width, image.height)
+    except DECODE_ERRORS as error:
+        raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
 
 
 def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
@@ -182,20 +209,27 @@ class _HeaderError(ValueError):
     """The file begins as a picture does, but its header makes no sense."""
 
 
-def _open(data: bytes) -> Image.Image:
-    if not data:
+def _open(file: BinaryIO) -> Image.Image:
+    start = file.read(16)
+    if not start:
         raise _EmptyFileError
     try:
-        return Image.open(io.BytesIO(data), formats=_COMMON)
+        return Image.open(file, formats=_COMMON)
     except UnidentifiedImageError:
         Image.init()
         others = [name for name in Image.ID if name not in _REFUSED]
         try:
-            return Image.open(io.BytesIO(data), formats=others)
+            return Image.open(file, formats=others)
         except UnidentifiedImageError:
-            if data.startswith(_SIGNATURES):
+            if start.startswith(_SIGNATURES):
                 raise _HeaderError("its header is cut off or wrong") from None
             raise
+
+
+def _image_error(source: bytes | Path, error: BaseException, data: bytes) -> ImageError:
+    where = f"'{source}'" if isinstance(source, Path) else "the picture"
+    text, hint = _words(error, data)
+    return ImageError(f"{where} {text}", hint=hint)
 
 
 def _words(error: BaseException, data: bytes) -> tuple[str, str]:

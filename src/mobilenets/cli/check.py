@@ -1,0 +1,136 @@
+"""`mobilenets check`."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli import output
+from mobilenets.errors import UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.data.check import Findings
+    from mobilenets.data.samples import Dataset
+
+_SHOWN = 5
+
+
+def command(
+    data: Annotated[
+        str, typer.Argument(help="Folder with a folder per class, CSV or TSV list, tar shards, or elpv.", metavar="DATA")
+    ],
+    quick: Annotated[bool, typer.Option("--quick", help="Read headers and count classes; decode and compare nothing.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every file, not the first few of each finding.")] = False,
+    size: Annotated[int, typer.Option(min=1, help="Input of the network, px; smaller pictures are named.")] = 224,
+    group: Annotated[str | None, typer.Option(help="Column of a list whose equal values stay in one split.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write a CSV list to train on: nothing broken, what looks the same in one group.", metavar="LIST"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything for programs.")] = False,
+) -> None:
+    """Look through a data set for what would spoil a training.
+
+    Broken files, duplicates within and across splits, classes missing or rare, sizes. Exits with 1 if there are errors.
+
+    Example: mobilenets check photos/
+    """
+    from mobilenets.data import check
+    from mobilenets.data.lists import write_list
+    from mobilenets.data.open import open_dataset
+
+    if quick and write is not None:
+        raise UsageError("--write needs the whole check, but --quick was given")
+    dataset = open_dataset(data, seed=seed, group=group)
+    with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
+        found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=size, advance=advance)
+    if as_json:
+        output.show_json(_data(dataset, found))
+    else:
+        _show(dataset, found, show_all=show_all)
+    if write is not None:
+        write_list(check.cleaned(dataset, found), write)
+        output.note(f"wrote {write}; next: mobilenets train {write}")
+    if found.at("error"):
+        raise typer.Exit(1)
+
+
+def _show(dataset: Dataset, found: Findings, *, show_all: bool) -> None:
+    from mobilenets.data.check import CODES, LEVELS
+    from mobilenets.data.samples import SPLITS
+
+    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'picture')}, {_count(len(dataset.labels), 'class', 'classes')}")
+    for note in dataset.notes:
+        output.show(f"  {note}")
+    labels = range(len(dataset.labels))
+    if not show_all:
+        labels = labels[:20]
+    counts = {split: dataset.counts(split) for split in SPLITS}
+    rows = [
+        (dataset.labels[i], *(counts[split][i] for split in SPLITS), sum(counts[split][i] for split in SPLITS)) for i in labels
+    ]
+    total = ("all", *(sum(counts[split]) for split in SPLITS), len(dataset.samples))
+    more = len(dataset.labels) - len(labels)
+    output.show_table(
+        ("class", *SPLITS, "all"), [*rows, total], caption=f"and {more} classes more; --all shows them" if more else ""
+    )
+    if found.sizes:
+        output.show_table(("px", "least", "5 %", "median", "95 %", "most"), _quantiles(found.sizes))
+        output.show("formats: " + ", ".join(f"{name} {n}" for name, n in found.formats.items()))
+    for code, items in groupby(found.items, key=lambda item: item.code):
+        level, heading = CODES[code]
+        group = list(items)
+        output.show(f"\n{level}: {heading} ({len(group)})")
+        shown = group if show_all else group[:_SHOWN]
+        for item in shown:
+            output.show(f"  {_line(item.files, item.message, show_all=show_all)}")
+        if len(group) > len(shown):
+            output.show(f"  and {len(group) - len(shown)} more; --all names them")
+    errors, warnings, notes = (len(found.at(level)) for level in LEVELS)
+    output.show(f"\n{_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}")
+
+
+def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
+    if not files:
+        return message
+    shown = files if show_all else files[:_SHOWN]
+    more = f" and {len(files) - len(shown)} more" if len(files) > len(shown) else ""
+    return f"{', '.join(shown)}{more}: {message}"
+
+
+def _quantiles(sizes: tuple[tuple[int, int], ...]) -> list[tuple[object, ...]]:
+    import numpy as np
+
+    width, height = np.array(sizes).T
+    rows = {"width": width, "height": height, "shorter side": np.minimum(width, height)}
+    return [(name, *(int(value) for value in np.quantile(row, (0, 0.05, 0.5, 0.95, 1)))) for name, row in rows.items()]
+
+
+def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
+    import dataclasses
+
+    from mobilenets.data.open import fingerprint
+    from mobilenets.data.samples import SPLITS
+
+    return {
+        "name": dataset.name,
+        "fingerprint": fingerprint(dataset),
+        "labels": dataset.labels,
+        "pictures": found.pictures,
+        "counts": {split: dataset.counts(split) for split in SPLITS},
+        "notes": dataset.notes,
+        "formats": found.formats,
+        "sizes": [dict(zip(("side", "min", "p5", "median", "p95", "max"), row, strict=True)) for row in _quantiles(found.sizes)]
+        if found.sizes
+        else [],
+        "findings": [dataclasses.asdict(item) for item in found.items],
+        "same": found.same,
+    }
+
+
+def _count(n: int, one: str, many: str = "") -> str:
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
