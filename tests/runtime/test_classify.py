@@ -39,6 +39,11 @@ def test_top_lists_the_best_first_and_no_more_than_there_are() -> None:
     assert (one.label, round(one.score, 6)) == ("b", 0.625)
 
 
+def test_a_classification_prints_its_best_labels() -> None:
+    (one,) = decode({"logits": np.log(np.array([[1, 2, 5]], np.float32))}, manifest())
+    assert repr(one) == "Classification(c 62.5%, b 25.0%, a 12.5%)"
+
+
 def test_of_equal_scores_the_earlier_label_comes_first() -> None:
     (one,) = decode({"logits": np.zeros((1, 3), np.float32)}, manifest())
     assert [label for label, _ in one.top(3)] == ["a", "b", "c"]

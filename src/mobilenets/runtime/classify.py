@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Classification:
     """What a classifier says of one picture.
 
@@ -28,6 +28,10 @@ class Classification:
     labels: tuple[str, ...]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{label} {score:.1%}" for label, score in self.top(3))
+        return f"Classification({best}{', ...' if len(self.labels) > 3 else ''})"
 
     @property
     def label(self) -> str:
