@@ -109,9 +109,8 @@ class ConvNorm(nn.Sequential):
     ) -> None:
         super().__init__()
         groups = c_in if depthwise else 1
-        self.conv = PaddedConv2d(
-            c_in, c_out, kernel, stride=stride, dilation=dilation, groups=groups, bias=not norm, rule=like.padding
-        )
+        rule: Padding = "tf" if like.padding == "end" and not depthwise else like.padding  # Keras's V1 has SAME in its stem
+        self.conv = PaddedConv2d(c_in, c_out, kernel, stride=stride, dilation=dilation, groups=groups, bias=not norm, rule=rule)
         if norm:
             self.norm = nn.BatchNorm2d(c_out, eps=like.norm_eps, momentum=like.norm_momentum)
         if activation != "linear":

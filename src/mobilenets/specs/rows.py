@@ -143,7 +143,7 @@ class BackboneSpec:
         size: the paper's input size, px.
         in_channels: channels of the input image.
         padding: "tf" pads as TensorFlow's SAME (asymmetric under stride), "symmetric" k // 2 on both sides,
-            "end" only after the picture under stride (the V1 of Keras).
+            "end" as "tf", but depthwise only after the map under stride (the V1 of Keras).
         norm_eps, norm_momentum: batch norm; momentum in PyTorch's sense (share of the new value).
         dropout: before the classifier.
         stochastic_depth: chance to drop the last residual branch in training; grows linearly with depth.

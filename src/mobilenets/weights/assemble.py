@@ -6,6 +6,7 @@ squeeze-excite and attention heads are read from the tensors, so that any width 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -137,7 +138,8 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
     backbone = backbone_of(network)
     contract = _for_channels(network.input, backbone.in_channels)
     spec = ModelSpec(backbone, tuple(labels), input=contract, head=ClassifierHead(backbone.dropout), weights=weights)
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a file without classifier
         model = Model(spec)
     tensors = dict(_placed(network, spec))
     expected = model.state_dict()

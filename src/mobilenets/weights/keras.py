@@ -174,10 +174,11 @@ def _names(group: Any, attribute: str) -> list[str]:  # Any: h5py has no types
 def _numbered(file: Any) -> Iterator[list[NDArray[np.float32]]]:  # Any: h5py has no types
     """The weights of each layer in a `.weights.h5` file, whose layers are numbered by class: `conv2d`, `conv2d_1`."""
 
-    def number(name: str) -> int:
-        return int(found[1]) if (found := re.search(r"_(\d+)$", name)) else 0
+    def place(name: str) -> tuple[bool, int]:
+        found = re.search(r"_(\d+)$", name)
+        return name.startswith("dense"), int(found[1]) if found else 0  # a dense layer is the classifier, the last one
 
-    for name in sorted(file["layers"], key=number):
+    for name in sorted(file["layers"], key=place):
         variables = file["layers"][name].get("vars", {})
         yield [np.asarray(variables[str(i)], np.float32) for i in range(len(variables))]
 

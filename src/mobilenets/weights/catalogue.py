@@ -1,0 +1,106 @@
+"""Public weights that can be loaded by name: where they lie, what they take, how good they are.
+
+The facts stand in `public.csv`, from torchvision 0.29, timm 1.0.31 with its results on ImageNet, keras.applications and its
+documentation, and the repository google-coral/test_data; top-1 of the latter from slim's README.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import resources
+from typing import Literal, cast
+
+from mobilenets.specs.model import HALF, IMAGENET_MEAN, IMAGENET_STD, InputContract, Interpolation, Resize
+from mobilenets.table import Table
+
+Library = Literal["torchvision", "timm", "keras", "tflite"]
+HUB = "hf-hub:"
+
+RANGES = {  # mean, std of pixels in 0..1
+    "half": (HALF, HALF),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "zero_to_one": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublicWeights:
+    """One file of public weights.
+
+    Args:
+        name: as users type it, `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
+        library: whose format the file has.
+        model: our name of the network.
+        width: the multiplier.
+        input: the contract that the weights were trained for.
+        top_1: on ImageNet's validation pictures at that size, 0 to 1, as the library says; None where it does not.
+        license: SPDX identifier.
+        checksum: `"sha256:"` with a prefix or the whole, `"md5:"`, `"revision:"`; empty where the library gives none.
+        url: of the file, or `"hf-hub:"` and a repository on the Hugging Face Hub.
+    """
+
+    name: str
+    library: Library
+    model: str
+    width: float
+    input: InputContract
+    top_1: float | None
+    license: str
+    checksum: str
+    url: str
+
+    @property
+    def architecture(self) -> str:
+        """The library's own name of the network, `"tf_mobilenetv3_large_100"`."""
+        return self.name.partition("/")[2].partition(".")[0]
+
+    @property
+    def file(self) -> str:
+        """Name of the file, as it stands in a cache."""
+        if self.url.startswith(HUB):
+            return f"{self.name.partition('/')[2]}.safetensors"
+        return self.url.rpartition("/")[2]
+
+
+def for_model(name: str, width: float = 1.0) -> list[PublicWeights]:
+    """The public weights of one network, best first; those whose library states no top-1 come last."""
+    fitting = [entry for entry in CATALOGUE.values() if entry.model == name and entry.width == width]
+    return sorted(fitting, key=lambda entry: -(entry.top_1 or 0))
+
+
+def by_file(file: str) -> PublicWeights | None:
+    """The entry whose file has this name, if there is one."""
+    return next((entry for entry in CATALOGUE.values() if entry.file == file), None)
+
+
+def _read() -> dict[str, PublicWeights]:
+    text = resources.files("mobilenets.weights").joinpath("public.csv").read_text(encoding="utf-8")
+    return {row["name"]: _entry(row) for row in csv.DictReader(text.splitlines())}
+
+
+def _entry(row: dict[str, str]) -> PublicWeights:
+    mean, std = RANGES[row["range"]]
+    contract = InputContract(
+        size=int(row["size"]),
+        mean=mean,
+        std=std,
+        resize=cast(Resize, row["resize"]),
+        crop=float(Fraction(row["crop"])),
+        interpolation=cast(Interpolation, row["interpolation"]),
+    )
+    return PublicWeights(
+        name=row["name"],
+        library=cast(Library, row["library"]),
+        model=row["model"],
+        width=float(row["width"]),
+        input=contract,
+        top_1=round(float(row["top_1"]) / 100, 5) if row["top_1"] else None,
+        license=row["license"],
+        checksum=row["checksum"],
+        url=row["url"],
+    )
+
+
+CATALOGUE: Table[PublicWeights] = Table("public weights", _read())

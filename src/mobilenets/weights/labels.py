@@ -1,0 +1,61 @@
+"""The names of a file's classes: from a label file, ImageNet's own, or numbers."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilenets.errors import WeightsError
+
+IMAGENET = 1000
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The lines of a label file, one class each, in the order of the logits.
+
+    Raises:
+        WeightsError: it cannot be read or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WeightsError(f"cannot read the labels in '{path}': {error}") from error
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise WeightsError(f"'{path}' holds no labels")
+    return labels
+
+
+def labels_for(classes: int, given: Sequence[str]) -> tuple[str, ...]:
+    """As many different names as there are classes.
+
+    Args:
+        classes: of the file's classifier, a background class not counted.
+        given: names to use, with or without a first one for the background; empty for ImageNet's names, where there are 1000
+            classes and torchvision can say them, else `class_0000` and so on.
+
+    Raises:
+        WeightsError: there are more or fewer names than classes.
+    """
+    if not classes:
+        return ()
+    names = tuple(given) or _imagenet_names(classes)
+    if len(names) == classes + 1 and names[0].lower() in ("background", "none", "dummy", "???"):
+        names = names[1:]
+    if len(names) != classes:
+        missing = "; is 'background' missing?" if len(names) == classes - 1 else ""
+        raise WeightsError(f"{len(names)} labels for {classes} classes{missing}")
+    counts = Counter(names)
+    return tuple(name if counts[name] == 1 else f"{name} ({i})" for i, name in enumerate(names))
+
+
+def _imagenet_names(classes: int) -> tuple[str, ...]:
+    if classes == IMAGENET:
+        try:
+            return tuple(importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES)
+        except (ImportError, AttributeError):
+            pass  # a torchvision without this list; numbers do
+    digits = max(4, len(str(classes - 1)))
+    return tuple(f"class_{i:0{digits}}" for i in range(classes))
