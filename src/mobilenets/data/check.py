@@ -156,9 +156,8 @@ def _looks(one: Callable[[Sample], Look], dataset: Dataset, threads: int | None,
                 looks.append(result)
                 if advance is not None:
                     advance(1)
-        except BaseException:
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
     return looks
 
 

@@ -14,7 +14,7 @@ SIDE = 32
 MOST_BITS = 7
 """Of 64, by which the hashes of candidates may differ."""
 
-LEAST_CORRELATION = 0.97
+LEAST_CORRELATION = 0.98
 """Of the thumbnails of near duplicates. Re-encoding, resizing and changed contrast stay above it; different photos do not."""
 
 _THUMB = 16
