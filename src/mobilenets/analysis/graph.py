@@ -77,7 +77,7 @@ class Layer:
     """One step of the network; a norm and an activation belong to the layer whose output they change.
 
     Args:
-        name: the module that ran it; its parameters' names in a checkpoint begin so.
+        name: the module that ran it, the beginning of its parameters' names; its kind where that is the network itself.
         kind: what it is.
         inputs: indices of the values it reads; `Graph.shapes` has their shapes.
         output: index of the value it makes.
@@ -102,7 +102,11 @@ class Layer:
         if self.window is None:
             return self.kind
         (h, w), (stride, _), (dilation, _) = self.window.kernel, self.window.stride, self.window.dilation
-        return f"{self.kind} {h}x{w}" + (f" /{stride}" if stride > 1 else "") + (f" dilated {dilation}" if dilation > 1 else "")
+        return (
+            f"{self.kind} {h}x{w}"
+            + (f" /{stride}" if stride > 1 else "")
+            + (f" dilated {dilation}" if dilation > 1 and h * w > 1 else "")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +220,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def __torch_dispatch__(  # Any: what torch hands to every mode
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        if KINDS.get(func._schema.name) in ("norm", "activation"):
+            result = _same_shape(func, args[0])
+        else:
+            result = func(*args, **(kwargs or {}))
         output = result[0] if isinstance(result, tuple | list) else result
         if not isinstance(output, Tensor):
             return result
@@ -244,7 +251,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
             kind = "depthwise" if args[8] > 1 and args[8] == args[0].shape[1] else "conv"
         macs = _macs(kind, output, tensors)
         params = dict(self.learned[id(x)] for x in tensors if id(x) in self.learned)
-        self.steps.append(_Step(name, kind, inputs, self.enter(output), params, macs, window, block))
+        self.steps.append(_Step(name or kind, kind, inputs, self.enter(output), params, macs, window, block))
+
+
+def _same_shape(func: Any, x: Tensor) -> Any:  # Any: an operation of torch and what it returns
+    """The result of an operation that keeps the shape, without running it: on tensors without data torch is slow at that."""
+    output = x if func._schema.is_mutable else torch.empty_like(x)
+    returns = len(func._schema.returns)
+    return output if returns == 1 else (output,) * returns
 
 
 def _macs(kind: Kind, output: Tensor, tensors: list[Tensor]) -> int:

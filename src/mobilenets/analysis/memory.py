@@ -8,7 +8,7 @@ nobody reads afterwards. Weights are not included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,20 +48,25 @@ def plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
         graph: of one run, batch included.
         precision: how wide a number is.
     """
-    return _plan(graph, precision, lambda value: graph.elements(value) * BYTES[precision])
+    return _plan(graph, precision, [[layer] for layer in graph.layers])
 
 
 def bottleneck_plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
-    """The memory when what lives inside one block is computed piece by piece and never held (V2, section 5.1).
+    """The memory when a block is one operation, whose inner maps are computed piece by piece and never held (V2, section 5.1).
 
-    Only the narrow ends of the blocks count: it is what the linear bottlenecks buy, and what V2, Table 3 lists.
+    Only the narrow ends of the blocks count: it is what the linear bottlenecks buy. Every layer of a block needs the same.
 
     Args:
         graph: of one run, batch included.
         precision: how wide a number is.
     """
-    inner = _inside_one_block(graph)
-    return _plan(graph, precision, lambda value: 0 if value in inner else graph.elements(value) * BYTES[precision])
+    steps: list[list[Layer]] = []
+    for layer in graph.layers:
+        if steps and layer.block >= 0 and steps[-1][-1].block == layer.block:
+            steps[-1].append(layer)
+        else:
+            steps.append([layer])
+    return _plan(graph, precision, steps)
 
 
 def activation_bytes(graph: Graph, layer: Layer, precision: Precision = "fp32") -> int:
@@ -69,34 +74,24 @@ def activation_bytes(graph: Graph, layer: Layer, precision: Precision = "fp32") 
     return graph.elements(layer.output) * BYTES[precision]
 
 
-def _plan(graph: Graph, precision: Precision, size: Callable[[int], int]) -> MemoryPlan:
-    last_read = _last_read(graph)
-    alive = {0: size(0)}
-    live_bytes = []
-    for i, layer in enumerate(graph.layers):
-        made = size(layer.output)
-        over = made if _writes_over(graph, layer, i, last_read) else 0
-        live_bytes.append(sum(alive.values()) + made - over)
-        alive[layer.output] = made
-        alive = {value: n for value, n in alive.items() if last_read.get(value, -1) > i}
+def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) -> MemoryPlan:
+    """The memory when the layers of a step run as one: what is made and read within it takes no room."""
+    last_read = {value: i for i, step in enumerate(steps) for layer in step for value in layer.inputs}
+    last_read[graph.output] = len(steps)
+    alive = {0}
+    live_bytes: list[int] = []
+    for i, step in enumerate(steps):
+        made = {layer.output for layer in step if last_read.get(layer.output, -1) > i}
+        held = alive | made - _written_over(graph, step, i, last_read)
+        live_bytes += [sum(graph.elements(value) for value in held) * BYTES[precision]] * len(step)
+        alive = {value for value in alive | made if last_read.get(value, -1) > i}
     return MemoryPlan(tuple(live_bytes), precision)
 
 
-def _last_read(graph: Graph) -> dict[int, int]:
-    reads = {value: i for i, layer in enumerate(graph.layers) for value in layer.inputs}
-    return {**reads, graph.output: len(graph.layers)}
-
-
-def _writes_over(graph: Graph, layer: Layer, i: int, last_read: dict[int, int]) -> bool:
-    if layer.kind not in ("add", "multiply"):
-        return False
-    return any(last_read[value] == i and graph.shapes[value] == graph.shapes[layer.output] for value in layer.inputs)
-
-
-def _inside_one_block(graph: Graph) -> set[int]:
-    makers = {layer.output: layer.block for layer in graph.layers}
-    readers: dict[int, set[int]] = {}
-    for layer in graph.layers:
-        for value in layer.inputs:
-            readers.setdefault(value, set()).add(layer.block)
-    return {value for value, block in makers.items() if block >= 0 and readers.get(value) == {block}}
+def _written_over(graph: Graph, step: Sequence[Layer], i: int, last_read: Mapping[int, int]) -> set[int]:
+    """The output of a lone sum or product when one of its operands dies there and has its shape."""
+    [first, *others] = step
+    if others or first.kind not in ("add", "multiply"):
+        return set()
+    dying = [value for value in first.inputs if last_read[value] == i and graph.shapes[value] == graph.shapes[first.output]]
+    return {first.output} if dying else set()
