@@ -78,7 +78,7 @@ def _model(
 
     if network not in BACKBONES and (Path(network).exists() or os.sep in network):
         options = {"width": width, "classes": classes, "channels": channels, "padding": padding, "output-stride": output_stride}
-        given = [f"--{name}" for name, value in options.items() if value]
+        given = [f"--{name}" for name, value in options.items() if value not in (None, "")]
         if given:
             raise UsageError(f"{', '.join(given)}: a checkpoint says this itself", hint="--size and --precision work with both")
         from mobilenets import checkpoint

@@ -1,0 +1,128 @@
+"""`mobilenets info`, as it is typed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mobilenets import checkpoint
+from mobilenets.cli.app import main
+from mobilenets.model import create
+from mobilenets.specs.families import backbone
+from mobilenets.specs.model import InputContract, ModelSpec
+
+Info = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def info(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Info:
+    """Run the command: its exit code, what it printed, and what it said."""
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilenets", "info", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr()
+        return int(stop.value.code or 0), said.out, said.err
+
+    return run
+
+
+def test_the_table_and_the_totals_of_v2(info: Info) -> None:
+    code, out, _ = info("mobilenet_v2")
+    assert code == 0
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0] == "mobilenet_v2, input 224x224x3, 1,000 classes"
+    assert "Input Operator t c n s" in lines
+    assert "28x28x32 bottleneck 6 64 4 2" in lines
+    assert "parameters 3,504,872 (3.50 M)" in lines
+    assert "MACs 300,774,272 (300.8 M)" in lines
+    assert "weights 14.02 MB in fp32" in lines
+    assert "peak memory 6.02 MB of activations, at backbone.blocks.2.depthwise.conv (depthwise 3x3 /2)" in lines
+    assert "receptive field 491 px by its convolutions, stride 32" in lines
+    assert lines[-1].startswith("MACs are the multiply-adds of")
+
+
+def test_json_holds_everything(info: Info) -> None:
+    """The README of slim prints 153 M for this one, as counted 153.9; parameters with 1000 classes as d-li14 prints them."""
+    arguments = ("--width", "0.75", "--size", "192", "--precision", "int8", "--json")
+    code, out, _ = info("mobilenet_v2", *arguments)
+    data = json.loads(out)
+    assert code == 0
+    assert (data["network"], data["width"], data["input"], data["classes"]) == ("mobilenet_v2", 0.75, [3, 192, 192], 1000)
+    assert (data["params"], data["weights_bytes"], round(data["macs"] / 1e6, 1)) == (2636424, 2636424, 153.9)
+    assert data["table"][2] == {"Input": "96x96x16", "Operator": "bottleneck", "t": 6, "c": 24, "n": 2, "s": 2}
+    assert data["macs"] == sum(layer["macs"] for layer in data["layers"])
+    assert data["params"] == sum(layer["params"] for layer in data["layers"])
+    assert data["peak_bytes"] == max(layer["live_bytes"] for layer in data["layers"]) == 96 * 96 * 96 + 96 * 48 * 48
+    assert sum(layer["share"] for layer in data["layers"]) == pytest.approx(1)
+
+
+def test_layers_as_csv(info: Info) -> None:
+    code, out, _ = info("mobilenet_v1", "--width", "0.25", "--size", "128", "--classes", "1001", "--layers", "--csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    assert rows[0]["Layer"] == "backbone.blocks.0.conv"
+    assert (rows[0]["Operator"], rows[0]["Output"]) == ("conv 3x3 /2", "8x64x64")
+    assert int(rows[0]["Bytes"]) == 8 * 64 * 64 * 4
+    assert rows[-1]["Output"] == "1001"
+    assert round(sum(int(row["MACs"]) for row in rows) / 1e6, 1) == 13.6  # the README prints 14
+
+
+def test_layers_for_people(info: Info) -> None:
+    code, out, _ = info("mobilenet_v3_small", "--layers")
+    assert code == 0
+    assert "backbone.blocks.1.squeeze.reduce" in out
+    assert "depthwise 5x5 /2" in out
+
+
+def test_oblong_inputs(info: Info) -> None:
+    code, out, _ = info("mobilenet_v3_large", "--size", "512x1024", "--output-stride", "16", "--json")
+    data = json.loads(out)
+    assert code == 0
+    assert (data["input"], data["output_stride"], data["receptive_field"]["stride"]) == ([3, 512, 1024], 16, 16)
+    assert [layer["output"] for layer in data["layers"] if layer["name"] == "backbone.blocks.16.conv"] == [[960, 32, 64]]
+
+
+def test_input_channels(info: Info) -> None:
+    _, out, _ = info("mobilenet_v1", "--channels", "1", "--json")
+    assert json.loads(out)["layers"][0]["params"] == 9 * 32 + 64
+
+
+def test_a_checkpoint_in_place_of_a_name(info: Info, tmp_path: Path) -> None:
+    spec = ModelSpec(backbone("mobilenet_v2", width=0.1), ("cat", "dog"), InputContract(size=96))
+    checkpoint.save(create(spec), tmp_path / "run" / "best")
+    code, out, _ = info(tmp_path / "run", "--json")
+    assert code == 0
+    assert (json.loads(out)["input"], json.loads(out)["classes"]) == ([3, 96, 96], 2)
+    code, _, err = info(tmp_path / "run", "--width", "0.5")
+    assert (code, err.splitlines()[0]) == (2, "error: --width: a checkpoint says this itself")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("mobilnet_v2",), 1, "error: unknown network 'mobilnet_v2'; did you mean 'mobilenet_v2'"),
+        (("mobilenet_v2", "--size", "0"), 2, "error: size '0' is neither a number of px nor height x width"),
+        (("mobilenet_v2", "--size", "1x2x3"), 2, "error: size '1x2x3' is neither"),
+        (("mobilenet_v2", "--width", "0"), 1, "error: width 0.0 is not above 0"),
+        (("mobilenet_v2", "--classes", "0"), 2, "error: 0 classes; at least 1 is needed"),
+        (("mobilenet_v2", "--channels", "0"), 1, "error: 0 input channels; at least 1 is needed"),
+        (("mobilenet_v2", "--padding", "same"), 1, "error: padding 'same' is not one of"),
+        (("mobilenet_v2", "--output-stride", "4"), 1, "error: output stride 4 is not one of 8, 16, 32"),
+        (("mobilenet_v2", "--precision", "fp8"), 2, "error: precision 'fp8' is not one of fp32, fp16, int8"),
+        (("mobilenet_v2", "--json", "--csv"), 2, "error: --json and --csv exclude each other"),
+        (("runs/nothing-here",), 1, "error: "),
+    ],
+)
+def test_bad_input_ends_in_one_error(info: Info, arguments: tuple[str, ...], code: int, error: str) -> None:
+    ended, out, err = info(*arguments)
+    assert (ended, out) == (code, "")
+    assert err.startswith(error)
+    assert "Traceback" not in err
