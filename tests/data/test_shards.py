@@ -32,7 +32,7 @@ def some(folder: Path, n: int = 7) -> Dataset:
         path.write_bytes(f"picture {i}".encode())
         split = "test" if i == 3 else "train"
         samples.append(
-            Sample(path, i % 2, split, weight=2.0 if i == 1 else 1.0, group="g" if i == 2 else "", name=f"ä.b/{i}.PNG")  # type: ignore[arg-type]  # a str of two
+            Sample(path, i % 2, split, weight=2.0 if i == 1 else 1.0, group="g" if i == 2 else "", name=f"ä\udcff.b/{i}.PNG")  # type: ignore[arg-type]  # a str of two
         )
     return Dataset(("zebra", "ant"), tuple(samples), "some")
 

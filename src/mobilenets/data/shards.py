@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import IO, Any
 
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
 from mobilenets.data.samples import SPLITS, Dataset, Split
+from mobilenets.data.splits import digest
 from mobilenets.errors import DataError, UsageError
 
 LABELS_FILE = "labels.txt"
@@ -138,7 +138,7 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
     (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
     written = []
     for split in SPLITS:
-        samples = sorted(dataset.split(split), key=lambda sample: blake2b(f"{seed}\0{sample.name}".encode()).digest())
+        samples = sorted(dataset.split(split), key=lambda sample: digest(sample.name, seed))
         for start in range(0, len(samples), per_shard):
             path = folder / f"{split}-{start // per_shard:06d}.tar"
             with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
@@ -154,7 +154,7 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
                     except OSError as error:
                         raise DataError(f"'{sample.name}' cannot be read: {error.strerror}") from error
                     _add(tar, f"{i:08d}.cls", str(sample.label).encode())
-                    _add(tar, f"{i:08d}.json", json.dumps(about, ensure_ascii=False).encode("utf-8", "surrogateescape"))
+                    _add(tar, f"{i:08d}.json", json.dumps(about).encode())
             written.append(path)
     return written
 

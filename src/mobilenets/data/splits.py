@@ -59,6 +59,11 @@ def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) 
     return _singles(entries, seed, val, test)
 
 
+def digest(name: str, seed: int) -> bytes:
+    """Eight bytes that order names at random, the same on every machine."""
+    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+
+
 def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
     if val == test == 0:
         return ()
@@ -103,7 +108,7 @@ def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], 
     quotas = {key: total * n / whole if whole else 0.0 for key, n in sizes.items()}
     counts = {key: max(0, min(most[key], math.floor(quota + 1e-9))) for key, quota in quotas.items()}
     left = total - sum(counts.values())
-    by_remainder = sorted(quotas, key=lambda key: (round(counts[key] - quotas[key], 9), _digest(str(key), seed)))
+    by_remainder = sorted(quotas, key=lambda key: (round(counts[key] - quotas[key], 9), digest(str(key), seed)))
     while left > 0:
         open_keys = [key for key in by_remainder if counts[key] < most[key]][:left]
         if not open_keys:
@@ -127,7 +132,7 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
     missing = np.array([shares[split] for split in names])[:, None] * sizes  # splits x kinds, pictures still to come
     wanted = missing.sum(axis=1)
     splits: list[Split] = ["train"] * len(entries)
-    for group in sorted(groups, key=lambda group: (-len(groups[group]), _digest(group, seed))):
+    for group in sorted(groups, key=lambda group: (-len(groups[group]), digest(group, seed))):
         found, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
         # the squared lack that is left, per kind and over all, for each split the group could go to
         gain = ((2 * missing[:, found] - counts) * counts / sizes[found]).sum(axis=1)
@@ -141,8 +146,4 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
 
 def _shuffled(names: Sequence[str], seed: int) -> list[int]:
     """Indices in an order that depends on the seed and the names alone."""
-    return sorted(range(len(names)), key=lambda i: (_digest(names[i], seed), names[i]))
-
-
-def _digest(name: str, seed: int) -> bytes:
-    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return sorted(range(len(names)), key=lambda i: (digest(names[i], seed), names[i]))
