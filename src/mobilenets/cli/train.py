@@ -220,39 +220,28 @@ def _begin(
 
 def _with_weights(settings: Recipe, weights: str, *, named: bool) -> Model | None:
     """The model with the weights asked for; none where "auto" finds none."""
+    from dataclasses import replace
+
+    from mobilenets.model import with_spec
+    from mobilenets.weights.load import load, load_best
+
     if weights == "auto":
         if not settings.from_weights:
             note("weights: none, as this recipe trains from scratch (--weights NAME begins with public ones)")
             return None
-        return _public(settings)
-    from mobilenets import checkpoint
-    from mobilenets.weights.load import load
-
-    path = Path(weights)
-    loaded = checkpoint.load(path) if path.is_dir() else load(weights)
-    if named and loaded.spec.backbone.name != settings.model:
-        raise UsageError(f"'{weights}' holds weights of {loaded.spec.backbone.name}, but --model is {settings.model}")
-    note(f"weights: {weights}")
-    return loaded
-
-
-def _public(settings: Recipe) -> Model | None:
-    """The model with the first public weights that can be had."""
-    from mobilenets.weights.catalogue import for_model
-    from mobilenets.weights.load import load
-
-    entries = for_model(settings.model, settings.width)
-    reason = "no public ones fit this network"
-    for entry in entries:
         try:
-            loaded = load(entry.name)
+            found = load_best(settings.model, settings.width)
         except (WeightsError, MissingExtraError) as error:
-            reason = f"{error}"
-        else:
-            note(f"weights: {entry.name}")
-            return loaded
-    note(f"weights: none, training from scratch ({reason})")
-    return None
+            note(f"weights: none, training from scratch: {error}")
+            return None
+        note(f"weights: {found.spec.weights}")
+        return found
+    found = load(weights)
+    spec = found.spec
+    if named and spec.backbone.name != settings.model:
+        raise UsageError(f"'{weights}' holds weights of {spec.backbone.name}, but --model is {settings.model}")
+    note(f"weights: {weights}")
+    return with_spec(found, replace(spec, weights=weights)) if spec.weights == "scratch" else found
 
 
 def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:

@@ -58,7 +58,7 @@ class Augmentation:
 
     @property
     def shorter_side(self) -> int:
-        """Shorter side, px, that a stored picture needs: so that its smallest crop fills the input, but at most 1.75 times it."""
+        """Shorter side, px, that a stored picture needs: its smallest crop fills the input; but at most 1.75 times it."""
         return math.ceil(self.size * min(1.75, 1 / math.sqrt(self.crop_scale_min)))
 
 

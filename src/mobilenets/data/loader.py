@@ -269,5 +269,6 @@ def workers_for(wanted: int, *, batch_bytes: int, processes: int) -> int:
 
 
 def leave_interrupts(_worker: int) -> None:
-    """Ctrl-C is the main process's business; workers end when it does."""
+    """Ctrl-C and SIGTERM, which reach a whole group of processes, are the main one's business; workers end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -115,6 +115,13 @@ def train(
         raise
     except (CheckpointError, OSError) as error:
         raise TrainingError(f"the run had to stop: {error}{loop.good()}", hint=f"make room, then resume '{run}'") from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):  # torch has no type of its own for it
+            raise
+        raise TrainingError(
+            f"a process that reads pictures died: {error}{loop.good()}",
+            hint="out of memory? workers=0 or a smaller cache_mb helps",
+        ) from error
     finally:
         if accelerator.num_processes > 1:
             accelerator.wait_for_everyone()

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from mobilenets.cli.app import build
+from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
+from mobilenets.runtime.predictor import Predictor
+
+TINY = ("--weights", "none", "--width", "0.1", "--size", "32", "--set", "workers=0", "--set", "time_budget_minutes=0")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Sixty pictures in two folders, dark and bright on average."""
+    random = np.random.default_rng(0)
+    for i in range(60):
+        name = ("dark", "bright")[i % 2]
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 150, (40, 44, 3)) + 100 * (i % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / name / f"{i:03d}.png")
+    return tmp_path / "photos"
+
+
+def _train(*arguments: str | Path) -> Result:
+    runner = CliRunner()
+    result = runner.invoke(build("train"), ["train", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_folder_of_pictures_becomes_a_run_with_everything_in_it(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = _train(photos, *TINY, "--epochs", 2, "--out", run, "--json")
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert (told["run"], told["split"]) == (str(run), "test")
+    assert 0 <= told["metrics"]["top1"] <= 1
+    assert told["best"]["val_loss"] > 0
+    for name in ("run.json", "metrics.csv", "curves.png", "best/model.json", "export/parity.json", "report/report.html"):
+        assert (run / name).is_file(), name
+    assert Predictor.open(run).predict(photos / "dark" / "000.png").label in ("dark", "bright")
+    assert f"next: mobilenets predict {run} PICTURE" in result.stderr
+    assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr
+    about = json.loads((run / "run.json").read_text())
+    assert about["data"]["source"] == str(photos)
+
+
+def test_results_are_a_table_for_people(photos: Path, tmp_path: Path) -> None:
+    result = _train(photos, *TINY, "--epochs", 1, "--out", tmp_path / "run")
+    assert "95% interval" in result.stdout
+    assert str(tmp_path / "run" / "report" / "report.html") in result.stdout
+    assert "epoch 1/1" in result.stderr
+
+
+def test_broken_files_are_named_and_refused_or_skipped(photos: Path, tmp_path: Path) -> None:
+    (photos / "dark" / "000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"dark/000\.png") as caught:
+        _train(photos, *TINY, "--out", tmp_path / "run")
+    assert "--skip-bad" in caught.value.hint
+    assert not (tmp_path / "run").exists()
+    result = _train(photos, *TINY, "--epochs", 1, "--out", tmp_path / "run", "--skip-bad")
+    assert "skipped 1 files that cannot be read: 'dark/000.png'" in result.stderr
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "mobilenets", "train", str(photos), *TINY, "--epochs", "300", "--out", str(run)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 1/"):
+                process.send_signal(signal.SIGINT)
+                break
+        told = process.stderr.read()
+    assert process.returncode == 130, told
+    assert f"go on with: mobilenets train {photos} --out {run} --resume" in told
+    assert "Traceback" not in told
+    with pytest.raises(UsageError, match="leave out --epochs"):
+        _train(photos, "--out", run, "--resume", "--epochs", 5)
+    with pytest.raises(CheckpointError, match="under another recipe: epochs was 300 and is 5"):
+        _train(photos, "--out", run, "--resume", "--set", "epochs=5")
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        _train(photos, *TINY, "--out", run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["--set", "learning_rat=1"], RecipeError, "did you mean 'learning_rate'"),
+        (["--recipe", "finetun"], MobileNetsError, "did you mean 'finetune'"),
+        (["--model", "mobilenet_v9"], MobileNetsError, "unknown"),
+        (["--recipe", "head"], UsageError, "freezes the backbone"),
+        (["--epochs", "0"], RecipeError, "epochs=0 is not between"),
+    ],
+)
+def test_wrong_usage_is_refused(
+    arguments: list[str], error: type[Exception], message: str, photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        _train(photos, "--weights", "none", "--out", tmp_path / "run", *arguments)
+
+
+def test_resume_without_a_run_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no run in 'runs'"):
+        _train(photos, "--resume")
+
+
+def test_training_goes_on_from_the_weights_of_another_run(photos: Path, tmp_path: Path) -> None:
+    _train(photos, *TINY, "--epochs", 1, "--out", tmp_path / "first")
+    result = _train(
+        *(photos, "--weights", tmp_path / "first", "--epochs", 1, "--set", "workers=0", "--recipe", "head"),
+        *("--out", tmp_path / "second"),
+    )
+    assert f"weights: {tmp_path / 'first'}" in result.stderr
+    assert (tmp_path / "second" / "features.safetensors").is_file()
