@@ -6,12 +6,15 @@ import dataclasses
 import importlib.util
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mobilenets.data.lists import write_splits
 from mobilenets.data.open import FORMATS, fingerprint, open_dataset
 from mobilenets.data.samples import Dataset
+from mobilenets.data.shards import write_shards
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 
 
@@ -40,6 +43,41 @@ def test_a_list(tmp_path: Path) -> None:
         ("3.png", "val"),
     ]
     assert dataset.notes == ()
+
+
+def as_list(folder: Path) -> Path:
+    rows = [f"{label}/{i}.png,{label}\n" for label in ("cat", "dog") for i in range(20)]
+    (folder / "list.csv").write_text("path,label\n" + "".join(rows))
+    return folder / "list.csv"
+
+
+def as_shards(folder: Path) -> Path:
+    write_shards(open_dataset(folder, val=0, test=0), folder / "shards", per_shard=7)
+    return folder / "shards"
+
+
+KEPT: dict[str, Callable[[Path], Path]] = {"folder": lambda folder: folder, "list": as_list, "shards": as_shards}
+
+
+def test_every_format_is_covered() -> None:
+    assert set(KEPT) | {"elpv"} == set(FORMATS)
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_every_format_gives_the_same_pictures(tmp_path: Path, kept: str) -> None:
+    source = KEPT[kept](pets(tmp_path / "pets"))
+    dataset = open_dataset(source, val=0.2, test=0.1)
+    assert dataset.labels == ("cat", "dog")
+    assert sorted((sample.label, len(sample.read())) for sample in dataset.samples) == [
+        (k, i + 1) for k in (0, 1) for i in range(20)
+    ]
+    assert dataset.counts("val") == (4, 4)
+    assert len({sample.name for sample in dataset.samples}) == 40
+    assert fingerprint(dataset) == fingerprint(open_dataset(source, val=0.2, test=0.1))
+    write_splits(dataset, tmp_path / "splits.csv")
+    assert open_dataset(tmp_path / "splits.csv").samples == tuple(
+        dataclasses.replace(sample, path=sample.path.absolute()) for sample in dataset.samples
+    )
 
 
 def test_groups_need_a_column(tmp_path: Path) -> None:
