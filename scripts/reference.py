@@ -55,7 +55,8 @@ def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
     shown = "" if parameter.default in (parameter.empty, None, False, "", ...) else f"`{parameter.default}`"
     if isinstance(info, ArgumentInfo):
         return metavar or parameter.name.upper(), info.help or "", shown
-    names = ", ".join(info.param_decls or (f"--{parameter.name.replace('_', '-')}",))
+    declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]  # typer's own reading
+    names = ", ".join(declared or [f"--{parameter.name.replace('_', '-')}"])
     return f"{names} {metavar}".strip(), info.help or "", shown
 
 

@@ -30,7 +30,8 @@ def options(verb: str) -> set[str]:
     found = {"--help"}
     command = importlib.import_module(f"mobilenets.cli.{verb}").command
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        declared = getattr(parameter.annotation.__metadata__[0], "param_decls", None) or ()
+        info = parameter.annotation.__metadata__[0]
+        declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
         found |= {name for one in declared for name in one.split("/")} or {f"--{parameter.name.replace('_', '-')}"}
     return found
 
