@@ -29,6 +29,7 @@ from mobilenets.weights.labels import labels_for
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 LEADS = ("module.", "_orig_mod.")
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,9 @@ def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model
     entries = for_model(name, width)
     if not entries:
         raise WeightsError(f"there are no public weights of {name} at width {width:g}")
-    for entry in sorted(entries, key=lambda entry: cached(entry) is None):
-        fetch(entry, timeout_s=timeout_s)
-        return load(entry.name)
-    raise AssertionError("entries is not empty")
+    entry = min(entries, key=lambda entry: cached(entry) is None)
+    fetch(entry, timeout_s=timeout_s)
+    return load(entry.name)
 
 
 def _claim(path: Path, library: Library | None, model: str) -> Claim:
@@ -200,8 +200,11 @@ def _state(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        with path.open("rb") as file:
+            if not file.read(len(_LEGACY)).startswith((b"PK\x03\x04", _LEGACY)):
+                raise WeightsError(f"'{path}' is no file that torch.save wrote")
         data = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError, SafetensorError) as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(
             f"'{path}' is damaged, or holds more than tensors: {said[0][:200]}",

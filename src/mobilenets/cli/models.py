@@ -1,0 +1,130 @@
+"""`mobilenets models`: the networks, and the public weights there are for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli import output
+from mobilenets.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mobilenets.weights.catalogue import PublicWeights
+
+NETWORK_COLUMNS = ("Network", "Params", "MACs", "Size", "Weights", "Paper")
+PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Top-1", "License", "Here")
+
+_SHOWN = ("name", "params", "macs", "size", "weights", "paper", "network", "width", "top_1", "license", "cached")
+
+# fmt: off
+PAPERS = {  # module of specs: the paper
+    "v1": "arXiv:1704.04861",
+    "v2": "arXiv:1801.04381",
+    "v3": "arXiv:1905.02244",
+    "v4": "arXiv:2404.10518",
+}
+# fmt: on
+
+
+def command(
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="The public weights in place of the networks.")] = False,
+    model: Annotated[str, typer.Option(help="Only this network.", metavar="NAME", show_default=False)] = "",
+    comparisons: Annotated[bool, typer.Option("--all", help="Also the networks that the papers compare theirs with.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+) -> None:
+    """List the networks with parameters and MACs at their paper's input size, or the public weights there are.
+
+    Example: mobilenets models --pretrained --model mobilenet_v4_conv_small
+    """
+    if json and csv:
+        raise UsageError("--json and --csv exclude each other")
+    columns, rows = _public(model) if pretrained else _networks(model, comparisons)
+    if json:
+        output.show_json(rows)
+        return
+    if csv:
+        output.show_csv(list(rows[0]) if rows else columns, [list(row.values()) for row in rows])
+        return
+    output.show_table(columns, [[_readable(name, cell) for name, cell in row.items() if name in _SHOWN] for row in rows])
+    if pretrained:
+        output.show("use one: mobilenets train photos/ --weights NAME, or: mobilenets convert NAME")
+    else:
+        output.show("a network's layers: mobilenets info NAME; its public weights: mobilenets models --pretrained --model NAME")
+
+
+def _networks(only: str, comparisons: bool) -> tuple[Sequence[str], list[dict[str, object]]]:
+    import torch
+
+    from mobilenets.analysis.graph import trace
+    from mobilenets.model import Model
+    from mobilenets.specs.families import BACKBONES, COMPARISONS
+    from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.weights.catalogue import CATALOGUE
+
+    names = [only] if only else [name for name in BACKBONES if comparisons or name not in COMPARISONS]
+    public = [entry.model for entry in CATALOGUE.values()]
+    labels = tuple(str(i) for i in range(1000))
+    rows: list[dict[str, object]] = []
+    for name in names:
+        build = BACKBONES[name]
+        spec = build()
+        with torch.device("meta"):
+            network = Model(ModelSpec(spec, labels, input=InputContract(size=spec.size)))
+        graph = trace(network, (1, 3, spec.size, spec.size))
+        rows.append(
+            {
+                "name": name,
+                "params": graph.params,
+                "macs": graph.macs,
+                "size": spec.size,
+                "weights": public.count(name),
+                "paper": PAPERS[build.__module__.rpartition(".")[2]],
+            }
+        )
+    return NETWORK_COLUMNS, rows
+
+
+def _public(only: str) -> tuple[Sequence[str], list[dict[str, object]]]:
+    from mobilenets.specs.families import BACKBONES
+    from mobilenets.weights.catalogue import CATALOGUE
+    from mobilenets.weights.download import cached
+
+    if only:
+        BACKBONES[only]  # a wrong name suggests near ones
+    entries = [entry for entry in CATALOGUE.values() if only in ("", entry.model)]
+    return PUBLIC_COLUMNS, [_entry(entry, cached(entry) is not None) for entry in entries]
+
+
+def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
+    contract = entry.input
+    return {
+        "name": entry.name,
+        "network": entry.model,
+        "width": entry.width,
+        "size": contract.size,
+        "top_1": entry.top_1,
+        "license": entry.license,
+        "cached": here,
+        "library": entry.library,
+        "resize": contract.resize,
+        "crop": round(contract.crop, 4),
+        "interpolation": contract.interpolation,
+        "mean": contract.mean,
+        "std": contract.std,
+        "checksum": entry.checksum,
+        "url": entry.url,
+    }
+
+
+def _readable(name: str, cell: object) -> str:
+    if name in ("params", "macs") and isinstance(cell, int):
+        return f"{cell / 1e6:,.2f} M" if name == "params" else f"{cell / 1e6:,.0f} M"
+    if name == "top_1":
+        return f"{cell:.4f}" if isinstance(cell, float) else "-"
+    if name == "cached":
+        return "yes" if cell else ""
+    return f"{cell:g}" if isinstance(cell, float) else str(cell)

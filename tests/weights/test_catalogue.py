@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+import torchvision
+
+from mobilenets.specs.families import BACKBONES
+from mobilenets.specs.model import InputContract
+from mobilenets.weights.catalogue import CATALOGUE, HUB, by_file, for_model
+
+OURS = list(CATALOGUE.values())
+
+
+def of(library: str) -> list[str]:
+    return [entry.name for entry in OURS if entry.library == library]
+
+
+@pytest.mark.parametrize("name", of("torchvision"))
+def test_torchvision_s_facts_are_those_of_the_library(name: str) -> None:
+    entry = CATALOGUE[name]
+    architecture, _, tag = name.removeprefix("torchvision/").partition(".")
+    theirs = torchvision.models.get_model_weights(architecture)[tag.upper()]
+    preset = theirs.transforms()
+    assert entry.url == theirs.url
+    assert entry.checksum == "sha256:" + theirs.url[-12:-4]
+    assert entry.top_1 == pytest.approx(theirs.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100)
+    assert entry.input.size == preset.crop_size[0]
+    assert round(entry.input.size / entry.input.crop) == preset.resize_size[0]
+    assert (list(entry.input.mean), list(entry.input.std)) == (preset.mean, preset.std)
+    assert entry.input.interpolation == preset.interpolation.value
+
+
+@pytest.mark.parametrize("name", of("timm"))
+def test_timm_s_facts_are_those_of_the_library(name: str) -> None:
+    entry = CATALOGUE[name]
+    theirs = timm.models.get_pretrained_cfg(name.removeprefix("timm/"))
+    expected = InputContract(
+        size=theirs.input_size[1],
+        mean=theirs.mean,
+        std=theirs.std,
+        resize="shorter_side_then_crop",
+        crop=theirs.crop_pct,
+        interpolation=theirs.interpolation,
+    )
+    assert entry.input == expected
+    assert entry.url in (theirs.url, HUB + theirs.hf_hub_id)
+    assert entry.license.lower() == theirs.license
+    with torch.device("meta"):
+        model = timm.create_model(entry.architecture)
+    assert model.num_classes == 1000
+
+
+def test_every_entry_is_of_a_network_of_ours_and_names_its_file() -> None:
+    for entry in OURS:
+        assert entry.model in BACKBONES
+        assert by_file(entry.file) == entry
+        assert entry.top_1 is None or 0.3 < entry.top_1 < 0.9
+        assert entry.url.startswith((HUB, "https://"))
+
+
+def test_the_best_weights_of_a_network_come_first() -> None:
+    names = [entry.name for entry in for_model("mobilenet_v3_large", 1.0)]
+    assert names[:2] == ["timm/mobilenetv3_large_100.miil_in21k_ft_in1k", "timm/mobilenetv3_large_100.ra4_e3600_r224_in1k"]
+    assert for_model("mobilenet_v3_large", 0.33) == []
+
+
+def test_the_coral_files_have_the_checksums_of_the_published_ones(shared) -> None:
+    import hashlib
+
+    checked = 0
+    for entry in OURS:
+        path = shared / "weights" / entry.file
+        if entry.library == "tflite" and path.is_file():
+            assert entry.checksum == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+            checked += 1
+    assert checked == 3

@@ -1,0 +1,176 @@
+"""`load` and `download`, without a network: caches are folders of the test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from mobilenets import checkpoint
+from mobilenets.errors import UnknownNameError, WeightsError
+from mobilenets.weights import download
+from mobilenets.weights.catalogue import CATALOGUE, PublicWeights
+from mobilenets.weights.load import load, load_best
+
+CORAL = "google-coral/mobilenet_v1_0.25_128_quant"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no way to any server."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def small() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torchvision.models.mobilenet_v3_small(width_mult=0.35, num_classes=3)
+
+
+def test_public_weights_in_the_cache_need_no_network(shared: Path, cache: Path) -> None:
+    shutil.copy(shared / "weights/mobilenet_v1_0.25_128_quant.tflite", cache)
+    model = load(CORAL)
+    assert (model.spec.weights, model.spec.backbone.width, model.spec.labels[0]) == (CORAL, 0.25, "tench")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("torchvision/mobilenet_v2.imagenet1k_v2", "https://download.pytorch.org/models/mobilenet_v2-7ebf99e0.pth"),
+        (
+            "timm/mobilenetv4_conv_small.e2400_r224_in1k",
+            "https://huggingface.co/timm/mobilenetv4_conv_small.e2400_r224_in1k/resolve/main/model.safetensors",
+        ),
+    ],
+)
+def test_offline_the_error_says_what_to_put_where_and_what_then_works(cache: Path, name: str, url: str) -> None:
+    with pytest.raises(WeightsError, match="no route to host") as caught:
+        load(name)
+    assert name in str(caught.value)
+    place = cache / CATALOGUE[name].file
+    for part in (url, str(place), f"mobilenets convert {name}"):
+        assert part in caught.value.hint
+
+
+def test_the_file_put_there_by_hand_is_found(cache: Path) -> None:
+    entry = CATALOGUE["timm/mobilenetv4_conv_small_050.e3000_r224_in1k"]
+    save_file(timm.create_model(entry.architecture).state_dict(), cache / entry.file)
+    model = load_best("mobilenet_v4_conv_small", 0.5)
+    assert (model.spec.weights, model.spec.input) == (entry.name, entry.input)
+
+
+def test_keras_s_own_cache_is_looked_into(tmp_path: Path, cache: Path) -> None:
+    entry = CATALOGUE["keras/mobilenet_0.25_128"]
+    path = tmp_path / "keras" / "models" / "mobilenet_2_5_128_tf.h5"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert download.cached(entry) == path
+
+
+def test_best_weights_of_a_network_without_any_are_an_error() -> None:
+    with pytest.raises(WeightsError, match=r"no public weights of mobilenet_v2 at width 0\.42"):
+        load_best("mobilenet_v2", 0.42)
+
+
+def test_a_damaged_file_of_the_catalogue_is_named(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "mobilenet_v1_0.25_128_quant.tflite"
+    path.write_bytes(b"cut off")
+    with pytest.raises(WeightsError, match="its sha256 starts with"):
+        load(path)
+
+
+def test_a_download_that_arrives_damaged_is_removed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "served.h5"
+    source.write_bytes(b"an error page")
+    entry = CATALOGUE["keras/mobilenet_v3_small_224_1.0"]
+    served = PublicWeights(**{name: getattr(entry, name) for name in entry.__slots__} | {"url": source.as_uri()})
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: open(source))  # noqa: PTH123, SIM115 - closed by the caller
+    with pytest.raises(WeightsError, match="its md5 starts with"):
+        download.fetch(served)
+    assert not (cache / served.file).exists()
+
+
+@pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"epoch": 3, "model": state}])
+def test_state_dicts_load_with_and_without_a_wrapper(
+    small: torch.nn.Module, tmp_path: Path, wrapped: Callable[[dict[str, torch.Tensor]], object]
+) -> None:
+    state = {f"module.{name}": tensor for name, tensor in small.state_dict().items()}
+    torch.save(wrapped(state), tmp_path / "best.pth")
+    model = load(tmp_path / "best.pth", labels=("a", "b", "c"))
+    assert (model.spec.backbone.name, model.spec.backbone.width) == ("mobilenet_v3_small", 0.35)
+    assert model.spec.labels == ("a", "b", "c")
+
+
+def test_a_configuration_beside_the_file_gives_the_contract(tmp_path: Path) -> None:
+    save_file(timm.create_model("tf_mobilenetv3_small_075", num_classes=2).state_dict(), tmp_path / "model.safetensors")
+    settings = {"input_size": [3, 160, 160], "mean": [0.5] * 3, "std": [0.5] * 3, "crop_pct": 0.9, "interpolation": "bicubic"}
+    config = {"architecture": "tf_mobilenetv3_small_075", "pretrained_cfg": settings}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    spec = load(tmp_path).spec
+    assert (spec.input.size, spec.input.crop, spec.backbone.padding, spec.backbone.norm_eps) == (160, 0.9, "tf", 1e-3)
+
+
+def test_a_checkpoint_folder_loads_too(small: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(small.state_dict(), tmp_path / "best.pth")
+    model = load(tmp_path / "best.pth")
+    checkpoint.save(model, tmp_path / "kept")
+    assert load(tmp_path / "kept").spec == model.spec
+
+
+def test_files_of_old_torch_load(small: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(small.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert load(tmp_path / "old.pth").spec.classes == 3
+
+
+def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
+    with pytest.raises(WeightsError, match="holds more than tensors"):
+        load(tmp_path / "module.pth")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "x.h5", "x.keras", "x.tflite"])
+def test_rubbish_is_refused_in_words(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"rubbish" * 50)
+    with pytest.raises(WeightsError, match=name):
+        load(tmp_path / name)
+
+
+def test_another_model_s_state_dict_is_refused(tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet.pth")
+    with pytest.raises(WeightsError, match="no state dict of torchvision's or timm's MobileNets"):
+        load(tmp_path / "resnet.pth")
+
+
+def test_a_network_that_was_not_expected_is_an_error(small: torch.nn.Module, tmp_path: Path) -> None:
+    torch.save(small.state_dict(), tmp_path / "best.pth")
+    with pytest.raises(WeightsError, match=r"holds mobilenet_v3_small 0\.35, not mobilenet_v2 0\.35"):
+        load(tmp_path / "best.pth", model="mobilenet_v2")
+    with pytest.raises(WeightsError, match=r"not mobilenet_v3_small 1"):
+        load(tmp_path / "best.pth", model="mobilenet_v3_small", width=1.0)
+
+
+def test_wrong_names_suggest_near_ones(small: torch.nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean 'timm/mobilenetv2_100\.ra_in1k'"):
+        load("timm/mobilenetv2_100.ra_in1")
+    torch.save(small.state_dict(), tmp_path / "best.pth")
+    with pytest.raises(UnknownNameError, match="did you mean 'mobilenet_v3_small'"):
+        load(tmp_path / "best.pth", model="mobilenet_v3_smal")
+    with pytest.raises(WeightsError, match=r"there is no file 'gone\.pth'"):
+        load("gone.pth")
