@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilenets.analysis.graph import Graph, Layer, trace
+from mobilenets.analysis.memory import plan
 from mobilenets.errors import SpecError
 from mobilenets.model import Model
 from mobilenets.net.backbone import Backbone
@@ -30,7 +31,7 @@ def test_a_convolution_with_norm_and_activation_is_one_layer() -> None:
     """27 x 8 weights and 16 of the norm; 27 x 8 MACs for each of 16 output pixels."""
     graph = trace(network(Conv(8, kernel=3, stride=2)), (1, 3, 8, 8))
     assert lines(graph) == [("blocks.0.conv", "conv 3x3 /2", 27 * 8 + 16, 27 * 8 * 16)]
-    assert graph.shapes[graph.output] == (1, 8, 4, 4)
+    assert graph.shapes[graph.outputs[0]] == (1, 8, 4, 4)
 
 
 def test_a_bottleneck_with_squeeze_excite() -> None:
@@ -91,7 +92,7 @@ def test_shapes_are_those_of_a_real_run(padding: str) -> None:
     spec = backbone("mobilenet_v2", width=0.1, padding=padding, output_stride=16)  # type: ignore[arg-type]  # as listed
     network = Backbone(spec).eval()
     graph = trace(network, (2, 3, 75, 50))
-    assert graph.shapes[graph.output] == tuple(network(torch.zeros(2, 3, 75, 50)).shape)
+    assert graph.shapes[graph.outputs[0]] == tuple(network(torch.zeros(2, 3, 75, 50)).shape)
 
 
 def test_a_batch_multiplies_macs_alone() -> None:
@@ -127,6 +128,26 @@ def test_any_module_can_be_traced() -> None:
         ("0", "conv", 27 * 4 * 36),
         ("3", "linear", 144 * 5),
     ]
+
+
+class TwoMaps(nn.Module):
+    """Returns a map and that map joined with an earlier one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        fine = torch.relu(self.first(x))
+        return {"fine": fine, "joined": torch.cat([fine, self.second(fine)], dim=1)}
+
+
+def test_networks_with_several_outputs_and_joins() -> None:
+    graph = trace(TwoMaps(), (1, 3, 8, 8))
+    assert [layer.kind for layer in graph.layers] == ["conv", "conv", "concat"]
+    assert [graph.shapes[value] for value in graph.outputs] == [(1, 4, 8, 8), (1, 8, 8, 8)]
+    assert set(graph.layers[2].inputs) == {graph.layers[0].output, graph.layers[1].output}
+    assert plan(graph, "int8").live_bytes == ((3 + 4) * 64, (4 + 4) * 64, (4 + 4 + 8) * 64)
 
 
 def test_operators_in_words() -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from mobilenets.errors import SpecError
 from mobilenets.net.backbone import Backbone
@@ -26,7 +27,9 @@ COUNTING_RULE = (
     "norms, activations, pooling, additions and biases count 0. Parameters are all that is learned, gamma and beta included."
 )
 
-Kind = Literal["conv", "depthwise", "linear", "matmul", "pool", "add", "multiply", "norm", "activation", "other"]
+Kind = Literal[
+    "conv", "depthwise", "linear", "matmul", "pool", "add", "multiply", "concat", "resize", "norm", "activation", "other"
+]
 
 # fmt: off
 KINDS: dict[str, Kind] = {  # torch's operations; what is in neither table is "other"
@@ -42,6 +45,9 @@ KINDS: dict[str, Kind] = {  # torch's operations; what is in neither table is "o
     "aten::add_":              "add",
     "aten::mul":               "multiply",
     "aten::mul_":              "multiply",
+    "aten::cat":               "concat",
+    "aten::upsample_bilinear2d": "resize",
+    "aten::upsample_nearest2d": "resize",
     "aten::native_batch_norm": "norm",
     "aten::_native_batch_norm_legit_no_training": "norm",
     "aten::relu":              "activation",
@@ -116,12 +122,12 @@ class Graph:
     Args:
         layers: in the order they ran.
         shapes: of every value, by index; value 0 is the input.
-        output: index of the value that the network returns.
+        outputs: indices of the values that the network returns.
     """
 
     layers: tuple[Layer, ...]
     shapes: tuple[tuple[int, ...], ...]
-    output: int
+    outputs: tuple[int, ...]
 
     @property
     def params(self) -> int:
@@ -142,7 +148,7 @@ def trace(module: nn.Module, shape: Sequence[int]) -> Graph:
     """The layers that `module` runs on one input, in evaluation mode. The module itself is left as it is.
 
     Args:
-        module: a `Model`, a `Backbone` or any module that takes one tensor and returns one.
+        module: a `Model`, a `Backbone` or any module that takes one tensor and returns tensors, in whatever structure.
         shape: of the input, N C H W.
 
     Raises:
@@ -154,11 +160,12 @@ def trace(module: nn.Module, shape: Sequence[int]) -> Graph:
     recorder.enter(x)
     try:
         with torch.no_grad(), recorder.listening(network), recorder:
-            output = network(x)
+            returned = network(x)
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise SpecError(f"the network cannot run on an input of {'x'.join(map(str, shape))}: {reason}") from error
-    return _folded(recorder, recorder.values[id(output)])
+    outputs = tuple(recorder.values[id(value)] for value in tree_leaves(returned) if id(value) in recorder.values)
+    return _folded(recorder, outputs)
 
 
 @dataclass(slots=True)
@@ -228,7 +235,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         if not isinstance(output, Tensor):
             return result
         self.kept.append(output)
-        tensors = [x for x in args if isinstance(x, Tensor)]
+        tensors = [x for x in tree_leaves(args) if isinstance(x, Tensor)]
         inputs = tuple(dict.fromkeys(self.values[id(x)] for x in tensors if id(x) in self.values))
         operation = func._schema.name
         if func.is_view or operation in FREE:
@@ -270,9 +277,9 @@ def _macs(kind: Kind, output: Tensor, tensors: list[Tensor]) -> int:
     return 0
 
 
-def _folded(recorder: _Recorder, output: int) -> Graph:
+def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> Graph:
     """The graph with each norm, activation and factor in the layer whose output it changes, where nobody else reads that."""
-    readers = Counter(value for step in recorder.steps for value in step.inputs)
+    readers = Counter([*(value for step in recorder.steps for value in step.inputs), *outputs])
     layers: list[Layer] = []
     made_by: dict[int, int] = {}  # value -> index of the layer that made it
     counted: set[str] = set()
@@ -288,7 +295,7 @@ def _folded(recorder: _Recorder, output: int) -> Graph:
             i = len(layers)
             layers.append(Layer(step.name, step.kind, step.inputs, step.output, params, step.macs, step.window, step.block))
         made_by[step.output] = i
-    return Graph(tuple(layers), tuple(recorder.shapes), output)
+    return Graph(tuple(layers), tuple(recorder.shapes), outputs)
 
 
 def _without_data(module: nn.Module) -> nn.Module:

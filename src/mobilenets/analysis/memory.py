@@ -77,7 +77,7 @@ def activation_bytes(graph: Graph, layer: Layer, precision: Precision = "fp32") 
 def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) -> MemoryPlan:
     """The memory when the layers of a step run as one: what is made and read within it takes no room."""
     last_read = {value: i for i, step in enumerate(steps) for layer in step for value in layer.inputs}
-    last_read[graph.output] = len(steps)
+    last_read.update(dict.fromkeys(graph.outputs, len(steps)))
     alive = {0}
     live_bytes: list[int] = []
     for i, step in enumerate(steps):
