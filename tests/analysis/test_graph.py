@@ -77,7 +77,7 @@ def test_parameters_are_those_of_the_module(name: str) -> None:
     assert trace(model, (1, 3, 64, 64)).params == sum(x.numel() for x in model.parameters())
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2_resnet", "mobilenet_v3_small", "mobilenet_v4_hybrid_medium"])
 def test_macs_are_half_the_flops_that_torch_counts(name: str) -> None:
     with torch.device("meta"):
         model = Model(ModelSpec(backbone(name, width=0.5), LABELS)).eval()
