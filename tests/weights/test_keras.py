@@ -19,6 +19,7 @@ pytest.importorskip("h5py")
 from mobilenets.errors import WeightsError  # noqa: E402 - the backend must be chosen first
 from mobilenets.specs import v1, v2, v3  # noqa: E402
 from mobilenets.specs.families import backbone  # noqa: E402
+from mobilenets.specs.rows import Activation  # noqa: E402
 from mobilenets.weights import keras as importer  # noqa: E402
 from mobilenets.weights.assemble import assemble  # noqa: E402
 
@@ -105,7 +106,7 @@ def test_the_rows_read_from_the_file_are_the_family_s_own(
     path = tmp_path / "m.weights.h5"
     _build(name, alpha, size, top=top).save_weights(path)
     found = assemble(importer.read(path), labels=LABELS, weights=file).spec.backbone
-    activation = "relu6" if name == "mobilenet_v1" else None
+    activation: Activation | None = "relu6" if name == "mobilenet_v1" else None
     expected = backbone(name, width=alpha, scaling=SCALINGS[name[:12]], activation=activation)
     assert (found.rows, found.tail) == (expected.rows, expected.tail)
 

@@ -41,7 +41,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def small() -> torch.nn.Module:
     torch.manual_seed(0)
-    return torchvision.models.mobilenet_v3_small(width_mult=0.35, num_classes=3)
+    network: torch.nn.Module = torchvision.models.mobilenet_v3_small(width_mult=0.35, num_classes=3)
+    return network
 
 
 def test_public_weights_in_the_cache_need_no_network(shared: Path, cache: Path) -> None:

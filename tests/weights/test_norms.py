@@ -56,16 +56,17 @@ def test_outputs_stay_as_they_were() -> None:
 def test_running_statistics_are_those_of_what_passes() -> None:
     """Computed layer by layer with torch's own mean and variance, over both batches at once."""
     model = _folded_model()
-    first = model.backbone.blocks[0]
-    second = model.backbone.blocks[1].depthwise
+    first, bottleneck = model.backbone.blocks[0], model.backbone.blocks[1]
+    second = bottleneck.get_submodule("depthwise")
     with torch.no_grad():
         pictures = torch.cat([_pictures(1, 16), _pictures(2, 8)])
-        into_first = first.conv(pictures)
-        into_second = second.conv(first(pictures))
+        into_first = first.get_submodule("conv")(pictures)
+        into_second = second.get_submodule("conv")(first(pictures))
     reinsert(model, [_pictures(1, 16), _pictures(2, 8)])
-    for norm, seen in ((first.norm, into_first), (second.norm, into_second)):
-        torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(norm.running_var, seen.var((0, 2, 3), correction=0), rtol=1e-5, atol=1e-6)
+    for layer, seen in ((first, into_first), (second, into_second)):
+        mean, var = layer.get_buffer("norm.running_mean"), layer.get_buffer("norm.running_var")
+        torch.testing.assert_close(mean, seen.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(var, seen.var((0, 2, 3), correction=0), rtol=1e-5, atol=1e-6)
 
 
 def test_training_mode_then_computes_nearly_the_same() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from flatbuffers import Builder
+from flatbuffers import Builder  # type: ignore[import-untyped] # it has no types
 from numpy.typing import NDArray
 
 from mobilenets.errors import WeightsError
@@ -22,7 +22,7 @@ from mobilenets.model import Model, create
 from mobilenets.runtime.image import load
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
-from mobilenets.specs.rows import Bottleneck, Conv
+from mobilenets.specs.rows import Bottleneck, Conv, Separable
 from mobilenets.weights import tflite
 from mobilenets.weights.assemble import assemble
 from mobilenets.weights.norms import folded
@@ -82,7 +82,7 @@ def test_top_1_on_500_photos_is_that_of_litert(
     answers = np.array([classes[photo.name.partition("_")[0]] for photo in photos])
     pictures = np.stack([load(photo, model.spec.input) for photo in photos])
     with torch.inference_mode():
-        batches = torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last).split(4)
+        batches = torch.split(torch.from_numpy(pictures).contiguous(memory_format=torch.channels_last), 4)
         model.to(memory_format=torch.channels_last)
         ours = torch.cat([model(batch).argmax(1) for batch in batches]).numpy()
     quantized = np.clip(np.round((pictures + 1) * 127.5), 0, 255).astype(np.uint8)
@@ -132,6 +132,27 @@ def test_float_files_of_every_network_compute_what_litert_does(
     with torch.inference_mode():
         logits = found(torch.from_numpy(pictures)).numpy()
     np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "zero_point", "mean", "std"),
+    [
+        (schema.TensorType.UINT8, 1 / 128, 128, 0.5, 0.5),  # what TensorFlow's converter writes for [-1, 1]
+        (schema.TensorType.INT8, 2 / 255, -1, 0.5, 0.5),
+        (schema.TensorType.INT8, 1 / 255, -128, 0.0, 1.0),  # [0, 1]
+    ],
+)
+def test_a_quantized_input_says_its_range(
+    shared: Path, tmp_path: Path, kind: int, scale: float, zero_point: int, mean: float, std: float
+) -> None:
+    path = shared / "weights/mobilenet_v1_0.25_128_quant.tflite"
+    model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
+    picture = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+    picture.type = kind
+    picture.quantization.scale, picture.quantization.zeroPoint = np.array([scale], np.float32), np.array([zero_point])
+    contract = _load(_packed(model, tmp_path / "input.tflite")).spec.input
+    assert contract.mean == pytest.approx((mean,) * len(contract.mean), abs=1e-6)
+    assert contract.std == pytest.approx((std,) * len(contract.std), abs=1e-6)
 
 
 def test_a_segmentation_network_is_refused(shared: Path) -> None:
@@ -226,6 +247,7 @@ def _written(source: Model, path: Path, *, spelled_out: bool) -> Path:
         if isinstance(row, Conv):
             x = writer.conv(x, *normed(key), row.stride, row.activation)
             continue
+        assert isinstance(row, Bottleneck | Separable)
         before = x
         if f"{key}.expand.conv.weight" in state:
             x = writer.conv(x, *normed(f"{key}.expand"), 1, row.activation)

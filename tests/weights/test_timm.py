@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import timm
 import torch
@@ -7,9 +9,12 @@ import torch
 from mobilenets.errors import WeightsError
 from mobilenets.specs import v1, v2, v3, v4
 from mobilenets.specs.families import backbone
+from mobilenets.specs.rows import Activation
 from mobilenets.weights import timm as importer
 from mobilenets.weights.assemble import assemble, backbone_of
 
+Draw = Callable[[torch.nn.Module], torch.nn.Module]
+Measure = Callable[..., float]
 LABELS = tuple(f"class {i}" for i in range(1000))
 # fmt: off
 CASES = [
@@ -53,7 +58,7 @@ DEEPER = ("mobilenetv1_100h", "mobilenetv2_110d", "mobilenetv2_120d", "mobilenet
 
 @pytest.mark.parametrize(("architecture", "name", "width", "sizes"), CASES)
 def test_logits_equal_those_of_timm(
-    architecture: str, name: str, width: float, sizes: tuple[int, ...], random_weights, difference
+    architecture: str, name: str, width: float, sizes: tuple[int, ...], random_weights: Draw, difference: Measure
 ) -> None:
     theirs = random_weights(timm.create_model(architecture))
     network = importer.read(theirs.state_dict(), "file.pth", architecture=architecture)
@@ -69,7 +74,7 @@ def test_the_rows_read_from_the_tensors_are_the_family_s_own(
     with torch.device("meta"):
         state = timm.create_model(architecture).state_dict()
     spec = backbone_of(importer.read(state, "file.pth", architecture=architecture))
-    activation = "relu6" if name == "mobilenet_v1" else None
+    activation: Activation | None = "relu6" if name == "mobilenet_v1" else None
     expected = backbone(name, width=width, scaling=SCALINGS[name[:12]], activation=activation)
     assert (spec.rows, spec.tail) == (expected.rows, expected.tail)
 

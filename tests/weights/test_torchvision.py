@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torchvision
@@ -10,6 +12,8 @@ from mobilenets.specs.families import backbone
 from mobilenets.weights import torchvision as importer
 from mobilenets.weights.assemble import assemble, backbone_of
 
+Draw = Callable[[torch.nn.Module], torch.nn.Module]
+Measure = Callable[..., float]
 LABELS = tuple(f"class {i}" for i in range(1000))
 SCALINGS = {
     "mobilenet_v2": v2.TORCHVISION,
@@ -29,7 +33,7 @@ def seeded() -> None:
 
 
 @pytest.mark.parametrize(("name", "width"), CASES)
-def test_logits_equal_those_of_torchvision(name: str, width: float, random_weights, difference) -> None:
+def test_logits_equal_those_of_torchvision(name: str, width: float, random_weights: Draw, difference: Measure) -> None:
     theirs = random_weights(torchvision.models.get_model(name, width_mult=width))
     ours = assemble(importer.read(theirs.state_dict(), "file.pth"), labels=LABELS, weights="file.pth")
     assert difference(theirs, ours, sizes=(64, 97)) < 1e-4
@@ -43,7 +47,7 @@ def test_the_spec_read_from_the_tensors_is_the_family_s_own(name: str, width: fl
     assert (spec.name, spec.width, spec.rows, spec.tail) == (name, width, expected.rows, expected.tail)
 
 
-def test_grey_input_and_fewer_classes_load(random_weights, difference) -> None:
+def test_grey_input_and_fewer_classes_load(random_weights: Draw, difference: Measure) -> None:
     theirs = torchvision.models.mobilenet_v2(num_classes=3)
     theirs.features[0][0] = torch.nn.Conv2d(1, 32, 3, stride=2, padding=1, bias=False)
     random_weights(theirs)

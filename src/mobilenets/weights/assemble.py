@@ -17,7 +17,7 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
-from mobilenets.specs.model import ClassifierHead, InputContract, ModelSpec
+from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import (
     Activation,
     Attention,
@@ -137,7 +137,7 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
     """
     backbone = backbone_of(network)
     contract = _for_channels(network.input, backbone.in_channels)
-    spec = ModelSpec(backbone, tuple(labels), input=contract, head=ClassifierHead(backbone.dropout), weights=weights)
+    spec = ModelSpec(backbone, tuple(labels), input=contract, weights=weights)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a file without classifier
         model = Model(spec)

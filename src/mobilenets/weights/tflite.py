@@ -140,7 +140,8 @@ def _contract(graph: Graph) -> InputContract:
         raise WeightsError(f"'{graph.origin}' takes pictures of {height} x {width}; only square ones can be read")
     contract = replace(CONTRACT, size=height, channels=channels, mean=(0.5,), std=(0.5,))
     if len(picture.scale):
-        span, low = 255 * float(picture.scale[0]), -float(picture.zero_point[0] * picture.scale[0])
-        if abs(span - 2) > 0.02 or abs(low + 1) > 0.02:
+        black = int(picture.zero_point[0]) + (128 if picture.dtype == "i1" else 0)  # pixels are stored from -128 on
+        span, low = 255 * float(picture.scale[0]), -black * float(picture.scale[0])
+        if span > 0 and (abs(span - 2) > 0.02 or abs(low + 1) > 0.02):
             contract = replace(contract, mean=(-low / span,), std=(1 / span,))
     return contract

@@ -46,7 +46,8 @@ class GraphTensor:
 
     Args:
         name: as the file has it, for messages.
-        shape: N H W C for pictures; -1 and 1 both stand for an open batch.
+        shape: N H W C for pictures.
+        dtype: NumPy's name of its type, "u1" for 8 bits without sign; "" for a type that networks do not have.
         scale: of each channel along `axis`, or one for all; empty when not quantized.
         zero_point: the stored value that means 0, as many as scales.
         axis: of per-channel scales.
@@ -55,6 +56,7 @@ class GraphTensor:
 
     name: str
     shape: tuple[int, ...]
+    dtype: str
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int64]
     axis: int
@@ -150,19 +152,20 @@ def _graph(model: FlatTable, origin: str) -> Graph:
 def _tensor(table: FlatTable, buffers: list[FlatTable]) -> GraphTensor:
     shape = tuple(int(side) for side in table.array(0, "<i4"))
     raw = buffers[table.scalar(2, "I")].array(0, "u1")
+    kind = table.scalar(1, "b")
+    dtype = TYPES.get(kind, "")
     stored = None
     if len(raw):
-        kind = table.scalar(1, "b")
-        if kind not in TYPES:
+        if not dtype:
             raise ValueError(f"tensor '{table.string(3)}' has values of type {kind}")
-        stored = np.frombuffer(raw.tobytes(), TYPES[kind]).reshape(shape)
+        stored = np.frombuffer(raw.tobytes(), dtype).reshape(shape)
     quantization = table.table(4)
     scale = quantization.array(2, "<f4") if quantization else np.zeros(0, np.float32)
     zero_point = quantization.array(3, "<i8") if quantization else np.zeros(0, np.int64)
     if len(zero_point) != len(scale):
         zero_point = np.zeros(len(scale), np.int64)
     axis = quantization.scalar(6, "i") if quantization else 0
-    return GraphTensor(table.string(3), shape, scale, zero_point, axis, stored)
+    return GraphTensor(table.string(3), shape, dtype, scale, zero_point, axis, stored)
 
 
 def _operator(table: FlatTable, codes: list[int]) -> Operator:
