@@ -26,10 +26,13 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 
 venv: $(VENV)/.dev ## Make .venv with everything for development.
 
-# WEIGHTS=FILE takes those pretrained weights; without it, those in the caches or a download, or none.
-DEMO_RUN ?= runs/demo
+# WEIGHTS=FILE begins with those weights; without it, with those in a cache or a download, or from scratch. It says which.
+DEMO = elpv --set time_budget_minutes=4 --set dihedral=true
 demo: $(VENV)/.demo ## Train on real pictures in at most 6 minutes: metrics, report, checked ONNX model.
-	@$(BIN)/mobilenets train elpv --recipe demo --out $(DEMO_RUN) $(if $(WEIGHTS),--weights $(WEIGHTS))
+	@$(BIN)/mobilenets train $(DEMO) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+	@echo
+	@echo "your own pictures, in one folder per class:"
+	@echo "    $(BIN)/mobilenets train photos/"
 
 test: $(VENV)/.dev ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2

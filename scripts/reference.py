@@ -41,8 +41,8 @@ def command_line() -> str:
     for name in COMMANDS:
         command = importlib.import_module(f"mobilenets.cli.{name}").command
         rows = [_option(parameter) for parameter in inspect.signature(command, eval_str=True).parameters.values()]
-        places = " ".join(names for names, *_ in rows if not names.startswith("-"))
-        parts.append(f"## mobilenets {name}\n\n```\nmobilenets {name} {places} [OPTIONS]\n```\n\n{inspect.getdoc(command)}\n")
+        usage = " ".join([*(names for names, *_ in rows if not names.startswith("-")), "[OPTIONS]"])
+        parts.append(f"## mobilenets {name}\n\n```\nmobilenets {name} {usage}\n```\n\n{inspect.getdoc(command)}\n")
         parts.append(_table(("option", "meaning", "default"), [(f"`{names}`", *others) for names, *others in rows]))
     return "\n".join(parts)
 

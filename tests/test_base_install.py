@@ -66,14 +66,14 @@ def test_the_command_line_predicts(base: str, network: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["models"], ["predict", "--help"], ["train", "--help"], ["export", "--help"]]
+    "arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"], ["export", "--help"]]
 )
 def test_commands_that_need_no_torch_run(arguments: list[str], base: str, tmp_path: Path) -> None:
     found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
     assert found.returncode == 0, found.stderr
 
 
-@pytest.mark.parametrize("arguments", [["train", "photos"], ["export", "runs/photos"], ["info", "mobilenet_v2"]])
+@pytest.mark.parametrize("arguments", [["train", "photos"], ["export", "runs/photos"], ["info", "mobilenet_v2"], ["models"]])
 def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: str, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.errors import CheckpointError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class OnnxEngine:
             import onnxruntime
             from onnxruntime.capi import onnxruntime_pybind11_state as failures
         except ImportError as error:
-            raise MissingExtraError("onnxruntime", "onnx") from error
+            raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
         if not path.is_file():
             raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to onnx writes one")
         options = onnxruntime.SessionOptions()
