@@ -25,7 +25,7 @@ TINY = BackboneSpec("tiny", rows=(Conv(8, 3, 2), Bottleneck(16, 8, stride=2), Co
 
 def tiny(*, seed: int = 0, labels: tuple[str, ...] = ("cat", "dog")) -> Model:
     contract = InputContract(size=32, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6), resize="letterbox", interpolation="lanczos")
-    return create(ModelSpec(TINY, labels, contract, head=ClassifierHead(0.1, temperature=1.7), weights="scratch"), seed=seed)
+    return create(ModelSpec(TINY, labels, contract, head=ClassifierHead(temperature=1.7), weights="scratch"), seed=seed)
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -26,7 +26,7 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone = Backbone(spec.backbone)
-        self.head = Classifier(spec.backbone.c_features, spec.classes, dropout=spec.head.dropout)
+        self.head = Classifier(spec.backbone.c_features, spec.classes, dropout=spec.backbone.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, N classes."""

@@ -59,14 +59,12 @@ class InputContract:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierHead:
-    """Dropout and one linear layer on the pooled features; the number of classes is the number of labels.
+    """One linear layer on the pooled features; the number of classes is the number of labels.
 
     Args:
-        dropout: share of features dropped in training.
         temperature: divides the logits before softmax; fitted on a validation split so that scores mean what they say.
     """
 
-    dropout: float = 0.2
     temperature: float = 1.0
 
 
