@@ -117,6 +117,15 @@ def test_state_dicts_load_with_and_without_a_wrapper(
     model = load(tmp_path / "best.pth", labels=("a", "b", "c"))
     assert (model.spec.backbone.name, model.spec.backbone.width) == ("mobilenet_v3_small", 0.35)
     assert model.spec.labels == ("a", "b", "c")
+    assert model.spec.weights == "best.pth (input contract assumed)"
+
+
+def test_a_library_s_name_for_the_file_gives_contract_and_padding(tmp_path: Path) -> None:
+    save_file(timm.create_model("tf_mobilenetv3_small_075").state_dict(), tmp_path / "mine.safetensors")
+    for name in ("tf_mobilenetv3_small_075", "timm/tf_mobilenetv3_small_075.in1k"):
+        spec = load(tmp_path / "mine.safetensors", model=name).spec
+        assert spec.input == CATALOGUE["timm/tf_mobilenetv3_small_075.in1k"].input
+        assert (spec.backbone.padding, spec.backbone.norm_eps) == ("tf", 1e-3)
 
 
 def test_a_configuration_beside_the_file_gives_the_contract(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def command(
     from mobilenets import checkpoint
     from mobilenets.weights import norms
     from mobilenets.weights.labels import read_labels
-    from mobilenets.weights.load import load
+    from mobilenets.weights.load import ASSUMED, load
 
     names = read_labels(labels) if labels else ()
     found = load(source, library=None if library is None else library.value, model=model, width=width, labels=names)
@@ -70,6 +70,10 @@ def command(
         output.show_json(_data(found, folder, folded))
         return
     output.show_table(("", source), _rows(found, folded), title=f"wrote {folder}")
+    if found.spec.weights.endswith(ASSUMED):
+        output.note(
+            "the file says nothing of its input; --model NAME takes it from timm's or the catalogue's entry of that name"
+        )
     if found.spec.classes:
         output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} picture.jpg")
     output.show(f"to train:   mobilenets train photos/ --weights {folder}")
@@ -91,6 +95,7 @@ def _rows(model: Model, folded: bool) -> list[tuple[str, str]]:
     params = sum(parameter.numel() for parameter in model.parameters())
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (contract.mean, contract.std))
     return [
+        ("weights", spec.weights),
         ("network", f"{spec.backbone.name}, width {spec.backbone.width:g}, {params / 1e6:.2f} M parameters"),
         ("layers", f"{len(spec.backbone.rows)} blocks, padding {spec.backbone.padding}, norm eps {spec.backbone.norm_eps:g}"),
         ("batch norm", "folded; put back from pictures when trained" if folded else "as trained"),

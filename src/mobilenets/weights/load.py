@@ -29,6 +29,7 @@ from mobilenets.weights.labels import labels_for
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 LEADS = ("module.", "_orig_mod.")
+ASSUMED = " (input contract assumed)"  # a state dict says nothing of it: its library's usual one is taken
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
 
 
@@ -59,6 +60,7 @@ def load(
 ) -> Model:
     """A model with public weights, or with those of a file, in evaluation mode.
 
+    A state dict that comes with nothing else gets the input contract that its library usually has, and `spec.weights` says so.
     Weights without batch norms (TFLite) carry identities in their place; `norms.reinsert` makes them fit for training.
 
     Args:
@@ -157,10 +159,13 @@ def _file(path: Path, source: str) -> Path:
 
 def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
     network = _network(path, claim)
+    name = claim.name
     if claim.input is not None:
         network = replace(network, input=claim.input)
+    elif network.input in (timm.CONTRACT, torchvision.CONTRACT):
+        name += ASSUMED
     try:
-        return assemble(network, labels=labels_for(network.classes, labels), weights=claim.name)
+        return assemble(network, labels=labels_for(network.classes, labels), weights=name)
     except SpecError as error:
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
 
