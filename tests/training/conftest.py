@@ -42,5 +42,13 @@ def model() -> Model:
 def recipe() -> Recipe:
     """Three epochs of four steps."""
     return Recipe(
-        epochs=3, batch=12, optimizer="adamw", learning_rate=3e-3, norm_momentum=0.1, ema=0.9, workers=0, save_every_seconds=0.0
+        epochs=3,
+        batch=12,
+        optimizer="adamw",
+        learning_rate=3e-3,
+        norm_momentum=0.1,
+        ema=0.9,
+        precision="fp32",
+        workers=0,
+        save_every_seconds=0.0,
     )

@@ -37,8 +37,7 @@ def accelerator(recipe: Recipe, run: Path, device: str) -> Accelerator:
 def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """What convolutions compute in, or None for float32 throughout.
 
-    "auto" is bfloat16 on GPUs that have it and float16 on other CUDA devices; CPUs keep float32, where depthwise convolutions
-    and norms gain nothing from bfloat16.
+    "auto" is bfloat16 on GPUs and CPUs that compute it natively, float16 on other CUDA devices, and float32 elsewhere.
     """
     if recipe.precision == "fp32":
         return None
@@ -48,6 +47,8 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         return torch.float16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
     return None
 
 

@@ -118,7 +118,7 @@ _V4_HYBRID_LARGE = replace(
 
 _FINETUNE = Recipe(  # ours: some hundreds to thousands of pictures, public weights, minutes on a few cores
     from_weights=True,
-    epochs=8,
+    epochs=12,
     batch=32,
     input_crop=1.0,  # what matters may lie at the border of one's own pictures
     optimizer="adamw",
