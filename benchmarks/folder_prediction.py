@@ -81,7 +81,7 @@ def measure(peer: nn.Module, predictor: Predictor, paths: list[Path], *, rounds:
     seconds: dict[str, list[float]] = {"mobilenets": [], **{f"torchvision, {workers} workers": [] for workers in WORKERS}}
     with_torchvision(peer, paths[:BATCH], workers=0)  # warm-up
     with_mobilenets(predictor, paths[:BATCH])
-    for _ in range(rounds):
+    for i in range(rounds):
         began = time.perf_counter()
         ours = with_mobilenets(predictor, paths)
         seconds["mobilenets"].append(time.perf_counter() - began)
@@ -89,6 +89,8 @@ def measure(peer: nn.Module, predictor: Predictor, paths: list[Path], *, rounds:
             began = time.perf_counter()
             theirs = with_torchvision(peer, paths, workers=workers)
             seconds[f"torchvision, {workers} workers"].append(time.perf_counter() - began)
+        line = ", ".join(f"{name} {len(paths) / times[-1]:.1f}" for name, times in seconds.items())
+        print(f"round {i + 1} of {rounds}, pictures a second: {line}", file=sys.stderr)
     rates = {name: [len(paths) / one for one in times] for name, times in seconds.items()}
     for name, measured in rates.items():
         report = {
