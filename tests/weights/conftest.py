@@ -44,6 +44,7 @@ def difference() -> Callable[..., float]:
             pictures = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
             expected, found = theirs(pictures), ours(pictures)
             assert expected.isfinite().all()
+            assert found.isfinite().all()
             assert expected.std(dim=0).max() > 1e-3, "the logits do not depend on the picture"
             worst = max(worst, float((expected - found).abs().max() / expected.abs().max()))
         return worst

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from mobilenets.specs.rows import Activation  # noqa: E402
 from mobilenets.weights import keras as importer  # noqa: E402
 from mobilenets.weights.assemble import assemble  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
 LABELS = tuple(f"class {i}" for i in range(7))
-Build = Callable[..., Any]
 # fmt: off
 CASES = [
     # network                            alpha  size  file            top
@@ -88,7 +87,10 @@ def test_outputs_equal_those_of_keras(name: str, alpha: float, size: int, file: 
     theirs.save_weights(path) if file.endswith(".weights.h5") else theirs.save(path)
     network = importer.read(path)
     ours = assemble(network, labels=LABELS if top else (), weights=file)
+    activation: Activation | None = "relu6" if name == "mobilenet_v1" else None
+    family = backbone(name, width=alpha, scaling=SCALINGS[name[:12]], activation=activation)
     assert (ours.spec.backbone.name, ours.spec.backbone.width) == (name, alpha)
+    assert (ours.spec.backbone.rows, ours.spec.backbone.tail) == (family.rows, family.tail if top else ())
     assert ours.spec.input.size == (224 if file.endswith(".weights.h5") else size)
     picture = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(theirs(picture, training=False))
@@ -97,18 +99,6 @@ def test_outputs_equal_those_of_keras(name: str, alpha: float, size: int, file: 
         found = (ours(pictures) if top else ours.backbone.features(pictures)).numpy()
     assert expected.std(axis=0).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize(("name", "alpha", "size", "file", "top"), [case for case in CASES if case[4]])
-def test_the_rows_read_from_the_file_are_the_family_s_own(
-    name: str, alpha: float, size: int, file: str, top: bool, tmp_path: Path
-) -> None:
-    path = tmp_path / "m.weights.h5"
-    _build(name, alpha, size, top=top).save_weights(path)
-    found = assemble(importer.read(path), labels=LABELS, weights=file).spec.backbone
-    activation: Activation | None = "relu6" if name == "mobilenet_v1" else None
-    expected = backbone(name, width=alpha, scaling=SCALINGS[name[:12]], activation=activation)
-    assert (found.rows, found.tail) == (expected.rows, expected.tail)
 
 
 def test_weights_in_the_older_layout_load(tmp_path: Path) -> None:
