@@ -7,9 +7,13 @@ import importlib.util
 import inspect
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenets.cli.app import COMMANDS
 
@@ -82,3 +86,36 @@ def test_the_decision_records_are_short_and_have_their_parts() -> None:
         text = record.read_text()
         assert all(part in text for part in ("## Problem", "## Options", "## Choice", "## Consequences")), record
         assert len(text.splitlines()) <= 30, record
+
+
+def made_photos(folder: Path) -> None:
+    generator = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (folder / "photos" / label).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(generator.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / "photos" / label / f"{i}.png")
+    Image.fromarray(generator.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / "picture.jpg")
+
+
+@pytest.mark.slow
+def test_the_python_examples_of_readme_and_guide_run(tmp_path: Path) -> None:
+    made_photos(tmp_path)
+    for page in (ROOT / "README.md", ROOT / "docs" / "guides" / "predict.md"):  # the guide predicts with the README's model
+        (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_one_after_another(tmp_path: Path) -> None:
+    made_photos(tmp_path)
+    block = (ROOT / "README.md").read_text().split("## Your own pictures")[1].split("```sh\n")[2].split("```")[0]
+    assert block.count("mobilenets ") == 5
+    for line in block.splitlines():
+        arguments = shlex.split(line, comments=True)[1:]
+        if arguments[0] == "train":
+            arguments += ["--weights", "none", "--width", "0.25", "--size", "64", "--epochs", "1"]
+        result = subprocess.run(
+            [sys.executable, "-m", "mobilenets", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, (line, result.stderr)
