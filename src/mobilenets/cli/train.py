@@ -270,6 +270,9 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
         show_table(
             ("metric", "value", "95% interval", ""), metric_lines(report), title=f"{part} split, {len(samples):,} pictures"
         )
+        worst = [(row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in report.worst(3)]
+        if worst:
+            show_table(("worst mistakes", "truth", "predicted", "score"), worst)
         show(f"run       {run}")
         if exported:
             show(f"export    {run / 'export' / 'model.onnx'}")

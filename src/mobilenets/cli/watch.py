@@ -15,7 +15,7 @@ from mobilenets.cli.output import note
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from mobilenets.training.loop import Step
+    from mobilenets.training.step import Step
 
 SECONDS_BETWEEN_LINES = 30.0
 

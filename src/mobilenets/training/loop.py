@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,41 +39,13 @@ from mobilenets.training.optim import Average, add_l2, learning_rate, optimizer,
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.start import first_model, freeze, set_norm_momentum, to_training
 from mobilenets.training.state import Progress
+from mobilenets.training.step import Step
 from mobilenets.training.validation import Outcome
 
 log = logging.getLogger("mobilenets.training")
 
 _RATE_WINDOW = 30  # steps that the shown rate is averaged over
 _SECONDS_BETWEEN_CURVES = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One optimizer step.
-
-    Args:
-        epoch, epochs: counted from 1, and how many there will be.
-        step, steps: the same over the whole run.
-        loss: mean over the step's pictures, of all processes.
-        learning_rate: it was made with.
-        images_per_second: of the last steps, of all processes.
-        seconds_left: until the end, validation included.
-        metrics: at the end of an epoch that is validated: `train_loss`, `val_loss`, `val_accuracy`, ...
-        best: whether these are the best so far; then the run's `best` checkpoint is this one.
-        broken: names of pictures that could not be read, each with the reason, when they are met first.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    images_per_second: float
-    seconds_left: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    best: bool = False
-    broken: Mapping[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -198,6 +170,8 @@ class _Loop:
             self.accelerator.init_trackers("tensorboard")
         if self.progress.step == 0:
             self.save()  # from here on the run can be resumed without the weights it began with
+        else:
+            log.info("going on after step %d of %d", self.progress.step, self.progress.epochs * self.per_epoch)
         to_training(self.model, self.recipe)
         self.epoch_began = time.monotonic()
         total = self.progress.epochs * self.per_epoch
