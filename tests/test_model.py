@@ -90,3 +90,10 @@ def test_foreign_json_is_refused(text: str) -> None:
 def test_input_contracts_out_of_range_are_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         InputContract(**fields)  # type: ignore[arg-type]  # one field each
+
+
+def test_every_convolution_starts_at_the_variance_of_its_own_fan_out() -> None:
+    spec = replace(SPEC, backbone=BackboneSpec("wide", (Conv(256, 3, 2), Bottleneck(1024, 256))))
+    block = create(spec).backbone.blocks[1].state_dict()
+    assert block["depthwise.conv.weight"].std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)  # one channel, 3 x 3
+    assert block["expand.conv.weight"].std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -49,7 +50,7 @@ def create(spec: ModelSpec, *, seed: int = 0) -> Model:
         model = Model(spec)
         for module in model.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                _draw_convolution(module)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         _draw_classifier(model.head)
@@ -111,6 +112,12 @@ class TorchEngine:
             logits = self.model(torch.from_numpy(batch).to(self.device))
         self.model.train(training)
         return {"logits": logits.float().cpu().numpy()}
+
+
+def _draw_convolution(conv: nn.Conv2d) -> None:
+    """He's normal by fan-out, that of one group: a depthwise filter feeds one channel, not all of them."""
+    fan_out = conv.weight[0, 0].numel() * conv.out_channels / conv.groups
+    nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))
 
 
 def _draw_classifier(head: Classifier) -> None:
