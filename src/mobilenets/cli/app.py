@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import io
 import os
 import sys
@@ -72,7 +71,9 @@ def _fail(error: MobileNetsError) -> NoReturn:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(importlib.metadata.version("mobilenets"))
+        from importlib.metadata import version
+
+        print(version("mobilenets"))
         raise typer.Exit
 
 
