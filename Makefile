@@ -5,9 +5,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SHELL  := /bin/bash
 
-
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all test-base check format docs clean
+.PHONY: help venv demo test test-all test-base check lint format docs clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +44,9 @@ test-base: $(VENV)/.dev ## Test prediction in a venv that has only the base inst
 	$(VENV)-base/bin/python -m pip --disable-pip-version-check install --quiet .
 	MOBILENETS_BASE_PYTHON=$(CURDIR)/$(VENV)-base/bin/python $(BIN)/pytest tests/test_base_install.py -m 'slow or not slow'
 
-check: $(VENV)/.dev ## Check format, lint, types and import layers.
+check: lint test ## What must be green before a commit: lint and tests.
+
+lint: $(VENV)/.dev ## Check format, lint, types and import layers.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
