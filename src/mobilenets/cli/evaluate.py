@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from mobilenets.cli.output import note, progress, show, show_table
+from mobilenets.cli.output import note, progress, show
+from mobilenets.cli.results import show_report
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ def command(
     if json:
         show(to_json(report, title=title, context=told, next_command=following, worst=worst).rstrip())
     else:
-        _show(report)
+        show_report(report, written)
+        _name_unreadable(report)
     if written is not None:
         note(f"report: {written}")
     note(f"next: {following}")
@@ -191,14 +193,7 @@ def _written(
         ) from error
 
 
-def _show(report: Report) -> None:
-    from mobilenets.reports.record import metric_lines
-
-    show_table(("metric", "value", "95% interval", ""), metric_lines(report))
-    mistakes = report.worst(3)
-    if mistakes:
-        rows = [(row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in mistakes]
-        show_table(("worst mistakes", "truth", "predicted", "score"), rows)
+def _name_unreadable(report: Report) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.output import note, progress, show, show_json, show_table
-from mobilenets.errors import CheckpointError, DataError, ExportError, MissingExtraError, UsageError, WeightsError
+from mobilenets.cli.output import note, progress, show, show_json
+from mobilenets.cli.results import show_report
+from mobilenets.errors import CheckpointError, DataError, ExportError, ImageError, MissingExtraError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset
@@ -265,14 +266,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
         show_json({"run": str(run), "split": part, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
     else:
-        from mobilenets.reports.record import metric_lines
-
-        show_table(
-            ("metric", "value", "95% interval", ""), metric_lines(report), title=f"{part} split, {len(samples):,} pictures"
-        )
-        worst = [(row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in report.worst(3)]
-        if worst:
-            show_table(("worst mistakes", "truth", "predicted", "score"), worst)
+        show_report(report, page, title=f"{part} split, {len(samples):,} pictures")
         show(f"run       {run}")
         if exported:
             show(f"export    {run / 'export' / 'model.onnx'}")
@@ -286,13 +280,16 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
 
 def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
     from mobilenets.exporters.table import export
+    from mobilenets.runtime import image
 
     pictures = []
     for sample in (dataset.split("val") or dataset.split("train"))[:16]:
         try:
-            pictures.append(sample.read())
-        except OSError:
+            picture = sample.read()
+            image.decode(picture)
+        except (OSError, ImageError):
             continue
+        pictures.append(picture)
     try:
         export(best, run / "export", pictures=pictures)
     except (ExportError, MissingExtraError) as error:

@@ -1,0 +1,80 @@
+"""A report as the terminal shows it: metrics with intervals, then the worst mistakes, as pictures where it has colors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.cli.output import show, show_table
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mobilenets.runtime.evaluation import Report
+
+SHOWN = 3  # worst mistakes
+COLUMNS = 26  # of a picture in the terminal; a character shows two pixels, one above the other
+
+
+def show_report(report: Report, page: Path | None, *, title: str = "") -> None:
+    """Print metrics and worst mistakes.
+
+    Args:
+        report: of an evaluation.
+        page: the written `report.html`, beside which the pictures of the mistakes lie; none where no report was written.
+        title: of the table of metrics.
+    """
+    from mobilenets.reports.record import metric_lines
+
+    show_table(("metric", "value", "95% interval", ""), metric_lines(report), title=title)
+    mistakes = report.worst(SHOWN)
+    if not mistakes:
+        return
+    files = [_picture(page, i) for i, _ in enumerate(mistakes, start=1)]
+    rows = [
+        (row.name, row.truth, row.predicted, f"{row.score:.1%}", str(file or "-"))
+        for row, file in zip(mistakes, files, strict=True)
+    ]
+    show_table(("worst mistakes", "truth", "predicted", "score", "picture"), rows)
+    found = [file for file in files if file is not None]
+    if found:
+        _show_pictures(found)
+
+
+def _picture(page: Path | None, rank: int) -> Path | None:
+    file = page.parent / "mistakes" / f"{rank:02}.jpg" if page else None
+    return file if file is not None and file.is_file() else None
+
+
+def _show_pictures(files: list[Path]) -> None:
+    """Pictures side by side; nothing where standard output is no terminal with colors."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal or console.color_system is None or console.no_color:
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(*(_blocks(file) for file in files))
+    console.print(grid)
+    show("")
+
+
+def _blocks(file: Path) -> Text:
+    """The picture as rich text of upper half blocks: the foreground is the pixel above, the background the one below."""
+    from rich.color import Color
+    from rich.style import Style
+    from rich.text import Text
+
+    from mobilenets.runtime.image import decode
+
+    picture = decode(file)
+    height = max(2, round(picture.height * COLUMNS / picture.width) // 2 * 2)
+    picture = picture.resize((COLUMNS, height))
+    text = Text()
+    for y in range(0, height, 2):
+        for x in range(COLUMNS):
+            above, below = (Color.from_rgb(*picture.getpixel((x, y + i))[:3]) for i in (0, 1))  # type: ignore[index]  # RGB
+            text.append("▀", Style(color=above, bgcolor=below))
+        text.append("\n")
+    return text
