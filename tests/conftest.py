@@ -3,9 +3,86 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+
+@dataclass
+class Web:
+    """A web server of this machine.
+
+    Args:
+        folder: whose files it gives.
+        url: its address.
+        ranges: whether it gives parts of files.
+        busy: how many of the next requests it turns away.
+        cut: after how many bytes it breaks the next connection off; 0 never.
+        asked: path and range of every request.
+    """
+
+    folder: Path
+    url: str = ""
+    ranges: bool = True
+    busy: int = 0
+    cut: int = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """A web server for the folder `web`, and an empty cache folder; nothing waits before asking again."""
+    server = Web(tmp_path / "web")
+    server.folder.mkdir()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", "")
+            server.asked.append((self.path, wanted))
+            path = server.folder / self.path.partition("?")[0].lstrip("/")
+            if server.busy:
+                server.busy -= 1
+                self.send_error(503)
+            elif not path.is_file():
+                self.send_error(404)
+            else:
+                self._give(path.read_bytes(), wanted)
+
+        def _give(self, data: bytes, wanted: str) -> None:
+            mark, first, last = hash(data), 0, len(data) - 1
+            if server.ranges and wanted:
+                first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
+                last = min(last, len(data) - 1)
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+            else:
+                self.send_response(200)
+            self.send_header("ETag", f'"{mark}"')
+            self.send_header("Content-Length", str(last + 1 - first))
+            self.end_headers()
+            part = data[first : last + 1]
+            if server.cut and len(part) > server.cut:
+                part, server.cut = part[: server.cut], 0
+            self.wfile.write(part)
+
+        def log_message(self, *_: Any) -> None:  # Any: of the class above
+            pass
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr("mobilenets.data.remote.WAITS_S", (0.0, 0.0, 0.0, 0.0))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        server.url = f"http://127.0.0.1:{http.server_port}"
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        http.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="session")

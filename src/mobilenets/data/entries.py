@@ -38,7 +38,7 @@ class Entry:
         label: name of its class.
         name: unique in the source; reports use it.
         split: None where the source leaves it open.
-        weight, group, member: as in `Sample`.
+        weight, group, member, url: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
     """
 
@@ -50,6 +50,7 @@ class Entry:
     group: str = ""
     member: tuple[int, int] | None = None
     stratum: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
+from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.errors import DataError
 from mobilenets.table import unknown_name
@@ -30,7 +32,7 @@ _HINT = "the first line names the columns: path,label and if you like split,weig
 
 
 def read_list(path: Path, *, group: str | None = None) -> Listing:
-    """The pictures of a CSV or TSV file; paths are relative to its folder.
+    """The pictures of a CSV or TSV file; paths are relative to its folder, http and https addresses stand for themselves.
 
     The delimiter is a tab in `.tsv`, else a comma, or a semicolon where the header has no comma.
 
@@ -89,9 +91,16 @@ def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
             raise DataError(f"{path} names no split for '{entry.name}'")
         if entry.label not in index:
             raise DataError(f"{path}: '{entry.name}' has the label '{entry.label}', which is not one of {', '.join(order[:5])}")
-        place = entry.path, index[entry.label], entry.split
-        samples.append(Sample(*place, weight=entry.weight, group=entry.group, member=entry.member, name=entry.name))
+        place = entry.path, index[entry.label], entry.split, entry.weight, entry.group, entry.member, entry.name, entry.url
+        samples.append(Sample(*place))
     return Dataset(order, tuple(samples), path.parent.name)
+
+
+def in_splits(dataset: Dataset, splits: Dataset) -> Dataset:
+    """The pictures of `dataset` that `splits` names too, each in the split it has there."""
+    known = {sample.name: sample.split for sample in splits.samples}
+    samples = (replace(sample, split=known[sample.name]) for sample in dataset.samples if sample.name in known)
+    return replace(dataset, samples=tuple(samples))
 
 
 def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
@@ -101,7 +110,8 @@ def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
             writer.writeheader()
             for sample in dataset.samples:
                 offset, size = sample.member or ("", "")
-                row = {"path": sample.path.absolute().as_posix(), "label": dataset.labels[sample.label], "split": sample.split}
+                place = sample.url or sample.path.absolute().as_posix()
+                row = {"path": place, "label": dataset.labels[sample.label], "split": sample.split}
                 more = {
                     "weight": f"{sample.weight:.17g}",
                     "group": sample.group,
@@ -152,16 +162,18 @@ def _entries(path: Path, reader: csv.DictReader[str], columns: Mapping[str, str]
             if not cells[column]:
                 raise DataError(f"{where} has no {column}")
         place = cells["path"]
+        url = place if is_remote(place) else ""
         if os.sep == "/" and "\\" in place and "/" not in place:
             place = place.replace("\\", "/")
         yield Entry(
-            path.parent / place,
+            Path(file_name(url)) if url else path.parent / place,
             cells["label"],
             cells.get("name") or place,
             split=_split(where, cells.get("split", "")),
             weight=_weight(where, cells.get("weight", "")),
             group=cells.get("group", ""),
             member=_member(where, cells.get("offset", ""), cells.get("size", "")),
+            url=url,
         )
 
 

@@ -83,6 +83,8 @@ class Pictures(TorchDataset[Item]):
             sample = self.samples[standing_in]
             try:
                 pixels = self._pixels(standing_in)
+            except ConnectionError:
+                raise  # no fault of this picture: others would not be reached either
             except (ImageError, OSError) as error:
                 broken.append((sample.name or str(sample.path), str(error)))
                 continue

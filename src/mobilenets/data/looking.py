@@ -42,7 +42,9 @@ class Look:
 
 
 def glance(sample: Sample) -> Look:
-    """A look at the header alone."""
+    """A look at the header alone; a picture on a web server is not asked for."""
+    if sample.url:
+        return Look()
     try:
         header = images.header(sample.path if sample.member is None else _bytes(sample))
     except ImageError as error:
@@ -82,7 +84,7 @@ def _bytes(sample: Sample) -> bytes:
         data = sample.read()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        raise ImageError("does not exist" if missing else f"cannot be read: {error.strerror}") from error
+        raise ImageError("does not exist" if missing else f"cannot be read: {error.strerror or error}") from error
     if sample.member is not None and len(data) < sample.member[1]:
         raise ImageError("is truncated: the tar file ends before the picture does") from EOFError()
     return data

@@ -12,6 +12,7 @@ from mobilenets.data.elpv import read_elpv
 from mobilenets.data.entries import Listing
 from mobilenets.data.folders import read_folder
 from mobilenets.data.lists import read_list
+from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.data.shards import expand, read_shards, shard_files
 from mobilenets.data.splits import fill
@@ -47,7 +48,8 @@ def open_dataset(
     Splits that the source names are kept. Otherwise they are drawn, stratified, by seed; the data set's notes say so.
 
     Args:
-        source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob or braces), or "elpv".
+        source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
+            address, or a `.txt` that lists such), or "elpv".
         seed: of the splits that are drawn.
         val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
         group: the column whose equal values stay in one split; by default the one called "group".
@@ -64,7 +66,7 @@ def open_dataset(
             return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
     path = Path(text)
     known = "; ".join(kind.title for kind in FORMATS.values())
-    if not path.exists():
+    if not path.exists() and not is_remote(text):
         raise DataError(f"there is no '{text}'", hint=f"a data set is {known}")
     raise DataError(f"'{text}' is not a data set", hint=f"a data set is {known}")
 
@@ -90,6 +92,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
             group=entry.group,
             member=entry.member,
             name=entry.name,
+            url=entry.url,
         )
         for entry, split in zip(listing.entries, splits, strict=True)
     )
@@ -99,6 +102,8 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
 def _size(sample: Sample) -> int:
     if sample.member is not None:
         return sample.member[1]
+    if sample.url:
+        return -1
     try:
         return sample.path.stat().st_size
     except OSError:
@@ -108,8 +113,9 @@ def _size(sample: Sample) -> int:
 def _is_shards(source: str) -> bool:
     path = Path(source)
     if path.is_dir():
-        return bool(shard_files(source)) and not any(item.is_dir() for item in path.iterdir() if item.name[0] != ".")
-    return all(name.lower().endswith(".tar") for name in expand(source))
+        return any(path.glob("*.tar")) and not any(item.is_dir() for item in path.iterdir() if item.name[0] != ".")
+    shards = shard_files(source) if path.suffix == ".txt" and path.is_file() else expand(source)
+    return bool(shards) and all((file_name(name) if is_remote(name) else name).lower().endswith(".tar") for name in shards)
 
 
 def _is_list(source: str) -> bool:
@@ -133,7 +139,7 @@ FORMATS: Table[Format] = Table("data format", {
     "list": Format("a CSV or TSV file with the columns path,label[,split,weight,group]",
                    _is_list,
                    lambda source, group: read_list(Path(source), group=group)),
-    "shards": Format("tar shards, as a folder, a glob or train-{000..007}.tar",
+    "shards": Format("tar shards, as a folder, a glob or train-{000..007}.tar, here or at an http(s) address",
                      _is_shards,
                      lambda source, group: read_shards(source, group=group)),
     "folder": Format("a folder with a folder per class, below train/, val/, test/ or not",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mobilenets.data import remote
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -23,6 +25,7 @@ class Sample:
         group: pictures of one group stay in one split; "" for none.
         member: offset and size in bytes inside `path` when that is a tar file.
         name: what reports call it: the path below the dataset's folder, or the name inside the tar.
+        url: address of the file on a web server, where `path` is only its name; empty for a file of this machine.
     """
 
     path: Path
@@ -32,13 +35,17 @@ class Sample:
     group: str = ""
     member: tuple[int, int] | None = None
     name: str = ""
+    url: str = ""
 
     def read(self) -> bytes:
         """The encoded picture.
 
         Raises:
+            ConnectionError: the server that has it cannot be reached.
             OSError: the file is gone or cannot be read.
         """
+        if self.url:
+            return remote.read(self.url, self.member)
         if self.member is None:
             return self.path.read_bytes()
         offset, size = self.member

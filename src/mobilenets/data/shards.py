@@ -9,13 +9,16 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
 
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
+from mobilenets.data.members import SHARD_HINT, Key, keys_of, labelled
+from mobilenets.data.remote import file_name, is_remote, read
 from mobilenets.data.samples import SPLITS, Dataset, Split
 from mobilenets.data.splits import digest
 from mobilenets.errors import DataError, UsageError
@@ -23,20 +26,10 @@ from mobilenets.errors import DataError, UsageError
 LABELS_FILE = "labels.txt"
 """Class names beside the shards, one a line; line i names the class that `.cls` files call i."""
 
-_LABEL_SUFFIXES = (".json", ".txt", ".cls")  # the first that a key has counts
-_LABEL_BYTES = 1 << 20
+AT_ONCE = 8
+"""Shards that are looked through at the same time."""
+
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt or key.json"
-
-
-@dataclass
-class _Key:
-    """What the members of one key say."""
-
-    name: str
-    picture: tuple[str, int, int] | None = None  # suffix, offset, size
-    label: bytes = b""
-    label_suffix: str = ""
 
 
 def expand(pattern: str) -> list[str]:
@@ -53,40 +46,60 @@ def expand(pattern: str) -> list[str]:
     return [name for number in numbers for name in expand(pattern[: brace.start()] + number + pattern[brace.end() :])]
 
 
-def shard_files(source: str) -> list[Path]:
-    """The tar files that a folder, a file, a glob or a brace pattern stands for, sorted."""
-    found: set[Path] = set()
+def shard_files(source: str) -> list[str]:
+    """The tar files that a folder, a file, a glob, a brace pattern, an address or a list of those stands for.
+
+    Args:
+        source: as `read_shards` takes it; files and addresses that are named one by one need not be there.
+    """
+    if source.endswith(".txt") and Path(source).is_file():
+        lines = [line.strip() for line in Path(source).read_text(encoding="utf-8").splitlines()]
+        return [shard for line in lines if line and line[0] != "#" for shard in shard_files(_beside(Path(source), line))]
+    found: set[str] = set()
     for name in expand(source):
         path = Path(name)
-        if path.is_dir():
-            found.update(path.glob("*.tar"))
-        elif path.is_file():
-            found.add(path)
-        elif any(character in name for character in "*?["):
-            found.update(Path(path.anchor).glob(str(path.relative_to(path.anchor)) if path.anchor else name))
+        if is_remote(name):
+            found.add(name)
+        elif path.is_dir():
+            found.update(str(file) for file in path.glob("*.tar"))
+        elif any(character in name for character in "*?[") and not path.is_file():
+            matching = Path(path.anchor).glob(str(path.relative_to(path.anchor)) if path.anchor else name)
+            found.update(str(file) for file in matching)
+        else:
+            found.add(name)
     return sorted(found)
 
 
 def read_shards(source: str, *, group: str | None = None) -> Listing:
-    """The pictures of local shards, each found again by its place in the tar file.
+    """The pictures of shards, each found again by its place in the tar file.
 
     A shard whose name begins with a split's (`train-0003.tar`) is of that split; `"split"` in a key's JSON goes first.
+    A shard on a web server is read once to learn where its pictures lie; then each is asked for when it is needed.
 
     Args:
-        source: a folder, a tar file, a glob or a pattern like `train-{000..007}.tar`.
+        source: a folder, a tar file, a glob, a pattern like `train-{000..007}.tar`, an http or https address of one or with
+            such a pattern, or a `.txt` file that lists any of these.
         group: the key of the samples' JSON that names groups; by default "group".
 
     Raises:
         DataError: no shard is found, one is damaged, or a picture has no label; says which.
     """
-    missing = [name for name in expand(source) if _BRACE.search(source) and not Path(name).is_file()]
-    files = shard_files(source)
-    if missing or not files:
-        raise DataError(f"there is no shard '{missing[0] if missing else source}'", hint=_HINT)
-    names = _label_names(files[0].parent)
-    entries = tuple(entry for file in files for entry in _entries(file, names, group or "group", prefix=len(files) > 1))
+    shards = shard_files(source)
+    missing = [shard for shard in shards if not is_remote(shard) and not Path(shard).is_file()]
+    if missing or not shards:
+        raise DataError(f"there is no shard '{missing[0] if missing else source}'", hint=SHARD_HINT)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        keys = list(pool.map(keys_of, shards))
+    names = _label_names(shards[0])
+    files = [_file_name(shard) for shard in shards]
+    leads = [""] if len(shards) == 1 else files if len(set(files)) == len(files) else shards
+    entries = tuple(
+        entry
+        for shard, lead, found in zip(shards, leads, keys, strict=True)
+        for entry in _entries(shard, lead, found, names, group or "group")
+    )
     if not entries:
-        raise DataError(f"'{source}' holds no picture", hint=_HINT)
+        raise DataError(f"'{source}' holds no picture", hint=SHARD_HINT)
     named = sum(entry.split is not None for entry in entries)
     if 0 < named < len(entries):
         raise DataError(
@@ -96,7 +109,7 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
     labels = in_order(entry.label for entry in entries)
     if names and set(labels) <= set(names):
         labels = names
-    return Listing(entries, labels, files[0].stem if len(files) == 1 else files[0].resolve().parent.name)
+    return Listing(entries, labels, _name(shards))
 
 
 def stream_shards(urls: Iterable[str]) -> Iterator[tuple[bytes, str, str]]:
@@ -114,7 +127,7 @@ def stream_shards(urls: Iterable[str]) -> Iterator[tuple[bytes, str, str]]:
                 with _opened(url) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
                     yield from _samples(tar, url)
             except (OSError, EOFError, tarfile.TarError, urllib.error.URLError) as error:
-                raise DataError(f"shard '{url}' breaks off or cannot be read: {error}", hint=_HINT) from error
+                raise DataError(f"shard '{url}' breaks off or cannot be read: {error}", hint=SHARD_HINT) from error
 
 
 def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed: int = 0) -> list[Path]:
@@ -152,7 +165,7 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
                     try:
                         _add(tar, f"{i:08d}{suffix if suffix in SUFFIXES else '.jpg'}", sample.read())
                     except OSError as error:
-                        raise DataError(f"'{sample.name}' cannot be read: {error.strerror}") from error
+                        raise DataError(f"'{sample.name}' cannot be read: {error.strerror or error}") from error
                     _add(tar, f"{i:08d}.cls", str(sample.label).encode())
                     _add(tar, f"{i:08d}.json", json.dumps(about).encode())
             written.append(path)
@@ -165,68 +178,30 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _entries(path: Path, names: tuple[str, ...], group: str, *, prefix: bool) -> list[Entry]:
-    word = re.split(r"[^a-zA-Z]", path.name, maxsplit=1)[0].lower()
-    entries = []
-    for key in _keys(path):
-        if key.picture is None:
+def _entries(shard: str, lead: str, keys: Iterable[Key], names: tuple[str, ...], group: str) -> Iterator[Entry]:
+    """The pictures of one shard; `lead` goes before their names where there are several shards."""
+    file = _file_name(shard)
+    word = re.split(r"[^a-zA-Z]", file, maxsplit=1)[0].lower()
+    for key in keys:
+        if not key.suffix:
             continue
-        suffix, offset, size = key.picture
-        where = f"{path.name}/{key.name}{suffix}"
+        where = f"{file}/{key.name}{key.suffix}"
         label, about = _label(key, where, names)
-        entries.append(
-            Entry(
-                path,
-                label,
-                where if prefix else f"{key.name}{suffix}",
-                split=_split(str(about.get("split", word)), where if "split" in about else ""),
-                weight=_weight(about.get("weight", 1.0), where),
-                group=str(about.get(group, "")),
-                member=(offset, size),
-            )
+        yield Entry(
+            Path(file if is_remote(shard) else shard),
+            label,
+            f"{lead}/{key.name}{key.suffix}" if lead else f"{key.name}{key.suffix}",
+            split=_split(str(about.get("split", word)), where if "split" in about else ""),
+            weight=_weight(about.get("weight", 1.0), where),
+            group=str(about.get(group, "")),
+            member=(key.offset, key.size),
+            url=shard if is_remote(shard) else "",
         )
-    return entries
 
 
-def _keys(path: Path) -> list[_Key]:
-    """The keys of a tar file in its order."""
-    keys: dict[str, _Key] = {}
-    length = path.stat().st_size
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for member in tar:
-                key, suffix = _key(member)
-                if suffix not in SUFFIXES and suffix not in _LABEL_SUFFIXES:
-                    continue
-                if member.offset_data + member.size > length:
-                    raise DataError(f"shard '{path}' is truncated inside '{member.name}'", hint="copy it again")
-                file = tar.extractfile(member) if suffix in _LABEL_SUFFIXES and member.size <= _LABEL_BYTES else None
-                found = keys.setdefault(key, _Key(key))
-                _note(found, suffix, member, file.read() if file else b"")
-    except (OSError, tarfile.TarError, EOFError) as error:
-        raise DataError(f"shard '{path}' cannot be read: {error}", hint=_HINT) from error
-    return list(keys.values())
-
-
-def _key(member: tarfile.TarInfo) -> tuple[str, str]:
-    """Key and suffix of a member: its path up to the first dot of its file name, and what follows the last one."""
-    folder, _, file = member.name.removeprefix("./").rpartition("/")
-    stem, dot, _ = file.partition(".")
-    if not member.isfile() or not stem or not dot or folder.startswith("__MACOSX"):
-        return "", ""
-    return (f"{folder}/{stem}" if folder else stem), "." + file.rsplit(".", 1)[1].lower()
-
-
-def _note(key: _Key, suffix: str, member: tarfile.TarInfo, text: bytes) -> None:
-    if suffix in SUFFIXES:
-        key.picture = key.picture or (suffix, member.offset_data, member.size)
-    elif text and (not key.label_suffix or _LABEL_SUFFIXES.index(suffix) < _LABEL_SUFFIXES.index(key.label_suffix)):
-        key.label, key.label_suffix = text, suffix
-
-
-def _label(key: _Key, where: str, names: tuple[str, ...]) -> tuple[str, Mapping[str, Any]]:  # Any: JSON
+def _label(key: Key, where: str, names: tuple[str, ...]) -> tuple[str, Mapping[str, Any]]:  # Any: JSON
     """The name of the class, and what else the key's JSON says."""
-    text = key.label.decode("utf-8", "replace").strip()
+    text = key.label
     about: Mapping[str, Any] = {}
     if key.label_suffix == ".json":
         try:
@@ -237,7 +212,7 @@ def _label(key: _Key, where: str, names: tuple[str, ...]) -> tuple[str, Mapping[
             raise DataError(f"the JSON of '{where}' is not an object")
         text = str(next((about[name] for name in ("label", "class", "cls") if name in about), ""))
     if not text:
-        raise DataError(f"'{where}' has no label", hint=_HINT)
+        raise DataError(f"'{where}' has no label", hint=SHARD_HINT)
     if text.isdecimal() and names and text not in names:
         if int(text) >= len(names):
             raise DataError(f"'{where}' has the class {text}, but {LABELS_FILE} names {len(names)} classes, from 0 on")
@@ -257,9 +232,38 @@ def _weight(value: Any, where: str) -> float:  # Any: JSON
     return float(value)
 
 
-def _label_names(folder: Path) -> tuple[str, ...]:
-    file = folder / LABELS_FILE
-    return tuple(file.read_text(encoding="utf-8").split("\n"))[:-1] if file.is_file() else ()
+def _label_names(shard: str) -> tuple[str, ...]:
+    """The names in `labels.txt` beside a shard; none where there is no such file."""
+    try:
+        if is_remote(shard):
+            text = read(urljoin(shard, LABELS_FILE)).decode("utf-8", "replace")
+            text = "" if text.lstrip().startswith("<") else text  # a page that says there is none
+        else:
+            text = Path(shard).with_name(LABELS_FILE).read_text(encoding="utf-8")
+    except ConnectionError as error:
+        raise DataError(f"'{urljoin(shard, LABELS_FILE)}' cannot be asked for: {error}") from error
+    except OSError:
+        return ()
+    return tuple(text.split("\n"))[:-1]
+
+
+def _file_name(shard: str) -> str:
+    return file_name(shard) if is_remote(shard) else Path(shard).name
+
+
+def _name(shards: Sequence[str]) -> str:
+    """What a data set of these shards is called: as the one shard, or as the folder of several."""
+    first = shards[0]
+    if len(shards) == 1:
+        return PurePath(_file_name(first)).stem
+    if is_remote(first):
+        return file_name(urljoin(first, ".").rstrip("/")) or urlsplit(first).netloc
+    return Path(first).resolve().parent.name
+
+
+def _beside(file: Path, place: str) -> str:
+    """A place that a list names, which stands relative to the list."""
+    return place if is_remote(place) else str(file.parent / place)
 
 
 @contextmanager
@@ -270,7 +274,7 @@ def _opened(url: str) -> Iterator[IO[bytes]]:
             yield process.stdout
         if process.returncode:
             raise OSError(f"the command ended with {process.returncode}")
-    elif url.startswith(("http://", "https://")):
+    elif is_remote(url):
         with urllib.request.urlopen(url, timeout=60) as response:
             yield response
     else:
@@ -280,19 +284,17 @@ def _opened(url: str) -> Iterator[IO[bytes]]:
 
 def _samples(tar: tarfile.TarFile, url: str) -> Iterator[tuple[bytes, str, str]]:
     """Members of one key follow each other in a stream."""
-    key, picture, suffix_of = _Key(""), b"", ""
-    for member in tar:
-        name, suffix = _key(member)
-        if suffix not in SUFFIXES and suffix not in _LABEL_SUFFIXES:
-            continue
+    key, picture = Key(""), b""
+    for member, name, suffix in labelled(tar):
         if name != key.name:
             if picture:
-                yield picture, _label(key, f"{url}: {key.name}", ())[0], key.name + suffix_of
-            key, picture = _Key(name), b""
+                yield picture, _label(key, f"{url}: {key.name}", ())[0], key.name + key.suffix
+            key, picture = Key(name), b""
         file = tar.extractfile(member)
         data = file.read() if file else b""
-        _note(key, suffix, member, data)
-        if suffix in SUFFIXES and not picture:
-            picture, suffix_of = data, suffix
+        if suffix not in SUFFIXES:
+            key.note_label(suffix, data)
+        elif not picture:
+            picture, key.suffix = data, suffix
     if picture:
-        yield picture, _label(key, f"{url}: {key.name}", ())[0], key.name + suffix_of
+        yield picture, _label(key, f"{url}: {key.name}", ())[0], key.name + key.suffix

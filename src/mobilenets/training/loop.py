@@ -73,7 +73,8 @@ def train(
         source: what the dataset was opened from; run.json keeps it for `mobilenets evaluate`.
 
     Raises:
-        TrainingError: the loss is not a number, the disk is full, or no picture can be read; names the last good checkpoint.
+        TrainingError: the loss is not a number, the disk is full, no picture can be read, or a server that has them is gone;
+            names the last good checkpoint.
         CheckpointError: the folder holds a run already, or for `resume` none, or one with another recipe or other data.
         DataError: there is nothing to train on.
         RecipeError: the recipe does not fit the model or the machine.
@@ -85,6 +86,10 @@ def train(
     except GeneratorExit:
         loop.save()
         raise
+    except ConnectionError as error:
+        said = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker sends its traceback along
+        hint = f"when the server answers again, resume '{run}'"
+        raise TrainingError(f"pictures cannot be fetched: {said}{loop.good()}", hint=hint) from error
     except (CheckpointError, OSError) as error:
         raise TrainingError(f"the run had to stop: {error}{loop.good()}", hint=f"make room, then resume '{run}'") from error
     except RuntimeError as error:

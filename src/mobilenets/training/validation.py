@@ -66,7 +66,7 @@ class Prepared:
         """The network's logits, or whatever it gives, of every picture.
 
         Raises:
-            DataError: not one picture can be read.
+            DataError: not one picture can be read, or the server that has them cannot be reached.
         """
         logits, truth = [], []
         with torch.inference_mode():
@@ -108,6 +108,9 @@ class Prepared:
     def _load(self, sample: Sample) -> NDArray[np.float32] | None:
         try:
             return image.load(sample.read(), self.contract)
+        except ConnectionError as error:
+            hint = "when the server answers again, --resume goes on"
+            raise DataError(f"'{_name(sample)}' cannot be fetched: {error}", hint=hint) from error
         except (ImageError, OSError) as error:
             self.broken[_name(sample)] = str(error)
             return None
