@@ -4,11 +4,15 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from mobilenets.data.lists import write_splits
+from mobilenets.data.open import open_dataset
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 COLORS = {"red": "red", "green": "lime", "blue": "blue"}
@@ -33,11 +37,9 @@ def run_folder(tmp_path: Path, color_model: Path) -> Path:
     data = {"source": str(photos), "name": "photos", "fingerprint": "f00"}
     (run / "run.json").write_text(json.dumps({"recipe": {"epochs": 3}, "seed": 0, "data": data}))
     (run / "metrics.csv").write_text("epoch,train_loss,val_loss\n1,1.0,1.1\n2,0.5,0.8\n")
-    with (run / "splits.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
-        for label in COLORS:
-            writer.writerows((f"{label}/{i}.png", label, "test" if i == 0 else "train") for i in range(4))
+    dataset = open_dataset(photos)
+    samples = (replace(sample, split="test" if sample.path.stem == "0" else "train") for sample in dataset.samples)
+    write_splits(replace(dataset, samples=tuple(samples)), run / "splits.csv")
     return run
 
 
@@ -68,6 +70,24 @@ def test_a_run_remembers_its_data_and_its_test_split(mobilenets: Run, run_folder
     assert (data["pictures"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
     assert [row["name"] for row in data["worst"]] == ["blue/0.png"]
     assert (run_folder / "report" / "report.html").is_file()
+
+
+def test_the_splits_of_a_run_are_a_data_set(mobilenets: Run, run_folder: Path) -> None:
+    done = mobilenets("evaluate", run_folder, run_folder / "splits.csv", "--json")
+    data = json.loads(done.out)
+    assert (data["pictures"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
+    assert "3 pictures of 'photos', split test" in done.err
+    assert (run_folder / "report" / "report.html").is_file()
+
+
+def test_the_run_may_be_named_from_another_folder(
+    mobilenets: Run, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (run_folder / "run.json").read_text().replace(str(tmp_path / "photos"), "photos")
+    (run_folder / "run.json").write_text(text)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert json.loads(mobilenets("evaluate", "../run", "--json").out)["pictures"] == 3
 
 
 def test_another_split_can_be_asked_for(mobilenets: Run, run_folder: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mobilenets.cli.app import build
+from mobilenets.data.open import open_dataset
+from mobilenets.data.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
 from mobilenets.runtime.predictor import Predictor
 
@@ -133,3 +136,24 @@ def test_training_goes_on_from_the_weights_of_another_run(trained: tuple[Path, P
     )
     assert f"weights: {first}" in result.stderr
     assert (tmp_path / "second" / "features.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_shards_on_a_web_server_are_checked_trained_on_resumed_and_evaluated(
+    web: Any, mobilenets: Any, photos: Path, tmp_path: Path
+) -> None:
+    write_shards(open_dataset(photos), tmp_path / "shards")
+    for i, shard in enumerate(sorted((tmp_path / "shards").glob("*.tar"))):
+        shard.rename(web.folder / f"set-{i:03d}.tar")
+    address, run = f"{web.url}/set-{{000..002}}.tar", tmp_path / "run"
+    checked = mobilenets("check", address)
+    assert (checked.code, "60 pictures, 2 classes" in checked.out) == (0, True)
+    result = _train(address, *TINY, "--epochs", 1, "--out", run, "--json")
+    assert json.loads(result.stdout)["split"] == "test"
+    _train(address, "--out", run, "--resume")
+    evaluated = mobilenets("evaluate", run, address, "--json")
+    assert json.loads(evaluated.out)["metrics"]["top1"]["value"] == json.loads(result.stdout)["metrics"]["top1"]
+    assert json.loads(mobilenets("evaluate", run, run / "splits.csv", "--split", "all", "--json").out)["pictures"] == 60
+    web.busy = 10**9
+    gone = mobilenets("train", address, *TINY, "--out", tmp_path / "other")
+    assert (gone.code, "the server answers 503" in gone.err, "Traceback" in gone.err) == (1, True, False)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ import torch
 from torch import Tensor
 
 from mobilenets import checkpoint
+from mobilenets.data.lists import read_splits
+from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Dataset
+from mobilenets.data.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, RecipeError, TrainingError
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime import image
@@ -279,3 +283,37 @@ def test_a_run_is_not_overwritten_and_not_resumed_as_another(
         next(train(model, smaller, replace(recipe, epochs=1), run, resume=True))
     with pytest.raises(CheckpointError, match="is not a run"):
         next(train(model, dataset, recipe, tmp_path / "nowhere", resume=True))
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_shards_on_a_web_server_train_as_files_do_and_go_on_after_a_stop(
+    web: Any, ranges: bool, model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path
+) -> None:
+    write_shards(dataset, web.folder / "shades", per_shard=30)
+    web.ranges = ranges
+    recipe = replace(recipe, workers=1 if ranges else 0, cache_mb=0)
+    (tmp_path / "shards.txt").write_text(f"{web.url}/shades/train-{{000000..000001}}.tar\n{web.url}/shades/val-000000.tar\n")
+    here = open_dataset(web.folder / "shades")
+    list(train(model, here, recipe, tmp_path / "here"))
+    remote = open_dataset(tmp_path / "shards.txt")
+    for step in (steps := train(model, remote, recipe, tmp_path / "there")):
+        if step.step == 6:
+            break
+    steps.close()
+    again = read_splits(tmp_path / "there" / "splits.csv", labels=remote.labels)
+    assert again.samples == remote.samples
+    list(train(model, again, recipe, tmp_path / "there", resume=True))
+    assert _equal(tmp_path / "here" / "last", tmp_path / "there" / "last")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_server_that_goes_away_stops_the_run(
+    web: Any, workers: int, model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path
+) -> None:
+    write_shards(dataset, web.folder, per_shard=100)
+    (tmp_path / "shards.txt").write_text(f"{web.url}/train-000000.tar\n{web.url}/val-000000.tar\n")
+    steps = train(model, open_dataset(tmp_path / "shards.txt"), replace(recipe, workers=workers, cache_mb=0), tmp_path / "run")
+    next(steps)
+    web.busy = 10**9
+    with pytest.raises(TrainingError, match="pictures cannot be fetched: the server answers 503 Service Unavailable; the last"):
+        list(steps)

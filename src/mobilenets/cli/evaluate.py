@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ from mobilenets.cli.results import show_report
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset, Sample, Split
+    from mobilenets.data.samples import Dataset, Sample
     from mobilenets.runtime.evaluation import Report
     from mobilenets.runtime.predictor import Predictor
 
@@ -56,7 +56,7 @@ def command(
 
         mobilenets evaluate runs/photos photos/test
 
-    Pictures that cannot be read are named and count nowhere. Data that a run was trained on keeps the splits of that run.
+    Pictures that cannot be read are named and count nowhere. The data that a run was trained on is read from its splits.csv.
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
@@ -77,10 +77,9 @@ def command(
             hint=f"mobilenets evaluate {shlex.quote(str(run))} DATA",
         )
     source = data or trained_on
-    own = _same(source, trained_on)
-    dataset = open_dataset(source, val=0, test=0)
-    if own:
-        dataset = _with_splits(dataset, home / "splits.csv")
+    splits = home / "splits.csv"
+    own = _same(source, trained_on) or _same(source, str(splits))
+    dataset = _trained_on(splits, told.get("Data", {})) if own else open_dataset(source, val=0, test=0)
     part, samples = _part(dataset, split)
     note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     with progress("evaluating", len(samples)) as advance:
@@ -141,21 +140,13 @@ def _same(source: str, other: str) -> bool:
     return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
 
 
-def _with_splits(dataset: Dataset, splits: Path) -> Dataset:
-    """The data in the splits of the run that was trained on it; pictures that came later are left out."""
-    try:
-        with splits.open(newline="", encoding="utf-8") as file:
-            known = {row["path"]: cast("Split", row["split"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, csv.Error) as error:
-        raise CheckpointError(f"'{splits}' cannot be read: {error}") from error
-    samples = tuple(
-        replace(sample, split=known[sample.name or str(sample.path)])
-        for sample in dataset.samples
-        if (sample.name or str(sample.path)) in known
-    )
-    if len(samples) < len(dataset.samples):
-        note(f"{_pictures(len(dataset.samples) - len(samples))} not part of the training run, left out")
-    return replace(dataset, samples=samples)
+def _trained_on(splits: Path, told: Mapping[str, object]) -> Dataset:
+    """The pictures of a run, in its splits."""
+    from mobilenets.data.lists import read_splits
+
+    labels = told.get("labels", ())
+    dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
+    return replace(dataset, name=str(told.get("name") or dataset.name))
 
 
 def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]:

@@ -12,7 +12,7 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json
 from mobilenets.cli.results import show_report
-from mobilenets.errors import CheckpointError, DataError, ExportError, ImageError, MissingExtraError, UsageError, WeightsError
+from mobilenets.errors import DataError, ExportError, ImageError, MissingExtraError, UsageError, WeightsError
 
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset
@@ -137,17 +137,10 @@ def _settings_of(run: Path, chosen: list[str], overrides: list[str]) -> Recipe:
 
 
 def _as_before(dataset: Dataset, run: Path) -> Dataset:
-    """The data without the pictures that the run has left out since its start."""
-    import csv
+    """The pictures that the run was started with, in its splits; those that came later are left out."""
+    from mobilenets.data.lists import in_splits, read_splits
 
-    from mobilenets.data.check import without
-
-    try:
-        with (run / "splits.csv").open(newline="", encoding="utf-8") as file:
-            known = {row["path"] for row in csv.DictReader(file)}
-    except (OSError, KeyError) as error:
-        raise CheckpointError(f"'{run / 'splits.csv'}' cannot be read: {error}") from error
-    return without(dataset, [sample.name for sample in dataset.samples if sample.name not in known])
+    return in_splits(dataset, read_splits(run / "splits.csv", labels=dataset.labels))
 
 
 def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:

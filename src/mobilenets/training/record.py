@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mobilenets.data.lists import write_splits
 from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.errors import CheckpointError, RecipeError
@@ -21,6 +22,7 @@ from mobilenets.specs.model import ModelSpec
 from mobilenets.training.recipe import Recipe, difference, from_data
 
 RUN = "run.json"
+SPLITS_FILE = "splits.csv"
 METRICS = "metrics.csv"
 EVENTS = "metrics.jsonl"
 COLUMNS = (
@@ -42,7 +44,7 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, *, sourc
     """Make the run folder and write down what the run is made of.
 
     Raises:
-        CheckpointError: the folder cannot be written.
+        CheckpointError, DataError: the folder cannot be written.
     """
     data = {
         "recipe": dataclasses.asdict(recipe),
@@ -61,12 +63,9 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, *, sourc
     try:
         run.mkdir(parents=True, exist_ok=True)
         (run / RUN).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        with (run / "splits.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("path", "label", "split"))
-            writer.writerows((one.name or str(one.path), dataset.labels[one.label], one.split) for one in dataset.samples)
     except OSError as error:
         raise CheckpointError(f"cannot write '{run}': {error.strerror or error}") from error
+    write_splits(dataset, run / SPLITS_FILE)
 
 
 def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
