@@ -184,3 +184,17 @@ def test_wrong_names_suggest_near_ones(small: torch.nn.Module, tmp_path: Path) -
         load(tmp_path / "best.pth", model="mobilenet_v3_smal")
     with pytest.raises(WeightsError, match=r"there is no file 'gone\.pth'"):
         load("gone.pth")
+
+
+def test_variants_with_the_same_tensors_are_told_apart_by_name_or_said_to_be_assumed(tmp_path: Path) -> None:
+    state = timm.create_model("mobilenetv4_conv_blur_medium", num_classes=2).state_dict()
+    for name in ("best.safetensors", "mobilenetv4_conv_blur_medium.e500_r224_in1k.safetensors"):
+        save_file(state, tmp_path / name)
+    with pytest.raises(WeightsError, match="blur pooling in place of strides"):
+        load(tmp_path / "mobilenetv4_conv_blur_medium.e500_r224_in1k.safetensors")
+    with pytest.raises(WeightsError, match="blur pooling in place of strides"):
+        load(tmp_path / "best.safetensors", model="mobilenetv4_conv_blur_medium")
+    assert (
+        load(tmp_path / "best.safetensors").spec.weights == "best.safetensors (input contract assumed) (plain strides assumed)"
+    )
+    assert load(tmp_path / "best.safetensors", model="mobilenetv4_conv_medium").spec.weights == "best.safetensors"

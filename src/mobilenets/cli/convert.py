@@ -59,7 +59,7 @@ def command(
     from mobilenets import checkpoint
     from mobilenets.weights import norms
     from mobilenets.weights.labels import read_labels
-    from mobilenets.weights.load import ASSUMED, load
+    from mobilenets.weights.load import ASSUMED, PLAIN, load
 
     names = read_labels(labels) if labels else ()
     found = load(source, library=None if library is None else library.value, model=model, width=width, labels=names)
@@ -70,9 +70,14 @@ def command(
         output.show_json(_data(found, folder, folded))
         return
     output.show_table(("", source), _rows(found, folded), title=f"wrote {folder}")
-    if found.spec.weights.endswith(ASSUMED):
+    if ASSUMED in found.spec.weights:
         output.note(
             "the file says nothing of its input; --model NAME takes it from timm's or the catalogue's entry of that name"
+        )
+    if PLAIN in found.spec.weights:
+        output.note(
+            "the file may be of timm's variant with pooling in place of strides (aa, blur), which has the same tensors; "
+            "it is taken for the plain network; --model NAME with timm's name says what it is"
         )
     if found.spec.classes:
         output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} picture.jpg")

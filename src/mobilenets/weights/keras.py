@@ -27,20 +27,21 @@ from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Separable
 from mobilenets.weights.assemble import NORM, Block, Network
 
 if TYPE_CHECKING:
-    from mobilenets.specs.rows import Padding
+    from mobilenets.specs.rows import Activation, Padding
 
 CONTRACT = InputContract(
     size=224, resize="crop_then_stretch", crop=0.875, interpolation="bilinear"
 )  # MobileNetV3 does that itself
 
 # fmt: off
-NETWORKS: dict[tuple[int, bool], tuple[str, Padding]] = {  # (depthwise layers, squeeze-excite): name, padding
-    (13, False): ("mobilenet_v1",                    "end"),
-    (17, False): ("mobilenet_v2",                    "tf"),
-    (15, True):  ("mobilenet_v3_large",              "tf"),
-    (11, True):  ("mobilenet_v3_small",              "tf"),
-    (15, False): ("mobilenet_v3_large_minimalistic", "tf"),
-    (11, False): ("mobilenet_v3_small_minimalistic", "tf"),
+NETWORKS: dict[tuple[int, bool], tuple[str, Padding, Activation | None]] = {
+    # depthwise layers, squeeze-excite: name, padding, activation where it is not the paper's
+    (13, False): ("mobilenet_v1",                    "end", "relu6"),
+    (17, False): ("mobilenet_v2",                    "tf",  None),
+    (15, True):  ("mobilenet_v3_large",              "tf",  None),
+    (11, True):  ("mobilenet_v3_small",              "tf",  None),
+    (15, False): ("mobilenet_v3_large_minimalistic", "tf",  None),
+    (11, False): ("mobilenet_v3_small_minimalistic", "tf",  None),
 }
 # fmt: on
 
@@ -69,8 +70,8 @@ def read(path: Path) -> Network:
             f"'{path}' has {count} depthwise layers and is none of keras.applications' MobileNets",
             hint="a model around one of them must be saved without its own layers",
         )
-    name, padding = NETWORKS[count, squeezes]
-    like = backbone(name, padding=padding, activation="relu6" if name == "mobilenet_v1" else None)
+    name, padding, activation = NETWORKS[count, squeezes]
+    like = backbone(name, padding=padding, activation=activation)
     try:
         blocks = [_block(layers, i, like) for i in range(len(like.rows))]
         tail, head = _top(layers, like)

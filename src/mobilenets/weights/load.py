@@ -30,6 +30,7 @@ from mobilenets.weights.labels import labels_for
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 LEADS = ("module.", "_orig_mod.")
 ASSUMED = " (input contract assumed)"  # a state dict says nothing of it: its library's usual one is taken
+PLAIN = " (plain strides assumed)"  # timm has variants that pool instead, with the same tensors
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
 
 
@@ -60,7 +61,8 @@ def load(
 ) -> Model:
     """A model with public weights, or with those of a file, in evaluation mode.
 
-    A state dict that comes with nothing else gets the input contract that its library usually has, and `spec.weights` says so.
+    A state dict that comes with nothing else gets the input contract that its library usually has, and is taken for the plain
+    network where timm has variants with the same tensors (`mobilenetv4_conv_aa_medium`); `spec.weights` says so.
     Weights without batch norms (TFLite) carry identities in their place; `norms.reinsert` makes them fit for training.
 
     Args:
@@ -128,6 +130,9 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
     if model and model not in BACKBONES and model not in known:
         raise unknown_name("network", model, {**BACKBONES, **known, **CATALOGUE})
     contract = architectures[model].input if model in architectures else None
+    stem = path.name.partition(".")[0]
+    if model not in known and stem in timm.OTHER:
+        return Claim(library, stem, None, path.name)  # its name says that it is another network
     return Claim(library, model if model in known else "", contract, path.name)
 
 
@@ -164,6 +169,8 @@ def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
         network = replace(network, input=claim.input)
     elif network.input in (timm.CONTRACT, torchvision.CONTRACT):
         name += ASSUMED
+    if network.like.name in timm.TWINS and not claim.architecture:
+        name += PLAIN
     try:
         return assemble(network, labels=labels_for(network.classes, labels), weights=name)
     except SpecError as error:

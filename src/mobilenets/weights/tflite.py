@@ -21,13 +21,13 @@ CONTRACT = InputContract(resize="crop_then_stretch", crop=0.875, interpolation="
 BACKGROUND = 1001  # classes of TensorFlow's ImageNet classifiers, the first one no class at all
 
 # fmt: off
-NETWORKS = {  # (depthwise layers, squeeze-excite): name
-    (13, False): "mobilenet_v1",
-    (17, False): "mobilenet_v2",
-    (15, True):  "mobilenet_v3_large",
-    (11, True):  "mobilenet_v3_small",
-    (15, False): "mobilenet_v3_large_minimalistic",
-    (11, False): "mobilenet_v3_small_minimalistic",
+NETWORKS = {  # (depthwise layers, squeeze-excite): name, whether one activation is everywhere: the one the file has
+    (13, False): ("mobilenet_v1",                    True),
+    (17, False): ("mobilenet_v2",                    True),
+    (15, True):  ("mobilenet_v3_large",              False),
+    (11, True):  ("mobilenet_v3_small",              False),
+    (15, False): ("mobilenet_v3_large_minimalistic", False),
+    (11, False): ("mobilenet_v3_small_minimalistic", False),
 }
 # fmt: on
 PADDINGS: tuple[Padding, ...] = ("tf", "symmetric", "end")
@@ -47,9 +47,9 @@ def read(path: Path) -> Network:
     count = sum(layer.depthwise for layer in outer)
     if (count, bool(inner)) not in NETWORKS or pooled == len(outer):
         raise WeightsError(f"'{path}' has {count} depthwise layers and is no MobileNet classifier that can be read")
-    name = NETWORKS[count, bool(inner)]
-    uniform = outer[0].activation if name in ("mobilenet_v1", "mobilenet_v2") else None
-    like = backbone(name, padding=_padding(outer[:pooled], graph.origin), activation=uniform)
+    name, uniform = NETWORKS[count, bool(inner)]
+    activation = outer[0].activation if uniform else None
+    like = backbone(name, padding=_padding(outer[:pooled], graph.origin), activation=activation)
     *tail, head = outer[pooled:]
     return Network(
         like,

@@ -11,7 +11,7 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, InputContract
-from mobilenets.specs.rows import Activation, Attention, Bottleneck, Conv, Fused, Row, Separable, Universal
+from mobilenets.specs.rows import Activation, Attention, BackboneSpec, Bottleneck, Conv, Fused, Row, Separable, Universal
 from mobilenets.weights.assemble import Block, Network, Tensors
 
 CONTRACT = InputContract(
@@ -29,16 +29,18 @@ class Stages:
         strides: of the first block of each stage.
         activation: of the stem, the last stages and the layers after pooling.
         relu_stages: how many of the first stages have ReLU instead (V3).
+        departs: whether the paper has another activation, in every layer.
     """
 
     strides: tuple[int, ...]
     activation: Activation
     relu_stages: int = 0
+    departs: bool = False
 
 
 # fmt: off
 STAGES = {
-    "mobilenet_v1":                     Stages((1, 2, 2, 2, 2),       "relu6"),
+    "mobilenet_v1":                     Stages((1, 2, 2, 2, 2),       "relu6", departs=True),
     "mobilenet_v2":                     Stages((1, 2, 2, 2, 1, 2, 1), "relu6"),
     "mobilenet_v3_large":               Stages((1, 2, 2, 2, 1, 2, 1), "hard_swish", relu_stages=3),
     "mobilenet_v3_small":               Stages((2, 2, 2, 1, 2, 1),    "hard_swish", relu_stages=2),
@@ -63,6 +65,7 @@ OTHER = {  # of the same names and shapes as ours, but another network
     "mobilenetv4_conv_aa_large":    "average pooling in place of strides",
     "mobilenetv4_conv_blur_medium": "blur pooling in place of strides",
 }
+TWINS = ("mobilenet_v4_conv_medium", "mobilenet_v4_conv_large")  # of which `OTHER` has variants with the very same tensors
 FROM_TENSORFLOW = (  # padded as TensorFlow pads, norm eps 1e-3
     "tf_mobilenetv3_large_075",
     "tf_mobilenetv3_large_100",
@@ -120,7 +123,8 @@ def read(state: Mapping[str, Tensor], origin: str, *, architecture: str = "") ->
         state: tensors by timm's names.
         origin: the file, for messages.
         architecture: timm's name, `"tf_mobilenetv3_large_100"`. Padding and norm eps of the TensorFlow ports cannot be seen in
-            the tensors; without a name the file is taken for one that was trained in timm.
+            the tensors; without a name the file is taken for one that was trained in timm. Nor can the pooling in place of
+            strides that the `aa` and `blur` variants of V4 have; without a name it is taken for the plain network.
 
     Raises:
         WeightsError: it is no MobileNet, or one that computes something else with the same shapes.
@@ -134,7 +138,7 @@ def read(state: Mapping[str, Tensor], origin: str, *, architecture: str = "") ->
     like = backbone(
         name,
         padding="tf" if from_tensorflow else "symmetric",
-        activation="relu6" if name == "mobilenet_v1" else None,  # the paper has ReLU
+        activation=stages.activation if stages.departs else None,
         norm_eps=1e-3 if from_tensorflow else 1e-5,
         norm_momentum=0.1,
     )
@@ -142,7 +146,7 @@ def read(state: Mapping[str, Tensor], origin: str, *, architecture: str = "") ->
     for s, stride in enumerate(stages.strides):
         activation = "relu" if s < stages.relu_stages else stages.activation
         blocks += [
-            _block(tensors, f"blocks.{s}.{i}.", stride if i == 0 else 1, activation, name)
+            _block(tensors, f"blocks.{s}.{i}.", stride if i == 0 else 1, activation, like)
             for i in tensors.numbers(f"blocks.{s}.")
         ]
     tail: list[Block] = []
@@ -164,12 +168,12 @@ def _last(tensors: Tensors) -> dict[str, Tensor]:
     return {"conv.weight": weight, "conv.bias": bias}
 
 
-def _block(tensors: Tensors, lead: str, stride: int, activation: Activation, name: str) -> Block:
+def _block(tensors: Tensors, lead: str, stride: int, activation: Activation, like: BackboneSpec) -> Block:
     kind = next((kind for key, kind in KINDS if tensors.has(lead + key)), None)
     if kind is None:
         raise WeightsError(f"'{tensors.origin}' has a block at '{lead}' of a kind that no MobileNet has")
     layers = LAYERS[kind]
-    if kind is Separable and name != "mobilenet_v1":
+    if kind is Separable and not any(isinstance(row, Separable) for row in like.rows):
         kind, layers = Bottleneck, UNEXPANDED
     taken: dict[str, Tensor] = {}
     for ours, conv, norm in layers:
