@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -48,6 +49,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    warnings.filterwarnings(
+        "ignore", module="PIL"
+    )  # of damaged EXIF, large pictures: what matters of them is a finding of check
     try:
         build(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))(prog_name="mobilenets")
     except MobileNetsError as error:

@@ -39,15 +39,12 @@ def command(
 
     Example: mobilenets check photos/
     """
-    import warnings
-
     from mobilenets.data import check
     from mobilenets.data.lists import write_list
     from mobilenets.data.open import open_dataset
 
     if quick and write is not None:
         raise UsageError("--write needs the whole check, but --quick was given")
-    warnings.filterwarnings("ignore", module="PIL")  # what matters of them is a finding
     dataset = open_dataset(data, seed=seed, group=group)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
         found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=size, advance=advance)
