@@ -66,6 +66,7 @@ def test_a_folder_of_pictures_becomes_a_run_with_everything_in_it(trained: tuple
         assert (run / name).is_file(), name
     assert Predictor.open(run).predict(photos / "dark" / "000.png").label in ("dark", "bright")
     assert f"next: mobilenets predict {run} PICTURE" in result.stderr
+    assert "weights: none, as asked; training from scratch" in result.stderr
     assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr
     about = json.loads((run / "run.json").read_text())
     assert about["data"]["source"] == str(photos)

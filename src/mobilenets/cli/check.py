@@ -20,7 +20,11 @@ _SHOWN = 5
 
 def command(
     data: Annotated[
-        str, typer.Argument(help="Folder with a folder per class, CSV or TSV list, tar shards, or elpv.", metavar="DATA")
+        str,
+        typer.Argument(
+            help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, or elpv.",
+            metavar="DATA",
+        ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Read headers and count classes; decode and compare nothing.")] = False,
     show_all: Annotated[bool, typer.Option("--all", help="Name every file, not the first few of each finding.")] = False,

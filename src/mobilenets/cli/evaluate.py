@@ -29,7 +29,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder, CSV, tar shards or 'elpv'; the data the run was trained on by default.",
+            help="Folder, CSV, tar shards or their address, or 'elpv'; the data the run was trained on by default.",
             show_default=False,
         ),
     ] = None,

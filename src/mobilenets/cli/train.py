@@ -26,7 +26,12 @@ NAMED = 5  # files that a message names
 
 
 def command(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder with a folder per class, CSV, tar shards or 'elpv'.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Folder with a folder per class, CSV, tar shards or their http(s) address, or 'elpv'."
+        ),
+    ],
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network; the recipe's by default.", show_default=False)
     ] = None,
@@ -191,7 +196,7 @@ def _begin(
     settings = with_overrides(
         recipes.recipe(recipe or ("scratch-small" if weights == "none" else "finetune")), [*texts, *overrides]
     )
-    found = _with_weights(settings, weights, named=model is not None) if weights != "none" else None
+    found = _with_weights(settings, weights, named=model is not None)
     if found is None and recipe is None:
         settings = with_overrides(recipes.recipe("scratch-small"), [*texts, *overrides])
     if found is None and settings.freeze_blocks == -1:
@@ -213,12 +218,15 @@ def _begin(
 
 
 def _with_weights(settings: Recipe, weights: str, *, named: bool) -> Model | None:
-    """The model with the weights asked for; none where "auto" finds none."""
+    """The model with the weights asked for; none where "auto" finds none, or none are wanted."""
     from dataclasses import replace
 
     from mobilenets.model import with_spec
     from mobilenets.weights.load import load, load_best
 
+    if weights == "none":
+        note("weights: none, as asked; training from scratch")
+        return None
     if weights == "auto":
         if not settings.from_weights:
             note("weights: none, as this recipe trains from scratch (--weights NAME begins with public ones)")
