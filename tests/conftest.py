@@ -23,6 +23,9 @@ class Web:
         ranges: whether it gives parts of files.
         busy: how many of the next requests it turns away.
         cut: after how many bytes it breaks the next connection off; 0 never.
+        impatient: whether it hangs up after each answer, without a word.
+        connections: how many there have been.
+        moved: paths that are elsewhere now.
         asked: path and range of every request.
     """
 
@@ -31,6 +34,9 @@ class Web:
     ranges: bool = True
     busy: int = 0
     cut: int = 0
+    impatient: bool = False
+    connections: int = 0
+    moved: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -41,6 +47,12 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     server.folder.mkdir()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            server.connections += 1
+            super().setup()
+
         def do_GET(self) -> None:
             wanted = self.headers.get("Range", "")
             server.asked.append((self.path, wanted))
@@ -48,6 +60,11 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
             if server.busy:
                 server.busy -= 1
                 self.send_error(503)
+            elif self.path in server.moved:
+                self.send_response(302)
+                self.send_header("Location", server.moved[self.path])
+                self.send_header("Content-Length", "0")
+                self.end_headers()
             elif not path.is_file():
                 self.send_error(404)
             else:
@@ -67,8 +84,9 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
             self.end_headers()
             part = data[first : last + 1]
             if server.cut and len(part) > server.cut:
-                part, server.cut = part[: server.cut], 0
+                part, server.cut, self.close_connection = part[: server.cut], 0, True
             self.wfile.write(part)
+            self.close_connection |= server.impatient
 
         def log_message(self, *_: Any) -> None:  # Any: of the class above
             pass

@@ -82,7 +82,6 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "onnx":            "train",
     "onnxscript":      "train",
     "tensorboard":     "train",
-    "webdataset":      "train",
     "matplotlib":      "report",
     "jinja2":          "report",
     "h5py":            "weights",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from mobilenets.data import remote
 from mobilenets.data.lists import in_splits, read_splits, write_splits
 from mobilenets.data.open import fingerprint, open_dataset
+from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError
 
 Web = Any  # the fixture's server
@@ -53,6 +55,20 @@ def test_a_picture_is_asked_for_by_its_place(web: Web, two: str) -> None:
     assert sample.member is not None
     offset = sample.member[0]
     assert web.asked == [("/set/a-0.tar", f"bytes={offset}-{offset + 2999}")]
+
+
+@pytest.mark.parametrize(("impatient", "connections"), [(False, 1), (True, 10)])
+def test_a_connection_serves_many_pictures(web: Web, two: str, impatient: bool, connections: int) -> None:
+    samples = open_dataset(two).samples
+    web.connections, web.impatient = 0, impatient
+    with ThreadPoolExecutor(1) as thread:
+        assert [data[0] for data in thread.map(Sample.read, samples)] == list(range(10))
+    assert web.connections == connections
+
+
+def test_a_shard_that_moved_is_followed(web: Web, two: str) -> None:
+    web.moved = {"/set/a-0.tar": "/set/a-1.tar"}
+    assert [sample.read()[0] for sample in open_dataset(f"{web.url}/set/a-0.tar").samples] == [5, 6, 7, 8, 9]
 
 
 def test_a_shard_is_looked_through_once(web: Web, two: str) -> None:
@@ -101,7 +117,7 @@ def test_a_busy_server_is_asked_again(web: Web, two: str) -> None:
     sample = open_dataset(two).samples[0]
     web.busy = 4
     assert len(sample.read()) == 3000
-    web.busy = 5
+    web.busy = 1000
     with pytest.raises(ConnectionError, match="503 Service Unavailable"):
         sample.read()
 

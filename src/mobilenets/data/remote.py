@@ -27,6 +27,7 @@ WAITS_S = (0.1, 1.0, 3.0, 9.0)
 TIMEOUT_S = 30.0
 _BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))
 _HEAD = 512  # bytes that are asked for to learn of a file
+_HEADERS = {"User-Agent": "mobilenets", "Accept-Encoding": "identity"}
 _downloading = threading.Lock()
 
 
@@ -45,6 +46,26 @@ class RemoteFile:
     length: int
     version: str
     ranges: bool
+
+
+class _Connections(threading.local):
+    """Connections that a thread keeps open, by scheme and host; a forked process begins with none."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._kept: dict[tuple[str, str], http.client.HTTPConnection] = {}
+
+    def connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
+        """The one to a host; it opens itself when it is used."""
+        if self._process != os.getpid():
+            self._process, self._kept = os.getpid(), {}
+        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+        if (scheme, host) not in self._kept:
+            self._kept[scheme, host] = kind(host, timeout=TIMEOUT_S)
+        return self._kept[scheme, host]
+
+
+_mine = _Connections()
 
 
 def is_remote(source: str) -> bool:
@@ -188,10 +209,8 @@ class Stream:
 
 
 def _open(url: str, first: int | None = None, last: int | None = None) -> Any:  # Any: urlopen's own type
-    headers = {"User-Agent": "mobilenets", "Accept-Encoding": "identity"}
-    if first is not None:
-        headers["Range"] = f"bytes={first}-{last}"
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S)
+    span = {} if first is None else {"Range": f"bytes={first}-{last}"}
+    return urllib.request.urlopen(urllib.request.Request(url, headers=_HEADERS | span), timeout=TIMEOUT_S)
 
 
 def _body(url: str) -> bytes:
@@ -201,7 +220,27 @@ def _body(url: str) -> bytes:
 
 
 def _part(url: str, offset: int, size: int) -> bytes | None:
-    """The part, or None where the server answers with the whole file."""
+    """The part, or None where the server answers with the whole file; over a connection that stays open where that can be."""
+    address = urllib.parse.urlsplit(url)
+    if address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(address.netloc):
+        return _part_anew(url, offset, size)
+    connection = _mine.connection(address.scheme, address.netloc)
+    idle = connection.sock is not None
+    try:
+        target = urllib.parse.urlunsplit(("", "", address.path or "/", address.query, ""))
+        connection.request("GET", target, headers={**_HEADERS, "Range": f"bytes={offset}-{offset + size - 1}"})
+        response = connection.getresponse()
+        if response.status == http.client.PARTIAL_CONTENT:
+            return response.read()
+        connection.close()
+    except (OSError, http.client.HTTPException):
+        connection.close()
+        if not idle:
+            raise
+    return _part_anew(url, offset, size)  # moved elsewhere, not for everybody, or hung up meanwhile
+
+
+def _part_anew(url: str, offset: int, size: int) -> bytes | None:
     with _open(url, offset, offset + size - 1) as response:
         if response.status != http.client.PARTIAL_CONTENT:
             return None
