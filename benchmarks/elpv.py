@@ -38,7 +38,7 @@ def main() -> None:
         subprocess.run(command, check=True)
         minutes = (time.perf_counter() - began) / 60
         report = json.loads((run / "report" / "report.json").read_text())
-        accuracies.append(report["metrics"]["top1"])
+        accuracies.append(report["metrics"]["top1"]["value"])
         print(json.dumps({"seed": seed, "accuracy": accuracies[-1], "minutes": round(minutes, 1)}), flush=True)
     print(json.dumps({"mean": round(statistics.mean(accuracies), 4), "accuracies": accuracies}))
 
