@@ -312,7 +312,7 @@ class _Loop:
                 self.validation_seconds = time.monotonic() - started
                 metrics |= outcome.metrics()
                 best = _better(metrics, progress.best)
-                temperature = fit_temperature(outcome.logits, outcome.truth)
+                temperature = fit_temperature(outcome.logits, outcome.truth) if best else 1.0
             if best:
                 progress = replace(progress, best=metrics, best_epoch=step.epoch)
                 self._save_best(metrics, temperature)
