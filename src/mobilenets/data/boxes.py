@@ -1,0 +1,65 @@
+"""`Box`: where an object is in a picture, and what it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object: px of the upright original picture, as edges: the leftmost column of pixels lies between x 0 and x 1.
+
+    A reader keeps what its files say, also where that lies outside the picture, is empty or has its corners swapped.
+
+    Args:
+        label: index into the dataset's labels.
+        x0, y0: left and top edge.
+        x1, y1: right and bottom edge; `x1 - x0` is the width in px.
+        difficult: hard to tell even for people (Pascal VOC): measured neither as a hit nor as a miss.
+        crowd: many objects in one box (COCO): not trained on; finding it is no mistake.
+    """
+
+    label: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    difficult: bool = False
+    crowd: bool = False
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """`x0, y0, x1, y1`."""
+        return self.x0, self.y0, self.x1, self.y1
+
+    @property
+    def width(self) -> float:
+        """In px; not positive for a box that is none."""
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        """In px; not positive for a box that is none."""
+        return self.y1 - self.y0
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBox:
+    """A box as a reader finds it, before labels are numbered.
+
+    Args:
+        label: name of its class.
+        x0, y0, x1, y1, difficult, crowd: as in `Box`.
+    """
+
+    label: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    difficult: bool = False
+    crowd: bool = False
+
+    def numbered(self, label: int) -> Box:
+        """The same box with the index of its class."""
+        return Box(label, self.x0, self.y0, self.x1, self.y1, self.difficult, self.crowd)
