@@ -1,0 +1,203 @@
+"""`Mask`: where the class of every pixel of a picture is written, and `read`, which gives it as H W of uint8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.data import regions
+from mobilenets.data.regions import Region
+from mobilenets.errors import ImageError
+from mobilenets.runtime import image as images
+
+IGNORE = 255
+"""The class of a pixel that counts nowhere, after reading."""
+
+STRAY = 65535
+"""What `stored` gives for a color that no class has."""
+
+Color = tuple[int, int, int]
+Coding = Literal["index", "color"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """The classes of a picture's pixels, as its data set keeps them: a file, or regions.
+
+    Args:
+        path: a picture whose values or colors stand for classes; None where regions do.
+        coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "color": a color in `colors`.
+        classes: the class of each value, or of each color of `colors`; `IGNORE` for one that counts nowhere, -1 for one
+            that no class has. The value 255 counts nowhere where `classes` does not reach it; () leaves values as they are.
+        colors: red, green, blue of each class, for "color".
+        regions: of classes, painted in their order over class 0; `width` and `height` are then the picture's.
+        width, height: px; 0 for a file.
+    """
+
+    path: Path | None = None
+    coding: Coding = "index"
+    classes: tuple[int, ...] = ()
+    colors: tuple[Color, ...] = ()
+    regions: tuple[Region, ...] = ()
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What values a mask has.
+
+    Args:
+        width, height: px.
+        pixels: of each class that occurs, by class.
+        ignored: pixels that count nowhere.
+        strays: values that no class has, each with its pixels; `STRAY` for all colors that no class has.
+        lossy: whether the file is of a format that does not keep values as they were.
+    """
+
+    width: int
+    height: int
+    pixels: dict[int, int]
+    ignored: int
+    strays: dict[int, int]
+    lossy: bool
+
+
+def read(mask: Mask) -> NDArray[np.uint8]:
+    """The class of each pixel, H W; `IGNORE` where it counts nowhere.
+
+    Raises:
+        ImageError: the file cannot be read, or has a value that no class has.
+    """
+    values = stored(mask)
+    classes = lookup(mask)[values]
+    if (classes < 0).any():
+        raise ImageError(f"{_where(mask)} has {_strays(values[classes < 0])}", hint="mobilenets check DATA names them all")
+    return classes.astype(np.uint8)
+
+
+def survey(mask: Mask) -> Survey:
+    """The values of a mask, counted; what no class has is no error.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    values = stored(mask)
+    counts = np.bincount(values.ravel(), minlength=1)
+    table = lookup(mask)
+    pixels: dict[int, int] = {}
+    strays: dict[int, int] = {}
+    ignored = 0
+    for value in np.flatnonzero(counts).tolist():
+        found, count = int(table[value]), int(counts[value])
+        if found < 0:
+            strays[value] = count
+        elif found == IGNORE:
+            ignored += count
+        else:
+            pixels[found] = pixels.get(found, 0) + count
+    height, width = values.shape
+    return Survey(width, height, pixels, ignored, strays, mask.path is not None and _is_lossy(mask.path))
+
+
+def stored(mask: Mask) -> NDArray[np.uint16]:
+    """What is written for each pixel, H W: the value of a file, the place of its color in `colors`, or a region's class.
+
+    Raises:
+        ImageError: the file cannot be read, or is a color picture where values are expected.
+    """
+    if mask.path is None:
+        return regions.paint(mask.regions, mask.width, mask.height).astype(np.uint16)
+    image = _opened(mask.path)
+    return _by_color(image, mask) if mask.coding == "color" else _by_value(image, mask.path)
+
+
+def lookup(mask: Mask) -> NDArray[np.int16]:
+    """The class of each of 65536 values, `IGNORE` or -1."""
+    table = np.full(65536, -1, np.int16)
+    table[IGNORE] = IGNORE
+    given = mask.classes or tuple(range(len(mask.colors) if mask.coding == "color" else IGNORE))
+    table[: len(given)] = given
+    return table
+
+
+def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A mask H W at another size, px: each pixel is one of the old ones, never a mixture."""
+    if classes.shape == (height, width):
+        return classes
+    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
+
+
+def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
+    if image.mode in ("RGB", "RGBA", "LA"):
+        pixels = np.asarray(image)
+        first = pixels[:, :, 0]
+        if image.mode != "LA" and (pixels[:, :, :3] != first[:, :, np.newaxis]).any():
+            raise ImageError(
+                f"the mask '{path}' is a color picture, but the data does not say which color is which class",
+                hint="put a palette.csv with the columns name,r,g,b beside the folders, or save masks with one value per class",
+            )
+        return first.astype(np.uint16)
+    if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
+        raise ImageError(
+            f"the mask '{path}' has mode {image.mode}, not a whole number per pixel", hint="save it as PNG, 8 bits"
+        )
+    values = np.asarray(image)
+    if values.size and (int(values.max()) >= STRAY or int(values.min()) < 0):
+        raise ImageError(f"the mask '{path}' has values from {values.min()} to {values.max()}; 0 to 254 are expected")
+    return values.astype(np.uint16)
+
+
+def _by_color(image: Image.Image, mask: Mask) -> NDArray[np.uint16]:
+    pixels = np.asarray(image.convert("RGB")).astype(np.uint32)
+    codes = pixels[:, :, 0] << 16 | pixels[:, :, 1] << 8 | pixels[:, :, 2]
+    known = np.array([red << 16 | green << 8 | blue for red, green, blue in mask.colors], np.uint32)
+    order = np.argsort(known, kind="stable").astype(np.uint16)
+    nearest = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+    return np.where(known[order][nearest] == codes, order[nearest], np.uint16(STRAY))
+
+
+def _opened(path: Path) -> Image.Image:
+    """The file as it is stored: no conversion, no turning."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except images.DECODE_ERRORS as error:
+        kind = images.reason(error)
+        raise ImageError(f"the mask '{path}' {_WORDS.get(kind, f'is {kind}')}") from error
+
+
+_WORDS = {
+    "missing": "does not exist",
+    "not-an-image": "is no picture",
+    "bomb": "claims too many pixels",
+    "unreadable": "cannot be read",
+}
+
+
+def _is_lossy(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
+    except images.DECODE_ERRORS:
+        return False
+
+
+def _where(mask: Mask) -> str:
+    return "the mask" if mask.path is None else f"the mask '{mask.path}'"
+
+
+def _strays(values: NDArray[np.uint16]) -> str:
+    distinct, counts = np.unique(values, return_counts=True)
+    total = int(counts.sum())
+    if distinct[0] == STRAY:
+        return f"{total:,} pixels of a color that no class has"
+    shown = ", ".join(str(value) for value in distinct[:5].tolist())
+    more = f" and {len(distinct) - 5} more" if len(distinct) > 5 else ""
+    return f"{total:,} pixels of a value that no class has: {shown}{more}"
