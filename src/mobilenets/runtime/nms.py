@@ -1,0 +1,170 @@
+"""Boxes in NumPy: how far they overlap, and non-maximum suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Real = TypeVar("Real", np.float32, np.float64)
+
+BLOCK = 1024  # candidates that are compared with one another at once
+PAIRS = 1_000_000  # that are looked at at once: bounds the memory where all boxes overlap
+_SLACK = 1e-3  # px; the line of boxes is only a rough choice, which rounding must not narrow
+
+
+def areas(boxes: NDArray[Real]) -> NDArray[Real]:
+    """Of boxes x0 y0 x1 y1, N x 4: px squared."""
+    found: NDArray[Real] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return found
+
+
+def intersections(first: NDArray[Real], second: NDArray[Real]) -> NDArray[Real]:
+    """Area that each pair of boxes shares, px squared; the two arrays broadcast, their last axis is x0 y0 x1 y1."""
+    sides = np.minimum(first[..., 2:], second[..., 2:])
+    sides -= np.maximum(first[..., :2], second[..., :2])
+    np.maximum(sides, 0, out=sides)
+    shared: NDArray[Real] = sides[..., 0] * sides[..., 1]
+    return shared
+
+
+def ious(first: NDArray[Real], second: NDArray[Real]) -> NDArray[Real]:
+    """Intersection over union of every box of `first`, N x 4, with every one of `second`, M x 4; 0 where both are empty.
+
+    >>> ious(np.array([[0, 0, 2, 2]], np.float32), np.array([[1, 0, 3, 2], [5, 5, 6, 6]], np.float32)).round(3).tolist()
+    [[0.3330000042915344, 0.0]]
+    """
+    shared = intersections(first[:, np.newaxis], second[np.newaxis])
+    union = areas(first)[:, np.newaxis] + areas(second) - shared
+    found: NDArray[Real] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
+
+
+def nms(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    iou: float,
+    *,
+    most: int | None = None,
+) -> NDArray[np.int64]:
+    """Which boxes stay when each takes away those of its own class that overlap it and score lower.
+
+    As `torchvision.ops.batched_nms`; of equal scores the earlier box comes first. Only boxes that lie near each other are
+    compared, so that many boxes far apart cost little; memory is bounded even where all lie on top of one another.
+
+    Args:
+        boxes: x0 y0 x1 y1, N x 4.
+        scores: of each, N.
+        classes: of each, N.
+        iou: a box goes when its overlap with a higher one is more than this.
+        most: how many boxes to keep, the best ones; all by default.
+
+    Returns:
+        Indices of the boxes that stay, by falling score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    line = _line(boxes[order], classes[order])
+    limit = len(order) if most is None else most
+    kept = np.zeros(0, np.int64)  # places in `line`, as all below
+    length = min(BLOCK, max(64, 2 * limit))
+    for start in range(0, len(order), length):
+        block = np.arange(start, min(start + length, len(order)))
+        block = _survivors(line, _unbeaten(line, kept, block, iou), iou)
+        kept = np.concatenate([kept, block])
+        if len(kept) >= limit:
+            break
+    return order[kept[:limit]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Boxes along one axis, the classes behind one another.
+
+    Args:
+        boxes: N x 4.
+        areas: N.
+        classes: N.
+        begin: left edge, or upper edge where that axis spreads them wider, N; boxes of two classes are never near.
+        side: along that axis, N.
+    """
+
+    boxes: NDArray[np.float32]
+    areas: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    begin: NDArray[np.float64]
+    side: NDArray[np.float64]
+
+
+def _line(boxes: NDArray[np.float32], classes: NDArray[np.int64]) -> _Line:
+    low, high = boxes[:, :2].astype(np.float64), boxes[:, 2:].astype(np.float64)
+    sides = np.maximum(high - low, 0)
+    spread = np.ptp(low, axis=0) / np.maximum(sides.mean(axis=0), 1e-9) if len(boxes) else np.zeros(2)
+    axis = int(spread.argmax())
+    begin, side = low[:, axis], sides[:, axis]
+    length = np.ptp(begin) + side.max() + 1 if len(boxes) else 1.0
+    return _Line(boxes, areas(boxes), classes, begin + classes * length, side)
+
+
+def _unbeaten(line: _Line, kept: NDArray[np.int64], block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
+    """The boxes of a block that none of `kept` takes away."""
+    if not len(kept):
+        return block
+    alive = np.ones(len(line.begin), np.bool_)
+    for _, losers in _rivals(line, kept, block, iou):
+        alive[losers] = False
+    for losers, _ in _rivals(line, block, kept, iou):
+        alive[losers] = False
+    return block[alive[block]]
+
+
+def _survivors(line: _Line, block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
+    """The boxes of a block that no surviving one with a higher score, which has a lower place, takes away.
+
+    Whether a box survives hangs on higher ones only: the first round settles those that nobody rivals, and each further
+    one the next link of every chain.
+    """
+    pairs = list(_rivals(line, block, block, iou))
+    first, second = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1)) if pairs else (block[:0], block[:0])
+    winners, losers = np.minimum(first, second), np.maximum(first, second)
+    alive = np.ones(len(line.begin), np.bool_)
+    while True:
+        following = np.ones(len(line.begin), np.bool_)
+        following[losers[alive[winners]]] = False
+        if (following == alive).all():
+            return block[alive[block]]
+        alive = following
+
+
+def _rivals(
+    line: _Line, first: NDArray[np.int64], second: NDArray[np.int64], iou: float
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The pairs of one class that overlap by more than `iou` and of which that of `first` begins first, in portions.
+
+    The overlap of two boxes is at most that of their sides on the line: the second begins in the first (1 - iou) of the first.
+    """
+    second = second[np.argsort(line.begin[second], kind="stable")]
+    begin, reach = line.begin[first], (1 - iou) * line.side[first] + _SLACK
+    low = np.searchsorted(line.begin[second], begin - _SLACK, "left")
+    counts = np.searchsorted(line.begin[second], begin + reach, "right") - low
+    portion = (np.cumsum(counts) - counts) // PAIRS
+    at_most = _float32_below(iou)
+    for rows in np.split(np.arange(len(first)), np.flatnonzero(np.diff(portion)) + 1):
+        count = counts[rows]
+        left = np.repeat(rows, count)
+        offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        i, j = first[left], second[low[left] + offsets]
+        shared = intersections(line.boxes[i], line.boxes[j])
+        with np.errstate(invalid="ignore", divide="ignore"):  # two empty boxes: not a number is above nothing
+            over = shared / (line.areas[i] + line.areas[j] - shared) > at_most
+        over &= (i != j) & (line.classes[i] == line.classes[j])
+        yield i[over], j[over]
+
+
+def _float32_below(value: float) -> np.float32:
+    """The largest 32-bit float that is not above `value`: comparing with it is comparing with `value` itself."""
+    nearest = np.float32(value)
+    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
