@@ -37,7 +37,7 @@ class Axis:
         return Axis(self.low[first:last], self.share[first:last], self.places)
 
 
-def axis(pixels: int, places: int, *, size: int, scale: float = 1.0, start: float = 0.0, align_corners: bool = False) -> Axis:
+def axis(pixels: int, places: int, *, size: float, scale: float = 1.0, start: float = 0.0, align_corners: bool = False) -> Axis:
     """How the pixels of one side of a picture lie on a map; beyond the map's ends they lie at its ends.
 
     Args:
