@@ -216,7 +216,8 @@ def feature_maps(backbone: BackboneSpec) -> dict[str, tuple[int, int]]:
     """Feature-map names, each with the index of its row and the channels of the map.
 
     `"s16"` is the output of the last row at stride 16; `"s32.expand"` the expansion inside the first row of stride 32,
-    before it strides. The names follow the table: with output stride 16 the map `"s32"` keeps its name, at 1/16 of the input.
+    before it strides; `"s32.first"` the output of that row. The names follow the table: with output stride 16 the map `"s32"`
+    keeps its name, at 1/16 of the input.
     """
     names: dict[str, tuple[int, int]] = {}
     above = 1
@@ -224,9 +225,17 @@ def feature_maps(backbone: BackboneSpec) -> dict[str, tuple[int, int]]:
         stride = place.table_stride
         if stride > above and _expands_before_stride(place.row):
             names[f"s{stride}.expand"] = (i, place.row.c_expand)
+        if stride > above:
+            names[f"s{stride}.first"] = (i, place.row.c_out)
         names[f"s{stride}"] = (i, place.row.c_out)
         above = stride
     return names
+
+
+def deepest_map(backbone: BackboneSpec) -> str:
+    """Name of the last map."""
+    *_, last = places(backbone)
+    return f"s{last.table_stride}"
 
 
 def with_output_stride(backbone: BackboneSpec, output_stride: int) -> BackboneSpec:

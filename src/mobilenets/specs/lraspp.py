@@ -1,0 +1,113 @@
+"""LR-ASPP, the light segmentation head of V3 (section 6.4, Fig. 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from mobilenets.errors import SpecError
+from mobilenets.specs.model import ModelSpec, Task
+from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.segment import (
+    Color,
+    On,
+    check_colors,
+    check_filters,
+    check_maps,
+    segmentation_backbone,
+    segmentation_input,
+)
+
+CITYSCAPES = (1024, 2048)
+"""Height and width of the paper's pictures, px."""
+WINDOW = 49
+WINDOW_STRIDES = (16, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class LrasppHead:
+    """A 1 x 1 branch gated by the pooled map, enlarged to a shallower map, and a classifier on each of the two.
+
+    Args:
+        filters: channels of the two branches on the deep map.
+        low: name of the shallower map.
+        window: side of the pooling window, px of the deep map; a smaller map is pooled whole, and every map at 0.
+        window_strides: of the pooling window, down and across.
+        auxiliary: name of the map that a second head learns on, which only training runs; empty for none.
+        align_corners: whether maps are enlarged with the centers of corner pixels on each other. It holds for the logits too.
+        norm_eps, norm_momentum: of the head's batch norm, momentum in PyTorch's sense.
+        colors: red, green, blue of each class, 0 to 255; empty for none in particular.
+    """
+
+    task: ClassVar[Task] = "segment"
+    filters: int = 128
+    low: str = "s8"
+    window: int = WINDOW
+    window_strides: tuple[int, int] = WINDOW_STRIDES
+    auxiliary: str = ""
+    align_corners: bool = False
+    norm_eps: float = 1e-3
+    norm_momentum: float = 0.01
+    colors: tuple[Color, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_filters(self.filters)
+        check_colors(self.colors)
+        if not self.low:
+            raise SpecError("LR-ASPP needs the name of a shallower map, such as 's8'")
+        if self.window < 0 or len(self.window_strides) != 2 or min(self.window_strides) < 1:
+            raise SpecError(f"a pooling window of {self.window} with strides {self.window_strides} cannot be")
+
+    def fresh(self) -> LrasppHead:
+        """Without colors, which belong to the labels."""
+        return replace(self, colors=())
+
+
+def lraspp(
+    backbone: BackboneSpec,
+    labels: Sequence[str],
+    *,
+    output_stride: int = 16,
+    on: On = "last",
+    reduced: bool = False,
+    filters: int = 128,
+    low: str = "s8",
+    auxiliary: str = "",
+    size: int | tuple[int, int] = CITYSCAPES,
+    colors: Sequence[Color] = (),
+) -> ModelSpec:
+    """A backbone with an LR-ASPP head.
+
+    Args:
+        backbone: any of the family, at any width.
+        labels: class names, background too where it is one.
+        output_stride: input px per px of the deep map: 8, 16 or 32. Strides beyond it become dilation.
+        on: the head stands on the last map or, as the paper's V2 networks, on the second last: then the backbone ends there.
+        reduced: whether the last block has half the filters (RF2), as the paper recommends; see `with_reduced_last_block`.
+        filters: channels of the head.
+        low: name of the shallower map.
+        auxiliary: map for the auxiliary head of training, `"s16"`; empty for none.
+        size: of the input, px: a side, or height and width.
+        colors: of the classes, if the labels have their own.
+
+    Raises:
+        SpecError: a value is out of range.
+        UnknownNameError: the backbone has no map of that name.
+
+    >>> from mobilenets.specs.families import backbone
+    >>> spec = lraspp(backbone("mobilenet_v3_large"), ["road", "car"], reduced=True)
+    >>> spec.backbone.c_out, spec.input.shape
+    (480, (1024, 2048))
+    """
+    body = segmentation_backbone(backbone, output_stride=output_stride, on=on, reduced=reduced)
+    head = LrasppHead(
+        filters=filters,
+        low=low,
+        auxiliary=auxiliary,
+        norm_eps=body.norm_eps,
+        norm_momentum=body.norm_momentum,
+        colors=tuple(colors),
+    )
+    check_maps(body, low, auxiliary)
+    return ModelSpec(body, tuple(labels), input=segmentation_input(size, body.in_channels), head=head)

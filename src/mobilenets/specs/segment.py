@@ -1,0 +1,134 @@
+"""What segmentation networks share: how their backbones end, what they take, and RF2, the last block of half the filters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from mobilenets.errors import SpecError
+from mobilenets.specs.model import InputContract
+from mobilenets.specs.rows import (
+    Attention,
+    BackboneSpec,
+    Bottleneck,
+    Fused,
+    Place,
+    ResNetBottleneck,
+    Row,
+    Universal,
+    feature_maps,
+    make_divisible,
+    places,
+    with_output_stride,
+)
+from mobilenets.specs.scaling import squeeze
+from mobilenets.table import Table
+
+Color = tuple[int, int, int]
+On = Literal["last", "second_last"]
+
+LAST_STRIDE = 32
+"""Rows of this stride in the paper's table are the last block."""
+
+
+def segmentation_backbone(backbone: BackboneSpec, *, output_stride: int, on: On, reduced: bool) -> BackboneSpec:
+    """A backbone as a segmentation head takes it: without layers after pooling, ending in the map that the head stands on.
+
+    Args:
+        output_stride: input px per px of that map: 8, 16 or 32.
+        on: the last map or, as V2* in the V2 paper, the second last.
+        reduced: whether the last block has half the filters, see `with_reduced_last_block`.
+
+    Raises:
+        SpecError: the output stride is not one of 8, 16, 32.
+    """
+    whole = with_reduced_last_block(backbone) if reduced else backbone
+    rows = whole.rows[:-1] if on == "second_last" else whole.rows
+    return with_output_stride(replace(whole, rows=rows, tail=()), output_stride)
+
+
+def with_reduced_last_block(backbone: BackboneSpec, *, first_expansion: Literal["halved", "kept"] = "halved") -> BackboneSpec:
+    """The backbone with half the filters in its last block, at stride 32 (V3, section 6.4: RF2).
+
+    Args:
+        first_expansion: the expansion of the block's first row, whose input is not narrowed. The paper's V3 networks have the
+            parameters of "halved", its V2 networks those of "kept".
+
+    >>> from mobilenets.specs.families import backbone
+    >>> [row.c_out for row in with_reduced_last_block(backbone("mobilenet_v3_large")).rows[-4:]]
+    [80, 80, 80, 480]
+    """
+    block = [place for place in places(backbone) if place.table_stride >= LAST_STRIDE]
+    kept = first_expansion == "kept"
+    reduced = [_halved(place, keeps_expansion=kept and i == 0) for i, place in enumerate(block)]
+    return replace(backbone, rows=(*backbone.rows[: len(backbone.rows) - len(block)], *reduced))
+
+
+def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContract:
+    """The whole picture, stretched to height and width, pixels in -1 to 1.
+
+    Args:
+        size: a side, or height and width, px.
+        channels: of the picture.
+    """
+    height, wide = (size, size) if isinstance(size, int) else size
+    half = (0.5,) * (channels if channels == 3 else 1)
+    return InputContract(
+        size=height,
+        wide=0 if wide == height else wide,
+        channels=channels,
+        mean=half,
+        std=half,
+        resize="stretch",
+        crop=1.0,
+    )
+
+
+def check_maps(backbone: BackboneSpec, *names: str) -> None:
+    """Each name must be of a feature map, or empty.
+
+    Raises:
+        UnknownNameError: the backbone has no map of that name.
+    """
+    known = Table("feature map", feature_maps(backbone))
+    for name in names:
+        if name:
+            known[name]
+
+
+def check_filters(filters: int, what: str = "filters") -> None:
+    """Counts of channels are positive.
+
+    Raises:
+        SpecError: it is not.
+    """
+    if filters < 1:
+        raise SpecError(f"{filters} {what}; at least 1 is needed")
+
+
+def check_colors(colors: tuple[Color, ...]) -> None:
+    """Colors are three values of 0 to 255.
+
+    Raises:
+        SpecError: one is not.
+    """
+    for color in colors:
+        if len(color) != 3 or not all(0 <= value <= 255 for value in color):
+            raise SpecError(f"color {color} is not three values of 0 to 255")
+
+
+def _halved(place: Place, *, keeps_expansion: bool) -> Row:
+    row = place.row
+    c_out = make_divisible(row.c_out / 2)
+    match row:
+        case Bottleneck(c_expand=c_expand, c_squeeze=c_squeeze):
+            expand = c_expand if keeps_expansion else make_divisible(c_expand / 2)
+            return replace(row, c_expand=expand, c_out=c_out, c_squeeze=squeeze(expand) if c_squeeze else 0)
+        case Fused(c_expand=c_expand) | Universal(c_expand=c_expand):
+            return replace(row, c_expand=c_expand if keeps_expansion else make_divisible(c_expand / 2), c_out=c_out)
+        case ResNetBottleneck(c_reduce=c_reduce):
+            return replace(row, c_reduce=make_divisible(c_reduce / 2), c_out=c_out)
+        case Attention(heads=heads):
+            return replace(row, heads=max(heads // 2, 1), c_out=c_out)
+        case _:
+            return replace(row, c_out=c_out)

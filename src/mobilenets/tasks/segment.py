@@ -1,0 +1,267 @@
+"""Segmentation: the DeepLabv3 and LR-ASPP heads, and what they learn from; partner of `runtime/segment.py`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilenets.net.backbone import Backbone
+from mobilenets.net.blocks import ConvNorm
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.lraspp import LrasppHead
+from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
+
+AUXILIARY_SHARE = 0.5
+"""Of the auxiliary head's loss (torchvision's reference training)."""
+_SMOOTH = 1e-6
+
+
+class DeepLab(nn.Module):
+    """Branches on the deepest map, joined and classified, with the DeepLabv3+ decoder if the record names a map for it.
+
+    Args:
+        backbone: what it stands on.
+        head: its settings.
+        classes: how many logits a pixel gets.
+    """
+
+    def __init__(self, backbone: BackboneSpec, head: DeepLabHead, classes: int) -> None:
+        super().__init__()
+        self.record = head
+        self.deep = deepest_map(backbone)
+        like = replace(backbone, norm_eps=head.norm_eps, norm_momentum=head.norm_momentum)
+        c_in, filters = backbone.c_out, head.filters
+        self.point = ConvNorm(c_in, filters, 1, like=like, activation="relu")
+        self.atrous = nn.ModuleList(
+            ConvNorm(c_in, filters, 3, like=like, activation="relu", dilation=rate) for rate in head.rates
+        )
+        self.pooling = ConvNorm(c_in, filters, 1, like=like, activation="relu")
+        self.pooling.norm = PooledNorm(filters, eps=head.norm_eps, momentum=head.norm_momentum)
+        self.project = ConvNorm((2 + len(head.rates)) * filters, filters, 1, like=like, activation="relu")
+        self.dropout = nn.Dropout(head.dropout)
+        if head.refines:
+            self.refine = ConvNorm(filters, filters, 3, like=like, activation="relu")
+        if head.low:
+            c_low = feature_maps(backbone)[head.low][1]
+            self.low = ConvNorm(c_low, head.low_filters, 1, like=like, activation="relu")
+            self.decode = nn.Sequential(
+                ConvNorm(filters + head.low_filters, filters, 3, like=like, activation="relu"),
+                ConvNorm(filters, filters, 3, like=like, activation="relu"),
+            )
+        self.classifier = nn.Conv2d(filters, classes, 1)
+        if head.auxiliary:
+            self.auxiliary = Auxiliary(feature_maps(backbone)[head.auxiliary][1], classes, like=like)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What `forward` gives: the auxiliary head's logits in training alone."""
+        return ("logits", "auxiliary") if self.training and self.record.auxiliary else ("logits",)
+
+    def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
+        """The maps that the head stands on, by name, of pictures N C H W."""
+        names = (self.deep, self.record.low, self.record.auxiliary if self.training else "")
+        return backbone.maps(x, [name for name in names if name])
+
+    def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
+        """Logits, N classes h w, at the stride of the head's map; in training with an auxiliary head those of both."""
+        deep = maps[self.deep]
+        pooled = self.pooling(deep.mean((2, 3), keepdim=True))  # N filters 1 1
+        branches = [self.point(deep), *(branch(deep) for branch in self.atrous), pooled.expand(-1, -1, *deep.shape[2:])]
+        x: Tensor = self.dropout(self.project(torch.cat(branches, 1)))
+        if self.record.refines:
+            x = self.refine(x)
+        if self.record.low:
+            low = self.low(maps[self.record.low])
+            x = self.decode(torch.cat([enlarge(x, low.shape[2:], align_corners=self.record.align_corners), low], 1))
+        logits: Tensor = self.classifier(x)
+        return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
+
+    def draw(self) -> None:
+        """Fresh weights for the classifiers: a normal of 0.01, no bias."""
+        _draw(self.classifier)
+        if self.record.auxiliary:
+            _draw(self.auxiliary.classifier)
+
+
+class Lraspp(nn.Module):
+    """LR-ASPP (V3, Fig. 10): the deep map through 1 x 1 and a gate from its pooled self, added to a shallower map's logits.
+
+    Args:
+        backbone: what it stands on.
+        head: its settings.
+        classes: how many logits a pixel gets.
+    """
+
+    def __init__(self, backbone: BackboneSpec, head: LrasppHead, classes: int) -> None:
+        super().__init__()
+        self.record = head
+        self.deep = deepest_map(backbone)
+        like = replace(backbone, norm_eps=head.norm_eps, norm_momentum=head.norm_momentum)
+        maps = feature_maps(backbone)
+        self.point = ConvNorm(backbone.c_out, head.filters, 1, like=like, activation="relu")
+        self.gate = nn.Conv2d(backbone.c_out, head.filters, 1, bias=False)
+        self.high = nn.Conv2d(head.filters, classes, 1)
+        self.low = nn.Conv2d(maps[head.low][1], classes, 1)
+        if head.auxiliary:
+            self.auxiliary = Auxiliary(maps[head.auxiliary][1], classes, like=like)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What `forward` gives: the auxiliary head's logits in training alone."""
+        return ("logits", "auxiliary") if self.training and self.record.auxiliary else ("logits",)
+
+    def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
+        """The maps that the head stands on, by name, of pictures N C H W."""
+        names = (self.deep, self.record.low, self.record.auxiliary if self.training else "")
+        return backbone.maps(x, [name for name in names if name])
+
+    def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
+        """Logits, N classes h w, at the stride of the shallower map; in training with an auxiliary head those of both."""
+        deep, low = maps[self.deep], maps[self.record.low]
+        align_corners = self.record.align_corners
+        gate = torch.sigmoid(self.gate(self._pooled(deep)))  # N filters and few or one pixel
+        if gate.shape[2:] != (1, 1):
+            gate = enlarge(gate, deep.shape[2:], align_corners=align_corners)
+        high = self.high(self.point(deep) * gate)  # before it is enlarged, which is the same sum for less
+        logits: Tensor = self.low(low) + enlarge(high, low.shape[2:], align_corners=align_corners)
+        return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
+
+    def draw(self) -> None:
+        """Fresh weights for the classifiers: a normal of 0.01, no bias."""
+        _draw(self.low)
+        _draw(self.high)
+        if self.record.auxiliary:
+            _draw(self.auxiliary.classifier)
+
+    def _pooled(self, deep: Tensor) -> Tensor:
+        height, width = deep.shape[2:]
+        window = self.record.window
+        if not window or max(height, width) <= window:
+            return deep.mean((2, 3), keepdim=True)
+        return functional.avg_pool2d(deep, (min(height, window), min(width, window)), self.record.window_strides)
+
+
+class Auxiliary(nn.Sequential):
+    """A head of its own on a shallower map, for training alone: 3 x 3 to a quarter of the channels, classifier."""
+
+    def __init__(self, c_in: int, classes: int, *, like: BackboneSpec) -> None:
+        super().__init__()
+        self.conv = ConvNorm(c_in, max(c_in // 4, 1), 3, like=like, activation="relu")
+        self.dropout = nn.Dropout(0.1)
+        self.classifier = nn.Conv2d(max(c_in // 4, 1), classes, 1)
+
+
+class PooledNorm(nn.BatchNorm2d):
+    """Batch norm of pooled maps. A batch of one picture has no variance; it is normed by the running statistics."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """N C 1 1 as it came."""
+        if self.training and x.numel() == x.shape[1]:
+            return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def enlarge(x: Tensor, size: tuple[int, int] | torch.Size, *, align_corners: bool) -> Tensor:
+    """A map N C h w at another height and width, bilinearly."""
+    return functional.interpolate(x, size=(size[0], size[1]), mode="bilinear", align_corners=align_corners)
+
+
+def loss(
+    logits: Tensor,
+    mask: Tensor,
+    weights: Tensor,
+    *,
+    ignore: int = 255,
+    class_weights: Tensor | None = None,
+    dice: float = 0.0,
+    lovasz: float = 0.0,
+    auxiliary: Tensor | None = None,
+    auxiliary_share: float = AUXILIARY_SHARE,
+    align_corners: bool = False,
+) -> Tensor:
+    """Mean cross entropy of all pixels that count, at the mask's size; with shares of the Dice and Lovász losses on request.
+
+    Args:
+        logits: N classes h w; they are enlarged bilinearly.
+        mask: the class of each pixel, N H W; `ignore` where it does not count.
+        weights: of each picture, N.
+        ignore: value of the pixels that do not count.
+        class_weights: of each class, to balance them; the mean is over weights then.
+        dice: share of the soft Dice loss (Milletari et al. 2016), the mean over the classes that occur.
+        lovasz: share of the Lovász softmax loss (Berman et al. 2018), over the batch, of the classes that occur.
+        auxiliary: logits of the auxiliary head, N classes h w; their cross entropy is added.
+        auxiliary_share: of that.
+        align_corners: as the head's record says.
+    """
+    large = enlarge(logits, mask.shape[1:], align_corners=align_corners)  # N classes H W
+    total = _cross_entropy(large, mask, weights, ignore, class_weights)
+    if dice or lovasz:
+        scores = large.softmax(1)
+        counts = (mask != ignore) * weights[:, None, None]  # N H W
+        target = functional.one_hot(mask.where(mask != ignore, 0), logits.shape[1]).movedim(-1, 1)  # N classes H W
+        total = total + dice * dice_loss(scores, target, counts) if dice else total
+        total = total + lovasz * lovasz_loss(scores, target, counts) if lovasz else total
+    if auxiliary is not None:
+        shallow = enlarge(auxiliary, mask.shape[1:], align_corners=align_corners)
+        total = total + auxiliary_share * _cross_entropy(shallow, mask, weights, ignore, class_weights)
+    return total
+
+
+def dice_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    """1 less the mean Dice coefficient of the classes that occur, each over the whole batch.
+
+    Args:
+        scores: N classes H W, their sum over the classes 1.
+        target: 1 for the class of a pixel, else 0, N classes H W.
+        counts: how much a pixel counts, N H W.
+    """
+    pixels = counts[:, None]
+    both = (2 * scores * target * pixels).sum((0, 2, 3))  # classes
+    either = ((scores + target) * pixels).sum((0, 2, 3))
+    occurs = (target * pixels).sum((0, 2, 3)) > 0
+    return _mean_of(1 - both / either.clamp(min=_SMOOTH), occurs)
+
+
+def lovasz_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    """The convex extension of 1 less the Jaccard index, as the mean of the classes that occur, each over the whole batch.
+
+    Args:
+        scores: N classes H W, their sum over the classes 1.
+        target: 1 for the class of a pixel, else 0, N classes H W.
+        counts: how much a pixel counts, N H W.
+    """
+    theirs = target.transpose(0, 1).flatten(1).to(scores.dtype)  # classes NHW
+    wrong = (theirs - scores.transpose(0, 1).flatten(1)).abs()
+    wrong, order = wrong.sort(1, descending=True)
+    theirs = theirs.gather(1, order)
+    pixels = counts.flatten()[order]
+    inside = (theirs * pixels).sum(1, keepdim=True)  # classes 1
+    left = inside - (theirs * pixels).cumsum(1)
+    joined = inside + ((1 - theirs) * pixels).cumsum(1)
+    jaccard = 1 - left / joined.clamp(min=_SMOOTH)
+    steps = jaccard.diff(dim=1, prepend=jaccard.new_zeros(len(jaccard), 1))
+    return _mean_of((wrong * steps).sum(1), inside[:, 0] > 0)
+
+
+def _cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor, ignore: int, class_weights: Tensor | None) -> Tensor:
+    each = functional.cross_entropy(logits, mask, class_weights, ignore_index=ignore, reduction="none")  # N H W
+    valid = mask != ignore
+    if class_weights is None:
+        pixels = valid.sum()
+    else:
+        pixels = class_weights[mask.where(valid, 0)].mul(valid).sum()
+    return (each * weights[:, None, None]).sum() / pixels.clamp(min=_SMOOTH)
+
+
+def _mean_of(each: Tensor, which: Tensor) -> Tensor:
+    """The mean of some, 0 of none."""
+    return (each * which).sum() / which.sum().clamp(min=1)
+
+
+def _draw(classifier: nn.Conv2d) -> None:
+    nn.init.normal_(classifier.weight, std=0.01)
+    assert classifier.bias is not None
+    nn.init.zeros_(classifier.bias)
