@@ -24,9 +24,9 @@ def show_report(report: Report, page: Path | None, *, title: str = "") -> None:
         page: the written `report.html`, beside which the pictures of the mistakes lie; none where no report was written.
         title: of the table of metrics.
     """
-    from mobilenets.reports.record import metric_lines
+    from mobilenets.reports.words import metric_lines
 
-    show_table(("metric", "value", "95% interval", ""), metric_lines(report), title=title)
+    show_table(("metric", "value", "95% interval", ""), metric_lines(report.metrics), title=title)
     mistakes = report.worst(SHOWN)
     if not mistakes:
         return

@@ -1,85 +1,146 @@
-"""The report as one HTML file: pictures and plots inside, no script, light and dark."""
+"""`Page`: a report for people, whatever was evaluated; `html.py` and `markdown.py` write it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
-from mobilenets.errors import MissingExtraError
-from mobilenets.reports import plots as drawing
-from mobilenets.reports import record
+from PIL import Image
+
+from mobilenets.errors import ImageError
 from mobilenets.reports.plots import Plot
-from mobilenets.reports.record import Context
-from mobilenets.runtime.evaluation import Metric, Report, Row
+from mobilenets.runtime import image
+from mobilenets.runtime.evaluation import Metric
 
-CLASSES, FILES = 100, 50
+Context = Mapping[str, Mapping[str, object]]
+"""Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
+
+SHOWN = 480  # px, longer side of a shown picture
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    """A wrong prediction with its picture.
+class Fact:
+    """A line below a picture.
 
     Args:
-        row: the prediction.
-        jpeg: its picture, small; empty where it cannot be read any more.
-        uri: the same as a data URI.
+        word: what it is about: "said", "truth".
+        text: what there is to say.
+        tone: whether that is good or bad.
     """
 
-    row: Row
+    word: str
+    text: str
+    tone: Literal["good", "bad", ""] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture that is worth a look.
+
+    Args:
+        name: of its file.
+        facts: what there is to see.
+        jpeg: the picture, small; empty where it cannot be read any more.
+    """
+
+    name: str
+    facts: tuple[Fact, ...]
     jpeg: bytes
-    uri: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as a data URI; "" where there is none."""
+        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode() if self.jpeg else ""
 
 
-def to_html(
-    report: Report,
-    *,
-    title: str,
-    context: Context,
-    next_command: str,
-    plots: Sequence[Plot],
-    mistakes: Sequence[Mistake],
-) -> str:
-    """The page.
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled table of text.
 
-    Raises:
-        MissingExtraError: jinja2 is not installed.
+    Args:
+        title: its heading.
+        columns: their heads.
+        rows: the cells, as many as there are columns.
+        words: how many of the first columns are words; the rest are numbers, which stand to the right.
+        note: below the heading.
+        most: rows that the page shows; the others are in report.json and report.md.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+    note: str = ""
+    most: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a report of one kind has to say.
+
+    Args:
+        subtitle: what was evaluated, in one line.
+        headline: of the pictures.
+        introduction: above the pictures, or instead of them where there are none.
+        shown: the pictures.
+        plots: in their order.
+        tables: below the plots.
+    """
+
+    subtitle: str
+    headline: str
+    introduction: str
+    shown: tuple[Shown, ...]
+    plots: tuple[Plot, ...]
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A report.
+
+    Args:
+        title: of the page.
+        metrics: the first one is the one that matters most.
+        content: of the kind of report.
+        speed: of the evaluation, in words.
+        unreadable: name and reason of each picture that could not be read.
+        context: facts about the run.
+        next_command: to type next.
+    """
+
+    title: str
+    metrics: Sequence[Metric]
+    content: Content
+    speed: str = ""
+    unreadable: Sequence[tuple[str, str]] = ()
+    context: Context = field(default_factory=dict)
+    next_command: str = ""
+
+
+def shown(
+    name: str,
+    facts: tuple[Fact, ...],
+    read_image: Callable[[str], bytes],
+    drawn: Callable[[Image.Image], Image.Image] | None = None,
+) -> Shown:
+    """The picture of that name, small.
+
+    Args:
+        facts: below it.
+        read_image: its encoded bytes.
+        drawn: the picture at its full size with something drawn on it.
     """
     try:
-        import jinja2
-    except ImportError as error:
-        raise MissingExtraError("jinja2", "train") from error
-    source = files("mobilenets.reports").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    rows = [row for row in report.classes if row.support]
-    shown = sorted(rows, key=lambda row: row.f1)[:CLASSES] if len(rows) > CLASSES else rows
-    return environment.from_string(source).render(
-        title=title,
-        subtitle=record.subtitle(report),
-        speed=f"{len(report) / report.seconds:.0f} pictures a second" if report.seconds else "",
-        metrics=[_card(metric) for metric in report.metrics],
-        wrong=int((report.predicted != report.truth).sum()),
-        mistakes=[{"row": one.row, "uri": one.uri} for one in mistakes],
-        plots=[{"plot": one, "svg": drawing.svg(one.figure, one.name)} for one in plots],
-        confused=record.confused(report) if len(report.labels) > 2 else [],
-        classes=shown,
-        hidden_classes=len(rows) - len(shown),
-        unreadable=report.unreadable[:FILES],
-        hidden_unreadable=len(report.unreadable[FILES:]),
-        context={section: {key: record.plain(value) for key, value in facts.items()} for section, facts in context.items()},
-        next_command=next_command,
-    )
-
-
-def _card(metric: Metric) -> dict[str, Any]:  # Any: text and numbers for the template
-    interval = record.interval_text(metric)
-    span = {"low": metric.interval.low * 100, "high": metric.interval.high * 100} if metric.interval and interval else None
-    return {
-        "title": metric.title,
-        "value": record.value_text(metric),
-        "percent": metric.value * 100,
-        "interval": interval,
-        "span": span,
-        "note": metric.note,
-    }
+        picture = image.decode(read_image(name), at_least=None if drawn else SHOWN)
+    except (ImageError, OSError):
+        return Shown(name, facts, b"")
+    if drawn is not None:
+        picture = drawn(picture)
+    picture.thumbnail((SHOWN, SHOWN))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return Shown(name, facts, buffer.getvalue())

@@ -4,19 +4,48 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mobilenets.errors import MissingExtraError
-from mobilenets.runtime import metrics
-from mobilenets.runtime.evaluation import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+class Bars(Protocol):
+    """How one class fares."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def precision(self) -> float:
+        """Share of what was called so that is."""
+        ...
+
+    @property
+    def recall(self) -> float:
+        """Share of what is that was found."""
+        ...
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two."""
+        ...
+
+    @property
+    def support(self) -> int:
+        """How many there truly are."""
+        ...
+
 
 INK, MUTED, LINE, SURFACE, ACCENT, WRONG = "#1b2333", "#69728a", "#dfe4ee", "#fefefe", "#2f6fe4", "#d8503f"
 VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SURFACE: "--surface", ACCENT: "--accent", WRONG: "--wrong"}
@@ -41,33 +70,17 @@ class Plot:
     wide: bool = False
 
 
-def plots(report: Report) -> Iterator[Plot]:
-    """The plots that make sense for a report.
+def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """True labels down, predicted labels across.
 
-    Raises:
-        MissingExtraError: matplotlib is not installed.
+    Args:
+        counts: `[true label, predicted label]`, square.
+        rows, columns: names.
     """
-    many = len(report.labels) > 8
-    note = "Share of each true class, by row, that was given each label."
-    yield Plot("confusion", "Confusion matrix", note, confusion(report), wide=many)
-    if report.positive is not None:
-        note = f"True against false positives for '{report.labels[1]}' as the threshold falls."
-        yield Plot("roc", "ROC curve", note, roc(report))
-    if len(report.labels) > 2:
-        which = f"The {BARS} classes with the lowest F1. " if len(report.labels) > BARS else ""
-        yield Plot("classes", "Classes", f"{which}Bar: F1; marks: precision and recall.", class_bars(report), wide=many)
-    note = f"Accuracy beside score, {len(report.reliability)} bins. On the diagonal a score of 80% is right in 80 of 100 cases."
-    yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
-    yield Plot("scores", "Scores", "How sure the model is where it is right and where it is wrong.", scores(report))
-
-
-def confusion(report: Report) -> Figure:
-    """True labels down, predicted labels across."""
-    classes = len(report.labels)
-    counts = report.confusion
+    classes = len(rows)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(9.0, max(3.6, 2.2 + 0.42 * classes))
-    figure, axes = _figure(side, side)
+    figure, axes = figure_of(side, side)
     color = [int(ACCENT[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     cells = np.concatenate([np.broadcast_to(color, (classes, classes, 3)), shares[:, :, np.newaxis]], axis=2)
     axes.imshow(cells, interpolation="nearest", aspect="equal")
@@ -80,11 +93,11 @@ def confusion(report: Report) -> Figure:
     if classes <= CELLS_WITH_LABELS:
         places = range(classes)
         size = 9 if classes <= CELLS_WITH_NUMBERS else 5
-        names = [_short(label) for label in report.labels]
+        across, down = ([_short(label) for label in names] for names in (columns, rows))
         axes.set_xticks(
-            places, names, rotation=0 if classes < 4 else 45, ha="center" if classes < 4 else "right", fontsize=size
+            places, across, rotation=0 if classes < 4 else 45, ha="center" if classes < 4 else "right", fontsize=size
         )
-        axes.set_yticks(places, names, fontsize=size)
+        axes.set_yticks(places, down, fontsize=size)
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=LINE, linewidth=0.8)
@@ -98,12 +111,12 @@ def confusion(report: Report) -> Figure:
     return figure
 
 
-def class_bars(report: Report) -> Figure:
-    """F1 of each class, with precision and recall marked; the lowest ones where there are many."""
-    rows = [row for row in report.classes if row.support]
+def class_bars(classes: Sequence[Bars]) -> Figure:
+    """F1 of each class that occurs, with precision and recall marked; the lowest ones where there are many."""
+    rows = [row for row in classes if row.support]
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.f1)[:BARS]
-    figure, axes = _figure(5.6, 1.5 + 0.32 * len(rows))
+    figure, axes = figure_of(5.6, 1.5 + 0.32 * len(rows))
     places = np.arange(len(rows))[::-1]
     axes.barh(places, [row.f1 for row in rows], height=0.62, color=ACCENT, alpha=0.55, label="F1")
     axes.plot([row.precision for row in rows], places, "o", color=INK, markersize=5, label="precision")
@@ -113,61 +126,8 @@ def class_bars(report: Report) -> Figure:
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    _percent(axes, "x")
-    _legend_above(axes, 3)
-    return figure
-
-
-def reliability(report: Report) -> Figure:
-    """Accuracy in bins of score, beside the diagonal."""
-    bins = report.reliability
-    figure, axes = _figure(4.6, 4.2)
-    largest = max(one.count for one in bins)
-    for one in bins:
-        if one.count:
-            width = one.high - one.low
-            alpha = 0.3 + 0.6 * one.count / largest
-            axes.bar(one.low, one.accuracy, width * 0.94, align="edge", color=ACCENT, alpha=alpha)
-            axes.plot([one.low + width * 0.1, one.high - width * 0.1], [one.score, one.score], color=WRONG, linewidth=1.8)
-    axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
-    axes.plot([], [], color=WRONG, linewidth=1.8, label="mean score of the bin")
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="accuracy")
-    _percent(axes, "x")
-    _percent(axes, "y")
-    _legend_above(axes, 1)
-    return figure
-
-
-def scores(report: Report) -> Figure:
-    """Histogram of the highest scores, right and wrong predictions stacked."""
-    correct = report.predicted == report.truth
-    figure, axes = _figure(4.6, 4.2)
-    edges = np.linspace(0, 1, 26).tolist()
-    parts = [report.confidence[correct], report.confidence[~correct]]
-    names = [f"right ({int(correct.sum()):,})", f"wrong ({int((~correct).sum()):,})"]
-    axes.hist(parts, bins=edges, stacked=True, color=[ACCENT, WRONG], label=names, rwidth=0.9)
-    axes.set(xlim=(0, 1), xlabel="score", ylabel="pictures")
-    _percent(axes, "x")
-    _legend_above(axes, 2)
-    return figure
-
-
-def roc(report: Report) -> Figure:
-    """True-positive against false-positive rate for the second of two labels."""
-    positive = report.truth == 1
-    false_rate, true_rate = metrics.roc_curve(positive, report.scores[:, 1])
-    figure, axes = _figure(4.6, 4.2)
-    axes.fill_between(false_rate, true_rate, color=ACCENT, alpha=0.12, linewidth=0)
-    axes.plot(false_rate, true_rate, color=ACCENT, linewidth=2)
-    axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
-    called = report.predicted == 1
-    point = (called[~positive].mean(), called[positive].mean())
-    axes.plot(*point, "o", color=WRONG, markersize=7, label="as it predicts now")
-    axes.text(0.96, 0.06, f"AUC {report.metric('roc_auc').value:.3f}", ha="right", color=INK, fontsize=13, weight="bold")
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), xlabel="false-positive rate", ylabel="true-positive rate")
-    _percent(axes, "x")
-    _percent(axes, "y")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.12), frameon=False, labelcolor=INK, fontsize=9)
+    percent(axes, "x")
+    legend_above(axes, 3)
     return figure
 
 
@@ -177,9 +137,9 @@ def curves(panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[float], Sequ
     Args:
         panels: title and lines of each; a line is its name, its x values (epochs) and its y values.
     """
-    figure, first = _figure(4.3 * len(panels), 3.5, columns=len(panels))
+    figure, first = figure_of(4.3 * len(panels), 3.5, columns=len(panels))
     for axes, (title, lines) in zip(figure.axes or [first], panels, strict=True):
-        for (name, x, y), color, style in zip(lines, _cycle(len(lines)), _styles(len(lines)), strict=True):
+        for (name, x, y), color, style in zip(lines, color_cycle(len(lines)), _styles(len(lines)), strict=True):
             axes.plot(x, y, style, color=color, linewidth=1.8, marker="o" if len(x) < 3 else None, label=name)
         axes.set_title(title, color=INK, fontsize=10, loc="left", weight="bold")
         axes.set_xlabel("epoch")
@@ -210,12 +170,12 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
 
 
-def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Axes]:
+def figure_of(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Axes]:
     """A figure of `width` by `height` inches with bare axes, and the first of them."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("matplotlib", "train") from error
+        raise MissingExtraError("matplotlib", "report") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     for axes in np.atleast_1d(figure.subplots(1, columns)):
         axes.set_facecolor("none")
@@ -230,16 +190,19 @@ def _figure(width: float, height: float, *, columns: int = 1) -> tuple[Figure, A
     return figure, figure.axes[0]
 
 
-def _percent(axes: Axes, which: str) -> None:
+def percent(axes: Axes, which: str) -> None:
+    """Ticks of an axis, "x" or "y", from 0% to 100%."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
 
 
-def _legend_above(axes: Axes, columns: int) -> None:
+def legend_above(axes: Axes, columns: int) -> None:
+    """The legend, above the plot."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
 
-def _cycle(count: int) -> list[str]:
+def color_cycle(count: int) -> list[str]:
+    """Colors of lines."""
     return [(ACCENT, WRONG, MUTED, INK)[i % 4] for i in range(count)]
 
 

@@ -1,26 +1,22 @@
-"""`write_report`: a folder with the report as HTML, Markdown and JSON, its plots and its worst mistakes."""
+"""`write_report`: a folder with the report as HTML, Markdown and JSON, its plots and the pictures to look at."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from mobilenets.errors import ImageError
 from mobilenets.reports import plots, record
 from mobilenets.reports.history import panels
-from mobilenets.reports.page import Mistake, to_html
+from mobilenets.reports.html import to_html
+from mobilenets.reports.kinds import KINDS, Evaluated
+from mobilenets.reports.markdown import to_markdown
+from mobilenets.reports.page import Context, Page
 from mobilenets.reports.plots import Plot
-from mobilenets.reports.record import Context
-from mobilenets.runtime import image
-from mobilenets.runtime.evaluation import Report, Row
-
-SHOWN = 480  # px, longer side of a mistake's picture
 
 
 def write_report(
-    report: Report,
+    report: Evaluated,
     folder: Path,
     *,
     read_image: Callable[[str], bytes],
@@ -49,37 +45,37 @@ def write_report(
         MissingExtraError: matplotlib or jinja2 is not installed.
         OSError: the folder cannot be written.
     """
-    title, context = title or f"{report.model}, evaluated", context or {}
-    figures = [*plots.plots(report), *_curves(history)]
-    mistakes = [_mistake(row, read_image) for row in report.worst(worst)]
-    html = to_html(report, title=title, context=context, next_command=next_command, plots=figures, mistakes=mistakes)
+    kind = KINDS[type(report)]
+    content = kind.content(report, read_image=read_image, worst=worst)
+    page = Page(
+        title=title or f"{report.model}, evaluated",
+        metrics=report.metrics,
+        content=replace(content, plots=(*content.plots, *_curves(history))),
+        speed=f"{len(report) / report.seconds:.0f} pictures a second" if report.seconds else "",
+        unreadable=report.unreadable,
+        context=context or {},
+        next_command=next_command,
+    )
+    html = to_html(page)
 
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     (folder / "mistakes").mkdir(exist_ok=True)
     for old in (folder / "mistakes").glob("[0-9][0-9].jpg"):
         old.unlink()
-    for figure in figures:
-        (folder / "plots" / f"{figure.name}.png").write_bytes(plots.png(figure.figure))
-    files = []
-    for i, mistake in enumerate(mistakes, start=1):
-        files.append(f"mistakes/{i:02}.jpg" if mistake.jpeg else "")
-        if mistake.jpeg:
-            (folder / files[-1]).write_bytes(mistake.jpeg)
-    markdown = record.to_markdown(
-        report,
-        title=title,
-        context=context,
-        next_command=next_command,
-        plots=[(figure.title, f"plots/{figure.name}.png") for figure in figures],
-        mistakes=[(mistake.row, file) for mistake, file in zip(mistakes, files, strict=True)],
-    )
-    data = record.to_json(report, title=title, context=context, next_command=next_command, worst=worst)
+    figures = [f"plots/{plot.name}.png" for plot in page.content.plots]
+    for plot, file in zip(page.content.plots, figures, strict=True):
+        (folder / file).write_bytes(plots.png(plot.figure))
+    pictures = [f"mistakes/{i:02}.jpg" if one.jpeg else "" for i, one in enumerate(page.content.shown, start=1)]
+    for one, file in zip(page.content.shown, pictures, strict=True):
+        if file:
+            (folder / file).write_bytes(one.jpeg)
+    data = record.to_json(report, title=page.title, context=page.context, next_command=next_command, worst=worst)
     (folder / "report.json").write_text(data, encoding="utf-8")
-    (folder / "report.md").write_text(markdown, encoding="utf-8")
-    (folder / "predictions.csv").write_text(record.to_csv(report.rows()), encoding="utf-8")
-    page = folder / "report.html"
-    page.write_text(html, encoding="utf-8")
-    return page
+    (folder / "report.md").write_text(to_markdown(page, plots=figures, pictures=pictures), encoding="utf-8")
+    (folder / "predictions.csv").write_text(kind.csv(report), encoding="utf-8")
+    target = folder / "report.html"
+    target.write_text(html, encoding="utf-8")
+    return target
 
 
 def _curves(history: Path | None) -> list[Plot]:
@@ -87,15 +83,3 @@ def _curves(history: Path | None) -> list[Plot]:
     if not drawn:
         return []
     return [Plot("curves", "Learning curves", "Epoch by epoch, as it was trained.", plots.curves(drawn), wide=True)]
-
-
-def _mistake(row: Row, read_image: Callable[[str], bytes]) -> Mistake:
-    try:
-        picture = image.decode(read_image(row.name), at_least=SHOWN)
-    except (ImageError, OSError):
-        return Mistake(row, b"", "")
-    picture.thumbnail((SHOWN, SHOWN))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    jpeg = buffer.getvalue()
-    return Mistake(row, jpeg, "data:image/jpeg;base64," + base64.b64encode(jpeg).decode())

@@ -1,0 +1,56 @@
+"""How reports write figures and facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mobilenets.runtime.evaluation import Metric
+
+PLAIN = frozenset(("nll", "roc_auc"))
+"""Metrics that are no share; all others are written as percentages."""
+
+
+def value(metric: Metric) -> str:
+    """The value of a metric, or a dash where there is none."""
+    return share(metric.value) if metric.name not in PLAIN else "-" if math.isnan(metric.value) else f"{metric.value:.3f}"
+
+
+def share(part: float) -> str:
+    """A share as a percentage, or a dash where there is none.
+
+    >>> share(0.8912), share(float("nan"))
+    ('89.1%', '-')
+    """
+    return "-" if math.isnan(part) else f"{part:.1%}"
+
+
+def interval(metric: Metric) -> str:
+    """The interval in the unit of its value, or nothing."""
+    if metric.interval is None or math.isnan(metric.interval.low):
+        return ""
+    low, high = metric.interval.low, metric.interval.high
+    return f"{low:.3f} to {high:.3f}" if metric.name in PLAIN else f"{low:.1%} to {high:.1%}"
+
+
+def metric_lines(metrics: Sequence[Metric]) -> list[tuple[str, str, str, str]]:
+    """Title, value, interval and note of each metric, as people read them."""
+    return [(one.title, value(one), interval(one), one.note) for one in metrics]
+
+
+def plain(fact: object) -> str:
+    """A value of a context as one line of text."""
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{key} {plain(one)}" for key, one in fact.items())
+    if isinstance(fact, list | tuple):
+        return ", ".join(plain(one) for one in fact)
+    return f"{fact:g}" if isinstance(fact, float) else str(fact)
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> count(1, "miss", "misses"), count(1200, "box", "boxes")
+    ('1 miss', '1,200 boxes')
+    """
+    return f"1 {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"

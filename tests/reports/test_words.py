@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from mobilenets.reports import words
+from mobilenets.runtime.evaluation import Metric
+from mobilenets.runtime.metrics import Interval
+
+
+def test_values_read_as_percentages_but_for_likelihood_and_area() -> None:
+    assert words.value(Metric("top1", "", 0.8912)) == "89.1%"
+    assert words.value(Metric("nll", "", 0.4321)) == "0.432"
+    assert words.interval(Metric("roc_auc", "", 0.9, Interval(0.85, 0.95))) == "0.850 to 0.950"
+    assert words.interval(Metric("top1", "", 0.9, Interval(0.85, 0.95))) == "85.0% to 95.0%"
+    assert words.interval(Metric("nll", "", 0.9)) == ""
+
+
+def test_what_cannot_be_computed_is_a_dash() -> None:
+    nan = float("nan")
+    assert (words.value(Metric("nll", "", nan)), words.value(Metric("map", "", nan))) == ("-", "-")
+    assert words.interval(Metric("map", "", nan, Interval(nan, nan))) == ""
