@@ -94,6 +94,6 @@ def test_the_tolerance_follows_the_diagonal() -> None:
 
 
 def test_means_leave_out_what_is_not_known() -> None:
-    rows = [np.array([1.0, np.nan, np.nan]), np.array([0.0, 0.5, np.nan])]
+    rows = np.array([[1.0, np.nan, np.nan], [0.0, 0.5, np.nan]])
     assert metrics.means(rows)[:2].tolist() == [0.5, 0.5]
     assert np.isnan(metrics.means(rows)[2])

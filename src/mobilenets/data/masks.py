@@ -47,6 +47,14 @@ class Mask:
     width: int = 0
     height: int = 0
 
+    def read(self) -> NDArray[np.uint8]:
+        """The class of each pixel, H W; `IGNORE` where it counts nowhere.
+
+        Raises:
+            ImageError: the file cannot be read, or has a value that no class has.
+        """
+        return read(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:

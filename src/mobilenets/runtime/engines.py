@@ -57,6 +57,12 @@ class OnnxEngine:
         self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
 
+    @property
+    def shape(self) -> tuple[int, int] | None:
+        """Height and width of the only inputs that the network takes, px; None where it takes others too."""
+        sides = self._session.get_inputs()[0].shape[2:]
+        return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
+
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """The outputs by name, for a batch `N C H W`."""
         arrays = self._session.run(self._outputs, {self._input: batch})

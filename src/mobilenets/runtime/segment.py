@@ -13,6 +13,8 @@ from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.palette import Color, colors_for
 from mobilenets.runtime.upsample import Axis, axis, upsampled, upsampled_largest
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.lraspp import LrasppHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,13 +140,19 @@ def axes(
 
 def align_corners(manifest: Manifest) -> bool:
     """Whether the first and last logits lie on the first and last pixels of the input."""
-    return bool(getattr(manifest.head, "align_corners", False))
+    return _head(manifest).align_corners
 
 
 def colors(manifest: Manifest) -> tuple[Color, ...]:
     """The color of each label: the model's own, or ones of our choice."""
-    own: tuple[Color, ...] = tuple(getattr(manifest.head, "colors", ()))
+    own = _head(manifest).colors
     return own if len(own) == len(manifest.labels) else colors_for(manifest.labels)
+
+
+def _head(manifest: Manifest) -> DeepLabHead | LrasppHead:
+    if not isinstance(manifest.head, DeepLabHead | LrasppHead):
+        raise CheckpointError(f"a segmenter cannot have a {type(manifest.head).__name__}")
+    return manifest.head
 
 
 def _looked_up(classes: NDArray[np.float32], manifest: Manifest, place: Placement) -> Segmentation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,11 +124,9 @@ def shares(
     return quotient if known is None else np.where(known, quotient, np.nan)
 
 
-def means(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of each column over the rows where it is no NaN; NaN where it is always."""
-    stacked = np.stack(list(rows))
-    known = ~np.isnan(stacked)
-    return shares(np.nan_to_num(stacked).sum(axis=0), known.sum(axis=0))
+    return shares(np.nan_to_num(values).sum(axis=0), (~np.isnan(values)).sum(axis=0))
 
 
 def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -1,0 +1,321 @@
+"""`evaluate_segmentation`: the shipped predictor over pictures with masks, at their own size, and what follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mobilenets.errors import DataError, ImageError, UsageError
+from mobilenets.runtime import metrics, segment_metrics
+from mobilenets.runtime.evaluation import Metric, label_columns
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.palette import Color
+from mobilenets.runtime.predictor import Result, Source
+from mobilenets.runtime.segment import Segmentation, colors
+from mobilenets.runtime.segment_metrics import IGNORE, Boundaries
+from mobilenets.table import unknown_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH = 2
+
+
+class PixelClasses(Protocol):
+    """Something that gives the class of every pixel when asked; `mobilenets.data.masks.Mask` is one."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """H W, of the upright picture; `IGNORE` where it counts nowhere. May raise OSError or ImageError."""
+        ...
+
+
+class MaskedPicture(Protocol):
+    """A picture with its mask; `mobilenets.data.samples.Sample` is one."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def mask(self) -> PixelClasses | None:
+        """The true class of every pixel."""
+        ...
+
+    def read(self) -> bytes:
+        """The encoded picture."""
+        ...
+
+
+class Segmenter(Protocol):
+    """What can be evaluated: a `Predictor` of a segmenter, or a `MultiScale`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the network."""
+        ...
+
+    def stream(self, sources: Iterable[Source], *, batch: int = 1) -> Iterator[Result]:
+        """One result per source, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetrics:
+    """How one label fares.
+
+    Args:
+        label: its name.
+        iou: intersection over union, 0 to 1; NaN for one that is neither in the truth nor predicted.
+        recall: share of its pixels that were found; NaN when it has none.
+        precision: share of the pixels predicted as it that are; NaN when there are none.
+        boundary_f: how well its boundaries agree, the mean over pictures; NaN when it has none.
+        pixels: that truly are of it.
+        pictures: that truly show it.
+    """
+
+    label: str
+    iou: float
+    recall: float
+    precision: float
+    boundary_f: float
+    pixels: int
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureMetrics:
+    """How one picture fares.
+
+    Args:
+        name: of the picture.
+        mean_iou: over the labels that it truly shows; NaN where every pixel is ignored.
+        accuracy: share of its pixels that are right.
+    """
+
+    name: str
+    mean_iou: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationReport:
+    """What an evaluation of a segmenter found.
+
+    Args:
+        model: the network's name.
+        labels: of the model.
+        colors: of the labels.
+        names: of the pictures that were read, N.
+        hits: pixels of each label that were predicted right, by picture, N classes.
+        support: pixels that truly are of each label, N classes.
+        called: pixels predicted as each label, N classes; ignored ones are in none of the three.
+        confusion: pixels `[true label, predicted label]` of all pictures.
+        boundary_f: of each label by picture, N classes; NaN where a label has no boundary.
+        unreadable: name and reason of each picture or mask that could not be read.
+        seconds: the evaluation took, decoding and masks included.
+        metrics: the table of metrics, computed from the above.
+        classes: the metrics of each label.
+        pictures: the metrics of each picture, in order.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    colors: tuple[Color, ...]
+    names: tuple[str, ...]
+    hits: NDArray[np.int64]
+    support: NDArray[np.int64]
+    called: NDArray[np.int64]
+    confusion: NDArray[np.int64]
+    boundary_f: NDArray[np.float64]
+    unreadable: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    metrics: tuple[Metric, ...] = field(init=False)
+    classes: tuple[LabelMetrics, ...] = field(init=False)
+    pictures: tuple[PictureMetrics, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", _classes(self))
+        object.__setattr__(self, "pictures", tuple(_picture(self, i) for i in range(len(self.names))))
+        object.__setattr__(self, "metrics", tuple(_metrics(self)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name.
+
+        Raises:
+            UnknownNameError: the evaluation has none of that name.
+        """
+        named = {metric.name: metric for metric in self.metrics}
+        if name not in named:
+            raise unknown_name("metric", name, named)
+        return named[name]
+
+    def worst(self, k: int = 3) -> tuple[PictureMetrics, ...]:
+        """The pictures with the lowest mean IoU, the worst first; those without a pixel that counts are left out."""
+        known = [row for row in self.pictures if not np.isnan(row.mean_iou)]
+        return tuple(sorted(known, key=lambda row: row.mean_iou)[:k])
+
+
+def evaluate_segmentation(
+    predictor: Segmenter,
+    samples: Iterable[MaskedPicture],
+    labels: Sequence[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+    batch: int = BATCH,
+    boundaries: bool = True,
+) -> SegmentationReport:
+    """How well a segmenter does on pictures with masks, at their own size. What cannot be read is named and counts nowhere.
+
+    Args:
+        predictor: with any engine; the pictures take the way they take in production.
+        samples: pictures whose masks hold indices into `labels`.
+        labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
+        progress: called with the number of pictures done since the last call.
+        batch: pictures that go through the network at once.
+        boundaries: whether boundaries are compared too, which takes as long as all the rest of the counting.
+
+    Raises:
+        DataError: a class of the data is unknown to the model, or no picture could be read.
+    """
+    manifest = predictor.manifest
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(labels)] = label_columns(labels, manifest.labels)
+    classes = len(manifest.labels)
+    waiting: list[MaskedPicture] = []
+
+    def remembered() -> Iterator[MaskedPicture]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample
+
+    start = time.perf_counter()
+    names: list[str] = []
+    unreadable: list[tuple[str, str]] = []
+    counts: list[NDArray[np.int64]] = []
+    edges: list[NDArray[np.float64]] = []
+    confusion = np.zeros((classes, classes), np.int64)
+    for result in predictor.stream(remembered(), batch=batch):
+        sample = waiting.pop(0)
+        try:
+            truth, predicted = _both(sample, result)
+        except (ImageError, OSError) as error:
+            unreadable.append((result.name, str(error)))
+        else:
+            truth = table[truth]
+            matrix = segment_metrics.confusion(truth, predicted, classes)
+            confusion += matrix
+            names.append(result.name)
+            counts.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]))
+            edges.append(_edges(truth, predicted, classes).f_scores if boundaries else np.full(classes, np.nan))
+        if progress is not None:
+            progress(1)
+    if not names:
+        raise _nothing_read(unreadable)
+    hits, support, called = np.stack(counts, axis=1)
+    return SegmentationReport(
+        model=manifest.model,
+        labels=manifest.labels,
+        colors=colors(manifest),
+        names=tuple(names),
+        hits=hits,
+        support=support,
+        called=called,
+        confusion=confusion,
+        boundary_f=np.stack(edges),
+        unreadable=tuple(unreadable),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _both(sample: MaskedPicture, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The true and the predicted classes, both H W.
+
+    Raises:
+        ImageError: the picture or the mask cannot be read, or they are of different sizes.
+    """
+    if result.prediction is None:
+        raise ImageError(result.error)
+    if not isinstance(result.prediction, Segmentation):
+        raise UsageError("the model does not segment pictures")
+    if sample.mask is None:
+        raise ImageError("has no mask")
+    truth, predicted = sample.mask.read(), result.prediction.classes
+    if truth.shape != predicted.shape:
+        (down, across), (height, width) = truth.shape, predicted.shape
+        raise ImageError(f"its mask is {across} x {down} px, the picture {width} x {height}")
+    return truth, predicted
+
+
+def _edges(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> Boundaries:
+    return segment_metrics.boundaries(truth, predicted, classes, radius=segment_metrics.tolerance(*truth.shape))
+
+
+def _classes(report: SegmentationReport) -> tuple[LabelMetrics, ...]:
+    hits, support, called = (one.sum(axis=0) for one in (report.hits, report.support, report.called))
+    ious = segment_metrics.ious(hits, support, called)
+    recall, precision = segment_metrics.shares(hits, support), segment_metrics.shares(hits, called)
+    edges = segment_metrics.means(report.boundary_f)
+    shown = (report.support > 0).sum(axis=0)
+    return tuple(
+        LabelMetrics(
+            label, float(ious[i]), float(recall[i]), float(precision[i]), float(edges[i]), int(support[i]), int(shown[i])
+        )
+        for i, label in enumerate(report.labels)
+    )
+
+
+def _picture(report: SegmentationReport, i: int) -> PictureMetrics:
+    hits, support, called = report.hits[i], report.support[i], report.called[i]
+    pixels = int(support.sum())
+    accuracy = int(hits.sum()) / pixels if pixels else float("nan")
+    return PictureMetrics(report.names[i], segment_metrics.mean_iou(hits, support, called), accuracy)
+
+
+def _metrics(report: SegmentationReport) -> Iterator[Metric]:
+    """Each with its interval over pictures drawn with replacement."""
+    present = int((report.support.sum(axis=0) > 0).sum())
+
+    def figure(name: str, title: str, of: Callable[[NDArray[np.int64]], float], note: str) -> Metric:
+        value = of(np.ones(len(report), np.int64))
+        interval = metrics.bootstrap(of, len(report)) if len(report) > 1 else None
+        return Metric(name, title, value, interval, note)
+
+    def miou(drawn: NDArray[np.int64]) -> float:
+        return segment_metrics.mean_iou(drawn @ report.hits, drawn @ report.support, drawn @ report.called)
+
+    def accuracy(drawn: NDArray[np.int64]) -> float:
+        pixels = int((drawn @ report.support).sum())
+        return int((drawn @ report.hits).sum()) / pixels if pixels else float("nan")
+
+    def mean_accuracy(drawn: NDArray[np.int64]) -> float:
+        return segment_metrics.mean_accuracy(drawn @ report.hits, drawn @ report.support)
+
+    yield figure("miou", "mean IoU", miou, f"mean over the {present} classes that occur")
+    yield figure("pixel_accuracy", "pixel accuracy", accuracy, f"of {int(report.support.sum()):,} pixels that count")
+    yield figure("mean_accuracy", "mean accuracy", mean_accuracy, "mean share found of each class's pixels")
+    known = ~np.isnan(report.boundary_f)
+    if known.any():
+        scores = np.nan_to_num(report.boundary_f)
+
+        def boundary_f(drawn: NDArray[np.int64]) -> float:
+            per_class = segment_metrics.shares(drawn @ scores, drawn @ known)
+            rated = ~np.isnan(per_class)
+            return float(per_class[rated].mean()) if rated.any() else float("nan")
+
+        note = f"boundaries within {segment_metrics.TOLERANCE:.2%} of the diagonal"
+        yield figure("boundary_f", "boundary F-score", boundary_f, note)
+
+
+def _nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
+    if not unreadable:
+        return DataError("there are no pictures to evaluate")
+    name, error = unreadable[0]
+    return DataError(f"none of the {len(unreadable)} pictures could be read; '{name}': {error}", hint="mobilenets check DATA")
