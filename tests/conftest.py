@@ -133,7 +133,7 @@ def color_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [onnx.helper.make_tensor("four", floats, [1], [4.0])],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    manifest = Manifest("color", "classify", ("red", "green", "blue"), InputContract(size=16))
+    manifest = Manifest("color", ("red", "green", "blue"), InputContract(size=16))
     onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     path: Path = tmp_path_factory.mktemp("color") / "model.onnx"
     onnx.save(model, path)

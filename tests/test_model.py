@@ -10,6 +10,7 @@ import torch
 
 from mobilenets.errors import SpecError
 from mobilenets.model import Model, TorchEngine, create, with_input, with_labels
+from mobilenets.specs import codec
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 
@@ -18,6 +19,7 @@ SPEC = ModelSpec(
     labels=("cat", "dog", "owl"),
     input=InputContract(size=32),
 )
+JSON = codec.to_json(SPEC)
 
 
 def weights(model: Model) -> dict[str, torch.Tensor]:
@@ -57,7 +59,7 @@ def test_engine_runs_in_evaluation_mode_and_leaves_the_mode_as_it_was() -> None:
 
 
 def test_spec_survives_json() -> None:
-    assert ModelSpec.from_json(SPEC.to_json()) == SPEC
+    assert codec.from_json(codec.to_json(SPEC)) == SPEC
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ def test_specs_that_contradict_themselves_are_refused(change: dict[str, object],
         replace(SPEC, **change)  # type: ignore[arg-type]  # one field each
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"backbone": 3}', SPEC.to_json().replace('"Bottleneck"', '"Batleneck"')])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"backbone": 3}', JSON.replace('"Bottleneck"', '"Batleneck"')])
 def test_foreign_json_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="not a model spec"):
-        ModelSpec.from_json(text)
+        codec.from_json(text)
 
 
 @pytest.mark.parametrize(

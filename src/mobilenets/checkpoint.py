@@ -25,7 +25,9 @@ from torch import Tensor
 
 from mobilenets.errors import CheckpointError, SpecError
 from mobilenets.model import Model, create
-from mobilenets.specs.model import ModelSpec, to_data
+from mobilenets.specs import codec
+from mobilenets.specs.codec import to_data
+from mobilenets.specs.model import ModelSpec
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -124,7 +126,7 @@ def read(path: str | Path) -> Checkpoint:
         if hashlib.sha256(weights).hexdigest() != data["weights_sha256"]:
             raise CheckpointError(f"'{folder / WEIGHTS}' is damaged or belongs to another checkpoint: its checksum differs")
         return Checkpoint(
-            spec=ModelSpec.from_json(json.dumps(data["spec"])),
+            spec=codec.from_json(json.dumps(data["spec"])),
             weights=parse_tensors(weights),
             metrics={name: math.nan if value is None else float(value) for name, value in data["metrics"].items()},
             recipe=data["recipe"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.model import InputContract, ModelSpec
-from mobilenets.tasks.classify import Classifier
+from mobilenets.tasks.table import build
 
 
 class Model(nn.Module):
-    """A backbone with its head; `forward` takes prepared pictures N C H W and returns logits N classes.
+    """A backbone with its head; `forward` takes prepared pictures N C H W and returns what the head gives.
 
     Args:
         spec: what to build. The weights are random; `create` seeds them, `checkpoint.load` and `weights.load` bring them.
@@ -27,12 +28,21 @@ class Model(nn.Module):
         super().__init__()
         self.spec = spec
         self.backbone = Backbone(spec.backbone)
-        self.head = Classifier(spec.backbone.c_features, spec.classes, dropout=spec.backbone.dropout)
+        self.head: Any = build(spec)  # a HeadModule and an nn.Module, which no type of Python's says
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, N classes."""
-        logits: Tensor = self.head(self.backbone.features(x))
-        return logits
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` returns, in their order."""
+        names: tuple[str, ...] = self.head.outputs
+        return names
+
+    def forward(self, x: Tensor) -> Any:  # Any: a tensor, or a tuple where there are several outputs
+        """A classifier's logits, N classes; a detector's and a segmenter's outputs as `outputs` names them."""
+        return self.head(self.head.inputs(self.backbone, x))
+
+    def named(self, found: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """What `forward` returned, by name."""
+        return dict(zip(self.outputs, (found,) if isinstance(found, Tensor) else found, strict=True))
 
 
 def create(spec: ModelSpec, *, seed: int = 0) -> Model:
@@ -53,7 +63,7 @@ def create(spec: ModelSpec, *, seed: int = 0) -> Model:
                 _draw_convolution(module)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        _draw_classifier(model.head)
+        model.head.draw()
     return model
 
 
@@ -65,17 +75,20 @@ def with_labels(model: Model, labels: Sequence[str], *, seed: int = 0) -> Model:
         labels: the new classes, in the order of the new logits.
         seed: of the new head's weights.
     """
-    spec = replace(model.spec, labels=tuple(labels), head=replace(model.spec.head, temperature=1.0))
+    spec = replace(model.spec, labels=tuple(labels), head=model.spec.head.fresh())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         copy = Model(spec)
-        _draw_classifier(copy.head)
+        for module in copy.head.modules():
+            if isinstance(module, nn.Conv2d):
+                _draw_convolution(module)
+        copy.head.draw()
     copy.backbone.load_state_dict(model.backbone.state_dict())
     return copy
 
 
 def with_spec(model: Model, spec: ModelSpec) -> Model:
-    """A copy of a model under another spec of the same shapes: another input contract, padding, dropout or temperature.
+    """A copy of a model under another spec of the same shapes: another input contract, padding, dropout or fitted head.
 
     Args:
         model: whose weights are copied.
@@ -105,21 +118,16 @@ class TorchEngine:
         self.device = torch.device(device)
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Pictures N C H W to `{"logits": N classes}`."""
+        """The model's outputs by name, for prepared pictures N C H W."""
         training = self.model.training
         self.model.eval()
         with torch.inference_mode():
-            logits = self.model(torch.from_numpy(batch).to(self.device))
+            found = self.model(torch.from_numpy(batch).to(self.device))
         self.model.train(training)
-        return {"logits": logits.float().cpu().numpy()}
+        return {name: output.float().cpu().numpy() for name, output in self.model.named(found).items()}
 
 
 def _draw_convolution(conv: nn.Conv2d) -> None:
     """He's normal by fan-out, that of one group: a depthwise filter feeds one channel, not all of them."""
     fan_out = conv.weight[0, 0].numel() * conv.out_channels / conv.groups
     nn.init.normal_(conv.weight, std=math.sqrt(2 / fan_out))
-
-
-def _draw_classifier(head: Classifier) -> None:
-    nn.init.normal_(head.linear.weight, std=0.01)
-    nn.init.zeros_(head.linear.bias)

@@ -6,11 +6,11 @@ import pytest
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.classify import decode, softmax
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.specs.model import InputContract
+from mobilenets.specs.model import ClassifierHead, InputContract
 
 
 def manifest(temperature: float = 1.0) -> Manifest:
-    return Manifest("m", "classify", ("a", "b", "c"), InputContract(), temperature)
+    return Manifest("m", ("a", "b", "c"), InputContract(), ClassifierHead(temperature))
 
 
 def test_scores_are_the_softmax_of_the_logits() -> None:

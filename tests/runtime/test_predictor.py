@@ -171,7 +171,7 @@ class SlowEngine:
 @pytest.mark.parametrize("runs", [1, 2])
 def test_no_more_threads_than_allowed_are_inside_the_engine(runs: int) -> None:
     engine = SlowEngine()
-    predictor = Predictor(Manifest("m", "classify", ("a", "b", "c"), InputContract(size=8)), engine, threads=4, runs=runs)
+    predictor = Predictor(Manifest("m", ("a", "b", "c"), InputContract(size=8)), engine, threads=4, runs=runs)
     assert len(list(predictor.stream([picture("red")] * 24, batch=1))) == 24
     assert engine.most == runs
 

@@ -111,7 +111,7 @@ def _rows(model: Model, folded: bool) -> list[tuple[str, str]]:
 
 
 def _data(model: Model, folder: Path, folded: bool) -> dict[str, object]:
-    from mobilenets.specs.model import to_data
+    from mobilenets.specs.codec import to_data
 
     spec = model.spec
     return {

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenets.data.boxes import NamedBox
+from mobilenets.data.masks import Mask
 from mobilenets.data.samples import Split
+from mobilenets.specs.model import Task
 
 # fmt: off
 SUFFIXES = frozenset((
@@ -35,11 +38,12 @@ class Entry:
 
     Args:
         path: the picture file, or the tar file that holds it.
-        label: name of its class.
+        label: name of its class; "" where the answer is boxes or a mask.
         name: unique in the source; reports use it.
         split: None where the source leaves it open.
-        weight, group, member, url: as in `Sample`.
+        weight, group, member, url, mask: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
+        boxes: the objects in the picture, for detection.
     """
 
     path: Path
@@ -51,6 +55,8 @@ class Entry:
     member: tuple[int, int] | None = None
     stratum: str = ""
     url: str = ""
+    boxes: tuple[NamedBox, ...] = ()
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class Listing:
         notes: what the reader decided, each a line for people.
         ignored: files that lie among the pictures and are none by their name.
         val, test: shares that are customary for this source.
+        task: what is to be predicted.
+        colors: red, green, blue of each label, 0 to 255, where the source says so.
     """
 
     entries: tuple[Entry, ...]
@@ -73,6 +81,8 @@ class Listing:
     ignored: tuple[Path, ...] = ()
     val: float = 0.15
     test: float = 0.15
+    task: Task = "classify"
+    colors: tuple[tuple[int, int, int], ...] = ()
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

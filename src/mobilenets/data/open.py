@@ -72,9 +72,11 @@ def open_dataset(
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """SHA-256 over labels and every picture's name, size in bytes, label and split; pictures are not read."""
+    """SHA-256 over labels and every picture's name, size in bytes, answer and split; pictures and masks are not read."""
     digest = hashlib.sha256(json.dumps(dataset.labels).encode())
-    lines = sorted(json.dumps((sample.name, _size(sample), sample.label, sample.split)) for sample in dataset.samples)
+    lines = sorted(
+        json.dumps((sample.name, _size(sample), sample.label, sample.split, *_answer(sample))) for sample in dataset.samples
+    )
     for line in lines:
         digest.update(line.encode())
     return digest.hexdigest()
@@ -86,17 +88,26 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     samples = tuple(
         Sample(
             entry.path,
-            index[entry.label],
+            index[entry.label] if listing.task == "classify" else -1,
             split,
             weight=entry.weight,
             group=entry.group,
             member=entry.member,
             name=entry.name,
             url=entry.url,
+            boxes=tuple(box.numbered(index[box.label]) for box in entry.boxes),
+            mask=entry.mask,
         )
         for entry, split in zip(listing.entries, splits, strict=True)
     )
-    return Dataset(listing.labels, samples, listing.name, (*listing.notes, *notes), listing.ignored)
+    notes = (*listing.notes, *notes)
+    return Dataset(listing.labels, samples, listing.name, notes, listing.ignored, listing.task, listing.colors)
+
+
+def _answer(sample: Sample) -> tuple[str, ...]:
+    """The boxes and the mask's file in words; nothing for a class."""
+    boxes = (repr(sample.boxes),) if sample.boxes else ()
+    return (*boxes, repr(sample.mask)) if sample.mask is not None else boxes
 
 
 def _size(sample: Sample) -> int:

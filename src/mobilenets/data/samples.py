@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenets.data import remote
+from mobilenets.data.boxes import Box
+from mobilenets.data.masks import Mask
+from mobilenets.specs.model import Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -19,13 +22,15 @@ class Sample:
 
     Args:
         path: the picture file, or the tar file that holds it.
-        label: index into the dataset's labels.
+        label: index into the dataset's labels; -1 where the answer is boxes or a mask.
         split: which part it belongs to.
         weight: of its loss and its chance to be drawn.
         group: pictures of one group stay in one split; "" for none.
         member: offset and size in bytes inside `path` when that is a tar file.
         name: what reports call it: the path below the dataset's folder, or the name inside the tar.
         url: address of the file on a web server, where `path` is only its name; empty for a file of this machine.
+        boxes: the objects in the picture, for detection.
+        mask: the class of each pixel, for segmentation.
     """
 
     path: Path
@@ -36,6 +41,8 @@ class Sample:
     member: tuple[int, int] | None = None
     name: str = ""
     url: str = ""
+    boxes: tuple[Box, ...] = ()
+    mask: Mask | None = None
 
     def read(self) -> bytes:
         """The encoded picture.
@@ -64,6 +71,8 @@ class Dataset:
         name: for display: the folder's name or the data set's.
         notes: what the reader decided, each a line for people ("there is no val split: ...").
         ignored: files that lie among the pictures and are none by their name.
+        task: what is to be predicted.
+        colors: red, green, blue of each label, 0 to 255, where the data says so.
     """
 
     labels: tuple[str, ...]
@@ -71,12 +80,18 @@ class Dataset:
     name: str = ""
     notes: tuple[str, ...] = ()
     ignored: tuple[Path, ...] = ()
+    task: Task = "classify"
+    colors: tuple[tuple[int, int, int], ...] = ()
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""
         return tuple(sample for sample in self.samples if sample.split == split)
 
     def counts(self, split: Split) -> tuple[int, ...]:
-        """Samples per class of one split, in the order of the labels."""
-        counter = Counter(sample.label for sample in self.samples if sample.split == split)
+        """Samples per class of one split, in the order of the labels; for detection boxes per class."""
+        of_split = self.split(split)
+        answers = (
+            (box.label for one in of_split for box in one.boxes) if self.task == "detect" else (one.label for one in of_split)
+        )
+        counter = Counter(answers)
         return tuple(counter[i] for i in range(len(self.labels)))

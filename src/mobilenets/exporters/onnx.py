@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 OPSET = 20  # the first with Gelu as one operator; ONNX Runtime runs it since 1.17, and the base install asks for 1.20
 INPUT = "image"
-OUTPUT = "logits"
 RANDOM_BATCHES = (1, 2, 5)
 PICTURES_A_BATCH = 8
 
@@ -42,9 +41,9 @@ def export_onnx(
 ) -> Parity:
     """Write `path`, one ONNX file that `runtime.Predictor.open` takes, after comparing it with the model.
 
-    The input is "image", N C H W of any N, prepared as the input contract inside the file says; the output is "logits",
-    N classes. The file is written elsewhere, compared with the model in ONNX Runtime on random input of several batch sizes
-    and on `pictures`, and only then moved to `path`: a failed export leaves `path` as it was.
+    The input is "image", N C H W of any N, prepared as the input contract inside the file says; the outputs are those of the
+    model, for a classifier "logits", N classes. The file is written elsewhere, compared with the model in ONNX Runtime on
+    random input of several batch sizes and on `pictures`, and only then moved to `path`: a failed export leaves `path` as it was.
 
     Args:
         model: is left as it is.
@@ -81,14 +80,14 @@ def export_onnx(
 
 def _program(model: Model) -> ONNXProgram:
     contract = model.spec.input
-    example = torch.zeros(2, contract.channels, contract.size, contract.size)
+    example = torch.zeros(2, contract.channels, *contract.shape)
     try:
         with _quiet():
             program = torch.onnx.export(
                 model,
                 (example,),
                 input_names=[INPUT],
-                output_names=[OUTPUT],
+                output_names=list(model.outputs),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
                 opset_version=OPSET,
                 dynamo=True,
@@ -130,7 +129,7 @@ def _random_batches(model: Model) -> Iterator[NDArray[np.float32]]:
     mean, std = (np.reshape(np.broadcast_to(values, contract.channels), (-1, 1, 1)) for values in (contract.mean, contract.std))
     generator = np.random.default_rng(0)
     for n in RANDOM_BATCHES:
-        pixels = generator.random((n, contract.channels, contract.size, contract.size))
+        pixels = generator.random((n, contract.channels, *contract.shape))
         yield ((pixels - mean) / std).astype(np.float32)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilenets.errors import CheckpointError
+from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.specs.model import ClassifierHead, Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,12 +51,15 @@ class Classification:
         return [(self.labels[i], float(self.scores[i])) for i in order]
 
 
-def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> list[Classification]:
+def decode(
+    outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement] = ()
+) -> list[Classification]:
     """One classification per picture of the batch.
 
     Args:
         outputs: of an engine; reads `"logits"`, N classes.
         manifest: of the network that gave them.
+        placements: of the pictures; a class has no place.
 
     Raises:
         CheckpointError: there are no logits, or they do not fit the manifest's labels.
@@ -65,8 +70,13 @@ def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> li
     if logits.ndim != 2 or logits.shape[1] != len(manifest.labels):
         found = " x ".join(str(length) for length in logits.shape)
         raise CheckpointError(f"the network gives logits of shape {found} but its manifest has {len(manifest.labels)} labels")
-    scores = softmax(logits, manifest.temperature)
+    scores = softmax(logits, temperature(manifest.head))
     return [Classification(manifest.labels, scores[i], logits[i]) for i in range(len(logits))]
+
+
+def temperature(head: Head) -> float:
+    """What divides a classifier's logits before softmax."""
+    return head.temperature if isinstance(head, ClassifierHead) else 1.0
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:

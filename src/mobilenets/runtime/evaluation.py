@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.errors import DataError
 from mobilenets.runtime import calibration, metrics
 from mobilenets.runtime.calibration import Bin
-from mobilenets.runtime.classify import softmax
+from mobilenets.runtime.classify import softmax, temperature
 from mobilenets.runtime.metrics import ClassMetrics, Interval
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.table import unknown_name
@@ -226,7 +226,7 @@ def evaluate(
         truth=np.array(kept, np.int64),
         logits=np.stack(logits),
         scores=np.stack(scores),
-        temperature=predictor.manifest.temperature,
+        temperature=temperature(predictor.manifest.head),
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )

@@ -85,17 +85,25 @@ def decode(source: bytes | Path, *, channels: int = 3, at_least: int | None = No
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, no picture, or too large to be one.
     """
+    return _decoded(source, channels=channels, at_least=at_least)[0]
+
+
+def _decoded(source: bytes | Path, *, channels: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """The upright picture, and the width and height it would have had at its full size."""
     if channels not in _MODES:
         raise ImageError(f"a picture file has 3 or 1 channels, not {channels}", hint="pass such inputs as arrays")
     data = b""
     try:
         data = source.read_bytes() if isinstance(source, Path) else source
         image = _open(io.BytesIO(data))
+        full = image.size
         if at_least is not None or channels == 1:
             smallest = image.size if at_least is None else (at_least, at_least)
             image.draft("L" if channels == 1 else None, smallest)
         image.load()
-        return _upright(_flat(image, _MODES[channels]), image)
+        upright = _upright(_flat(image, _MODES[channels]), image)
+        turned = (upright.width > upright.height) != (image.width > image.height)
+        return upright, full[::-1] if turned else full
     except DECODE_ERRORS as error:
         raise _image_error(source, error, data) from error
 
@@ -112,6 +120,42 @@ def header(source: bytes | Path) -> Header:
             return Header(image.format or "", image.width, image.height)
     except DECODE_ERRORS as error:
         raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the network's input lies on the picture, upright: `x_picture = x_input * scale_x + left`, in px, edges at integers.
+
+    Args:
+        width, height: of the picture, px.
+        scale_x, scale_y: px of the picture per px of the input.
+        left, top: of the input's corner on the picture; negative where the input is padded.
+    """
+
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+    left: float
+    top: float
+
+
+def placement(width: int, height: int, contract: InputContract) -> Placement:
+    """Where the input lies on a picture of `width` x `height` px."""
+    down, across = contract.shape
+    if contract.resize == "letterbox":
+        inner_width, inner_height = _letterbox(width, height, contract)
+        scale_x, scale_y = width / inner_width, height / inner_height
+        left, top = (across - inner_width) // 2, (down - inner_height) // 2
+        return Placement(width, height, scale_x, scale_y, -left * scale_x, -top * scale_y)
+    if contract.resize == "shorter_side_then_crop":
+        whole_width, whole_height = _with_shorter_side((width, height), int(contract.size / contract.crop + 1e-6))
+        scale_x, scale_y = width / whole_width, height / whole_height
+        left, top = round((whole_width - across) / 2), round((whole_height - down) / 2)
+        return Placement(width, height, scale_x, scale_y, left * scale_x, top * scale_y)
+    cut = contract.crop if contract.resize == "crop_then_stretch" else 1.0
+    left, top = _margin(width, cut), _margin(height, cut)
+    return Placement(width, height, (width - 2 * left) / across, (height - 2 * top) / down, left, top)
 
 
 def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
@@ -139,6 +183,16 @@ def load(source: bytes | Path, contract: InputContract) -> NDArray[np.float32]:
     return prepare(decode(source, channels=contract.channels, at_least=needed(contract)), contract)
 
 
+def load_placed(source: bytes | Path, contract: InputContract) -> tuple[NDArray[np.float32], Placement]:
+    """As `load`, with where the input lies on the whole picture, however much decoding shrank it.
+
+    Raises:
+        ImageError: see `decode`.
+    """
+    image, (width, height) = _decoded(source, channels=contract.channels, at_least=needed(contract))
+    return prepare(image, contract), placement(width, height, contract)
+
+
 def needed(contract: InputContract) -> int:
     """Shorter side, px, to which a JPEG may be shrunk in decoding: twice what the network sees.
 
@@ -146,17 +200,17 @@ def needed(contract: InputContract) -> int:
     at just the pixels needed, by two to four.
     """
     cut = contract.resize in ("crop_then_stretch", "shorter_side_then_crop")
-    return 2 * math.ceil(contract.size / contract.crop if cut else contract.size)
+    return 2 * math.ceil(contract.size / contract.crop if cut else max(contract.shape))
 
 
 def resize(image: Image.Image, contract: InputContract) -> Image.Image:
-    """The picture, size x size, by any resize rule but "letterbox", which pads after normalizing."""
+    """The picture in the shape of the contract, by any resize rule but "letterbox", which pads after normalizing."""
     size, method = contract.size, RESAMPLING[contract.interpolation]
     if contract.resize == "crop_then_stretch":
         left, top = _margin(image.width, contract.crop), _margin(image.height, contract.crop)
         image = image.crop((left, top, image.width - left, image.height - top))
     if contract.resize != "shorter_side_then_crop":
-        return image.resize((size, size), method)
+        return image.resize(contract.shape[::-1], method)
     shorter = int(size / contract.crop + 1e-6)  # timm rounds down; torchvision's 232 = 224 / (224 / 232) must stay 232
     width, height = _with_shorter_side(image.size, shorter)
     left, top = round((width - size) / 2), round((height - size) / 2)
@@ -318,12 +372,18 @@ def _with_shorter_side(size: tuple[int, int], shorter: int) -> tuple[int, int]:
     return int(shorter * width / height), shorter
 
 
+def _letterbox(width: int, height: int, contract: InputContract) -> tuple[int, int]:
+    """Width and height of the picture inside the input, px."""
+    down, across = contract.shape
+    scale = min(across / width, down / height)
+    return max(1, min(across, round(width * scale))), max(1, min(down, round(height * scale)))
+
+
 def _letterboxed(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
-    size = contract.size
-    scale = size / max(image.size)
-    width, height = (max(1, min(size, round(side * scale))) for side in image.size)
-    left, top = (size - width) // 2, (size - height) // 2
-    array = np.zeros((contract.channels, size, size), dtype=np.float32)  # 0 is the mean after normalizing
+    down, across = contract.shape
+    width, height = _letterbox(image.width, image.height, contract)
+    left, top = (across - width) // 2, (down - height) // 2
+    array = np.zeros((contract.channels, down, across), dtype=np.float32)  # 0 is the mean after normalizing
     inner = normalize(image.resize((width, height), RESAMPLING[contract.interpolation]), contract)
     array[:, top : top + height, left : left + width] = inner
     return array

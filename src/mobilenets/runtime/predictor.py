@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +17,9 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, ImageError
 from mobilenets.runtime import image
-from mobilenets.runtime.classify import Classification, decode
+from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Result:
     """
 
     name: str
-    prediction: Classification | None
+    prediction: Prediction | None
     error: str = ""
 
 
@@ -89,14 +90,14 @@ class Predictor:
         engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
         return Predictor(engine.manifest(), engine, threads=threads, runs=threads)
 
-    def predict(self, source: Source) -> Classification:
+    def predict(self, source: Source) -> Prediction:
         """The prediction for one picture: a path, encoded bytes, or anything with `read()`.
 
         Raises:
             ImageError: the picture cannot be decoded.
             OSError: the file cannot be read.
         """
-        return self._run([image.load(_given(source), self.manifest.input)])[0]
+        return self._run([image.load_placed(given(source), self.manifest.input)])[0]
 
     def stream(self, sources: Iterable[Source], *, batch: int = BATCH) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
@@ -122,24 +123,24 @@ class Predictor:
                     future.cancel()
 
     def _predict_batch(self, sources: list[Source]) -> list[Result]:
-        arrays, errors = [], []
+        loaded, errors = [], []
         for source in sources:
             try:
-                arrays.append(image.load(_read(source), self.manifest.input))
+                loaded.append(image.load_placed(_read(source), self.manifest.input))
                 errors.append("")
             except (ImageError, OSError) as error:
                 errors.append(_reason(error))
-        predictions = iter(self._run(arrays) if arrays else ())
+        predictions = iter(self._run(loaded) if loaded else ())
         return [
             Result(name_of(source), None, error) if error else Result(name_of(source), next(predictions))
             for source, error in zip(sources, errors, strict=True)
         ]
 
-    def _run(self, arrays: list[NDArray[np.float32]]) -> list[Classification]:
-        batch = np.stack(arrays)  # N C H W
+    def _run(self, loaded: list[tuple[NDArray[np.float32], Placement]]) -> Sequence[Prediction]:
+        batch = np.stack([array for array, _ in loaded])  # N C H W
         with self._turns:
             outputs = self.engine.run(batch)
-        return decode(outputs, self.manifest)
+        return decode(outputs, self.manifest, [placement for _, placement in loaded])
 
 
 def exported(path: Path) -> Path:
@@ -176,15 +177,16 @@ def name_of(source: Source) -> str:
     return str(source) if isinstance(source, str | Path) else source.name
 
 
-def _given(source: Source) -> bytes | Path:
+def given(source: Source) -> bytes | Path:
+    """The encoded picture of a source, or the file that holds it."""
     if isinstance(source, bytes | Path):
         return source
     return Path(source) if isinstance(source, str) else source.read()
 
 
 def _read(source: Source) -> bytes:
-    given = _given(source)
-    return given.read_bytes() if isinstance(given, Path) else given
+    data = given(source)
+    return data.read_bytes() if isinstance(data, Path) else data
 
 
 def _reason(error: ImageError | OSError) -> str:

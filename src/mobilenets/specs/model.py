@@ -1,16 +1,12 @@
-"""`ModelSpec`: a backbone with a task, its labels and its input contract. JSON both ways; no torch."""
+"""`ModelSpec`: a backbone with a head, its labels and its input contract. `specs/codec.py` writes and reads it as JSON."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal, Protocol, Self
 
 from mobilenets.errors import SpecError
-from mobilenets.specs import rows
-from mobilenets.specs.rows import BackboneSpec, Conv, Row
+from mobilenets.specs.rows import BackboneSpec
 
 Task = Literal["classify", "detect", "segment"]
 Resize = Literal["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox"]
@@ -26,7 +22,7 @@ class InputContract:
     """What happens to a picture before the network; it travels with the weights, into every checkpoint and export.
 
     Args:
-        size: height and width of the network's input, px.
+        size: height of the network's input, px, and its width unless `wide` says another.
         channels: 3 for RGB, 1 for grey; other counts are read from arrays only.
         mean, std: per channel, of pixels scaled to 0..1: `(pixel / 255 - mean) / std`. One value serves every channel.
         resize: "crop_then_stretch" cuts the central `crop` share of each side, then resizes to size x size (TensorFlow);
@@ -34,6 +30,7 @@ class InputContract:
             "stretch" resizes to size x size; "letterbox" keeps the ratio and pads with the mean.
         crop: share of the picture that the network sees, 0 to 1.
         interpolation: of the one resize, always antialiased as Pillow does.
+        wide: width of an input that is not square, px; 0 for a square. Only for "stretch" and "letterbox".
     """
 
     size: int = 224
@@ -43,10 +40,13 @@ class InputContract:
     resize: Resize = "crop_then_stretch"
     crop: float = 0.875
     interpolation: Interpolation = "bilinear"
+    wide: int = 0
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise SpecError(f"input size {self.size} is not positive")
+        if self.size < 1 or self.wide < 0:
+            raise SpecError(f"input size {self.size if self.size < 1 else self.wide} is not positive")
+        if self.wide and self.resize not in ("stretch", "letterbox"):
+            raise SpecError(f"an input of {self.size} x {self.wide} px is not square, which '{self.resize}' gives")
         if not 0 < self.crop <= 1:
             raise SpecError(f"crop {self.crop} is not between 0 and 1")
         for name in ("mean", "std"):
@@ -55,6 +55,21 @@ class InputContract:
                 raise SpecError(f"{name} has {len(values)} values but the input has {self.channels} channels")
         if min(self.std) <= 0:
             raise SpecError(f"std {self.std} is not positive")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the network's input, px."""
+        return self.size, self.wide or self.size
+
+
+class Head(Protocol):
+    """A frozen record of a head's own settings; `specs/codec.py` lists them all."""
+
+    task: ClassVar[Task]
+
+    def fresh(self) -> Self:
+        """The same head with nothing fitted to labels or data."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +80,16 @@ class ClassifierHead:
         temperature: divides the logits before softmax; fitted on a validation split so that scores mean what they say.
     """
 
+    task: ClassVar[Task] = "classify"
     temperature: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise SpecError(f"temperature {self.temperature} is not positive")
 
-Head = ClassifierHead
+    def fresh(self) -> ClassifierHead:
+        """At temperature 1."""
+        return ClassifierHead()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +100,13 @@ class ModelSpec:
         backbone: the network up to its classifier.
         labels: class names in the order of the logits.
         input: what happens to a picture before the network.
-        task: what the head predicts.
-        head: the task's own settings.
+        head: what is predicted, and how.
         weights: where the weights came from, for display: "scratch", a catalogue name or a file.
     """
 
     backbone: BackboneSpec
     labels: tuple[str, ...]
     input: InputContract = InputContract()
-    task: Task = "classify"
     head: Head = ClassifierHead()
     weights: str = "scratch"
 
@@ -105,77 +124,7 @@ class ModelSpec:
         """How many classes the head tells apart."""
         return len(self.labels)
 
-    def to_json(self) -> str:
-        """The spec as indented JSON; `from_json` reads it back to an equal spec."""
-        return json.dumps(to_data(self), indent=1)
-
-    @staticmethod
-    def from_json(text: str) -> ModelSpec:
-        """The spec that `to_json` wrote.
-
-        Raises:
-            SpecError: the text is not JSON or does not describe a model.
-        """
-        try:
-            return _model_spec(json.loads(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SpecError(f"not a model spec: {error!r}") from error
-
-
-def to_data(record: Any) -> Any:  # Any: whatever JSON can hold
-    """A record as dicts and lists; rows carry their type under `"row"`."""
-    if dataclasses.is_dataclass(record) and not isinstance(record, type):
-        data = {field.name: to_data(getattr(record, field.name)) for field in dataclasses.fields(record)}
-        return {"row": type(record).__name__, **data} if isinstance(record, Row) else data
-    if isinstance(record, tuple | list):
-        return [to_data(one) for one in record]
-    return record
-
-
-def input_contract(data: Mapping[str, Any]) -> InputContract:  # Any: JSON
-    """The input contract in parsed JSON.
-
-    Raises:
-        SpecError: a key is missing or unknown, or a value is out of range.
-    """
-    try:
-        return InputContract(**{**data, "mean": tuple(data["mean"]), "std": tuple(data["std"])})
-    except (KeyError, TypeError) as error:
-        raise SpecError(f"not an input contract: {error!r}") from error
-
-
-def _model_spec(data: Mapping[str, Any]) -> ModelSpec:  # Any: JSON
-    return ModelSpec(
-        **{
-            **data,
-            "backbone": _backbone(data["backbone"]),
-            "labels": tuple(data["labels"]),
-            "input": input_contract(data["input"]),
-            "head": ClassifierHead(**data["head"]),
-        }
-    )
-
-
-def _backbone(data: Mapping[str, Any]) -> BackboneSpec:  # Any: JSON
-    tail = tuple(Conv(**{key: value for key, value in row.items() if key != "row"}) for row in data["tail"])
-    return BackboneSpec(**{**data, "rows": tuple(_row(row) for row in data["rows"]), "tail": tail})
-
-
-def _row(data: Mapping[str, Any]) -> Row:  # Any: JSON
-    fields = dict(data)
-    kind: type[Row] = _ROWS[fields.pop("row")]
-    return kind(**fields)
-
-
-_ROWS: dict[str, type[Row]] = {
-    kind.__name__: kind
-    for kind in (
-        rows.Conv,
-        rows.Separable,
-        rows.Bottleneck,
-        rows.Fused,
-        rows.Universal,
-        rows.Attention,
-        rows.ResNetBottleneck,
-    )
-}
+    @property
+    def task(self) -> Task:
+        """What the head predicts."""
+        return self.head.task

@@ -5,25 +5,40 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mobilenets.net.backbone import Backbone
+from mobilenets.specs.model import ClassifierHead
+from mobilenets.specs.rows import BackboneSpec
+
 
 class Classifier(nn.Module):
-    """Dropout and one linear layer.
+    """Dropout and one linear layer on the pooled features.
 
     Args:
-        c_in: features of a picture.
+        backbone: what it stands on.
+        head: its settings.
         classes: how many logits.
-        dropout: share of features dropped in training.
     """
 
-    def __init__(self, c_in: int, classes: int, *, dropout: float) -> None:
+    outputs = ("logits",)
+
+    def __init__(self, backbone: BackboneSpec, head: ClassifierHead, classes: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(c_in, classes)
+        self.dropout = nn.Dropout(backbone.dropout)
+        self.linear = nn.Linear(backbone.c_features, classes)
+
+    def inputs(self, backbone: Backbone, x: Tensor) -> Tensor:
+        """Features N C of pictures N C H W."""
+        return backbone.features(x)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits, N classes, of features N C."""
         logits: Tensor = self.linear(self.dropout(features))
         return logits
+
+    def draw(self) -> None:
+        """Fresh weights: a normal of 0.01, no bias."""
+        nn.init.normal_(self.linear.weight, std=0.01)
+        nn.init.zeros_(self.linear.bias)
 
 
 def loss(

@@ -31,7 +31,7 @@ from mobilenets.data.loader import Batch, Plan, class_weights, log_priors
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, TrainingError
 from mobilenets.model import Model, with_spec
-from mobilenets.runtime.calibration import fit_temperature
+from mobilenets.specs.model import Head
 from mobilenets.tasks import classify
 from mobilenets.training import machine, record, state
 from mobilenets.training.material import from_features, from_pictures
@@ -304,7 +304,7 @@ class _Loop:
         best = not self.validates
         average = self.average.applied() if self.average is not None else contextlib.nullcontext()
         with average:
-            temperature = 1.0
+            head = self.model.spec.head
             if self.validates and (last or step.epoch % self.recipe.evaluate_every_epochs == 0):
                 started = time.monotonic()
                 self._share_weights()
@@ -312,10 +312,10 @@ class _Loop:
                 self.validation_seconds = time.monotonic() - started
                 metrics |= outcome.metrics()
                 best = _better(metrics, progress.best)
-                temperature = fit_temperature(outcome.logits, outcome.truth) if best else 1.0
+                head = outcome.fitted(head) if best else head
             if best:
                 progress = replace(progress, best=metrics, best_epoch=step.epoch)
-                self._save_best(metrics, temperature)
+                self._save_best(metrics, head)
         if step.epoch == 1:
             progress = replace(progress, epochs=self._epochs_in_budget())
         if self.recipe.patience_epochs and step.epoch - progress.best_epoch >= self.recipe.patience_epochs:
@@ -352,10 +352,9 @@ class _Loop:
             )
         return outcome
 
-    def _save_best(self, metrics: Mapping[str, float], temperature: float) -> None:
+    def _save_best(self, metrics: Mapping[str, float], head: Head) -> None:
         if self.main:
-            spec = self.model.spec
-            best = with_spec(self.model, replace(spec, head=replace(spec.head, temperature=temperature)))
+            best = with_spec(self.model, replace(self.model.spec, head=head))
             checkpoint.save(best, self.run / "best", metrics=metrics, recipe=dataclasses.asdict(self.recipe))
 
     def _epochs_in_budget(self) -> int:

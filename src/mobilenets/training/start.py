@@ -39,8 +39,7 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
         stochastic_depth=recipe.stochastic_depth,
         dropout=recipe.dropout,
     )
-    head = replace(spec.head, temperature=1.0)
-    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
+    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=spec.head.fresh()))
     if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
         norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
     return model

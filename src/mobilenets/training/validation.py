@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from torch import Tensor
 from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime import image
-from mobilenets.runtime.calibration import negative_log_likelihood
+from mobilenets.runtime.calibration import fit_temperature, negative_log_likelihood
 from mobilenets.runtime.metrics import balanced_accuracy
-from mobilenets.specs.model import InputContract
+from mobilenets.specs.model import ClassifierHead, Head, InputContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Outcome:
 
     logits: NDArray[np.float32]
     truth: NDArray[np.int64]
+
+    def fitted(self, head: Head) -> Head:
+        """The head at the temperature that suits these logits best."""
+        assert isinstance(head, ClassifierHead)
+        return replace(head, temperature=fit_temperature(self.logits, self.truth))
 
     def metrics(self) -> dict[str, float]:
         """Loss (nats, without label smoothing), accuracy and mean recall of the classes."""

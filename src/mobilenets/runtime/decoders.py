@@ -1,0 +1,43 @@
+"""From a network's outputs to predictions, by task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mobilenets.runtime import classify, segment
+from mobilenets.runtime.classify import Classification
+from mobilenets.runtime.image import Placement
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.segment import Segmentation
+from mobilenets.specs.model import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Prediction = Classification | Segmentation
+"""What a predictor says of one picture."""
+
+Decoder = Callable[["Mapping[str, NDArray[np.float32]]", Manifest, Sequence[Placement]], Sequence[Prediction]]
+
+DECODERS: dict[Task, Decoder] = {
+    "classify": classify.decode,
+    "segment": segment.decode,
+}
+
+
+def decode(
+    outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
+) -> Sequence[Prediction]:
+    """One prediction per picture of the batch.
+
+    Args:
+        outputs: of an engine, by name.
+        manifest: of the network that gave them.
+        placements: where each picture lies under the network's input.
+
+    Raises:
+        CheckpointError: the outputs do not fit the manifest.
+    """
+    return DECODERS[manifest.task](outputs, manifest, placements)
