@@ -218,7 +218,7 @@ def evaluate(
         if progress is not None:
             progress(1)
     if not names:
-        raise _nothing_read(unreadable)
+        raise nothing_read(unreadable)
     return Report(
         model=predictor.manifest.model,
         labels=predictor.manifest.labels,
@@ -279,7 +279,12 @@ def _metrics(report: Report) -> Iterable[Metric]:
     yield Metric("ece", "calibration error", error, note=note)
 
 
-def _nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
+def nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
+    """The error of an evaluation that read no picture.
+
+    Args:
+        unreadable: name and reason of each picture that could not be read.
+    """
     if not unreadable:
         return DataError("there are no pictures to evaluate")
     name, error = unreadable[0]
