@@ -9,10 +9,12 @@ from typing import Any
 
 from mobilenets.errors import SpecError
 from mobilenets.specs import rows
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv, Row
 
-HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead,)}
+HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead, DeepLabHead, LrasppHead)}
 """Every head there is, by the name that files know it by."""
 
 

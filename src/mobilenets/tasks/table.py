@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.model import Head, ModelSpec
 from mobilenets.tasks.classify import Classifier
+from mobilenets.tasks.segment import DeepLab, Lraspp
 
 
 class HeadModule(Protocol):
@@ -34,6 +35,8 @@ class HeadModule(Protocol):
 
 MODULES: dict[str, Any] = {  # Any: constructors, each of its own record
     "ClassifierHead": Classifier,
+    "DeepLabHead": DeepLab,
+    "LrasppHead": Lraspp,
 }
 """The module of every head in `specs.codec.HEADS`."""
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
-from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec
 from mobilenets.specs.rows import (
     Activation,
     Attention,
@@ -61,7 +61,11 @@ class Network:
         blocks: from the stem to the last layer before pooling.
         input: the input contract that belongs to the weights.
         tail: layers between pooling and classifier.
-        head: the classifier's `weight` (classes x features) and `bias`; empty for a file without one.
+        head: the classifier's `weight` (classes x features) and `bias`; empty for a file without one. Of another head, as
+            `record` describes it, every tensor by its name below `head.`.
+        record: what the head is, if it is no classifier.
+        record_classes: how many classes the record's head tells apart.
+        labels: names of the classes, where the file or its library says them.
     """
 
     like: BackboneSpec
@@ -69,10 +73,15 @@ class Network:
     input: InputContract
     tail: Sequence[Block] = ()
     head: Mapping[str, Tensor] = field(default_factory=dict)
+    record: Head | None = None
+    record_classes: int = 0
+    labels: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
-        """How many classes the file's classifier tells apart; 0 without one."""
+        """How many classes the file's head tells apart; 0 without one."""
+        if self.record is not None:
+            return self.record_classes
         return self.head["weight"].shape[0] if self.head else 0
 
 
@@ -137,7 +146,8 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
     """
     backbone = backbone_of(network)
     contract = _for_channels(network.input, backbone.in_channels)
-    spec = ModelSpec(backbone, tuple(labels), input=contract, weights=weights)
+    record = ClassifierHead() if network.record is None else network.record
+    spec = ModelSpec(backbone, tuple(labels), input=contract, head=record, weights=weights)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a file without classifier
         model = Model(spec)
@@ -190,8 +200,11 @@ def _placed(network: Network, spec: ModelSpec) -> list[tuple[str, Tensor]]:
         for i, block in enumerate(blocks)
         for name, tensor in block.tensors.items()
     ]
-    head = network.head or {"weight": torch.empty(0, spec.backbone.c_features), "bias": torch.empty(0)}
-    named += [(f"head.linear.{name}", tensor) for name, tensor in head.items()]
+    if network.record is None:
+        head = network.head or {"weight": torch.empty(0, spec.backbone.c_features), "bias": torch.empty(0)}
+        named += [(f"head.linear.{name}", tensor) for name, tensor in head.items()]
+    else:
+        named += [(f"head.{name}", tensor) for name, tensor in network.head.items()]
     return [(name, tensor.detach().to(torch.float32)) for name, tensor in named]
 
 

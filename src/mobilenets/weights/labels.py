@@ -10,6 +10,13 @@ from pathlib import Path
 from mobilenets.errors import WeightsError
 
 IMAGENET = 1000
+# fmt: off
+PASCAL_VOC = (  # class 0 is the background
+    "background",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)
+# fmt: on
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

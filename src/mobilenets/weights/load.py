@@ -21,11 +21,12 @@ from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
-from mobilenets.weights import keras, tflite, timm, torchvision
+from mobilenets.weights import keras, tflite, tflite_segment, timm, torchvision, torchvision_segment
 from mobilenets.weights.assemble import Network, assemble
 from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
 from mobilenets.weights.labels import labels_for
+from mobilenets.weights.tflite_graph import read_graph
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 LEADS = ("module.", "_orig_mod.")
@@ -167,12 +168,12 @@ def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
     name = claim.name
     if claim.input is not None:
         network = replace(network, input=claim.input)
-    elif network.input in (timm.CONTRACT, torchvision.CONTRACT):
+    elif network.input in (timm.CONTRACT, torchvision.CONTRACT, torchvision_segment.CONTRACT):
         name += ASSUMED
     if network.like.name in timm.TWINS and not claim.architecture:
         name += PLAIN
     try:
-        return assemble(network, labels=labels_for(network.classes, labels), weights=name)
+        return assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
     except SpecError as error:
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
 
@@ -180,10 +181,13 @@ def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
 def _network(path: Path, claim: Claim) -> Network:
     kind = claim.library or _kind(path)
     if kind == "tflite":
-        return tflite.read(path)
+        graph = read_graph(path)
+        return tflite_segment.network_of(graph) if tflite_segment.fits(graph) else tflite.network_of(graph)
     if kind == "keras":
         return keras.read(path)
     state = _state(path)
+    if kind != "timm" and torchvision_segment.fits(state):
+        return torchvision_segment.read(state, str(path))
     if kind == "torchvision" or (kind != "timm" and torchvision.fits(state)):
         return torchvision.read(state, str(path))
     if kind == "timm" or timm.fits(state):

@@ -15,7 +15,7 @@ from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Padding, Separ
 from mobilenets.weights.assemble import Block, Network
 from mobilenets.weights.norms import folded_norm
 from mobilenets.weights.tflite_graph import Graph, read_graph
-from mobilenets.weights.tflite_layers import Layer, Pads, layers_of
+from mobilenets.weights.tflite_layers import Layer, Pads, walked
 
 CONTRACT = InputContract(resize="crop_then_stretch", crop=0.875, interpolation="bilinear")
 BACKGROUND = 1001  # classes of TensorFlow's ImageNet classifiers, the first one no class at all
@@ -39,28 +39,38 @@ def read(path: Path) -> Network:
     Raises:
         WeightsError: it is damaged, or no MobileNet classifier.
     """
-    graph = read_graph(path)
-    layers = layers_of(graph)
+    return network_of(read_graph(path))
+
+
+def network_of(graph: Graph) -> Network:
+    """The classifier in a TFLite graph.
+
+    Raises:
+        WeightsError: it is no MobileNet classifier.
+    """
+    layers = walked(graph).layers
+    if any(layer.dilation > 1 or layer.source.step == "joined" for layer in layers):
+        raise WeightsError(f"'{graph.origin}' has dilated or joined layers and is no MobileNet classifier")
     inner = {i for layer in layers for i in layer.squeeze or ()}
     outer = [layer for i, layer in enumerate(layers) if i not in inner]
     pooled = next((i for i, layer in enumerate(outer) if layer.source.step == "pooled"), len(outer))
     count = sum(layer.depthwise for layer in outer)
     if (count, bool(inner)) not in NETWORKS or pooled == len(outer):
-        raise WeightsError(f"'{path}' has {count} depthwise layers and is no MobileNet classifier that can be read")
+        raise WeightsError(f"'{graph.origin}' has {count} depthwise layers and is no MobileNet classifier that can be read")
     name, uniform = NETWORKS[count, bool(inner)]
     activation = outer[0].activation if uniform else None
-    like = backbone(name, padding=_padding(outer[:pooled], graph.origin), activation=activation)
+    like = backbone(name, padding=padding_of(outer[:pooled], graph.origin), activation=activation)
     *tail, head = outer[pooled:]
     return Network(
         like,
-        _blocks(outer[:pooled], layers, like, graph.origin),
-        _contract(graph),
-        [Block(Conv, _bare("conv", layer), activation=layer.activation) for layer in tail],
+        blocks_of(outer[:pooled], layers, like, graph.origin),
+        contract_of(graph),
+        [Block(Conv, bare("conv", layer), activation=layer.activation) for layer in tail],
         _classifier(head),
     )
 
 
-def _blocks(body: list[Layer], layers: list[Layer], like: BackboneSpec, origin: str) -> list[Block]:
+def blocks_of(body: list[Layer], layers: list[Layer], like: BackboneSpec, origin: str) -> list[Block]:
     """Layers up to pooling as rows: a depthwise layer takes the 1 x 1 layers around it into its block."""
     blocks: list[Block] = []
     waiting = list(body)
@@ -69,20 +79,20 @@ def _blocks(body: list[Layer], layers: list[Layer], like: BackboneSpec, origin: 
         layer = waiting.pop(0)
         expands = layer.kernel == 1 and bool(waiting) and waiting[0].depthwise
         if not (layer.depthwise or expands):
-            blocks.append(Block(Conv, _normed("", layer, like), layer.stride, layer.activation))
+            blocks.append(Block(Conv, normed("", layer, like), layer.stride, layer.activation))
             c_in = layer.weight.shape[0]
             continue
-        tensors = _normed("expand", layer, like) if expands else {}
+        tensors = normed("expand", layer, like) if expands else {}
         depthwise = waiting.pop(0) if expands else layer
         if not waiting:
             raise WeightsError(f"'{origin}' ends in a depthwise layer, which no MobileNet does")
         point = waiting.pop(0)
-        tensors |= _normed("depthwise", depthwise, like)
+        tensors |= normed("depthwise", depthwise, like)
         if depthwise.squeeze:
             reduce, expand = (layers[i] for i in depthwise.squeeze)
-            tensors |= _bare("squeeze.reduce", reduce) | _bare("squeeze.expand", expand)
+            tensors |= bare("squeeze.reduce", reduce) | bare("squeeze.expand", expand)
         linear = point.activation == "linear"
-        tensors |= _normed("project" if linear else "pointwise", point, like)
+        tensors |= normed("project" if linear else "pointwise", point, like)
         c_out = point.weight.shape[0]
         if point.joins != (linear and depthwise.stride == 1 and c_in == c_out):
             raise WeightsError(f"'{origin}' has its residuals elsewhere than a MobileNet: block {len(blocks)}")
@@ -92,7 +102,7 @@ def _blocks(body: list[Layer], layers: list[Layer], like: BackboneSpec, origin: 
     return blocks
 
 
-def _normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
+def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
     """A layer as convolution and the batch norm that adds its bias."""
     lead = f"{ours}." if ours else ""
     norm = folded_norm(torch.from_numpy(layer.bias), like.norm_eps)
@@ -100,7 +110,7 @@ def _normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
     return {f"{lead}conv.weight": weight, **{f"{lead}norm.{part}": tensor for part, tensor in norm.items()}}
 
 
-def _bare(ours: str, layer: Layer) -> dict[str, Tensor]:
+def bare(ours: str, layer: Layer) -> dict[str, Tensor]:
     """A layer that has no norm."""
     return {f"{ours}.weight": torch.from_numpy(layer.weight), f"{ours}.bias": torch.from_numpy(layer.bias)}
 
@@ -112,7 +122,7 @@ def _classifier(layer: Layer) -> dict[str, Tensor]:
     return {"weight": weight, "bias": bias}
 
 
-def _padding(body: list[Layer], origin: str) -> Padding:
+def padding_of(body: list[Layer], origin: str) -> Padding:
     """The rule that pads every layer as the file does at its own input size."""
     for rule in PADDINGS:
         if all(layer.pads == _pads(rule, layer) for layer in body):
@@ -121,7 +131,7 @@ def _padding(body: list[Layer], origin: str) -> Padding:
 
 
 def _pads(rule: Padding, layer: Layer) -> Pads:
-    kernel, stride = layer.kernel, layer.stride
+    kernel, stride = layer.reach, layer.stride
     if stride == 1 or rule == "symmetric":
         return (kernel - 1) // 2, (kernel - 1) // 2
     if rule == "end" and layer.depthwise:
@@ -130,7 +140,7 @@ def _pads(rule: Padding, layer: Layer) -> Pads:
     return total // 2, total - total // 2
 
 
-def _contract(graph: Graph) -> InputContract:
+def contract_of(graph: Graph) -> InputContract:
     """Size and range of the input. TensorFlow's networks take [-1, 1], which quantized ones write as (q - 128) / 128."""
     picture = graph.tensors[graph.inputs[0]]
     if len(picture.shape) != 4:

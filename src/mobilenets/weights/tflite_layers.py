@@ -13,7 +13,9 @@ from mobilenets.errors import WeightsError
 from mobilenets.specs.rows import Activation
 from mobilenets.weights.tflite_graph import ACTIVATIONS, PADDINGS, Graph, Operator
 
-Step = Literal["input", "output", "padded", "plus_3", "clamped", "gate", "six_swish", "pooled", "sum"]
+Step = Literal[
+    "input", "output", "padded", "plus_3", "clamped", "gate", "six_swish", "pooled", "sum", "batched", "joined", "classes"
+]
 Pads = tuple[int, int]
 
 
@@ -25,11 +27,30 @@ class Value:
         step: how far from the layer's output: hard-swish and hard sigmoid may be spelled out in several operators.
         layer: index of the layer whose output it is, or was; -1 for the picture.
         pads: rows added above and below by an operator of its own.
+        dilation: of a map whose pixels were dealt out over a batch, side by side `dilation` apart.
+        joined: the layers whose outputs stand side by side, in their order; the last of them is `layer`.
     """
 
     step: Step
     layer: int = -1
     pads: Pads = (0, 0)
+    dilation: int = 1
+    joined: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A layer's output made larger, bilinearly.
+
+    Args:
+        layer: index of the layer.
+        align_corners: whether the centers of corner pixels stay on each other.
+        half_pixel_centers: whether the edges of the map do.
+    """
+
+    layer: int
+    align_corners: bool
+    half_pixel_centers: bool
 
 
 @dataclass(slots=True)
@@ -44,6 +65,7 @@ class Layer:
         pads: rows added above and below.
         squeeze: the two layers of the squeeze-excite on its output.
         joins: whether a residual is added to its output.
+        dilation: distance of the kernel's points on the map.
     """
 
     weight: NDArray[np.float32]
@@ -56,11 +78,17 @@ class Layer:
     pads: Pads
     squeeze: tuple[int, int] | None = None
     joins: bool = False
+    dilation: int = 1
 
     @property
     def kernel(self) -> int:
         """Side of the kernel."""
         return int(self.weight.shape[2])
+
+    @property
+    def reach(self) -> int:
+        """Side of what the kernel covers, dilation included."""
+        return self.dilation * (self.kernel - 1) + 1
 
 
 @dataclass(slots=True)
@@ -71,12 +99,14 @@ class Walk:
         graph: what to walk.
         values: what each tensor means, as far as the pass has come.
         constants: de-quantized constants that an operator of its own unpacks.
+        resizes: maps that are made larger.
     """
 
     graph: Graph
     layers: list[Layer] = field(default_factory=list)
     values: dict[int, Value] = field(default_factory=dict)
     constants: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    resizes: list[Resize] = field(default_factory=list)
 
     def constant(self, i: int) -> NDArray[np.float32] | None:
         """The values of a tensor that does not depend on the picture, else None."""
@@ -85,18 +115,16 @@ class Walk:
         return self.graph.tensors[i].values() if i >= 0 and self.graph.tensors[i].is_constant else None
 
     def refuse(self, operator: Operator, why: str) -> WeightsError:
-        """The error for an operator that no MobileNet classifier has there."""
+        """The error for an operator that no MobileNet has there."""
         name = self.graph.tensors[operator.outputs[0]].name
-        return WeightsError(
-            f"'{self.graph.origin}' is no MobileNet classifier that can be read: {operator.kind} at '{name}' {why}"
-        )
+        return WeightsError(f"'{self.graph.origin}' is no MobileNet that can be read: {operator.kind} at '{name}' {why}")
 
 
-def layers_of(graph: Graph) -> list[Layer]:
-    """The layers of a classifier's graph, in the order they run.
+def walked(graph: Graph) -> Walk:
+    """The layers of a network's graph, in the order they run, and what joins them.
 
     Raises:
-        WeightsError: the graph holds what no MobileNet classifier does.
+        WeightsError: the graph holds what no MobileNet does.
     """
     walk = Walk(graph)
     walk.values[graph.inputs[0]] = Value("input")
@@ -106,7 +134,7 @@ def layers_of(graph: Graph) -> list[Layer]:
         value = _STEPS[operator.kind](walk, operator)
         if value is not None:
             walk.values[operator.outputs[0]] = value
-    return walk.layers
+    return walk
 
 
 def _pass(walk: Walk, operator: Operator) -> Value | None:
@@ -126,8 +154,8 @@ def _convolution(walk: Walk, operator: Operator) -> Value:
     options = operator.options
     if kernel is None:
         raise walk.refuse(operator, "has no constant weights")
-    if options.get("dilation", 1) != 1 or options.get("stride") != options.get("stride_w"):
-        raise walk.refuse(operator, "is dilated or strides unevenly")
+    if options.get("stride") != options.get("stride_w"):
+        raise walk.refuse(operator, "strides unevenly")
     if depthwise and options["multiplier"] > 1:
         raise walk.refuse(operator, "makes several channels of one")
     weight = kernel[:, None, None] if dense else kernel  # c_out k k c_in
@@ -135,9 +163,14 @@ def _convolution(walk: Walk, operator: Operator) -> Value:
     bias = walk.constant(operator.inputs[2]) if len(operator.inputs) > 2 and operator.inputs[2] >= 0 else None
     stride = options.get("stride", 1)
     shape = walk.graph.tensors[operator.inputs[0]].shape
-    size = shape[1] - sum(source.pads) if len(shape) == 4 else 1
+    dilation = options.get("dilation", 1) * source.dilation
+    size = shape[1] * source.dilation - sum(source.pads) if len(shape) == 4 else 1
     same = not dense and PADDINGS[options["padding"]] == "SAME"
-    pads = _same(size, weight.shape[2], stride) if same else source.pads
+    pads = _same(size, dilation * (weight.shape[2] - 1) + 1, stride) if same else source.pads
+    if source.step == "batched":
+        pads = (pads[0], pads[0])  # what is added below beside it fills the batch and is cut off again
+        if dilation * (weight.shape[2] - 1) != 2 * pads[0] or stride > 1 or same:
+            raise walk.refuse(operator, "is no dilated convolution")
     activation = ACTIVATIONS.get(options["activation"])
     if activation is None:
         raise walk.refuse(operator, f"has activation {options['activation']}")
@@ -148,9 +181,10 @@ def _convolution(walk: Walk, operator: Operator) -> Value:
             depthwise,
             stride,
             activation,
-            Value("output", source.layer) if source.step == "padded" else source,
+            Value("output", source.layer) if source.step in ("padded", "batched") else source,
             size,
             pads,
+            dilation=dilation,
         )
     )
     return Value("output", len(walk.layers) - 1)
@@ -226,6 +260,45 @@ def _pad(walk: Walk, operator: Operator) -> Value:
     return Value("padded" if value.step == "output" else value.step, value.layer, (above, below))
 
 
+def _deal(walk: Walk, operator: Operator) -> Value:
+    """How older files write dilation: every n-th pixel into one picture of a batch of n * n."""
+    value, block, amounts = _value(walk, operator), walk.constant(operator.inputs[1]), walk.constant(operator.inputs[2])
+    if block is None or amounts is None or len({*block.tolist()}) != 1:
+        raise walk.refuse(operator, "has no constant block, or an uneven one")
+    above, below = (int(amount) for amount in amounts[0])
+    return Value("batched", value.layer, (above, below), dilation=int(block[0]))
+
+
+def _collect(walk: Walk, operator: Operator) -> Value:
+    value = _value(walk, operator)
+    if value.step != "output" or walk.graph.tensors[operator.outputs[0]].shape[1] != walk.layers[value.layer].size:
+        raise walk.refuse(operator, "does not give the map back that was dealt out")
+    return value
+
+
+def _resize(walk: Walk, operator: Operator) -> Value:
+    value = _value(walk, operator)
+    before, after = (walk.graph.tensors[i].shape for i in (operator.inputs[0], operator.outputs[0]))
+    if value.step != "output":
+        raise walk.refuse(operator, "resizes what is no layer's output")
+    if before != after and before[1:3] != (1, 1):
+        options = operator.options
+        walk.resizes.append(Resize(value.layer, bool(options["align_corners"]), bool(options["half_pixel_centers"])))
+    return value
+
+
+def _join(walk: Walk, operator: Operator) -> Value:
+    values = [_value(walk, operator, place) for place in range(len(operator.inputs))]
+    if any(value.step != "output" for value in values):
+        raise walk.refuse(operator, "joins what are no layers' outputs")
+    layers = tuple(value.layer for value in values)
+    return Value("joined", max(layers), joined=layers)
+
+
+def _classes(walk: Walk, operator: Operator) -> Value:
+    return Value("classes", _value(walk, operator).layer)
+
+
 def _value(walk: Walk, operator: Operator, place: int = 0) -> Value:
     i = operator.inputs[place]
     if i not in walk.values:
@@ -267,4 +340,10 @@ _STEPS: dict[str, Callable[[Walk, Operator], Value | None]] = {
     "SOFTMAX": _pass,
     "QUANTIZE": _pass,
     "DEQUANTIZE": _pass,
+    "CAST": _pass,
+    "SPACE_TO_BATCH_ND": _deal,
+    "BATCH_TO_SPACE_ND": _collect,
+    "RESIZE_BILINEAR": _resize,
+    "CONCATENATION": _join,
+    "ARG_MAX": _classes,
 }

@@ -44,12 +44,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
         raise WeightsError(f"'{origin}' has {count} features, none of torchvision's MobileNets has")
     name, eps, momentum = NETWORKS[count]
     like = backbone(name, padding="symmetric", norm_eps=eps, norm_momentum=momentum)
-    blocks = [
-        Block(Conv, tensors.conv("", f"features.{i}.0", f"features.{i}.1"), row.stride, row.activation)
-        if isinstance(row, Conv)
-        else _bottleneck(tensors, i, like)
-        for i, row in enumerate(like.rows)
-    ]
+    blocks = blocks_of(tensors, like)
     head, tail = "classifier.1", []
     if like.tail:
         linear = tensors.take("classifier.0.weight")
@@ -58,6 +53,21 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
     classifier = {part: tensors.take(f"{head}.{part}") for part in ("weight", "bias")}
     tensors.done()
     return Network(like, blocks, CONTRACT, tail, classifier)
+
+
+def blocks_of(tensors: Tensors, like: BackboneSpec) -> list[Block]:
+    """Everything under `features`, row by row.
+
+    Args:
+        tensors: of the state dict.
+        like: the network, whose rows say strides and activations.
+    """
+    return [
+        Block(Conv, tensors.conv("", f"features.{i}.0", f"features.{i}.1"), row.stride, row.activation)
+        if isinstance(row, Conv)
+        else _bottleneck(tensors, i, like)
+        for i, row in enumerate(like.rows)
+    ]
 
 
 def _bottleneck(tensors: Tensors, i: int, like: BackboneSpec) -> Block:
