@@ -142,7 +142,8 @@ class _Tiles:
     def logits(self, top: float, left: float) -> NDArray[np.float32]:
         """C h w of the tile whose corner is there, px of the input."""
         outputs = self.predictor.engine.run(self._prepared(top, left)[np.newaxis])
-        return segment.checked(outputs, self.predictor.manifest)[0]
+        logits: NDArray[np.float32] = segment.checked(outputs, self.predictor.manifest)[0]
+        return logits
 
     def _prepared(self, top: float, left: float) -> NDArray[np.float32]:
         """The network's input; beyond the picture its last pixels are repeated."""
