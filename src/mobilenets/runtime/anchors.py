@@ -1,0 +1,48 @@
+"""Where a detector's anchors lie: the boxes that its offsets move."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.specs.ssd import SsdHead
+
+
+def anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Every anchor as x0 y0 x1 y1 in px of the input, A x 4: map by map, row by row, and the shapes of a place together.
+
+    Each map spreads its places evenly over the input; an anchor may reach beyond it.
+
+    Args:
+        head: whose maps and anchors.
+        shape: of the input, height and width, px.
+
+    Returns:
+        An array that cannot be written to: calls with the same arguments share it.
+    """
+    return _anchors(head, shape)
+
+
+def map_sizes(head: SsdHead, shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """Height and width of every map at an input of this height and width: by the map's stride, rounded up."""
+    height, width = shape
+    return [(-(-height // stride), -(-width // stride)) for stride in head.strides]
+
+
+@lru_cache(maxsize=16)
+def _anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
+    input_wh = np.array(shape[::-1], np.float32)
+    centers, sides = [], []  # as shares of the input's width and height, as torchvision has them
+    for (h, w), each in zip(map_sizes(head, shape), head.anchors, strict=True):
+        y, x = np.meshgrid((np.arange(h) + 0.5) / h, (np.arange(w) + 0.5) / w, indexing="ij")
+        centers.append(np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), len(each), axis=0))
+        scale, root = np.array([(scale, ratio**0.5) for scale, ratio in each]).T
+        shares = np.stack([scale * root, scale / root], axis=1) * (min(shape) / np.array(shape[::-1]))
+        sides.append(np.tile(np.minimum(shares, 1) if head.clip else shares, (h * w, 1)))
+    center = np.concatenate(centers).astype(np.float32)
+    half = np.float32(0.5) * np.concatenate(sides).astype(np.float32)
+    found = np.concatenate([(center - half) * input_wh, (center + half) * input_wh], axis=1)
+    found.setflags(write=False)
+    return found
