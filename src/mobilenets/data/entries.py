@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
+from mobilenets.data.faults import Fault
 from mobilenets.data.masks import Mask
 from mobilenets.data.samples import Split
 from mobilenets.specs.model import Task
@@ -41,7 +42,7 @@ class Entry:
         label: name of its class; "" where the answer is boxes or a mask.
         name: unique in the source; reports use it.
         split: None where the source leaves it open.
-        weight, group, member, url, mask: as in `Sample`.
+        weight, group, member, url, mask, stated: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
         boxes: the objects in the picture, for detection.
     """
@@ -57,6 +58,7 @@ class Entry:
     url: str = ""
     boxes: tuple[NamedBox, ...] = ()
     mask: Mask | None = None
+    stated: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Listing:
         val, test: shares that are customary for this source.
         task: what is to be predicted.
         colors: red, green, blue of each label, 0 to 255, where the source says so.
+        faults: what was read past.
     """
 
     entries: tuple[Entry, ...]
@@ -83,6 +86,7 @@ class Listing:
     test: float = 0.15
     task: Task = "classify"
     colors: tuple[tuple[int, int, int], ...] = ()
+    faults: tuple[Fault, ...] = ()
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -97,11 +97,13 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
             url=entry.url,
             boxes=tuple(box.numbered(index[box.label]) for box in entry.boxes),
             mask=entry.mask,
+            stated=entry.stated,
         )
         for entry, split in zip(listing.entries, splits, strict=True)
     )
     notes = (*listing.notes, *notes)
-    return Dataset(listing.labels, samples, listing.name, notes, listing.ignored, listing.task, listing.colors)
+    more = listing.ignored, listing.task, listing.colors, listing.faults
+    return Dataset(listing.labels, samples, listing.name, notes, *more)
 
 
 def _answer(sample: Sample) -> tuple[str, ...]:

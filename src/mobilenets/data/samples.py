@@ -9,6 +9,7 @@ from typing import Literal
 
 from mobilenets.data import remote
 from mobilenets.data.boxes import Box
+from mobilenets.data.faults import Fault
 from mobilenets.data.masks import Mask
 from mobilenets.specs.model import Task
 
@@ -31,6 +32,7 @@ class Sample:
         url: address of the file on a web server, where `path` is only its name; empty for a file of this machine.
         boxes: the objects in the picture, for detection.
         mask: the class of each pixel, for segmentation.
+        stated: width and height of the picture as its annotation says, px; None where it says nothing.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Sample:
     url: str = ""
     boxes: tuple[Box, ...] = ()
     mask: Mask | None = None
+    stated: tuple[int, int] | None = None
 
     def read(self) -> bytes:
         """The encoded picture.
@@ -73,6 +76,7 @@ class Dataset:
         ignored: files that lie among the pictures and are none by their name.
         task: what is to be predicted.
         colors: red, green, blue of each label, 0 to 255, where the data says so.
+        faults: what the reader read past.
     """
 
     labels: tuple[str, ...]
@@ -82,6 +86,7 @@ class Dataset:
     ignored: tuple[Path, ...] = ()
     task: Task = "classify"
     colors: tuple[tuple[int, int, int], ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""

@@ -54,6 +54,7 @@ _TURNS = {  # EXIF orientation: what makes it upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ACROSS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 _REFUSED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})  # start other programs, or cannot be decoded at all
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
@@ -118,6 +119,20 @@ def header(source: bytes | Path) -> Header:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             image = _open(file)
             return Header(image.format or "", image.width, image.height)
+    except DECODE_ERRORS as error:
+        raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
+
+
+def upright_size(source: bytes | Path) -> tuple[int, int]:
+    """Width and height of the picture after EXIF turned it, px; its pixels are not read.
+
+    Raises:
+        ImageError: see `header`.
+    """
+    try:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+            image = _open(file)
+            return image.size[::-1] if _turn(image) in _ACROSS else image.size
     except DECODE_ERRORS as error:
         raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
 
@@ -351,12 +366,17 @@ def _inverted(image: Image.Image) -> Image.Image:
 
 
 def _upright(flat: Image.Image, opened: Image.Image) -> Image.Image:
-    """Turned as the EXIF orientation of the opened file says; damaged EXIF says nothing."""
-    try:
-        turn = _TURNS.get(opened.getexif().get(_ORIENTATION_TAG, 1))
-    except DECODE_ERRORS:
-        return flat
+    """Turned as the EXIF orientation of the opened file says."""
+    turn = _turn(opened)
     return flat if turn is None else flat.transpose(turn)
+
+
+def _turn(opened: Image.Image) -> Image.Transpose | None:
+    """What makes the opened file upright; damaged EXIF says nothing."""
+    try:
+        return _TURNS.get(opened.getexif().get(_ORIENTATION_TAG, 1))
+    except DECODE_ERRORS:
+        return None
 
 
 def _margin(side: int, crop: float) -> int:
