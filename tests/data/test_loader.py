@@ -9,7 +9,19 @@ import torch
 from PIL import Image
 
 from mobilenets.data.augment import Augmentation
-from mobilenets.data.loader import Batch, Draws, Pictures, Plan, batches, class_weights, decoded, log_priors, order, workers_for
+from mobilenets.data.loader import (
+    Batch,
+    Draws,
+    Labelled,
+    Pictures,
+    Plan,
+    batches,
+    class_weights,
+    decoded,
+    log_priors,
+    order,
+    workers_for,
+)
 from mobilenets.data.samples import Sample
 
 AUGMENTATION = Augmentation(size=16, policy="trivial")
@@ -28,12 +40,12 @@ def samples(tmp_path: Path) -> tuple[Sample, ...]:
 
 
 def _batches(samples: tuple[Sample, ...], plan: Plan, *, first: int = 0, last: int = 6, workers: int = 0) -> list[Batch]:
-    pictures = Pictures(samples, AUGMENTATION, channels=3, seed=5)
+    pictures = Pictures(samples, Labelled(AUGMENTATION, channels=3), seed=5)
     return list(batches(pictures, plan, balance="none", seed=5, first=first, last=last, workers=workers))
 
 
 def _same(one: Batch, other: Batch) -> bool:
-    return torch.equal(one.pictures, other.pictures) and torch.equal(one.labels, other.labels)
+    return torch.equal(one.pictures, other.pictures) and all(map(torch.equal, one.targets, other.targets))
 
 
 def test_a_batch_is_the_same_wherever_a_run_starts_and_whoever_reads(samples: tuple[Sample, ...]) -> None:
@@ -80,7 +92,7 @@ def test_a_sample_of_weight_zero_is_not_drawn_in_balance(samples: tuple[Sample, 
 
 
 def test_kept_pictures_are_those_that_reading_gives(samples: tuple[Sample, ...]) -> None:
-    kept, read = (Pictures(samples, AUGMENTATION, channels=3, seed=1) for _ in range(2))
+    kept, read = (Pictures(samples, Labelled(AUGMENTATION, channels=3), seed=1) for _ in range(2))
     assert kept.keep(10, threads=2) == 20
     for place in range(20):
         assert torch.equal(kept[0, place, place][0], read[0, place, place][0])
@@ -90,14 +102,14 @@ def test_only_so_many_pictures_are_kept_as_fit(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     Image.fromarray(np.zeros((600, 600, 3), np.uint8)).save(path)
     large = (Sample(path, 0, "train", name="large.png"),) * 3
-    pictures = Pictures(large, Augmentation(size=600, crop_scale_min=1), channels=3, seed=0)
+    pictures = Pictures(large, Labelled(Augmentation(size=600, crop_scale_min=1), channels=3), seed=0)
     assert pictures.keep(2, threads=1) == 1  # each takes 1.03 MiB
 
 
 def test_another_picture_stands_in_for_a_broken_one(samples: tuple[Sample, ...]) -> None:
     samples[4].path.write_bytes(b"no picture")
-    pictures = Pictures(samples, AUGMENTATION, channels=3, seed=1)
-    picture, label, weight, broken = pictures[0, 7, 4]
+    pictures = Pictures(samples, Labelled(AUGMENTATION, channels=3), seed=1)
+    picture, (label,), weight, broken = pictures[0, 7, 4]
     assert [name for name, _ in broken] == ["04.png"]
     assert (label, weight) == (samples[5].label, 1.0)
     assert torch.equal(picture, pictures[0, 7, 5][0])
@@ -106,7 +118,7 @@ def test_another_picture_stands_in_for_a_broken_one(samples: tuple[Sample, ...])
 def test_without_any_readable_picture_the_item_weighs_nothing(samples: tuple[Sample, ...]) -> None:
     for sample in samples:
         sample.path.unlink()
-    picture, _, weight, broken = Pictures(samples, AUGMENTATION, channels=3, seed=1)[0, 0, 0]
+    picture, _, weight, broken = Pictures(samples, Labelled(AUGMENTATION, channels=3), seed=1)[0, 0, 0]
     assert picture.shape == (3, 16, 16)
     assert (weight, len(broken)) == (0.0, 20)
 
@@ -123,7 +135,7 @@ def test_decoding_shrinks_to_the_shorter_side_and_never_enlarges(
 def test_grey_pictures_have_one_channel(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.new("L", (20, 20), 77).save(path)
-    pictures = Pictures((Sample(path, 0, "train"),), AUGMENTATION, channels=1, seed=0)
+    pictures = Pictures((Sample(path, 0, "train"),), Labelled(AUGMENTATION, channels=1), seed=0)
     assert pictures[0, 0, 0][0].shape == (1, 16, 16)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -40,37 +40,84 @@ class Batch:
 
     Args:
         pictures: uint8, N C H W.
-        labels: int64, N.
+        targets: what is learned of them, each N ...: for classification the labels, int64 N.
         weights: of each picture's loss, N.
         broken: names of pictures that could not be read, each with the reason; others stand in for them.
     """
 
     pictures: Tensor
-    labels: Tensor
+    targets: tuple[Tensor, ...]
     weights: Tensor
     broken: tuple[tuple[str, str], ...] = ()
 
 
-Item = tuple[Tensor, int, float, list[tuple[str, str]]]
+Item = tuple[Tensor, tuple[Tensor, ...], float, list[tuple[str, str]]]
+Loaded = tuple[NDArray[Any], ...]  # Any: of any type
+
+
+class Teacher(Protocol):
+    """Makes what is learned of a sample: one for each task."""
+
+    def load(self, sample: Sample) -> Loaded:
+        """The decoded picture H W C, of uint8, and what else is kept of the sample in RAM.
+
+        Raises:
+            ImageError: something of it cannot be decoded.
+            OSError: a file cannot be read.
+        """
+        ...
+
+    def show(self, loaded: Loaded, sample: Sample, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The augmented picture, uint8 C H W, and its targets; equal seeds give equal results."""
+        ...
+
+    def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """A picture of nothing and its targets, of the same shapes; its loss will weigh nothing."""
+        ...
+
+
+class Labelled:
+    """Teaches the label of a picture.
+
+    Args:
+        augmentation: what happens to the picture.
+        channels: 3 or 1.
+    """
+
+    def __init__(self, augmentation: Augmentation, *, channels: int) -> None:
+        self.augmentation = augmentation
+        self.channels = channels
+        self._augment = Augment(augmentation)
+
+    def load(self, sample: Sample) -> Loaded:
+        """The picture, no larger than its smallest crop needs."""
+        return (decoded(sample.read(), self.channels, self.augmentation.shorter_side),)
+
+    def show(self, loaded: Loaded, sample: Sample, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The augmented picture and its label."""
+        picture = torch.from_numpy(loaded[0]).permute(2, 0, 1)
+        return self._augment(picture, seed), (torch.tensor(sample.label),)
+
+    def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Grey, of the first class."""
+        size = self.augmentation.size
+        return torch.full((self.channels, size, size), self.augmentation.fill, dtype=torch.uint8), (torch.tensor(0),)
 
 
 class Pictures(TorchDataset[Item]):
-    """The training samples as augmented pictures, drawn by epoch, place and index.
+    """The training samples as augmented pictures with targets, drawn by epoch, place and index.
 
     Args:
         samples: the training split.
-        augmentation: what happens to a picture.
-        channels: 3 or 1.
+        teacher: makes picture and targets of a sample.
         seed: of the augmentation.
     """
 
-    def __init__(self, samples: Sequence[Sample], augmentation: Augmentation, *, channels: int, seed: int) -> None:
+    def __init__(self, samples: Sequence[Sample], teacher: Teacher, *, seed: int) -> None:
         self.samples = samples
-        self.augmentation = augmentation
-        self.channels = channels
+        self.teacher = teacher
         self.seed = seed
-        self._augment = Augment(augmentation)
-        self._kept: dict[int, NDArray[np.uint8]] = {}
+        self._kept: dict[int, Loaded] = {}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -82,17 +129,15 @@ class Pictures(TorchDataset[Item]):
             standing_in = (index + attempt) % len(self.samples)
             sample = self.samples[standing_in]
             try:
-                pixels = self._pixels(standing_in)
+                loaded = self._kept.get(standing_in) or self.teacher.load(sample)
             except ConnectionError:
                 raise  # no fault of this picture: others would not be reached either
             except (ImageError, OSError) as error:
                 broken.append((sample.name or str(sample.path), str(error)))
                 continue
-            picture = torch.from_numpy(pixels).permute(2, 0, 1)
-            return self._augment(picture, seed_of(self.seed, epoch, place)), sample.label, sample.weight, broken
-        size = self.augmentation.size
-        empty = torch.full((self.channels, size, size), self.augmentation.fill, dtype=torch.uint8)
-        return empty, self.samples[index].label, 0.0, broken
+            picture, targets = self.teacher.show(loaded, sample, seed_of(self.seed, epoch, place))
+            return picture, targets, sample.weight, broken
+        return *self.teacher.blank(), 0.0, broken
 
     def keep(self, megabytes: int, *, threads: int) -> int:
         """Decode pictures once and keep them in RAM while they fit; returns how many are kept.
@@ -104,26 +149,20 @@ class Pictures(TorchDataset[Item]):
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             for first in range(0, len(self.samples), window):
                 indices = range(first, min(first + window, len(self.samples)))
-                for i, pixels in zip(indices, pool.map(self._readable, indices), strict=True):
-                    if pixels is None:
+                for i, loaded in zip(indices, pool.map(self._readable, indices), strict=True):
+                    if loaded is None:
                         continue
-                    room -= pixels.nbytes
+                    room -= sum(array.nbytes for array in loaded)
                     if room < 0:
                         return len(self._kept)
-                    self._kept[i] = pixels
+                    self._kept[i] = loaded
         return len(self._kept)
 
-    def _readable(self, index: int) -> NDArray[np.uint8] | None:
+    def _readable(self, index: int) -> Loaded | None:
         try:
-            return self._pixels(index)
+            return self.teacher.load(self.samples[index])
         except (ImageError, OSError):
             return None  # met again, counted and named when it is drawn
-
-    def _pixels(self, index: int) -> NDArray[np.uint8]:
-        kept = self._kept.get(index)
-        if kept is None:
-            kept = decoded(self.samples[index].read(), self.channels, self.augmentation.shorter_side)
-        return kept
 
 
 def decoded(data: bytes, channels: int, shorter_side: int) -> NDArray[np.uint8]:
@@ -228,9 +267,10 @@ def batches(
 
 def collate(items: Sequence[Item]) -> Batch:
     """One batch of the items."""
-    pictures, labels, weights, broken = zip(*items, strict=True)
+    pictures, targets, weights, broken = zip(*items, strict=True)
     named = {name: reason for found in broken for name, reason in found}
-    return Batch(torch.stack(pictures), torch.tensor(labels), torch.tensor(weights), tuple(named.items()))
+    stacked = tuple(torch.stack(one) for one in zip(*targets, strict=True))
+    return Batch(torch.stack(pictures), stacked, torch.tensor(weights), tuple(named.items()))
 
 
 def class_weights(samples: Sequence[Sample], classes: int) -> Tensor:
