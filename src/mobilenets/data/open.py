@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenets.data.box_lists import is_box_list, read_box_list
+from mobilenets.data.coco import is_coco, read_coco
 from mobilenets.data.elpv import read_elpv
 from mobilenets.data.entries import Listing
 from mobilenets.data.folders import read_folder
@@ -15,7 +17,9 @@ from mobilenets.data.lists import read_list
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.data.shards import expand, read_shards, shard_files
-from mobilenets.data.splits import fill
+from mobilenets.data.splits import by_rarest, fill
+from mobilenets.data.voc import is_voc, read_voc
+from mobilenets.data.yolo import is_yolo, read_yolo
 from mobilenets.errors import DataError, UsageError
 from mobilenets.table import Table
 
@@ -49,7 +53,7 @@ def open_dataset(
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
-            address, or a `.txt` that lists such), or "elpv".
+            address, or a `.txt` that lists such), a set of boxes (Pascal VOC, COCO, YOLO, CSV), or "elpv".
         seed: of the splits that are drawn.
         val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
         group: the column whose equal values stay in one split; by default the one called "group".
@@ -84,7 +88,8 @@ def fingerprint(dataset: Dataset) -> str:
 
 def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     index = {label: i for i, label in enumerate(listing.labels)}
-    splits, notes = fill(listing.entries, seed=seed, val=val, test=test)
+    entries = by_rarest(listing.entries) if listing.task == "detect" else listing.entries
+    splits, notes = fill(entries, seed=seed, val=val, test=test)
     samples = tuple(
         Sample(
             entry.path,
@@ -149,12 +154,24 @@ FORMATS: Table[Format] = Table("data format", {
     "elpv": Format("the name elpv",
                    lambda source: source == "elpv",
                    _without_columns("elpv", lambda source: read_elpv())),
+    "box-list": Format("a CSV or TSV file with the columns path,x0,y0,x1,y1,label[,split,difficult,crowd,group]",
+                       is_box_list,
+                       lambda source, group: read_box_list(Path(source), group=group)),
     "list": Format("a CSV or TSV file with the columns path,label[,split,weight,group]",
                    _is_list,
                    lambda source, group: read_list(Path(source), group=group)),
     "shards": Format("tar shards, as a folder, a glob or train-{000..007}.tar, here or at an http(s) address",
                      _is_shards,
                      lambda source, group: read_shards(source, group=group)),
+    "voc": Format("a folder with Annotations/*.xml, JPEGImages/ and ImageSets/Main/, or with XML files beside the pictures",
+                  is_voc,
+                  _without_columns("a VOC folder", lambda source: read_voc(Path(source)))),
+    "coco": Format("a COCO file, or a folder with instances_train.json, itself or in annotations/",
+                   is_coco,
+                   _without_columns("a COCO file", lambda source: read_coco(Path(source)))),
+    "yolo": Format("a data.yaml, or a folder with one, with YOLO's text files in labels/",
+                   is_yolo,
+                   _without_columns("a YOLO folder", lambda source: read_yolo(Path(source)))),
     "folder": Format("a folder with a folder per class, below train/, val/, test/ or not",
                      lambda source: Path(source).is_dir(),
                      _without_columns("a folder", lambda source: read_folder(Path(source)))),

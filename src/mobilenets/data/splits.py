@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -57,6 +58,15 @@ def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) 
     if any(entry.group for entry in entries):
         return _whole_groups(entries, seed, {"train": 1 - val - test, "val": val, "test": test})
     return _singles(entries, seed, val, test)
+
+
+def by_rarest(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The entries of a detection set, each in the stratum of the rarest class among its boxes."""
+    counts = Counter(box.label for entry in entries for box in entry.boxes)
+    return tuple(
+        replace(entry, stratum=min((counts[box.label], box.label) for box in entry.boxes)[1]) if entry.boxes else entry
+        for entry in entries
+    )
 
 
 def digest(name: str, seed: int) -> bytes:
