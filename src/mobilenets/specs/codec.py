@@ -13,8 +13,9 @@ from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv, Row
+from mobilenets.specs.ssd import SsdHead
 
-HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead, DeepLabHead, LrasppHead)}
+HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead, SsdHead, DeepLabHead, LrasppHead)}
 """Every head there is, by the name that files know it by."""
 
 

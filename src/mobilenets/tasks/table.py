@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.model import Head, ModelSpec
 from mobilenets.tasks.classify import Classifier
+from mobilenets.tasks.detect import Ssd
 from mobilenets.tasks.segment import DeepLab, Lraspp
 
 
@@ -35,6 +36,7 @@ class HeadModule(Protocol):
 
 MODULES: dict[str, Any] = {  # Any: constructors, each of its own record
     "ClassifierHead": Classifier,
+    "SsdHead": Ssd,
     "DeepLabHead": DeepLab,
     "LrasppHead": Lraspp,
 }
