@@ -122,9 +122,9 @@ class TorchEngine:
         training = self.model.training
         self.model.eval()
         with torch.inference_mode():
-            found = self.model(torch.from_numpy(batch).to(self.device))
+            named = self.model.named(self.model(torch.from_numpy(batch).to(self.device)))
         self.model.train(training)
-        return {name: output.float().cpu().numpy() for name, output in self.model.named(found).items()}
+        return {name: output.float().cpu().numpy() for name, output in named.items()}
 
 
 def _draw_convolution(conv: nn.Conv2d) -> None:

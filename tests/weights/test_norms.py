@@ -5,6 +5,7 @@ import torch
 
 from mobilenets.errors import WeightsError
 from mobilenets.model import Model, create
+from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.weights.norms import folded, folded_norm, reinsert
@@ -39,6 +40,20 @@ def test_a_fresh_norm_is_not_taken_for_a_folded_one(eps: float) -> None:
 
 def test_a_network_without_norms_is_not_folded() -> None:
     assert not folded(torch.nn.Linear(2, 2))
+
+
+def test_the_norms_of_a_fresh_head_stay_while_those_of_its_backbone_are_put_back() -> None:
+    spec = deeplab(backbone("mobilenet_v2", width=0.35), ("a", "b"), filters=8, auxiliary="s8")
+    model = create(spec)
+    for module in model.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            bias = torch.zeros(module.num_features)
+            module.load_state_dict({**folded_norm(bias, module.eps), "num_batches_tracked": torch.tensor(0)})
+    head = {name: tensor.clone() for name, tensor in model.head.state_dict().items()}
+    assert folded(model)
+    reinsert(model, [_pictures(1)])
+    assert not folded(model)
+    assert all(torch.equal(tensor, head[name]) for name, tensor in model.head.state_dict().items())
 
 
 def test_outputs_stay_as_they_were() -> None:

@@ -22,16 +22,16 @@ def folded_norm(bias: Tensor, eps: float) -> dict[str, Tensor]:
 
 
 def folded(model: nn.Module) -> bool:
-    """Whether the model's norms are identities that carry biases, so that training it needs `reinsert` first."""
-    norms = _norms(model)
-    return bool(norms) and all(_is_identity(norm) for norm in norms)
+    """Whether norms of the model are identities that carry biases, so that training it needs `reinsert` first."""
+    return bool(_folded(model))
 
 
 @torch.no_grad()
 def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every norm the observed mean and variance as running statistics; the model's outputs stay as they were.
+    """Give every folded norm the observed mean and variance as running statistics; the model's outputs stay as they were.
 
     Each norm is an identity before and after, so one pass observes every layer as layer after layer would. Worked in place.
+    Norms that are no identities, those of a fresh head, stay as they are.
 
     Args:
         model: with folded norms; it is left in the mode it was in.
@@ -40,7 +40,7 @@ def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
     Raises:
         WeightsError: there are no batches.
     """
-    norms = _norms(model)
+    norms = _folded(model)
     sums = {norm: (torch.zeros(norm.num_features, dtype=torch.float64),) * 2 for norm in norms}
     counts = dict.fromkeys(norms, 0)
 
@@ -98,5 +98,5 @@ def _statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return norm.running_mean.double().cpu(), norm.running_var.double().cpu()
 
 
-def _norms(model: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+def _folded(model: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and _is_identity(module)]
