@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -125,6 +126,40 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
     return _by_color(image, mask) if mask.coding == "color" else _by_value(image, mask.path)
 
 
+def peek(path: Path) -> tuple[tuple[int, ...], bool]:
+    """The values that occur in a file, and whether it is in color instead; nothing of a file that cannot be read."""
+    try:
+        image = _opened(path)
+        if image.mode in ("RGB", "RGBA") and _is_colorful(image):
+            return (), True
+        return tuple(np.flatnonzero(np.bincount(_by_value(image, path).ravel())).tolist()), False
+    except ImageError:
+        return (), False
+
+
+def peek_colors(path: Path) -> tuple[Color, ...]:
+    """The colors that occur in a file, of a palette as it shows them.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    codes = np.unique(_codes(_opened(path))).tolist()
+    return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
+
+
+def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
+    """The colors of these values in a palette picture, if they are all different; else none."""
+    try:
+        image = _opened(path)
+    except ImageError:
+        return ()
+    flat = (image.getpalette() or []) if image.mode == "P" else []
+    if 3 * max(values) + 3 > len(flat):
+        return ()
+    colors = tuple((flat[3 * value], flat[3 * value + 1], flat[3 * value + 2]) for value in values)
+    return colors if len(set(colors)) == len(colors) else ()
+
+
 def lookup(mask: Mask) -> NDArray[np.int16]:
     """The class of each of 65536 values, `IGNORE` or -1."""
     table = np.full(65536, -1, np.int16)
@@ -143,9 +178,8 @@ def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
 
 def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
     if image.mode in ("RGB", "RGBA", "LA"):
-        pixels = np.asarray(image)
-        first = pixels[:, :, 0]
-        if image.mode != "LA" and (pixels[:, :, :3] != first[:, :, np.newaxis]).any():
+        first = np.asarray(image)[:, :, 0]
+        if image.mode != "LA" and _is_colorful(image):
             raise ImageError(
                 f"the mask '{path}' is a color picture, but the data does not say which color is which class",
                 hint="put a palette.csv with the columns name,r,g,b beside the folders, or save masks with one value per class",
@@ -162,12 +196,24 @@ def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
 
 
 def _by_color(image: Image.Image, mask: Mask) -> NDArray[np.uint16]:
-    pixels = np.asarray(image.convert("RGB")).astype(np.uint32)
-    codes = pixels[:, :, 0] << 16 | pixels[:, :, 1] << 8 | pixels[:, :, 2]
+    codes = _codes(image)
     known = np.array([red << 16 | green << 8 | blue for red, green, blue in mask.colors], np.uint32)
     order = np.argsort(known, kind="stable").astype(np.uint16)
     nearest = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
     return np.where(known[order][nearest] == codes, order[nearest], np.uint16(STRAY))
+
+
+def _codes(image: Image.Image) -> NDArray[np.uint32]:
+    """Red, green and blue of each pixel in one number."""
+    pixels = np.asarray(image.convert("RGB")).astype(np.uint32)
+    pixels *= np.array([1 << 16, 1 << 8, 1], np.uint32)
+    codes: NDArray[np.uint32] = pixels.sum(axis=2, dtype=np.uint32)
+    return codes
+
+
+def _is_colorful(image: Image.Image) -> bool:
+    pixels = np.asarray(image)[:, :, :3]
+    return bool((pixels != pixels[:, :, :1]).any())
 
 
 def _opened(path: Path) -> Image.Image:

@@ -1,0 +1,116 @@
+"""Pascal VOC's segmentation: JPEGImages/, SegmentationClass/ with palette pictures, ImageSets/Segmentation/ with the splits.
+
+CVAT's "Segmentation mask" and labelme's VOC export are laid out so too, with a file of class names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing
+from mobilenets.data.faults import Fault
+from mobilenets.data.mask_classes import FILES, find_classes
+from mobilenets.data.samples import Split
+from mobilenets.errors import DataError
+
+VOC_LABELS = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""The classes of the challenges of 2007 to 2012; 255 counts nowhere."""
+
+_CHALLENGES = frozenset(("voc2007", "voc2008", "voc2009", "voc2010", "voc2011", "voc2012"))
+_PICTURES, _MASKS, _SETS = ("JPEGImages", "Images", "images"), "SegmentationClass", ("ImageSets", "Segmentation")
+_LAYOUT = "expected JPEGImages/, SegmentationClass/*.png and ImageSets/Segmentation/*.txt"
+
+
+def is_voc_masks(source: str) -> bool:
+    """Whether there is a folder SegmentationClass with pictures in it, beside one of pictures."""
+    folder = Path(source)
+    return bool(_files(folder / _MASKS)) and any((folder / name).is_dir() for name in _PICTURES)
+
+
+def read_voc_masks(folder: Path, *, classes: str | Path | Sequence[str] = "", ignore: Sequence[str] = ()) -> Listing:
+    """The pictures of the split files with their masks; without split files, all that have a mask.
+
+    The classes are named as `mask_classes` says, and without any file as the challenge does where the folder is called
+    after one (VOC2012).
+
+    Args:
+        folder: of one year.
+        classes: a file of class names, or the names; by default looked for in the folder.
+        ignore: names, values or colors of masks that count nowhere, besides 255.
+
+    Raises:
+        DataError: no picture has a mask, a file cannot be read, or the classes make no sense.
+    """
+    pictures = {path.stem: path for name in _PICTURES for path in _files(folder / name)}
+    masks = {path.stem: path for path in _files(folder / _MASKS)}
+    splits, faults = _splits(folder.joinpath(*_SETS))
+    notes: list[str] = []
+    if splits:
+        left = masks.keys() & pictures.keys() - splits.keys()
+        if left:
+            notes.append(f"{len(left)} masks are in no split of {'/'.join(_SETS)} and left out, such as '{min(left)}'")
+    else:
+        splits = dict.fromkeys(sorted(masks))
+    both: list[tuple[Path, Path, Split | None]] = []
+    for stem, split in splits.items():
+        picture, mask = pictures.get(stem), masks.get(stem)
+        if picture is None:
+            faults.append(Fault("stray", "has no picture and is left out", f"{_MASKS}/{stem}"))
+        elif mask is None:
+            faults.append(Fault("unannotated", "has no mask and is left out", picture.relative_to(folder).as_posix()))
+        else:
+            both.append((picture, mask, split))
+    if not both:
+        raise DataError(f"no picture in '{folder}' has a mask of its name", hint=_LAYOUT)
+    if not classes and folder.resolve().name.lower() in _CHALLENGES and not any((folder / name).is_file() for name in FILES):
+        classes = VOC_LABELS
+        notes.append(f"no file names the classes; they are the 21 of {folder.resolve().name}")
+    known = find_classes(folder, [mask for _, mask, _ in both], classes=classes, ignore=ignore)
+    entries = tuple(
+        Entry(picture, "", picture.relative_to(folder).as_posix(), split, mask=known.mask(mask))
+        for picture, mask, split in both
+    )
+    return Listing(
+        entries,
+        known.labels,
+        folder.resolve().name,
+        (*notes, *known.notes),
+        task="segment",
+        colors=known.colors,
+        faults=tuple(faults),
+    )
+
+
+def _splits(folder: Path) -> tuple[dict[str, Split | None], list[Fault]]:
+    """The split of each stem; trainval is train where no file says val, and CVAT's default is no split."""
+    found: dict[str, Split | None] = {}
+    faults: list[Fault] = []
+    for name in ("test", "val", "train", "trainval", "default"):
+        path = folder / f"{name}.txt"
+        if not path.is_file():
+            continue
+        split: Split | None = {"trainval": SPLIT_WORDS["train"]}.get(name) or SPLIT_WORDS.get(name)
+        for line in _text(path).splitlines():
+            stem = line.strip()
+            first = found.setdefault(stem, split) if stem else split
+            if first != split and not (name == "trainval" and first == "val") and name != "default":
+                faults.append(Fault("split-twice", f"is in {first} and in {name}; it stays in {first} only", stem))
+    order = {"train": 0, "val": 1, "test": 2, None: 3}
+    return dict(sorted(found.items(), key=lambda item: (order[item[1]], item[0]))), faults
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from error
