@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mobilenets.errors import ImageError
+from mobilenets.runtime.sample import sampled
 from mobilenets.specs.model import InputContract, Interpolation
 
 Reason = Literal["missing", "unreadable", "empty", "bomb", "not-an-image", "truncated", "damaged"]
@@ -58,6 +59,7 @@ _ACROSS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 _REFUSED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})  # start other programs, or cannot be decoded at all
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_WHOLE = 1 << 30  # px that no picture has: nothing is shrunk
 _LONGEST = 8  # sides of a network's input: beyond this a resized picture is cut before it is made
 
 
@@ -186,6 +188,8 @@ def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
         image = image.convert(mode)
     if contract.resize == "letterbox":
         return _letterboxed(image, contract)
+    if contract.resize == "sample":
+        return normalize(sampled(image, contract.shape), contract)
     return normalize(resize(image, contract), contract)
 
 
@@ -214,12 +218,14 @@ def needed(contract: InputContract) -> int:
     At twice the pixels the input differs from that of the whole picture by less than one level of 255 on average;
     at just the pixels needed, by two to four.
     """
+    if contract.resize == "sample":
+        return _WHOLE
     cut = contract.resize in ("crop_then_stretch", "shorter_side_then_crop")
     return 2 * math.ceil(contract.size / contract.crop if cut else max(contract.shape))
 
 
 def resize(image: Image.Image, contract: InputContract) -> Image.Image:
-    """The picture in the shape of the contract, by any resize rule but "letterbox", which pads after normalizing."""
+    """The picture in the shape of the contract, by any resize rule but "letterbox" and "sample", which give no picture."""
     size, method = contract.size, RESAMPLING[contract.interpolation]
     if contract.resize == "crop_then_stretch":
         left, top = _margin(image.width, contract.crop), _margin(image.height, contract.crop)
@@ -236,8 +242,8 @@ def resize(image: Image.Image, contract: InputContract) -> Image.Image:
     return image.resize((width, height), method).crop((left, top, left + size, top + size))
 
 
-def normalize(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
-    """An RGB or grey picture as C H W: `(pixel / 255 - mean) / std`, no resizing."""
+def normalize(image: Image.Image | NDArray[np.float32], contract: InputContract) -> NDArray[np.float32]:
+    """An RGB or grey picture, or its pixels H W C or H W, as C H W: `(pixel / 255 - mean) / std`, no resizing."""
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]

@@ -9,7 +9,7 @@ from mobilenets.errors import SpecError
 from mobilenets.specs.rows import BackboneSpec
 
 Task = Literal["classify", "detect", "segment"]
-Resize = Literal["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox"]
+Resize = Literal["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox", "sample"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -27,10 +27,11 @@ class InputContract:
         mean, std: per channel, of pixels scaled to 0..1: `(pixel / 255 - mean) / std`. One value serves every channel.
         resize: "crop_then_stretch" cuts the central `crop` share of each side, then resizes to size x size (TensorFlow);
             "shorter_side_then_crop" resizes the shorter side to `size / crop`, then cuts the center (torchvision, timm);
-            "stretch" resizes to size x size; "letterbox" keeps the ratio and pads with the mean.
+            "stretch" resizes to size x size; "letterbox" keeps the ratio and pads with the mean; "sample" stretches by torch's
+            plain linear interpolation, which is neither antialiased nor rounded (torchvision's detectors).
         crop: share of the picture that the network sees, 0 to 1.
         interpolation: of the one resize, always antialiased as Pillow does.
-        wide: width of an input that is not square, px; 0 for a square. Only for "stretch" and "letterbox".
+        wide: width of an input that is not square, px; 0 for a square. Only for "stretch", "letterbox" and "sample".
     """
 
     size: int = 224
@@ -45,7 +46,7 @@ class InputContract:
     def __post_init__(self) -> None:
         if self.size < 1 or self.wide < 0:
             raise SpecError(f"input size {self.size if self.size < 1 else self.wide} is not positive")
-        if self.wide and self.resize not in ("stretch", "letterbox"):
+        if self.wide and self.resize not in ("stretch", "letterbox", "sample"):
             raise SpecError(f"an input of {self.size} x {self.wide} px is not square, which '{self.resize}' gives")
         if not 0 < self.crop <= 1:
             raise SpecError(f"crop {self.crop} is not between 0 and 1")

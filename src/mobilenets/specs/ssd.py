@@ -196,6 +196,26 @@ def detection_maps(backbone: BackboneSpec) -> tuple[str, str]:
     return finer, last
 
 
+def strides_of(backbone: BackboneSpec, maps: Sequence[str], extras: int) -> tuple[int, ...]:
+    """Input px per px of each map, as the backbone runs with its output stride; it doubles with every one behind it.
+
+    Args:
+        maps: of the backbone, by name.
+        extras: how many there are behind it.
+
+    Raises:
+        UnknownNameError: the backbone has no map of that name.
+    """
+    known = Table("feature map", feature_maps(backbone))
+    around = []
+    stride = 1
+    for place in places(backbone):
+        around.append((stride, stride * place.stride))
+        stride *= place.stride
+    own = [around[known[name][0]][0 if name.endswith(".expand") else 1] for name in maps]
+    return (*own, *(own[-1] * 2 ** (i + 1) for i in range(extras)))
+
+
 def ssd_anchors(
     maps: int = 6,
     *,
@@ -246,18 +266,6 @@ def _head(
     backbone: BackboneSpec, maps: tuple[str, ...], extras: Sequence[int] | None, anchors: Sequence[Sequence[Anchor]]
 ) -> SsdHead:
     behind = tuple(max(int(c * backbone.width), _NARROWEST) for c in EXTRAS) if extras is None else tuple(extras)
-    strides = _strides(backbone, maps)
-    strides += [strides[-1] * 2 ** (i + 1) for i in range(len(behind))]
+    strides = strides_of(backbone, maps, len(behind))
     shapes = tuple(tuple(each) for each in anchors) or ssd_anchors(len(strides))
-    return SsdHead(maps=maps, strides=tuple(strides), anchors=shapes, extras=behind)
-
-
-def _strides(backbone: BackboneSpec, names: Sequence[str]) -> list[int]:
-    """Input px per px of each map, as the backbone runs with its output stride."""
-    known = Table("feature map", feature_maps(backbone))
-    around = []
-    stride = 1
-    for place in places(backbone):
-        around.append((stride, stride * place.stride))
-        stride *= place.stride
-    return [around[known[name][0]][0 if name.endswith(".expand") else 1] for name in names]
+    return SsdHead(maps=maps, strides=strides, anchors=shapes, extras=behind)

@@ -21,7 +21,7 @@ from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
-from mobilenets.weights import keras, tflite, tflite_segment, timm, torchvision, torchvision_segment
+from mobilenets.weights import keras, tflite, tflite_segment, timm, torchvision, torchvision_segment, torchvision_ssd
 from mobilenets.weights.assemble import Network, assemble
 from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
@@ -186,6 +186,8 @@ def _network(path: Path, claim: Claim) -> Network:
     if kind == "keras":
         return keras.read(path)
     state = _state(path)
+    if kind != "timm" and torchvision_ssd.fits(state):
+        return torchvision_ssd.read(state, str(path))
     if kind != "timm" and torchvision_segment.fits(state):
         return torchvision_segment.read(state, str(path))
     if kind == "torchvision" or (kind != "timm" and torchvision.fits(state)):
