@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
@@ -26,21 +25,21 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from mobilenets import checkpoint
-from mobilenets.data.augment import Mix, seed_of
-from mobilenets.data.loader import Batch, Plan, class_weights, log_priors
+from mobilenets.data.augment import seed_of
+from mobilenets.data.loader import Batch, Plan
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, TrainingError
 from mobilenets.model import Model, with_spec
 from mobilenets.specs.model import Head
-from mobilenets.tasks import classify
 from mobilenets.training import machine, record, state
+from mobilenets.training.lesson import Outcome, better
+from mobilenets.training.lessons import lesson
 from mobilenets.training.material import from_features, from_pictures
 from mobilenets.training.optim import Average, add_l2, learning_rate, optimizer, set_learning_rate
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.start import first_model, freeze, set_norm_momentum, to_training
 from mobilenets.training.state import Progress
 from mobilenets.training.step import Step
-from mobilenets.training.validation import Outcome
 
 log = logging.getLogger("mobilenets.training")
 
@@ -135,10 +134,12 @@ class _Loop:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         processes, process = accelerator.num_processes, accelerator.process_index
         self.plan = Plan(recipe.batch, recipe.accumulate, processes, process)
+        self.lesson = lesson(model.spec, dataset.split("train"), recipe, self.device)
         if recipe.cached_features:
             self.material = from_features(self.model, dataset, recipe, self.plan, self.device, run, main=self.main)
         else:
-            self.material = from_pictures(self.model, dataset, recipe, self.plan, self.device, local=machine.local_processes())
+            local = machine.local_processes()
+            self.material = from_pictures(self.model, self.lesson, dataset, recipe, self.plan, self.device, local=local)
         trained = self.material.trained
         self.optimizer = optimizer(trained, recipe)
         self.average = Average(trained, recipe.ema) if recipe.ema else None
@@ -151,22 +152,12 @@ class _Loop:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp is torch.float16)
         if self.progress.loss_scale:
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": self.progress.loss_scale})
-        classes = len(dataset.labels)
-        self.mix = Mix(
-            classes,
-            mixup_alpha=recipe.mixup_alpha,
-            cutmix_alpha=recipe.cutmix_alpha,
-            probability=recipe.mix_probability,
-        )
-        samples = self.material.samples
-        self.class_weights = class_weights(samples, classes).to(self.device) if recipe.balance == "loss" else None
-        self.log_priors = log_priors(samples, classes).to(self.device) if recipe.balance == "logits" else None
-        self.per_epoch = self.plan.steps_per_epoch(len(samples))
+        self.per_epoch = self.plan.steps_per_epoch(len(self.material.samples))
         self.validates = bool(dataset.split("val"))
         self.broken: dict[str, str] = {}
         self.durations: deque[float] = deque(maxlen=_RATE_WINDOW)
         self.validation_seconds = 0.0
-        self.metrics = record.Metrics(run, step=self.progress.step) if self.main else None
+        self.metrics = record.Metrics(run, self.lesson.columns, step=self.progress.step) if self.main else None
         self.saved = self.drawn = self.epoch_began = time.monotonic()
 
     def steps(self) -> Iterator[Step]:
@@ -269,17 +260,11 @@ class _Loop:
         )
 
     def _loss(self, part: Batch, seed: int) -> Tensor:
-        x, targets = self.mix(self.material.inputs(part.pictures), part.labels.to(self.device), seed)
+        targets = tuple(target.to(self.device, non_blocking=True) for target in part.targets)
+        x, targets = self.lesson.prepare(self.material.inputs(part.pictures), targets, seed)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            logits = self.network(x)
-        return classify.loss(
-            logits.float(),
-            targets,
-            part.weights.to(self.device),
-            label_smoothing=self.recipe.label_smoothing,
-            class_weights=self.class_weights,
-            log_priors=self.log_priors,
-        )
+            outputs = self.network(x)
+        return self.lesson.loss(outputs, targets, part.weights.to(self.device))
 
     def _sync_after(self, last: bool) -> AbstractContextManager[Any]:  # Any: accelerate's own type
         """Gradients travel between processes after the last part of a step only."""
@@ -311,7 +296,7 @@ class _Loop:
                 outcome = self._outcome()
                 self.validation_seconds = time.monotonic() - started
                 metrics |= outcome.metrics()
-                best = _better(metrics, progress.best)
+                best = better(metrics, progress.best, self.lesson.rank)
                 head = outcome.fitted(head) if best else head
             if best:
                 progress = replace(progress, best=metrics, best_epoch=step.epoch)
@@ -343,9 +328,9 @@ class _Loop:
                 self.broken[name] = reason
                 log.warning("left out '%s': %s", name, reason)
         if self.plan.processes > 1:
-            outcomes = gather_object([outcome])
-            outcome = Outcome(np.concatenate([one.logits for one in outcomes]), np.concatenate([one.truth for one in outcomes]))
-        if not np.isfinite(outcome.logits).all():
+            first, *others = gather_object([outcome])
+            outcome = first.joined(others)
+        if not outcome.finite():
             raise TrainingError(
                 f"the model's answers on the validation pictures are not finite{self.good()}",
                 hint=f"a smaller learning rate than {self.recipe.learning_rate:g} often helps",
@@ -386,11 +371,3 @@ class _Loop:
         with contextlib.suppress(CheckpointError):
             return f"; the last good checkpoint is '{self.last}', of step {state.progress_of(self.last).step}"
         return "; there is no checkpoint yet"
-
-
-def _better(metrics: Mapping[str, float], best: Mapping[str, float]) -> bool:
-    """Higher accuracy, or the same with less loss."""
-    if not best:
-        return True
-    now, then = ((one["val_accuracy"], -one["val_loss"]) for one in (metrics, best))
-    return now > then

@@ -66,7 +66,7 @@ def check(dataset: Dataset, recipe: Recipe, accelerator: Accelerator) -> None:
     """
     if not dataset.split("train"):
         raise DataError(f"'{dataset.name}' has no training pictures")
-    if len(dataset.labels) < 2:
+    if dataset.task == "classify" and len(dataset.labels) < 2:
         raise DataError(f"'{dataset.name}' has one class, '{dataset.labels[0]}'; a classifier needs two")
     parts = recipe.accumulate * accelerator.num_processes
     if recipe.batch % parts:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mobilenets.data.augment import Augmentation
 from mobilenets.data.loader import Batch, Draws, Pictures, Plan, batches, workers_for
 from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
 from mobilenets.model import Model
 from mobilenets.specs.model import InputContract
+from mobilenets.training.classify import Answers
+from mobilenets.training.lesson import Lesson, Outcome
 from mobilenets.training.recipe import Recipe
-from mobilenets.training.validation import Outcome, Prepared
+from mobilenets.training.validation import Prepared
 
 FEATURES = "features.safetensors"
 
@@ -48,29 +52,28 @@ class Material:
     broken: dict[str, str]
 
 
-def from_pictures(model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, *, local: int) -> Material:
+def from_pictures(
+    model: Model, lesson: Lesson, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, *, local: int
+) -> Material:
     """Augmented pictures through the whole model.
 
     Args:
         model: on `device`.
+        lesson: what is learned of pictures.
         dataset: with at least one training picture.
-        recipe: says how pictures are augmented.
+        recipe: says how much is read ahead and kept.
         plan: how steps are cut into parts.
         device: where the model is.
         local: training processes on this machine.
     """
     contract, samples = model.spec.input, dataset.split("train")
-    fill = round(255 * sum(contract.mean) / len(contract.mean))
-    shared = {one.name for one in dataclasses.fields(Augmentation)} & {one.name for one in dataclasses.fields(Recipe)} - {
-        "size"
-    }
-    augmentation = Augmentation(size=contract.size, fill=fill, **{name: getattr(recipe, name) for name in shared})
-    pictures = Pictures(samples, augmentation, channels=contract.channels, seed=recipe.seed)
+    pictures = Pictures(samples, lesson.teacher, seed=recipe.seed)
     prepared = _prepared(dataset.split("val")[plan.process :: plan.processes], contract, recipe.cache_mb // 2)
     if recipe.cache_mb:
         pictures.keep(recipe.cache_mb // 2 // local, threads=_threads())
     part = plan.batch // (plan.accumulate * plan.processes)
-    workers = workers_for(recipe.workers, batch_bytes=part * contract.channels * contract.size**2, processes=local)
+    batch_bytes = part * contract.channels * math.prod(contract.shape)
+    workers = workers_for(recipe.workers, batch_bytes=batch_bytes, processes=local)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     scale = (1 / (255 * torch.tensor(contract.std))).reshape(1, -1, 1, 1).to(device)
     shift = (torch.tensor(contract.mean) / torch.tensor(contract.std)).reshape(1, -1, 1, 1).to(device)
@@ -87,7 +90,7 @@ def from_pictures(model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, de
 
     def outcome() -> Outcome:
         model.eval()
-        return prepared.outcome(model, device)
+        return lesson.outcome((chunk, _arrays(model.named(given))) for chunk, given in prepared.through(model, device))
 
     return Material(model, samples, parts, inputs, outcome, prepared.broken)
 
@@ -116,10 +119,11 @@ def from_features(
         features = {}
         for split, prepared in splits.items():
             if prepared.samples:
-                found = prepared.outcome(model.backbone.features, device)
-                features[split] = torch.from_numpy(found.logits)
-                features[f"{split}_labels"] = torch.from_numpy(found.truth)
-                features[f"{split}_weights"] = torch.tensor([sample.weight for sample in prepared.readable()])
+                found = list(prepared.through(model.backbone.features, device))
+                features[split] = torch.cat([rows.float().cpu() for _, rows in found])
+                read = [sample for chunk, _ in found for sample in chunk.samples]
+                features[f"{split}_labels"] = torch.tensor([sample.label for sample in read])
+                features[f"{split}_weights"] = torch.tensor([sample.weight for sample in read])
         if main:
             _write(path, features, key)
     held = features
@@ -133,7 +137,7 @@ def from_features(
     def parts(first: int, last: int) -> Iterator[Batch]:
         for draws in Draws(samples, plan, balance=recipe.balance, seed=recipe.seed, first=first, last=last):
             rows = torch.tensor([index for _, _, index in draws])
-            yield Batch(held["train"][rows], labels[rows], weights[rows])
+            yield Batch(held["train"][rows], (labels[rows],), weights[rows])
 
     def inputs(rows: Tensor) -> Tensor:
         return rows.to(device)
@@ -143,9 +147,13 @@ def from_features(
         mine = slice(plan.process, None, plan.processes)
         with torch.inference_mode():
             logits = model.head(held["val"][mine].to(device)).float().cpu().numpy()
-        return Outcome(logits, held["val_labels"][mine].numpy())
+        return Answers(logits, held["val_labels"][mine].numpy())
 
     return Material(model.head, samples, parts, inputs, outcome, broken)
+
+
+def _arrays(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    return {name: output.float().cpu().numpy() for name, output in outputs.items()}
 
 
 def _prepared(samples: Sequence[Sample], contract: InputContract, megabytes: int) -> Prepared:

@@ -197,6 +197,12 @@ def difference(recipe: Recipe, base: Recipe) -> dict[str, object]:
     }
 
 
+def shared(recipe: Recipe, record: type, *, but: str = "") -> dict[str, Any]:  # Any: the fields' types differ
+    """The recipe's values for the fields that a record has by the same names."""
+    names = {field.name for field in dataclasses.fields(record)} & {field.name for field in dataclasses.fields(Recipe)}
+    return {name: getattr(recipe, name) for name in names - {but}}
+
+
 def _parse(name: str, text: str, kind: Any) -> object:  # Any: a type hint
     expected = _kind(kind)
     if expected is bool:

@@ -8,7 +8,7 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,8 @@ RUN = "run.json"
 SPLITS_FILE = "splits.csv"
 METRICS = "metrics.csv"
 EVENTS = "metrics.jsonl"
-COLUMNS = (
-    "epoch",
-    "step",
-    "learning_rate",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-    "val_balanced_accuracy",
-    "images_per_second",
-    "seconds",
-)
+BEFORE = ("epoch", "step", "learning_rate", "train_loss")
+BEHIND = ("images_per_second", "seconds")
 _LIBRARIES = ("mobilenets", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
 _FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
 
@@ -121,14 +112,16 @@ class Metrics:
 
     Args:
         run: the run folder; rows beyond `step` of an interrupted run are dropped, for they will come again.
+        columns: the metrics of the table.
         step: that the run continues from.
     """
 
-    def __init__(self, run: Path, *, step: int) -> None:
+    def __init__(self, run: Path, columns: Sequence[str], *, step: int) -> None:
+        self._columns = (*BEFORE, *columns, *BEHIND)
         self._table, self._events = run / METRICS, run / EVENTS
         rows = list(csv.DictReader(io.StringIO(_text(self._table)))) if step else []
         with self._table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n", restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows(row for row in rows if _number(row.get("step")) <= step)
         lines = [line for line in _text(self._events).splitlines() if step and _step_of(line) <= step]
@@ -144,7 +137,7 @@ class Metrics:
     def epoch(self, values: Mapping[str, object]) -> None:
         """Write an epoch's row and everything that waits."""
         with self._table.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, lineterminator="\n", restval="", extrasaction="ignore").writerow(values)
+            csv.DictWriter(file, self._columns, lineterminator="\n", restval="", extrasaction="ignore").writerow(values)
         self._waiting.append(json.dumps(values))
         self.flush()
 

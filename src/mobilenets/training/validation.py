@@ -1,11 +1,13 @@
-"""Validation between epochs: the pictures as the shipped predictor prepares them, through the model in training."""
+"""Validation between epochs: pictures as the shipped predictor prepares them, through the network in training."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,36 +17,26 @@ from torch import Tensor
 from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime import image
-from mobilenets.runtime.calibration import fit_temperature, negative_log_likelihood
-from mobilenets.runtime.metrics import balanced_accuracy
-from mobilenets.specs.model import ClassifierHead, Head, InputContract
+from mobilenets.runtime.image import Placement
+from mobilenets.specs.model import InputContract
+
+Result = TypeVar("Result")
+_Loaded = tuple[NDArray[np.float32], Placement]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the model said of the validation pictures.
+class Chunk:
+    """Some prepared pictures.
 
     Args:
-        logits: N classes.
-        truth: class of each row, N.
+        pictures: N C H W.
+        samples: N, whose pictures these are.
+        placements: N, where each lies under the network's input.
     """
 
-    logits: NDArray[np.float32]
-    truth: NDArray[np.int64]
-
-    def fitted(self, head: Head) -> Head:
-        """The head at the temperature that suits these logits best."""
-        assert isinstance(head, ClassifierHead)
-        return replace(head, temperature=fit_temperature(self.logits, self.truth))
-
-    def metrics(self) -> dict[str, float]:
-        """Loss (nats, without label smoothing), accuracy and mean recall of the classes."""
-        predicted = self.logits.argmax(axis=1)
-        return {
-            "val_loss": negative_log_likelihood(self.logits, self.truth),
-            "val_accuracy": float((predicted == self.truth).mean()),
-            "val_balanced_accuracy": balanced_accuracy(self.truth, predicted, self.logits.shape[1]),
-        }
+    pictures: Tensor
+    samples: tuple[Sample, ...]
+    placements: tuple[Placement, ...]
 
 
 class Prepared:
@@ -64,30 +56,30 @@ class Prepared:
         self.broken: dict[str, str] = {}
         self._batch = batch
         self._threads = threads
-        self._keep = len(samples) * contract.channels * contract.size**2 * 4 <= megabytes * 2**20
-        self._kept: list[tuple[Tensor, NDArray[np.int64]]] = []
+        self._keep = len(samples) * contract.channels * math.prod(contract.shape) * 4 <= megabytes * 2**20
+        self._kept: list[Chunk] = []
 
-    def outcome(self, network: Callable[[Tensor], Tensor], device: torch.device) -> Outcome:
-        """The network's logits, or whatever it gives, of every picture.
+    def through(self, network: Callable[[Tensor], Result], device: torch.device) -> Iterator[tuple[Chunk, Result]]:
+        """Every chunk with what the network gives for it.
 
         Raises:
             DataError: not one picture can be read, or the server that has them cannot be reached.
         """
-        logits, truth = [], []
-        with torch.inference_mode():
-            for pictures, labels in self.batches():
-                logits.append(network(pictures.to(device)).float().cpu().numpy())
-                truth.append(labels)
-        if not logits:
+        found = False
+        for chunk in self.chunks():
+            found = True
+            with torch.inference_mode():
+                result = network(chunk.pictures.to(device))
+            yield chunk, result
+        if not found:
             raise DataError(f"none of {len(self.samples)} pictures can be read", hint="run 'mobilenets check' on the data")
-        return Outcome(np.concatenate(logits), np.concatenate(truth))
 
     def readable(self) -> tuple[Sample, ...]:
         """The samples whose pictures could be read; complete after `outcome`."""
         return tuple(sample for sample in self.samples if _name(sample) not in self.broken)
 
-    def batches(self) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-        """Prepared pictures N C H W with their labels, in the order of the samples."""
+    def chunks(self) -> Iterator[Chunk]:
+        """The prepared pictures, in the order of the samples."""
         if self._kept:
             yield from self._kept
             return
@@ -98,10 +90,10 @@ class Prepared:
             yield found
         self._kept = kept
 
-    def _decoded(self) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-        """Batches, the next one in decoding while one is in use."""
+    def _decoded(self) -> Iterator[Chunk]:
+        """Chunks, the next one in decoding while one is in use."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="prepare") as pool:
-            waiting: deque[tuple[Sequence[Sample], Iterator[NDArray[np.float32] | None]]] = deque()
+            waiting: deque[tuple[Sequence[Sample], Iterator[_Loaded | None]]] = deque()
             for first in range(0, len(self.samples), self._batch):
                 chunk = self.samples[first : first + self._batch]
                 waiting.append((chunk, pool.map(self._load, chunk)))
@@ -110,9 +102,9 @@ class Prepared:
             if waiting:
                 yield from _stacked(*waiting.popleft())
 
-    def _load(self, sample: Sample) -> NDArray[np.float32] | None:
+    def _load(self, sample: Sample) -> _Loaded | None:
         try:
-            return image.load(sample.read(), self.contract)
+            return image.load_placed(sample.read(), self.contract)
         except ConnectionError as error:
             hint = "when the server answers again, --resume goes on"
             raise DataError(f"'{_name(sample)}' cannot be fetched: {error}", hint=hint) from error
@@ -121,13 +113,12 @@ class Prepared:
             return None
 
 
-def _stacked(
-    samples: Sequence[Sample], arrays: Iterable[NDArray[np.float32] | None]
-) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-    """One batch of the arrays that are there; nothing where none is."""
-    found = [(array, sample.label) for array, sample in zip(arrays, samples, strict=True) if array is not None]
+def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Iterator[Chunk]:
+    """One chunk of the pictures that are there; nothing where none is."""
+    found = [(sample, *one) for sample, one in zip(samples, loaded, strict=True) if one is not None]
     if found:
-        yield torch.from_numpy(np.stack([array for array, _ in found])), np.array([label for _, label in found])
+        there, arrays, placements = zip(*found, strict=True)
+        yield Chunk(torch.from_numpy(np.stack(arrays)), there, placements)
 
 
 def _name(sample: Sample) -> str:

@@ -1,0 +1,109 @@
+"""Classification as a lesson: labels as targets, cross entropy, accuracy; partner of `tasks/classify.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mobilenets.data.augment import Augmentation, Mix
+from mobilenets.data.loader import Labelled, class_weights, log_priors
+from mobilenets.data.samples import Sample
+from mobilenets.runtime.calibration import fit_temperature, negative_log_likelihood
+from mobilenets.runtime.metrics import balanced_accuracy
+from mobilenets.specs.model import ClassifierHead, Head, ModelSpec
+from mobilenets.tasks import classify
+from mobilenets.training.lesson import Lesson
+from mobilenets.training.recipe import Recipe, shared
+from mobilenets.training.validation import Chunk
+
+COLUMNS = ("val_loss", "val_accuracy", "val_balanced_accuracy")
+RANK = ("val_accuracy", "-val_loss")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the model said of the validation pictures.
+
+    Args:
+        logits: N classes.
+        truth: class of each row, N.
+    """
+
+    logits: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+    def metrics(self) -> dict[str, float]:
+        """Loss (nats, without label smoothing), accuracy and mean recall of the classes."""
+        predicted = self.logits.argmax(axis=1)
+        return {
+            "val_loss": negative_log_likelihood(self.logits, self.truth),
+            "val_accuracy": float((predicted == self.truth).mean()),
+            "val_balanced_accuracy": balanced_accuracy(self.truth, predicted, self.logits.shape[1]),
+        }
+
+    def finite(self) -> bool:
+        """Whether every logit is a number."""
+        return bool(np.isfinite(self.logits).all())
+
+    def fitted(self, head: Head) -> Head:
+        """The head at the temperature that suits these logits best."""
+        assert isinstance(head, ClassifierHead)
+        return replace(head, temperature=fit_temperature(self.logits, self.truth))
+
+    def joined(self, others: Sequence[Answers]) -> Answers:
+        """This one's rows and those of the others."""
+        every = (self, *others)
+        return Answers(np.concatenate([one.logits for one in every]), np.concatenate([one.truth for one in every]))
+
+
+def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
+    """The labels of pictures.
+
+    Args:
+        spec: of the model that learns.
+        samples: the training split, for the shares of its classes.
+        recipe: says how pictures are augmented and mixed, and how classes are balanced.
+        device: where the model is.
+    """
+    contract = spec.input
+    augmentation = Augmentation(
+        size=contract.size,
+        fill=round(255 * sum(contract.mean) / len(contract.mean)),
+        **shared(recipe, Augmentation, but="size"),
+    )
+    mix = Mix(
+        spec.classes, mixup_alpha=recipe.mixup_alpha, cutmix_alpha=recipe.cutmix_alpha, probability=recipe.mix_probability
+    )
+    weights = class_weights(samples, spec.classes).to(device) if recipe.balance == "loss" else None
+    priors = log_priors(samples, spec.classes).to(device) if recipe.balance == "logits" else None
+
+    def prepare(x: Tensor, targets: tuple[Tensor, ...], seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        mixed, shares = mix(x, targets[0], seed)
+        return mixed, (shares,)
+
+    def loss(logits: Tensor, targets: tuple[Tensor, ...], of_pictures: Tensor) -> Tensor:
+        return classify.loss(
+            logits.float(),
+            targets[0],
+            of_pictures,
+            label_smoothing=recipe.label_smoothing,
+            class_weights=weights,
+            log_priors=priors,
+        )
+
+    return Lesson(Labelled(augmentation, channels=contract.channels), prepare, loss, answers, COLUMNS, RANK)
+
+
+def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+    """The logits of all chunks with the labels of their samples."""
+    logits, truth = [], []
+    for chunk, outputs in found:
+        logits.append(outputs["logits"])
+        truth += [sample.label for sample in chunk.samples]
+    return Answers(np.concatenate(logits), np.array(truth, np.int64))

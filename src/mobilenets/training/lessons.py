@@ -1,0 +1,32 @@
+"""The lesson of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from mobilenets.data.samples import Sample
+from mobilenets.specs.model import ModelSpec, Task
+from mobilenets.training import classify
+from mobilenets.training.lesson import Lesson
+from mobilenets.training.recipe import Recipe
+
+LESSONS: dict[Task, Callable[[ModelSpec, Sequence[Sample], Recipe, torch.device], Lesson]] = {
+    "classify": classify.lesson,
+}
+
+
+def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
+    """The lesson of a model's task.
+
+    Args:
+        spec: of the model that learns.
+        samples: the training split.
+        recipe: how to train.
+        device: where the model is.
+
+    Raises:
+        RecipeError: the recipe does not fit the task.
+    """
+    return LESSONS[spec.task](spec, samples, recipe, device)
