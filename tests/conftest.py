@@ -138,3 +138,47 @@ def color_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("color") / "model.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def cell_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `.onnx` file that finds red ("rose") and blue ("sky") cells of a picture cut into 3 x 3; the input is 96 x 96 px.
+
+    Each cell is an anchor. A pure color scores 98%, black 1.8% for either.
+    """
+    onnx = pytest.importorskip("onnx")
+    from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+    from mobilenets.specs.model import InputContract
+    from mobilenets.specs.ssd import SsdHead
+
+    floats, helper = onnx.TensorProto.FLOAT, onnx.helper
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["cells"], kernel_shape=[32, 32], strides=[32, 32]),
+        helper.make_node("Transpose", ["cells"], ["last"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["last", "shape"], ["colors"]),  # N 9 3
+        helper.make_node("MatMul", ["colors", "weights"], ["differences"]),
+        helper.make_node("Add", ["differences", "bias"], ["logits"]),
+        helper.make_node("MatMul", ["colors", "zeros"], ["offsets"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "cells",
+        [helper.make_tensor_value_info("image", floats, ["n", 3, 96, 96])],
+        [
+            helper.make_tensor_value_info("logits", floats, ["n", 9, 3]),
+            helper.make_tensor_value_info("offsets", floats, ["n", 9, 4]),
+        ],
+        [
+            helper.make_tensor("shape", onnx.TensorProto.INT64, [3], [0, 9, 3]),
+            helper.make_tensor("weights", floats, [3, 3], [0, 4, -4, 0, 0, 0, 0, -4, 4]),
+            helper.make_tensor("bias", floats, [3], [0, -4, -4]),
+            helper.make_tensor("zeros", floats, [3, 4], [0] * 12),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    head = SsdHead(maps=("s32",), strides=(32,), anchors=(((1 / 3, 1.0),),), extras=())
+    contract = InputContract(size=96, resize="stretch", crop=1.0)
+    helper.set_model_props(model, {METADATA_KEY: Manifest("cells", ("rose", "sky"), contract, head).to_json()})
+    path: Path = tmp_path_factory.mktemp("cells") / "model.onnx"
+    onnx.save(model, path)
+    return path

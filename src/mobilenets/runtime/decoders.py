@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mobilenets.runtime import classify, segment
+from mobilenets.runtime import classify, detect, segment
 from mobilenets.runtime.classify import Classification
+from mobilenets.runtime.detect import Detections
 from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.segment import Segmentation
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Prediction = Classification | Segmentation
+Prediction = Classification | Detections | Segmentation
 """What a predictor says of one picture."""
 
 Decoder = Callable[["Mapping[str, NDArray[np.float32]]", Manifest, Sequence[Placement]], Sequence[Prediction]]
 
 DECODERS: dict[Task, Decoder] = {
     "classify": classify.decode,
+    "detect": detect.decode,
     "segment": segment.decode,
 }
 
