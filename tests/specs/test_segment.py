@@ -42,10 +42,12 @@ def test_half_the_filters_in_the_last_block_of_v3_large() -> None:
     assert last == Conv(480, activation="hard_swish")
 
 
-def test_half_the_filters_may_keep_the_first_expansion() -> None:
-    first = with_reduced_last_block(backbone("mobilenet_v2"), first_expansion="kept").rows[-5]
-    assert isinstance(first, Bottleneck)
-    assert (first.c_expand, first.c_out) == (576, 80)
+@pytest.mark.parametrize(
+    ("width", "block"), [(1.0, [(576, 80), (480, 80), (480, 80), (480, 160)]), (0.35, [(192, 32), *[(192, 32)] * 2, (192, 56)])]
+)
+def test_expansions_may_follow_what_enters_their_rows(width: float, block: list[tuple[int, int]]) -> None:
+    rows = with_reduced_last_block(backbone("mobilenet_v2", width=width), expansions="follow").rows[-5:-1]
+    assert [(row.c_expand, row.c_out) for row in rows if isinstance(row, Bottleneck)] == block
 
 
 @pytest.mark.parametrize("name", PAPERS)

@@ -47,21 +47,23 @@ def segmentation_backbone(backbone: BackboneSpec, *, output_stride: int, on: On,
     return with_output_stride(replace(whole, rows=rows, tail=()), output_stride)
 
 
-def with_reduced_last_block(backbone: BackboneSpec, *, first_expansion: Literal["halved", "kept"] = "halved") -> BackboneSpec:
+def with_reduced_last_block(backbone: BackboneSpec, *, expansions: Literal["halved", "follow"] = "halved") -> BackboneSpec:
     """The backbone with half the filters in its last block, at stride 32 (V3, section 6.4: RF2).
 
     Args:
-        first_expansion: the expansion of the block's first row, whose input is not narrowed. The paper's V3 networks have the
-            parameters of "halved", its V2 networks those of "kept".
+        expansions: "halved" all, as the parameters of the paper's V3 networks want it; "follow" what enters their rows by the
+            ratio they have, as those of its V2 networks do: the first row's then stays, because its input is not narrowed.
 
     >>> from mobilenets.specs.families import backbone
     >>> [row.c_out for row in with_reduced_last_block(backbone("mobilenet_v3_large")).rows[-4:]]
     [80, 80, 80, 480]
     """
     block = [place for place in places(backbone) if place.table_stride >= LAST_STRIDE]
-    kept = first_expansion == "kept"
-    reduced = [_halved(place, keeps_expansion=kept and i == 0) for i, place in enumerate(block)]
-    return replace(backbone, rows=(*backbone.rows[: len(backbone.rows) - len(block)], *reduced))
+    rows = list(backbone.rows[: len(backbone.rows) - len(block)])
+    for place in block:
+        c_in = rows[-1].c_out if rows else place.c_in
+        rows.append(_halved(place, c_in / place.c_in if expansions == "follow" else 0.5))
+    return replace(backbone, rows=tuple(rows))
 
 
 def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContract:
@@ -117,15 +119,16 @@ def check_colors(colors: tuple[Color, ...]) -> None:
             raise SpecError(f"color {color} is not three values of 0 to 255")
 
 
-def _halved(place: Place, *, keeps_expansion: bool) -> Row:
+def _halved(place: Place, expansion: float) -> Row:
+    """The row with half its output channels, its expansion times `expansion`."""
     row = place.row
     c_out = make_divisible(row.c_out / 2)
     match row:
         case Bottleneck(c_expand=c_expand, c_squeeze=c_squeeze):
-            expand = c_expand if keeps_expansion else make_divisible(c_expand / 2)
+            expand = make_divisible(c_expand * expansion)
             return replace(row, c_expand=expand, c_out=c_out, c_squeeze=squeeze(expand) if c_squeeze else 0)
         case Fused(c_expand=c_expand) | Universal(c_expand=c_expand):
-            return replace(row, c_expand=c_expand if keeps_expansion else make_divisible(c_expand / 2), c_out=c_out)
+            return replace(row, c_expand=make_divisible(c_expand * expansion), c_out=c_out)
         case ResNetBottleneck(c_reduce=c_reduce):
             return replace(row, c_reduce=make_divisible(c_reduce / 2), c_out=c_out)
         case Attention(heads=heads):
