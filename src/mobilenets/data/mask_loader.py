@@ -1,0 +1,94 @@
+"""`Masked`: the teacher of segmenters, which `loader.Pictures` draws from: augmented pictures with their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from mobilenets.data import masks
+from mobilenets.data.augment_masks import MaskAugment, MaskAugmentation
+from mobilenets.data.loader import Loaded
+from mobilenets.data.masks import IGNORE
+from mobilenets.data.samples import Sample
+from mobilenets.errors import ImageError
+from mobilenets.runtime import image
+
+
+class Masked:
+    """Teaches the class of every pixel: the target is the mask, uint8 H W, with `masks.IGNORE` where nothing is to learn.
+
+    Args:
+        augmentation: what happens to the picture and its mask.
+        channels: 3 or 1.
+    """
+
+    def __init__(self, augmentation: MaskAugmentation, *, channels: int) -> None:
+        self.augmentation = augmentation
+        self.channels = channels
+        self._augment = MaskAugment(augmentation)
+
+    def load(self, sample: Sample) -> Loaded:
+        """The picture H W C, no larger than its largest scale needs, and its mask H W of the same size.
+
+        Raises:
+            ImageError: one of them cannot be decoded, there is no mask, or they are of different sizes.
+            OSError: a file cannot be read.
+        """
+        if sample.mask is None:
+            raise ImageError(f"'{sample.name}' has no mask")
+        data = sample.read()
+        full = image.upright_size(data)
+        classes = masks.read(sample.mask)
+        if classes.shape[::-1] != full:
+            raise ImageError(f"the mask is {classes.shape[1]} x {classes.shape[0]} px, the picture {full[0]} x {full[1]}")
+        width, height = self.augmentation.stored_size(*full)
+        picture = image.decode(data, channels=self.channels, at_least=min(width, height))
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+        pixels = np.array(picture)
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels, masks.resized(classes, width, height)
+
+    def show(self, loaded: Loaded, sample: Sample, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The augmented picture and its mask."""
+        pixels, classes = (torch.from_numpy(array) for array in loaded)
+        picture, mask = self._augment(pixels.permute(2, 0, 1), classes, seed)
+        return picture, (mask,)
+
+    def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Grey, nothing of which is to learn."""
+        one = self.augmentation
+        picture = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
+        return picture, (torch.full((one.height, one.width), IGNORE, dtype=torch.uint8),)
+
+
+def pixel_weights(samples: Sequence[Sample], classes: int) -> Tensor:
+    """A weight per class by median frequency: the median of the classes' frequencies over each one's own.
+
+    A class's frequency is its share of the pixels of the pictures that show it (Eigen and Fergus 2015; SegNet 2015, 4). A
+    class that does not occur has weight 0. Masks that cannot be read count nowhere.
+    """
+    pixels, shown = np.zeros(classes), np.zeros(classes)
+    with ThreadPoolExecutor(thread_name_prefix="masks") as pool:
+        for counts in pool.map(lambda sample: _counts(sample, classes), samples):
+            pixels += counts
+            shown += (counts > 0) * counts.sum()
+    frequency = np.divide(pixels, shown, out=np.zeros(classes), where=shown > 0)
+    present = frequency > 0
+    middle = float(np.median(frequency[present])) if present.any() else 0.0
+    weights = np.divide(middle, frequency, out=np.zeros(classes), where=present)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def _counts(sample: Sample, classes: int) -> NDArray[np.int64]:
+    """Pixels of each class in one mask."""
+    try:
+        found = masks.read(sample.mask) if sample.mask is not None else np.empty(0, np.uint8)
+    except (ImageError, OSError):
+        found = np.empty(0, np.uint8)
+    return np.bincount(found.ravel(), minlength=256)[:classes]
