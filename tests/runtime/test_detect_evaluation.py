@@ -76,8 +76,8 @@ def test_a_detector_that_finds_everything_is_perfect(predictor: Predictor) -> No
 def test_counts_by_hand(report: DetectionReport) -> None:
     assert report.confusion.tolist() == [[4, 1, 1], [0, 1, 0], [1, 0, 0]]
     rose, sky = report.classes
-    assert (rose.support, rose.precision, rose.recall) == (6, pytest.approx(4 / 5), pytest.approx(4 / 6))
-    assert (sky.support, sky.precision, sky.recall, sky.f1) == (1, pytest.approx(1 / 2), 1, pytest.approx(2 / 3))
+    assert [rose.support, rose.precision, rose.recall] == pytest.approx([6, 4 / 5, 4 / 6])
+    assert [sky.support, sky.precision, sky.recall, sky.f1] == pytest.approx([1, 1 / 2, 1, 2 / 3])
     assert "7 objects; overlap 0.50; 1 without area left out" in report.metric("map50").note
 
 
@@ -110,7 +110,7 @@ def test_thresholds_are_the_models_where_it_has_them(predictor: Predictor) -> No
     assert report.thresholds == (0.995, 0.5)
     assert report.classes[0].recall == 0  # roses score 0.98
     assert report.metric("map50").value > 0.5  # which looks at every score
-    assert predictor.manifest.head.class_thresholds == (0.995, 0.5)
+    assert predictor.manifest.head != head
 
 
 def test_a_class_of_which_nothing_was_found_has_a_threshold_all_the_same(predictor: Predictor) -> None:
@@ -130,7 +130,7 @@ def test_what_cannot_be_read_is_named_and_counts_nowhere(predictor: Predictor) -
     pictures = (Cells("gone", {}, (cell(0, 0),), broken=True), PICTURES[0])
     report = evaluate_detection(predictor, pictures, LABELS, progress=done.append)
     assert report.unreadable == (("gone", "No such file or directory"),)
-    assert (len(report), report.metric("map50").value, sum(done)) == (1, pytest.approx(1), 2)
+    assert [len(report), report.metric("map50").value, sum(done)] == pytest.approx([1, 1, 2])
     with pytest.raises(DataError, match="none of the 1 pictures could be read"):
         evaluate_detection(predictor, pictures[:1], LABELS)
 

@@ -160,5 +160,5 @@ def test_the_confusion_matrix_has_background_and_misses() -> None:
         ),
         picture([(0, 0.9, SQUARE)], [(0, SQUARE)], difficult=1),
     ]
-    # true a found; true b found as a; one b missed; one b where nothing is; 0.2 is below its threshold; difficult counts nowhere
+    # a found; b found as a; one b missed; one b where nothing is; 0.2 is below its threshold; difficult counts nowhere
     assert confusion(judged, 2, (0.5, 0.5)).tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]

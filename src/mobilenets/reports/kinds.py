@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mobilenets.reports import classify
+from mobilenets.reports import classify, detect
 from mobilenets.reports.page import Content
+from mobilenets.runtime.detect_evaluation import DetectionReport
 from mobilenets.runtime.evaluation import Metric, Report
 
 
@@ -69,6 +70,7 @@ class Kind:
 
 # fmt: off
 KINDS: dict[type, Kind] = {
-    Report: Kind(classify.content, classify.data, classify.csv_text),
+    Report:          Kind(classify.content, classify.data, classify.csv_text),
+    DetectionReport: Kind(detect.content, detect.data, detect.csv_text),
 }
 # fmt: on

@@ -93,7 +93,7 @@ def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[
     if classes <= CELLS_WITH_LABELS:
         places = range(classes)
         size = 9 if classes <= CELLS_WITH_NUMBERS else 5
-        across, down = ([_short(label) for label in names] for names in (columns, rows))
+        across, down = ([short(label) for label in names] for names in (columns, rows))
         axes.set_xticks(
             places, across, rotation=0 if classes < 4 else 45, ha="center" if classes < 4 else "right", fontsize=size
         )
@@ -121,7 +121,7 @@ def class_bars(classes: Sequence[Bars]) -> Figure:
     axes.barh(places, [row.f1 for row in rows], height=0.62, color=ACCENT, alpha=0.55, label="F1")
     axes.plot([row.precision for row in rows], places, "o", color=INK, markersize=5, label="precision")
     axes.plot([row.recall for row in rows], places, "D", color=WRONG, markersize=4.5, label="recall")
-    axes.set_yticks(places, [f"{_short(row.label)} ({row.support})" for row in rows])
+    axes.set_yticks(places, [f"{short(row.label)} ({row.support})" for row in rows])
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.grid(axis="y", visible=False)
@@ -139,7 +139,7 @@ def curves(panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[float], Sequ
     """
     figure, first = figure_of(4.3 * len(panels), 3.5, columns=len(panels))
     for axes, (title, lines) in zip(figure.axes or [first], panels, strict=True):
-        for (name, x, y), color, style in zip(lines, color_cycle(len(lines)), _styles(len(lines)), strict=True):
+        for (name, x, y), color, style in zip(lines, color_cycle(len(lines)), line_styles(len(lines)), strict=True):
             axes.plot(x, y, style, color=color, linewidth=1.8, marker="o" if len(x) < 3 else None, label=name)
         axes.set_title(title, color=INK, fontsize=10, loc="left", weight="bold")
         axes.set_xlabel("epoch")
@@ -206,9 +206,11 @@ def color_cycle(count: int) -> list[str]:
     return [(ACCENT, WRONG, MUTED, INK)[i % 4] for i in range(count)]
 
 
-def _styles(count: int) -> list[str]:
+def line_styles(count: int) -> list[str]:
+    """Styles of lines: those with a color that was there before are broken."""
     return ["-" if i < 4 else "--" for i in range(count)]
 
 
-def _short(label: str, most: int = 24) -> str:
+def short(label: str, most: int = 24) -> str:
+    """The label, cut after `most` characters."""
     return label if len(label) <= most else label[: most - 1] + "…"

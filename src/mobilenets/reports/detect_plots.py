@@ -1,0 +1,102 @@
+"""The plots of a detector's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.reports import plots as drawing
+from mobilenets.reports.plots import MUTED, WRONG, Plot, color_cycle, figure_of, legend_above, line_styles, percent, short
+from mobilenets.runtime import detect_metrics
+from mobilenets.runtime.detect_evaluation import DetectionReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LINES = 8  # classes of one plot that have a line of their own
+
+
+def plots(report: DetectionReport) -> Iterator[Plot]:
+    """The plots that make sense for a report.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    few = _named(report)
+    which = f"The {LINES} classes with the most objects; grey: all others. " if len(few) < _occurring(report) else ""
+    note = f"{which}Overlap 0.50. Marks: at the score threshold."
+    yield Plot("precision_recall", "Precision and recall", note, precision_recall(report))
+    note = f"{which}Where each class is best, its threshold would be; marks: where it is."
+    yield Plot("f1", "F1 by score threshold", note, f1_curves(report))
+    names = [*report.labels, "background"]
+    note = "Share of each true class, by row, that was found as each; last row: found where nothing is."
+    matrix = drawing.confusion(report.confusion, names, [*report.labels, "missed"])
+    yield Plot("confusion", "Confusion matrix with background", note, matrix, wide=len(names) > 8)
+    if len(report.labels) > 1:
+        worst = f"The {drawing.BARS} classes with the lowest F1. " if len(report.labels) > drawing.BARS else ""
+        note = f"{worst}Bar: F1; marks: precision and recall."
+        yield Plot("classes", "Classes", note, drawing.class_bars(report.classes), wide=len(names) > 8)
+    yield Plot("scores", "Scores", "How sure the model is of what is there and of what is not.", scores(report))
+
+
+def precision_recall(report: DetectionReport) -> Figure:
+    """Precision against recall of each class as the threshold falls."""
+    figure, axes = figure_of(4.6, 4.2)
+    named = _named(report)
+    for one in report.ranked:
+        if one.support:
+            points = detect_metrics.curve(one)
+            axes.plot(points.recall, points.precision, color=MUTED, alpha=0.25, linewidth=0.8)
+    for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
+        points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
+        label = f"{short(row.label)}  AP50 {row.ap50:.1%}"
+        axes.plot(points.recall, points.precision, style, color=color, linewidth=1.8, label=label)
+        axes.plot(row.recall, row.precision, "o", color=color, markersize=6)
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    percent(axes, "x")
+    percent(axes, "y")
+    legend_above(axes, 1 if len(named) < 4 else 2)
+    return figure
+
+
+def f1_curves(report: DetectionReport) -> Figure:
+    """F1 of each class by its score threshold."""
+    figure, axes = figure_of(4.6, 4.2)
+    named = _named(report)
+    for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
+        points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
+        label = f"{short(row.label)}  at {row.threshold:.2f}: {row.f1:.1%}"
+        axes.plot(points.scores, points.f1, style, color=color, linewidth=1.8, label=label)
+        axes.plot(row.threshold, row.f1, "o", color=color, markersize=6)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", ylabel="F1")
+    percent(axes, "x")
+    percent(axes, "y")
+    legend_above(axes, 1 if len(named) < 4 else 2)
+    return figure
+
+
+def scores(report: DetectionReport) -> Figure:
+    """Histogram of scores, right and wrong detections stacked."""
+    figure, axes = figure_of(4.6, 4.2)
+    values = np.concatenate([one.scores for one in report.ranked])
+    hits = np.concatenate([one.hits for one in report.ranked])
+    names = [f"something is there ({int(hits.sum()):,})", f"nothing is ({int((~hits).sum()):,})"]
+    parts, colors = [values[hits], values[~hits]], [drawing.ACCENT, WRONG]
+    axes.hist(parts, bins=np.linspace(0, 1, 26).tolist(), stacked=True, color=colors, label=names, rwidth=0.9)
+    axes.set_yscale("symlog")  # far more are low than high
+    axes.set(xlim=(0, 1), xlabel="score", ylabel="detections")
+    percent(axes, "x")
+    legend_above(axes, 1)
+    return figure
+
+
+def _named(report: DetectionReport) -> list[int]:
+    """The classes with the most objects, in the order of the labels."""
+    places = sorted(range(len(report.labels)), key=lambda k: -report.classes[k].support)[:LINES]
+    return sorted(k for k in places if report.classes[k].support)
+
+
+def _occurring(report: DetectionReport) -> int:
+    return sum(row.support > 0 for row in report.classes)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import html.parser
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilenets.reports import detect
+from mobilenets.reports.write import write_report
+from mobilenets.runtime.detect import Detections
+from mobilenets.runtime.detect_evaluation import DetectionReport
+from mobilenets.runtime.detect_truth import Truth
+
+pytest.importorskip("faster_coco_eval")
+
+LABELS = ("rose", "<sky> & co")
+
+
+def boxes(*corners: tuple[float, float]) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """Squares of 100 px."""
+    return np.array([(x, y, x + 100, y + 100) for x, y in corners], np.float32).reshape(-1, 4)
+
+
+def report_of(labels: tuple[str, ...] = LABELS, pictures: int = 3) -> DetectionReport:
+    """In each picture a rose is found, another is taken for sky, a third is missed, and a rose is seen where nothing is."""
+    found = Detections(labels, boxes((0, 0), (200, 0), (400, 400)), np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]))
+    clear = np.zeros(3, np.bool_)
+    truth = Truth(boxes((0, 0), (200, 0), (600, 200)), np.array([0, 0, 0]), clear, clear)
+    names = tuple(f"garden {i}.png" for i in range(pictures))
+    return DetectionReport(
+        "mobilenet_v2", labels, names, ((found, truth),) * pictures, (0.5,) * len(labels), (("bad.png", "is truncated"),), 2.0
+    )
+
+
+def read_image(name: str) -> bytes:
+    if name == "gone":
+        raise FileNotFoundError
+    buffer = io.BytesIO()
+    Image.new("RGB", (800, 600), "white").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(report_of(), folder, read_image=read_image, title="Gardens <1>", next_command="mobilenets predict x", worst=2)
+    return folder
+
+
+def test_the_folder_holds_every_format_plot_and_picture(written: Path) -> None:
+    found = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
+    assert found == [
+        "mistakes/01.jpg",
+        "mistakes/02.jpg",
+        "plots/classes.png",
+        "plots/confusion.png",
+        "plots/f1.png",
+        "plots/precision_recall.png",
+        "plots/scores.png",
+        "predictions.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+
+
+def test_the_page_is_well_formed_escaped_and_needs_nothing_outside(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    html.parser.HTMLParser().feed(text)
+    assert "<sky>" not in text
+    assert "&lt;sky&gt; &amp; co" in text
+    assert text.count("data:image/jpeg") == 2
+    assert "<script" not in text
+    for part in ("mAP50", "bad.png", "mobilenets predict x", "1 false positive, 1 of another class, 1 miss", "1 of 3 objects"):
+        assert part in text
+
+
+def test_json_holds_metrics_classes_curves_and_confusion(written: Path) -> None:
+    data = json.loads((written / "report.json").read_text(encoding="utf-8"))
+    report = report_of()
+    assert data["metrics"].keys() == {metric.name for metric in report.metrics}
+    assert data["metrics"]["map50"]["value"] == report.metric("map50").value
+    assert data["thresholds"] == "of the model"
+    assert {"truth": None, "predicted": "rose", "count": 3} in data["confusion"]
+    assert {"truth": "rose", "predicted": None, "count": 3} in data["confusion"]
+    assert data["classes"][1]["ap"] is None  # no sky is there
+    assert data["classes"][0]["curve"][0] == [pytest.approx(0.9), 1, pytest.approx(1 / 3, abs=1e-4)]
+    assert data["worst"][0] == {"name": "garden 0.png", "false": 1, "confused": 1, "missed": 1, "right": 1}
+
+
+def test_predictions_are_a_line_per_detection_and_per_miss() -> None:
+    rows = list(csv.DictReader(io.StringIO(detect.csv_text(report_of(pictures=1)))))
+    assert [(row["label"], row["verdict"], row["truth"]) for row in rows] == [
+        ("rose", "right", "rose"),
+        ("<sky> & co", "other class", "rose"),
+        ("rose", "false", ""),
+        ("", "missed", "rose"),
+    ]
+    assert [rows[3][edge] for edge in ("x0", "y0", "x1", "y1")] == ["600.00", "200.00", "700.00", "300.00"]
+
+
+def test_mistakes_are_drawn_in_their_colors(written: Path) -> None:
+    with Image.open(written / "mistakes" / "01.jpg") as picture:
+        assert picture.size == (480, 360)
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    for color, (x, y) in (
+        (detect.RIGHT, (0, 30)),
+        (detect.OTHER, (120, 50)),
+        (detect.WRONG, (240, 270)),
+        (detect.MISSED, (361, 122)),
+    ):
+        near = pixels[y - 3 : y + 4, max(0, x - 2) : x + 4].reshape(-1, 3)
+        assert np.abs(near - color).sum(axis=1).min() < 90, color
+
+
+def test_markdown_has_every_class_and_links_that_exist(written: Path) -> None:
+    text = (written / "report.md").read_text(encoding="utf-8")
+    assert "| rose | 33.7% | 33.7% | 0.50 | 50.0% | 33.3% | 40.0% | 9 |" in text  # precision 1 at 34 of 101 recalls
+    assert "![](mistakes/01.jpg)" in text
+
+
+def test_a_flawless_detector_has_no_mistakes_to_show(tmp_path: Path) -> None:
+    found = Detections(("rose",), boxes((0, 0)), np.array([0.9], np.float32), np.array([0]))
+    clear = np.zeros(1, np.bool_)
+    report = DetectionReport("m", ("rose",), ("x",), ((found, Truth(boxes((0, 0)), np.array([0]), clear, clear)),))
+    text = write_report(report, tmp_path, read_image=read_image).read_text(encoding="utf-8")
+    assert "None: every object was found, and nothing that is not there." in text
+
+
+def test_many_classes_get_plots_too(tmp_path: Path) -> None:
+    report = report_of(tuple(f"kind {i}" for i in range(90)), pictures=1)
+    write_report(report, tmp_path, read_image=read_image, worst=0)
+    assert (tmp_path / "plots" / "classes.png").is_file()
+
+
+def test_the_subtitle_counts_objects_and_classes_that_occur() -> None:
+    assert detect.subtitle(report_of()) == "mobilenet_v2 on 3 pictures with 9 objects of 1 of 2 classes, 1 not readable"
