@@ -1,4 +1,4 @@
-"""`Boxed`: the teacher of detectors, which `loader.Pictures` draws from: augmented pictures with targets made of their boxes."""
+"""`Boxed`: the teacher of detectors, whom `loader.Pictures` draws from: augmented pictures, and targets made of their boxes."""
 
 from __future__ import annotations
 

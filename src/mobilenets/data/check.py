@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from mobilenets.data.box_sizes import SizeBin, box_sizes, default_head
+from mobilenets.data.check_boxes import Remark, box_remarks, size_remarks
 from mobilenets.data.duplicates import near_duplicates
 from mobilenets.data.looking import Look, glance, is_picture, look
 from mobilenets.data.samples import SPLITS, Dataset, Sample
@@ -58,6 +60,7 @@ class Findings:
         sizes: width and height as stored, px, of those that can; n 2.
         formats: how many pictures of each format.
         same: sets of pictures that are, or look, the same.
+        box_sizes: of the objects on the network's input, against the anchors of the default detector.
     """
 
     items: tuple[Finding, ...]
@@ -66,6 +69,7 @@ class Findings:
     sizes: tuple[tuple[int, int], ...]
     formats: dict[str, int]
     same: tuple[tuple[str, ...], ...] = ()
+    box_sizes: tuple[SizeBin, ...] = ()
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
@@ -84,8 +88,22 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "damaged":        ("error",   "damaged pictures"),
     "bomb":           ("error",   "decompression bombs"),
     "untrained":      ("error",   "classes without a training picture"),
+    "swapped":        ("error",   "boxes with swapped corners"),
+    "no-area":        ("error",   "boxes without area"),
+    "outside":        ("error",   "boxes outside of their picture"),
+    "unknown-class":  ("error",   "boxes of an unknown class"),
+    "stated-size":    ("error",   "pictures of another size than their annotation says"),
+    "split-twice":    ("error",   "pictures that are listed in two splits"),
     "leak":           ("error",   "the same picture in two splits"),
     "conflict":       ("error",   "the same picture with two labels"),
+    "unannotated":    ("warning", "pictures without an annotation file"),
+    "stray":          ("warning", "annotations without a picture"),
+    "beyond":         ("warning", "boxes that reach beyond their picture"),
+    "box-twice":      ("warning", "objects that are boxed twice"),
+    "box-conflict":   ("warning", "objects that are boxed as two classes"),
+    "too-small":      ("warning", "objects too small for the network's input"),
+    "uncovered":      ("warning", "objects that no anchor comes near to"),
+    "unmatched":      ("warning", "classes that few anchors match"),
     "near-leak":      ("warning", "pictures that look the same in two splits"),
     "near-conflict":  ("warning", "pictures that look the same with two labels"),
     "absent":         ("warning", "classes without a picture in val or test"),
@@ -98,6 +116,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "small":          ("warning", "pictures much smaller than the network's input"),
     "long":           ("warning", "very long or very tall pictures"),
     "near-duplicate": ("info",    "pictures that look the same in one split"),
+    "no-objects":     ("info",    "pictures without objects"),
     "ignored":        ("info",    "files that are no pictures by their name"),
 }
 # fmt: on
@@ -115,7 +134,12 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
     """
     looks = _looks(look, dataset, threads, advance)
     same, items = _duplicates(dataset, looks)
-    return _findings(dataset, looks, [*items, *_sizes(dataset, looks, size), *_blank(dataset, looks), *_ignored(dataset)], same)
+    items += [*_sizes(dataset, looks, size), *_blank(dataset, looks), *_ignored(dataset)]
+    if dataset.task != "detect":
+        return _findings(dataset, looks, items, same)
+    sizes = box_sizes(dataset, _uprights(looks), default_head(dataset.labels), (size, size))
+    items += _remarked(size_remarks(sizes))
+    return dataclasses.replace(_findings(dataset, looks, items, same), box_sizes=sizes.bins())
 
 
 def quick_check(dataset: Dataset, *, threads: int | None = None, advance: Advance | None = None) -> Findings:
@@ -164,7 +188,8 @@ def _looks(one: Callable[[Sample], Look], dataset: Dataset, threads: int | None,
 def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], same: tuple[tuple[str, ...], ...]) -> Findings:
     both = list(zip(dataset.samples, looks, strict=True))
     broken = frozenset(sample.name for sample, seen in both if seen.reason)
-    items = [*_files(both), *_classes(without(dataset, broken)), *items]
+    boxes = box_remarks(dataset, _uprights(looks)) if dataset.task == "detect" else ()
+    items = [*_files(both), *_classes(without(dataset, broken)), *_remarked(boxes), *items]
     order = {code: i for i, code in enumerate(CODES)}
     headers = [seen.header for seen in looks if seen.header and not seen.reason]
     return Findings(
@@ -181,6 +206,16 @@ def _finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:
     return Finding(CODES[code][0], code, message, tuple(files))
 
 
+def _remarked(remarks: Iterable[Remark]) -> Iterator[Finding]:
+    for code, message, file in remarks:
+        yield _finding(code, message, [file] if file else [])
+
+
+def _uprights(looks: Sequence[Look]) -> list[tuple[int, int] | None]:
+    """Width and height of each picture as a person sees it."""
+    return [seen.header.upright if seen.header is not None else None for seen in looks]
+
+
 def _files(both: Iterable[tuple[Sample, Look]]) -> Iterator[Finding]:
     for sample, seen in both:
         if seen.reason:
@@ -192,25 +227,27 @@ def _files(both: Iterable[tuple[Sample, Look]]) -> Iterator[Finding]:
 
 def _classes(dataset: Dataset) -> Iterator[Finding]:
     counts = {split: dataset.counts(split) for split in SPLITS}
-    if len(dataset.labels) == 1:
+    noun, nouns = ("box", "boxes") if dataset.task == "detect" else ("picture", "pictures")
+    if len(dataset.labels) == 1 and dataset.task == "classify":
         yield _finding("one-class", f"every picture is labelled '{dataset.labels[0]}'; a classifier needs two classes")
     if not any(counts["train"]):
-        yield _finding("no-training", "no picture that can be decoded is in the train split")
+        shows = " and shows an object" if dataset.task == "detect" else ""
+        yield _finding("no-training", f"no picture that can be decoded{shows} is in the train split")
         return
     for i, label in enumerate(dataset.labels):
         total = sum(counts[split][i] for split in SPLITS)
         if counts["train"][i] == 0:
-            yield _finding("untrained", f"'{label}' has {total} pictures and none in train")
+            yield _finding("untrained", f"'{label}' has {total} {nouns} and none in train")
         for split in ("val", "test"):
             if any(counts[split]) and counts[split][i] == 0:
-                yield _finding("absent", f"'{label}' has no picture in {split}, of {total}")
+                yield _finding("absent", f"'{label}' has no {noun} in {split}, of {total}")
         if total < FEW:
-            yield _finding("few", f"'{label}' has {total} picture{'s' * (total != 1)}; {FEW} are the least that make sense")
+            yield _finding("few", f"'{label}' has {total} {noun if total == 1 else nouns}; {FEW} are the least that make sense")
     present = sorted((n, label) for n, label in zip(counts["train"], dataset.labels, strict=True) if n)
     (least, rare), (most, common) = present[0], present[-1]
     if most > IMBALANCE * least:
         yield _finding(
-            "imbalance", f"'{common}' has {most} training pictures, '{rare}' {least}: {most / least:.0f} times as many"
+            "imbalance", f"'{common}' has {most} training {nouns}, '{rare}' {least}: {most / least:.0f} times as many"
         )
 
 
@@ -242,13 +279,13 @@ def _same(dataset: Dataset, samples: Sequence[Sample], near: Literal["", "near-"
     """What is wrong with pictures that are, or look, the same; near ones count where exact copies do not say it already."""
     what = "look the same and are" if near else "are the same file and are"
     names = [sample.name for sample in samples]
-    labels = [dataset.labels[label] for label in sorted({sample.label for sample in samples})]
+    labels = [dataset.labels[label] for label in sorted({sample.label for sample in samples} - {-1})]
     splits = [split for split in SPLITS if any(sample.split == split for sample in samples)]
     if len(labels) > 1:
         yield _finding(f"{near}conflict", f"{what} labelled {' and '.join(repr(label) for label in labels)}", names)
     if len(splits) > 1:
         yield _finding(f"{near}leak", f"{what} in {' and '.join(splits)}", names)
-    if len(labels) == len(splits) == 1:
+    if len(labels) <= len(splits) == 1:
         yield _finding(
             f"{near}duplicate", f"{what} both in {splits[0]}" if len(names) == 2 else f"{what} all in {splits[0]}", names
         )
@@ -263,7 +300,7 @@ def _sizes(dataset: Dataset, looks: Sequence[Look], size: int) -> Iterator[Findi
             yield _finding(
                 "small", f"is {seen.header.width} x {seen.header.height}, the network sees {size} x {size}", [sample.name]
             )
-        if longer > LONGEST * shorter:
+        if longer > LONGEST * shorter and dataset.task == "classify":
             yield _finding("long", f"is {seen.header.width} x {seen.header.height}, of which the center is seen", [sample.name])
 
 

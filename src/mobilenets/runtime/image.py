@@ -69,12 +69,19 @@ class Header:
 
     Args:
         format: Pillow's name of it: "JPEG", "PNG", ...
-        width, height: px, as stored: EXIF may still turn them.
+        width, height: px, as stored.
+        turned: whether EXIF exchanges them.
     """
 
     format: str
     width: int
     height: int
+    turned: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """Width and height, px, of the picture as a person sees it."""
+        return (self.height, self.width) if self.turned else (self.width, self.height)
 
 
 def decode(source: bytes | Path, *, channels: int = 3, at_least: int | None = None) -> Image.Image:
@@ -120,23 +127,18 @@ def header(source: bytes | Path) -> Header:
     try:
         with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             image = _open(file)
-            return Header(image.format or "", image.width, image.height)
+            return Header(image.format or "", image.width, image.height, _is_turned(image))
     except DECODE_ERRORS as error:
         raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
 
 
 def upright_size(source: bytes | Path) -> tuple[int, int]:
-    """Width and height of the picture after EXIF turned it, px; its pixels are not read.
+    """Width and height, px, of the picture as a person sees it; its pixels are not read.
 
     Raises:
         ImageError: see `header`.
     """
-    try:
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-            image = _open(file)
-            return image.size[::-1] if _turn(image) in _ACROSS else image.size
-    except DECODE_ERRORS as error:
-        raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
+    return header(source).upright
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +377,13 @@ def _upright(flat: Image.Image, opened: Image.Image) -> Image.Image:
     """Turned as the EXIF orientation of the opened file says."""
     turn = _turn(opened)
     return flat if turn is None else flat.transpose(turn)
+
+
+def _is_turned(opened: Image.Image) -> bool:
+    """Whether width and height are to be exchanged. Of a PNG, EXIF behind the pixels is not looked for: they would be read."""
+    if opened.format == "PNG" and "exif" not in opened.info:
+        return False
+    return _turn(opened) in _ACROSS
 
 
 def _turn(opened: Image.Image) -> Image.Transpose | None:
