@@ -175,7 +175,7 @@ def detection_backbone(backbone: BackboneSpec, *, reduced: bool = False) -> Back
     Args:
         reduced: whether its last block has half the channels.
     """
-    body = with_reduced_last_block(backbone, first_expansion="kept") if reduced else backbone
+    body = with_reduced_last_block(backbone, expansions="follow") if reduced else backbone
     return replace(body, tail=(), padding="tf" if body.padding == "end" else body.padding)
 
 
