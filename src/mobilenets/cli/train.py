@@ -17,11 +17,16 @@ from mobilenets.errors import DataError, ExportError, ImageError, MissingExtraEr
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset
     from mobilenets.model import Model
-    from mobilenets.runtime.evaluation import Report
+    from mobilenets.runtime.evaluators import AnyReport
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.training.recipe import Recipe
 
 RUNS = Path("runs")
+_USUAL: dict[str, dict[str, str]] = {  # recipe of each task, with weights to begin with and without
+    "classify": {"weights": "finetune", "scratch": "scratch-small"},
+    "detect": {"weights": "detect", "scratch": "detect"},
+    "segment": {"weights": "segment", "scratch": "segment"},
+}
 NAMED = 5  # files that a message names
 
 
@@ -143,9 +148,9 @@ def _settings_of(run: Path, chosen: list[str], overrides: list[str]) -> Recipe:
 
 def _as_before(dataset: Dataset, run: Path) -> Dataset:
     """The pictures that the run was started with, in its splits; those that came later are left out."""
-    from mobilenets.data.lists import in_splits, read_splits
+    from mobilenets.data.lists import in_splits, split_names
 
-    return in_splits(dataset, read_splits(run / "splits.csv", labels=dataset.labels))
+    return in_splits(dataset, split_names(run / "splits.csv"))
 
 
 def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
@@ -187,33 +192,32 @@ def _begin(
 
     from mobilenets.model import create
     from mobilenets.specs.families import backbone
-    from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.specs.model import InputContract
     from mobilenets.training import recipes
+    from mobilenets.training.heads import spec_for
     from mobilenets.training.recipe import with_overrides
 
     options = {"model": model, "width": width, "size": size, "epochs": epochs, "seed": seed}
     texts = [f"{name}={value}" for name, value in options.items() if value is not None]
-    settings = with_overrides(
-        recipes.recipe(recipe or ("scratch-small" if weights == "none" else "finetune")), [*texts, *overrides]
-    )
+    chosen = recipe or _USUAL[dataset.task]["scratch" if weights == "none" else "weights"]
+    settings = with_overrides(recipes.recipe(chosen), [*texts, *overrides])
     found = _with_weights(settings, weights, named=model is not None)
     if found is None and recipe is None:
-        settings = with_overrides(recipes.recipe("scratch-small"), [*texts, *overrides])
+        chosen = _USUAL[dataset.task]["scratch"]
+        settings = with_overrides(recipes.recipe(chosen), [*texts, *overrides])
     if found is None and settings.freeze_blocks == -1:
         raise UsageError(
-            f"recipe '{recipe or 'finetune'}' freezes the backbone, which is worth nothing without weights",
+            f"recipe '{chosen}' freezes the backbone, which is worth nothing without weights",
             hint="--weights PATH, or another recipe",
         )
     if found is None:
         shape = backbone(settings.model, width=settings.width)
-        contract = InputContract(size=settings.size or shape.size)
-        found = create(ModelSpec(shape, dataset.labels, contract), seed=settings.seed)
-    spec = found.spec.backbone
-    settings = replace(settings, model=spec.name, width=spec.width)
+        spec = spec_for(dataset, shape, InputContract(size=settings.size or shape.size), settings)
+        found = create(spec, seed=settings.seed)
+    body = found.spec.backbone
+    settings = replace(settings, model=body.name, width=body.width)
     px = settings.size or found.spec.input.size
-    note(
-        f"{spec.name} {spec.width:g} at {px} px, recipe {recipe or ('finetune' if settings.from_weights else 'scratch-small')}"
-    )
+    note(f"{body.name} {body.width:g} at {px if settings.wide in (0, px) else f'{px} x {settings.wide}'} px, recipe {chosen}")
     return found, settings
 
 
@@ -250,7 +254,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
     """Export, evaluate on the test split, report, and say what to type next."""
     from mobilenets import checkpoint
     from mobilenets.model import TorchEngine
-    from mobilenets.runtime.evaluation import evaluate
+    from mobilenets.runtime.evaluators import evaluate_any
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
 
@@ -260,7 +264,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
     part = next((split for split in ("test", "val", "train") if dataset.split(split)), "train")
     samples = [sample for sample in dataset.samples if sample.split == part]
     with progress(f"evaluating {part}", len(samples)) as advance:
-        report = evaluate(predictor, samples, dataset.labels, progress=advance)
+        report = evaluate_any(predictor, samples, dataset.labels, progress=advance)
     page = _report(report, predictor, run, dataset, part)
     if json:
         metrics = {one.name: one.value for one in report.metrics}
@@ -299,7 +303,7 @@ def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
     return True
 
 
-def _report(report: Report, predictor: Predictor, run: Path, dataset: Dataset, part: str) -> Path | None:
+def _report(report: AnyReport, predictor: Predictor, run: Path, dataset: Dataset, part: str) -> Path | None:
     from mobilenets.reports.history import facts
     from mobilenets.reports.write import write_report
 

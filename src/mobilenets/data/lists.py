@@ -96,9 +96,25 @@ def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
     return Dataset(order, tuple(samples), path.parent.name)
 
 
-def in_splits(dataset: Dataset, splits: Dataset) -> Dataset:
-    """The pictures of `dataset` that `splits` names too, each in the split it has there."""
-    known = {sample.name: sample.split for sample in splits.samples}
+def split_names(path: Path) -> dict[str, Split]:
+    """Which split each picture is in that `write_splits` wrote, by name, whatever the task.
+
+    Raises:
+        DataError: the list cannot be read, or a line of it has no split.
+    """
+    known: dict[str, Split] = {}
+    reader = csv.DictReader(_text(path).splitlines())
+    for row in reader:
+        where = f"{path} line {reader.line_num}"
+        split = _split(where, row.get("split") or "")
+        if split is None or not row.get("name"):
+            raise DataError(f"{where} has no split or no name", hint="is it the splits.csv of a run?")
+        known[row["name"]] = split
+    return known
+
+
+def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
+    """The pictures of `dataset` that are known by name, each in the split it has there."""
     samples = (replace(sample, split=known[sample.name]) for sample in dataset.samples if sample.name in known)
     return replace(dataset, samples=tuple(samples))
 
@@ -111,7 +127,7 @@ def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
             for sample in dataset.samples:
                 offset, size = sample.member or ("", "")
                 place = sample.url or sample.path.absolute().as_posix()
-                row = {"path": place, "label": dataset.labels[sample.label], "split": sample.split}
+                row = {"path": place, "label": dataset.labels[sample.label] if sample.label >= 0 else "", "split": sample.split}
                 more = {
                     "weight": f"{sample.weight:.17g}",
                     "group": sample.group,

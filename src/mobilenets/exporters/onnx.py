@@ -43,7 +43,7 @@ def export_onnx(
 
     The input is "image", N C H W of any N, prepared as the input contract inside the file says; the outputs are those of the
     model, for a classifier "logits", N classes. The file is written elsewhere, compared with the model in ONNX Runtime on
-    random input of several batch sizes and on `pictures`, and only then moved to `path`: a failed export leaves `path` as it was.
+    random input of several batch sizes and on `pictures`, and only then moved to `path`: a failed export leaves it as it was.
 
     Args:
         model: is left as it is.

@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.errors import DataError
 from mobilenets.runtime import calibration, metrics
 from mobilenets.runtime.calibration import Bin
-from mobilenets.runtime.classify import softmax, temperature
+from mobilenets.runtime.classify import Classification, softmax, temperature
 from mobilenets.runtime.metrics import ClassMetrics, Interval
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.table import unknown_name
@@ -208,7 +208,7 @@ def evaluate(
     start = time.perf_counter()
     names, kept, logits, scores, unreadable = [], [], [], [], []
     for i, result in enumerate(predictor.stream(remembered(), batch=batch)):
-        if result.prediction is None:
+        if not isinstance(result.prediction, Classification):
             unreadable.append((result.name, result.error))
         else:
             names.append(result.name)

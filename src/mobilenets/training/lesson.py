@@ -54,6 +54,11 @@ class Lesson:
     rank: tuple[str, ...]
 
 
+def unmixed(x: Tensor, targets: tuple[Tensor, ...], _seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The batch as it is."""
+    return x, targets
+
+
 def better(metrics: Mapping[str, float], best: Mapping[str, float], rank: Sequence[str]) -> bool:
     """Whether these metrics are better than the best so far, of which there may be none.
 

@@ -8,12 +8,14 @@ import torch
 
 from mobilenets.data.samples import Sample
 from mobilenets.specs.model import ModelSpec, Task
-from mobilenets.training import classify
+from mobilenets.training import classify, detect, segment
 from mobilenets.training.lesson import Lesson
 from mobilenets.training.recipe import Recipe
 
 LESSONS: dict[Task, Callable[[ModelSpec, Sequence[Sample], Recipe, torch.device], Lesson]] = {
     "classify": classify.lesson,
+    "detect": detect.lesson,
+    "segment": segment.lesson,
 }
 
 

@@ -137,6 +137,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     total = recipe.epochs * steps_per_epoch
     if step < warmup:
         share = recipe.warmup_start + (1 - recipe.warmup_start) * step / warmup
+    elif recipe.schedule == "poly":
+        share = max(0.0, 1 - step / total) ** recipe.poly_power
     elif recipe.schedule == "cosine":
         done = min((step - warmup) / max(total - warmup, 1), 1.0)
         share = recipe.cosine_floor + (1 - recipe.cosine_floor) * (1 + math.cos(math.pi * done)) / 2

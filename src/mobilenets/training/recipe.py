@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mobilenets.errors import RecipeError
+from mobilenets.specs.model import Task
+from mobilenets.specs.segment import On
+from mobilenets.specs.ssd import Scores
 from mobilenets.table import unknown_name
 
 Optimizer = Literal["sgd", "rmsprop", "adamw"]
-Schedule = Literal["constant", "cosine", "exponential"]
+Schedule = Literal["constant", "cosine", "exponential", "poly"]
 Policy = Literal["none", "trivial", "rand"]
 Balance = Literal["none", "sample", "loss", "logits"]
+HeadName = Literal["default", "ssdlite", "ssd", "deeplab", "lraspp"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
@@ -33,6 +37,7 @@ class Recipe:
     width: float = 1.0
     size: int = 0  # input px; 0 keeps the model's
     from_weights: bool = False  # whether it begins with public weights where the caller does not say
+    wide: int = 0  # input width where it is not square, px; for detection and segmentation
     input_crop: float = 0.0  # share of a picture's side seen at evaluation; 0 keeps the model's input contract
 
     # Length
@@ -63,6 +68,7 @@ class Recipe:
     warmup_start: float = 0.0  # share of the learning rate that the first step has
     decay_factor: float = 0.1  # of "exponential": the rate is multiplied by it, at once, every so many epochs
     decay_every_epochs: float = 30.0
+    poly_power: float = 0.9  # of "poly": the rate falls as (1 - progress) to this power (DeepLabv3, section 4.1)
     cosine_floor: float = 0.0  # share of the learning rate that cosine ends at (alpha of V4, Table 10)
 
     # Regularization
@@ -100,6 +106,39 @@ class Recipe:
     freeze_blocks: int = 0  # first blocks of the backbone that keep their weights; -1 for the whole backbone
     freeze_norms: bool = False  # norms keep their running statistics
     cached_features: bool = False  # compute the frozen backbone's features once; needs freeze_blocks=-1
+
+    # Detection and segmentation: the head, where the caller's model has none of the task
+    task: Task = "classify"  # that the recipe is for
+    head: HeadName = "default"  # SSDLite for detection, DeepLabv3 for segmentation
+    head_filters: int = 0  # channels of a segmentation head; 0 for the paper's
+    output_stride: int = 16  # of segmentation: 8, 16 or 32
+    aspp: bool = True  # the three atrous branches of DeepLabv3; without them it is R-ASPP
+    on: On = "last"  # the map that a segmentation head stands on
+    decoder: str = ""  # map of DeepLabv3+'s decoder, "s4"
+    auxiliary: str = ""  # map of the auxiliary head of training, "s8"
+    activation: Scores = "softmax"  # of a detector's scores
+    anchor_smallest: float = 0.1  # scale of the first map's square anchor
+    anchor_scale_min: float = 0.2  # scale of the first map's other anchors
+    anchor_scale_max: float = 0.95  # and of the last map's
+
+    # Detection: pictures and losses
+    zoom_out: float = 0.0  # chance that the picture is laid on a larger canvas
+    zoom_out_max: float = 4.0  # longest side of that by the picture's
+    crop: float = 1.0  # chance of a crop that overlaps an object
+    photometric: float = 0.0  # chance of each change of brightness, contrast, saturation, hue
+    smallest: float = 1.0  # px of the input; smaller boxes are not learned
+    match_iou: float = 0.5  # overlap from which on an anchor should find a box
+    negatives: float = 3.0  # anchors on the background for each that matches
+    focal_gamma: float = 0.0  # above 0: the focal loss in place of hard negatives
+    focal_alpha: float = 0.75
+    box_share: float = 1.0  # weight of the offsets' loss
+
+    # Segmentation: pictures and losses
+    scale_min: float = 0.5  # of a picture, 1 fills the input
+    scale_max: float = 2.0
+    dice: float = 0.0  # weight of the Dice loss
+    lovasz: float = 0.0  # weight of the Lovasz loss
+    auxiliary_share: float = 0.4  # weight of the auxiliary head's loss
 
     # The machine
     precision: Precision = "auto"
@@ -251,6 +290,12 @@ _RANGES: dict[str, tuple[float, float]] = {
     "brightness": (0, 10), "contrast": (0, 10), "saturation": (0, 10), "hue": (0, 0.5),
     "rand_layers": (0, 16), "rand_magnitude": (0, 30), "rand_probability": (0, 1), "erase": (0, 1),
     "mixup_alpha": (0, 100), "cutmix_alpha": (0, 100), "mix_probability": (0, 1), "freeze_blocks": (-1, 1000),
+    "wide": (0, 4096), "head_filters": (0, 4096), "output_stride": (8, 32),
+    "anchor_smallest": (0, 1), "anchor_scale_min": (1e-3, 1), "anchor_scale_max": (1e-3, 2),
+    "zoom_out": (0, 1), "zoom_out_max": (1, 16), "crop": (0, 1), "photometric": (0, 1),
+    "smallest": (0, 1000), "match_iou": (0.05, 0.95), "negatives": (0, 1e6), "focal_gamma": (0, 10), "focal_alpha": (0, 1),
+    "box_share": (0, 1000), "scale_min": (0.05, 20), "scale_max": (0.05, 20), "dice": (0, 100), "lovasz": (0, 100),
+    "auxiliary_share": (0, 100), "poly_power": (0, 10),
     "workers": (-1, 256), "cache_mb": (0, 1e7), "save_every_seconds": (0, _HUGE), "seed": (0, 2**62),
 }
 # fmt: on

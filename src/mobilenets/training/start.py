@@ -14,7 +14,11 @@ from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, ImageError, RecipeError
 from mobilenets.model import Model, with_labels, with_spec
 from mobilenets.runtime import image
-from mobilenets.specs.model import InputContract
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.lraspp import LrasppHead
+from mobilenets.specs.model import Head, InputContract
+from mobilenets.specs.ssd import SsdHead
+from mobilenets.training.heads import with_task
 from mobilenets.training.recipe import Recipe
 from mobilenets.weights import norms
 
@@ -29,17 +33,25 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
     Raises:
         DataError: none of the pictures that norms are observed on can be read.
     """
-    if model.spec.labels != dataset.labels:
+    if model.spec.task != dataset.task:
+        model = with_task(model, dataset, recipe)
+    elif model.spec.labels != dataset.labels:
         model = with_labels(model, dataset.labels, seed=seed_of(recipe.seed, "head"))
     spec = model.spec
-    contract = replace(spec.input, size=recipe.size or spec.input.size, crop=recipe.input_crop or spec.input.crop)
+    contract = replace(
+        spec.input,
+        size=recipe.size or spec.input.size,
+        wide=recipe.wide or (spec.input.wide if not recipe.size else 0),
+        crop=recipe.input_crop or spec.input.crop,
+    )
     backbone = replace(
         spec.backbone,
         norm_momentum=recipe.norm_momentum or spec.backbone.norm_momentum,
         stochastic_depth=recipe.stochastic_depth,
         dropout=recipe.dropout,
     )
-    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=spec.head.fresh()))
+    head = _with_momentum(spec.head.fresh(), recipe.norm_momentum)
+    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
     if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
         norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
     return model
@@ -88,6 +100,13 @@ def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
     if recipe.freeze_blocks == -1:
         return [model.backbone]
     return list(model.backbone.blocks)[: recipe.freeze_blocks]
+
+
+def _with_momentum(head: Head, momentum: float) -> Head:
+    """The head with this momentum in its norms, where it has some and one is given."""
+    if momentum and isinstance(head, SsdHead | DeepLabHead | LrasppHead):
+        return replace(head, norm_momentum=momentum)
+    return head
 
 
 def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:

@@ -1,0 +1,60 @@
+"""The evaluation of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from mobilenets.runtime.detect_evaluation import DetectionReport, evaluate_detection
+from mobilenets.runtime.evaluation import Report, evaluate
+from mobilenets.runtime.predictor import BATCH, Predictor
+from mobilenets.runtime.segment_evaluation import SegmentationReport, evaluate_segmentation
+from mobilenets.specs.model import Task
+
+AnyReport = Report | DetectionReport | SegmentationReport
+
+
+class Evaluate(Protocol):
+    """`evaluate` and its like."""
+
+    def __call__(
+        self,
+        predictor: Predictor,
+        samples: Iterable[Any],  # Any: pictures with the task's answers
+        labels: Sequence[str],
+        *,
+        progress: Callable[[int], None] | None,
+        batch: int,
+    ) -> AnyReport:
+        """How well a network does on pictures with answers."""
+        ...
+
+
+EVALUATORS: dict[Task, Evaluate] = {
+    "classify": evaluate,
+    "detect": evaluate_detection,
+    "segment": evaluate_segmentation,
+}
+
+
+def evaluate_any(
+    predictor: Predictor,
+    samples: Iterable[Any],  # Any: pictures with the task's answers
+    labels: Sequence[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+    batch: int = BATCH,
+) -> AnyReport:
+    """How well a network of any task does on pictures with answers.
+
+    Args:
+        predictor: with any engine; its task says what is measured.
+        samples: with labels, boxes or masks; classes are indices into `labels`.
+        labels: names of the data's classes; each must be a label of the model.
+        progress: called with the number of pictures done since the last call.
+        batch: pictures that go through the network at once.
+
+    Raises:
+        DataError: a class of the data is unknown to the model, or no picture could be read.
+    """
+    return EVALUATORS[predictor.manifest.task](predictor, samples, labels, progress=progress, batch=batch)

@@ -1,0 +1,135 @@
+"""Detection as a lesson: anchors matched with boxes as targets, SSD's losses, COCO's metrics; partner of `tasks/detect.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilenets.data.augment_boxes import BoxAugmentation
+from mobilenets.data.box_loader import Boxed
+from mobilenets.data.samples import Sample
+from mobilenets.errors import RecipeError
+from mobilenets.runtime import detect as runtime
+from mobilenets.runtime import detect_coco, detect_metrics
+from mobilenets.runtime.anchors import anchors
+from mobilenets.runtime.detect_metrics import Judged
+from mobilenets.runtime.detect_truth import truth_of
+from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.specs.model import Head, ModelSpec
+from mobilenets.specs.ssd import SsdHead
+from mobilenets.tasks import detect
+from mobilenets.training.lesson import Lesson, unmixed
+from mobilenets.training.recipe import Recipe, shared
+from mobilenets.training.validation import Chunk
+
+COLUMNS = ("val_map50", "val_map", "val_map75", "val_recall")
+RANK = ("val_map", "val_map50")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the detector said of the validation pictures.
+
+    Args:
+        judged: detections and truth of each picture.
+        classes: how many labels there are.
+        numbers: whether every output was a number.
+    """
+
+    judged: tuple[Judged, ...]
+    classes: int
+    numbers: bool
+
+    def metrics(self) -> dict[str, float]:
+        """COCO's metrics, 0 to 1."""
+        if not self.numbers:
+            return dict.fromkeys(COLUMNS, 0.0)
+        coco = detect_coco.coco_metrics(self.judged, self.classes)
+        values = (coco.map50, coco.map, coco.map75, coco.recall)
+        return {name: float(np.nan_to_num(value)) for name, value in zip(COLUMNS, values, strict=True)}
+
+    def finite(self) -> bool:
+        """Whether every output was a number."""
+        return self.numbers
+
+    def fitted(self, head: Head) -> Head:
+        """The head with the score threshold of each label that gives the best F1."""
+        assert isinstance(head, SsdHead)
+        found = detect_metrics.ranked(self.judged, self.classes)
+        return replace(head, class_thresholds=tuple(detect_metrics.best_threshold(one) for one in found))
+
+    def joined(self, others: Sequence[Answers]) -> Answers:
+        """This one's pictures and those of the others."""
+        every = (self, *others)
+        judged = tuple(pair for one in every for pair in one.judged)
+        return Answers(judged, self.classes, all(one.numbers for one in every))
+
+
+def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
+    """The boxes of pictures.
+
+    Args:
+        spec: of the model that learns.
+        samples: the training split.
+        recipe: says how pictures are augmented, anchors matched, and losses weighed.
+        device: where the model is; targets are made in the workers.
+
+    Raises:
+        RecipeError: the recipe's loss does not fit the head.
+        MissingExtraError: faster-coco-eval is not installed.
+    """
+    head, contract = spec.head, spec.input
+    assert isinstance(head, SsdHead)
+    if recipe.focal_gamma and head.activation != "sigmoid":
+        raise RecipeError("the focal loss needs a head with sigmoid scores", hint="set activation=sigmoid, or focal_gamma=0")
+    detect_coco.library()
+    height, width = contract.shape
+    fill = round(255 * sum(contract.mean) / len(contract.mean))
+    augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation))
+    places = torch.from_numpy(anchors(head, contract.shape).copy())
+
+    def targets(boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        return detect.match(boxes, labels, places, variances=head.variances, threshold=recipe.match_iou)
+
+    def loss(outputs: tuple[Tensor, Tensor], found: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+        logits, offsets = outputs
+        wanted = detect.Targets(*found)
+        if recipe.focal_gamma:
+            return detect.focal_loss(
+                logits, offsets, wanted, weights, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha, box_share=recipe.box_share
+            )
+        return detect.loss(
+            logits,
+            offsets,
+            wanted,
+            weights,
+            activation=head.activation,
+            negatives=recipe.negatives,
+            box_share=recipe.box_share,
+        )
+
+    manifest = manifest_of(replace(spec, head=head.fresh()))
+
+    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(found, manifest)
+
+    return Lesson(Boxed(augmentation, targets, channels=contract.channels), unmixed, loss, outcome, COLUMNS, RANK)
+
+
+def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
+    """The detections of all chunks with the boxes of their samples."""
+    columns = range(len(manifest.labels))
+    judged: list[Judged] = []
+    numbers = True
+    for chunk, outputs in found:
+        if not all(np.isfinite(output).all() for output in outputs.values()):
+            numbers = False
+            break
+        decoded = runtime.decode(outputs, manifest, chunk.placements)
+        judged += [(one, truth_of(sample.boxes, columns)) for one, sample in zip(decoded, chunk.samples, strict=True)]
+    return Answers(tuple(judged), len(manifest.labels), numbers)

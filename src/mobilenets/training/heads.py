@@ -1,0 +1,100 @@
+"""The head a run trains where the model it begins with has none of the data's task."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from mobilenets.data.augment import seed_of
+from mobilenets.data.samples import Dataset
+from mobilenets.errors import RecipeError
+from mobilenets.model import Model, create
+from mobilenets.specs.deeplab import deeplab
+from mobilenets.specs.lraspp import lraspp
+from mobilenets.specs.model import InputContract, ModelSpec, Task
+from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.ssd import ssd, ssd_anchors, ssdlite
+from mobilenets.training.recipe import HeadName, Recipe
+
+log = logging.getLogger("mobilenets.training")
+
+HEADS: dict[Task, tuple[HeadName, ...]] = {"classify": (), "detect": ("ssdlite", "ssd"), "segment": ("deeplab", "lraspp")}
+"""The heads of each task, its usual one first."""
+
+
+def with_task(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
+    """The recipe's head for the data's task on a model's backbone, with the backbone's weights.
+
+    Args:
+        model: of another task.
+        dataset: its task, labels and colors.
+        recipe: says which head.
+
+    Raises:
+        RecipeError: the recipe's head is not one of the task.
+    """
+    spec = spec_for(dataset, model.spec.backbone, model.spec.input, recipe)
+    made = create(replace(spec, weights=model.spec.weights), seed=seed_of(recipe.seed, "head"))
+    ours = made.backbone.state_dict()
+    theirs = {name: tensor for name, tensor in model.backbone.state_dict().items() if name in ours}
+    fitting = {name: tensor for name, tensor in theirs.items() if tensor.shape == ours[name].shape}
+    if len(fitting) < len(ours):
+        log.info("%d of %d tensors of the backbone are new: its last block differs", len(ours) - len(fitting), len(ours))
+    made.backbone.load_state_dict(fitting, strict=False)
+    return made
+
+
+def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, recipe: Recipe) -> ModelSpec:
+    """The network for a data set: a backbone under the recipe's head.
+
+    Args:
+        dataset: its task, labels and colors.
+        backbone: as its weights or the recipe have it.
+        contract: mean and std that the backbone's weights take.
+        recipe: says which head, at which size.
+
+    Raises:
+        RecipeError: the recipe's head is not one of the task.
+    """
+    known = HEADS[dataset.task]
+    if recipe.head != "default" and recipe.head not in known:
+        raise RecipeError(
+            f"head={recipe.head}, but '{dataset.name}' is to {dataset.task}",
+            hint=f"heads for it: {', '.join(known) or 'only the default one'}",
+        )
+    name = known[0] if recipe.head == "default" and known else recipe.head
+    if dataset.task == "classify":
+        return ModelSpec(backbone, dataset.labels, contract)
+    size = (recipe.size or 320, recipe.wide or recipe.size or 320)
+    if name == "ssdlite":
+        scales = (recipe.anchor_scale_min, recipe.anchor_scale_max)
+        anchors = ssd_anchors(scales=scales, smallest=recipe.anchor_smallest)
+        return ssdlite(backbone, dataset.labels, size=size, anchors=anchors, activation=recipe.activation, contract=contract)
+    if name == "ssd":
+        return ssd(backbone, dataset.labels, size=size, contract=contract)
+    if name == "lraspp":
+        made = lraspp(
+            backbone,
+            dataset.labels,
+            output_stride=recipe.output_stride,
+            on=recipe.on,
+            filters=recipe.head_filters or 128,
+            auxiliary=recipe.auxiliary,
+            size=size,
+            colors=dataset.colors,
+        )
+    else:
+        made = deeplab(
+            backbone,
+            dataset.labels,
+            output_stride=recipe.output_stride,
+            rates=None if recipe.aspp else (),
+            on=recipe.on,
+            filters=recipe.head_filters or 256,
+            decoder=recipe.decoder,
+            auxiliary=recipe.auxiliary,
+            size=size,
+            colors=dataset.colors,
+        )
+    look = replace(made.input, mean=contract.mean, std=contract.std, interpolation=contract.interpolation)
+    return replace(made, input=look)

@@ -1,0 +1,131 @@
+"""Segmentation as a lesson: masks as targets, cross entropy per pixel, intersection over union; see `tasks/segment.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mobilenets.data.augment_masks import MaskAugmentation
+from mobilenets.data.mask_loader import Masked
+from mobilenets.data.samples import Sample
+from mobilenets.runtime import segment as runtime
+from mobilenets.runtime import segment_metrics
+from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.lraspp import LrasppHead
+from mobilenets.specs.model import Head, ModelSpec
+from mobilenets.tasks import segment
+from mobilenets.training.lesson import Lesson, unmixed
+from mobilenets.training.recipe import Recipe, shared
+from mobilenets.training.validation import Chunk
+
+COLUMNS = ("val_miou", "val_pixel_accuracy", "val_mean_accuracy")
+RANK = ("val_miou", "val_pixel_accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the segmenter said of the validation pictures.
+
+    Args:
+        confusion: pixels `[true class, predicted class]` of all pictures, at their own resolution.
+        numbers: whether every output was a number.
+    """
+
+    confusion: NDArray[np.int64]
+    numbers: bool
+
+    def metrics(self) -> dict[str, float]:
+        """Mean IoU and accuracies, 0 to 1."""
+        hits, support, called = (self.confusion.diagonal(), self.confusion.sum(1), self.confusion.sum(0))
+        values = (
+            segment_metrics.mean_iou(hits, support, called),
+            hits.sum() / max(support.sum(), 1),
+            segment_metrics.mean_accuracy(hits, support),
+        )
+        return {name: float(np.nan_to_num(value)) for name, value in zip(COLUMNS, values, strict=True)}
+
+    def finite(self) -> bool:
+        """Whether every output was a number."""
+        return self.numbers
+
+    def fitted(self, head: Head) -> Head:
+        """The head as it is: nothing is fitted."""
+        return head
+
+    def joined(self, others: Sequence[Answers]) -> Answers:
+        """The pixels of this one and the others."""
+        every = (self, *others)
+        return Answers(np.sum([one.confusion for one in every], axis=0), all(one.numbers for one in every))
+
+
+def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
+    """The masks of pictures.
+
+    Args:
+        spec: of the model that learns.
+        samples: the training split.
+        recipe: says how pictures are augmented and losses weighed.
+        device: where the model is.
+    """
+    head, contract = spec.head, spec.input
+    assert isinstance(head, DeepLabHead | LrasppHead)
+    height, width = contract.shape
+    fill = round(255 * sum(contract.mean) / len(contract.mean))
+    keep_ratio = contract.resize == "letterbox"
+    augmentation = MaskAugmentation(
+        height=height, width=width, fill=fill, keep_ratio=keep_ratio, **shared(recipe, MaskAugmentation)
+    )
+    teacher = Masked(augmentation, channels=contract.channels)
+    weights = class_weights(samples, teacher, spec.classes).to(device) if recipe.balance == "loss" else None
+
+    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_pictures: Tensor) -> Tensor:
+        logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
+        return segment.loss(
+            logits.float(),
+            found[0].long(),
+            of_pictures,
+            class_weights=weights,
+            dice=recipe.dice,
+            lovasz=recipe.lovasz,
+            auxiliary=None if auxiliary is None else auxiliary.float(),
+            auxiliary_share=recipe.auxiliary_share,
+            align_corners=head.align_corners,
+        )
+
+    manifest = manifest_of(spec)
+
+    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(found, manifest)
+
+    return Lesson(teacher, unmixed, loss, outcome, COLUMNS, RANK)
+
+
+def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
+    """The pixels of all chunks, compared with the masks of their samples."""
+    classes = len(manifest.labels)
+    counts = np.zeros((classes, classes), np.int64)
+    for chunk, outputs in found:
+        if not np.isfinite(outputs["logits"]).all():
+            return Answers(counts, numbers=False)
+        decoded = runtime.decode(outputs, manifest, chunk.placements)
+        for one, sample in zip(decoded, chunk.samples, strict=True):
+            assert sample.mask is not None
+            counts += segment_metrics.confusion(sample.mask.read(), one.classes, classes)
+    return Answers(counts, numbers=True)
+
+
+def class_weights(samples: Sequence[Sample], teacher: Masked, classes: int) -> Tensor:
+    """A weight per class, averaging 1: 1 / log(1.02 + its share of the pixels) (ENet, section 5.2); 0 for an absent class."""
+    pixels = np.zeros(classes)
+    for sample in samples:
+        assert sample.mask is not None
+        pixels += np.bincount(sample.mask.read().ravel(), minlength=256)[:classes]
+    weights = np.where(pixels > 0, 1 / np.log(1.02 + pixels / max(pixels.sum(), 1)), 0)
+    return torch.tensor(weights / weights[weights > 0].mean(), dtype=torch.float32)
