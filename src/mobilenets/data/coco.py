@@ -25,7 +25,7 @@ Record = Mapping[str, object]
 def is_coco(source: str) -> bool:
     """Whether this is a JSON file, or a folder with instances_*.json, itself, in annotations/ or in its split folders."""
     path = Path(source)
-    return path.suffix.lower() == ".json" and path.is_file() if not path.is_dir() else bool(_files(path))
+    return path.suffix.lower() == ".json" and path.is_file() if not path.is_dir() else bool(coco_files(path))
 
 
 def read_coco(source: Path) -> Listing:
@@ -39,7 +39,7 @@ def read_coco(source: Path) -> Listing:
         DataError: a file is no such JSON, or contradicts itself; says which, and the key.
     """
     root = source if source.is_dir() else source.parent
-    files = _files(source) if source.is_dir() else [source]
+    files = coco_files(source) if source.is_dir() else [source]
     if not files:
         raise DataError(f"'{source}' holds no COCO file", hint=_LAYOUT)
     labels: list[str] = []
@@ -47,21 +47,21 @@ def read_coco(source: Path) -> Listing:
     faults: list[Fault] = []
     notes: list[str] = []
     for file in files:
-        one = _File(file, root)
+        one = CocoFile(file, root)
         labels += [name for name in one.labels.values() if name not in labels]
         entries += one.entries()
         faults += one.faults
         notes += one.notes
     if not entries:
         raise DataError(f"{' and '.join(str(file) for file in files)} list no picture", hint=_LAYOUT)
-    entries = list(_once(entries, faults).values())
+    entries = list(once(entries, faults).values())
     name = source.resolve().name if source.is_dir() else source.stem
     if not all(entry.split for entry in entries):
         entries = [replace(entry, split=None) for entry in entries]
     return Listing(tuple(entries), tuple(labels), name, tuple(dict.fromkeys(notes)), task="detect", faults=tuple(faults))
 
 
-def _once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
+def once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
     """The entries by name; a picture that is in two splits stays in the one that measures."""
     found: dict[str, Entry] = {}
     for entry in entries:
@@ -76,7 +76,7 @@ def _once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
     return found
 
 
-class _File:
+class CocoFile:
     """One file, taken apart.
 
     Args:
@@ -188,7 +188,7 @@ class _File:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_posix()
 
 
-def _files(folder: Path) -> list[Path]:
+def coco_files(folder: Path) -> list[Path]:
     """The files of a data set, in the order train, val, test."""
     found = [path for inner in (folder, folder / "annotations") for path in sorted(inner.glob("instances_*.json"))]
     if not found:

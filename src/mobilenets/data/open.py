@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilenets.data.box_lists import is_box_list, read_box_list
@@ -14,6 +14,9 @@ from mobilenets.data.elpv import read_elpv
 from mobilenets.data.entries import Listing
 from mobilenets.data.folders import read_folder
 from mobilenets.data.lists import read_list
+from mobilenets.data.mask_coco import read_coco_masks
+from mobilenets.data.mask_folders import is_masked, read_masked
+from mobilenets.data.mask_voc import is_voc_masks, read_voc_masks
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.data.shards import expand, read_shards, shard_files
@@ -21,7 +24,23 @@ from mobilenets.data.splits import by_rarest, fill
 from mobilenets.data.voc import is_voc, read_voc
 from mobilenets.data.yolo import is_yolo, read_yolo
 from mobilenets.errors import DataError, UsageError
+from mobilenets.specs.model import Task
 from mobilenets.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a user says of a source besides where it is.
+
+    Args:
+        group: the column that names groups; None for the one called "group".
+        classes: names of the classes of masks, or a file of them; "" for what the source says.
+        ignore: names, values or colors of masks that count nowhere.
+    """
+
+    group: str | None = None
+    classes: str | Path | Sequence[str] = ""
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +50,16 @@ class Format:
     Args:
         title: what a source looks like, for messages and documentation.
         fits: whether a source looks like that.
-        read: its pictures; the second argument is the column that names groups, or None.
+        read: its pictures.
+        task: what they can teach.
+        options: fields of `Asked` that mean something to it.
     """
 
     title: str
     fits: Callable[[str], bool]
-    read: Callable[[str, str | None], Listing]
+    read: Callable[[str, Asked], Listing]
+    task: Task = "classify"
+    options: tuple[str, ...] = ()
 
 
 def open_dataset(
@@ -46,6 +69,9 @@ def open_dataset(
     val: float | None = None,
     test: float | None = None,
     group: str | None = None,
+    task: Task | None = None,
+    classes: str | Path | Sequence[str] = "",
+    ignore: Sequence[str] = (),
 ) -> Dataset:
     """The data set at `source`, every picture in a split.
 
@@ -53,26 +79,36 @@ def open_dataset(
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
-            address, or a `.txt` that lists such), a set of boxes (Pascal VOC, COCO, YOLO, CSV), or "elpv".
+            address, or a `.txt` that lists such), a set of boxes (Pascal VOC, COCO, YOLO, CSV) or of masks (folders of
+            pictures and masks, Pascal VOC, COCO), or "elpv".
         seed: of the splits that are drawn.
         val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
         group: the column whose equal values stay in one split; by default the one called "group".
+        task: what is to be learned, for sources that can teach several things; by default boxes go before masks.
+        classes: of masks: names in the order of their values, with commas between, or a file of names (`mask_classes`).
+        ignore: of masks: names, values or colors (`#rrggbb`) that count nowhere, besides 255.
 
     Raises:
         DataError: nothing is there, or it cannot be understood; says what was expected.
-        UsageError: the shares are out of range, or the source has no columns to group by.
+        UsageError: the shares are out of range, or the source has no columns to group by, or no masks.
         MissingExtraError: the data set is a package that is not installed.
     """
     text = str(source)
-    for kind in FORMATS.values():
-        if kind.fits(text):
-            listing = kind.read(text, group)
-            return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
-    path = Path(text)
-    known = "; ".join(kind.title for kind in FORMATS.values())
-    if not path.exists() and not is_remote(text):
+    asked = Asked(group, classes, tuple(ignore))
+    kinds = {name: kind for name, kind in FORMATS.items() if task in (None, kind.task)}
+    for name, kind in kinds.items():
+        if not kind.fits(text):
+            continue
+        _check_options(name, kind, asked)
+        listing = kind.read(text, asked)
+        if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(text):
+            listing = replace(listing, notes=(*listing.notes, "boxes were read; there are masks too, for the task segment"))
+        return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
+    known = "; ".join(kind.title for kind in kinds.values())
+    if not Path(text).exists() and not is_remote(text):
         raise DataError(f"there is no '{text}'", hint=f"a data set is {known}")
-    raise DataError(f"'{text}' is not a data set", hint=f"a data set is {known}")
+    what = "a data set" if task is None else f"a data set to {task}"
+    raise DataError(f"'{text}' is not {what}", hint=f"{what} is {known}")
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -140,41 +176,61 @@ def _is_list(source: str) -> bool:
     return Path(source).suffix.lower() in (".csv", ".tsv") and Path(source).is_file()
 
 
-def _without_columns(name: str, read: Callable[[str], Listing]) -> Callable[[str, str | None], Listing]:
-    def reader(source: str, group: str | None) -> Listing:
-        if group is not None:
-            raise UsageError(f"{name} has no column '{group}'", hint="list the pictures in a CSV with that column")
-        return read(source)
-
-    return reader
+def _check_options(name: str, kind: Format, asked: Asked) -> None:
+    """Refuse what is asked of a source that it has not."""
+    if asked.group is not None and "group" not in kind.options:
+        hint = "list the pictures in a CSV with that column"
+        raise UsageError(f"a source of the kind '{name}' has no column '{asked.group}'", hint=hint)
+    for option in ("classes", "ignore"):
+        if getattr(asked, option) and option not in kind.options:
+            hint = "--task segment reads masks" if kind.task != "segment" else "its own file names the classes"
+            raise UsageError(f"--{option} means nothing for a source of the kind '{name}': {kind.title}", hint=hint)
 
 
 # fmt: off
 FORMATS: Table[Format] = Table("data format", {
     "elpv": Format("the name elpv",
                    lambda source: source == "elpv",
-                   _without_columns("elpv", lambda source: read_elpv())),
+                   lambda source, asked: read_elpv()),
     "box-list": Format("a CSV or TSV file with the columns path,x0,y0,x1,y1,label[,split,difficult,crowd,group]",
                        is_box_list,
-                       lambda source, group: read_box_list(Path(source), group=group)),
+                       lambda source, asked: read_box_list(Path(source), group=asked.group),
+                       "detect", ("group",)),
     "list": Format("a CSV or TSV file with the columns path,label[,split,weight,group]",
                    _is_list,
-                   lambda source, group: read_list(Path(source), group=group)),
+                   lambda source, asked: read_list(Path(source), group=asked.group),
+                   options=("group",)),
     "shards": Format("tar shards, as a folder, a glob or train-{000..007}.tar, here or at an http(s) address",
                      _is_shards,
-                     lambda source, group: read_shards(source, group=group)),
+                     lambda source, asked: read_shards(source, group=asked.group),
+                     options=("group",)),
     "voc": Format("a folder with Annotations/*.xml, JPEGImages/ and ImageSets/Main/, or with XML files beside the pictures",
                   is_voc,
-                  _without_columns("a VOC folder", lambda source: read_voc(Path(source)))),
+                  lambda source, asked: read_voc(Path(source)),
+                  "detect"),
     "coco": Format("a COCO file, or a folder with instances_train.json, itself or in annotations/",
                    is_coco,
-                   _without_columns("a COCO file", lambda source: read_coco(Path(source)))),
+                   lambda source, asked: read_coco(Path(source)),
+                   "detect"),
     "yolo": Format("a data.yaml, or a folder with one, with YOLO's text files in labels/",
                    is_yolo,
-                   _without_columns("a YOLO folder", lambda source: read_yolo(Path(source)))),
+                   lambda source, asked: read_yolo(Path(source)),
+                   "detect"),
+    "voc-masks": Format("a folder with JPEGImages/, SegmentationClass/*.png and ImageSets/Segmentation/",
+                        is_voc_masks,
+                        lambda source, asked: read_voc_masks(Path(source), classes=asked.classes, ignore=asked.ignore),
+                        "segment", ("classes", "ignore")),
+    "coco-masks": Format("a COCO file with polygons or run lengths, or a folder with such",
+                         is_coco,
+                         lambda source, asked: read_coco_masks(Path(source), ignore=asked.ignore),
+                         "segment", ("ignore",)),
+    "masks": Format("a folder with images/ and masks/, below train/, val/, test/ or not",
+                    is_masked,
+                    lambda source, asked: read_masked(Path(source), classes=asked.classes, ignore=asked.ignore),
+                    "segment", ("classes", "ignore")),
     "folder": Format("a folder with a folder per class, below train/, val/, test/ or not",
                      lambda source: Path(source).is_dir(),
-                     _without_columns("a folder", lambda source: read_folder(Path(source)))),
+                     lambda source, asked: read_folder(Path(source))),
 })
 # fmt: on
 """How pictures may be kept, in the order in which a source is compared with them."""
