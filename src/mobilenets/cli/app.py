@@ -23,6 +23,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "predict":  "Classify a picture, a folder, a glob or a list from standard input.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",
+    "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",
 }
 # fmt: on
 
@@ -38,7 +39,7 @@ def build(first: str) -> typer.Typer:
     app.callback()(_root)
     for name, line in COMMANDS.items():
         if name == first:
-            app.command(name)(importlib.import_module(f"mobilenets.cli.{name}").command)
+            app.command(name)(importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command)
         else:
             app.command(name, help=line)(_listed)
     return app

@@ -22,13 +22,20 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, or elpv.",
+            help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, Pascal VOC folder, "
+            "COCO file or folder, YOLO data.yaml, or elpv.",
             metavar="DATA",
         ),
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Read headers and count classes; decode and compare nothing.")] = False,
     show_all: Annotated[bool, typer.Option("--all", help="Name every file, not the first few of each finding.")] = False,
-    size: Annotated[int, typer.Option(min=1, help="Input of the network, px; smaller pictures are named.")] = 224,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Input of the network, px; smaller pictures are named, and too small objects. By default 224, for boxes 320.",
+        ),
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Column of a list whose equal values stay in one split.")] = None,
     seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
     write: Annotated[
@@ -44,30 +51,40 @@ def command(
     Example: mobilenets check photos/
     """
     from mobilenets.data import check
+    from mobilenets.data.box_lists import write_box_list
     from mobilenets.data.lists import write_list
     from mobilenets.data.open import open_dataset
 
     if quick and write is not None:
         raise UsageError("--write needs the whole check, but --quick was given")
     dataset = open_dataset(data, seed=seed, group=group)
+    boxed = dataset.task == "detect"
+    side = size or (320 if boxed else 224)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
-        found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=size, advance=advance)
+        found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
     if as_json:
         output.show_json(_data(dataset, found))
     else:
-        _show(dataset, found, show_all=show_all)
+        _show(dataset, found, side, show_all=show_all)
     if write is not None:
-        write_list(check.cleaned(dataset, found), write)
+        clean = check.cleaned(dataset, found)
+        if boxed:
+            write_box_list(clean, write, splits=False)
+        else:
+            write_list(clean, write)
         output.note(f"wrote {write}; next: mobilenets train {write}")
     if found.at("error"):
         raise typer.Exit(1)
 
 
-def _show(dataset: Dataset, found: Findings, *, show_all: bool) -> None:
+def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
     from mobilenets.data.check import CODES, LEVELS
     from mobilenets.data.samples import SPLITS
 
-    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'picture')}, {_count(len(dataset.labels), 'class', 'classes')}")
+    boxes = sum(len(sample.boxes) for sample in dataset.samples)
+    objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
+    classes = _count(len(dataset.labels), "class", "classes")
+    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'picture')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
     labels = range(len(dataset.labels))
@@ -77,7 +94,7 @@ def _show(dataset: Dataset, found: Findings, *, show_all: bool) -> None:
     rows = [
         (dataset.labels[i], *(counts[split][i] for split in SPLITS), sum(counts[split][i] for split in SPLITS)) for i in labels
     ]
-    total = ("all", *(sum(counts[split]) for split in SPLITS), len(dataset.samples))
+    total = ("all", *(sum(counts[split]) for split in SPLITS), boxes if dataset.task == "detect" else len(dataset.samples))
     more = len(dataset.labels) - len(labels)
     output.show_table(
         ("class", *SPLITS, "all"), [*rows, total], caption=f"and {more} classes more; --all shows them" if more else ""
@@ -85,6 +102,15 @@ def _show(dataset: Dataset, found: Findings, *, show_all: bool) -> None:
     if found.sizes:
         output.show_table(("px", "least", "5 %", "median", "95 %", "most"), _quantiles(found.sizes))
         output.show("formats: " + ", ".join(f"{name} {n}" for name, n in found.formats.items()))
+    if found.box_sizes:
+        output.show_table(
+            ("objects, px", "boxes", "best anchor", "an anchor by 0.5", "none by 0.25"),
+            [
+                (_range(one.low, one.high), one.boxes, f"{one.overlap:.2f}", f"{one.matched:.0%}", f"{one.uncovered:.0%}")
+                for one in found.box_sizes
+            ],
+            title=f"square root of the area on an input of {size} x {size}, and overlap with the anchors of SSDLite",
+        )
     for code, items in groupby(found.items, key=lambda item: item.code):
         level, heading = CODES[code]
         group = list(items)
@@ -104,6 +130,10 @@ def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
     shown = files if show_all else files[:_SHOWN]
     more = f" and {len(files) - len(shown)} more" if len(files) > len(shown) else ""
     return f"{', '.join(shown)}{more}: {message}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} and more"
 
 
 def _quantiles(sizes: tuple[tuple[int, int], ...]) -> list[tuple[object, ...]]:
@@ -131,6 +161,10 @@ def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
         "sizes": [dict(zip(("side", "min", "p5", "median", "p95", "max"), row, strict=True)) for row in _quantiles(found.sizes)]
         if found.sizes
         else [],
+        "task": dataset.task,
+        "box_sizes": [
+            {**dataclasses.asdict(one), "high": one.high if one.high < float("inf") else None} for one in found.box_sizes
+        ],
         "findings": [dataclasses.asdict(item) for item in found.items],
         "same": found.same,
     }

@@ -172,7 +172,8 @@ def _sets(folder: Path) -> tuple[dict[str, Split], list[Fault]]:
             continue
         split: Split = "train" if name == "trainval" else SPLIT_WORDS[name]
         for line in _text(path).splitlines():
-            stem = line.split()[0] if line.split() else ""
+            words = line.rsplit(maxsplit=1)  # VOC's files of one class add 1, 0 or -1
+            stem = (words[0] if len(words) == 2 and words[1] in ("1", "0", "-1") else line).strip()
             if not stem:
                 continue
             first = splits.setdefault(stem, split)

@@ -1,0 +1,53 @@
+"""`mobilenets convert-data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilenets.cli import output
+
+_SHOWN = 5
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(help="Pascal VOC folder, COCO file or folder, YOLO data.yaml or folder, CSV list of boxes."),
+    ],
+    out: Annotated[Path, typer.Argument(help="New folder.")],
+    to: Annotated[str, typer.Option(help="Format to write: voc, coco, yolo or csv.", metavar="FORMAT")],
+    link: Annotated[bool, typer.Option("--link", help="Link to the pictures, do not copy them.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
+) -> None:
+    """Write boxes in another format.
+
+    Splits and classes stay; flags for difficult objects and crowds as far as the format has them.
+
+    Example: mobilenets convert-data bccd/ bccd-yolo/ --to yolo
+    """
+    from mobilenets.data.open import open_dataset
+    from mobilenets.data.samples import SPLITS
+    from mobilenets.data.write_boxes import WRITERS, write_boxes
+
+    writer = WRITERS[to]
+    dataset = open_dataset(source, seed=seed)
+    with output.progress(f"writing {out}", len(dataset.samples)) as advance:
+        notes = write_boxes(dataset, out, to, link=link, advance=advance)
+    for fault in dataset.faults[:_SHOWN]:
+        output.note(f"{fault.file} {fault.message}")
+    if len(dataset.faults) > _SHOWN:
+        output.note(f"and {len(dataset.faults) - _SHOWN} more; mobilenets check {source} names them all")
+    for note in (*dataset.notes, *notes):
+        output.note(note)
+    counts = {split: len(dataset.split(split)) for split in SPLITS}
+    boxes = sum(len(sample.boxes) for sample in dataset.samples)
+    if as_json:
+        found = {"out": str(out), "format": to, "pictures": counts, "boxes": boxes, "labels": dataset.labels}
+        output.show_json({**found, "notes": [*dataset.notes, *notes]})
+    else:
+        pictures = ", ".join(f"{split} {n:,}" for split, n in counts.items())
+        output.show(f"wrote {out}: {writer.title}; pictures: {pictures}; {boxes:,} boxes of {len(dataset.labels)} classes")
