@@ -106,15 +106,15 @@ def test_predictions_are_a_line_per_detection_and_per_miss() -> None:
 
 def test_mistakes_are_drawn_in_their_colors(written: Path) -> None:
     with Image.open(written / "mistakes" / "01.jpg") as picture:
-        assert picture.size == (480, 360)
+        assert picture.size == (800, 600)
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     for color, (x, y) in (
-        (detect.RIGHT, (0, 30)),
-        (detect.OTHER, (120, 50)),
-        (detect.WRONG, (240, 270)),
-        (detect.MISSED, (361, 122)),
+        (detect.RIGHT, (1, 50)),
+        (detect.OTHER, (201, 80)),
+        (detect.WRONG, (401, 460)),
+        (detect.MISSED, (601, 205)),
     ):
-        near = pixels[y - 3 : y + 4, max(0, x - 2) : x + 4].reshape(-1, 3)
+        near = pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3)
         assert np.abs(near - color).sum(axis=1).min() < 90, color
 
 

@@ -16,8 +16,9 @@ from mobilenets.errors import CheckpointError, DataError, MissingExtraError, Usa
 
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset, Sample
-    from mobilenets.runtime.evaluation import Report
+    from mobilenets.runtime.evaluators import AnyReport
     from mobilenets.runtime.predictor import Predictor
+    from mobilenets.specs.model import Task
 
 PARTS = ("train", "val", "test", "all")
 ENGINES = ("onnx", "torch")
@@ -29,7 +30,7 @@ def command(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder, CSV, tar shards or their address, or 'elpv'; the data the run was trained on by default.",
+            help="Folder, CSV, tar shards or their address, boxes, or 'elpv'; the data the run was trained on by default.",
             show_default=False,
         ),
     ] = None,
@@ -65,7 +66,7 @@ def command(
     from mobilenets.data.open import open_dataset
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
-    from mobilenets.runtime.evaluation import evaluate
+    from mobilenets.runtime.evaluators import evaluate_any
 
     predictor = _predictor(run, engine)
     home = _home(run)
@@ -79,11 +80,14 @@ def command(
     source = data or trained_on
     splits = home / "splits.csv"
     own = _same(source, trained_on) or _same(source, str(splits))
-    dataset = _trained_on(splits, told.get("Data", {})) if own else open_dataset(source, val=0, test=0)
+    task = predictor.manifest.task
+    dataset = _trained_on(splits, told.get("Data", {}), task) if own else open_dataset(source, val=0, test=0)
+    if dataset.task != task:
+        raise DataError(f"'{dataset.name}' is a data set to {dataset.task}, but '{run}' is a model to {task}")
     part, samples = _part(dataset, split)
     note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     with progress("evaluating", len(samples)) as advance:
-        report = evaluate(predictor, samples, dataset.labels, progress=advance, batch=batch)
+        report = evaluate_any(predictor, samples, dataset.labels, progress=advance, batch=batch)
 
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
@@ -140,10 +144,14 @@ def _same(source: str, other: str) -> bool:
     return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
 
 
-def _trained_on(splits: Path, told: Mapping[str, object]) -> Dataset:
-    """The pictures of a run, in its splits."""
-    from mobilenets.data.lists import read_splits
+def _trained_on(splits: Path, told: Mapping[str, object], task: Task) -> Dataset:
+    """The pictures of a run, in its splits; boxes and masks are read where they came from."""
+    from mobilenets.data.lists import in_splits, read_splits, split_names
 
+    if task != "classify":
+        from mobilenets.data.open import open_dataset
+
+        return in_splits(open_dataset(str(told.get("source", "")), val=0, test=0), split_names(splits))
     labels = told.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
     return replace(dataset, name=str(told.get("name") or dataset.name))
@@ -161,7 +169,7 @@ def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]
 
 
 def _written(
-    report: Report, samples: tuple[Sample, ...], folder: Path, *, title: str, home: Path, following: str, worst: int
+    report: AnyReport, samples: tuple[Sample, ...], folder: Path, *, title: str, home: Path, following: str, worst: int
 ) -> Path:
     from mobilenets.reports.history import facts
     from mobilenets.reports.write import write_report
@@ -184,7 +192,7 @@ def _written(
         ) from error
 
 
-def _name_unreadable(report: Report) -> None:
+def _name_unreadable(report: AnyReport) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:

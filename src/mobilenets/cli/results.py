@@ -10,13 +10,14 @@ from mobilenets.cli.output import show, show_table
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mobilenets.runtime.evaluation import Report
+    from mobilenets.reports.kinds import Evaluated
 
 SHOWN = 3  # worst mistakes
+ROWS = 20  # of a table of classes
 COLUMNS = 26  # of a picture in the terminal; a character shows two pixels, one above the other
 
 
-def show_report(report: Report, page: Path | None, *, title: str = "") -> None:
+def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> None:
     """Print metrics and worst mistakes.
 
     Args:
@@ -24,18 +25,20 @@ def show_report(report: Report, page: Path | None, *, title: str = "") -> None:
         page: the written `report.html`, beside which the pictures of the mistakes lie; none where no report was written.
         title: of the table of metrics.
     """
+    from mobilenets.reports.kinds import KINDS
     from mobilenets.reports.words import metric_lines
 
     show_table(("metric", "value", "95% interval", ""), metric_lines(report.metrics), title=title)
-    mistakes = report.worst(SHOWN)
-    if not mistakes:
+    brief = KINDS[type(report)].brief(report, SHOWN)
+    for table in brief.tables:
+        show_table(table.columns, table.rows[:ROWS])
+        if len(table.rows) > ROWS:
+            show(f"and {len(table.rows) - ROWS} more, in the report")
+    if not brief.worst.rows:
         return
-    files = [_picture(page, i) for i, _ in enumerate(mistakes, start=1)]
-    rows = [
-        (row.name, row.truth, row.predicted, f"{row.score:.1%}", str(file or "-"))
-        for row, file in zip(mistakes, files, strict=True)
-    ]
-    show_table(("worst mistakes", "truth", "predicted", "score", "picture"), rows)
+    files = [_picture(page, i) for i, _ in enumerate(brief.worst.rows, start=1)]
+    rows = [(*row, str(file or "-")) for row, file in zip(brief.worst.rows, files, strict=True)]
+    show_table((*brief.worst.columns, "picture"), rows)
     found = [file for file in files if file is not None]
     if found:
         _show_pictures(found)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mobilenets.reports import classify_plots, words
-from mobilenets.reports.page import Content, Fact, Shown, Table, shown
+from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
 from mobilenets.runtime.evaluation import Report, Row
 
 
@@ -71,6 +71,12 @@ def csv_text(report: Report) -> str:
         values = (row.name, row.truth, row.predicted, f"{row.score:.6f}", f"{row.truth_score:.6f}", int(row.correct))
         writer.writerow(values)
     return buffer.getvalue()
+
+
+def brief(report: Report, worst: int) -> Brief:
+    """The worst mistakes."""
+    rows = tuple((row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in report.worst(worst))
+    return Brief(Table("Worst mistakes", ("worst mistakes", "truth", "predicted", "score"), rows))
 
 
 def subtitle(report: Report) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.reports import detect_plots, words
-from mobilenets.reports.page import Content, Fact, Shown, Table, shown
+from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
 from mobilenets.runtime import detect_metrics
 from mobilenets.runtime.detect_evaluation import DetectionReport, Verdict
 from mobilenets.runtime.detect_truth import FALSE, IGNORED
@@ -41,6 +41,7 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
         shown=tuple(_shown(verdict, read_image) for verdict in found),
         plots=tuple(detect_plots.plots(report)),
         tables=tuple(_tables(report)),
+        wide=True,
     )
 
 
@@ -99,6 +100,16 @@ def csv_text(report: DetectionReport) -> str:
             truth = report.labels[verdict.truth.classes[j]]
             writer.writerow((verdict.name, "", "", *(f"{edge:.2f}" for edge in verdict.truth.boxes[j]), "missed", truth))
     return buffer.getvalue()
+
+
+def brief(report: DetectionReport, worst: int) -> Brief:
+    """The classes, and the pictures with the worst mistakes."""
+    rows = tuple(
+        (one.name, f"{len(one.false):,}", f"{len(one.confused):,}", f"{len(one.missed):,}", f"{len(one.hits):,}")
+        for one in report.worst(worst)
+    )
+    columns = ("worst pictures", "false positives", "other class", "misses", "right")
+    return Brief(Table("Worst pictures", columns, rows), tuple(_tables(report)))
 
 
 def subtitle(report: DetectionReport) -> str:

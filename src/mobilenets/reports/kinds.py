@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mobilenets.reports import classify, detect
-from mobilenets.reports.page import Content
+from mobilenets.reports.page import Brief, Content
 from mobilenets.runtime.detect_evaluation import DetectionReport
 from mobilenets.runtime.evaluation import Metric, Report
 
@@ -61,16 +61,18 @@ class Kind:
         content: for people.
         data: its own entries of `report.json`; takes the report and how many of the worst mistakes to name.
         csv: `predictions.csv`.
+        brief: for the command line; takes the report and how many of the worst mistakes to name.
     """
 
     content: Describe
     data: Callable[[Any, int], Mapping[str, object]]  # Any: the kind's report
     csv: Callable[[Any], str]
+    brief: Callable[[Any, int], Brief]
 
 
 # fmt: off
 KINDS: dict[type, Kind] = {
-    Report:          Kind(classify.content, classify.data, classify.csv_text),
-    DetectionReport: Kind(detect.content, detect.data, detect.csv_text),
+    Report:          Kind(classify.content, classify.data, classify.csv_text, classify.brief),
+    DetectionReport: Kind(detect.content, detect.data, detect.csv_text, detect.brief),
 }
 # fmt: on

@@ -18,7 +18,7 @@ from mobilenets.runtime.evaluation import Metric
 Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
-SHOWN = 480  # px, longer side of a shown picture
+SHOWN, DRAWN = 480, 960  # px, longer side of a shown picture, and of one with something drawn on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Content:
         shown: the pictures.
         plots: in their order.
         tables: below the plots.
+        wide: whether the pictures are shown large.
     """
 
     subtitle: str
@@ -96,6 +97,20 @@ class Content:
     shown: tuple[Shown, ...]
     plots: tuple[Plot, ...]
     tables: tuple[Table, ...]
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """What the command line tells of a report besides its metrics.
+
+    Args:
+        worst: the pictures to look at first, the worst first.
+        tables: others.
+    """
+
+    worst: Table
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +155,8 @@ def shown(
         return Shown(name, facts, b"")
     if drawn is not None:
         picture = drawn(picture)
-    picture.thumbnail((SHOWN, SHOWN))
+    side = DRAWN if drawn else SHOWN
+    picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return Shown(name, facts, buffer.getvalue())

@@ -46,8 +46,8 @@ def draw_marks(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
     picture = image.convert("RGB").copy()
     pen = ImageDraw.Draw(picture)
     shorter = min(picture.size)
-    thickness = max(1, round(shorter / 220))
-    font = ImageFont.load_default(max(11, round(shorter / 32)))
+    thickness = max(1, round(shorter / 180))
+    font = ImageFont.load_default(max(11, round(shorter / 30)))
     drawn = list(marks)
     for mark in drawn:
         _outline(pen, mark, thickness)
