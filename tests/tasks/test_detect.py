@@ -167,6 +167,13 @@ def test_same_seed_same_weights_and_a_new_head_keeps_the_backbone() -> None:
     assert other.head.logits[0].predict.weight.std().item() == pytest.approx(0.03, rel=0.1)
 
 
+def test_a_batch_of_one_picture_trains_though_its_last_maps_are_single_places() -> None:
+    model = create(ssdlite(SMALL, LABELS, size=128)).train()
+    logits, offsets = model(torch.rand(1, 3, 128, 128))
+    (logits.sum() + offsets.sum()).backward()
+    assert logits.isfinite().all()
+
+
 def test_maps_that_would_be_rounded_down_are_refused() -> None:
     spec = ssdlite(SMALL, LABELS)
     with pytest.raises(SpecError, match='padding "end" rounds them down'):

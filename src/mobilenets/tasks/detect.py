@@ -18,6 +18,7 @@ from mobilenets.net.blocks import ConvNorm
 from mobilenets.specs.rows import BackboneSpec, feature_maps
 from mobilenets.specs.ssd import Scores, SsdHead
 from mobilenets.table import Table
+from mobilenets.tasks.segment import PooledNorm
 
 BACKGROUND = 0
 IGNORED = -1
@@ -59,6 +60,9 @@ class Ssd(nn.Module):
         self.columns = head.columns(classes)
         self.logits = _predictors(channels, [count * self.columns for count in counts], head, like)
         self.offsets = _predictors(channels, [count * 4 for count in counts], head, like)
+        for module in self.modules():
+            if isinstance(module, ConvNorm):  # the last maps are 1 x 1: a batch of one picture must do
+                module.norm = PooledNorm(module.norm.num_features, eps=head.norm_eps, momentum=head.norm_momentum)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> tuple[Tensor, ...]:
         """The backbone's maps that the head stands on, of pictures N C H W."""
