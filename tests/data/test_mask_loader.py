@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilenets.data.augment_masks import MaskAugmentation
 from mobilenets.data.loader import Pictures, collate
-from mobilenets.data.mask_loader import Masked, pixel_weights
+from mobilenets.data.mask_loader import Masked
 from mobilenets.data.masks import IGNORE, Mask
 from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError
@@ -80,9 +80,3 @@ def test_a_turned_photo_goes_with_the_mask_of_the_turned_one(tmp_path: Path) -> 
     turned.save(one.path, exif=exif)
     pixels, classes = Masked(PLAIN, channels=3).load(one)
     assert (pixels[:, :, 0] == classes * 50).all()
-
-
-def test_rare_classes_weigh_more_by_median_frequency(tmp_path: Path) -> None:
-    samples = [sample(tmp_path, "a", halves(0, 1)), sample(tmp_path, "b", halves(0, 0)), sample(tmp_path, "c", halves(0, 2))]
-    # frequencies: 0 has 1200 of 1800, 1 and 2 have 300 of 600 each; the median of 2/3, 1/2, 1/2 is 1/2
-    assert pixel_weights(samples, 4).tolist() == pytest.approx([0.75, 1, 1, 0])

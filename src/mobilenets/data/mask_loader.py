@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -65,30 +61,3 @@ class Masked:
         one = self.augmentation
         picture = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
         return picture, (torch.full((one.height, one.width), IGNORE, dtype=torch.uint8),)
-
-
-def pixel_weights(samples: Sequence[Sample], classes: int) -> Tensor:
-    """A weight per class by median frequency: the median of the classes' frequencies over each one's own.
-
-    A class's frequency is its share of the pixels of the pictures that show it (Eigen and Fergus 2015; SegNet 2015, 4). A
-    class that does not occur has weight 0. Masks that cannot be read count nowhere.
-    """
-    pixels, shown = np.zeros(classes), np.zeros(classes)
-    with ThreadPoolExecutor(thread_name_prefix="masks") as pool:
-        for counts in pool.map(lambda sample: _counts(sample, classes), samples):
-            pixels += counts
-            shown += (counts > 0) * counts.sum()
-    frequency = np.divide(pixels, shown, out=np.zeros(classes), where=shown > 0)
-    present = frequency > 0
-    middle = float(np.median(frequency[present])) if present.any() else 0.0
-    weights = np.divide(middle, frequency, out=np.zeros(classes), where=present)
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-def _counts(sample: Sample, classes: int) -> NDArray[np.int64]:
-    """Pixels of each class in one mask."""
-    try:
-        found = masks.read(sample.mask) if sample.mask is not None else np.empty(0, np.uint8)
-    except (ImageError, OSError):
-        found = np.empty(0, np.uint8)
-    return np.bincount(found.ravel(), minlength=256)[:classes]

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mobilenets.reports import classify, detect
+from mobilenets.reports import classify, detect, segment
 from mobilenets.reports.page import Brief, Content
 from mobilenets.runtime.detect_evaluation import DetectionReport
 from mobilenets.runtime.evaluation import Metric, Report
+from mobilenets.runtime.segment_evaluation import SegmentationReport
 
 
 class Evaluated(Protocol):
@@ -72,7 +73,8 @@ class Kind:
 
 # fmt: off
 KINDS: dict[type, Kind] = {
-    Report:          Kind(classify.content, classify.data, classify.csv_text, classify.brief),
-    DetectionReport: Kind(detect.content, detect.data, detect.csv_text, detect.brief),
+    Report:             Kind(classify.content, classify.data, classify.csv_text, classify.brief),
+    DetectionReport:    Kind(detect.content, detect.data, detect.csv_text, detect.brief),
+    SegmentationReport: Kind(segment.content, segment.data, segment.csv_text, segment.brief),
 }
 # fmt: on

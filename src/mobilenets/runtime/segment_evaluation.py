@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 2
+
+KEPT, KEPT_SIDE = 24, 480
+"""Pictures whose masks a report keeps to show them, the worst ones, and the longer side of those masks, px."""
 
 
 class PixelClasses(Protocol):
@@ -103,6 +107,18 @@ class PictureMetrics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """The masks of one picture, made small without mixing classes.
+
+    Args:
+        truth, predicted: index of the label of each pixel, h w; `IGNORE` in the truth where it counts nowhere.
+    """
+
+    truth: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SegmentationReport:
     """What an evaluation of a segmenter found.
 
@@ -116,6 +132,7 @@ class SegmentationReport:
         called: pixels predicted as each label, N classes; ignored ones are in none of the three.
         confusion: pixels `[true label, predicted label]` of all pictures.
         boundary_f: of each label by picture, N classes; NaN where a label has no boundary.
+        kept: the masks of the worst pictures by name.
         unreadable: name and reason of each picture or mask that could not be read.
         seconds: the evaluation took, decoding and masks included.
         metrics: the table of metrics, computed from the above.
@@ -132,6 +149,7 @@ class SegmentationReport:
     called: NDArray[np.int64]
     confusion: NDArray[np.int64]
     boundary_f: NDArray[np.float64]
+    kept: Mapping[str, Compared] = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     metrics: tuple[Metric, ...] = field(init=False)
@@ -202,6 +220,7 @@ def evaluate_segmentation(
     counts: list[NDArray[np.int64]] = []
     edges: list[NDArray[np.float64]] = []
     confusion = np.zeros((classes, classes), np.int64)
+    worst: list[tuple[float, int, str, Compared]] = []  # a heap, the best of them first
     for result in predictor.stream(remembered(), batch=batch):
         sample = waiting.pop(0)
         try:
@@ -215,6 +234,11 @@ def evaluate_segmentation(
             names.append(result.name)
             counts.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]))
             edges.append(_edges(truth, predicted, classes).f_scores if boundaries else np.full(classes, np.nan))
+            miou = segment_metrics.mean_iou(*counts[-1])
+            if not np.isnan(miou) and (len(worst) < KEPT or -miou > worst[0][0]):
+                heapq.heappush(worst, (-miou, len(names), result.name, Compared(_small(truth), _small(predicted))))
+                if len(worst) > KEPT:
+                    heapq.heappop(worst)
         if progress is not None:
             progress(1)
     if not names:
@@ -230,6 +254,7 @@ def evaluate_segmentation(
         called=called,
         confusion=confusion,
         boundary_f=np.stack(edges),
+        kept={name: compared for _, _, name, compared in worst},
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )
@@ -252,6 +277,15 @@ def _both(sample: MaskedPicture, result: Result) -> tuple[NDArray[np.uint8], NDA
         (down, across), (height, width) = truth.shape, predicted.shape
         raise ImageError(f"its mask is {across} x {down} px, the picture {width} x {height}")
     return truth, predicted
+
+
+def _small(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask with no side above `KEPT_SIDE`: every so-many-th of its rows and columns."""
+    longer = max(mask.shape)
+    if longer <= KEPT_SIDE:
+        return mask.copy()
+    rows, columns = ((np.arange(n * KEPT_SIDE // longer or 1) + 0.5) * longer // KEPT_SIDE for n in mask.shape)
+    return mask[np.ix_(rows.astype(np.intp).clip(0, mask.shape[0] - 1), columns.astype(np.intp).clip(0, mask.shape[1] - 1))]
 
 
 def _edges(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> Boundaries:

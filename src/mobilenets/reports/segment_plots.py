@@ -1,0 +1,71 @@
+"""The plots of a segmenter's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.reports import plots as drawing
+from mobilenets.reports.plots import ACCENT, BARS, INK, WRONG, Plot, figure_of, legend_above, percent, short
+from mobilenets.runtime.segment_evaluation import LabelMetrics, SegmentationReport
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plots(report: SegmentationReport) -> Iterator[Plot]:
+    """The plots that make sense for a report.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    wide = len(report.labels) > 8
+    which = f"The {BARS} classes with the lowest IoU. " if len(_rows(report)) > BARS else ""
+    note = f"{which}Bar: intersection over union; marks: share of its pixels found, share of what was called so that is."
+    yield Plot("classes", "Classes", note, class_bars(report), wide=wide)
+    occurring = [i for i, row in enumerate(report.classes) if row.pixels or report.called[:, i].any()]
+    counts = report.confusion[np.ix_(occurring, occurring)]
+    shares = np.rint(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(np.int64)
+    names = [report.labels[i] for i in occurring]
+    note = "Percent of each true class's pixels, by row, that were given each label."
+    yield Plot("confusion", "Confusion matrix", note, drawing.confusion(shares, names, names), wide=wide)
+    yield Plot(
+        "pictures", "Pictures", "How many pictures reach which mean IoU, over the labels that each shows.", pictures(report)
+    )
+
+
+def class_bars(report: SegmentationReport) -> Figure:
+    """IoU of each label that occurs, with recall and precision marked; the lowest ones where there are many."""
+    rows = _rows(report)
+    if len(rows) > BARS:
+        rows = sorted(rows, key=lambda row: row.iou)[:BARS]
+    figure, axes = figure_of(5.6, 1.5 + 0.32 * len(rows))
+    places = np.arange(len(rows))[::-1]
+    axes.barh(places, [row.iou for row in rows], height=0.62, color=ACCENT, alpha=0.55, label="IoU")
+    axes.plot([row.recall for row in rows], places, "D", color=WRONG, markersize=4.5, label="recall")
+    axes.plot([row.precision for row in rows], places, "o", color=INK, markersize=5, label="precision")
+    pixels = max(sum(row.pixels for row in report.classes), 1)
+    axes.set_yticks(places, [f"{short(row.label)} ({row.pixels / pixels:.1%})" for row in rows])
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    percent(axes, "x")
+    legend_above(axes, 3)
+    return figure
+
+
+def pictures(report: SegmentationReport) -> Figure:
+    """Histogram of the pictures' mean IoU."""
+    figure, axes = figure_of(4.6, 4.2)
+    values = [row.mean_iou for row in report.pictures if not np.isnan(row.mean_iou)]
+    axes.hist(values, bins=np.linspace(0, 1, 26).tolist(), color=ACCENT, alpha=0.7, rwidth=0.9)
+    axes.set(xlim=(0, 1), xlabel="mean IoU", ylabel="pictures")
+    percent(axes, "x")
+    return figure
+
+
+def _rows(report: SegmentationReport) -> list[LabelMetrics]:
+    return [row for row in report.classes if row.pixels]
