@@ -75,7 +75,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     augmentation = Augmentation(
         size=contract.size,
         fill=round(255 * sum(contract.mean) / len(contract.mean)),
-        **shared(recipe, Augmentation, but="size"),
+        **shared(recipe, Augmentation, but=("size",)),
     )
     mix = Mix(
         spec.classes, mixup_alpha=recipe.mixup_alpha, cutmix_alpha=recipe.cutmix_alpha, probability=recipe.mix_probability

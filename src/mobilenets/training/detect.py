@@ -90,7 +90,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     detect_coco.library()
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
-    augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation))
+    augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation, but=("width",)))
     places = torch.from_numpy(anchors(head, contract.shape).copy())
 
     def targets(boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -236,10 +236,10 @@ def difference(recipe: Recipe, base: Recipe) -> dict[str, object]:
     }
 
 
-def shared(recipe: Recipe, record: type, *, but: str = "") -> dict[str, Any]:  # Any: the fields' types differ
-    """The recipe's values for the fields that a record has by the same names."""
+def shared(recipe: Recipe, record: type, *, but: Collection[str] = ()) -> dict[str, Any]:  # Any: the fields' types differ
+    """The recipe's values for the fields that a record has by the same names, but for some."""
     names = {field.name for field in dataclasses.fields(record)} & {field.name for field in dataclasses.fields(Recipe)}
-    return {name: getattr(recipe, name) for name in names - {but}}
+    return {name: getattr(recipe, name) for name in names - set(but)}
 
 
 def _parse(name: str, text: str, kind: Any) -> object:  # Any: a type hint

@@ -80,7 +80,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     keep_ratio = contract.resize == "letterbox"
     augmentation = MaskAugmentation(
-        height=height, width=width, fill=fill, keep_ratio=keep_ratio, **shared(recipe, MaskAugmentation)
+        height=height, width=width, fill=fill, keep_ratio=keep_ratio, **shared(recipe, MaskAugmentation, but=("width",))
     )
     teacher = Masked(augmentation, channels=contract.channels)
     weights = class_weights(samples, teacher, spec.classes).to(device) if recipe.balance == "loss" else None
