@@ -68,6 +68,9 @@ def command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, instead of stopping.")
     ] = False,
+    with_val: Annotated[
+        bool, typer.Option("--with-val", help="Train on the val split too and keep the last checkpoint, when all is decided.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -105,6 +108,7 @@ def command(
     else:
         run = out or _fresh(dataset.name)
         dataset = _checked(dataset, skip_bad=skip_bad, main=main)
+        dataset = dataset.with_val_in_train() if with_val else dataset
         network, settings = _begin(dataset, model, width, size, weights, recipe, overrides or [], epochs, seed)
     log = logging.getLogger("mobilenets")
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))

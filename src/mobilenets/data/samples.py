@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -87,6 +87,11 @@ class Dataset:
     task: Task = "classify"
     colors: tuple[tuple[int, int, int], ...] = ()
     faults: tuple[Fault, ...] = ()
+
+    def with_val_in_train(self) -> Dataset:
+        """The data set whose val split is part of train, as for the last run before a test."""
+        samples = tuple(replace(one, split="train") if one.split == "val" else one for one in self.samples)
+        return replace(self, samples=samples)
 
     def split(self, split: Split) -> tuple[Sample, ...]:
         """The samples of one split, in order."""
