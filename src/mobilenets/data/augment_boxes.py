@@ -34,7 +34,7 @@ class BoxAugmentation:
         crop: chance of a crop that keeps objects' centers and overlaps one of them by a random share (SSD, section 2.2);
             one in seven of these leaves the picture whole.
         crop_scale_min: least side of a crop by that of the picture.
-        crop_ratio_max: of a crop's share of the width by its share of the height, and the inverse.
+        crop_ratio_max: of a crop's width by its height, px, and the inverse.
         flip_horizontal, flip_vertical: chances.
         dihedral: one of the eight turns and mirrors of a square, each as likely.
         photometric: chance of each change of brightness, contrast, saturation, hue and the order of colors (SSD's code).
@@ -133,7 +133,7 @@ def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Windo
         size = (whole_size * share).long()
         first = ((whole_size - size) * place).long() + torch.tensor([left, top])
         crops = torch.cat([first, first + size], dim=1).float()  # tries 4
-        ratio = size[:, 0] * height / (size[:, 1] * width)
+        ratio = size[:, 0] / size[:, 1]
         fits = (ratio <= one.crop_ratio_max) & (ratio >= 1 / one.crop_ratio_max) & (size > 0).all(dim=1)
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         inside = ((centers > crops[:, None, :2]) & (centers < crops[:, None, 2:])).all(dim=2)  # tries N
