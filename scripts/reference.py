@@ -39,7 +39,7 @@ def command_line() -> str:
         "# Command line\n\nResults go to stdout, progress and notes to stderr. Exit code 0: done; 1: failed; 2: wrong usage.\n"
     ]
     for name in COMMANDS:
-        command = importlib.import_module(f"mobilenets.cli.{name}").command
+        command = importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command
         rows = [_option(parameter) for parameter in inspect.signature(command, eval_str=True).parameters.values()]
         usage = " ".join([*(names for names, *_ in rows if not names.startswith("-")), "[OPTIONS]"])
         parts.append(f"## mobilenets {name}\n\n```\nmobilenets {name} {usage}\n```\n\n{inspect.getdoc(command)}\n")

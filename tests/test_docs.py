@@ -32,7 +32,7 @@ def commands(page: Path) -> list[str]:
 def options(verb: str) -> set[str]:
     """The long options of a command."""
     found = {"--help"}
-    command = importlib.import_module(f"mobilenets.cli.{verb}").command
+    command = importlib.import_module(f"mobilenets.cli.{verb.replace('-', '_')}").command
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
         info = parameter.annotation.__metadata__[0]
         declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]

@@ -48,7 +48,9 @@ def test_bad_input_ends_in_words(boxes: Path, tmp_path: Path, mobilenets: Any) -
     )
     assert "is not empty" in mobilenets("convert-data", boxes, tmp_path, "--to", "voc").err
     (tmp_path / "labels.csv").write_text("path,label\n0.jpg,cat\n1.jpg,dog\n")
-    assert "is no set of boxes" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
+    assert (
+        "is not a data set to detect" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
+    )
 
 
 def test_check_shows_boxes_against_the_anchors_and_names_defects(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:

@@ -34,7 +34,7 @@ def command(
     from mobilenets.data.write_boxes import WRITERS, write_boxes
 
     writer = WRITERS[to]
-    dataset = open_dataset(source, seed=seed)
+    dataset = open_dataset(source, seed=seed, task="detect")
     with output.progress(f"writing {out}", len(dataset.samples)) as advance:
         notes = write_boxes(dataset, out, to, link=link, advance=advance)
     for fault in dataset.faults[:_SHOWN]:
