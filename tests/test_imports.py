@@ -16,7 +16,9 @@ import mobilenets
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "mobilenets"
-TORCH_SIDE = ("mobilenets.data.loader", "mobilenets.data.augment")
+TORCH_SIDE = tuple(
+    f"mobilenets.data.{name}" for name in ("loader", "box_loader", "mask_loader", "augment", "augment_boxes", "augment_masks")
+)
 HEAVY = ("torch", "torchvision", "onnxruntime", "matplotlib", "PIL", "numpy")
 
 

@@ -75,18 +75,20 @@ class MissingExtraError(MobileNetsError, ImportError):
 
 # fmt: off
 _EXTRAS = {  # package: the extra of `mobilenets` that brings it
-    "torch":           "train",
-    "torchvision":     "train",
-    "accelerate":      "train",
-    "safetensors":     "train",
-    "onnx":            "train",
-    "onnxscript":      "train",
-    "tensorboard":     "train",
-    "matplotlib":      "report",
-    "jinja2":          "report",
-    "h5py":            "weights",
-    "huggingface_hub": "weights",
-    "elpv_dataset":    "elpv",
+    "torch":            "train",
+    "torchvision":      "train",
+    "accelerate":       "train",
+    "safetensors":      "train",
+    "onnx":             "train",
+    "onnxscript":       "train",
+    "tensorboard":      "train",
+    "matplotlib":       "report",
+    "jinja2":           "report",
+    "faster_coco_eval": "report",
+    "cv2":              "video",
+    "h5py":             "weights",
+    "huggingface_hub":  "weights",
+    "elpv_dataset":     "elpv",
 }
 # fmt: on
 
