@@ -13,6 +13,7 @@ from PIL import Image
 
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.model import create
+from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
@@ -53,7 +54,9 @@ print(*(score for label, score in sorted(Predictor.open("model.onnx").predict("p
 """
     found = output(base, "-c", code, folder=network.parent)
     assert found.returncode == 0, found.stderr
-    expected = sorted(Predictor.open(network).predict(network.parent / "picture.png").top(2))
+    prediction = Predictor.open(network).predict(network.parent / "picture.png")
+    assert isinstance(prediction, Classification)
+    expected = sorted(prediction.top(2))
     np.testing.assert_allclose([float(score) for score in found.stdout.split()], [score for _, score in expected], rtol=1e-5)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mobilenets.data.lists import write_splits
 from mobilenets.data.open import open_dataset
+from mobilenets.runtime.classify import Classification
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 COLORS = {"red": "red", "green": "lime", "blue": "blue"}
@@ -153,6 +154,7 @@ def test_a_run_without_export_is_evaluated_with_torch(mobilenets: Run, tmp_path:
     predictor = Predictor(manifest_of(spec), TorchEngine(model))
     for row in rows:
         expected = predictor.predict(tmp_path / "test" / row["name"])
+        assert isinstance(expected, Classification)
         assert row["predicted"] == expected.label
         assert float(row["score"]) == pytest.approx(expected.score, abs=1e-5)
 

@@ -17,6 +17,7 @@ from mobilenets.cli.app import build
 from mobilenets.data.open import open_dataset
 from mobilenets.data.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
+from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
 
 TINY = ("--weights", "none", "--width", "0.1", "--size", "32", "--set", "workers=0", "--set", "time_budget_minutes=0")
@@ -64,7 +65,9 @@ def test_a_folder_of_pictures_becomes_a_run_with_everything_in_it(trained: tuple
     assert told["best"]["val_loss"] > 0
     for name in ("run.json", "metrics.csv", "curves.png", "best/model.json", "export/parity.json", "report/report.html"):
         assert (run / name).is_file(), name
-    assert Predictor.open(run).predict(photos / "dark" / "000.png").label in ("dark", "bright")
+    prediction = Predictor.open(run).predict(photos / "dark" / "000.png")
+    assert isinstance(prediction, Classification)
+    assert prediction.label in ("dark", "bright")
     assert f"next: mobilenets predict {run} PICTURE" in result.stderr
     assert "weights: none, as asked; training from scratch" in result.stderr
     assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr

@@ -111,7 +111,7 @@ def test_another_picture_stands_in_for_a_broken_one(samples: tuple[Sample, ...])
     pictures = Pictures(samples, Labelled(AUGMENTATION, channels=3), seed=1)
     picture, (label,), weight, broken = pictures[0, 7, 4]
     assert [name for name, _ in broken] == ["04.png"]
-    assert (label, weight) == (samples[5].label, 1.0)
+    assert (int(label), weight) == (samples[5].label, 1.0)
     assert torch.equal(picture, pictures[0, 7, 5][0])
 
 
