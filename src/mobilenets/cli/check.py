@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli import output
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
 from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilenets.data.check import Findings
+    from mobilenets.data.check_masks import MaskFindings
     from mobilenets.data.samples import Dataset
 
-_SHOWN = 5
+_SHOWN, _ROWS = 5, 20
 
 
 def command(
@@ -23,7 +25,7 @@ def command(
         str,
         typer.Argument(
             help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, Pascal VOC folder, "
-            "COCO file or folder, YOLO data.yaml, or elpv.",
+            "COCO file or folder, YOLO data.yaml, folders of pictures and masks, or elpv.",
             metavar="DATA",
         ),
     ],
@@ -37,6 +39,9 @@ def command(
         ),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Column of a list whose equal values stay in one split.")] = None,
+    task: TaskOption = None,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
     seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
     write: Annotated[
         Path | None,
@@ -53,12 +58,13 @@ def command(
     from mobilenets.data import check
     from mobilenets.data.box_lists import write_box_list
     from mobilenets.data.lists import write_list
-    from mobilenets.data.open import open_dataset
 
     if quick and write is not None:
         raise UsageError("--write needs the whole check, but --quick was given")
-    dataset = open_dataset(data, seed=seed, group=group)
+    dataset = Reading.of(task, classes, ignore).open(data, seed=seed, group=group)
     boxed = dataset.task == "detect"
+    if write is not None and dataset.task == "segment":
+        raise UsageError("--write lists pictures with labels or boxes; masks stay in their folders")
     side = size or (320 if boxed else 224)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
         found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
@@ -79,7 +85,6 @@ def command(
 
 def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
     from mobilenets.data.check import CODES, LEVELS
-    from mobilenets.data.samples import SPLITS
 
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
@@ -87,18 +92,10 @@ def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> No
     output.show(f"{dataset.name}: {_count(len(dataset.samples), 'picture')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
-    labels = range(len(dataset.labels))
-    if not show_all:
-        labels = labels[:20]
-    counts = {split: dataset.counts(split) for split in SPLITS}
-    rows = [
-        (dataset.labels[i], *(counts[split][i] for split in SPLITS), sum(counts[split][i] for split in SPLITS)) for i in labels
-    ]
-    total = ("all", *(sum(counts[split]) for split in SPLITS), boxes if dataset.task == "detect" else len(dataset.samples))
-    more = len(dataset.labels) - len(labels)
-    output.show_table(
-        ("class", *SPLITS, "all"), [*rows, total], caption=f"and {more} classes more; --all shows them" if more else ""
-    )
+    if found.masks is not None:
+        _show_shares(found.masks, show_all=show_all)
+    else:
+        _show_counts(dataset, boxes, show_all=show_all)
     if found.sizes:
         output.show_table(("px", "least", "5 %", "median", "95 %", "most"), _quantiles(found.sizes))
         output.show("formats: " + ", ".join(f"{name} {n}" for name, n in found.formats.items()))
@@ -122,6 +119,35 @@ def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> No
             output.show(f"  and {len(group) - len(shown)} more; --all names them")
     errors, warnings, notes = (len(found.at(level)) for level in LEVELS)
     output.show(f"\n{_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}")
+
+
+def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
+    """Pictures or boxes of each class by split."""
+    from mobilenets.data.samples import SPLITS
+
+    labels = range(len(dataset.labels))
+    if not show_all:
+        labels = labels[:_ROWS]
+    counts = {split: dataset.counts(split) for split in SPLITS}
+    rows = [
+        (dataset.labels[i], *(counts[split][i] for split in SPLITS), sum(counts[split][i] for split in SPLITS)) for i in labels
+    ]
+    total = ("all", *(sum(counts[split]) for split in SPLITS), boxes if dataset.task == "detect" else len(dataset.samples))
+    more = len(dataset.labels) - len(labels)
+    output.show_table(
+        ("class", *SPLITS, "all"), [*rows, total], caption=f"and {more} classes more; --all shows them" if more else ""
+    )
+
+
+def _show_shares(found: MaskFindings, *, show_all: bool) -> None:
+    """Pictures that show each class by split, and its share of the pixels."""
+    from mobilenets.data.samples import SPLITS
+
+    shown = found.shares if show_all else found.shares[:_ROWS]
+    rows = [(one.label, *one.pictures, sum(one.pictures), f"{one.share:.2%}") for one in shown]
+    more = len(found.shares) - len(shown)
+    caption = f"{found.ignored:.1%} of all pixels count nowhere" + (f"; {more} classes more with --all" if more else "")
+    output.show_table(("pictures that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
 
 
 def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
@@ -165,6 +191,7 @@ def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
         "box_sizes": [
             {**dataclasses.asdict(one), "high": one.high if one.high < float("inf") else None} for one in found.box_sizes
         ],
+        "masks": dataclasses.asdict(found.masks)["shares"] if found.masks is not None else [],
         "findings": [dataclasses.asdict(item) for item in found.items],
         "same": found.same,
     }

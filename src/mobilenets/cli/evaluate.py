@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli.output import note, progress, show
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.cli.results import show_report
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 
@@ -49,6 +50,8 @@ def command(
     ] = None,
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure a model on labelled pictures and write a report.
@@ -63,7 +66,6 @@ def command(
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine '{engine}'; known: {', '.join(ENGINES)}")
-    from mobilenets.data.open import open_dataset
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
     from mobilenets.runtime.evaluators import evaluate_any
@@ -80,8 +82,9 @@ def command(
     source = data or trained_on
     splits = home / "splits.csv"
     own = _same(source, trained_on) or _same(source, str(splits))
+    reading = Reading.of(predictor.manifest.task, classes, ignore)
     task = predictor.manifest.task
-    dataset = _trained_on(splits, told.get("Data", {}), task) if own else open_dataset(source, val=0, test=0)
+    dataset = _trained_on(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a data set to {dataset.task}, but '{run}' is a model to {task}")
     part, samples = _part(dataset, split)
@@ -149,9 +152,9 @@ def _trained_on(splits: Path, told: Mapping[str, object], task: Task) -> Dataset
     from mobilenets.data.lists import in_splits, read_splits, split_names
 
     if task != "classify":
-        from mobilenets.data.open import open_dataset
-
-        return in_splits(open_dataset(str(told.get("source", "")), val=0, test=0), split_names(splits))
+        how = told.get("reading", {})
+        found = Reading.from_data(how if isinstance(how, Mapping) else {}).open(str(told.get("source", "")), val=0, test=0)
+        return in_splits(found, split_names(splits))
     labels = told.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
     return replace(dataset, name=str(told.get("name") or dataset.name))

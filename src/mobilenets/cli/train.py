@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli.output import note, progress, show, show_json
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
 from mobilenets.cli.results import show_report
 from mobilenets.errors import DataError, ExportError, ImageError, MissingExtraError, UsageError, WeightsError
 
@@ -68,6 +69,9 @@ def command(
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, instead of stopping.")
     ] = False,
+    task: TaskOption = None,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
     with_val: Annotated[
         bool, typer.Option("--with-val", help="Train on the val split too and keep the last checkpoint, when all is decided.")
     ] = False,
@@ -89,7 +93,7 @@ def command(
         raise MissingExtraError(error.name or "torch", "train") from error
     from mobilenets import checkpoint
     from mobilenets.cli.watch import Watch, interrupts
-    from mobilenets.data.open import open_dataset
+    from mobilenets.training import record
 
     main = os.environ.get("RANK", "0") == "0"
     _speak(main)
@@ -99,7 +103,9 @@ def command(
         settings = _settings_of(run, [name for name, value in chosen.items() if value is not None], overrides or [])
     else:
         settings = None
-    dataset = open_dataset(data, seed=settings.seed if settings else seed or 0)
+    told = record.read_run(run)["data"].get("reading", {}) if settings else {}
+    reading = Reading.from_data(told) if settings else Reading.of(task, classes, ignore)
+    dataset = reading.open(data, seed=settings.seed if settings else seed or 0)
     for line in dataset.notes:
         logging.getLogger("mobilenets").info(line)
     if settings is not None:
@@ -114,7 +120,7 @@ def command(
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
     log.info("%s: %d classes; pictures: %s", dataset.name, len(dataset.labels), counts)
     again = f"mobilenets train {shlex.quote(data)} --out {shlex.quote(str(run))} --resume"
-    steps = train(network, dataset, settings, run, resume=resume, device=device, source=data)
+    steps = train(network, dataset, settings, run, resume=resume, device=device, source=data, reading=reading.to_data())
     with interrupts() as asked, Watch(quiet=not main) as watch:
         for step in steps:
             watch.show(step)
@@ -158,8 +164,15 @@ def _as_before(dataset: Dataset, run: Path) -> Dataset:
 
 
 def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
-    """The data set after the quick check, without unreadable files where the user agreed to that."""
+    """The data set after the quick check, without unreadable files where the user agreed to that, its boxes put right."""
     from mobilenets.data.check import quick_check, without
+    from mobilenets.data.check_boxes import repaired
+
+    if dataset.task == "detect":
+        known = len(dataset.notes)
+        dataset = repaired(dataset)
+        for line in dataset.notes[known:]:
+            logging.getLogger("mobilenets").info(line)
 
     if not main:
         return without(dataset, quick_check(dataset).broken) if skip_bad else dataset

@@ -56,6 +56,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     source: str = "",
+    reading: Mapping[str, object] | None = None,
 ) -> Generator[Step, None, None]:
     """Train a copy of `model` on the dataset; the results are the checkpoints `best` and `last` in the run's folder.
 
@@ -70,6 +71,7 @@ def train(
         resume: go on with the run that is there.
         device: "auto" for a GPU where there is one, or "cpu".
         source: what the dataset was opened from; run.json keeps it for `mobilenets evaluate`.
+        reading: how it was opened, for the same.
 
     Raises:
         TrainingError: the loss is not a number, the disk is full, no picture can be read, or a server that has them is gone;
@@ -79,7 +81,8 @@ def train(
         RecipeError: the recipe does not fit the model or the machine.
     """
     accelerator = machine.accelerator(recipe, run, device)
-    loop = _Loop(model, dataset, recipe, run, accelerator, resume=resume, source=source)
+    origin = {"source": source, "reading": dict(reading or {})}
+    loop = _Loop(model, dataset, recipe, run, accelerator, None if resume else origin)
     try:
         yield from loop.steps()
     except GeneratorExit:
@@ -107,8 +110,16 @@ class _Loop:
     """A run in progress: everything that one step and the next share."""
 
     def __init__(
-        self, model: Model, dataset: Dataset, recipe: Recipe, run: Path, accelerator: Accelerator, *, resume: bool, source: str
+        self,
+        model: Model,
+        dataset: Dataset,
+        recipe: Recipe,
+        run: Path,
+        accelerator: Accelerator,
+        origin: Mapping[str, object] | None,
     ) -> None:
+        """`origin`: where the data set is from, for run.json; None where the run is resumed."""
+        resume = origin is None
         self.recipe, self.run, self.accelerator = recipe, run, accelerator
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.began = time.monotonic()
@@ -124,8 +135,8 @@ class _Loop:
         model = checkpoint.load(self.last) if resumes else first_model(model, dataset, recipe)
         self.progress = state.progress_of(self.last) if resumes else Progress(epochs=recipe.epochs)
         self.schedule = replace(recipe, epochs=self.progress.epochs)
-        if self.main and not resume:
-            record.begin(run, recipe, dataset, model.spec, source=source)
+        if self.main and origin is not None:
+            record.begin(run, recipe, dataset, model.spec, origin)
         self.model = model.to(self.device)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)

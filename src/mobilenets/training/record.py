@@ -31,7 +31,7 @@ _LIBRARIES = ("mobilenets", "torch", "torchvision", "accelerate", "numpy", "pill
 _FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
 
 
-def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, *, source: str) -> None:
+def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: Mapping[str, object]) -> None:
     """Make the run folder and write down what the run is made of.
 
     Raises:
@@ -42,7 +42,8 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, *, sourc
         "seed": recipe.seed,
         "data": {
             "name": dataset.name,
-            "source": source,
+            **origin,
+            "task": dataset.task,
             "fingerprint": fingerprint(dataset),
             "labels": list(dataset.labels),
             "counts": {split: list(dataset.counts(split)) for split in SPLITS},

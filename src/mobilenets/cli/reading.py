@@ -1,0 +1,84 @@
+"""How a data set is read: what the options `--task`, `--classes` and `--ignore` say, kept in run.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from mobilenets.errors import UsageError
+from mobilenets.specs.model import Task
+
+if TYPE_CHECKING:
+    from mobilenets.data.samples import Dataset
+
+TaskOption = Annotated[
+    str | None,
+    typer.Option(metavar="TASK", help="classify, detect or segment, where the data can teach several.", show_default=False),
+]
+ClassesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B,...|FILE", help="Names of the classes of masks, in the order of their values.", show_default=False
+    ),
+]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="A class, value or #rrggbb of masks that counts nowhere; may be repeated.", show_default=False
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the user said of a data set besides where it is.
+
+    Args:
+        task: what is to be learned; "" for what the data says.
+        classes: names of the classes of masks, or a file of them.
+        ignore: what counts nowhere in masks.
+    """
+
+    task: str = ""
+    classes: str = ""
+    ignore: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(task: str | None, classes: str, ignore: list[str] | None) -> Reading:
+        """As the options have it.
+
+        Raises:
+            UsageError: there is no such task.
+        """
+        if task and task not in get_args(Task):
+            raise UsageError(f"unknown task '{task}'; known: {', '.join(get_args(Task))}")
+        return Reading(task or "", classes, tuple(ignore or ()))
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Reading:  # Any: JSON
+        """As run.json has it."""
+        return Reading(str(data.get("task", "")), str(data.get("classes", "")), tuple(map(str, data.get("ignore", ()))))
+
+    def to_data(self) -> dict[str, object]:
+        """For run.json."""
+        return asdict(self)
+
+    def open(
+        self, source: str, *, seed: int = 0, val: float | None = None, test: float | None = None, group: str | None = None
+    ) -> Dataset:
+        """The data set at `source`.
+
+        Raises:
+            DataError: nothing is there, or it cannot be understood.
+            UsageError: an option does not fit the source.
+        """
+        from mobilenets.data.open import open_dataset
+
+        task = cast("Task", self.task) if self.task else None
+        classes: Any = self.classes  # Any: names, or a file of them
+        if "," in self.classes:
+            classes = [name.strip() for name in self.classes.split(",")]
+        return open_dataset(source, seed=seed, val=val, test=test, group=group, task=task, classes=classes, ignore=self.ignore)
