@@ -14,6 +14,7 @@ from mobilenets.model import create
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
+from mobilenets.specs.ssd import ssdlite
 
 SPEC = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
 
@@ -108,3 +109,23 @@ def test_wrong_arguments_are_said_in_a_line(
 def test_help_shows_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(monkeypatch, "export", "--help") == 0
     assert "mobilenets export runs/photos --to onnx" in capsys.readouterr().out
+
+
+def test_a_detector_with_boxes_as_outputs_lies_beside_the_raw_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2)))
+    checkpoint.save(create(ssdlite(body, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,))), tmp_path / "run" / "best")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert run(monkeypatch, "export", tmp_path / "run") == 0
+    assert run(monkeypatch, "export", tmp_path / "run", "--nms") == 0
+    assert "detections" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
+    assert names == {"model.onnx", "parity.json", "detector.onnx", "detector.parity.json"}
+
+
+def test_boxes_of_a_classifier_are_refused(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", trained, "--nms") == 1
+    assert capsys.readouterr().err == "error: 'plain' is to classify: only detectors have boxes\n\nhint: leave --nms out\n"

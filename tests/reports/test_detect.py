@@ -33,7 +33,14 @@ def report_of(labels: tuple[str, ...] = LABELS, pictures: int = 3) -> DetectionR
     truth = Truth(boxes((0, 0), (200, 0), (600, 200)), np.array([0, 0, 0]), clear, clear)
     names = tuple(f"garden {i}.png" for i in range(pictures))
     return DetectionReport(
-        "mobilenet_v2", labels, names, ((found, truth),) * pictures, (0.5,) * len(labels), (("bad.png", "is truncated"),), 2.0
+        "mobilenet_v2",
+        labels,
+        names,
+        ((found, truth),) * pictures,
+        (0.5,) * len(labels),
+        False,
+        (("bad.png", "is truncated"),),
+        2.0,
     )
 
 

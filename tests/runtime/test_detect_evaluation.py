@@ -138,3 +138,19 @@ def test_what_cannot_be_read_is_named_and_counts_nowhere(predictor: Predictor) -
 def test_a_classifier_is_refused(color_model: Path) -> None:
     with pytest.raises(CheckpointError, match="'color' is no detector"):
         evaluate_detection(Predictor.open(color_model), PICTURES, LABELS)
+
+
+def test_a_file_with_its_thresholds_inside_says_so(cell_model: Path, predictor: Predictor, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from mobilenets.exporters.onnx_nms import with_nms
+    from mobilenets.runtime.manifest import METADATA_KEY
+
+    head = predictor.manifest.head
+    assert isinstance(head, SsdHead)
+    manifest = replace(predictor.manifest, head=replace(head, class_thresholds=(0.5, 0.995)))
+    model = with_nms(onnx.load(cell_model), manifest)
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    onnx.save(model, tmp_path / "detector.onnx")
+    report = evaluate_detection(Predictor.open(tmp_path / "detector.onnx"), PICTURES[:1], LABELS)
+    assert report.metric("map50").value == pytest.approx(0.5)  # the sky scores 0.98
+    assert "scores above the thresholds inside the file alone" in report.metric("map50").note

@@ -30,6 +30,9 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
     ] = 1e-4,
+    nms: Annotated[
+        bool, typer.Option("--nms", help="Detectors: boxes as outputs, in a file of its own, detector.onnx.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Export a trained model and check it against torch.
@@ -39,16 +42,19 @@ def command(
         mobilenets export runs/photos --to onnx --pictures photos/test
 
         mobilenets predict runs/photos/export/model.onnx picture.jpg
+
+    A detector's file gives scores and offsets at every anchor, which 'predict' decodes; with --nms it gives boxes.
     """
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.exporters.table import EXPORTERS, export
+    from mobilenets.exporters.table import EXPORTERS, WITH_NMS, export
 
-    file = EXPORTERS[to].file
+    exporters = WITH_NMS if nms else EXPORTERS
+    file = exporters[to].file
     found = checkpoints.find(checkpoint)
     model = checkpoints.load(found)
     real = _readable(pictures, most) if pictures else []
     folder = out or _export_folder(found)
-    parity = export(model, folder, to=to, pictures=real, tolerance=tolerance)
+    parity = export(model, folder, to=to, pictures=real, tolerance=tolerance, exporters=exporters)
     size_bytes = (folder / file).stat().st_size
     if json:
         show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})

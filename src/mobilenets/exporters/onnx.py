@@ -8,7 +8,6 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,19 +111,32 @@ def _compare(model: Model, path: Path, pictures: Sequence[bytes | Path], *, tole
         exported = OnnxEngine(path)
     except CheckpointError as error:
         raise ExportError(f"the exported network does not run: {error}") from error
-    chunks = [pictures[i : i + PICTURES_A_BATCH] for i in range(0, len(pictures), PICTURES_A_BATCH)]
-    real = (np.stack([image.load(picture, model.spec.input) for picture in chunk]) for chunk in chunks)
+    chunks = _chunks(pictures)
     return Parity(
         runtime=f"onnxruntime {onnxruntime.__version__}",
         tolerance=tolerance,
         pictures=len(pictures),
         batches=(*RANDOM_BATCHES, *(len(chunk) for chunk in chunks)),
-        outputs=compare(TorchEngine(model), exported, chain(_random_batches(model), real)),
+        outputs=compare(TorchEngine(model), exported, prepared_batches(model, pictures)),
     )
 
 
+def prepared_batches(model: Model, pictures: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
+    """What networks are compared on: noise over the range that prepared pixels have, then the pictures.
+
+    Raises:
+        ImageError: a picture cannot be decoded.
+    """
+    yield from _random_batches(model)
+    for chunk in _chunks(pictures):
+        yield np.stack([image.load(picture, model.spec.input) for picture in chunk])
+
+
+def _chunks(pictures: Sequence[bytes | Path]) -> list[Sequence[bytes | Path]]:
+    return [pictures[i : i + PICTURES_A_BATCH] for i in range(0, len(pictures), PICTURES_A_BATCH)]
+
+
 def _random_batches(model: Model) -> Iterator[NDArray[np.float32]]:
-    """Noise over the range that prepared pixels have."""
     contract = model.spec.input
     mean, std = (np.reshape(np.broadcast_to(values, contract.channels), (-1, 1, 1)) for values in (contract.mean, contract.std))
     generator = np.random.default_rng(0)

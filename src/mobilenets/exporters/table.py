@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx import export_onnx
+from mobilenets.exporters.onnx_nms import export_onnx_nms
 from mobilenets.exporters.parity import TOLERANCE, Parity
 from mobilenets.model import Model
 from mobilenets.table import Table
@@ -30,15 +31,20 @@ class Exporter:
     Args:
         file: name of the file in an export folder.
         export: writes it.
+        parity: name of the file that holds its comparison.
     """
 
     file: str
     export: Export
+    parity: str = "parity.json"
 
 
 # fmt: off
 EXPORTERS = Table("export runtime", {
     "onnx": Exporter("model.onnx", export_onnx),
+})
+WITH_NMS = Table("export runtime with boxes as outputs", {
+    "onnx": Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
 })
 # fmt: on
 
@@ -50,23 +56,25 @@ def export(
     to: str = "onnx",
     pictures: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
+    exporters: Mapping[str, Exporter] = EXPORTERS,
 ) -> Parity:
     """Write an export folder: the network's file, and `parity.json` with the comparison.
 
     Args:
         model: what to export.
         folder: where to; made when missing.
-        to: a name in `EXPORTERS`.
+        to: a name in `exporters`.
         pictures: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest value of an output in a batch.
+        exporters: `EXPORTERS`, or `WITH_NMS` for detectors that decode inside.
 
     Raises:
         ExportError: the export failed or does not agree with the model; the folder's files are as they were.
     """
-    exporter = EXPORTERS[to]
+    exporter = exporters[to]
     parity = exporter.export(model, folder / exporter.file, pictures=pictures, tolerance=tolerance)
     try:
-        (folder / "parity.json").write_text(json.dumps(parity.to_data(), indent=1) + "\n", encoding="utf-8")
+        (folder / exporter.parity).write_text(json.dumps(parity.to_data(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"cannot write '{folder / 'parity.json'}': {error.strerror or error}") from error
+        raise ExportError(f"cannot write '{folder / exporter.parity}': {error.strerror or error}") from error
     return parity

@@ -207,10 +207,11 @@ def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float
 def _found(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
     """What a network found that decodes inside."""
     boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
+    thresholds = thresholds_of(_head(manifest), len(manifest.labels))
     found = []
     for i, placement in enumerate(placements):
         own = classes[i].astype(np.int64)
-        real = own >= 0
+        real = (own >= 0) & (scores[i] > thresholds[own])
         found.append(Detections(manifest.labels, placed(boxes[i][real], placement), scores[i][real], own[real]))
     return found
 

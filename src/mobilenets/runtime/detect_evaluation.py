@@ -16,6 +16,7 @@ from mobilenets.runtime.detect import Detections
 from mobilenets.runtime.detect_coco import Coco
 from mobilenets.runtime.detect_metrics import Judged, Ranked
 from mobilenets.runtime.detect_truth import FALSE, TrueBox, Truth, judge, match_voc, truth_of
+from mobilenets.runtime.engines import OnnxEngine
 from mobilenets.runtime.evaluation import Metric, label_columns, nothing_read
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.specs.ssd import SsdHead
@@ -130,6 +131,7 @@ class DetectionReport:
         names: of the pictures that were read, N.
         judged: what was found on each, and what is there, N.
         model_thresholds: the score thresholds that come with the model; empty where it has none.
+        inside: whether the network itself leaves out what is not above them, so that lower scores are not measured.
         unreadable: name and reason of each picture that could not be read.
         seconds: the evaluation took, decoding included.
         coco: COCO's metrics.
@@ -144,6 +146,7 @@ class DetectionReport:
     names: tuple[str, ...]
     judged: tuple[Judged, ...]
     model_thresholds: tuple[float, ...] = ()
+    inside: bool = False
     unreadable: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     coco: Coco = field(init=False)
@@ -251,6 +254,7 @@ def evaluate_detection(
         names=tuple(names),
         judged=tuple(judged),
         model_thresholds=tuple(head.class_thresholds),
+        inside=isinstance(predictor.engine, OnnxEngine) and "boxes" in predictor.engine.outputs,
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )
@@ -260,6 +264,8 @@ def _metrics(report: DetectionReport) -> Iterator[Metric]:
     coco, ranked = report.coco, report.ranked
     objects, dropped = sum(one.support for one in ranked), sum(truth.dropped for _, truth in report.judged)
     note = f"{objects:,} objects; overlap 0.50" + (f"; {dropped:,} without area left out" if dropped else "")
+    if report.inside and report.model_thresholds:
+        note += "; scores above the thresholds inside the file alone: model.onnx shows all"
     yield Metric("map50", "mAP50", coco.map50, _interval(report), note)
     yield Metric("map", "mAP", coco.map, note="COCO: mean over overlaps 0.50 to 0.95")
     yield Metric("map75", "mAP75", coco.map75, note="overlap 0.75")

@@ -58,6 +58,11 @@ class OnnxEngine:
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the network gives."""
+        return tuple(self._outputs)
+
+    @property
     def shape(self) -> tuple[int, int] | None:
         """Height and width of the only inputs that the network takes, px; None where it takes others too."""
         sides = self._session.get_inputs()[0].shape[2:]

@@ -1,0 +1,250 @@
+"""ONNX with boxes as outputs: what `runtime.detect.decode` does, as operators behind the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.errors import ExportError, MissingExtraError
+from mobilenets.exporters.onnx import export_onnx, prepared_batches
+from mobilenets.exporters.parity import TOLERANCE, OutputParity, Parity
+from mobilenets.model import Model
+from mobilenets.runtime import detect
+from mobilenets.runtime.anchors import anchors
+from mobilenets.runtime.detect import Detections
+from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.image import Placement
+from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.specs.ssd import SsdHead
+
+if TYPE_CHECKING:
+    import onnx
+
+OUTPUTS = ("boxes", "scores", "classes")
+STRAY = 0.01
+"""Share of the detections that may have no partner: equal scores and overlaps of just the threshold fall to either side."""
+
+_NEAR = 1e-3  # of the input's longer side: boxes of partners
+
+
+def export_onnx_nms(
+    model: Model,
+    path: Path,
+    *,
+    pictures: Sequence[bytes | Path] = (),
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Write `path`, one ONNX file that finds boxes by itself, after comparing it with the model decoded in NumPy.
+
+    The input is "image", as of `export_onnx`. For each picture there are as many places as the head has `detections`, the
+    best first: "boxes", N K 4, x0 y0 x1 y1 in px of the input; "scores", N K; "classes", N K, indices into the labels of the
+    manifest inside the file. Places that are not needed have score 0 and class -1. The head's thresholds are inside.
+
+    Args:
+        model: a detector; is left as it is.
+        path: the file to write; its folder is made.
+        pictures: files or encoded bytes to compare on, besides random input.
+        tolerance: largest difference of two scores, and of the network's outputs as for `export_onnx`.
+
+    Raises:
+        ExportError: the model is no detector, the exporter failed, the file cannot be written, or detections differ.
+        ImageError: a picture cannot be decoded.
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    head = model.spec.head
+    if not isinstance(head, SsdHead):
+        raise ExportError(
+            f"'{model.spec.backbone.name}' is to {model.spec.task}: only detectors have boxes", hint="leave --nms out"
+        )
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    manifest = manifest_of(model.spec)
+    drafts = path.with_name(f".{path.name}.nms")
+    try:
+        shutil.rmtree(drafts, ignore_errors=True)  # of an export that was killed
+        drafts.mkdir(parents=True)
+        try:
+            parity = export_onnx(model, drafts / "raw.onnx", pictures=pictures, tolerance=tolerance)
+            draft = drafts / path.name
+            onnx.save(with_nms(onnx.load(drafts / "raw.onnx"), manifest), draft)
+            raw, decoding = OnnxEngine(drafts / "raw.onnx"), OnnxEngine(draft)
+            found = compare_detections(raw, decoding, prepared_batches(model, pictures), manifest)
+            parity = replace(parity, outputs=(*parity.outputs, found))
+            if not parity.passed:
+                raise ExportError(
+                    f"scores of the exported network's boxes differ by {found.max_abs:.1e}; the tolerance is {tolerance:.1e}",
+                    hint="the file was not kept; a larger --tolerance accepts it",
+                )
+            draft.replace(path)
+        finally:
+            shutil.rmtree(drafts, ignore_errors=True)
+    except OSError as error:
+        raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error
+    return parity
+
+
+def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+    """A copy of a detector's ONNX model that gives "boxes", "scores" and "classes" in place of logits and offsets.
+
+    Args:
+        model: with outputs "logits" and "offsets", of any batch size.
+        manifest: of the detector.
+    """
+    import onnx
+
+    head = manifest.head
+    assert isinstance(head, SsdHead)
+    tail = _Tail()
+    count, classes = len(anchors(head, manifest.input.shape)), len(manifest.labels)
+    scores = _scores(tail, head, count=count, classes=classes)
+    boxes = _boxes(tail, head, manifest.input.shape)
+    _best(tail, boxes, scores, head, count=count, classes=classes)
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    graph = extended.graph
+    graph.node.extend(tail.nodes)
+    graph.initializer.extend(tail.constants)
+    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
+    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
+    most = min(head.detections, count * classes)
+    shapes: tuple[list[str | int], ...] = ([batch, most, 4], [batch, most], [batch, most])
+    del graph.output[:]
+    for name, kind, shape in zip(OUTPUTS, kinds, shapes, strict=True):
+        graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    onnx.checker.check_model(extended)
+    return extended
+
+
+def compare_detections(
+    raw: Engine, decoding: Engine, batches: Iterator[NDArray[np.float32]], manifest: Manifest
+) -> OutputParity:
+    """The worst difference of the scores of two networks' detections.
+
+    Args:
+        raw: gives logits and offsets, which are decoded in NumPy.
+        decoding: gives boxes.
+        batches: prepared pictures.
+        manifest: of both.
+
+    Raises:
+        ExportError: more than `STRAY` of the detections have no partner.
+    """
+    height, width = manifest.input.shape
+    worst, strays, total = 0.0, 0, 0
+    for batch in batches:
+        places = [Placement(width, height, 1, 1, 0, 0)] * len(batch)
+        expected, found = (detect.decode(engine.run(batch), manifest, places) for engine in (raw, decoding))
+        for one, other in zip(expected, found, strict=True):
+            for first, second in ((one, other), (other, one)):
+                difference, alone = _partners(first, second, _NEAR * max(height, width))
+                worst, strays, total = max(worst, difference), strays + alone, total + len(first)
+    if strays > STRAY * total:
+        raise ExportError(
+            f"{strays:,} of {total:,} boxes are found by only one of the model and the exported network",
+            hint="the file was not kept",
+        )
+    return OutputParity("detections", worst, worst)
+
+
+class _Tail:
+    """Nodes and constants that are added to a graph."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []  # Any: protobuf messages
+        self.constants: list[Any] = []
+
+    def constant(self, values: object, kind: type = np.float32) -> str:
+        """The name of a constant."""
+        from onnx import numpy_helper
+
+        name = f"nms/constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def __call__(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:  # Any: what ONNX attributes hold
+        """The name of an operator's output."""
+        return self.several(kind, *inputs, names=(name or f"nms/{kind}_{len(self.nodes)}",), **attributes)[0]
+
+    def several(self, kind: str, *inputs: str, names: Sequence[str], **attributes: Any) -> Sequence[str]:  # Any: as above
+        """The names of the outputs of an operator that has several."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, names, name=f"nms/{kind}_{len(self.nodes)}", **attributes))
+        return names
+
+
+def _scores(add: _Tail, head: SsdHead, *, count: int, classes: int) -> str:
+    """Scores above their thresholds, the best `candidates` of each class, 0 for all others: N classes A."""
+    if head.activation == "sigmoid":
+        scores = add("Sigmoid", "logits")
+    else:
+        whole = add("Softmax", "logits", axis=-1)
+        first, last, axis = (add.constant([value], np.int64) for value in (1, classes + 1, 2))
+        scores = add("Slice", whole, first, last, axis)  # N A classes
+    scores = add("Transpose", scores, perm=[0, 2, 1])  # N classes A
+    nothing = add.constant(0)
+    thresholds = add.constant(detect.thresholds_of(head, classes)[:, np.newaxis])
+    above = add("Where", add("Greater", scores, thresholds), scores, nothing)
+    most = add.constant([min(head.candidates, count)], np.int64)
+    best, places = add.several("TopK", above, most, names=("nms/best", "nms/places"), axis=2)
+    return add("ScatterElements", _zeros_like(add, above), places, best, axis=2)
+
+
+def _boxes(add: _Tail, head: SsdHead, shape: tuple[int, int]) -> str:
+    """Boxes x0 y0 x1 y1, clipped to the input: N A 4."""
+    own = anchors(head, shape)
+    sides = own[:, 2:] - own[:, :2]
+    centers = own[:, :2] + np.float32(0.5) * sides
+    moved = add("Mul", "offsets", add.constant(head.variances))
+    begin, middle, end, axis = (add.constant([value], np.int64) for value in (0, 2, 4, 2))
+    shift, growth = add("Slice", moved, begin, middle, axis), add("Slice", moved, middle, end, axis)
+    side = add.constant(sides)
+    center = add("Add", add("Mul", shift, side), add.constant(centers))
+    grown = add("Mul", add("Exp", add("Min", growth, add.constant(detect.LARGEST))), side)
+    half = add("Mul", grown, add.constant(0.5))
+    boxes = add("Concat", add("Sub", center, half), add("Add", center, half), axis=-1)
+    height, width = shape
+    return add("Max", add("Min", boxes, add.constant([width, height, width, height])), add.constant(0))
+
+
+def _best(add: _Tail, boxes: str, scores: str, head: SsdHead, *, count: int, classes: int) -> None:
+    """The boxes that no other takes away, over all classes by falling score."""
+    most = add.constant([head.detections], np.int64)
+    # The operator's boxes are y x y x; overlaps are the same.
+    kept = add(
+        "NonMaxSuppression", boxes, scores, most, add.constant([head.iou]), add.constant([0.0])
+    )  # M x (n, class, anchor)
+    survivors = add("ScatterND", _zeros_like(add, scores), kept, add("GatherND", scores, kept))  # N classes A
+    flat = add("Reshape", survivors, add.constant([0, -1], np.int64))
+    places_in_all = add.constant([min(head.detections, count * classes)], np.int64)
+    found, cells = add.several("TopK", flat, places_in_all, names=("scores", "nms/cells"), axis=1)
+    length = add.constant(count, np.int64)
+    last = add.constant([-1], np.int64)
+    places = add("Unsqueeze", add("Mod", cells, length), last)  # N K 1
+    real = add("Greater", found, add.constant(0))
+    add("Where", real, add("Div", cells, length), add.constant(-1, np.int64), name="classes")
+    add("Where", add("Unsqueeze", real, last), add("GatherND", boxes, places, batch_dims=1), add.constant(0), name="boxes")
+
+
+def _zeros_like(add: _Tail, values: str) -> str:
+    return add("Sub", values, values)
+
+
+def _partners(first: Detections, second: Detections, near: float) -> tuple[float, int]:
+    """The largest difference of a score from that of a partner, which is of its class within `near` px; how many have none."""
+    if not len(first) or not len(second):
+        return 0.0, len(first)
+    far = np.abs(first.boxes[:, np.newaxis] - second.boxes).max(axis=2) > near
+    far |= first.classes[:, np.newaxis] != second.classes
+    differences = np.abs(first.scores[:, np.newaxis].astype(np.float64) - second.scores)
+    least = np.where(far, np.inf, differences).min(axis=1)
+    with_partner = np.isfinite(least)
+    return float(least[with_partner].max(initial=0)), int((~with_partner).sum())
