@@ -14,6 +14,7 @@ import numpy as np
 
 from mobilenets.data.box_sizes import SizeBin, box_sizes, default_head
 from mobilenets.data.check_boxes import Remark, box_remarks, size_remarks
+from mobilenets.data.check_masks import QUICK, MaskFindings, check_masks
 from mobilenets.data.duplicates import near_duplicates
 from mobilenets.data.looking import Look, glance, is_picture, look
 from mobilenets.data.samples import SPLITS, Dataset, Sample
@@ -56,11 +57,12 @@ class Findings:
     Args:
         items: errors first.
         pictures: how many were looked at.
-        broken: names of pictures that cannot be decoded.
+        broken: names of pictures that cannot be decoded, or whose mask cannot be used.
         sizes: width and height as stored, px, of those that can; n 2.
         formats: how many pictures of each format.
         same: sets of pictures that are, or look, the same.
         box_sizes: of the objects on the network's input, against the anchors of the default detector.
+        masks: for segmentation, how the classes share pictures and pixels, with the remarks that `items` repeats.
     """
 
     items: tuple[Finding, ...]
@@ -70,6 +72,7 @@ class Findings:
     formats: dict[str, int]
     same: tuple[tuple[str, ...], ...] = ()
     box_sizes: tuple[SizeBin, ...] = ()
+    masks: MaskFindings | None = None
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
@@ -93,6 +96,9 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "outside":        ("error",   "boxes outside of their picture"),
     "unknown-class":  ("error",   "boxes of an unknown class"),
     "stated-size":    ("error",   "pictures of another size than their annotation says"),
+    "mask-unreadable": ("error",  "masks that cannot be read"),
+    "mask-size":      ("error",   "masks of another size than their picture"),
+    "mask-values":    ("error",   "masks with values that no class has"),
     "split-twice":    ("error",   "pictures that are listed in two splits"),
     "leak":           ("error",   "the same picture in two splits"),
     "conflict":       ("error",   "the same picture with two labels"),
@@ -106,9 +112,13 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "unmatched":      ("warning", "classes that few anchors match"),
     "near-leak":      ("warning", "pictures that look the same in two splits"),
     "near-conflict":  ("warning", "pictures that look the same with two labels"),
+    "mask-lossy":     ("warning", "masks whose values were mixed, by a lossy format or by resizing"),
+    "mask-empty":     ("warning", "masks that are ignored all over"),
+    "unseen":         ("warning", "classes that no mask of train shows"),
     "absent":         ("warning", "classes without a picture in val or test"),
     "few":            ("warning", "classes with few pictures"),
     "imbalance":      ("warning", "imbalance"),
+    "rare":           ("warning", "classes of very few pixels"),
     "duplicate":      ("warning", "the same picture twice in one split"),
     "extension":      ("warning", "extensions of another format"),
     "hidden":         ("warning", "pictures passed over for their name"),
@@ -117,6 +127,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "long":           ("warning", "very long or very tall pictures"),
     "near-duplicate": ("info",    "pictures that look the same in one split"),
     "no-objects":     ("info",    "pictures without objects"),
+    "masks-sampled":  ("info",    "masks that were not looked into"),
     "ignored":        ("info",    "files that are no pictures by their name"),
 }
 # fmt: on
@@ -135,6 +146,8 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
     looks = _looks(look, dataset, threads, advance)
     same, items = _duplicates(dataset, looks)
     items += [*_sizes(dataset, looks, size), *_blank(dataset, looks), *_ignored(dataset)]
+    if dataset.task == "segment":
+        return _with_masks(dataset, _findings(dataset, looks, items, same), looks, threads, most=None)
     if dataset.task != "detect":
         return _findings(dataset, looks, items, same)
     sizes = box_sizes(dataset, _uprights(looks), default_head(dataset.labels), (size, size))
@@ -145,9 +158,11 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
 def quick_check(dataset: Dataset, *, threads: int | None = None, advance: Advance | None = None) -> Findings:
     """Look at every file's header and at the class counts: what a training does first.
 
-    Truncated pictures and duplicates need `check`.
+    Of masks, up to `check_masks.QUICK` are looked into. Truncated pictures and duplicates need `check`.
     """
-    return _findings(dataset, _looks(glance, dataset, threads, advance), [], ())
+    looks = _looks(glance, dataset, threads, advance)
+    found = _findings(dataset, looks, [], ())
+    return _with_masks(dataset, found, looks, threads, most=QUICK) if dataset.task == "segment" else found
 
 
 def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
@@ -189,17 +204,31 @@ def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], sam
     both = list(zip(dataset.samples, looks, strict=True))
     broken = frozenset(sample.name for sample, seen in both if seen.reason)
     boxes = box_remarks(dataset, _uprights(looks)) if dataset.task == "detect" else ()
-    items = [*_files(both), *_classes(without(dataset, broken)), *_remarked(boxes), *items]
-    order = {code: i for i, code in enumerate(CODES)}
+    classes = _classes(without(dataset, broken)) if dataset.task != "segment" else ()  # its masks tell
+    items = [*_files(both), *classes, *_remarked(boxes), *items]
     headers = [seen.header for seen in looks if seen.header and not seen.reason]
     return Findings(
-        tuple(sorted(items, key=lambda item: order[item.code])),
+        _in_order(items),
         len(looks),
         broken,
         tuple((header.width, header.height) for header in headers),
         dict(Counter(header.format for header in headers).most_common()),
         same,
     )
+
+
+def _with_masks(dataset: Dataset, found: Findings, looks: Sequence[Look], threads: int | None, *, most: int | None) -> Findings:
+    """The findings with those of the masks of all pictures that can be decoded."""
+    pairs = [(s, size) for s, size in zip(dataset.samples, _uprights(looks), strict=True) if s.name not in found.broken]
+    rest = dataclasses.replace(dataset, samples=tuple(sample for sample, _ in pairs))
+    masks = check_masks(rest, [size for _, size in pairs], most=most, threads=threads)
+    items = _in_order([*found.items, *_remarked(masks.remarks)])
+    return dataclasses.replace(found, items=items, broken=found.broken | masks.broken, masks=masks)
+
+
+def _in_order(items: Iterable[Finding]) -> tuple[Finding, ...]:
+    order = {code: i for i, code in enumerate(CODES)}
+    return tuple(sorted(items, key=lambda item: order[item.code]))
 
 
 def _finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:

@@ -66,6 +66,9 @@ class Survey:
         pixels: of each class that occurs, by class.
         ignored: pixels that count nowhere.
         strays: values that no class has, each with its pixels; `STRAY` for all colors that no class has.
+        colors: how many different colors those are.
+        between: share of the changes along rows that pass through a value between the two, one pixel wide: below 0.03 in
+            masks as drawn, above 0.2 in ones that were resized by interpolation or saved as JPEG.
         lossy: whether the file is of a format that does not keep values as they were.
     """
 
@@ -74,6 +77,8 @@ class Survey:
     pixels: dict[int, int]
     ignored: int
     strays: dict[int, int]
+    colors: int
+    between: float
     lossy: bool
 
 
@@ -111,7 +116,9 @@ def survey(mask: Mask) -> Survey:
         else:
             pixels[found] = pixels.get(found, 0) + count
     height, width = values.shape
-    return Survey(width, height, pixels, ignored, strays, mask.path is not None and _is_lossy(mask.path))
+    colors = len(set(peek_colors(mask.path)) - set(mask.colors)) if mask.path is not None and STRAY in strays else 0
+    between = _between(values) if mask.path is not None and mask.coding == "index" else 0.0
+    return Survey(width, height, pixels, ignored, strays, colors, between, mask.path is not None and _is_lossy(mask.path))
 
 
 def stored(mask: Mask) -> NDArray[np.uint16]:
@@ -201,6 +208,13 @@ def _by_color(image: Image.Image, mask: Mask) -> NDArray[np.uint16]:
     order = np.argsort(known, kind="stable").astype(np.uint16)
     nearest = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
     return np.where(known[order][nearest] == codes, order[nearest], np.uint16(STRAY))
+
+
+def _between(values: NDArray[np.uint16]) -> float:
+    steps = np.diff(values.astype(np.int32), axis=1)
+    changes = int(np.count_nonzero(steps))
+    onward = np.sign(steps[:, 1:]) * np.sign(steps[:, :-1]) > 0
+    return int(onward.sum()) / changes if changes else 0.0
 
 
 def _codes(image: Image.Image) -> NDArray[np.uint32]:
