@@ -37,7 +37,8 @@ class BoxAugmentation:
         crop_ratio_max: of a crop's width by its height, px, and the inverse.
         flip_horizontal, flip_vertical: chances.
         dihedral: one of the eight turns and mirrors of a square, each as likely.
-        photometric: chance of each change of brightness, contrast, saturation, hue and the order of colors (SSD's code).
+        photometric: chance of each change of brightness, contrast, saturation and hue, as strong as in SSD's code. That also
+            exchanges red, green and blue, which is left out here: colors tell objects apart.
         smallest: px of the result; a box that is narrower or lower is dropped.
     """
 
@@ -173,7 +174,7 @@ def _span(first: int, last: int, scale: float, side: int) -> tuple[int, int]:
 
 
 def _distorted(picture: Tensor, drawn: dict[str, Any]) -> Tensor:
-    """The picture with the changes that `v2.RandomPhotometricDistort` drew.
+    """The picture with the changes that `v2.RandomPhotometricDistort` drew, but for the order of colors.
 
     The hue is changed on a Pillow image, in 8 bits: on a tensor that takes ten times as long.
     """
@@ -188,8 +189,6 @@ def _distorted(picture: Tensor, drawn: dict[str, Any]) -> Tensor:
         picture = functional.pil_to_tensor(functional.adjust_hue(functional.to_pil_image(picture), hue))
     if contrast is not None and not drawn["contrast_before"]:
         picture = functional.adjust_contrast(picture, contrast)
-    if drawn["channel_permutation"] is not None:
-        picture = functional.permute_channels(picture, drawn["channel_permutation"].tolist())
     return picture
 
 
