@@ -1,47 +1,96 @@
-"""`mobilenets predict`: pictures in, labels and scores out, one after another."""
+"""`mobilenets predict`: pictures or a video in, what the model sees in them out; a module for each task."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
-from io import BufferedReader
+import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.output import note, progress, show, show_table
-from mobilenets.errors import DataError, UsageError
+from mobilenets.cli.predicting import Asked
+from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.runtime.classify import Classification
-    from mobilenets.runtime.predictor import Predictor, Result, Source
+    from mobilenets.specs.model import Task
 
-HEAD = 4096  # bytes of standard input that tell a picture from a list of paths
-WIDEST = 32  # characters of a label's column
+# fmt: off
+OPTIONS: dict[str, tuple[Task, ...]] = {  # that not every task has: the tasks that have it
+    "top":       ("classify",),
+    "out":       ("detect", "segment"),
+    "write":     ("detect", "segment"),
+    "threshold": ("detect",),
+    "tile":      ("detect", "segment"),
+    "overlap":   ("detect", "segment"),
+    "whole":     ("detect",),
+}
+PEOPLE: dict[Task, str] = {"classify": "classifiers", "detect": "detectors", "segment": "segmenters"}
+# fmt: on
 
 
 def command(
     model: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="A run folder, an export folder or an .onnx file.")],
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="PICTURE", help="Pictures, folders, quoted globs, or - for standard input."),
+        typer.Argument(
+            metavar="PICTURE|VIDEO",
+            help="Pictures, folders, quoted globs, or - for standard input; or one video: a file, or camera:0.",
+        ),
     ],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per picture.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line per label, box or class of a picture.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|VIDEO", help="Write pictures with what was found drawn on them, or a video.", show_default=False
+        ),
+    ] = None,
+    write: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="What to write into the folder; may be repeated. Detectors: drawn, coco, csv, yolo. Segmenters: drawn, masks.",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Labels per picture: 5 for one picture, 1 for many.", show_default=False),
+        typer.Option(
+            min=1, metavar="N", help="Classifiers: labels per picture, 5 for one picture, 1 for many.", show_default=False
+        ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per picture.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per picture and label.")] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SCORE",
+            help="Detectors: show boxes that score more. The thresholds fitted in training by default, else 0.5.",
+            show_default=False,
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=16, metavar="PX", help="Detectors and segmenters: look at large pictures in tiles.", show_default=False
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=0.9, metavar="SHARE", help="Of a tile, shared with the next: 0.2 by default.", show_default=False
+        ),
+    ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Detectors: besides tiles look at the whole picture, for objects larger than a tile."),
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads to compute with; all cores by default.", show_default=False)
     ] = None,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
 ) -> None:
-    """Classify a picture, a folder, a glob or a list from standard input.
+    """Classify, detect or segment: a picture, a folder, a glob, a list from standard input, a video or a camera.
 
     Rows appear as they are ready, however many pictures there are:
 
@@ -49,179 +98,49 @@ def command(
 
         mobilenets predict runs/photos holiday/ --csv > answers.csv
 
+        mobilenets predict runs/cells slides/ --out found/ --write drawn --write coco
+
+        mobilenets predict runs/cells slide.tif --tile 640
+
+        mobilenets predict runs/traffic street.mp4 --out annotated.mp4
+
     A folder is searched below too. With "-", standard input is one picture or a list of paths, one a line. What cannot be
     read is named on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
     if json and csv:
         raise UsageError("--json and --csv exclude each other")
+    asked = Asked(
+        tuple(sources),
+        json=json,
+        csv=csv,
+        batch=batch,
+        top=top,
+        out=out,
+        write=tuple(write or ()),
+        threshold=threshold,
+        tile=tile,
+        overlap=overlap,
+        whole=whole,
+    )
     from mobilenets.runtime.predictor import Predictor
 
     predictor = Predictor.open(model, threads=threads)
-    single = len(sources) == 1 and Path(sources[0]).is_file()
-    many = _Lines(top or 1, min(WIDEST, max(len(label) for label in predictor.manifest.labels)))
-    if json:
-        write: Callable[[str, Classification], None] = _JsonLines(top or 5)
-    elif csv:
-        write = _Csv(top or 5 if single else top or 1)
-    else:
-        write = _Table(top or 5) if single else many
-    done = _run(predictor, sources, write, batch=batch)
-    if done.failed:
-        note(f"{done.failed:,} of {done.failed + done.read:,} pictures could not be read")
-    if not done.read:
-        raise typer.Exit(1)
+    check(asked, predictor.manifest.task)
+    importlib.import_module(f"mobilenets.cli.predict_{predictor.manifest.task}").run(predictor, asked)
 
 
-@dataclass
-class _Count:
-    read: int = 0
-    failed: int = 0
-
-
-def _run(predictor: Predictor, sources: list[str], write: Callable[[str, Classification], None], *, batch: int) -> _Count:
-    """Predict and write every picture; failures go to stderr."""
-    done = _Count()
-    # On a terminal the rows themselves are the progress, and a bar would run through them.
-    several = len(sources) > 1 or Path(sources[0]).is_dir()
-    watched = several and sys.stderr.isatty() and not sys.stdout.isatty() and "-" not in sources
-    bar = progress("predicting", sum(1 for _ in pictures(sources))) if watched else nullcontext(lambda amount: None)
-    with bar as advance:
-        for result in predictor.stream(pictures(sources), batch=batch):
-            _one(result, write, done)
-            advance(1)
-    return done
-
-
-def _one(result: Result, write: Callable[[str, Classification], None], done: _Count) -> None:
-    if result.prediction is None:
-        done.failed += 1
-        note(f"{result.name}: {result.error}")
-    else:
-        done.read += 1
-        write(result.name, result.prediction)
-
-
-def pictures(sources: Iterable[str]) -> Iterator[Source]:
-    """The pictures that sources name, lazily: files as they are, folders and globs searched, "-" from standard input.
+def check(asked: Asked, task: Task) -> None:
+    """Refuse what does not fit the task, or one another.
 
     Raises:
-        DataError: a folder or glob has no pictures, or standard input is empty.
+        UsageError: an option is of another task, or needs another one.
     """
-    for source in sources:
-        if source == "-":
-            yield from _standard_input()
-        else:
-            yield from _named(source)
-
-
-def _named(source: str) -> Iterator[Path]:
-    path = Path(source)
-    if path.is_dir():
-        found: Iterator[Path] = _below(path)
-        missing = f"no pictures in '{source}'"
-    elif not path.exists() and any(sign in source for sign in "*?["):
-        from glob import glob
-
-        found = _matched(sorted(glob(source, recursive=True)), folders="**" not in source)  # noqa: PTH207  # may be absolute
-        missing = f"no pictures match '{source}'"
-    else:
-        yield path
-        return
-    first = next(found, None)
-    if first is None:
-        raise DataError(missing)
-    yield first
-    yield from found
-
-
-def _matched(paths: list[str], *, folders: bool) -> Iterator[Path]:
-    """The files among `paths`, and what is in the folders among them."""
-    for path in map(Path, paths):
-        if path.is_file():
-            yield path
-        elif folders:
-            yield from _below(path)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Picture files by their names' endings, folder after folder, hidden ones left out."""
-    from mobilenets.data.entries import SUFFIXES
-
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
-                yield Path(place, file)
-
-
-@dataclass(frozen=True)
-class _Piped:
-    """The picture on standard input."""
-
-    data: bytes
-    name: str = "-"
-
-    def read(self) -> bytes:
-        return self.data
-
-
-def _standard_input() -> Iterator[Source]:
-    """One picture, or the pictures of a list of paths; text has no zero byte, picture files have."""
-    stream = cast(BufferedReader, sys.stdin.buffer)
-    head = stream.peek(HEAD)[:HEAD]
-    if not head:
-        raise DataError("there is nothing on standard input", hint="pipe a picture or a list of paths into it")
-    if b"\0" in head:
-        yield _Piped(stream.read())
-        return
-    for line in stream:
-        if name := os.fsdecode(line).strip("\r\n"):
-            yield from _named(name)
-
-
-@dataclass(frozen=True)
-class _JsonLines:
-    top: int
-
-    def __call__(self, name: str, prediction: Classification) -> None:
-        import json
-
-        scores = [{"label": label, "score": round(score, 6)} for label, score in prediction.top(self.top)]
-        print(json.dumps({"file": name, **scores[0], "top": scores}, ensure_ascii=False), flush=True)
-
-
-class _Csv:
-    def __init__(self, top: int) -> None:
-        import csv
-
-        self._top = top
-        self._writer = csv.writer(sys.stdout, lineterminator="\n")
-        self._writer.writerow(("file", "rank", "label", "score"))
-
-    def __call__(self, name: str, prediction: Classification) -> None:
-        for rank, (label, score) in enumerate(prediction.top(self._top), start=1):
-            self._writer.writerow((name, rank, label, f"{score:.6f}"))
-        sys.stdout.flush()
-
-
-@dataclass(frozen=True)
-class _Table:
-    """For one picture."""
-
-    top: int
-
-    def __call__(self, name: str, prediction: Classification) -> None:
-        show_table(("label", "score"), [(label, f"{score:.1%}") for label, score in prediction.top(self.top)], title=name)
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """For many pictures: a line each, as it is ready."""
-
-    top: int
-    width: int
-
-    def __call__(self, name: str, prediction: Classification) -> None:
-        cells = [f"{score:6.1%}  {label:<{self.width}}" for label, score in prediction.top(self.top)]
-        show("  ".join((*cells, name)))
-        sys.stdout.flush()
+    for name, tasks in OPTIONS.items():
+        if task not in tasks and getattr(asked, name) not in (None, (), False):
+            people = " and ".join(PEOPLE[one] for one in tasks)
+            raise UsageError(f"--{name} is for {people}; this model's task is '{task}'")
+    if asked.write and asked.out is None:
+        raise UsageError("--write says what is written into a folder, but there is none", hint="add --out FOLDER")
+    for name in ("overlap", "whole"):
+        if getattr(asked, name) and asked.tile is None:
+            raise UsageError(f"--{name} is about tiles, but there are none", hint="add --tile 640")

@@ -14,6 +14,7 @@ from threading import Semaphore
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from PIL import Image
 
 from mobilenets.errors import CheckpointError, ImageError
 from mobilenets.runtime import image
@@ -99,6 +100,15 @@ class Predictor:
         """
         return self._run([image.load_placed(given(source), self.manifest.input)])[0]
 
+    def predict_decoded(self, pictures: Sequence[Image.Image]) -> Sequence[Prediction]:
+        """The predictions for pictures that are decoded: frames of a video, tiles of a picture. May be called by many threads.
+
+        Args:
+            pictures: upright, as `image.decode` gives them; they go through the network at once.
+        """
+        contract = self.manifest.input
+        return self._run([(image.prepare(one, contract), image.placement(*one.size, contract)) for one in pictures])
+
     def stream(self, sources: Iterable[Source], *, batch: int = BATCH) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
 
@@ -129,7 +139,7 @@ class Predictor:
                 loaded.append(image.load_placed(_read(source), self.manifest.input))
                 errors.append("")
             except (ImageError, OSError) as error:
-                errors.append(_reason(error))
+                errors.append(reason(error))
         predictions = iter(self._run(loaded) if loaded else ())
         return [
             Result(name_of(source), None, error) if error else Result(name_of(source), next(predictions))
@@ -189,7 +199,8 @@ def _read(source: Source) -> bytes:
     return data.read_bytes() if isinstance(data, Path) else data
 
 
-def _reason(error: ImageError | OSError) -> str:
+def reason(error: ImageError | OSError) -> str:
+    """Why a picture cannot be read, for its `Result`."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 

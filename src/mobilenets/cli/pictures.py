@@ -1,0 +1,96 @@
+"""What pictures the command line's arguments name: files, folders, globs, standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mobilenets.errors import DataError
+
+if TYPE_CHECKING:
+    from mobilenets.runtime.predictor import Source
+
+HEAD = 4096  # bytes of standard input that tell a picture from a list of paths
+
+
+def pictures(sources: Iterable[str]) -> Iterator[Source]:
+    """The pictures that sources name, lazily: files as they are, folders and globs searched, "-" from standard input.
+
+    Raises:
+        DataError: a folder or glob has no pictures, or standard input is empty.
+    """
+    for source in sources:
+        if source == "-":
+            yield from _standard_input()
+        else:
+            yield from _named(source)
+
+
+def _named(source: str) -> Iterator[Path]:
+    path = Path(source)
+    if path.is_dir():
+        found: Iterator[Path] = _below(path)
+        missing = f"no pictures in '{source}'"
+    elif not path.exists() and any(sign in source for sign in "*?["):
+        from glob import glob
+
+        found = _matched(sorted(glob(source, recursive=True)), folders="**" not in source)  # noqa: PTH207  # may be absolute
+        missing = f"no pictures match '{source}'"
+    else:
+        yield path
+        return
+    first = next(found, None)
+    if first is None:
+        raise DataError(missing)
+    yield first
+    yield from found
+
+
+def _matched(paths: list[str], *, folders: bool) -> Iterator[Path]:
+    """The files among `paths`, and what is in the folders among them."""
+    for path in map(Path, paths):
+        if path.is_file():
+            yield path
+        elif folders:
+            yield from _below(path)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Picture files by their names' endings, folder after folder, hidden ones left out."""
+    from mobilenets.data.entries import SUFFIXES
+
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for file in sorted(files):
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
+                yield Path(place, file)
+
+
+@dataclass(frozen=True)
+class _Piped:
+    """The picture on standard input."""
+
+    data: bytes
+    name: str = "-"
+
+    def read(self) -> bytes:
+        return self.data
+
+
+def _standard_input() -> Iterator[Source]:
+    """One picture, or the pictures of a list of paths; text has no zero byte, picture files have."""
+    stream = cast(BufferedReader, sys.stdin.buffer)
+    head = stream.peek(HEAD)[:HEAD]
+    if not head:
+        raise DataError("there is nothing on standard input", hint="pipe a picture or a list of paths into it")
+    if b"\0" in head:
+        yield _Piped(stream.read())
+        return
+    for line in stream:
+        if name := os.fsdecode(line).strip("\r\n"):
+            yield from _named(name)

@@ -1,0 +1,116 @@
+"""What the tasks of `mobilenets predict` share: what was asked for, and how pictures go through."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+from mobilenets.cli.output import note, progress
+from mobilenets.cli.pictures import pictures
+from mobilenets.errors import ImageError
+
+if TYPE_CHECKING:
+    from mobilenets.runtime.decoders import Prediction
+    from mobilenets.runtime.predictor import Predictor, Result, Source
+
+    P = TypeVar("P", bound=Prediction)
+    Seen = tuple[Source, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of `mobilenets predict`; None or empty where one was not given.
+
+    Args:
+        sources: pictures, folders, globs, "-", or a video.
+        json, csv: how results are printed.
+        batch: pictures that go through the network at once.
+        top: labels per picture.
+        out: where pictures, files of results or a video are written.
+        write: what is written there.
+        threshold: scores that are shown are above it.
+        tile: side of the tiles of a large picture, px of the picture.
+        overlap: share of a tile that it shares with the next.
+        whole: whether the whole picture is looked at besides its tiles.
+    """
+
+    sources: tuple[str, ...]
+    json: bool = False
+    csv: bool = False
+    batch: int = 8
+    top: int | None = None
+    out: Path | None = None
+    write: tuple[str, ...] = ()
+    threshold: float | None = None
+    tile: int | None = None
+    overlap: float | None = None
+    whole: bool = False
+
+    @property
+    def single(self) -> bool:
+        """Whether it is about one picture."""
+        return len(self.sources) == 1 and Path(self.sources[0]).is_file()
+
+
+def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
+    """Each picture and what became of it, in their order; a few batches are in memory at a time."""
+    taken: deque[Source] = deque()
+
+    def remembered() -> Iterator[Source]:
+        for source in pictures(asked.sources):
+            taken.append(source)
+            yield source
+
+    for result in predictor.stream(remembered(), batch=asked.batch):
+        yield taken.popleft(), result
+
+
+def predicted_alone(look: Callable[[Source], Prediction], asked: Asked) -> Iterator[Seen]:
+    """The same, one picture at a time: for those that fill the memory or keep all threads busy by themselves."""
+    from mobilenets.runtime.predictor import Result, name_of, reason
+
+    for source in pictures(asked.sources):
+        try:
+            yield source, Result(name_of(source), look(source))
+        except (ImageError, OSError) as error:
+            yield source, Result(name_of(source), None, reason(error))
+
+
+def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[Source, str, P], None]) -> None:
+    """Write what is predicted for every picture; those that cannot be read are named on stderr and skipped.
+
+    Args:
+        asked: the options.
+        seen: see `predicted`.
+        kind: what the model predicts.
+        write: takes a picture, its name and its prediction.
+
+    Raises:
+        typer.Exit: no picture could be read.
+    """
+    read = failed = 0
+    # On a terminal the rows themselves are the progress, and a bar would run through them.
+    several = len(asked.sources) > 1 or Path(asked.sources[0]).is_dir()
+    watched = several and sys.stderr.isatty() and not sys.stdout.isatty() and "-" not in asked.sources
+    bar = progress("predicting", sum(1 for _ in pictures(asked.sources))) if watched else nullcontext(lambda amount: None)
+    with bar as advance:
+        for source, result in seen:
+            if result.prediction is None:
+                failed += 1
+                note(f"{result.name}: {result.error}")
+            else:
+                read += 1
+                assert isinstance(result.prediction, kind)
+                write(source, result.name, result.prediction)
+            advance(1)
+    if failed:
+        note(f"{failed:,} of {failed + read:,} pictures could not be read")
+    if not read:
+        raise typer.Exit(1)
