@@ -28,7 +28,7 @@ def plots(report: DetectionReport) -> Iterator[Plot]:
     which = f"The {LINES} classes with the most objects; grey: all others. " if len(few) < _occurring(report) else ""
     note = f"{which}Overlap 0.50. Marks: at the score threshold."
     yield Plot("precision_recall", "Precision and recall", note, precision_recall(report))
-    note = f"{which}Where each class is best, its threshold would be; marks: where it is."
+    note = f"{which}Overlap 0.50. Marks: at the score threshold, which is best where the curve is highest."
     yield Plot("f1", "F1 by score threshold", note, f1_curves(report))
     names = [*report.labels, "background"]
     note = "Share of each true class, by row, that was found as each; last row: found where nothing is."
