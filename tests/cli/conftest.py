@@ -35,3 +35,32 @@ def mobilenets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         return Done(int(stop.value.code or 0), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def segment_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `.onnx` file that segments into red, green and blue: logits of a cell of 4 x 4 px are 8 times its mean color."""
+    onnx = pytest.importorskip("onnx")
+    from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+    from mobilenets.specs.deeplab import DeepLabHead
+    from mobilenets.specs.model import InputContract
+
+    floats = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[4, 4], strides=[4, 4]),
+            onnx.helper.make_node("Mul", ["means", "eight"], ["logits"]),
+        ],
+        "colors",
+        [onnx.helper.make_tensor_value_info("image", floats, ["n", 3, 32, 48])],
+        [onnx.helper.make_tensor_value_info("logits", floats, ["n", 3, 8, 12])],
+        [onnx.helper.make_tensor("eight", floats, [1], [8.0])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    contract = InputContract(size=32, wide=48, resize="stretch", crop=1.0)
+    head = DeepLabHead(colors=((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+    manifest = Manifest("colors", ("red", "green", "blue"), contract, head)
+    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    path: Path = tmp_path_factory.mktemp("colors") / "model.onnx"
+    onnx.save(model, path)
+    return path
