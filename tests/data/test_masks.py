@@ -114,3 +114,10 @@ def test_a_jpeg_is_lossy_whatever_its_name(tmp_path: Path) -> None:
 def test_another_size_has_no_new_values() -> None:
     large = masks.resized(np.array([[0, 7]], np.uint8), 6, 2)
     assert large.tolist() == [[0, 0, 0, 7, 7, 7]] * 2
+
+
+def test_a_mask_is_the_same_wherever_its_folder_lies(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    first, second = saved(tmp_path / "a.png", VALUES), saved(tmp_path / "b/a.png", VALUES)
+    assert masks.words(Mask(first, classes=(0, 1))) == masks.words(Mask(second, classes=(0, 1)))
+    assert masks.words(Mask(first, classes=(0, 1))) != masks.words(Mask(first, classes=(1, 0)))

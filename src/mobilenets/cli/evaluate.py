@@ -50,6 +50,12 @@ def command(
     ] = None,
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
+    multi_scale: Annotated[
+        bool,
+        typer.Option(
+            "--multi-scale", help="Segmenters: the mean over six scales and mirror images, the papers' MF; with torch, slow."
+        ),
+    ] = False,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -69,8 +75,9 @@ def command(
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
     from mobilenets.runtime.evaluators import evaluate_any
+    from mobilenets.runtime.segment_scales import MultiScale
 
-    predictor = _predictor(run, engine)
+    predictor = _predictor(run, "torch" if multi_scale and engine is None else engine)
     home = _home(run)
     told = facts(home)
     trained_on = str(told.get("Data", {}).get("source", ""))
@@ -89,8 +96,9 @@ def command(
         raise DataError(f"'{dataset.name}' is a data set to {dataset.task}, but '{run}' is a model to {task}")
     part, samples = _part(dataset, split)
     note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
+    seen = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
-        report = evaluate_any(predictor, samples, dataset.labels, progress=advance, batch=batch)
+        report = evaluate_any(seen, samples, dataset.labels, progress=advance, batch=batch)
 
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")

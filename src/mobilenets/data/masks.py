@@ -133,6 +133,17 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
     return _by_color(image, mask) if mask.coding == "color" else _by_value(image, mask.path)
 
 
+def words(mask: Mask) -> str:
+    """What tells a mask from others, wherever its folder lies: the file's name and size in bytes, or its regions."""
+    if mask.path is None:
+        return repr(mask)
+    try:
+        size = mask.path.stat().st_size
+    except OSError:
+        size = -1
+    return repr((mask.path.name, size, mask.coding, mask.classes, mask.colors))
+
+
 def peek(path: Path) -> tuple[tuple[int, ...], bool]:
     """The values that occur in a file, and whether it is in color instead; nothing of a file that cannot be read."""
     try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mobilenets.data import masks
 from mobilenets.data.box_lists import is_box_list, read_box_list
 from mobilenets.data.coco import is_coco, read_coco
 from mobilenets.data.elpv import read_elpv
@@ -150,7 +151,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
 def _answer(sample: Sample) -> tuple[str, ...]:
     """The boxes and the mask's file in words; nothing for a class."""
     boxes = (repr(sample.boxes),) if sample.boxes else ()
-    return (*boxes, repr(sample.mask)) if sample.mask is not None else boxes
+    return (*boxes, masks.words(sample.mask)) if sample.mask is not None else boxes
 
 
 def _size(sample: Sample) -> int:

@@ -9,6 +9,7 @@ from mobilenets.runtime.detect_evaluation import DetectionReport, evaluate_detec
 from mobilenets.runtime.evaluation import Report, evaluate
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.runtime.segment_evaluation import SegmentationReport, evaluate_segmentation
+from mobilenets.runtime.segment_scales import MultiScale
 from mobilenets.specs.model import Task
 
 AnyReport = Report | DetectionReport | SegmentationReport
@@ -19,7 +20,7 @@ class Evaluate(Protocol):
 
     def __call__(
         self,
-        predictor: Predictor,
+        predictor: Any,  # Any: a `Predictor`, and for a segmenter a `MultiScale` too
         samples: Iterable[Any],  # Any: pictures with the task's answers
         labels: Sequence[str],
         *,
@@ -38,7 +39,7 @@ EVALUATORS: dict[Task, Evaluate] = {
 
 
 def evaluate_any(
-    predictor: Predictor,
+    predictor: Predictor | MultiScale,
     samples: Iterable[Any],  # Any: pictures with the task's answers
     labels: Sequence[str],
     *,
