@@ -68,6 +68,17 @@ def write_boxes(
     return (*notes, *writer.write(dataset, placed, folder))
 
 
+def yolo_line(label: int, corners: tuple[float, float, float, float], width: int, height: int) -> str:
+    """A box of YOLO's text files: class, center, width and height, as shares of the picture.
+
+    >>> yolo_line(2, (10, 20, 30, 40), 200, 100)
+    '2 0.1 0.3 0.1 0.2'
+    """
+    x0, y0, x1, y1 = corners
+    x, y = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
+    return f"{label} {x:.10g} {y:.10g} {(x1 - x0) / width:.10g} {(y1 - y0) / height:.10g}"
+
+
 def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
     for one in placed:
         root = ElementTree.Element("annotation")
@@ -130,8 +141,7 @@ def _write_yolo(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> lis
         for box in one.sample.boxes:
             if box.crowd:
                 continue
-            x, y = (box.x0 + box.x1) / 2 / one.width, (box.y0 + box.y1) / 2 / one.height
-            lines.append(f"{box.label} {x:.10g} {y:.10g} {box.width / one.width:.10g} {box.height / one.height:.10g}")
+            lines.append(yolo_line(box.label, box.corners, one.width, one.height))
         write_text(folder / "labels" / one.sample.split / f"{one.stem}.txt", _lines(lines))
     keys = [f"{split}: images/{split}" for split in SPLITS if any(one.sample.split == split for one in placed)]
     names = [f"  {i}: {json.dumps(label, ensure_ascii=False)}" for i, label in enumerate(dataset.labels)]

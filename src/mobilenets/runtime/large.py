@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -16,7 +18,7 @@ _turn = Lock()
 
 
 def decode(source: bytes | Path, *, channels: int = 3) -> Image.Image:
-    """As `image.decode`, for pictures of up to two gigapixels; one at a time, since Pillow's limit is one for all.
+    """As `image.decode`, for pictures of up to two gigapixels; one at a time.
 
     Args:
         source: the encoded picture, or the file that holds it.
@@ -25,10 +27,27 @@ def decode(source: bytes | Path, *, channels: int = 3) -> Image.Image:
     Raises:
         ImageError: see `image.decode`.
     """
+    with _lifted():
+        return image.decode(source, channels=channels)
+
+
+def upright_size(source: bytes | Path) -> tuple[int, int]:
+    """As `image.upright_size`, for pictures of up to two gigapixels.
+
+    Raises:
+        ImageError: see `image.upright_size`.
+    """
+    with _lifted():
+        return image.upright_size(source)
+
+
+@contextmanager
+def _lifted() -> Iterator[None]:
+    """Pillow's limit is one for all threads: for others it is higher meanwhile, never lower."""
     with _turn:
         usual = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = MOST // 2  # Pillow refuses what is twice as large
         try:
-            return image.decode(source, channels=channels)
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = usual

@@ -7,7 +7,8 @@ import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from threading import Semaphore
@@ -22,6 +23,7 @@ from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
 from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.specs.model import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,6 +92,12 @@ class Predictor:
         threads = threads or _cores()
         engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
         return Predictor(engine.manifest(), engine, threads=threads, runs=threads)
+
+    def with_head(self, head: Head) -> Predictor:
+        """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
+        other = copy(self)
+        other.manifest = replace(self.manifest, head=head)
+        return other
 
     def predict(self, source: Source) -> Prediction:
         """The prediction for one picture: a path, encoded bytes, or anything with `read()`.
