@@ -13,7 +13,7 @@ from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec, Task
 from mobilenets.specs.rows import BackboneSpec
-from mobilenets.specs.ssd import ssd, ssd_anchors, ssdlite
+from mobilenets.specs.ssd import SsdHead, ssd, ssd_anchors, ssdlite
 from mobilenets.training.recipe import HeadName, Recipe
 
 log = logging.getLogger("mobilenets.training")
@@ -66,12 +66,13 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
     if dataset.task == "classify":
         return ModelSpec(backbone, dataset.labels, contract)
     size = (recipe.size or 320, recipe.wide or recipe.size or 320)
-    if name == "ssdlite":
+    if dataset.task == "detect":
+        build = ssd if name == "ssd" else ssdlite
+        made = build(backbone, dataset.labels, size=size, contract=contract)
+        assert isinstance(made.head, SsdHead)
         scales = (recipe.anchor_scale_min, recipe.anchor_scale_max)
-        anchors = ssd_anchors(scales=scales, smallest=recipe.anchor_smallest)
-        return ssdlite(backbone, dataset.labels, size=size, anchors=anchors, activation=recipe.activation, contract=contract)
-    if name == "ssd":
-        return ssd(backbone, dataset.labels, size=size, contract=contract)
+        anchors = ssd_anchors(len(made.head.strides), scales=scales, smallest=recipe.anchor_smallest)
+        return replace(made, head=replace(made.head, anchors=anchors, activation=recipe.activation))
     if name == "lraspp":
         made = lraspp(
             backbone,

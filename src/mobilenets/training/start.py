@@ -50,7 +50,7 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
         stochastic_depth=recipe.stochastic_depth,
         dropout=recipe.dropout,
     )
-    head = _with_momentum(spec.head.fresh(), recipe.norm_momentum)
+    head = _of_data(spec.head, dataset, recipe.norm_momentum)
     model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
     if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
         norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
@@ -102,11 +102,15 @@ def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
     return list(model.backbone.blocks)[: recipe.freeze_blocks]
 
 
-def _with_momentum(head: Head, momentum: float) -> Head:
-    """The head with this momentum in its norms, where it has some and one is given."""
-    if momentum and isinstance(head, SsdHead | DeepLabHead | LrasppHead):
-        return replace(head, norm_momentum=momentum)
-    return head
+def _of_data(head: Head, dataset: Dataset, momentum: float) -> Head:
+    """The head without what was fitted, with the colors of the data, and with this momentum in its norms, if one is given."""
+    fresh = head.fresh()
+    if isinstance(fresh, SsdHead):
+        return replace(fresh, norm_momentum=momentum or fresh.norm_momentum)
+    if isinstance(fresh, DeepLabHead | LrasppHead) and isinstance(head, DeepLabHead | LrasppHead):
+        colors = dataset.colors or head.colors
+        return replace(fresh, colors=colors, norm_momentum=momentum or fresh.norm_momentum)
+    return fresh
 
 
 def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
