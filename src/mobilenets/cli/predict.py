@@ -136,11 +136,16 @@ def check(asked: Asked, task: Task) -> None:
         UsageError: an option is of another task, or needs another one.
     """
     for name, tasks in OPTIONS.items():
-        if task not in tasks and getattr(asked, name) not in (None, (), False):
+        if task not in tasks and _is_given(asked, name):
             people = " and ".join(PEOPLE[one] for one in tasks)
             raise UsageError(f"--{name} is for {people}; this model's task is '{task}'")
     if asked.write and asked.out is None:
         raise UsageError("--write says what is written into a folder, but there is none", hint="add --out FOLDER")
     for name in ("overlap", "whole"):
-        if getattr(asked, name) and asked.tile is None:
+        if _is_given(asked, name) and asked.tile is None:
             raise UsageError(f"--{name} is about tiles, but there are none", hint="add --tile 640")
+
+
+def _is_given(asked: Asked, name: str) -> bool:
+    value = getattr(asked, name)
+    return value is not None and value is not False and value != ()

@@ -43,7 +43,7 @@ def draw(image: Image.Image, detections: Detections) -> Image.Image:
 
 def draw_marks(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
     """A copy of the picture, in RGB, with the marks on it, later ones on top; all texts lie over all lines."""
-    picture = image.convert("RGB").copy()
+    picture = image.copy() if image.mode == "RGB" else image.convert("RGB")
     pen = ImageDraw.Draw(picture)
     shorter = min(picture.size)
     thickness = max(1, round(shorter / 180))
