@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="finetune")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--with-val", action="store_true", help="when the recipe is decided: train on all of the 75 %%")
     parser.add_argument("--out", type=Path, default=Path("runs/elpv"))
     options = parser.parse_args()
     accuracies = []
@@ -32,6 +33,7 @@ def main() -> None:
         run = options.out / f"{options.recipe}-{seed}"
         command = [sys.executable, "-m", "mobilenets", "train", "elpv", "--recipe", options.recipe]
         command += ["--weights", options.weights, "--seed", str(seed), "--out", str(run)]
+        command += ["--with-val"] if options.with_val else []
         for change in options.set:
             command += ["--set", change]
         began = time.perf_counter()

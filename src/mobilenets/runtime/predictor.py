@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.errors import CheckpointError, ImageError
-from mobilenets.runtime import image
+from mobilenets.runtime import image, views
 from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
 from mobilenets.runtime.image import Placement
@@ -157,7 +157,7 @@ class Predictor:
     def _run(self, loaded: list[tuple[NDArray[np.float32], Placement]]) -> Sequence[Prediction]:
         batch = np.stack([array for array, _ in loaded])  # N C H W
         with self._turns:
-            outputs = self.engine.run(batch)
+            outputs = views.run(self.engine, batch, self.manifest.head)
         return decode(outputs, self.manifest, [placement for _, placement in loaded])
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Protocol, Self, get_args
 
 from mobilenets.errors import SpecError
 from mobilenets.specs.rows import BackboneSpec
 
 Task = Literal["classify", "detect", "segment"]
 Resize = Literal["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox", "sample"]
+Mirrors = Literal["none", "horizontal", "vertical", "both"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -79,18 +80,22 @@ class ClassifierHead:
 
     Args:
         temperature: divides the logits before softmax; fitted on a validation split so that scores mean what they say.
+        mirrors: mirrored views of a picture that are looked at besides it; the logits of all are averaged.
     """
 
     task: ClassVar[Task] = "classify"
     temperature: float = 1.0
+    mirrors: Mirrors = "none"
 
     def __post_init__(self) -> None:
+        if self.mirrors not in get_args(Mirrors):
+            raise SpecError(f"mirrors '{self.mirrors}' are not one of {', '.join(get_args(Mirrors))}")
         if not self.temperature > 0:
             raise SpecError(f"temperature {self.temperature} is not positive")
 
     def fresh(self) -> ClassifierHead:
         """At temperature 1."""
-        return ClassifierHead()
+        return replace(self, temperature=1.0)
 
 
 @dataclass(frozen=True, slots=True)

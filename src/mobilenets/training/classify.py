@@ -16,6 +16,7 @@ from mobilenets.data.loader import Labelled, class_weights, log_priors
 from mobilenets.data.samples import Sample
 from mobilenets.runtime.calibration import fit_temperature, negative_log_likelihood
 from mobilenets.runtime.metrics import balanced_accuracy
+from mobilenets.runtime.views import axes_of
 from mobilenets.specs.model import ClassifierHead, Head, ModelSpec
 from mobilenets.tasks import classify
 from mobilenets.training.lesson import Lesson
@@ -97,7 +98,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
             log_priors=priors,
         )
 
-    return Lesson(Labelled(augmentation, channels=contract.channels), prepare, loss, answers, COLUMNS, RANK)
+    return Lesson(Labelled(augmentation, channels=contract.channels), prepare, loss, answers, COLUMNS, RANK, axes_of(spec.head))
 
 
 def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays

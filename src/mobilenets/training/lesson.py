@@ -44,6 +44,7 @@ class Lesson:
         outcome: of all chunks of validation pictures, each with the network's outputs by name on the CPU.
         columns: the metrics that the run's table has, best known first.
         rank: metrics that say which of two checkpoints is better, the most important first; "-name" where less is better.
+        views: of validation pictures, each the axes it is flipped along; a single output is averaged over them.
     """
 
     teacher: Teacher
@@ -52,6 +53,7 @@ class Lesson:
     outcome: Callable[[Iterable[tuple[Chunk, Mapping[str, Any]]]], Outcome]  # Any: arrays
     columns: tuple[str, ...]
     rank: tuple[str, ...]
+    views: tuple[tuple[int, ...], ...] = ((),)
 
 
 def unmixed(x: Tensor, targets: tuple[Tensor, ...], _seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,12 @@ def from_pictures(
 
     def outcome() -> Outcome:
         model.eval()
-        return lesson.outcome((chunk, _arrays(model.named(given))) for chunk, given in prepared.through(model, device))
+        return lesson.outcome((chunk, _arrays(model.named(given))) for chunk, given in prepared.through(seen, device))
+
+    def seen(x: Tensor) -> Any:  # Any: as the model gives it
+        if len(lesson.views) == 1:
+            return model(x)
+        return torch.stack([model(x.flip(axes)) for axes in lesson.views]).mean(0)
 
     return Material(model, samples, parts, inputs, outcome, prepared.broken)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mobilenets.errors import RecipeError
-from mobilenets.specs.model import Task
+from mobilenets.specs.model import Mirrors, Task
 from mobilenets.specs.segment import On
 from mobilenets.specs.ssd import Scores
 from mobilenets.table import unknown_name
@@ -99,6 +99,9 @@ class Recipe:
     cutmix_alpha: float = 0.0
     mix_probability: float = 1.0  # chance that a batch is mixed, where an alpha is above 0
 
+    # What a classifier looks at
+    mirrors: Mirrors = "none"  # mirrored views whose logits it averages, here and wherever it is used: 2 or 4 times the work
+
     # Classes of unequal size
     balance: Balance = "none"  # "sample": draw rare classes as often; "loss": weigh them more; "logits": logit adjustment
 
@@ -165,6 +168,8 @@ class Recipe:
             raise RecipeError(f"batch={self.batch} does not divide into accumulate={self.accumulate} parts")
         if self.cached_features and self.freeze_blocks != -1:
             raise RecipeError("cached_features=true needs a frozen backbone", hint="add freeze_blocks=-1")
+        if self.cached_features and self.mirrors != "none":
+            raise RecipeError("mirrors need pictures, but cached_features=true trains on features computed once")
         if self.cached_features and (self.mixup_alpha or self.cutmix_alpha):
             raise RecipeError("mixup and CutMix mix pictures, but cached_features=true trains on features computed once")
 

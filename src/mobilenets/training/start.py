@@ -16,7 +16,7 @@ from mobilenets.model import Model, with_labels, with_spec
 from mobilenets.runtime import image
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead
-from mobilenets.specs.model import Head, InputContract
+from mobilenets.specs.model import ClassifierHead, Head, InputContract
 from mobilenets.specs.ssd import SsdHead
 from mobilenets.training.heads import with_task
 from mobilenets.training.recipe import Recipe
@@ -51,6 +51,8 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
         dropout=recipe.dropout,
     )
     head = _of_data(spec.head, dataset, recipe.norm_momentum)
+    if isinstance(head, ClassifierHead):
+        head = replace(head, mirrors=recipe.mirrors)
     model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
     if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
         norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
