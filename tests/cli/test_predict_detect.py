@@ -202,7 +202,7 @@ def test_large_pictures_are_looked_at_in_tiles(
         (("--whole",), "--whole is about tiles, but there are none"),
         (("--overlap", "0"), "--overlap is about tiles, but there are none"),
         (("--out", "found", "--write", "masks"), "a detector cannot write 'masks'; known: drawn, coco, csv, yolo"),
-        (("--out", "found.jpg"), "--out names a folder, not a picture: 'found.jpg'"),
+        (("--out", "found.jpg"), "for pictures --out names a folder, not 'found.jpg'"),
         (("--json", "--csv"), "--json and --csv exclude each other"),
     ],
 )

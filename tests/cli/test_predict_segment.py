@@ -61,7 +61,7 @@ def test_masks_have_the_classes_and_show_the_models_colors(mobilenets: Run, segm
     out = album.parent / "found"
     done = mobilenets("predict", segment_model, album, "--out", out, "--json")
     files = [Path(json.loads(line)["masks"]) for line in done.out.splitlines()]
-    assert files == [out / "masks/a.png", out / "masks/a-2.png"]
+    assert files == [out / "masks/a.png", out / "masks/below/a.png"]
     mask = Image.open(files[0])
     assert mask.mode == "P"
     expected = np.zeros((64, 96))
@@ -98,6 +98,7 @@ def test_what_a_segmenter_cannot_write_is_refused(mobilenets: Run, segment_model
 
 
 def test_a_folder_that_cannot_be_written_is_named(mobilenets: Run, segment_model: Path, album: Path) -> None:
-    done = mobilenets("predict", segment_model, album / "a.png", "--out", album / "c.png")
+    (album / "notes").write_text("a file")
+    done = mobilenets("predict", segment_model, album / "a.png", "--out", album / "notes")
     assert done.code == 1
     assert "cannot be written" in done.err

@@ -42,14 +42,14 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER|VIDEO", help="Write pictures with what was found drawn on them, or a video.", show_default=False
+            metavar="FOLDER|VIDEO", help="Write pictures or a video with what was found; --write says what.", show_default=False
         ),
     ] = None,
     write: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="What to write into the folder; may be repeated. Detectors: drawn, coco, csv, yolo. Segmenters: drawn, masks.",
+            help="What to write into the folder; may be repeated. Detectors: drawn, coco, csv, yolo. Segmenters: masks, drawn.",
             show_default=False,
         ),
     ] = None,
@@ -125,8 +125,9 @@ def command(
     from mobilenets.runtime.predictor import Predictor
 
     predictor = Predictor.open(model, threads=threads)
-    check(asked, predictor.manifest.task)
-    importlib.import_module(f"mobilenets.cli.predict_{predictor.manifest.task}").run(predictor, asked)
+    task = predictor.manifest.task
+    check(asked, task)
+    importlib.import_module(f"mobilenets.cli.predict_{'video' if check_video(asked, task) else task}").run(predictor, asked)
 
 
 def check(asked: Asked, task: Task) -> None:
@@ -144,6 +145,32 @@ def check(asked: Asked, task: Task) -> None:
     for name in ("overlap", "whole"):
         if _is_given(asked, name) and asked.tile is None:
             raise UsageError(f"--{name} is about tiles, but there are none", hint="add --tile 640")
+
+
+def check_video(asked: Asked, task: Task) -> bool:
+    """Whether it is about a video.
+
+    Raises:
+        UsageError: an option does not fit that.
+    """
+    from mobilenets.data.entries import SUFFIXES as PICTURES
+    from mobilenets.runtime.video import SUFFIXES as VIDEOS
+    from mobilenets.runtime.video import codec_of, is_video
+
+    if not any(is_video(source) for source in asked.sources):
+        if asked.out is not None and asked.out.suffix.lower() in PICTURES | VIDEOS:
+            raise UsageError(f"for pictures --out names a folder, not '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}")
+        return False
+    if len(asked.sources) > 1:
+        raise UsageError("a video is predicted alone, not with other sources", hint="run it once for each")
+    if task == "classify":
+        raise UsageError("videos are for detectors and segmenters; this model's task is 'classify'")
+    for name in ("csv", "write"):
+        if _is_given(asked, name):
+            raise UsageError(f"--{name} is for pictures; a video gives --json, a line per frame, and --out VIDEO")
+    if asked.out is not None:
+        codec_of(asked.out)
+    return True
 
 
 def _is_given(asked: Asked, name: str) -> bool:

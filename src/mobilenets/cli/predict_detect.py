@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from mobilenets.cli.naming import Names
 from mobilenets.cli.output import show, show_table
 from mobilenets.cli.predicting import Asked, predicted, predicted_alone, report
-from mobilenets.data.entries import SUFFIXES
 from mobilenets.data.write_detections import COLUMNS, RESULTS, Found, begin, csv_rows
 from mobilenets.errors import DataError, UsageError
 from mobilenets.runtime import image, large
@@ -72,15 +71,16 @@ def thresholded(predictor: Predictor, threshold: float | None) -> Predictor:
     return predictor.with_head(replace(head, score_threshold=max(head.score_threshold, THRESHOLD)))
 
 
-def boxes(found: Detections) -> list[dict[str, object]]:
-    """The detections for JSON."""
-    return [
+def record(found: Detections) -> dict[str, object]:
+    """The boxes for JSON."""
+    boxes = [
         {"label": label, "score": round(score, 6), **{key: round(edge, 2) for key, edge in zip(COLUMNS[3:], box, strict=True)}}
         for label, score, box in found.rows()
     ]
+    return {"boxes": boxes}
 
 
-def counted(found: Detections) -> str:
+def words(found: Detections) -> str:
     """How many of each label, the most frequent first, for people."""
     return ", ".join(f"{count} {label}" for label, count in Counter(found.names).most_common()) or "nothing"
 
@@ -99,8 +99,6 @@ class Files:
         unknown = [kind for kind in kinds if kind != DRAWN and kind not in RESULTS]
         if unknown:
             raise UsageError(f"a detector cannot write '{unknown[0]}'; known: {', '.join((DRAWN, *RESULTS))}")
-        if asked.out.suffix.lower() in SUFFIXES:
-            raise UsageError(f"--out names a folder, not a picture: '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}")
         self._folder = asked.out
         self._names = Names(asked.sources)
         self._drawn = DRAWN in kinds
@@ -180,7 +178,7 @@ def _printer(asked: Asked) -> Write:
 
 def _json(name: str, source: Source, found: Detections, files: dict[str, str]) -> None:
     width, height = _size(source)
-    data = {"file": name, "width": width, "height": height, "boxes": boxes(found), **files}
+    data = {"file": name, "width": width, "height": height, **record(found), **files}
     print(json.dumps(data, ensure_ascii=False), flush=True)
 
 
@@ -205,5 +203,5 @@ def _table(name: str, source: Source, found: Detections, files: dict[str, str]) 
 
 
 def _line(name: str, source: Source, found: Detections, files: dict[str, str]) -> None:
-    show("  ".join((counted(found), name, *(f"-> {path}" for path in files.values()))))
+    show("  ".join((words(found), name, *(f"-> {path}" for path in files.values()))))
     sys.stdout.flush()

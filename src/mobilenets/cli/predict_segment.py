@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
 
+from mobilenets.cli.naming import Names
 from mobilenets.cli.output import show, show_table
-from mobilenets.cli.predicting import predicted, predicted_alone, report
+from mobilenets.cli.predicting import Asked, predicted, predicted_alone, report
 from mobilenets.errors import DataError, UsageError
+from mobilenets.runtime import image, large
+from mobilenets.runtime.drawing import draw
+from mobilenets.runtime.predictor import Predictor, Source, given
+from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment_draw import indexed
+from mobilenets.runtime.segment_tiles import OVERLAP, predict_tiles
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mobilenets.cli.predicting import Asked
-    from mobilenets.runtime.predictor import Predictor, Source
-    from mobilenets.runtime.segment import Segmentation
-
-    Write = Callable[[str, Segmentation, dict[str, Path]], None]
+Write = Callable[[str, Segmentation, dict[str, Path]], None]
 
 KINDS = ("masks", "drawn")
 SHOWN = 4  # labels of a picture on one line
@@ -33,12 +34,10 @@ def run(predictor: Predictor, asked: Asked) -> None:
         DataError: a folder or glob has no pictures, or nothing can be written.
         typer.Exit: no picture could be read.
     """
-    from mobilenets.runtime.segment import Segmentation
-
     unknown = [kind for kind in asked.write if kind not in KINDS]
     if unknown:
         raise UsageError(f"a segmenter cannot write '{unknown[0]}'; known: {', '.join(KINDS)}")
-    files = Files(asked.out, asked.write or ("masks",)) if asked.out is not None else None
+    files = Files(asked) if asked.out is not None else None
     write = _printer(asked)
 
     def each(source: Source, name: str, found: Segmentation) -> None:
@@ -47,8 +46,6 @@ def run(predictor: Predictor, asked: Asked) -> None:
     if asked.tile is None:
         report(asked, predicted(predictor, asked), Segmentation, each)
         return
-    from mobilenets.runtime.segment_tiles import OVERLAP, predict_tiles
-
     scale = asked.tile / max(predictor.manifest.input.shape)
     overlap = OVERLAP if asked.overlap is None else asked.overlap
     look = partial(predict_tiles, predictor, overlap=overlap, scale=scale)
@@ -58,23 +55,21 @@ def run(predictor: Predictor, asked: Asked) -> None:
 class Files:
     """The folder that masks and overlays go to, under names that no two pictures share: `masks/NAME.png`, `drawn/NAME.jpg`.
 
-    Args:
-        folder: is made, and a folder in it for each kind.
-        kinds: of `KINDS`.
-
     Raises:
         DataError: it cannot be made.
     """
 
-    def __init__(self, folder: Path, kinds: tuple[str, ...]) -> None:
-        self._folder = folder
-        self._kinds = kinds
-        self._taken: set[str] = set()
+    def __init__(self, asked: Asked) -> None:
+        assert asked.out is not None
+        self._folder = asked.out
+        self._kinds = asked.write or KINDS[:1]
+        self._names = Names(asked.sources)
+        self._decode = image.decode if asked.tile is None else large.decode
         try:
-            for kind in kinds:
-                (folder / kind).mkdir(parents=True, exist_ok=True)
+            for kind in self._kinds:
+                (self._folder / kind).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"'{folder}' cannot be written: {error.strerror}", hint="--out FOLDER") from error
+            raise DataError(f"'{self._folder}' cannot be written: {error.strerror}", hint="--out FOLDER") from error
 
     def write(self, name: str, source: Source, found: Segmentation) -> dict[str, Path]:
         """Write what is wanted of one picture; returns the files by kind.
@@ -82,31 +77,23 @@ class Files:
         Raises:
             DataError: a file cannot be written.
         """
-        from mobilenets.runtime import image
-        from mobilenets.runtime.predictor import given
-        from mobilenets.runtime.segment_draw import indexed, overlay
-
-        stem = self._stem(name)
+        own = self._names.of(name)
         written: dict[str, Path] = {}
         try:
             if "masks" in self._kinds:
-                written["masks"] = self._folder / "masks" / f"{stem}.png"
+                written["masks"] = self._target("masks", own, ".png")
                 indexed(found.classes, found.colors).save(written["masks"], compress_level=3)  # 6 takes thrice the time
             if "drawn" in self._kinds:
-                written["drawn"] = self._folder / "drawn" / f"{stem}.jpg"
-                overlay(image.decode(given(source)), found.classes, found.colors).save(written["drawn"], quality=90)
+                written["drawn"] = self._target("drawn", own, ".jpg")
+                draw(self._decode(given(source)), found).save(written["drawn"], quality=90)
         except OSError as error:
             raise DataError(f"'{self._folder}' cannot be written: {error.strerror or error}", hint="--out FOLDER") from error
         return written
 
-    def _stem(self, name: str) -> str:
-        first = stem = "picture" if name in ("-", "<bytes>") else Path(name).stem
-        number = 2
-        while stem in self._taken:
-            stem = f"{first}-{number}"
-            number += 1
-        self._taken.add(stem)
-        return stem
+    def _target(self, kind: str, name: PurePosixPath, suffix: str) -> Path:
+        target = self._folder / kind / name.with_suffix(suffix)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
 
 
 def _printer(asked: Asked) -> Write:
@@ -117,6 +104,18 @@ def _printer(asked: Asked) -> Write:
     return _table if asked.single else _line
 
 
+def record(found: Segmentation) -> dict[str, object]:
+    """The areas for JSON."""
+    return {"areas": [{"label": label, "pixels": pixels, "share": round(share, 6)} for label, pixels, share in _areas(found)]}
+
+
+def words(found: Segmentation) -> str:
+    """The labels that cover most, for people."""
+    areas = _areas(found)
+    cells = [f"{label} {share:.0%}" for label, _, share in areas[:SHOWN]]
+    return ", ".join(cells) + (f", {len(areas) - SHOWN} more" if len(areas) > SHOWN else "")
+
+
 def _areas(found: Segmentation) -> list[tuple[str, int, float]]:
     """Label, pixels and share of the picture of each label that occurs, the largest first."""
     return [(label, round(share * found.classes.size), share) for label, share in found.present()]
@@ -124,15 +123,18 @@ def _areas(found: Segmentation) -> list[tuple[str, int, float]]:
 
 def _json(name: str, found: Segmentation, files: dict[str, Path]) -> None:
     height, width = found.classes.shape
-    areas = [{"label": label, "pixels": pixels, "share": round(share, 6)} for label, pixels, share in _areas(found)]
-    data = {"file": name, "width": width, "height": height, "areas": areas, **{kind: str(path) for kind, path in files.items()}}
+    data = {
+        "file": name,
+        "width": width,
+        "height": height,
+        **record(found),
+        **{kind: str(path) for kind, path in files.items()},
+    }
     print(json.dumps(data, ensure_ascii=False), flush=True)
 
 
 class _Csv:
     def __init__(self) -> None:
-        import csv
-
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
         self._writer.writerow(("file", "label", "pixels", "share"))
 
@@ -150,8 +152,5 @@ def _table(name: str, found: Segmentation, files: dict[str, Path]) -> None:
 
 def _line(name: str, found: Segmentation, files: dict[str, Path]) -> None:
     """A picture on one line: the labels that cover most of it."""
-    areas = _areas(found)
-    cells = [f"{label} {share:.0%}" for label, _, share in areas[:SHOWN]]
-    more = f", {len(areas) - SHOWN} more" if len(areas) > SHOWN else ""
-    show("  ".join((", ".join(cells) + more, name, *(f"-> {path}" for path in files.values()))))
+    show("  ".join((words(found), name, *(f"-> {path}" for path in files.values()))))
     sys.stdout.flush()

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.errors import UsageError
-from mobilenets.runtime import image, segment
+from mobilenets.runtime import image, large, segment
 from mobilenets.runtime.predictor import Predictor, Source, given
 from mobilenets.runtime.segment import Segmentation
 from mobilenets.runtime.upsample import axis
@@ -99,6 +99,19 @@ def predict_tiles(
         OSError: the file cannot be read.
         UsageError: the model is no segmenter, or a value is out of range.
     """
+    picture = large.decode(given(source), channels=predictor.manifest.input.channels)
+    return predict_tiles_decoded(predictor, picture, overlap=overlap, scale=scale, progress=progress)
+
+
+def predict_tiles_decoded(
+    predictor: Predictor,
+    picture: Image.Image,
+    *,
+    overlap: float = OVERLAP,
+    scale: float = 1.0,
+    progress: Callable[[int, int], object] | None = None,
+) -> Segmentation:
+    """The same for a decoded picture, upright."""
     manifest = predictor.manifest
     if manifest.task != "segment":
         raise UsageError(f"tiles are for segmenters; this model's task is '{manifest.task}'")
@@ -106,7 +119,6 @@ def predict_tiles(
         raise UsageError(f"overlap {overlap} is not between 0 and 0.9")
     if not scale > 0:
         raise UsageError(f"scale {scale} is not positive")
-    picture = image.decode(given(source), channels=manifest.input.channels)
     height, width = manifest.input.shape
     tall, wide = picture.height / scale, picture.width / scale
     if tall <= height and wide <= width:
