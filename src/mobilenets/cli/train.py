@@ -1,4 +1,4 @@
-"""`mobilenets train`: a folder of pictures to a checked, exported and evaluated classifier."""
+"""`mobilenets train`: pictures with labels, boxes or masks to a checked, exported and evaluated model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA", help="Folder with a folder per class, CSV, tar shards or their http(s) address, or 'elpv'."
+            metavar="DATA",
+            help="Folder with a folder per class, CSV, tar shards or their http(s) address, or 'elpv'; boxes as Pascal VOC, "
+            "COCO, YOLO or CSV; masks in images/ and masks/, Pascal VOC or COCO.",
         ),
     ],
     model: Annotated[
@@ -52,7 +54,11 @@ def command(
     ] = "auto",
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="finetune with weights, scratch-small without, by default.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="By default detect for boxes, segment for masks, else finetune with weights and scratch-small without.",
+            show_default=False,
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -78,11 +84,15 @@ def command(
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Train a classifier on your pictures.
+    """Train a classifier, detector or segmenter on your pictures.
 
-    One folder per class is enough; splits, weights and recipe are chosen and said:
+    What is learned follows from the data; splits, weights and recipe are chosen and said:
 
         mobilenets train photos/ --set dihedral=true --out runs/photos
+
+        mobilenets train cells/ --epochs 50 --out runs/cells
+
+        mobilenets train streets/ --set wide=480 --size 352 --out runs/streets
 
     The run folder then holds checkpoints, the exported network, learning curves and a report. Ctrl-C saves; --resume goes on.
     Several GPUs: torchrun --nproc_per_node 4 -m mobilenets train photos/
@@ -109,12 +119,12 @@ def command(
     for line in dataset.notes:
         logging.getLogger("mobilenets").info(line)
     if settings is not None:
-        dataset = _as_before(dataset, run)
+        dataset = _repaired(_as_before(dataset, run))
         network = checkpoint.load(run / "last")
     else:
         run = out or _fresh(dataset.name)
+        dataset = _repaired(dataset.with_val_in_train() if with_val else dataset)
         dataset = _checked(dataset, skip_bad=skip_bad, main=main)
-        dataset = dataset.with_val_in_train() if with_val else dataset
         network, settings = _begin(dataset, model, width, size, weights, recipe, overrides or [], epochs, seed)
     log = logging.getLogger("mobilenets")
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
@@ -163,16 +173,21 @@ def _as_before(dataset: Dataset, run: Path) -> Dataset:
     return in_splits(dataset, split_names(run / "splits.csv"))
 
 
-def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
-    """The data set after the quick check, without unreadable files where the user agreed to that, its boxes put right."""
-    from mobilenets.data.check import quick_check, without
+def _repaired(dataset: Dataset) -> Dataset:
+    """The data set with the boxes it trains on put right, which is said."""
     from mobilenets.data.check_boxes import repaired
 
-    if dataset.task == "detect":
-        known = len(dataset.notes)
-        dataset = repaired(dataset)
-        for line in dataset.notes[known:]:
-            logging.getLogger("mobilenets").info(line)
+    if dataset.task != "detect":
+        return dataset
+    found = repaired(dataset)
+    for line in found.notes[len(dataset.notes) :]:
+        logging.getLogger("mobilenets").info(line)
+    return found
+
+
+def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
+    """The data set after the quick check, without unreadable files where the user agreed to that."""
+    from mobilenets.data.check import quick_check, without
 
     if not main:
         return without(dataset, quick_check(dataset).broken) if skip_bad else dataset
@@ -182,9 +197,8 @@ def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
         note(f"warning: {finding.message}")
     errors = [finding for finding in findings.at("error") if not (skip_bad and set(finding.files) & findings.broken)]
     if errors:
-        said = "; ".join(
-            f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors
-        )
+        each = [f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors]
+        said = "; ".join(each[:NAMED]) + (f"; and {len(each) - NAMED} more" if len(each) > NAMED else "")
         hint = "mobilenets check DATA lists all; --skip-bad trains without unreadable files"
         raise DataError(said, hint=hint if findings.broken else "mobilenets check DATA says more")
     if findings.broken:

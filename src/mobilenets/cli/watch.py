@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from mobilenets.training.step import Step
 
 SECONDS_BETWEEN_LINES = 30.0
+# fmt: off
+TITLES = {  # of the metrics that are shown, of every task
+    "train_loss":         "train loss",
+    "val_loss":           "val loss",
+    "val_accuracy":       "val accuracy",
+    "val_map50":          "val mAP50",
+    "val_map":            "val mAP",
+    "val_miou":           "val mIoU",
+    "val_pixel_accuracy": "val pixel accuracy",
+}
+# fmt: on
 
 
 class Watch:
@@ -108,6 +119,5 @@ def duration(seconds: float) -> str:
 
 
 def _metrics(step: Step) -> str:
-    titles = {"train_loss": "train loss", "val_loss": "val loss", "val_accuracy": "val accuracy"}
-    told = [f"{title} {step.metrics[name]:.3f}" for name, title in titles.items() if name in step.metrics]
+    told = [f"{title} {step.metrics[name]:.3f}" for name, title in TITLES.items() if name in step.metrics]
     return "  ".join(told) + ("  best so far" if step.best else "")
