@@ -65,7 +65,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Resul
     dataset = repaired(open_dataset(data))
     model = create(spec_for(dataset, backbone("mobilenet_v1", width=0.1), InputContract(), settings))
     steps = train(model, dataset, settings, place, device="cpu", source=str(data))
-    assert (next(steps).step, steps.close()) == (1, None)
+    next(steps)
+    steps.close()
     return data, place, run("train", data, "--out", place, "--resume", "--json")
 
 
