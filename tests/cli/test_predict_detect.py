@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,30 @@ def test_a_folder_that_cannot_be_written_is_said(mobilenets: Run, cell_model: Pa
     done = mobilenets("predict", cell_model, album, "--out", album.parent / "found")
     assert done.code == 1
     assert done.err.startswith(f"error: '{album.parent / 'found'}' cannot be written: ")
+
+
+@pytest.mark.slow
+def test_a_picture_of_100_megapixels_is_drawn_within_a_gigabyte(
+    cell_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = Image.new("RGB", (10_000, 10_000))
+    picture.paste("red", (2240, 2240, 2880, 2880))
+    picture.save(tmp_path / "large.jpg")
+    picture.close()
+    program = f"""
+import resource, sys
+sys.argv = ["mobilenets", "predict", {str(cell_model)!r}, {str(tmp_path / "large.jpg")!r}, "--tile", "960", "--json"]
+sys.argv += ["--out", {str(tmp_path / "found")!r}, "--write", "drawn", "--write", "yolo"]
+from mobilenets.cli.app import main
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    line, megabytes = done.stdout.splitlines()
+    assert {box["label"] for box in json.loads(line)["boxes"]} == {"rose"}
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # it would warn
+    with Image.open(tmp_path / "found" / "drawn" / "large.jpg") as drawn:
+        assert drawn.size == (10_000, 10_000)
+    assert int(megabytes) < 1000  # of which the picture and the drawn one are 763

@@ -194,4 +194,4 @@ print(sorted(set(found.names)), resource.getrusage(resource.RUSAGE_SELF).ru_maxr
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
     names, megabytes = done.stdout.rsplit(" ", 1)
     assert names == "['rose', 'sky']"
-    assert int(megabytes) < 600  # of which the picture is 286
+    assert int(megabytes) < 600  # of which the picture is 381

@@ -20,7 +20,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "check":    "Look through a data set for what would spoil a training.",
     "train":    "Train a classifier on your pictures.",
     "evaluate": "Measure a model on labelled pictures and write a report.",
-    "predict":  "Classify a picture, a folder, a glob or a list from standard input.",
+    "predict":  "Classify, detect or segment: pictures, folders, a video, a camera.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",
     "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",

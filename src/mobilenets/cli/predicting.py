@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import typer
 
@@ -72,15 +72,26 @@ def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
         yield taken.popleft(), result
 
 
-def predicted_alone(look: Callable[[Source], Prediction], asked: Asked) -> Iterator[Seen]:
-    """The same, one picture at a time: for those that fill the memory or keep all threads busy by themselves."""
+class Tiling(Protocol):
+    """Predicts a picture tile by tile."""
+
+    def __call__(self, source: Source, *, progress: Callable[[int, int], object] | None = None) -> Prediction:
+        """The prediction for a picture; `progress` is called with the tiles done and all tiles."""
+        ...
+
+
+def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
+    """The same for large pictures in tiles, one picture at a time: each fills the memory and keeps all threads busy."""
     from mobilenets.runtime.predictor import Result, name_of, reason
 
+    watched = asked.single and sys.stderr.isatty()
     for source in pictures(asked.sources):
         try:
-            yield source, Result(name_of(source), look(source))
+            with progress("tiles", None) if watched else nullcontext(lambda amount: None) as advance:
+                result = Result(name_of(source), look(source, progress=_by_one(advance)))
         except (ImageError, OSError) as error:
-            yield source, Result(name_of(source), None, reason(error))
+            result = Result(name_of(source), None, reason(error))
+        yield source, result
 
 
 def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[Source, str, P], None]) -> None:
@@ -114,3 +125,10 @@ def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[S
         note(f"{failed:,} of {failed + read:,} pictures could not be read")
     if not read:
         raise typer.Exit(1)
+
+
+def _by_one(advance: Callable[[int], object]) -> Callable[[int, int], object]:
+    def progressed(done: int, total: int) -> None:
+        advance(1)
+
+    return progressed

@@ -1,6 +1,7 @@
 """Large pictures with small objects: a detector looks at tile after tile, and what several tiles saw becomes one detection.
 
-The picture is decoded once, 8 bits a channel; besides it only the tiles that threads work on are in memory.
+The picture is decoded once, 8 bits a channel, which is four bytes a pixel in Pillow; besides it only the tiles that threads
+work on are in memory.
 """
 
 from __future__ import annotations

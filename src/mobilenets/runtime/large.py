@@ -12,7 +12,7 @@ from PIL import Image
 from mobilenets.runtime import image
 
 MOST = 2_000_000_000
-"""Pixels of the largest picture: 6 GB as RGB."""
+"""Pixels of the largest picture: 8 GB in memory, Pillow takes four bytes a pixel."""
 
 _turn = Lock()
 
