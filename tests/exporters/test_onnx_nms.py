@@ -19,8 +19,8 @@ from mobilenets.model import Model, create
 from mobilenets.runtime.anchors import anchors
 from mobilenets.runtime.detect import Detections, decode
 from mobilenets.runtime.engines import OnnxEngine
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.placement import Placement
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.anchors import anchors
 from mobilenets.runtime.detect import Detections, activate, boxes_of, decode, none, placed, thresholds_of
-from mobilenets.runtime.image import Placement, placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.placement import Placement, placement
 from mobilenets.specs.model import InputContract
 from mobilenets.specs.ssd import SsdHead, ssd_anchors
 

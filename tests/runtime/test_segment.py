@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError, UsageError
-from mobilenets.runtime import image, segment
+from mobilenets.runtime import segment
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.placement import placement
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.model import InputContract, Resize
 
@@ -28,7 +29,7 @@ def test_a_stretched_picture_gets_torchs_interpolation_to_its_own_size(size: tup
     torch = pytest.importorskip("torch")
     coarse = logits(2, 3, 4, 3)
     one = manifest(64, 48)
-    place = image.placement(size[1], size[0], one.input)
+    place = placement(size[1], size[0], one.input)
     expected = torch.nn.functional.interpolate(torch.from_numpy(coarse), size, mode="bilinear").argmax(1).numpy()
     found = segment.decode({"logits": coarse}, one, [place, place])
     for i in range(2):
@@ -41,7 +42,7 @@ def test_aligned_corners_are_tensorflows() -> None:
     coarse = logits(1, 3, 5, 5)
     one = manifest(65, 65, head=DeepLabHead(align_corners=True))
     scores = torch.nn.functional.interpolate(torch.from_numpy(coarse), (65, 65), mode="bilinear", align_corners=True)
-    found = segment.decode({"logits": coarse}, one, [image.placement(65, 65, one.input)])[0]
+    found = segment.decode({"logits": coarse}, one, [placement(65, 65, one.input)])[0]
     assert (found.classes == scores[0].argmax(0).numpy()).mean() > 0.999
 
 
@@ -51,7 +52,7 @@ def test_the_padding_of_a_letterbox_is_cut() -> None:
     coarse[0, 1, 2:-2, :4] = 9
     coarse[0, 2, 2:-2, 4:] = 9
     one = manifest(64, 64, "letterbox")
-    place = image.placement(200, 100, one.input)  # 64 x 32 of the input
+    place = placement(200, 100, one.input)  # 64 x 32 of the input
     classes = segment.decode({"logits": coarse}, one, [place])[0].classes
     assert classes.shape == (100, 200)
     assert (classes[15:-15, :90] == 1).all()
@@ -62,7 +63,7 @@ def test_the_confidence_is_softmaxs_largest() -> None:
     torch = pytest.importorskip("torch")
     coarse = logits(1, 3, 4, 4)
     one = manifest(32, 32)
-    found = segment.decode({"logits": coarse}, one, [image.placement(50, 40, one.input)])[0]
+    found = segment.decode({"logits": coarse}, one, [placement(50, 40, one.input)])[0]
     scores = torch.nn.functional.interpolate(torch.from_numpy(coarse), (40, 50), mode="bilinear").softmax(1)
     np.testing.assert_allclose(found.confidence(), scores[0].max(0).values.numpy(), atol=1e-5)
 
@@ -77,7 +78,7 @@ def test_areas_and_labels_by_share() -> None:
 def test_a_network_that_gives_classes_is_taken_at_its_word() -> None:
     one = manifest(2, 4)
     given = np.array([[[0, 1, 2, 2], [0, 0, 0, 1]]])
-    found = segment.decode({"classes": given}, one, [image.placement(8, 2, one.input)])[0]
+    found = segment.decode({"classes": given}, one, [placement(8, 2, one.input)])[0]
     assert found.classes.tolist() == [[0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 1, 1]]
     with pytest.raises(UsageError, match="were not kept"):
         found.confidence()
@@ -85,7 +86,7 @@ def test_a_network_that_gives_classes_is_taken_at_its_word() -> None:
 
 def test_logits_that_do_not_fit_the_labels_are_refused() -> None:
     one = manifest(32, 32)
-    place = image.placement(8, 8, one.input)
+    place = placement(8, 8, one.input)
     with pytest.raises(CheckpointError, match="1 x 4 x 2 x 2 but its manifest has 3 labels"):
         segment.decode({"logits": logits(1, 4, 2, 2)}, one, [place])
     with pytest.raises(CheckpointError, match="gives boxes, not 'logits'"):

@@ -19,8 +19,8 @@ from mobilenets.runtime import detect
 from mobilenets.runtime.anchors import anchors
 from mobilenets.runtime.detect import Detections
 from mobilenets.runtime.engines import Engine, OnnxEngine
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.placement import Placement
 from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.placement import Placement
 from mobilenets.specs.model import ClassifierHead, Head
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mobilenets.runtime import classify, detect, segment
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.placement import Placement
 from mobilenets.runtime.segment import Segmentation
 from mobilenets.specs.model import Task
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.anchors import anchors
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.nms import nms
+from mobilenets.runtime.placement import Placement
 from mobilenets.specs.ssd import SsdHead
 
 LARGEST = math.log(1000 / 16)

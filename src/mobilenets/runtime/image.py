@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from mobilenets.errors import ImageError
+from mobilenets.runtime.placement import Placement, letterbox, margin, placement, with_shorter_side
 from mobilenets.runtime.sample import sampled
 from mobilenets.specs.model import InputContract, Interpolation
 
@@ -112,8 +113,7 @@ def _decoded(source: bytes | Path, *, channels: int, at_least: int | None) -> tu
             image.draft("L" if channels == 1 else None, smallest)
         image.load()
         upright = _upright(_flat(image, _MODES[channels]), image)
-        turned = (upright.width > upright.height) != (image.width > image.height)
-        return upright, full[::-1] if turned else full
+        return upright, full[::-1] if _is_turned(image) else full
     except DECODE_ERRORS as error:
         raise _image_error(source, error, data) from error
 
@@ -139,42 +139,6 @@ def upright_size(source: bytes | Path) -> tuple[int, int]:
         ImageError: see `header`.
     """
     return header(source).upright
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the network's input lies on the picture, upright: `x_picture = x_input * scale_x + left`, in px, edges at integers.
-
-    Args:
-        width, height: of the picture, px.
-        scale_x, scale_y: px of the picture per px of the input.
-        left, top: of the input's corner on the picture; negative where the input is padded.
-    """
-
-    width: int
-    height: int
-    scale_x: float
-    scale_y: float
-    left: float
-    top: float
-
-
-def placement(width: int, height: int, contract: InputContract) -> Placement:
-    """Where the input lies on a picture of `width` x `height` px."""
-    down, across = contract.shape
-    if contract.resize == "letterbox":
-        inner_width, inner_height = _letterbox(width, height, contract)
-        scale_x, scale_y = width / inner_width, height / inner_height
-        left, top = (across - inner_width) // 2, (down - inner_height) // 2
-        return Placement(width, height, scale_x, scale_y, -left * scale_x, -top * scale_y)
-    if contract.resize == "shorter_side_then_crop":
-        whole_width, whole_height = _with_shorter_side((width, height), int(contract.size / contract.crop + 1e-6))
-        scale_x, scale_y = width / whole_width, height / whole_height
-        left, top = round((whole_width - across) / 2), round((whole_height - down) / 2)
-        return Placement(width, height, scale_x, scale_y, left * scale_x, top * scale_y)
-    cut = contract.crop if contract.resize == "crop_then_stretch" else 1.0
-    left, top = _margin(width, cut), _margin(height, cut)
-    return Placement(width, height, (width - 2 * left) / across, (height - 2 * top) / down, left, top)
 
 
 def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
@@ -230,12 +194,12 @@ def resize(image: Image.Image, contract: InputContract) -> Image.Image:
     """The picture in the shape of the contract, by any resize rule but "letterbox" and "sample", which give no picture."""
     size, method = contract.size, RESAMPLING[contract.interpolation]
     if contract.resize == "crop_then_stretch":
-        left, top = _margin(image.width, contract.crop), _margin(image.height, contract.crop)
+        left, top = margin(image.width, contract.crop), margin(image.height, contract.crop)
         image = image.crop((left, top, image.width - left, image.height - top))
     if contract.resize != "shorter_side_then_crop":
         return image.resize(contract.shape[::-1], method)
     shorter = int(size / contract.crop + 1e-6)  # timm rounds down; torchvision's 232 = 224 / (224 / 232) must stay 232
-    width, height = _with_shorter_side(image.size, shorter)
+    width, height = with_shorter_side(image.size, shorter)
     left, top = round((width - size) / 2), round((height - size) / 2)
     if max(width, height) > _LONGEST * shorter:
         across, down = image.width / width, image.height / height
@@ -394,29 +358,9 @@ def _turn(opened: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _margin(side: int, crop: float) -> int:
-    """Pixels cut from each end of a side, as `tf.image.central_crop` counts them."""
-    return int((side - side * crop) / 2)
-
-
-def _with_shorter_side(size: tuple[int, int], shorter: int) -> tuple[int, int]:
-    """Width and height with that shorter side, the longer rounded down as torchvision's Resize does."""
-    width, height = size
-    if width <= height:
-        return shorter, int(shorter * height / width)
-    return int(shorter * width / height), shorter
-
-
-def _letterbox(width: int, height: int, contract: InputContract) -> tuple[int, int]:
-    """Width and height of the picture inside the input, px."""
-    down, across = contract.shape
-    scale = min(across / width, down / height)
-    return max(1, min(across, round(width * scale))), max(1, min(down, round(height * scale)))
-
-
 def _letterboxed(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
     down, across = contract.shape
-    width, height = _letterbox(image.width, image.height, contract)
+    width, height = letterbox(image.width, image.height, contract)
     left, top = (across - width) // 2, (down - height) // 2
     array = np.zeros((contract.channels, down, across), dtype=np.float32)  # 0 is the mean after normalizing
     inner = normalize(image.resize((width, height), RESAMPLING[contract.interpolation]), contract)

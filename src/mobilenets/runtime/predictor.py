@@ -21,8 +21,8 @@ from mobilenets.errors import CheckpointError, ImageError
 from mobilenets.runtime import image, views
 from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.placement import Placement, placement
 from mobilenets.specs.model import Head
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Predictor:
             pictures: upright, as `image.decode` gives them; they go through the network at once.
         """
         contract = self.manifest.input
-        return self._run([(image.prepare(one, contract), image.placement(*one.size, contract)) for one in pictures])
+        return self._run([(image.prepare(one, contract), placement(*one.size, contract)) for one in pictures])
 
     def stream(self, sources: Iterable[Source], *, batch: int = BATCH) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.

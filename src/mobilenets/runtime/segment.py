@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError, UsageError
-from mobilenets.runtime.image import Placement
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.palette import Color, colors_for
+from mobilenets.runtime.placement import Placement
 from mobilenets.runtime.upsample import Axis, axis, upsampled, upsampled_largest
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mobilenets.errors import UsageError
 from mobilenets.runtime import image, large, segment
+from mobilenets.runtime.placement import placement
 from mobilenets.runtime.predictor import Predictor, Source, given
 from mobilenets.runtime.segment import Segmentation
 from mobilenets.runtime.upsample import axis
@@ -122,7 +123,7 @@ def predict_tiles_decoded(
     height, width = manifest.input.shape
     tall, wide = picture.height / scale, picture.width / scale
     if tall <= height and wide <= width:
-        place = image.placement(picture.width, picture.height, manifest.input)
+        place = placement(picture.width, picture.height, manifest.input)
         outputs = predictor.engine.run(image.prepare(picture, manifest.input)[np.newaxis])
         return segment.decode(outputs, manifest, [place])[0]
     corners = segment.align_corners(manifest)

@@ -17,7 +17,7 @@ from torch import Tensor
 from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime import image
-from mobilenets.runtime.image import Placement
+from mobilenets.runtime.placement import Placement
 from mobilenets.specs.model import InputContract
 
 Result = TypeVar("Result")
