@@ -26,7 +26,7 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 venv: $(VENV)/.dev ## Make .venv with everything for development.
 
 # WEIGHTS=FILE begins with those weights; without it, with those in a cache or a download, or from scratch. It says which.
-DEMO = elpv --set time_budget_minutes=5 --set dihedral=true
+DEMO = elpv --set time_budget_minutes=5 --set flip_vertical=0.5 --set mirrors=both
 demo: $(VENV)/.demo ## Train on real pictures in at most 6 minutes: metrics, report, checked ONNX model.
 	@$(BIN)/mobilenets train $(DEMO) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 	@echo

@@ -84,7 +84,7 @@ class Recipe:
     crop_ratio_max: float = 4 / 3  # width by height, and its inverse
     flip_horizontal: float = 0.5  # chance
     flip_vertical: float = 0.0
-    dihedral: bool = False  # one of the eight turns and mirrors, for pictures without an up: cells, tiles, microscopes
+    dihedral: bool = False  # one of the eight turns and mirrors, for pictures without an up or a grain: tiles, microscopes
     rotation_degrees: float = 0.0
     brightness: float = 0.0  # color jitter, as torchvision's ColorJitter
     contrast: float = 0.0
