@@ -20,7 +20,7 @@ from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.decoders import Prediction
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.specs.model import InputContract
+from mobilenets.specs.model import ClassifierHead, InputContract
 
 COLORS = ("red", "lime", "blue")
 LABELS = {"red": "red", "lime": "green", "blue": "blue"}
@@ -203,3 +203,25 @@ def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("blue 3", "")
+
+
+def test_decoded_pictures_are_predicted_as_encoded_ones(color_model: Path, tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 30), (200, 100, 50))
+    image.save(tmp_path / "a.png")
+    predictor = Predictor.open(color_model)
+    (decoded,) = predictor.predict_decoded([image])
+    encoded = predictor.predict(tmp_path / "a.png")
+    assert isinstance(decoded, Classification)
+    assert isinstance(encoded, Classification)
+    np.testing.assert_array_equal(decoded.scores, encoded.scores)
+
+
+def test_another_head_decodes_otherwise_and_leaves_the_first_as_it_is(color_model: Path) -> None:
+    image = Image.new("RGB", (40, 30), "red")
+    predictor = Predictor.open(color_model)
+    (first,) = predictor.predict_decoded([image])
+    (soft,) = predictor.with_head(ClassifierHead(temperature=1e6)).predict_decoded([image])
+    (again,) = predictor.predict_decoded([image])
+    assert [one.scores[0] for one in (first, soft, again) if isinstance(one, Classification)] == pytest.approx(
+        [0.99933, 1 / 3, 0.99933], abs=1e-4
+    )
