@@ -44,7 +44,6 @@ def read_yolo(source: Path) -> Listing:
 
     Raises:
         DataError: a file cannot be read or a line makes no sense; says which.
-        MissingExtraError: data.yaml is there, but no YAML reader is installed.
     """
     file = source if source.is_file() else _yaml(source)
     found = _from_yaml(file) if file is not None else _from_folders(source)
