@@ -64,6 +64,16 @@ def test_the_report_folder_is_complete(mobilenets: Run, run_folder: Path, tmp_pa
     assert "Learning curves" in (folder / "report.html").read_text()
 
 
+def test_the_report_of_another_split_leaves_that_of_test_as_it_is(mobilenets: Run, run_folder: Path) -> None:
+    assert mobilenets("evaluate", run_folder).code == 0
+    before = (run_folder / "report" / "report.json").read_bytes()
+    assert mobilenets("evaluate", run_folder, "--split", "train").code == 0
+    assert (run_folder / "report" / "report.json").read_bytes() == before
+    assert json.loads((run_folder / "report-train" / "report.json").read_text())["pictures"] == 9
+    assert mobilenets("evaluate", run_folder, "--split", "test").code == 0
+    assert not (run_folder / "report-test").exists()
+
+
 def test_a_run_remembers_its_data_and_its_test_split(mobilenets: Run, run_folder: Path) -> None:
     done = mobilenets("evaluate", run_folder, "--json")
     assert done.code == 0

@@ -103,7 +103,8 @@ def command(
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
     following = f"mobilenets predict {shlex.quote(str(run))} PICTURE"
-    folder = out or home / ("report" if own else f"report-{dataset.name}")
+    usual = "report" if split is None or part == _part(dataset, None)[0] else f"report-{part}"
+    folder = out or home / (usual if own else f"report-{dataset.name}")
     written: Path | None = None
     try:
         written = _written(report, samples, folder, title=title, home=home, following=following, worst=worst)
