@@ -50,7 +50,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
     like = backbone(name, padding="symmetric", norm_eps=eps, norm_momentum=momentum)
     like = segmentation_backbone(like, output_stride=OUTPUT_STRIDE, on="last", reduced=False)
     blocks = blocks_of(tensors, like)
-    record, head = _lraspp(tensors) if tensors.has("classifier.cbr.0.weight") else _deeplab(tensors)
+    record, head = _lraspp(tensors) if tensors.has("classifier.cbr.0.weight") else deeplab_head(tensors)
     tensors.done()
     classes = len(head["low.bias" if "low.bias" in head else "classifier.bias"])
     return Network(
@@ -64,16 +64,12 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
     )
 
 
-def _lraspp(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
-    head = tensors.conv("point", "classifier.cbr.0", "classifier.cbr.1")
-    head["gate.weight"] = tensors.take("classifier.scale.1.weight")
-    for ours, theirs in (("low", "low_classifier"), ("high", "high_classifier")):
-        head |= _layer(tensors, ours, f"classifier.{theirs}")
-    filters = head["gate.weight"].shape[0]
-    return LrasppHead(filters=filters, low=LOW, window=0, norm_eps=NORM[0], norm_momentum=NORM[1]), head
+def deeplab_head(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
+    """The head under `classifier`, and under `aux_classifier` if there is one: its record, and its tensors by our names.
 
-
-def _deeplab(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
+    Raises:
+        WeightsError: its atrous rates are not torchvision's three.
+    """
     branches = "classifier.0.convs."
     *spatial, pooling = tensors.numbers(branches)
     rates = RATES[: len(spatial) - 1]
@@ -102,6 +98,15 @@ def _deeplab(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
         norm_momentum=NORM[1],
     )
     return record, head
+
+
+def _lraspp(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
+    head = tensors.conv("point", "classifier.cbr.0", "classifier.cbr.1")
+    head["gate.weight"] = tensors.take("classifier.scale.1.weight")
+    for ours, theirs in (("low", "low_classifier"), ("high", "high_classifier")):
+        head |= _layer(tensors, ours, f"classifier.{theirs}")
+    filters = head["gate.weight"].shape[0]
+    return LrasppHead(filters=filters, low=LOW, window=0, norm_eps=NORM[0], norm_momentum=NORM[1]), head
 
 
 def _layer(tensors: Tensors, ours: str, theirs: str) -> dict[str, Tensor]:
