@@ -31,9 +31,8 @@ from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, TrainingError
 from mobilenets.model import Model, with_spec
 from mobilenets.specs.model import Head
-from mobilenets.training import machine, record, state
+from mobilenets.training import lessons, machine, record, state
 from mobilenets.training.lesson import Outcome, better
-from mobilenets.training.lessons import lesson
 from mobilenets.training.material import from_features, from_pictures
 from mobilenets.training.optim import Average, add_l2, learning_rate, optimizer, set_learning_rate
 from mobilenets.training.recipe import Recipe
@@ -123,6 +122,7 @@ class _Loop:
         self.recipe, self.run, self.accelerator = recipe, run, accelerator
         self.device, self.main = accelerator.device, accelerator.is_main_process
         self.began = time.monotonic()
+        lessons.check(recipe, dataset.task)
         machine.check(dataset, recipe, accelerator)
         self.last = run / "last"
         resumes = resume and checkpoint.settled(self.last).is_dir()
@@ -145,7 +145,7 @@ class _Loop:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)  # type: ignore[no-untyped-call]
         processes, process = accelerator.num_processes, accelerator.process_index
         self.plan = Plan(recipe.batch, recipe.accumulate, processes, process)
-        self.lesson = lesson(model.spec, dataset.split("train"), recipe, self.device)
+        self.lesson = lessons.lesson(model.spec, dataset.split("train"), recipe, self.device)
         if recipe.cached_features:
             self.material = from_features(self.model, dataset, recipe, self.plan, self.device, run, main=self.main)
         else:
