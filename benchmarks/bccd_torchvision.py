@@ -30,9 +30,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
-from torchvision.models.detection import SSD, ssdlite
 from torchvision.models.detection import _utils as detection
+from torchvision.models.detection import ssdlite
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.ssd import SSD
 from torchvision.transforms import v2
 
 from mobilenets.data.check_boxes import repaired
