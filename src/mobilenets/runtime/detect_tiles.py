@@ -7,9 +7,9 @@ work on are in memory.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from mobilenets.errors import UsageError
 from mobilenets.runtime import large
 from mobilenets.runtime.detect import Detections
 from mobilenets.runtime.nms import areas, intersections, nms
+from mobilenets.runtime.ordered import in_order
 from mobilenets.runtime.predictor import Predictor, Source, given
 from mobilenets.specs.ssd import SsdHead
 
@@ -80,7 +81,10 @@ def predict_tiles_decoded(
     if len(regions) > 1 and whole:
         regions.append((0, 0, *picture.size))
     found = []
-    for done, one in enumerate(_in_order(predictor, picture, regions, tile), start=1):
+    least = tile if len(regions) > 1 else 0
+    threads = predictor.threads
+    looks = in_order(partial(_look, predictor, picture, least), regions, threads=threads, ahead=2 * threads, name="tiles")
+    for done, one in enumerate(looks, start=1):
         found.append(one)
         if progress is not None:
             progress(done, len(regions))
@@ -138,23 +142,7 @@ def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
     return [(start, start + tile) for start in starts]
 
 
-def _in_order(predictor: Predictor, picture: Image.Image, regions: Sequence[Tile], tile: int) -> Iterator[Detections]:
-    """What each tile shows, in px of the picture; threads run at most a few tiles ahead."""
-    pending: deque[Future[Detections]] = deque()
-    with ThreadPoolExecutor(predictor.threads, thread_name_prefix="tiles") as pool:
-        try:
-            for region in regions:
-                pending.append(pool.submit(_look, predictor, picture, region, tile if len(regions) > 1 else 0))
-                if len(pending) > 2 * predictor.threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def _look(predictor: Predictor, picture: Image.Image, region: Tile, least: int) -> Detections:
+def _look(predictor: Predictor, picture: Image.Image, least: int, region: Tile) -> Detections:
     """Where the picture is narrower than a tile, the network's mean fills the rest: objects keep their size and shape."""
     x0, y0, x1, y1 = region
     width, height = x1 - x0, y1 - y0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +21,7 @@ from mobilenets.runtime import image, views
 from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.ordered import in_order
 from mobilenets.runtime.placement import Placement, placement
 from mobilenets.specs.model import Head
 
@@ -126,19 +126,12 @@ class Predictor:
             sources: taken one by one, only as far as the results are consumed.
             batch: pictures that go through the network at once.
         """
-        pending: deque[Future[list[Result]]] = deque()
         iterator = iter(sources)
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="predict") as pool:
-            try:
-                while chunk := list(islice(iterator, batch)):
-                    pending.append(pool.submit(self._predict_batch, chunk))
-                    while pending and (pending[0].done() or len(pending) > 2 * self.threads):
-                        yield from pending.popleft().result()
-                while pending:
-                    yield from pending.popleft().result()
-            finally:
-                for future in pending:
-                    future.cancel()
+        chunks = iter(lambda: list(islice(iterator, batch)), [])
+        ahead = 2 * self.threads
+        with closing(in_order(self._predict_batch, chunks, threads=self.threads, ahead=ahead, name="predict")) as done:
+            for results in done:
+                yield from results
 
     def _predict_batch(self, sources: list[Source]) -> list[Result]:
         loaded, errors = [], []

@@ -7,9 +7,7 @@ beside the picture and the mask is that of the coarse map: about `4 * classes / 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from PIL import Image
 
 from mobilenets.errors import UsageError
 from mobilenets.runtime import image, large, segment
+from mobilenets.runtime.ordered import in_order
 from mobilenets.runtime.placement import placement
 from mobilenets.runtime.predictor import Predictor, Source, given
 from mobilenets.runtime.segment import Segmentation
@@ -128,10 +127,11 @@ def predict_tiles_decoded(
         return segment.decode(outputs, manifest, [place])[0]
     corners = segment.align_corners(manifest)
     tiles = _Tiles(predictor, picture, scale)
-    h, w = tiles.logits(0.0, 0.0).shape[1:]
+    first = tiles.logits(0.0, 0.0)
+    h, w = first.shape[1:]
     down = side(tall, height, h, overlap=overlap, align_corners=corners)
     across = side(wide, width, w, overlap=overlap, align_corners=corners)
-    logits = _joined(tiles, down, across, len(manifest.labels), predictor.threads, progress)
+    logits = _joined(tiles, first, down, across, predictor.threads, progress)
     sizes = [(one.total - 1) * one.pitch + 1 if corners else one.total * one.pitch for one in (down, across)]
     rows = axis(picture.height, down.total, size=sizes[0], scale=scale, align_corners=corners)
     columns = axis(picture.width, across.total, size=sizes[1], scale=scale, align_corners=corners)
@@ -178,18 +178,24 @@ class _Tiles:
 
 
 def _joined(
-    tiles: _Tiles, down: Side, across: Side, classes: int, threads: int, progress: Callable[[int, int], object] | None
+    tiles: _Tiles,
+    first: NDArray[np.float32],
+    down: Side,
+    across: Side,
+    threads: int,
+    progress: Callable[[int, int], object] | None,
 ) -> NDArray[np.float32]:
-    """The map of the whole picture, C h w: at each place the weighted mean of the tiles that cover it."""
-    total = np.zeros((classes, down.total, across.total), np.float32)
+    """The map of the whole picture, C h w: at each place the weighted mean of the tiles that cover it; the first is known."""
+    total = np.zeros((len(first), down.total, across.total), np.float32)
     weight = np.zeros((down.total, across.total), np.float32)
     window = down.weights[:, np.newaxis] * across.weights
     corners = [(y, x) for y in down.starts for x in across.starts]
 
     def one(corner: tuple[int, int]) -> NDArray[np.float32]:
-        return tiles.logits(corner[0] * down.pitch, corner[1] * across.pitch)
+        return first if corner == (0, 0) else tiles.logits(corner[0] * down.pitch, corner[1] * across.pitch)
 
-    for done, ((y, x), logits) in enumerate(zip(corners, _in_order(one, corners, threads), strict=True), start=1):
+    found = in_order(one, corners, threads=threads, ahead=2 * threads, name="tiles")
+    for done, ((y, x), logits) in enumerate(zip(corners, found, strict=True), start=1):
         place = (slice(y, y + down.cells), slice(x, x + across.cells))
         total[:, *place] += logits * window
         weight[place] += window
@@ -197,21 +203,3 @@ def _joined(
             progress(done, len(corners))
     np.divide(total, weight, out=total)
     return total
-
-
-def _in_order(
-    work: Callable[[tuple[int, int]], NDArray[np.float32]], items: list[tuple[int, int]], threads: int
-) -> Iterator[NDArray[np.float32]]:
-    """The results in the items' order, computed by threads that run at most a few items ahead."""
-    pending: deque[Future[NDArray[np.float32]]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="tiles") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(work, item))
-                if len(pending) > 2 * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -18,6 +16,7 @@ from PIL import Image
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 from mobilenets.runtime.decoders import Prediction
 from mobilenets.runtime.drawing import draw
+from mobilenets.runtime.ordered import in_order
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"))
 """How names of video files end."""
@@ -186,18 +185,7 @@ def predict_frames(
         prediction = look(frame.picture)
         return SeenFrame(frame, prediction, draw(frame.picture, prediction) if drawn else None)
 
-    pending: deque[Future[SeenFrame]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="frames") as pool:
-        try:
-            for frame in frames:
-                pending.append(pool.submit(work, frame))
-                while pending and (pending[0].done() or len(pending) > threads):
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    yield from in_order(work, frames, threads=threads, ahead=threads, name="frames")
 
 
 _HINT = "OpenCV cannot decode it; MP4 with H.264 is read everywhere"
