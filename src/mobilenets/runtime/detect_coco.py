@@ -58,7 +58,7 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
     """
-    coco = library()
+    coco = require()
     truth, found = coco.COCO(_truth(judged, classes)), _found(judged)
     if not truth.anns or not found:
         return _nothing(judged, classes)
@@ -81,8 +81,8 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
     )
 
 
-def library() -> Any:  # Any: a module without types
-    """faster-coco-eval.
+def require() -> Any:  # Any: a module without types
+    """The package faster-coco-eval.
 
     Raises:
         MissingExtraError: it is not installed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,9 @@ from mobilenets.runtime.detect_coco import Coco
 from mobilenets.runtime.detect_metrics import Judged, Ranked
 from mobilenets.runtime.detect_truth import FALSE, TrueBox, Truth, judge, match_voc, truth_of
 from mobilenets.runtime.engines import OnnxEngine
-from mobilenets.runtime.evaluation import Metric, label_columns, nothing_read
+from mobilenets.runtime.evaluation import Metric, label_columns, metric_named, nothing_read
 from mobilenets.runtime.predictor import BATCH, Predictor
 from mobilenets.specs.ssd import SsdHead
-from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,10 +176,7 @@ class DetectionReport:
         Raises:
             UnknownNameError: the evaluation has none of that name.
         """
-        named = {metric.name: metric for metric in self.metrics}
-        if name not in named:
-            raise unknown_name("metric", name, named)
-        return named[name]
+        return metric_named(self.metrics, name)
 
     def verdicts(self) -> Iterator[Verdict]:
         """One per picture that was read, in order."""
@@ -220,12 +215,11 @@ def evaluate_detection(
         DataError: a class of the data is unknown to the model, or no picture could be read.
         MissingExtraError: faster-coco-eval is not installed.
     """
-    detect_coco.library()  # before the work
+    detect_coco.require()  # before the work
     head = predictor.manifest.head
     if not isinstance(head, SsdHead):
         raise CheckpointError(f"'{predictor.manifest.model}' is no detector: it is to {predictor.manifest.task}")
-    measured = copy.copy(predictor)
-    measured.manifest = replace(predictor.manifest, head=replace(head, class_thresholds=()))
+    measured = predictor.with_head(replace(head, class_thresholds=()))
     columns = label_columns(labels, predictor.manifest.labels)
     truths: list[Truth] = []
 

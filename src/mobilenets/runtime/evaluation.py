@@ -156,10 +156,7 @@ class Report:
         Raises:
             UnknownNameError: the evaluation has none of that name.
         """
-        named = {metric.name: metric for metric in self.metrics}
-        if name not in named:
-            raise unknown_name("metric", name, named)
-        return named[name]
+        return metric_named(self.metrics, name)
 
     def rows(self) -> tuple[Row, ...]:
         """One row per picture that was read, in order."""
@@ -230,6 +227,18 @@ def evaluate(
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )
+
+
+def metric_named(metrics: Iterable[Metric], name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UnknownNameError: none has that name.
+    """
+    named = {metric.name: metric for metric in metrics}
+    if name not in named:
+        raise unknown_name("metric", name, named)
+    return named[name]
 
 
 def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mobilenets.errors import DataError, ImageError, UsageError
+from mobilenets.errors import ImageError, UsageError
 from mobilenets.runtime import metrics, segment_metrics
-from mobilenets.runtime.evaluation import Metric, label_columns
+from mobilenets.runtime.evaluation import Metric, label_columns, metric_named, nothing_read
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.palette import Color
 from mobilenets.runtime.predictor import Result, Source
 from mobilenets.runtime.segment import Segmentation, colors
 from mobilenets.runtime.segment_metrics import IGNORE, Boundaries
-from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -170,10 +169,7 @@ class SegmentationReport:
         Raises:
             UnknownNameError: the evaluation has none of that name.
         """
-        named = {metric.name: metric for metric in self.metrics}
-        if name not in named:
-            raise unknown_name("metric", name, named)
-        return named[name]
+        return metric_named(self.metrics, name)
 
     def worst(self, k: int = 3) -> tuple[PictureMetrics, ...]:
         """The pictures with the lowest mean IoU, the worst first; those without a pixel that counts are left out."""
@@ -242,7 +238,7 @@ def evaluate_segmentation(
         if progress is not None:
             progress(1)
     if not names:
-        raise _nothing_read(unreadable)
+        raise nothing_read(unreadable)
     hits, support, called = np.stack(counts, axis=1)
     return SegmentationReport(
         model=manifest.model,
@@ -346,10 +342,3 @@ def _metrics(report: SegmentationReport) -> Iterator[Metric]:
 
         note = f"boundaries within {segment_metrics.TOLERANCE:.2%} of the diagonal"
         yield figure("boundary_f", "boundary F-score", boundary_f, note)
-
-
-def _nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
-    if not unreadable:
-        return DataError("there are no pictures to evaluate")
-    name, error = unreadable[0]
-    return DataError(f"none of the {len(unreadable)} pictures could be read; '{name}': {error}", hint="mobilenets check DATA")

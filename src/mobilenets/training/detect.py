@@ -87,7 +87,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     assert isinstance(head, SsdHead)
     if recipe.focal_gamma and head.activation != "sigmoid":
         raise RecipeError("the focal loss needs a head with sigmoid scores", hint="set activation=sigmoid, or focal_gamma=0")
-    detect_coco.library()
+    detect_coco.require()
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation, but=("width",)))
