@@ -34,7 +34,9 @@ def pictures(sources: Iterable[str]) -> Iterator[Source]:
 def _named(source: str) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
-        found: Iterator[Path] = _below(path)
+        from mobilenets.data.entries import picture_files
+
+        found: Iterator[Path] = picture_files(path)
         missing = f"no pictures in '{source}'"
     elif not path.exists() and any(sign in source for sign in "*?["):
         from glob import glob
@@ -53,22 +55,13 @@ def _named(source: str) -> Iterator[Path]:
 
 def _matched(paths: list[str], *, folders: bool) -> Iterator[Path]:
     """The files among `paths`, and what is in the folders among them."""
+    from mobilenets.data.entries import picture_files
+
     for path in map(Path, paths):
         if path.is_file():
             yield path
         elif folders:
-            yield from _below(path)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Picture files by their names' endings, folder after folder, hidden ones left out."""
-    from mobilenets.data.entries import SUFFIXES
-
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
-                yield Path(place, file)
+            yield from picture_files(path)
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
+from mobilenets.data.entries import Entry, Listing, in_order
+from mobilenets.data.lists import delimiter_of, split_of, table_text
 from mobilenets.data.remote import file_name, is_remote
-from mobilenets.data.samples import Dataset, Split
+from mobilenets.data.samples import Dataset
+from mobilenets.data.words import finite
 from mobilenets.errors import DataError
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -45,8 +46,8 @@ def is_box_list(source: str) -> bool:
     path = Path(source)
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return False
-    head = _text(path).split("\n", 1)[0]
-    columns = _columns(head.replace('"', "").split(_delimiter(path, head)))
+    head = table_text(path).split("\n", 1)[0]
+    columns = _columns(head.replace('"', "").split(delimiter_of(path, head)))
     return all(column in columns for column in ("path", *CORNERS))
 
 
@@ -62,8 +63,8 @@ def read_box_list(path: Path, *, group: str | None = None) -> Listing:
     Raises:
         DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
     """
-    text = _text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text.split("\n", 1)[0]))
+    text = table_text(path)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(path, text.split("\n", 1)[0]))
     try:
         header = next(reader, [])
         columns = _columns(header)
@@ -165,7 +166,7 @@ def _entry(path: Path, line: int, row: Sequence[str], columns: Mapping[str, int]
         Path(file_name(url)) if url else path.parent / place,
         "",
         cells.get("picture") or place,
-        _split(where, cells.get("split", "")),
+        split_of(where, cells.get("split", "")),
         group=cells.get("group", ""),
         url=url,
         boxes=tuple(_boxes(where, cells)),
@@ -179,16 +180,7 @@ def _boxes(where: str, cells: Mapping[str, str]) -> Iterator[NamedBox]:
         return
     if not cells["label"]:
         raise DataError(f"{where} has a box without a label")
-    corners = []
-    for corner, text in zip(CORNERS, given, strict=True):
-        try:
-            value = float(text)
-        except ValueError as error:
-            raise DataError(f"{where}: {corner} is '{text}', not a number") from error
-        if not math.isfinite(value):
-            raise DataError(f"{where}: {corner} is '{text}', not a number")
-        corners.append(value)
-    x0, y0, x1, y1 = corners
+    x0, y0, x1, y1 = (finite(text, f"{where}: {corner}") for corner, text in zip(CORNERS, given, strict=True))
     yield NamedBox(cells["label"], x0, y0, x1, y1, _flag(where, cells, "difficult"), _flag(where, cells, "crowd"))
 
 
@@ -197,12 +189,6 @@ def _flag(where: str, cells: Mapping[str, str], key: str) -> bool:
     if text not in _TRUE and text not in _FALSE:
         raise DataError(f"{where}: {key} is '{text}', not 0 or 1")
     return text in _TRUE
-
-
-def _split(where: str, text: str) -> Split | None:
-    if text and text.lower() not in SPLIT_WORDS:
-        raise DataError(f"{where}: '{text}' is no split", hint="splits are train, val and test")
-    return SPLIT_WORDS[text.lower()] if text else None
 
 
 def _refuse_shares(path: Path, boxes: Sequence[NamedBox]) -> None:
@@ -217,14 +203,3 @@ def _refuse_half_splits(path: Path, entries: Sequence[Entry]) -> None:
     if 0 < named < len(entries):
         bare = next(entry for entry in entries if entry.split is None)
         raise DataError(f"{path} names a split for {named} of {len(entries)} pictures, but none for '{bare.name}'")
-
-
-def _delimiter(path: Path, head: str) -> str:
-    return "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error

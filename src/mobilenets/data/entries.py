@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,15 @@ class Listing:
     task: Task = "classify"
     colors: tuple[tuple[int, int, int], ...] = ()
     faults: tuple[Fault, ...] = ()
+
+
+def picture_files(folder: Path) -> Iterator[Path]:
+    """Picture files below a folder by their names' endings, folder after folder, hidden ones left out."""
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for file in sorted(files):
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
+                yield Path(place, file)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -44,9 +44,9 @@ def read_list(path: Path, *, group: str | None = None) -> Listing:
         DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
         UnknownNameError: there is no column named `group`.
     """
-    text = _text(path)
+    text = table_text(path)
     head = text.split("\n", 1)[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
+    delimiter = delimiter_of(path, head)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
     columns = _columns(path, reader.fieldnames or (), group)
     try:
@@ -103,10 +103,10 @@ def split_names(path: Path) -> dict[str, Split]:
         DataError: the list cannot be read, or a line of it has no split.
     """
     known: dict[str, Split] = {}
-    reader = csv.DictReader(_text(path).splitlines())
+    reader = csv.DictReader(table_text(path).splitlines())
     for row in reader:
         where = f"{path} line {reader.line_num}"
-        split = _split(where, row.get("split") or "")
+        split = split_of(where, row.get("split") or "")
         if split is None or not row.get("name"):
             raise DataError(f"{where} has no split or no name", hint="is it the splits.csv of a run?")
         known[row["name"]] = split
@@ -117,6 +117,36 @@ def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
     """The pictures of `dataset` that are known by name, each in the split it has there."""
     samples = (replace(sample, split=known[sample.name]) for sample in dataset.samples if sample.name in known)
     return replace(dataset, samples=tuple(samples))
+
+
+def table_text(path: Path) -> str:
+    """The text of a list, UTF-8 with or without a mark, its lines ended by newlines.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
+
+
+def delimiter_of(path: Path, head: str) -> str:
+    """A tab in `.tsv`, else a comma, or a semicolon where the first line has no comma."""
+    return "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
+
+
+def split_of(where: str, text: str) -> Split | None:
+    """The split that a cell names; None where it is empty.
+
+    Raises:
+        DataError: it names none.
+    """
+    if not text:
+        return None
+    if text.lower() not in SPLIT_WORDS:
+        raise DataError(f"{where}: '{text}' is no split", hint="splits are train, val and test")
+    return SPLIT_WORDS[text.lower()]
 
 
 def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
@@ -138,13 +168,6 @@ def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
                 writer.writerow({**row, **more})
     except OSError as error:
         raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
 
 
 def _columns(path: Path, found: Sequence[str], group: str | None) -> dict[str, str]:
@@ -185,20 +208,12 @@ def _entries(path: Path, reader: csv.DictReader[str], columns: Mapping[str, str]
             Path(file_name(url)) if url else path.parent / place,
             cells["label"],
             cells.get("name") or place,
-            split=_split(where, cells.get("split", "")),
+            split=split_of(where, cells.get("split", "")),
             weight=_weight(where, cells.get("weight", "")),
             group=cells.get("group", ""),
             member=_member(where, cells.get("offset", ""), cells.get("size", "")),
             url=url,
         )
-
-
-def _split(where: str, text: str) -> Split | None:
-    if not text:
-        return None
-    if text.lower() not in SPLIT_WORDS:
-        raise DataError(f"{where}: '{text}' is no split", hint="splits are train, val and test")
-    return SPLIT_WORDS[text.lower()]
 
 
 def _weight(where: str, text: str) -> float:

@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing
+from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, picture_files
 from mobilenets.data.faults import Fault
 from mobilenets.data.mask_classes import find_classes
 from mobilenets.data.samples import Split
@@ -137,7 +136,7 @@ def _by_stem(folder: Path) -> dict[str, Path]:
         DataError: two have the same.
     """
     found: dict[str, Path] = {}
-    for path in _files(folder):
+    for path in picture_files(folder):
         stem = path.relative_to(folder).with_suffix("").as_posix()
         if stem in found:
             raise DataError(f"'{found[stem]}' and '{path}' have the same name but for the ending", hint="rename or remove one")
@@ -145,16 +144,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
-                yield Path(place, file)
-
-
 def _holds_pictures(folder: Path) -> bool:
-    return next(iter(_files(folder)), None) is not None
+    return next(picture_files(folder), None) is not None
 
 
 def _folders(folder: Path) -> dict[str, Path]:

@@ -21,6 +21,7 @@ from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
 from mobilenets.data.faults import Fault
 from mobilenets.data.samples import Split
+from mobilenets.data.words import finite, text_of
 from mobilenets.errors import DataError
 
 LABELS_FILE = "labels.txt"
@@ -171,7 +172,7 @@ def _sets(folder: Path) -> tuple[dict[str, Split], list[Fault]]:
         if not path.is_file():
             continue
         split: Split = "train" if name == "trainval" else SPLIT_WORDS[name]
-        for line in _text(path).splitlines():
+        for line in text_of(path).splitlines():
             words = line.rsplit(maxsplit=1)  # VOC's files of one class add 1, 0 or -1
             stem = (words[0] if len(words) == 2 and words[1] in ("1", "0", "-1") else line).strip()
             if not stem:
@@ -243,7 +244,7 @@ def _labels(folder: Path, annotations: Iterable[_Annotation]) -> tuple[str, ...]
     path = folder / LABELS_FILE
     if not path.is_file():
         return in_order(one.label for found in annotations for one in found.objects)
-    labels = tuple(line.strip() for line in _text(path).splitlines() if line.strip())
+    labels = tuple(line.strip() for line in text_of(path).splitlines() if line.strip())
     twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
     if twice is not None:
         raise DataError(f"'{path}' lists '{twice}' twice")
@@ -252,15 +253,7 @@ def _labels(folder: Path, annotations: Iterable[_Annotation]) -> tuple[str, ...]
 
 def _number(where: str | Path, element: ElementTree.Element, key: str, default: float) -> float:
     text = _word(element, key)
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise DataError(f"{where}: <{key}> is '{text}', not a number") from error
-    if not math.isfinite(value):
-        raise DataError(f"{where}: <{key}> is '{text}', not a number")
-    return value
+    return finite(text, f"{where}: <{key}>") if text else default
 
 
 def _flag(where: str, element: ElementTree.Element, key: str) -> bool:
@@ -269,13 +262,6 @@ def _flag(where: str, element: ElementTree.Element, key: str) -> bool:
 
 def _word(element: ElementTree.Element, key: str) -> str:
     return (element.findtext(key) or "").strip()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _below(path: Path, folder: Path) -> str:

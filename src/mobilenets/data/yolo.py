@@ -15,6 +15,7 @@ from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing
 from mobilenets.data.faults import Fault
 from mobilenets.data.samples import SPLITS, Split
+from mobilenets.data.words import text_of
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime import image as images
 
@@ -100,7 +101,7 @@ def _entry(source: _Source, picture: Path, split: Split | None, faults: list[Fau
 
 def _lines(path: Path) -> Iterator[tuple[int, float, float, float, float]]:
     """Class, x0, y0, x1, y1 of each line, as shares."""
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue
@@ -161,7 +162,7 @@ def _pictures(file: Path, key: str, place: str, roots: Sequence[Path]) -> list[P
         raise DataError(f"'{file}': {key} is '{place}', which does not exist; looked for '{tried[0]}'")
     if found.is_dir():
         return sorted(path for path in found.rglob("*") if path.suffix.lower() in SUFFIXES)
-    listed = [line.strip() for line in _text(found).splitlines() if line.strip()]
+    listed = [line.strip() for line in text_of(found).splitlines() if line.strip()]
     return [(found.parent if line.startswith("./") else roots[0]) / line for line in listed]
 
 
@@ -169,7 +170,7 @@ def _from_folders(folder: Path) -> _Source:
     file = _names_file(folder)
     if file is None:
         raise DataError(f"'{folder}' has neither data.yaml nor classes.txt", hint=_LAYOUT)
-    lines = [line.strip() for line in _text(file).splitlines()]
+    lines = [line.strip() for line in text_of(file).splitlines()]
     names = _names(file, [line for line in lines if line])
     top = folder / "images" if (folder / "images").is_dir() else folder
     found = sorted(path for path in top.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -224,19 +225,12 @@ def _load(file: Path) -> Mapping[str, object]:
     import yaml  # type: ignore[import-untyped]  # it ships no types
 
     try:
-        data = yaml.safe_load(_text(file))
+        data = yaml.safe_load(text_of(file))
     except yaml.YAMLError as error:
         raise DataError(f"'{file}' is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise DataError(f"'{file}' has no keys", hint=_LAYOUT)
     return data
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _below(path: Path, root: Path) -> str:
