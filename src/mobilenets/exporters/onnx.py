@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError, ExportError, MissingExtraError
+from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.parity import TOLERANCE, Parity, compare
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime import image
@@ -58,22 +58,13 @@ def export_onnx(
     path = Path(path)
     original = copy.deepcopy(model).cpu().eval()
     program = _program(original)
-    drafts = path.with_name(f".{path.name}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(drafts, ignore_errors=True)  # of an export that was killed
-        drafts.mkdir()
-        try:
-            draft = drafts / path.name
-            program.save(str(draft), external_data=False)
-            parity = _compare(original, draft, pictures, tolerance=tolerance)
-            if not parity.passed:
-                raise ExportError(_difference(parity), hint="the file was not kept; a larger --tolerance accepts it")
-            draft.replace(path)
-        finally:
-            shutil.rmtree(drafts, ignore_errors=True)
-    except OSError as error:
-        raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error
+    with drafted(path, "new") as drafts:
+        draft = drafts / path.name
+        program.save(str(draft), external_data=False)
+        parity = _compare(original, draft, pictures, tolerance=tolerance)
+        if not parity.passed:
+            raise ExportError(_difference(parity), hint="the file was not kept; a larger --tolerance accepts it")
+        draft.replace(path)
     return parity
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError, MissingExtraError
+from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.onnx import export_onnx, prepared_batches
 from mobilenets.exporters.parity import TOLERANCE, OutputParity, Parity
 from mobilenets.model import Model
@@ -67,27 +67,19 @@ def export_onnx_nms(
     except ImportError as error:
         raise MissingExtraError("onnx", "train") from error
     manifest = manifest_of(model.spec)
-    drafts = path.with_name(f".{path.name}.nms")
-    try:
-        shutil.rmtree(drafts, ignore_errors=True)  # of an export that was killed
-        drafts.mkdir(parents=True)
-        try:
-            parity = export_onnx(model, drafts / "raw.onnx", pictures=pictures, tolerance=tolerance)
-            draft = drafts / path.name
-            onnx.save(with_nms(onnx.load(drafts / "raw.onnx"), manifest), draft)
-            raw, decoding = OnnxEngine(drafts / "raw.onnx"), OnnxEngine(draft)
-            found = compare_detections(raw, decoding, prepared_batches(model, pictures), manifest)
-            parity = replace(parity, outputs=(*parity.outputs, found))
-            if not parity.passed:
-                raise ExportError(
-                    f"scores of the exported network's boxes differ by {found.max_abs:.1e}; the tolerance is {tolerance:.1e}",
-                    hint="the file was not kept; a larger --tolerance accepts it",
-                )
-            draft.replace(path)
-        finally:
-            shutil.rmtree(drafts, ignore_errors=True)
-    except OSError as error:
-        raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error
+    with drafted(path, "nms") as drafts:
+        parity = export_onnx(model, drafts / "raw.onnx", pictures=pictures, tolerance=tolerance)
+        draft = drafts / path.name
+        onnx.save(with_nms(onnx.load(drafts / "raw.onnx"), manifest), draft)
+        raw, decoding = OnnxEngine(drafts / "raw.onnx"), OnnxEngine(draft)
+        found = compare_detections(raw, decoding, prepared_batches(model, pictures), manifest)
+        parity = replace(parity, outputs=(*parity.outputs, found))
+        if not parity.passed:
+            raise ExportError(
+                f"scores of the exported network's boxes differ by {found.max_abs:.1e}; the tolerance is {tolerance:.1e}",
+                hint="the file was not kept; a larger --tolerance accepts it",
+            )
+        draft.replace(path)
     return parity
 
 
