@@ -13,6 +13,7 @@ from mobilenets.runtime import detect_metrics
 from mobilenets.runtime.detect_evaluation import DetectionReport
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LINES = 8  # classes of one plot that have a line of their own
@@ -44,36 +45,30 @@ def plots(report: DetectionReport) -> Iterator[Plot]:
 def precision_recall(report: DetectionReport) -> Figure:
     """Precision against recall of each class as the threshold falls."""
     figure, axes = figure_of(4.6, 4.2)
-    named = _named(report)
     for one in report.ranked:
         if one.support:
             points = detect_metrics.curve(one)
             axes.plot(points.recall, points.precision, color=MUTED, alpha=0.25, linewidth=0.8)
-    for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
+    for k, color, style in _lines(report):
         points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
         label = f"{short(row.label)}  AP50 {row.ap50:.1%}"
         axes.plot(points.recall, points.precision, style, color=color, linewidth=1.8, label=label)
         axes.plot(row.recall, row.precision, "o", color=color, markersize=6)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    percent(axes, "x")
-    percent(axes, "y")
-    legend_above(axes, 1 if len(named) < 4 else 2)
+    _finished(axes, report)
     return figure
 
 
 def f1_curves(report: DetectionReport) -> Figure:
     """F1 of each class by its score threshold."""
     figure, axes = figure_of(4.6, 4.2)
-    named = _named(report)
-    for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
+    for k, color, style in _lines(report):
         points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
         label = f"{short(row.label)}  at {row.threshold:.2f}: {row.f1:.1%}"
         axes.plot(points.scores, points.f1, style, color=color, linewidth=1.8, label=label)
         axes.plot(row.threshold, row.f1, "o", color=color, markersize=6)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", ylabel="F1")
-    percent(axes, "x")
-    percent(axes, "y")
-    legend_above(axes, 1 if len(named) < 4 else 2)
+    _finished(axes, report)
     return figure
 
 
@@ -90,6 +85,18 @@ def scores(report: DetectionReport) -> Figure:
     percent(axes, "x")
     legend_above(axes, 1)
     return figure
+
+
+def _lines(report: DetectionReport) -> Iterator[tuple[int, str, str]]:
+    """The classes that get a line of their own, each with its color and style."""
+    named = _named(report)
+    return zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True)
+
+
+def _finished(axes: Axes, report: DetectionReport) -> None:
+    percent(axes, "x")
+    percent(axes, "y")
+    legend_above(axes, 1 if len(_named(report)) < 4 else 2)
 
 
 def _named(report: DetectionReport) -> list[int]:

@@ -116,14 +116,29 @@ def class_bars(classes: Sequence[Bars]) -> Figure:
     rows = [row for row in classes if row.support]
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.f1)[:BARS]
-    figure, axes = figure_of(5.6, 1.5 + 0.32 * len(rows))
-    places = np.arange(len(rows))[::-1]
-    axes.barh(places, [row.f1 for row in rows], height=0.62, color=ACCENT, alpha=0.55, label="F1")
-    axes.plot([row.precision for row in rows], places, "o", color=INK, markersize=5, label="precision")
-    axes.plot([row.recall for row in rows], places, "D", color=WRONG, markersize=4.5, label="recall")
-    axes.set_yticks(places, [f"{short(row.label)} ({row.support})" for row in rows])
+    names = [f"{short(row.label)} ({row.support})" for row in rows]
+    precision, recall = [row.precision for row in rows], [row.recall for row in rows]
+    return bars_with_marks(names, ("F1", [row.f1 for row in rows]), precision=precision, recall=recall)
+
+
+def bars_with_marks(
+    names: Sequence[str], bars: tuple[str, Sequence[float]], *, precision: Sequence[float], recall: Sequence[float]
+) -> Figure:
+    """A bar for each name, from above, with its precision and recall marked.
+
+    Args:
+        names: at the bars.
+        bars: what they show, and how long they are, 0 to 1.
+        precision, recall: of each, 0 to 1.
+    """
+    figure, axes = figure_of(5.6, 1.5 + 0.32 * len(names))
+    places = np.arange(len(names))[::-1]
+    axes.barh(places, bars[1], height=0.62, color=ACCENT, alpha=0.55, label=bars[0])
+    axes.plot(precision, places, "o", color=INK, markersize=5, label="precision")
+    axes.plot(recall, places, "D", color=WRONG, markersize=4.5, label="recall")
+    axes.set_yticks(places, names)
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     percent(axes, "x")

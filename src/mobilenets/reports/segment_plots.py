@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.reports import plots as drawing
-from mobilenets.reports.plots import ACCENT, BARS, INK, WRONG, Plot, figure_of, legend_above, percent, short
+from mobilenets.reports.plots import ACCENT, BARS, Plot, figure_of, percent, short
 from mobilenets.runtime.segment_evaluation import LabelMetrics, SegmentationReport
 
 if TYPE_CHECKING:
@@ -41,20 +41,10 @@ def class_bars(report: SegmentationReport) -> Figure:
     rows = _rows(report)
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.iou)[:BARS]
-    figure, axes = figure_of(5.6, 1.5 + 0.32 * len(rows))
-    places = np.arange(len(rows))[::-1]
-    axes.barh(places, [row.iou for row in rows], height=0.62, color=ACCENT, alpha=0.55, label="IoU")
-    axes.plot([row.recall for row in rows], places, "D", color=WRONG, markersize=4.5, label="recall")
-    axes.plot([row.precision for row in rows], places, "o", color=INK, markersize=5, label="precision")
     pixels = max(sum(row.pixels for row in report.classes), 1)
-    axes.set_yticks(places, [f"{short(row.label)} ({row.pixels / pixels:.1%})" for row in rows])
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
-    percent(axes, "x")
-    legend_above(axes, 3)
-    return figure
+    names = [f"{short(row.label)} ({row.pixels / pixels:.1%})" for row in rows]
+    precision, recall = [row.precision for row in rows], [row.recall for row in rows]
+    return drawing.bars_with_marks(names, ("IoU", [row.iou for row in rows]), precision=precision, recall=recall)
 
 
 def pictures(report: SegmentationReport) -> Figure:
