@@ -58,12 +58,11 @@ class DeepLab(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """What `forward` gives: the auxiliary head's logits in training alone."""
-        return ("logits", "auxiliary") if self.training and self.record.auxiliary else ("logits",)
+        return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
         """The maps that the head stands on, by name, of pictures N C H W."""
-        names = (self.deep, self.record.low, self.record.auxiliary if self.training else "")
-        return backbone.maps(x, [name for name in names if name])
+        return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Logits, N classes h w, at the stride of the head's map; in training with an auxiliary head those of both."""
@@ -111,12 +110,11 @@ class Lraspp(nn.Module):
     @property
     def outputs(self) -> tuple[str, ...]:
         """What `forward` gives: the auxiliary head's logits in training alone."""
-        return ("logits", "auxiliary") if self.training and self.record.auxiliary else ("logits",)
+        return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
         """The maps that the head stands on, by name, of pictures N C H W."""
-        names = (self.deep, self.record.low, self.record.auxiliary if self.training else "")
-        return backbone.maps(x, [name for name in names if name])
+        return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Logits, N classes h w, at the stride of the shallower map; in training with an auxiliary head those of both."""
@@ -259,6 +257,16 @@ def _cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor, ignore: int, c
 def _mean_of(each: Tensor, which: Tensor) -> Tensor:
     """The mean of some, 0 of none."""
     return (each * which).sum() / which.sum().clamp(min=1)
+
+
+def _outputs(record: DeepLabHead | LrasppHead, *, training: bool) -> tuple[str, ...]:
+    return ("logits", "auxiliary") if training and record.auxiliary else ("logits",)
+
+
+def _maps(deep: str, record: DeepLabHead | LrasppHead, backbone: Backbone, x: Tensor, *, training: bool) -> dict[str, Tensor]:
+    """The deepest map and those that the record names."""
+    names = (deep, record.low, record.auxiliary if training else "")
+    return backbone.maps(x, [name for name in names if name])
 
 
 def _draw(classifier: nn.Conv2d) -> None:
