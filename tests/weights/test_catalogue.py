@@ -17,7 +17,7 @@ OURS = list(CATALOGUE.values())
 
 
 def of(library: str) -> list[str]:
-    return [entry.name for entry in OURS if entry.library == library]
+    return [entry.name for entry in OURS if entry.origin == library]
 
 
 @pytest.mark.parametrize("name", of("torchvision"))
@@ -73,7 +73,7 @@ def test_the_coral_files_have_the_checksums_of_the_published_ones(shared: Path) 
     checked = 0
     for entry in OURS:
         path = shared / "weights" / entry.file
-        if entry.library == "tflite" and path.is_file():
+        if entry.origin == "tflite" and path.is_file():
             assert entry.checksum == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
             checked += 1
     assert checked == 3

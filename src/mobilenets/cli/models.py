@@ -109,7 +109,7 @@ def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
         "top_1": entry.top_1,
         "license": entry.license,
         "cached": here,
-        "library": entry.library,
+        "library": entry.origin,
         "resize": contract.resize,
         "crop": round(contract.crop, 4),
         "interpolation": contract.interpolation,

@@ -31,7 +31,7 @@ class PublicWeights:
 
     Args:
         name: as users type it, `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
-        library: whose format the file has.
+        origin: the library whose format the file has.
         model: our name of the network.
         width: the multiplier.
         input: the contract that the weights were trained for.
@@ -42,7 +42,7 @@ class PublicWeights:
     """
 
     name: str
-    library: Library
+    origin: Library
     model: str
     width: float
     input: InputContract
@@ -92,7 +92,7 @@ def _entry(row: dict[str, str]) -> PublicWeights:
     )
     return PublicWeights(
         name=row["name"],
-        library=cast(Library, row["library"]),
+        origin=cast(Library, row["library"]),
         model=row["model"],
         width=float(row["width"]),
         input=contract,

@@ -66,7 +66,7 @@ def check(entry: PublicWeights, path: Path) -> None:
 
 def _places(entry: PublicWeights) -> list[Path]:
     places = [_folder() / entry.file]
-    if entry.library == "keras":
+    if entry.origin == "keras":
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
         places.append(home / "models" / entry.file)
     if entry.url.startswith(HUB):

@@ -40,13 +40,13 @@ class Claim:
     """What is known of a file beside its tensors.
 
     Args:
-        library: whose format it is; empty to find out.
+        origin: the library whose format it is; None to find out.
         architecture: timm's name of the network; empty when not known.
         input: the contract that belongs to the weights; None for the library's usual one.
         name: where the weights come from, for display.
     """
 
-    library: Library | None
+    origin: Library | None
     architecture: str
     input: InputContract | None
     name: str
@@ -79,7 +79,7 @@ def load(
     """
     if str(source) in CATALOGUE:
         entry = CATALOGUE[str(source)]
-        found = _read(fetch(entry), Claim(entry.library, entry.architecture, entry.input, entry.name), labels)
+        found = _read(fetch(entry), Claim(entry.origin, entry.architecture, entry.input, entry.name), labels)
     else:
         path = Path(source).expanduser()
         if path.is_dir() and not (path / "config.json").is_file():
@@ -118,7 +118,7 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
     if entry is not None:
         if model not in CATALOGUE:
             check(entry, path)
-        return Claim(library or entry.library, entry.architecture, entry.input, path.name)
+        return Claim(library or entry.origin, entry.architecture, entry.input, path.name)
     config = path.with_name("config.json")
     if config.is_file() and library in (None, "timm"):
         try:
@@ -126,7 +126,7 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
             return Claim(library, str(data.get("architecture", model)), _timm_contract(data["pretrained_cfg"]), path.name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
             pass  # some other program's file
-    architectures = {one.architecture: one for one in CATALOGUE.values() if one.library == "timm"}
+    architectures = {one.architecture: one for one in CATALOGUE.values() if one.origin == "timm"}
     known = {**dict.fromkeys(timm.OTHER), **dict.fromkeys(timm.FROM_TENSORFLOW), **architectures}
     if model and model not in BACKBONES and model not in known:
         raise unknown_name("network", model, {**BACKBONES, **known, **CATALOGUE})
@@ -179,7 +179,7 @@ def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
 
 
 def _network(path: Path, claim: Claim) -> Network:
-    kind = claim.library or _kind(path)
+    kind = claim.origin or _kind(path)
     if kind == "tflite":
         graph = read_graph(path)
         return tflite_segment.network_of(graph) if tflite_segment.fits(graph) else tflite.network_of(graph)
