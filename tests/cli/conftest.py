@@ -64,3 +64,15 @@ def segment_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("colors") / "model.onnx"
     onnx.save(model, path)
     return path
+
+
+@pytest.fixture(scope="session")
+def classes_model(segment_model: Path) -> Path:
+    """The same with the class of each pixel as output."""
+    onnx = pytest.importorskip("onnx")
+    from mobilenets.exporters.onnx_argmax import with_argmax
+    from mobilenets.runtime.engines import OnnxEngine
+
+    path = segment_model.with_name("segmenter.onnx")
+    onnx.save(with_argmax(onnx.load(segment_model), OnnxEngine(segment_model).manifest()), path)
+    return path

@@ -58,3 +58,19 @@ def test_a_data_set_of_other_classes_is_refused(mobilenets: Run, segment_model: 
     done = mobilenets("evaluate", segment_model, data)
     assert done.code == 1
     assert "'sky', which the model does not know" in done.err
+
+
+def test_a_file_that_gives_classes_is_measured_too(mobilenets: Run, classes_model: Path, data: Path) -> None:
+    done = mobilenets("evaluate", classes_model, data, "--json", "--out", data.parent / "report")
+    assert json.loads(done.out)["metrics"]["pixel_accuracy"]["value"] == pytest.approx(5 / 6)
+
+
+def test_several_scales_need_logits_and_sizes(mobilenets: Run, classes_model: Path, segment_model: Path, data: Path) -> None:
+    done = mobilenets("evaluate", classes_model, data, "--multi-scale")
+    assert done.code == 2
+    assert f"several scales and mirror images need logits, but '{classes_model}' gives classes" in done.err
+    assert "hint: give the run folder, or the raw export" in done.err
+    done = mobilenets("evaluate", segment_model, data, "--multi-scale")
+    assert done.code == 2
+    assert "takes 32 x 48 px only, not several scales" in done.err
+    assert "hint: give the run folder" in done.err

@@ -12,6 +12,7 @@ from mobilenets import checkpoint
 from mobilenets.cli.app import main
 from mobilenets.model import create
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
 from mobilenets.specs.ssd import ssdlite
@@ -111,11 +112,13 @@ def test_help_shows_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "mobilenets export runs/photos --to onnx" in capsys.readouterr().out
 
 
+BODY = BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2)))
+
+
 def test_a_detector_with_boxes_as_outputs_lies_beside_the_raw_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    body = BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2)))
-    checkpoint.save(create(ssdlite(body, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,))), tmp_path / "run" / "best")
+    checkpoint.save(create(ssdlite(BODY, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,))), tmp_path / "run" / "best")
     (tmp_path / "run" / "run.json").write_text("{}")
     assert run(monkeypatch, "export", tmp_path / "run") == 0
     assert run(monkeypatch, "export", tmp_path / "run", "--nms") == 0
@@ -129,3 +132,33 @@ def test_boxes_of_a_classifier_are_refused(
 ) -> None:
     assert run(monkeypatch, "export", trained, "--nms") == 1
     assert capsys.readouterr().err == "error: 'plain' is to classify: only detectors have boxes\n\nhint: leave --nms out\n"
+
+
+def test_a_segmenter_with_classes_as_output_lies_beside_the_raw_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+) -> None:
+    checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "run" / "best")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    assert run(monkeypatch, "export", tmp_path / "run") == 0
+    assert run(monkeypatch, "export", tmp_path / "run", "--argmax", "--pictures", pictures) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "of 40,960 pixels" in printed  # 8 random and 2 pictures, 64 x 64
+    assert "1e-03" in printed
+    names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
+    assert names == {"model.onnx", "parity.json", "segmenter.onnx", "segmenter.parity.json"}
+    assert run(monkeypatch, "predict", tmp_path / "run" / "export" / "segmenter.onnx", pictures / "a.png", "--json") == 0
+    assert sum(one["pixels"] for one in json.loads(capsys.readouterr().out)["areas"]) == 40 * 40
+
+
+def test_what_decodes_inside_is_of_one_task(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "segmenter")
+    assert run(monkeypatch, "export", tmp_path / "segmenter", "--nms") == 1
+    said = "error: 'plain' is to segment: only detectors have boxes\n\nhint: --argmax gives the class of each pixel\n"
+    assert capsys.readouterr().err == said
+    assert run(monkeypatch, "export", trained, "--argmax") == 1
+    said = "error: 'plain' is to classify: only segmenters have classes of pixels\n\nhint: leave --argmax out\n"
+    assert capsys.readouterr().err == said
+    assert run(monkeypatch, "export", trained, "--argmax", "--nms") == 2
+    assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in capsys.readouterr().err

@@ -91,6 +91,23 @@ def test_tiles_see_a_large_picture_at_full_detail(mobilenets: Run, segment_model
     assert (np.asarray(Image.open(tmp_path / "masks/a.png")) == 2 * pixels).mean() < 0.8
 
 
+def test_a_file_that_gives_classes_predicts_the_same_areas(mobilenets: Run, classes_model: Path, album: Path) -> None:
+    done = mobilenets("predict", classes_model, album, "--json", "--out", album.parent / "found")
+    areas = {Path(row["file"]).name: row["areas"] for row in map(json.loads, done.out.splitlines())}
+    assert [(one["label"], one["share"]) for one in areas["a.png"]] == [("red", 0.75), ("blue", 0.25)]
+    assert [(one["label"], one["pixels"]) for one in areas["a.jpg"]] == [("green", 96 * 64)]
+    assert np.asarray(Image.open(album.parent / "found/masks/a.png")).shape == (64, 96)
+
+
+def test_tiles_of_a_file_that_gives_classes_are_refused(mobilenets: Run, classes_model: Path, album: Path) -> None:
+    done = mobilenets("predict", classes_model, album / "a.png", "--tile", "32")
+    assert done.code == 2
+    assert done.err == (
+        f"error: tiles need logits, but '{classes_model}' gives classes\n\n"
+        "hint: give the run folder, or the raw export: 'mobilenets export RUN' writes model.onnx\n"
+    )
+
+
 def test_what_a_segmenter_cannot_write_is_refused(mobilenets: Run, segment_model: Path, album: Path) -> None:
     done = mobilenets("predict", segment_model, album / "a.png", "--write", "coco", "--out", album.parent / "found")
     assert done.code == 2

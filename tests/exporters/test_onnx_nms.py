@@ -14,6 +14,7 @@ from PIL import Image
 
 from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx_nms import compare_detections, export_onnx_nms, with_nms
+from mobilenets.exporters.onnx_tail import export_with_tail
 from mobilenets.exporters.table import WITH_NMS, export
 from mobilenets.model import Model, create
 from mobilenets.runtime.anchors import anchors
@@ -22,6 +23,7 @@ from mobilenets.runtime.engines import OnnxEngine
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 from mobilenets.runtime.placement import Placement
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 from mobilenets.specs.ssd import SsdHead, ssd_anchors, ssdlite
@@ -148,6 +150,7 @@ def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp
     parity = export(detector, tmp_path / "out", pictures=[picture], exporters=WITH_NMS)
     assert parity.passed
     assert [output.name for output in parity.outputs] == ["logits", "offsets", "detections"]
+    assert [(one.name, one.unit) for one in parity.agreements] == [("detections", "boxes")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["detector.onnx", "detector.parity.json"]
     export(detector, tmp_path / "out", pictures=[picture])
     with_boxes, raw = (Predictor.open(tmp_path / "out" / name) for name in ("detector.onnx", "model.onnx"))
@@ -165,9 +168,28 @@ def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp
 
 def test_a_classifier_has_no_boxes(tmp_path: Path) -> None:
     model = create(ModelSpec(PLAIN, ("cat", "dog"), InputContract(size=32)))
-    with pytest.raises(ExportError, match="'plain' is to classify: only detectors have boxes"):
+    with pytest.raises(ExportError, match="'plain' is to classify: only detectors have boxes") as error:
         export_onnx_nms(model, tmp_path / "model.onnx")
+    assert error.value.hint == "leave --nms out"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segmenter_is_told_what_it_has(tmp_path: Path) -> None:
+    model = create(lraspp(PLAIN, ("cat", "dog"), filters=8, size=64))
+    with pytest.raises(ExportError, match="'plain' is to segment: only detectors have boxes") as error:
+        export_onnx_nms(model, tmp_path / "model.onnx")
+    assert error.value.hint == "--argmax gives the class of each pixel"
+
+
+def test_boxes_that_differ_leave_no_file(detector: Model, tmp_path: Path) -> None:
+    def overlapping(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+        assert isinstance(manifest.head, SsdHead)
+        return with_nms(model, replace(manifest, head=replace(manifest.head, iou=0.1)))
+
+    path = tmp_path / "out" / "detector.onnx"
+    with pytest.raises(ExportError, match=r"boxes differ between the model and the exported network; 1\.0% may"):
+        export_with_tail(detector, path, extend=overlapping, compare=compare_detections, pictures=(), tolerance=1e-4)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_other_boxes_or_scores_are_found_out(tmp_path: Path) -> None:
@@ -177,9 +199,11 @@ def test_other_boxes_or_scores_are_found_out(tmp_path: Path) -> None:
     onnx.save(bare(manifest), tmp_path / "raw.onnx")
     raw = OnnxEngine(tmp_path / "raw.onnx")
     onnx.save(with_nms(bare(manifest), manifest), tmp_path / "same.onnx")
-    same = compare_detections(raw, OnnxEngine(tmp_path / "same.onnx"), iter([batch]), manifest)
+    (same,), agreement = compare_detections(raw, OnnxEngine(tmp_path / "same.onnx"), iter([batch]), manifest)
     assert same.name == "detections"
     assert same.max_rel < 1e-6
+    assert agreement.total == 2 * 4 * HEAD.detections
+    assert (agreement.differing, agreement.passed) == (0, True)
     onnx.save(with_nms(bare(manifest), manifest_of(replace(HEAD, iou=0.2))), tmp_path / "other.onnx")
-    with pytest.raises(ExportError, match="boxes are found by only one of the model and the exported network"):
-        compare_detections(raw, OnnxEngine(tmp_path / "other.onnx"), iter([batch]), manifest)
+    _, agreement = compare_detections(raw, OnnxEngine(tmp_path / "other.onnx"), iter([batch]), manifest)
+    assert not agreement.passed

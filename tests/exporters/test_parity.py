@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenets.exporters.parity import OutputParity, Parity, compare
+from mobilenets.errors import ExportError
+from mobilenets.exporters.parity import Agreement, OutputParity, Parity, compare
 
 
 class Shifted:
@@ -53,3 +55,22 @@ def test_not_a_number_is_not_lost_among_later_batches() -> None:
 )
 def test_every_output_has_to_stay_within_the_tolerance(max_rel: float, passed: bool) -> None:
     assert parity_of(max_rel).passed is passed
+
+
+@pytest.mark.parametrize(("differing", "passed"), [(0, True), (10, True), (11, False)])
+def test_a_share_of_what_is_decoded_may_differ(differing: int, passed: bool) -> None:
+    parity = replace(parity_of(0.0), agreements=(Agreement("classes", "pixels", differing, 10_000, 0.001),))
+    assert parity.passed is passed
+
+
+def test_nothing_decoded_agrees() -> None:
+    assert Agreement("detections", "boxes", 0, 0, 0.01).passed
+
+
+def test_what_does_not_pass_is_said() -> None:
+    parity_of(0.0).check()
+    with pytest.raises(ExportError, match=r"'logits' differs from the model's by 5\.0e-01 of the largest value") as error:
+        parity_of(0.5).check()
+    assert error.value.hint == "the file was not kept; a larger --tolerance accepts it"
+    with pytest.raises(ExportError, match=r"2,000 of 10,000 pixels differ .*; 0\.1% may"):
+        replace(parity_of(0.0), agreements=(Agreement("classes", "pixels", 2000, 10_000, 0.001),)).check()

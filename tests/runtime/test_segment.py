@@ -84,6 +84,32 @@ def test_a_network_that_gives_classes_is_taken_at_its_word() -> None:
         found.confidence()
 
 
+def test_given_classes_are_never_mixed_and_lose_the_padding_of_a_letterbox() -> None:
+    one = manifest(8, 8, "letterbox")
+    given = np.zeros((1, 8, 8), np.float32)
+    given[0, 2:6, 1::2] = 2  # the picture lies in rows 2 to 5; columns in turn, whose mean would be 1
+    found = segment.decode({"classes": given}, one, [placement(40, 20, one.input)])[0]  # 5 px each
+    assert found.classes.dtype == np.uint8
+    np.testing.assert_array_equal(found.classes, np.tile(np.repeat([0, 2], 5), (20, 4)))
+    half = segment.decode({"classes": given}, one, [placement(4, 2, one.input)])[0]
+    assert half.classes.shape == (2, 4)
+    assert set(np.unique(half.classes)) <= {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((1, 1, 2, 4)), "classes of shape 1 x 1 x 2 x 4 but its input is 2 x 4 px"),
+        (np.zeros((1, 4, 8)), "classes of shape 1 x 4 x 8 but"),
+        (np.full((1, 2, 4), 3), "gives a class 3 but its manifest has 3 labels"),
+    ],
+)
+def test_given_classes_that_do_not_fit_are_refused(given: NDArray[np.float32], message: str) -> None:
+    one = manifest(2, 4)
+    with pytest.raises(CheckpointError, match=message):
+        segment.decode({"classes": given}, one, [placement(8, 2, one.input)])
+
+
 def test_logits_that_do_not_fit_the_labels_are_refused() -> None:
     one = manifest(32, 32)
     place = placement(8, 8, one.input)

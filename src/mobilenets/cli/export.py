@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli.output import note, show, show_json, show_table
-from mobilenets.errors import DataError, ImageError
+from mobilenets.errors import DataError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from mobilenets.exporters.parity import Parity
@@ -33,6 +33,9 @@ def command(
     nms: Annotated[
         bool, typer.Option("--nms", help="Detectors: boxes as outputs, in a file of its own, detector.onnx.")
     ] = False,
+    argmax: Annotated[
+        bool, typer.Option("--argmax", help="Segmenters: classes of pixels as output, in a file of its own, segmenter.onnx.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Export a trained model and check it against torch.
@@ -44,11 +47,14 @@ def command(
         mobilenets predict runs/photos/export/model.onnx picture.jpg
 
     A detector's file gives scores and offsets at every anchor, which 'predict' decodes; with --nms it gives boxes.
+    A segmenter's gives coarse logits, which 'predict' enlarges; with --argmax it gives the class of each pixel of its input.
     """
+    if nms and argmax:
+        raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.exporters.table import EXPORTERS, WITH_NMS, export
+    from mobilenets.exporters.table import EXPORTERS, WITH_ARGMAX, WITH_NMS, export
 
-    exporters = WITH_NMS if nms else EXPORTERS
+    exporters = WITH_NMS if nms else WITH_ARGMAX if argmax else EXPORTERS
     file = exporters[to].file
     found = checkpoints.find(checkpoint)
     model = checkpoints.load(found)
@@ -65,15 +71,14 @@ def command(
 
 
 def _show(parity: Parity) -> None:
+    said = "ok" if parity.passed else "FAILED"
     rows = [
-        (
-            output.name,
-            f"{output.max_abs:.2e}",
-            f"{output.max_rel:.2e}",
-            f"{parity.tolerance:.0e}",
-            "ok" if parity.passed else "FAILED",
-        )
+        (output.name, f"{output.max_abs:.2e}", f"{output.max_rel:.2e}", f"{parity.tolerance:.0e}", said)
         for output in parity.outputs
+    ]
+    rows += [
+        (one.name, f"{one.differing:,} of {one.total:,} {one.unit}", f"{one.share:.2e}", f"{one.tolerance:.0e}", said)
+        for one in parity.agreements
     ]
     random = sum(parity.batches) - parity.pictures
     batches = ", ".join(str(n) for n in sorted(set(parity.batches)))

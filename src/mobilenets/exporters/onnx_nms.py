@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mobilenets.errors import ExportError, MissingExtraError
-from mobilenets.exporters.drafts import drafted
-from mobilenets.exporters.onnx import export_onnx, prepared_batches
-from mobilenets.exporters.parity import TOLERANCE, OutputParity, Parity
+from mobilenets.exporters.onnx_tail import Batches, Compared, Tail, export_with_tail, not_for, pairs
+from mobilenets.exporters.parity import TOLERANCE, Agreement, OutputParity, Parity
 from mobilenets.model import Model
 from mobilenets.runtime import detect
 from mobilenets.runtime.anchors import anchors
 from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.engines import Engine, OnnxEngine
-from mobilenets.runtime.manifest import Manifest, manifest_of
-from mobilenets.runtime.placement import Placement
+from mobilenets.runtime.engines import Engine
+from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:
     import onnx
 
-OUTPUTS = ("boxes", "scores", "classes")
 STRAY = 0.01
 """Share of the detections that may have no partner: equal scores and overlaps of just the threshold fall to either side."""
 
@@ -57,30 +51,9 @@ def export_onnx_nms(
         ImageError: a picture cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
-    head = model.spec.head
-    if not isinstance(head, SsdHead):
-        raise ExportError(
-            f"'{model.spec.backbone.name}' is to {model.spec.task}: only detectors have boxes", hint="leave --nms out"
-        )
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtraError("onnx", "train") from error
-    manifest = manifest_of(model.spec)
-    with drafted(path, "nms") as drafts:
-        parity = export_onnx(model, drafts / "raw.onnx", pictures=pictures, tolerance=tolerance)
-        draft = drafts / path.name
-        onnx.save(with_nms(onnx.load(drafts / "raw.onnx"), manifest), draft)
-        raw, decoding = OnnxEngine(drafts / "raw.onnx"), OnnxEngine(draft)
-        found = compare_detections(raw, decoding, prepared_batches(model, pictures), manifest)
-        parity = replace(parity, outputs=(*parity.outputs, found))
-        if not parity.passed:
-            raise ExportError(
-                f"scores of the exported network's boxes differ by {found.max_abs:.1e}; the tolerance is {tolerance:.1e}",
-                hint="the file was not kept; a larger --tolerance accepts it",
-            )
-        draft.replace(path)
-    return parity
+    if not isinstance(model.spec.head, SsdHead):
+        raise not_for(model, "only detectors have boxes", option="--nms")
+    return export_with_tail(model, path, extend=with_nms, compare=compare_detections, pictures=pictures, tolerance=tolerance)
 
 
 def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
@@ -90,90 +63,43 @@ def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
         model: with outputs "logits" and "offsets", of any batch size.
         manifest: of the detector.
     """
-    import onnx
+    from onnx import TensorProto
 
     head = manifest.head
     assert isinstance(head, SsdHead)
-    tail = _Tail()
+    tail = Tail("nms")
     count, classes = len(anchors(head, manifest.input.shape)), len(manifest.labels)
     scores = _scores(tail, head, count=count, classes=classes)
     boxes = _boxes(tail, head, manifest.input.shape)
     _best(tail, boxes, scores, head, count=count, classes=classes)
-    extended = onnx.ModelProto()
-    extended.CopyFrom(model)
-    graph = extended.graph
-    graph.node.extend(tail.nodes)
-    graph.initializer.extend(tail.constants)
-    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
-    kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
     most = min(head.detections, count * classes)
-    shapes: tuple[list[str | int], ...] = ([batch, most, 4], [batch, most], [batch, most])
-    del graph.output[:]
-    for name, kind, shape in zip(OUTPUTS, kinds, shapes, strict=True):
-        graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
-    onnx.checker.check_model(extended)
-    return extended
+    outputs = {
+        "boxes": (TensorProto.FLOAT, (most, 4)),
+        "scores": (TensorProto.FLOAT, (most,)),
+        "classes": (TensorProto.INT64, (most,)),
+    }
+    return tail.behind(model, outputs)
 
 
-def compare_detections(
-    raw: Engine, decoding: Engine, batches: Iterator[NDArray[np.float32]], manifest: Manifest
-) -> OutputParity:
-    """The worst difference of the scores of two networks' detections.
+def compare_detections(reference: Engine, decoding: Engine, batches: Batches, manifest: Manifest) -> Compared:
+    """The worst difference of the scores of two networks' detections, and how many have no partner.
 
     Args:
-        raw: gives logits and offsets, which are decoded in NumPy.
+        reference: gives logits and offsets, which are decoded in NumPy.
         decoding: gives boxes.
         batches: prepared pictures.
         manifest: of both.
-
-    Raises:
-        ExportError: more than `STRAY` of the detections have no partner.
     """
-    height, width = manifest.input.shape
+    near = _NEAR * max(manifest.input.shape)
     worst, strays, total = 0.0, 0, 0
-    for batch in batches:
-        places = [Placement(width, height, 1, 1, 0, 0)] * len(batch)
-        expected, found = (detect.decode(engine.run(batch), manifest, places) for engine in (raw, decoding))
-        for one, other in zip(expected, found, strict=True):
-            for first, second in ((one, other), (other, one)):
-                difference, alone = _partners(first, second, _NEAR * max(height, width))
-                worst, strays, total = max(worst, difference), strays + alone, total + len(first)
-    if strays > STRAY * total:
-        raise ExportError(
-            f"{strays:,} of {total:,} boxes are found by only one of the model and the exported network",
-            hint="the file was not kept",
-        )
-    return OutputParity("detections", worst, worst)
+    for one, other in pairs(detect.decode, reference, decoding, batches, manifest):
+        for first, second in ((one, other), (other, one)):
+            difference, alone = _partners(first, second, near)
+            worst, strays, total = max(worst, difference), strays + alone, total + len(first)
+    return (OutputParity("detections", worst, worst),), Agreement("detections", "boxes", strays, total, STRAY)
 
 
-class _Tail:
-    """Nodes and constants that are added to a graph."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Any] = []  # Any: protobuf messages
-        self.constants: list[Any] = []
-
-    def constant(self, values: object, kind: type = np.float32) -> str:
-        """The name of a constant."""
-        from onnx import numpy_helper
-
-        name = f"nms/constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
-        return name
-
-    def __call__(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:  # Any: what ONNX attributes hold
-        """The name of an operator's output."""
-        return self.several(kind, *inputs, names=(name or f"nms/{kind}_{len(self.nodes)}",), **attributes)[0]
-
-    def several(self, kind: str, *inputs: str, names: Sequence[str], **attributes: Any) -> Sequence[str]:  # Any: as above
-        """The names of the outputs of an operator that has several."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, names, name=f"nms/{kind}_{len(self.nodes)}", **attributes))
-        return names
-
-
-def _scores(add: _Tail, head: SsdHead, *, count: int, classes: int) -> str:
+def _scores(add: Tail, head: SsdHead, *, count: int, classes: int) -> str:
     """Scores above their thresholds, the best `candidates` of each class, 0 for all others: N classes A."""
     if head.activation == "sigmoid":
         scores = add("Sigmoid", "logits")
@@ -190,7 +116,7 @@ def _scores(add: _Tail, head: SsdHead, *, count: int, classes: int) -> str:
     return add("ScatterElements", _zeros_like(add, above), places, best, axis=2)
 
 
-def _boxes(add: _Tail, head: SsdHead, shape: tuple[int, int]) -> str:
+def _boxes(add: Tail, head: SsdHead, shape: tuple[int, int]) -> str:
     """Boxes x0 y0 x1 y1, clipped to the input: N A 4."""
     own = anchors(head, shape)
     sides = own[:, 2:] - own[:, :2]
@@ -207,7 +133,7 @@ def _boxes(add: _Tail, head: SsdHead, shape: tuple[int, int]) -> str:
     return add("Max", add("Min", boxes, add.constant([width, height, width, height])), add.constant(0))
 
 
-def _best(add: _Tail, boxes: str, scores: str, head: SsdHead, *, count: int, classes: int) -> None:
+def _best(add: Tail, boxes: str, scores: str, head: SsdHead, *, count: int, classes: int) -> None:
     """The boxes that no other takes away, over all classes by falling score."""
     most = add.constant([head.detections], np.int64)
     # The operator's boxes are y x y x; overlaps are the same.
@@ -226,7 +152,7 @@ def _best(add: _Tail, boxes: str, scores: str, head: SsdHead, *, count: int, cla
     add("Where", add("Unsqueeze", real, last), add("GatherND", boxes, places, batch_dims=1), add.constant(0), name="boxes")
 
 
-def _zeros_like(add: _Tail, values: str) -> str:
+def _zeros_like(add: Tail, values: str) -> str:
     return add("Sub", values, values)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.errors import ExportError
 from mobilenets.runtime.engines import Engine
 
 TOLERANCE = 1e-4
@@ -29,6 +30,35 @@ class OutputParity:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How many results of decoding inside are not the model's, over every batch that was run; near ties fall to either side.
+
+    Args:
+        name: of the results.
+        unit: what is counted: "pixels", "boxes".
+        differing: how many are not the same in both.
+        total: how many were compared.
+        tolerance: the share of them that may differ.
+    """
+
+    name: str
+    unit: str
+    differing: int
+    total: int
+    tolerance: float
+
+    @property
+    def share(self) -> float:
+        """Of those that differ, 0 to 1."""
+        return self.differing / max(self.total, 1)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no more differ than may."""
+        return self.share <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
 class Parity:
     """The comparison of an exported network with its model.
 
@@ -38,6 +68,7 @@ class Parity:
         pictures: how many real pictures were run through both.
         batches: the batch sizes that were run.
         outputs: one comparison per output.
+        agreements: of what is decoded inside; none where nothing is.
     """
 
     runtime: str
@@ -45,11 +76,34 @@ class Parity:
     pictures: int
     batches: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
+    agreements: tuple[Agreement, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every output stays within the tolerance; not a number never does."""
-        return all(output.max_rel <= self.tolerance for output in self.outputs)
+        """Whether every output stays within the tolerance, and enough agrees; not a number never does."""
+        return all(output.max_rel <= self.tolerance for output in self.outputs) and all(one.passed for one in self.agreements)
+
+    def check(self) -> None:
+        """Say what did not pass.
+
+        Raises:
+            ExportError: something did not.
+        """
+        if self.passed:
+            return
+        for one in self.agreements:
+            if not one.passed:
+                raise ExportError(
+                    f"{one.differing:,} of {one.total:,} {one.unit} differ between the model and the exported network; "
+                    f"{one.tolerance:.1%} may",
+                    hint="the file was not kept",
+                )
+        worst = max(self.outputs, key=lambda output: np.nan_to_num(output.max_rel, nan=np.inf))
+        raise ExportError(
+            f"the exported network's '{worst.name}' differs from the model's by {worst.max_rel:.1e} of the largest value; "
+            f"the tolerance is {self.tolerance:.1e}",
+            hint="the file was not kept; a larger --tolerance accepts it",
+        )
 
     def to_data(self) -> dict[str, object]:
         """The comparison as dicts and lists, for JSON."""

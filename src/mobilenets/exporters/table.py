@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx import export_onnx
+from mobilenets.exporters.onnx_argmax import export_onnx_argmax
 from mobilenets.exporters.onnx_nms import export_onnx_nms
 from mobilenets.exporters.parity import TOLERANCE, Parity
 from mobilenets.model import Model
@@ -46,6 +47,9 @@ EXPORTERS = Table("export runtime", {
 WITH_NMS = Table("export runtime with boxes as outputs", {
     "onnx": Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
 })
+WITH_ARGMAX = Table("export runtime with classes of pixels as output", {
+    "onnx": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
+})
 # fmt: on
 
 
@@ -66,7 +70,7 @@ def export(
         to: a name in `exporters`.
         pictures: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest value of an output in a batch.
-        exporters: `EXPORTERS`, or `WITH_NMS` for detectors that decode inside.
+        exporters: `EXPORTERS`, or those that decode inside: `WITH_NMS` for detectors, `WITH_ARGMAX` for segmenters.
 
     Raises:
         ExportError: the export failed or does not agree with the model; the folder's files are as they were.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError, UsageError
+from mobilenets.runtime.engines import Engine, OnnxEngine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.palette import Color, colors_for
 from mobilenets.runtime.placement import Placement
@@ -83,7 +84,8 @@ def decode(
     """One segmentation per picture of the batch.
 
     Args:
-        outputs: of an engine; reads `"classes"`, N H W, where the network ends in an argmax, else `"logits"`, N C h w.
+        outputs: of an engine: `"logits"`, N C h w; or what a network gives that decodes inside: `"classes"`, N H W, of the
+            pixels of its input. Those are only repeated or left out to get to the picture's size, logits are enlarged to it.
         manifest: of the network that gave them.
         placements: where each picture lies under the network's input.
 
@@ -91,7 +93,8 @@ def decode(
         CheckpointError: there is neither, or it does not fit the manifest's labels.
     """
     if "classes" in outputs:
-        return [_looked_up(classes, manifest, place) for classes, place in zip(outputs["classes"], placements, strict=True)]
+        found = _classes(outputs["classes"], manifest)
+        return [_looked_up(classes, manifest, place) for classes, place in zip(found, placements, strict=True)]
     logits = checked(outputs, manifest)
     return [segmentation(one, manifest, *axes(one, manifest, place)) for one, place in zip(logits, placements, strict=True)]
 
@@ -111,6 +114,23 @@ def checked(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> N
     if logits.shape[1] > MOST:
         raise CheckpointError(f"the network has {logits.shape[1]} labels; a mask holds {MOST}")
     return np.asarray(logits, np.float32)
+
+
+def require_logits(engine: Engine, purpose: str) -> None:
+    """Refuse a network that gives classes of pixels where logits are averaged.
+
+    Args:
+        engine: of a segmenter.
+        purpose: what averages them, for the message.
+
+    Raises:
+        UsageError: it gives none.
+    """
+    if isinstance(engine, OnnxEngine) and "logits" not in engine.outputs:
+        raise UsageError(
+            f"{purpose} need logits, but '{engine.path}' gives {', '.join(engine.outputs)}",
+            hint="give the run folder, or the raw export: 'mobilenets export RUN' writes model.onnx",
+        )
 
 
 def segmentation(logits: NDArray[np.float32], manifest: Manifest, rows: Axis, columns: Axis) -> Segmentation:
@@ -155,11 +175,22 @@ def _head(manifest: Manifest) -> DeepLabHead | LrasppHead:
     return manifest.head
 
 
-def _looked_up(classes: NDArray[np.float32], manifest: Manifest, place: Placement) -> Segmentation:
+def _classes(classes: NDArray[np.float32], manifest: Manifest) -> NDArray[np.uint8]:
+    """Of a network that decodes inside, N H W, when they fit the manifest."""
+    if classes.shape[1:] != manifest.input.shape:
+        found = " x ".join(str(length) for length in classes.shape)
+        height, width = manifest.input.shape
+        raise CheckpointError(f"the network gives classes of shape {found} but its input is {height} x {width} px")
+    if classes.min(initial=0) < 0 or classes.max(initial=0) >= len(manifest.labels):
+        raise CheckpointError(f"the network gives a class {classes.max():g} but its manifest has {len(manifest.labels)} labels")
+    return np.asarray(classes, np.uint8)
+
+
+def _looked_up(classes: NDArray[np.uint8], manifest: Manifest, place: Placement) -> Segmentation:
     """The segmentation of a network that gives classes, H W: each pixel takes that of the input's nearest pixel."""
     height, width = classes.shape
     rows = axis(place.height, height, size=height, scale=place.scale_y, start=place.top)
     columns = axis(place.width, width, size=width, scale=place.scale_x, start=place.left)
     y, x = (np.minimum(one.low + (one.share >= 0.5), one.places - 1) for one in (rows, columns))
-    found = np.asarray(classes[y][:, x], np.uint8)
+    found = classes[y][:, x]
     return Segmentation(manifest.labels, colors(manifest), found, np.empty((0, 0, 0), np.float32))

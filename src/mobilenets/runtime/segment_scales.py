@@ -33,17 +33,19 @@ class MultiScale:
         flip: whether each is seen mirrored too.
 
     Raises:
-        UsageError: the engine takes inputs of one size only, or the model is no segmenter.
+        UsageError: the engine takes inputs of one size only or gives no logits, or the model is no segmenter.
     """
 
     def __init__(self, predictor: Predictor, *, scales: Sequence[float] = SCALES, flip: bool = True) -> None:
         if predictor.manifest.task != "segment":
             raise UsageError(f"scales are averaged by a segmenter; this model's task is '{predictor.manifest.task}'")
         engine = predictor.engine
+        segment.require_logits(engine, "several scales and mirror images")
         if isinstance(engine, OnnxEngine) and engine.shape is not None and tuple(scales) != (1.0,):
             height, width = engine.shape
             raise UsageError(
-                f"the exported network takes {height} x {width} px only, not several scales", hint="--engine torch"
+                f"the exported network takes {height} x {width} px only, not several scales",
+                hint="give the run folder, for torch: --engine torch",
             )
         self._engine = engine
         self._contracts = [scaled(predictor.manifest.input, scale, predictor.manifest) for scale in scales]

@@ -97,10 +97,11 @@ def predict_tiles(
     Raises:
         ImageError: the picture cannot be decoded.
         OSError: the file cannot be read.
-        UsageError: the model is no segmenter, or a value is out of range.
+        UsageError: the model is no segmenter, its export gives no logits, or a value is out of range.
     """
+    _check(predictor, overlap=overlap, scale=scale)  # before a large picture is decoded
     picture = large.decode(given(source), channels=predictor.manifest.input.channels)
-    return predict_tiles_decoded(predictor, picture, overlap=overlap, scale=scale, progress=progress)
+    return _predicted(predictor, picture, overlap=overlap, scale=scale, progress=progress)
 
 
 def predict_tiles_decoded(
@@ -112,13 +113,30 @@ def predict_tiles_decoded(
     progress: Callable[[int, int], object] | None = None,
 ) -> Segmentation:
     """The same for a decoded picture, upright."""
-    manifest = predictor.manifest
-    if manifest.task != "segment":
-        raise UsageError(f"tiles are for segmenters; this model's task is '{manifest.task}'")
+    _check(predictor, overlap=overlap, scale=scale)
+    return _predicted(predictor, picture, overlap=overlap, scale=scale, progress=progress)
+
+
+def _check(predictor: Predictor, *, overlap: float, scale: float) -> None:
+    task = predictor.manifest.task
+    if task != "segment":
+        raise UsageError(f"tiles are for segmenters; this model's task is '{task}'")
+    segment.require_logits(predictor.engine, "tiles")
     if not 0 <= overlap <= 0.9:
         raise UsageError(f"overlap {overlap} is not between 0 and 0.9")
     if not scale > 0:
         raise UsageError(f"scale {scale} is not positive")
+
+
+def _predicted(
+    predictor: Predictor,
+    picture: Image.Image,
+    *,
+    overlap: float,
+    scale: float,
+    progress: Callable[[int, int], object] | None,
+) -> Segmentation:
+    manifest = predictor.manifest
     height, width = manifest.input.shape
     tall, wide = picture.height / scale, picture.width / scale
     if tall <= height and wide <= width:

@@ -1,0 +1,159 @@
+"""`Tail`: decoding as operators behind a network, and how a file with one is written and compared with the model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.errors import ExportError, MissingExtraError
+from mobilenets.exporters.drafts import drafted
+from mobilenets.exporters.onnx import export_onnx, prepared_batches
+from mobilenets.exporters.parity import Agreement, OutputParity, Parity
+from mobilenets.model import Model, TorchEngine
+from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.placement import Placement
+
+if TYPE_CHECKING:
+    import onnx
+
+    from mobilenets.specs.model import Task
+
+P = TypeVar("P")
+
+Batches = Iterator[NDArray[np.float32]]
+Compared = tuple[tuple[OutputParity, ...], Agreement]
+"""How far numbers of what was decoded are apart, and how much of it is the same."""
+
+_OPTIONS: dict[Task, str] = {"detect": "--nms gives boxes", "segment": "--argmax gives the class of each pixel"}
+
+
+class Tail:
+    """Nodes and constants that are added to a graph.
+
+    Args:
+        name: what the names of all of them begin with.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes: list[Any] = []  # Any: protobuf messages
+        self._constants: list[Any] = []
+
+    def constant(self, values: object, kind: type = np.float32) -> str:
+        """The name of a constant."""
+        from onnx import numpy_helper
+
+        name = f"{self._name}/constant_{len(self._constants)}"
+        self._constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def __call__(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:  # Any: what ONNX attributes hold
+        """The name of an operator's output."""
+        return self.several(kind, *inputs, names=(name or f"{self._name}/{kind}_{len(self._nodes)}",), **attributes)[0]
+
+    def several(self, kind: str, *inputs: str, names: Sequence[str], **attributes: Any) -> Sequence[str]:  # Any: as above
+        """The names of the outputs of an operator that has several."""
+        from onnx import helper
+
+        own = f"{self._name}/{kind}_{len(self._nodes)}"
+        self._nodes.append(helper.make_node(kind, inputs, names, name=own, **attributes))
+        return names
+
+    def behind(self, model: onnx.ModelProto, outputs: Mapping[str, tuple[int, tuple[int, ...]]]) -> onnx.ModelProto:
+        """A copy of a model with the tail behind it.
+
+        Args:
+            model: of any batch size.
+            outputs: that take the place of the model's: the type and the shape of each, without the batch.
+        """
+        import onnx
+
+        extended = onnx.ModelProto()
+        extended.CopyFrom(model)
+        graph = extended.graph
+        graph.node.extend(self._nodes)
+        graph.initializer.extend(self._constants)
+        batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param or "batch"
+        del graph.output[:]
+        for name, (kind, shape) in outputs.items():
+            graph.output.append(onnx.helper.make_tensor_value_info(name, kind, [batch, *shape]))
+        onnx.checker.check_model(extended)
+        return extended
+
+
+def export_with_tail(
+    model: Model,
+    path: Path,
+    *,
+    extend: Callable[[onnx.ModelProto, Manifest], onnx.ModelProto],
+    compare: Callable[[Engine, Engine, Batches, Manifest], Compared],
+    pictures: Sequence[bytes | Path],
+    tolerance: float,
+) -> Parity:
+    """Write `path`, a network that decodes inside, after comparing its outputs and what it decodes with the model's.
+
+    Args:
+        model: is left as it is.
+        path: the file to write; its folder is made.
+        extend: puts the tail behind the exported network.
+        compare: compares the model, whose outputs are decoded in NumPy, with what the file gives, batch by batch.
+        pictures: files or encoded bytes to compare on, besides random input.
+        tolerance: largest difference of the network's outputs, as for `export_onnx`, and of what is compared behind them.
+
+    Raises:
+        ExportError: the exporter failed, the file cannot be written, or the two differ.
+        ImageError: a picture cannot be decoded.
+        MissingExtraError: onnx or onnxscript is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    manifest = manifest_of(model.spec)
+    reference = TorchEngine(copy.deepcopy(model).cpu())
+    with drafted(path, "tail") as drafts:
+        raw, draft = drafts / "raw.onnx", drafts / path.name
+        parity = export_onnx(model, raw, pictures=pictures, tolerance=tolerance)
+        onnx.save(extend(onnx.load(raw), manifest), draft)
+        outputs, agreement = compare(reference, OnnxEngine(draft), prepared_batches(model, pictures), manifest)
+        parity = replace(parity, outputs=(*parity.outputs, *outputs), agreements=(agreement,))
+        parity.check()
+        draft.replace(path)
+    return parity
+
+
+def pairs(
+    decode: Callable[[Mapping[str, NDArray[np.float32]], Manifest, Sequence[Placement]], Sequence[P]],
+    reference: Engine,
+    decoding: Engine,
+    batches: Batches,
+    manifest: Manifest,
+) -> Iterator[tuple[P, P]]:
+    """What two networks say of each picture, where the picture is the network's input itself.
+
+    Args:
+        decode: of the task.
+        reference, decoding: the networks.
+        batches: prepared pictures.
+        manifest: of both.
+    """
+    height, width = manifest.input.shape
+    for batch in batches:
+        places = [Placement(width, height, 1, 1, 0, 0)] * len(batch)
+        one, other = (decode(engine.run(batch), manifest, places) for engine in (reference, decoding))
+        yield from zip(one, other, strict=True)
+
+
+def not_for(model: Model, reason: str, *, option: str) -> ExportError:
+    """The error of a model that another task's tail is asked of; it says what its own task has."""
+    spec = model.spec
+    return ExportError(
+        f"'{spec.backbone.name}' is to {spec.task}: {reason}", hint=_OPTIONS.get(spec.task) or f"leave {option} out"
+    )
