@@ -77,7 +77,7 @@ def command(
     from mobilenets.runtime.evaluators import evaluate_any
     from mobilenets.runtime.segment_scales import MultiScale
 
-    predictor = _predictor(run, "torch" if multi_scale and engine is None and run.is_dir() else engine)
+    predictor = _predictor(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
     home = _home(run)
     told = facts(home)
     trained_on = str(told.get("Data", {}).get("source", ""))
