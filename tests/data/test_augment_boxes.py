@@ -104,6 +104,20 @@ def test_what_goes_with_a_box_may_have_several_columns() -> None:
     assert kept.shape == (len(moved), 2)
 
 
+def test_crops_are_drawn_for_learned_objects_and_keep_what_they_leave_of_others() -> None:
+    """The green box lies beside a crowd all over the picture, whose center a crop around the green one may leave out."""
+    picture, boxes, labels = _squares()
+    green = boxes[1:2]
+    crowd = torch.tensor([[0.0, 0, 160, 120]])
+    augment = BoxAugment(BoxAugmentation(64, 64, flip_horizontal=0))
+    for seed in range(30):
+        alone = augment(picture, green, labels[1:2], seed)
+        both = augment(picture, torch.cat([crowd, green]), torch.tensor([7, 1]), seed, ignored=torch.tensor([True, False]))
+        assert torch.equal(both[0], alone[0])
+        assert both[2].tolist() == [7, 1]
+        assert both[1].tolist() == [[0, 0, 64, 64], *alone[1].tolist()]
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_window_shows_what_torchvisions_pad_crop_and_resize_show(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from mobilenets.data.augment_boxes import BoxAugmentation
-from mobilenets.data.box_loader import Boxed, learnable
+from mobilenets.data.box_loader import Boxed, objects
 from mobilenets.data.boxes import Box
 from mobilenets.data.loader import Batch, Pictures, Plan, batches
 from mobilenets.data.samples import Sample
@@ -18,7 +18,7 @@ STILL = BoxAugmentation(24, 32, crop=0, flip_horizontal=0)
 MOVING = BoxAugmentation(24, 32, zoom_out=0.5, photometric=0.5)
 
 
-def _padded(boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+def _padded(boxes: Tensor, labels: Tensor, _ignored: Tensor) -> tuple[Tensor, ...]:
     """Up to four boxes, zeros behind them; how many there are."""
     full = torch.zeros(4, 4)
     full[: len(boxes)] = boxes
@@ -51,7 +51,7 @@ def test_targets_are_made_of_boxes_in_px_of_the_input(samples: tuple[Sample, ...
 def test_a_large_picture_is_kept_smaller_and_its_boxes_with_it(tmp_path: Path) -> None:
     Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
     sample = Sample(tmp_path / "a.png", -1, "train", boxes=(Box(1, 0, 0, 320, 240), Box(0, 5, 5, 5, 9)))
-    pixels, boxes, labels = Boxed(STILL, _padded, channels=1).load(sample)
+    pixels, boxes, labels, _ = Boxed(STILL, _padded, channels=1).load(sample)
     assert pixels.shape == (32, 43, 1)
     assert boxes == pytest.approx(np.array([[0, 0, 21.5, 16]]))
     assert labels.tolist() == [1]
@@ -62,13 +62,24 @@ def test_boxes_of_a_picture_that_exif_turns_are_those_of_the_upright_one(tmp_pat
     exif[0x0112] = 6
     Image.new("RGB", (40, 20)).save(tmp_path / "a.jpg", exif=exif)
     sample = Sample(tmp_path / "a.jpg", -1, "train", boxes=(Box(0, 0, 0, 20, 40),))
-    pixels, boxes, _ = Boxed(BoxAugmentation(8, 8, crop=0), _padded, channels=3).load(sample)
+    pixels, boxes, *_ = Boxed(BoxAugmentation(8, 8, crop=0), _padded, channels=3).load(sample)
     assert boxes.tolist() == [[0, 0, pixels.shape[1], pixels.shape[0]]]
 
 
-def test_crowds_and_boxes_without_area_are_not_learned_but_difficult_ones_are() -> None:
+def test_crowds_and_difficult_objects_are_ignored_and_boxes_without_area_left_out() -> None:
     boxes = (Box(0, 1, 1, 2, 2), Box(1, 1, 1, 2, 2, difficult=True), Box(2, 1, 1, 2, 2, crowd=True), Box(3, 2, 2, 1, 1))
-    assert learnable(Sample(Path("a"), -1, "train", boxes=boxes))[1].tolist() == [0, 1]
+    _, labels, ignored = objects(Sample(Path("a"), -1, "train", boxes=boxes))
+    assert (labels.tolist(), ignored.tolist()) == ([0, 1, 2], [False, True, True])
+
+
+def test_targets_hear_which_boxes_are_ignored(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    boxes = (Box(0, 8, 8, 24, 40, crowd=True), Box(1, 40, 8, 60, 40))
+    sample = Sample(tmp_path / "a.png", -1, "train", boxes=boxes)
+    teacher = Boxed(STILL, lambda *found: found, channels=3)
+    _, (placed, labels, ignored) = teacher.show(teacher.load(sample), sample, seed=0)
+    assert placed.tolist() == [[4, 4, 12, 20], [20, 4, 30, 20]]
+    assert (labels.tolist(), ignored.tolist()) == ([0, 1], [True, False])
 
 
 def test_batches_are_the_same_wherever_a_run_starts_and_whoever_reads(samples: tuple[Sample, ...]) -> None:

@@ -27,6 +27,7 @@ def test_a_box_is_measured_on_the_input_against_its_best_anchor() -> None:
         Box(1, center - 2, center - 2, center + 2, center + 2),
         Box(1, 5, 5, 5, 9),
         Box(1, 5, 5, 100, 100, crowd=True),
+        Box(1, 5, 5, 100, 100, difficult=True),
     )
     sizes = box_sizes(_dataset(*boxes), [(640, 640)], HEAD, (320, 320))
     assert sizes.classes.tolist() == [0, 1, 1]

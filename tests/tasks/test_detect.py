@@ -247,6 +247,15 @@ def test_anchors_inside_an_ignored_box_teach_nothing_unless_matched() -> None:
     assert alone.classes.tolist() == [IGNORED, IGNORED, 0, 0, IGNORED]
 
 
+def test_the_best_anchor_of_a_small_ignored_box_teaches_nothing() -> None:
+    found = match(
+        torch.tensor([[12.0, 12, 13, 13]]), torch.tensor([1]), GRID, variances=VARIANCES, ignored=torch.tensor([True])
+    )
+    assert found.classes.tolist() == [0, 0, 0, IGNORED, 0]
+    line = match(torch.tensor([[3.0, 3, 3, 9]]), torch.tensor([1]), GRID, variances=VARIANCES, ignored=torch.tensor([True]))
+    assert line.classes.tolist() == [0] * 5
+
+
 def test_decoding_gives_the_encoded_boxes_back() -> None:
     own = anchors_of()
     boxes = some_boxes(0, len(own))

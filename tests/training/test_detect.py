@@ -20,6 +20,8 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec
 from mobilenets.specs.ssd import SsdHead, ssdlite
+from mobilenets.tasks.detect import IGNORED
+from mobilenets.training.detect import lesson
 from mobilenets.training.heads import spec_for, with_task
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import HeadName, Recipe
@@ -136,6 +138,19 @@ def test_a_stopped_training_ends_with_the_very_same_weights(detector: Model, box
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     assert losses(tmp_path / "whole") == losses(tmp_path / "stopped")
     assert head_of(tmp_path / "whole") == head_of(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("flag", ["crowd", "difficult"])
+def test_objects_that_are_not_to_be_learned_are_no_background_either(flag: str, detector: Model, boxed: Dataset) -> None:
+    sample = boxed.split("train")[0]
+    red, blue = sample.boxes
+    changed = replace(sample, boxes=(replace(red, **{flag: True}), blue))
+    teacher = lesson(detector.spec, boxed.samples, replace(RECIPE, flip_horizontal=0.0), torch.device("cpu")).teacher
+    before, after = (teacher.show(teacher.load(one), one, 0)[1][0] for one in (sample, changed))
+    assert (after == IGNORED).any()
+    assert not (after == red.label + 1).any()
+    assert (after[before == red.label + 1] == IGNORED).all()
+    assert torch.equal(after == blue.label + 1, before == blue.label + 1)
 
 
 @pytest.mark.parametrize("name", ["deeplab", "lraspp"])

@@ -76,7 +76,9 @@ class BoxAugment:
         self._flips = v2.Compose([v2.RandomHorizontalFlip(one.flip_horizontal), v2.RandomVerticalFlip(one.flip_vertical)])
         self._distort = v2.RandomPhotometricDistort(p=one.photometric)
 
-    def __call__(self, picture: Tensor, boxes: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(
+        self, picture: Tensor, boxes: Tensor, labels: Tensor, seed: int, *, ignored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The augmented picture with the boxes that are still on it.
 
         Args:
@@ -84,16 +86,19 @@ class BoxAugment:
             boxes: float32, N 4: x0 y0 x1 y1 in px of the picture. N may be 0.
             labels: N or N K: what goes with each box.
             seed: of everything that is random.
+            ignored: which boxes are not to be learned, N of bool. No crop is drawn for their sake, and what one leaves of them
+                stays, wherever their centers are.
 
         Returns:
             The picture, uint8 C height width; boxes M 4 in px of it, inside it; their labels, M or M K.
         """
         one = self.augmentation
+        learned = torch.ones(len(boxes), dtype=torch.bool) if ignored is None else ~ignored
         with seeded(seed):
             window = _canvas(picture.shape[-1], picture.shape[-2], one)
             inside = torch.ones(len(boxes), dtype=torch.bool)
             if float(torch.rand(())) < one.crop:
-                window, inside = _cropped(window, boxes, one)
+                window, inside[learned] = _cropped(window, boxes[learned], one)
             turn = int(torch.randint(8, ())) if one.dihedral else 0
             height, width = (one.width, one.height) if turn % 2 else (one.height, one.width)
             seen, moved = _seen(picture, boxes[inside], window, (height, width), one.fill)

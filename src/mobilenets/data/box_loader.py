@@ -14,12 +14,13 @@ from mobilenets.data.loader import Loaded, decoded
 from mobilenets.data.samples import Sample
 from mobilenets.runtime import image
 
-Targets = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-"""What is learned of a picture's boxes, M x 4 in px of the input, and labels, int64 M: of the same shapes for any M."""
+Targets = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, ...]]
+"""What is learned of a picture's boxes, M x 4 in px of the input, of their labels, int64 M, and of which are not to be learned,
+bool M: of the same shapes for any M."""
 
 
 class Boxed:
-    """Teaches the boxes of a picture. Crowds are not shown; difficult objects are.
+    """Teaches the boxes of a picture: where an object is, and where crowds and difficult ones leave open what there is.
 
     Args:
         augmentation: what happens to the picture.
@@ -34,29 +35,34 @@ class Boxed:
         self._augment = BoxAugment(augmentation)
 
     def load(self, sample: Sample) -> Loaded:
-        """The picture, no larger than its smallest crop needs; its boxes in px of that, float32 N 4; their labels, int64 N."""
+        """The picture, no larger than its smallest crop needs, with its boxes in px of that, as `objects` gives them."""
         data = sample.read()
         width, height = image.upright_size(data)
         pixels = decoded(data, self.channels, self.augmentation.shorter_side)
-        boxes, labels = learnable(sample)
+        boxes, labels, ignored = objects(sample)
         across, down = pixels.shape[1] / width, pixels.shape[0] / height
-        return pixels, boxes * np.array([across, down, across, down], np.float32), labels
+        return pixels, boxes * np.array([across, down, across, down], np.float32), labels, ignored
 
     def show(self, loaded: Loaded, sample: Sample, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The augmented picture and the targets of the boxes that are still on it."""
-        pixels, boxes, labels = (torch.from_numpy(array) for array in loaded)
-        picture, boxes, labels = self._augment(pixels.permute(2, 0, 1), boxes, labels, seed)
-        return picture, self.targets(boxes, labels)
+        pixels, boxes, labels, ignored = (torch.from_numpy(array) for array in loaded)
+        both = torch.stack([labels, ignored.to(torch.int64)], dim=1)
+        picture, boxes, both = self._augment(pixels.permute(2, 0, 1), boxes, both, seed, ignored=ignored)
+        return picture, self.targets(boxes, both[:, 0], both[:, 1] > 0)
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Grey, without an object."""
         one = self.augmentation
         picture = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
-        return picture, self.targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+        return picture, self.targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool))
 
 
-def learnable(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The sample's boxes that have an area and are no crowds, N 4 in px of the picture, and their labels, N."""
-    shown = [box for box in sample.boxes if not box.crowd and box.width > 0 and box.height > 0]
+def objects(sample: Sample) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    """The sample's boxes that have an area, N 4 in px of the picture, their labels, N, and which are not to be learned, N.
+
+    Those are crowds and difficult objects: a detector is neither taught to find them nor to find nothing there.
+    """
+    shown = [box for box in sample.boxes if box.width > 0 and box.height > 0]
     boxes = np.array([box.corners for box in shown], np.float32).reshape(-1, 4)
-    return boxes, np.array([box.label for box in shown], np.int64)
+    labels = np.array([box.label for box in shown], np.int64)
+    return boxes, labels, np.array([box.crowd or box.difficult for box in shown], np.bool_)

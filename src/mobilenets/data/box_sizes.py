@@ -94,7 +94,8 @@ def default_head(labels: Sequence[str]) -> SsdHead:
 def box_sizes(dataset: Dataset, pictures: Sequence[tuple[int, int] | None], head: SsdHead, shape: tuple[int, int]) -> BoxSizes:
     """Sizes and overlaps of a data set's objects on an input to which pictures are stretched.
 
-    Boxes without area and crowds are passed over. Of more than 50,000 boxes every k-th is taken.
+    Boxes without area, crowds and difficult objects are passed over: no anchor learns them. Of more than 50,000 every k-th
+    is taken.
 
     Args:
         dataset: of boxes.
@@ -108,7 +109,7 @@ def box_sizes(dataset: Dataset, pictures: Sequence[tuple[int, int] | None], head
             continue
         across, down = shape[1] / size[0], shape[0] / size[1]
         for box in sample.boxes:
-            if box.width > 0 and box.height > 0 and not box.crowd:
+            if box.width > 0 and box.height > 0 and not (box.crowd or box.difficult):
                 boxes.append((box.x0 * across, box.y0 * down, box.x1 * across, box.y1 * down))
                 classes.append(box.label)
     step = max(1, -(-len(boxes) // _MOST))

@@ -15,8 +15,9 @@ class Box:
         label: index into the dataset's labels.
         x0, y0: left and top edge.
         x1, y1: right and bottom edge; `x1 - x0` is the width in px.
-        difficult: hard to tell even for people (Pascal VOC): measured neither as a hit nor as a miss.
-        crowd: many objects in one box (COCO): not trained on; finding it is no mistake.
+        difficult: hard to tell even for people (Pascal VOC): measured neither as a hit nor as a miss. A detector learns neither
+            to find it nor to find nothing there.
+        crowd: many objects in one box (COCO): finding one is no mistake. It is learned as little as a difficult one.
     """
 
     label: int

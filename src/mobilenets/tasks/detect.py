@@ -145,18 +145,20 @@ def match(
         variances: of the head.
         threshold: intersection over union, 0 to 1.
         ignored: which boxes are not to be learned, K: difficult ones and crowds. Anchors that have at least the threshold of
-            their area in one are `IGNORED`, unless another box matches them.
+            their area in one are `IGNORED`, and the one that overlaps it most, unless another box matches them.
     """
     learned = torch.ones_like(labels, dtype=torch.bool) if ignored is None else ~ignored
     classes = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
     if ignored is not None and bool(ignored.any()):
-        inside = _shared(boxes[ignored], anchors) / _areas(anchors)  # K A
-        classes[inside.amax(0) >= threshold] = IGNORED
+        passed = boxes[ignored].to(anchors.dtype)
+        inside = _shared(passed, anchors)  # K A
+        classes[(inside / _areas(anchors)).amax(0) >= threshold] = IGNORED
+        most, nearest = _overlaps(inside, passed, anchors).max(1)  # K
+        classes[nearest[most > 0]] = IGNORED
     boxes, labels = boxes[learned].to(anchors.dtype), labels[learned]
     if not len(boxes):
         return Targets(classes, torch.zeros_like(anchors))
-    shared = _shared(boxes, anchors)
-    overlaps = shared / (_areas(boxes)[:, None] + _areas(anchors) - shared)  # K A
+    overlaps = _overlaps(_shared(boxes, anchors), boxes, anchors)  # K A
     most, owner = overlaps.max(0)  # A
     owner[most < threshold] = -1
     own = _own_anchors(overlaps)
@@ -287,6 +289,11 @@ def _own_anchors(overlaps: Tensor) -> Tensor:
 
 def _areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
+
+
+def _overlaps(shared: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Intersection over union of each box with each anchor, K A, from the area that they share."""
+    return shared / (_areas(boxes)[:, None] + _areas(anchors) - shared)
 
 
 def _shared(boxes: Tensor, anchors: Tensor) -> Tensor:

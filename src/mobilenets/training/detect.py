@@ -93,8 +93,8 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation, but=("width",)))
     places = torch.from_numpy(anchors(head, contract.shape).copy())
 
-    def targets(boxes: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        return detect.match(boxes, labels, places, variances=head.variances, threshold=recipe.match_iou)
+    def targets(boxes: Tensor, labels: Tensor, ignored: Tensor) -> tuple[Tensor, ...]:
+        return detect.match(boxes, labels, places, variances=head.variances, threshold=recipe.match_iou, ignored=ignored)
 
     def loss(outputs: tuple[Tensor, Tensor], found: tuple[Tensor, ...], weights: Tensor) -> Tensor:
         logits, offsets = outputs
