@@ -107,6 +107,15 @@ def test_the_python_examples_of_readme_and_guide_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_detector_of_the_guide_stands_on_the_papers_maps() -> None:
+    page = ROOT / "docs" / "guides" / "detect.md"
+    (code,) = re.findall(r"^```python\n([^`]*ssdlite.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "('s32.expand', 's32') (16, 32, 64, 128, 256, 512)"
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_one_after_another(tmp_path: Path) -> None:
     made_photos(tmp_path)
     block = (ROOT / "README.md").read_text().split("## Your own pictures")[1].split("```sh\n")[2].split("```")[0]

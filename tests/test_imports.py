@@ -92,6 +92,17 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert getattr(mobilenets, name).__doc__
 
 
+@pytest.mark.parametrize("name", ["ssdlite", "ssd", "deeplab", "lraspp"])
+def test_a_head_is_put_on_a_backbone_without_torch(name: str) -> None:
+    code = f"""
+import sys, mobilenets
+spec = mobilenets.{name}(mobilenets.backbone("mobilenet_v3_large"), ["cat", "dog"])
+print(spec.task, "torch" in sys.modules)
+"""
+    task = "detect" if name.startswith("ssd") else "segment"
+    assert python(code) == f"{task} False"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'mobilenet_v9'"):
         _ = mobilenets.mobilenet_v9

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from mobilenets.model import Model, create
     from mobilenets.runtime.evaluation import evaluate
     from mobilenets.runtime.predictor import Predictor
+    from mobilenets.specs.deeplab import deeplab
     from mobilenets.specs.families import backbone
+    from mobilenets.specs.lraspp import lraspp
     from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.specs.ssd import ssd, ssdlite
     from mobilenets.training.loop import train
     from mobilenets.training.recipe import Recipe
 
@@ -27,11 +30,15 @@ __all__ = [
     "Recipe",
     "backbone",
     "create",
+    "deeplab",
     "evaluate",
     "export_onnx",
     "load",
+    "lraspp",
     "open_dataset",
     "save",
+    "ssd",
+    "ssdlite",
     "train",
 ]
 
@@ -43,11 +50,15 @@ _HOMES = {
     "Recipe": "mobilenets.training.recipe",
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
+    "deeplab": "mobilenets.specs.deeplab",
     "evaluate": "mobilenets.runtime.evaluation",
     "export_onnx": "mobilenets.exporters.onnx",
     "load": "mobilenets.checkpoint",
+    "lraspp": "mobilenets.specs.lraspp",
     "open_dataset": "mobilenets.data.open",
     "save": "mobilenets.checkpoint",
+    "ssd": "mobilenets.specs.ssd",
+    "ssdlite": "mobilenets.specs.ssd",
     "train": "mobilenets.training.loop",
 }
 
