@@ -111,6 +111,42 @@ def test_the_palette_of_index_masks_gives_the_colors(tmp_path: Path) -> None:
     assert found.colors == ((0, 0, 0), (128, 0, 0))
 
 
+PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+
+
+def test_a_palette_keeps_its_colors_where_names_are_given(tmp_path: Path) -> None:
+    files = [index(tmp_path / "a.png", 0, 1), index(tmp_path / "b.png", 0, 1, 2, palette=PALETTE)]
+    found = find_classes(tmp_path, files, classes="ground,void,house")
+    assert (found.labels, found.colors) == (("ground", "house"), ((0, 0, 0), (0, 128, 0)))
+    wrote(tmp_path / "classes.txt", "ground\nroad\nhouse\n")
+    assert find_classes(tmp_path, files).colors == ((0, 0, 0), (128, 0, 0), (0, 128, 0))
+    assert find_classes(tmp_path, files, classes="a,b,c,d").colors == ()
+
+
+def test_a_palette_of_greys_is_none(tmp_path: Path) -> None:
+    grey = [value for value in range(256) for _ in range(3)]
+    assert find_classes(tmp_path, [index(tmp_path / "a.png", 0, 1, palette=grey)], classes="ground,house").colors == ()
+
+
+@pytest.mark.parametrize(
+    ("classes", "colors"),
+    [("road,sky", ((1, 2, 3), (128, 128, 128))), ("heaven,street", ((128, 128, 128), (1, 2, 3))), ("a,b,c", ())],
+)
+def test_a_palette_file_keeps_its_colors_where_names_are_given(
+    tmp_path: Path, classes: str, colors: tuple[tuple[int, int, int], ...]
+) -> None:
+    """By name, and where it has other names by value."""
+    wrote(tmp_path / "palette.csv", "name,r,g,b\nsky,128,128,128\nroad,1,2,3\n")
+    assert find_classes(tmp_path, [index(tmp_path / "a.png", 0, 1)], classes=classes).colors == colors
+
+
+def test_given_names_may_be_of_the_colors_of_a_palette_file(tmp_path: Path) -> None:
+    wrote(tmp_path / "palette.csv", "name,r,g,b\nsky,128,128,128\nroad,1,2,3\n")
+    path = colored(tmp_path / "a.png", (128, 128, 128), (1, 2, 3))
+    found = find_classes(tmp_path, [path], classes="road,sky")
+    assert (found.coding, masks.read(found.mask(path)).tolist()) == ("color", [[1, 0]])
+
+
 @pytest.mark.parametrize("classes", ["", "background,cell"])
 def test_masks_of_0_and_255_have_two_classes(tmp_path: Path, classes: str) -> None:
     files = [index(tmp_path / "a.png", 0, 255), index(tmp_path / "b.png", 0, 0)]

@@ -5,6 +5,8 @@ The rules, in this order:
 - The value 255 counts nowhere, unless a class has it or masks hold nothing but 0 and 255: then 255 is the class 1.
 - Names come from the argument `classes`, else from the first file of `FILES` in the folder, else from the values that occur:
   "class 0", "class 7", ...
+- Colors come with the names, else from a file of `FILES` in the folder that has them for these names, or for their values, else
+  from the palette of the masks.
 - A class counts nowhere where its name is one of `IGNORED`, or where the argument `ignore` has its name or value.
 - A value that no class has and that is not ignored is an error, which `check` names and reading refuses: never a guess.
 """
@@ -113,13 +115,14 @@ def find_classes(
     """
     named, source = _names(folder, classes)
     if not named:
-        return _from_values(files, ignore)
+        return _with_palette(_from_values(files, ignore), files)
+    named = _with_colors(named, folder)
     notes = (f"classes from '{source}'",) if source else ()
     coding = _coding(named, files)
     if coding == "index" and _is_binary(named, files):
         named = (named[0], replace(named[1], value=IGNORE))
         notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
-    return replace(_from_names(named, coding, ignore), notes=notes)
+    return _with_palette(replace(_from_names(named, coding, ignore), notes=notes), files)
 
 
 def read_names(path: Path) -> tuple[Named, ...]:
@@ -162,11 +165,38 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
         if twice is not None:
             raise DataError(f"the class '{twice}' is named twice")
         return tuple(Named(name, i) for i, name in enumerate(classes)), ""
+    path = next(iter(_files_of_names(folder)), None)
+    return (read_names(path), path.name) if path is not None else ((), "")
+
+
+def _files_of_names(folder: Path) -> list[Path]:
     below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
-    for name in FILES:
-        if name in below:
-            return read_names(below[name]), below[name].name
-    return (), ""
+    return [below[name] for name in FILES if name in below]
+
+
+def _with_colors(named: tuple[Named, ...], folder: Path) -> tuple[Named, ...]:
+    """Names without any color, with those that a file in the folder has for all of them, or else for all their values."""
+    if any(one.color for one in named):
+        return named
+    for path in _files_of_names(folder):
+        try:
+            colored = [one for one in read_names(path) if one.color]
+        except DataError:
+            continue  # nobody asked for its names
+        by_name, by_value = {one.name.lower(): one.color for one in colored}, {one.value: one.color for one in colored}
+        for colors in ([by_name.get(one.name.lower()) for one in named], [by_value.get(one.value) for one in named]):
+            if all(colors):
+                return tuple(replace(one, color=color) for one, color in zip(named, colors, strict=True))
+    return named
+
+
+def _with_palette(found: Classes, files: Sequence[Path]) -> Classes:
+    """Classes without colors, with those that a palette of the first masks has for their values."""
+    if found.colors or found.coding == "color" or not found.labels:
+        return found
+    values = [found.table.index(label) for label in range(len(found.labels))]
+    palettes = (masks.palette(path, values) for path in files[:_PEEKED])
+    return replace(found, colors=next((colors for colors in palettes if colors), ()))
 
 
 def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -> Classes:
@@ -256,9 +286,7 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str]) -> Classes:
     labels = [Named(f"class {1 if binary and value == IGNORE else value}", value) for value in kept]
     names = "class 0 and 255 as class 1" if binary else f"{len(kept)} values found in the masks"
     note = f"no file names the classes: {names}; name them in classes.txt, one a line"
-    colors = masks.palette(files[0], kept)
-    named = [replace(one, color=color) for one, color in zip(labels, colors, strict=True)] if colors else labels
-    return replace(_from_names(named, "index", list(ignore)), notes=(note,))
+    return replace(_from_names(labels, "index", list(ignore)), notes=(note,))
 
 
 def _values(path: Path) -> tuple[int, ...]:

@@ -166,16 +166,17 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
 
 
 def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
-    """The colors of these values in a palette picture, if they are all different; else none."""
+    """The colors of these values in a palette picture, if they are all different and no mere ramp of greys; else none."""
     try:
-        image = _opened(path)
-    except ImageError:
+        with Image.open(path) as image:
+            flat = (image.getpalette() or []) if image.mode == "P" else []
+    except images.DECODE_ERRORS:
         return ()
-    flat = (image.getpalette() or []) if image.mode == "P" else []
     if 3 * max(values) + 3 > len(flat):
         return ()
     colors = tuple((flat[3 * value], flat[3 * value + 1], flat[3 * value + 2]) for value in values)
-    return colors if len(set(colors)) == len(colors) else ()
+    ramp = all(color == (value, value, value) for value, color in zip(values, colors, strict=True))
+    return colors if len(set(colors)) == len(colors) and not ramp else ()
 
 
 def lookup(mask: Mask) -> NDArray[np.int16]:
