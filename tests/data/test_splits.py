@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import Entry
+from mobilenets.data.masks import Mask
 from mobilenets.data.samples import SPLITS
 from mobilenets.data.splits import fill, stratified
 from mobilenets.errors import UsageError
@@ -27,6 +31,20 @@ def entries(sizes: list[int], *, group: int = 0) -> list[Entry]:
         for k, n in enumerate(sizes)
         for i in range(n)
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"label": "cat"}, "the same share of every class"),
+        ({"boxes": (NamedBox("cat", 0, 0, 9, 9),)}, "the same share of pictures by the rarest class in each"),
+        ({"mask": Mask(Path("a.mask.png"))}, "at random"),
+    ],
+)
+def test_what_is_said_of_splits_is_true_of_the_task(answer: dict[str, Any], said: str) -> None:
+    pictures = [replace(Entry(Path(f"{i}.png"), "", f"{i}.png"), **answer) for i in range(10)]
+    _, notes = fill(pictures, seed=4, val=0.2, test=0.1)
+    assert notes == (f"no splits given: val 20% and test 10% drawn by seed 4, {said}",)
 
 
 @settings(max_examples=80, deadline=None)

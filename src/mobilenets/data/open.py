@@ -76,7 +76,8 @@ def open_dataset(
 ) -> Dataset:
     """The data set at `source`, every picture in a split.
 
-    Splits that the source names are kept. Otherwise they are drawn, stratified, by seed; the data set's notes say so.
+    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, by the rarest class of a
+    picture's boxes, or of masks at random; the data set's notes say so.
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)

@@ -77,8 +77,14 @@ def digest(name: str, seed: int) -> bytes:
 def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
     if val == test == 0:
         return ()
+    if any(entry.label for entry in entries):
+        how = "the same share of every class"
+    elif any(entry.boxes for entry in entries):
+        how = "the same share of pictures by the rarest class in each"
+    else:
+        how = "at random"
     whole = ", groups kept whole" if any(entry.group for entry in entries) else ""
-    return (f"no splits given: val {val:.0%} and test {test:.0%} drawn by seed {seed}, the same share of every class{whole}",)
+    return (f"no splits given: val {val:.0%} and test {test:.0%} drawn by seed {seed}, {how}{whole}",)
 
 
 def _singles(entries: Sequence[Entry], seed: int, val: float, test: float) -> list[Split]:
