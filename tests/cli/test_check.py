@@ -68,7 +68,7 @@ def test_a_clean_list_is_written(pets: Path, tmp_path: Path, mobilenets: Any) ->
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["nowhere"], 1, "error: there is no 'nowhere'\n\nhint: a data set is the name elpv; a CSV"),
+        (["nowhere"], 1, "error: there is no 'nowhere'\n\nhint: a folder, a file, the address of"),
         ([".", "--quick", "--write", "x"], 2, "error: --write needs the whole check"),
         ([], 2, "Missing argument 'DATA'"),
     ],

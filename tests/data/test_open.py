@@ -91,6 +91,22 @@ def test_a_source_that_is_not_there(source: str) -> None:
         open_dataset(source)
 
 
+def test_a_source_that_is_not_there_is_answered_in_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pets(tmp_path / "pets")
+    monkeypatch.chdir(tmp_path)
+    hints = {
+        "pest": "did you mean 'pets'?",
+        str(tmp_path / "pet" / "cat"): f"did you mean '{tmp_path / 'pets'}'?",
+        "pets/dig": f"did you mean '{Path('pets', 'dog')}'?",
+        "elvp": "did you mean 'elpv'?",
+        "bicycles": "a folder, a file, the address of tar shards, or 'elpv' is expected",
+    }
+    for source, hint in hints.items():
+        with pytest.raises(DataError, match="there is no") as caught:
+            open_dataset(source)
+        assert caught.value.hint == hint
+
+
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").touch()
     with pytest.raises(DataError, match=r"a\.xlsx' is not a data set") as caught:

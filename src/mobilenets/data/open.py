@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from mobilenets.data import masks
@@ -27,6 +29,8 @@ from mobilenets.data.yolo import is_yolo, read_yolo
 from mobilenets.errors import DataError, UsageError
 from mobilenets.specs.model import Task
 from mobilenets.table import Table
+
+_BESIDE = 5000  # names that are looked through for one like that of a source that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +110,9 @@ def open_dataset(
         if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(text):
             listing = replace(listing, notes=(*listing.notes, "boxes were read; there are masks too, for the task segment"))
         return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
+    if not (Path(text).exists() or is_remote(text) or FORMATS["elpv"].fits(text)):
+        raise _missing(text)
     known = "; ".join(kind.title for kind in kinds.values())
-    if not Path(text).exists() and not is_remote(text):
-        raise DataError(f"there is no '{text}'", hint=f"a data set is {known}")
     what = "a data set" if task is None else f"a data set to {task}"
     raise DataError(f"'{text}' is not {what}", hint=f"{what} is {known}")
 
@@ -147,6 +151,21 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     notes = (*listing.notes, *notes)
     more = listing.ignored, listing.task, listing.colors, listing.faults
     return Dataset(listing.labels, samples, listing.name, notes, *more)
+
+
+def _missing(source: str) -> DataError:
+    """The error for a source that is not there, with what may be meant."""
+    place = next((folder for folder in Path(source).parents if folder.is_dir()), Path())
+    wanted = Path(source).relative_to(place).parts[0]
+    try:
+        beside = [item.name for item in islice(place.iterdir(), _BESIDE) if item.name[0] != "."]
+    except OSError:
+        beside = []
+    near = [str(place / name) for name in difflib.get_close_matches(wanted, sorted(beside), n=2)]
+    near += difflib.get_close_matches(source, ["elpv"])
+    if near:
+        return DataError(f"there is no '{source}'", hint="did you mean " + " or ".join(f"'{one}'" for one in near) + "?")
+    return DataError(f"there is no '{source}'", hint="a folder, a file, the address of tar shards, or 'elpv' is expected")
 
 
 def _answer(sample: Sample) -> tuple[str, ...]:
