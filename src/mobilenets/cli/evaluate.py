@@ -49,7 +49,9 @@ def command(
         Path | None, typer.Option(metavar="FOLDER", help="Where the report goes; into RUN by default.", show_default=False)
     ] = None,
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; what suits the engine.")
+    ] = None,
     multi_scale: Annotated[
         bool,
         typer.Option(

@@ -88,7 +88,9 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads to compute with; all cores by default.", show_default=False)
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once.")] = 8,
+    batch: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; what suits the engine.")
+    ] = None,
 ) -> None:
     """Classify, detect or segment: a picture, a folder, a glob, a list from standard input, a video or a camera.
 

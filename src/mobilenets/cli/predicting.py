@@ -31,7 +31,7 @@ class Asked:
     Args:
         sources: pictures, folders, globs, "-", or a video.
         json, csv: how results are printed.
-        batch: pictures that go through the network at once.
+        batch: pictures that go through the network at once; the predictor's own by default.
         top: labels per picture.
         out: where pictures, files of results or a video are written.
         write: what is written there.
@@ -44,7 +44,7 @@ class Asked:
     sources: tuple[str, ...]
     json: bool = False
     csv: bool = False
-    batch: int = 8
+    batch: int | None = None
     top: int | None = None
     out: Path | None = None
     write: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
+from mobilenets.net.depthwise import depthwise
 from mobilenets.specs.rows import (
     Activation,
     Attention,
@@ -66,13 +67,22 @@ class PaddedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride[0] == 1 or self.rule == "symmetric":
-            return super().forward(x)
+            return self._convolved(x, (self._symmetric, self._symmetric))
         top, bottom = self._before_and_after(x.shape[2])
         left, right = self._before_and_after(x.shape[3])
         if top == bottom and left == right:
-            return functional.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
-        x = functional.pad(x, (left, right, top, bottom))
-        return functional.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+            return self._convolved(x, (top, left))
+        return self._convolved(functional.pad(x, (left, right, top, bottom)), (0, 0))
+
+    def _convolved(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        if self.groups == self.in_channels > 1 and self.bias is None:
+            stride, dilation = (self.stride[0], self.stride[1]), (self.dilation[0], self.dilation[1])
+            return depthwise(x, self.weight, stride=stride, padding=padding, dilation=dilation)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+
+    @property
+    def _symmetric(self) -> int:
+        return self.dilation[0] * (self.kernel_size[0] - 1) // 2
 
     def _before_and_after(self, size: int) -> tuple[int, int]:
         kernel, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]

@@ -19,6 +19,7 @@ from mobilenets.specs.ssd import SsdHead
 LARGEST = math.log(1000 / 16)
 """Of the coded width and height: a box grows to at most 62.5 times its anchor, as in torchvision's BoxCoder."""
 
+_ROUNDING = 1e-3  # of logits; what may not be left out for rounding
 _FIRST = 8  # times as many boxes as are kept are looked at first
 
 
@@ -96,11 +97,13 @@ def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, place
             f"the network gives logits of shape {_shape(logits)} and offsets of shape {_shape(offsets)}, but its manifest has "
             f"{len(own)} anchors and {columns} columns of scores"
         )
-    scores = activate(logits, head)
-    return [
-        _picture(scores[i], offsets[i], own, manifest=manifest, head=head, placement=placement)
-        for i, placement in enumerate(placements)
-    ]
+    lowest = thresholds_of(head, len(manifest.labels)).min(initial=1)
+    found = []
+    for i, placement in enumerate(placements):
+        at = _likely(logits[i], head, lowest)
+        scores = activate(logits[i, at], head)
+        found.append(_picture(scores, offsets[i, at], own[at], manifest=manifest, head=head, placement=placement))
+    return found
 
 
 def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
@@ -109,9 +112,23 @@ def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # of a very low logit: 1 / infinity is the score it should have
             scores: NDArray[np.float32] = np.float32(1) / (np.float32(1) + np.exp(-logits))
         return scores
-    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: NDArray[np.float32] = exponents[..., 1:] / exponents.sum(axis=-1, keepdims=True)
+    exponents = logits - logits.max(axis=-1, keepdims=True)
+    np.exp(exponents, out=exponents)
+    shares: NDArray[np.float32] = exponents[..., 1:]
+    shares *= 1 / exponents.sum(axis=-1, keepdims=True)
     return shares
+
+
+def _likely(logits: NDArray[np.float32], head: SsdHead, lowest: np.float32) -> NDArray[np.int64]:
+    """The anchors at which some label may score above `lowest`: few, and only their scores need computing.
+
+    Whatever the other labels are, softmax gives the best one at most exp(its logit - the background's).
+    """
+    if not 0 < lowest < 1:
+        return np.arange(len(logits))
+    softmax = head.activation == "softmax"
+    most = logits[:, 1:].max(axis=1) - logits[:, 0] if softmax else logits.max(axis=1)
+    return np.flatnonzero(most > np.log(lowest) - _ROUNDING - (0 if softmax else np.log1p(-lowest)))
 
 
 def boxes_of(

@@ -17,7 +17,7 @@ from mobilenets.runtime.detect_metrics import Judged, Ranked
 from mobilenets.runtime.detect_truth import FALSE, TrueBox, Truth, judge, match_voc, truth_of
 from mobilenets.runtime.engines import OnnxEngine
 from mobilenets.runtime.evaluation import Metric, label_columns, metric_named, nothing_read
-from mobilenets.runtime.predictor import BATCH, Predictor
+from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def evaluate_detection(
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> DetectionReport:
     """How well a detector does on pictures with boxes. What cannot be read is named in the report and counts nowhere.
 
@@ -208,7 +208,7 @@ def evaluate_detection(
         samples: pictures whose boxes have labels that are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of pictures done since the last call.
-        batch: pictures that go through the network at once.
+        batch: pictures that go through the network at once; the predictor's own by default.
 
     Raises:
         CheckpointError: the network is no detector.

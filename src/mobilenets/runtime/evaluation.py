@@ -15,7 +15,7 @@ from mobilenets.runtime import calibration, metrics
 from mobilenets.runtime.calibration import Bin
 from mobilenets.runtime.classify import Classification, softmax, temperature
 from mobilenets.runtime.metrics import ClassMetrics, Interval
-from mobilenets.runtime.predictor import BATCH, Predictor
+from mobilenets.runtime.predictor import Predictor
 from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def evaluate(
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> Report:
     """How well a predictor does on labelled pictures. What cannot be read is named in the report and counts nowhere.
 
@@ -189,7 +189,7 @@ def evaluate(
         samples: pictures whose labels are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of pictures done since the last call.
-        batch: pictures that go through the network at once.
+        batch: pictures that go through the network at once; the predictor's own by default.
 
     Raises:
         DataError: a class of the data is unknown to the model, or no picture could be read.

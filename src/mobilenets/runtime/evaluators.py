@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from mobilenets.runtime.detect_evaluation import DetectionReport, evaluate_detection
 from mobilenets.runtime.evaluation import Report, evaluate
-from mobilenets.runtime.predictor import BATCH, Predictor
+from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment_evaluation import SegmentationReport, evaluate_segmentation
 from mobilenets.runtime.segment_scales import MultiScale
 from mobilenets.specs.model import Task
@@ -25,7 +25,7 @@ class Evaluate(Protocol):
         labels: Sequence[str],
         *,
         progress: Callable[[int], None] | None,
-        batch: int,
+        batch: int | None,
     ) -> AnyReport:
         """How well a network does on pictures with answers."""
         ...
@@ -44,7 +44,7 @@ def evaluate_any(
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
 ) -> AnyReport:
     """How well a network of any task does on pictures with answers.
 
@@ -53,7 +53,7 @@ def evaluate_any(
         samples: with labels, boxes or masks; classes are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model.
         progress: called with the number of pictures done since the last call.
-        batch: pictures that go through the network at once.
+        batch: pictures that go through the network at once; the predictor's own by default.
 
     Raises:
         DataError: a class of the data is unknown to the model, or no picture could be read.

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 8
+"""Pictures that go through a network at once, unless said otherwise."""
+
+_SIDE_BY_SIDE = 2  # of them for each of several threads: what a small network computes then stays in a core's cache
 
 
 class Picture(Protocol):
@@ -70,12 +73,16 @@ class Predictor:
         engine: runs the network.
         threads: that work on a stream; as many as there are cores by default.
         runs: how many of them may be inside the engine at once. With 1 the others decode meanwhile.
+        batch: pictures of a stream that go through the network at once, unless a stream says otherwise.
     """
 
-    def __init__(self, manifest: Manifest, engine: Engine, *, threads: int | None = None, runs: int = 1) -> None:
+    def __init__(
+        self, manifest: Manifest, engine: Engine, *, threads: int | None = None, runs: int = 1, batch: int = BATCH
+    ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.threads = threads or _cores()
+        self.batch = batch
         self._turns = Semaphore(runs)
 
     @staticmethod
@@ -91,7 +98,7 @@ class Predictor:
         """
         threads = threads or _cores()
         engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
-        return Predictor(engine.manifest(), engine, threads=threads, runs=threads)
+        return Predictor(engine.manifest(), engine, threads=threads, runs=threads, batch=_SIDE_BY_SIDE)
 
     def with_head(self, head: Head) -> Predictor:
         """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
@@ -117,17 +124,17 @@ class Predictor:
         contract = self.manifest.input
         return self._run([(image.prepare(one, contract), placement(*one.size, contract)) for one in pictures])
 
-    def stream(self, sources: Iterable[Source], *, batch: int = BATCH) -> Iterator[Result]:
+    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
 
         Each thread decodes a batch and then runs it, so that decoding and inference overlap.
 
         Args:
             sources: taken one by one, only as far as the results are consumed.
-            batch: pictures that go through the network at once.
+            batch: pictures that go through the network at once; the predictor's own by default.
         """
         iterator = iter(sources)
-        chunks = iter(lambda: list(islice(iterator, batch)), [])
+        chunks = iter(lambda: list(islice(iterator, batch or self.batch)), [])
         ahead = 2 * self.threads
         with closing(in_order(self._predict_batch, chunks, threads=self.threads, ahead=ahead, name="predict")) as done:
             for results in done:

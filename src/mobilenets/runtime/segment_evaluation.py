@@ -22,8 +22,6 @@ from mobilenets.runtime.segment_metrics import IGNORE, Boundaries
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BATCH = 2
-
 KEPT, KEPT_SIDE = 24, 480
 """Pictures whose masks a report keeps to show them, the worst ones, and the longer side of those masks, px."""
 
@@ -62,7 +60,7 @@ class Segmenter(Protocol):
         """Of the network."""
         ...
 
-    def stream(self, sources: Iterable[Source], *, batch: int = 1) -> Iterator[Result]:
+    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
         """One result per source, in their order."""
         ...
 
@@ -183,7 +181,7 @@ def evaluate_segmentation(
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
-    batch: int = BATCH,
+    batch: int | None = None,
     boundaries: bool = True,
 ) -> SegmentationReport:
     """How well a segmenter does on pictures with masks, at their own size. What cannot be read is named and counts nowhere.
@@ -193,7 +191,7 @@ def evaluate_segmentation(
         samples: pictures whose masks hold indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of pictures done since the last call.
-        batch: pictures that go through the network at once.
+        batch: pictures that go through the network at once; the predictor's own by default.
         boundaries: whether boundaries are compared too, which takes as long as all the rest of the counting.
 
     Raises:

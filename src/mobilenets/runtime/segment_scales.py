@@ -72,7 +72,7 @@ class MultiScale:
         kept = np.empty((0, 0, 0), np.float32)
         return Segmentation(self.manifest.labels, segment.colors(self.manifest), largest(total), kept)
 
-    def stream(self, sources: Iterable[Source], *, batch: int = 1) -> Iterator[Result]:  # as Predictor's
+    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:  # as Predictor's
         """One result per source, in their order."""
         for source in sources:
             try:
