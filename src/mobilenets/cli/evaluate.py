@@ -50,7 +50,8 @@ def command(
     ] = None,
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
     batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; what suits the engine.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; by default what suits it."),
     ] = None,
     multi_scale: Annotated[
         bool,

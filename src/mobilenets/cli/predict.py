@@ -89,7 +89,8 @@ def command(
         int | None, typer.Option(min=1, metavar="N", help="Threads to compute with; all cores by default.", show_default=False)
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; what suits the engine.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; by default what suits it."),
     ] = None,
 ) -> None:
     """Classify, detect or segment: a picture, a folder, a glob, a list from standard input, a video or a camera.
