@@ -16,6 +16,8 @@ from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 
 AUXILIARY_SHARE = 0.5
 """Of the auxiliary head's loss (torchvision's reference training)."""
+PUBLISHED = 256
+"""Filters before the classifier that TensorFlow's DeepLab has."""
 _SMOOTH = 1e-6
 
 
@@ -79,7 +81,7 @@ class DeepLab(nn.Module):
         return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
 
     def draw(self) -> None:
-        """Fresh weights for the classifiers: a normal of 0.01, no bias."""
+        """Fresh weights for the classifiers, see `classifier_std`; no bias."""
         _draw(self.classifier)
         if self.record.auxiliary:
             _draw(self.auxiliary.classifier)
@@ -128,7 +130,7 @@ class Lraspp(nn.Module):
         return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
 
     def draw(self) -> None:
-        """Fresh weights for the classifiers: a normal of 0.01, no bias."""
+        """Fresh weights for the classifiers, see `classifier_std`; no bias."""
         _draw(self.low)
         _draw(self.high)
         if self.record.auxiliary:
@@ -269,7 +271,20 @@ def _maps(deep: str, record: DeepLabHead | LrasppHead, backbone: Backbone, x: Te
     return backbone.maps(x, [name for name in names if name])
 
 
+def classifier_std(c_in: int) -> float:
+    """Standard deviation of a fresh classifier's weights: 0.01 from `PUBLISHED` inputs on, below it 1 / sqrt(c_in).
+
+    TensorFlow's DeepLab draws 0.01, of 256 filters (tensorflow/models research/deeplab/model.py, `get_branch_logits`). Of few
+    filters that leaves logits near 0 and hardly a gradient for what lies before them, so these begin as spread as their inputs.
+    TensorFlow's LR-ASPP is near that too: its two classifiers are slim's default, Glorot's sqrt(2 / (c_in + classes)).
+
+    >>> classifier_std(256), classifier_std(16)
+    (0.01, 0.25)
+    """
+    return 0.01 if c_in >= PUBLISHED else c_in**-0.5
+
+
 def _draw(classifier: nn.Conv2d) -> None:
-    nn.init.normal_(classifier.weight, std=0.01)
+    nn.init.normal_(classifier.weight, std=classifier_std(classifier.in_channels))
     assert classifier.bias is not None
     nn.init.zeros_(classifier.bias)
