@@ -16,6 +16,7 @@ from mobilenets.data.open import open_dataset
 from mobilenets.errors import CheckpointError, DataError, RecipeError
 from mobilenets.model import create
 from mobilenets.specs.families import backbone
+from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import InputContract
 from mobilenets.training.heads import spec_for
 from mobilenets.training.loop import train
@@ -112,6 +113,18 @@ def test_masks_choose_their_recipe_and_a_run_is_not_overwritten(trained: tuple[P
 def test_many_faults_are_told_in_short(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"value 2, which no class has.*; and \d+ more$"):
         run("train", masks(tmp_path / "yards"), *TINY, "--classes", "ground,red", "--out", tmp_path / "run")
+
+
+def test_another_head_than_that_of_the_weights_is_drawn_and_other_shapes_of_theirs_are_not(
+    trained: tuple[Path, Path, Result], tmp_path: Path
+) -> None:
+    data, place, _ = trained
+    begun = ("train", data, "--weights", place, "--classes", ",".join(NAMES), "--size", "64", "--epochs", "1")
+    light = run(*begun, "--set", "workers=0", "--set", "batch=4", "--set", "head=lraspp", "--out", tmp_path / "light")
+    assert "head=lraspp: a fresh one on the backbone; the deeplab head of the weights is left out" in light.stderr
+    assert isinstance(checkpoint.load(tmp_path / "light").spec.head, LrasppHead)
+    kept = run(*begun, "--set", "workers=0", "--set", "batch=4", "--set", "decoder=s4", "--out", tmp_path / "kept")
+    assert "warning: the weights' head, deeplab, is kept: decoder=s4 changes nothing" in kept.stderr
 
 
 def test_a_head_of_another_task_is_refused_before_training(tmp_path: Path) -> None:

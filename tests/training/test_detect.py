@@ -161,6 +161,14 @@ def test_a_head_of_another_task_is_refused(name: HeadName, boxed: Dataset, tiny:
     assert caught.value.hint == "heads for it: ssdlite, ssd"
 
 
+def test_a_recipe_that_names_the_other_detector_gets_it(detector: Model, boxed: Dataset) -> None:
+    head = first_model(detector, boxed, replace(RECIPE, head="ssd")).spec.head
+    assert isinstance(head, SsdHead)
+    assert not head.separable
+    with pytest.raises(RecipeError, match="head=lraspp, but 'rectangles' is to detect"):
+        first_model(detector, boxed, replace(RECIPE, head="lraspp"))
+
+
 def test_the_focal_loss_needs_sigmoid_scores(detector: Model, boxed: Dataset, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="sigmoid"):
         next(train(detector, boxed, replace(RECIPE, focal_gamma=2.0), tmp_path / "run"))

@@ -26,7 +26,7 @@ from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec
-from mobilenets.training.heads import spec_for, with_task
+from mobilenets.training.heads import spec_for, with_task, without_effect
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import HeadName, Recipe
 from mobilenets.training.recipes import recipe as recipe_of
@@ -136,6 +136,32 @@ def test_a_head_of_another_task_is_refused(name: HeadName, masked: Dataset, tiny
     with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is to segment") as caught:
         with_task(classifier, masked, replace(RECIPE, head=name))
     assert caught.value.hint == "heads for it: deeplab, lraspp"
+
+
+def test_a_recipe_that_names_another_head_gets_it_fresh_on_the_backbone(
+    segmenter: Model, masked: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "mobilenets"):
+        made = first_model(segmenter, masked, replace(RECIPE, head="lraspp", head_filters=16))
+    assert isinstance(made.spec.head, LrasppHead)
+    assert "head=lraspp: a fresh one on the backbone; the deeplab head of the weights is left out" in caplog.messages
+    theirs, ours = segmenter.backbone.state_dict(), made.backbone.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("name", ["default", "deeplab"])
+def test_a_head_of_the_name_that_the_recipe_asks_for_is_kept(name: HeadName, segmenter: Model, masked: Dataset) -> None:
+    made = first_model(segmenter, masked, replace(RECIPE, head=name, head_filters=16))
+    assert torch.equal(made.head.classifier.weight, segmenter.head.classifier.weight)
+
+
+def test_what_shapes_fresh_heads_alone_is_said_to_change_nothing(segmenter: Model) -> None:
+    head, recipe = segmenter.spec.head, replace(RECIPE, decoder="s4", batch=4)
+    said = without_effect(head, "segment", recipe, ["batch", "decoder"])
+    assert said == "the weights' head, deeplab, is kept: decoder=s4 changes nothing; head=lraspp would draw a fresh one"
+    assert without_effect(head, "segment", recipe, ["batch"]) == ""
+    assert without_effect(head, "segment", replace(recipe, head="lraspp"), ["decoder"]) == ""
+    assert without_effect(head, "detect", recipe, ["anchor_smallest"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def train(
     Closing the iterator saves the run where it stands.
 
     Args:
-        model: first weights. It gets a fresh head where its labels are not the dataset's.
+        model: first weights. It gets a fresh head where its labels are not the dataset's, or the recipe names another head.
         dataset: pictures in splits "train" and "val".
         recipe: how to train.
         run: a folder for the run, new unless `resume`.

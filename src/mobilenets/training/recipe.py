@@ -110,9 +110,9 @@ class Recipe:
     freeze_norms: bool = False  # norms keep their running statistics
     cached_features: bool = False  # compute the frozen backbone's features once; needs freeze_blocks=-1
 
-    # Detection and segmentation: the head, where the caller's model has none of the task
+    # Detection and segmentation: the head, where the caller's model has none of the task or another than `head` names
     task: Task = "classify"  # that the recipe is for
-    head: HeadName = "default"  # SSDLite for detection, DeepLabv3 for segmentation
+    head: HeadName = "default"  # the model's, or a fresh one: SSDLite for detection, DeepLabv3 for segmentation
     head_filters: int = 0  # channels of a segmentation head; 0 for the paper's
     output_stride: int = 16  # of segmentation: 8, 16 or 32
     aspp: bool = True  # the three atrous branches of DeepLabv3; without them it is R-ASPP

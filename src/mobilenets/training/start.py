@@ -18,7 +18,7 @@ from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import ClassifierHead, Head, InputContract
 from mobilenets.specs.ssd import SsdHead
-from mobilenets.training.heads import with_task
+from mobilenets.training.heads import is_kept, with_task
 from mobilenets.training.recipe import Recipe
 from mobilenets.weights import norms
 
@@ -26,14 +26,15 @@ _PICTURES_FOR_NORMS = 128
 
 
 def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
-    """A copy of `model` for the dataset's labels, with what the recipe says of size, dropout and norms.
+    """A copy of `model` for the dataset's labels, with the recipe's head if it names another, its size, dropout and norms.
 
     Batch norm that was folded into the convolutions is put back where it will learn, from training pictures.
 
     Raises:
         DataError: none of the pictures that norms are observed on can be read.
+        RecipeError: the recipe's head is not one of the task.
     """
-    if model.spec.task != dataset.task:
+    if not is_kept(model.spec.head, dataset.task, recipe):
         model = with_task(model, dataset, recipe)
     elif model.spec.labels != dataset.labels:
         model = with_labels(model, dataset.labels, seed=seed_of(recipe.seed, "head"))
