@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mobilenets.data.open import open_dataset
     from mobilenets.exporters.onnx import export_onnx
     from mobilenets.model import Model, create
-    from mobilenets.runtime.evaluation import evaluate
+    from mobilenets.runtime.evaluators import evaluate
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.deeplab import deeplab
     from mobilenets.specs.families import backbone
@@ -51,7 +51,7 @@ _HOMES = {
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
     "deeplab": "mobilenets.specs.deeplab",
-    "evaluate": "mobilenets.runtime.evaluation",
+    "evaluate": "mobilenets.runtime.evaluators",
     "export_onnx": "mobilenets.exporters.onnx",
     "load": "mobilenets.checkpoint",
     "lraspp": "mobilenets.specs.lraspp",

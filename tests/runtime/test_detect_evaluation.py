@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import mobilenets
 from mobilenets.data.boxes import Box
 from mobilenets.errors import CheckpointError, DataError, UnknownNameError
 from mobilenets.runtime.detect_evaluation import DetectionReport, evaluate_detection
@@ -62,6 +63,12 @@ def predictor(cell_model: Path) -> Predictor:
 @pytest.fixture
 def report(predictor: Predictor) -> DetectionReport:
     return evaluate_detection(predictor, PICTURES, LABELS)
+
+
+def test_the_public_evaluate_measures_detectors(predictor: Predictor) -> None:
+    report = mobilenets.evaluate(predictor, PICTURES[:1], LABELS)
+    assert isinstance(report, DetectionReport)
+    assert report.metric("map50").value == pytest.approx(1)
 
 
 def test_a_detector_that_finds_everything_is_perfect(predictor: Predictor) -> None:

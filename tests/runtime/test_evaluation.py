@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import mobilenets
 from mobilenets.errors import DataError, UnknownNameError
-from mobilenets.runtime.evaluation import Report, evaluate, label_columns
+from mobilenets.runtime.evaluation import Report, evaluate_classification, label_columns
 from mobilenets.runtime.metrics import wilson
 from mobilenets.runtime.predictor import Predictor
 
@@ -41,13 +42,19 @@ def report_of(logits: NDArray[np.float32], truth: Sequence[int], labels: Sequenc
 
 def test_labels_of_the_data_are_matched_by_name(color_model: Path) -> None:
     samples = [Answered("a", 0, "blue"), Answered("b", 1, "red"), Answered("c", 1, "red")]
-    report = evaluate(Predictor.open(color_model), samples, ("blue", "red"))
+    report = evaluate_classification(Predictor.open(color_model), samples, ("blue", "red"))
     assert report.metric("top1").value == 1
     assert [(row.name, row.truth, row.predicted) for row in report.rows()] == [
         ("a", "blue", "blue"),
         ("b", "red", "red"),
         ("c", "red", "red"),
     ]
+
+
+def test_the_public_evaluate_measures_classifiers(color_model: Path) -> None:
+    report = mobilenets.evaluate(Predictor.open(color_model), [Answered("a", 0, "red")], LABELS)
+    assert isinstance(report, Report)
+    assert report.metric("top1").value == 1
 
 
 def test_a_label_the_model_does_not_know_is_named() -> None:
@@ -57,25 +64,25 @@ def test_a_label_the_model_does_not_know_is_named() -> None:
 
 def test_what_cannot_be_read_is_named_and_counts_nowhere(color_model: Path) -> None:
     samples = [Answered("a", 0, "red"), Answered("b", 1, "gone"), Answered("c", 2, "red")]
-    report = evaluate(Predictor.open(color_model), samples, LABELS)
+    report = evaluate_classification(Predictor.open(color_model), samples, LABELS)
     assert report.unreadable == (("b", "No such file or directory"),)
     assert (len(report), report.metric("top1").value, report.truth.tolist()) == (2, 0.5, [0, 2])
 
 
 def test_a_set_of_which_nothing_can_be_read_is_refused(color_model: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 pictures could be read; 'b': No such file"):
-        evaluate(Predictor.open(color_model), [Answered("b", 1, "gone")], LABELS)
+        evaluate_classification(Predictor.open(color_model), [Answered("b", 1, "gone")], LABELS)
 
 
 def test_an_empty_set_is_refused(color_model: Path) -> None:
     with pytest.raises(DataError, match="no pictures"):
-        evaluate(Predictor.open(color_model), [], LABELS)
+        evaluate_classification(Predictor.open(color_model), [], LABELS)
 
 
 def test_progress_counts_every_picture(color_model: Path) -> None:
     done: list[int] = []
     samples = [Answered("a", 0, "red"), Answered("b", 1, "gone"), Answered("c", 2, "red")]
-    evaluate(Predictor.open(color_model), samples, LABELS, progress=done.append)
+    evaluate_classification(Predictor.open(color_model), samples, LABELS, progress=done.append)
     assert sum(done) == 3
 
 

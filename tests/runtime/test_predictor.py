@@ -197,7 +197,7 @@ def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -
 
     sys.meta_path.insert(0, Blocker())
     from mobilenets.runtime.predictor import Predictor
-    from mobilenets.runtime.evaluation import evaluate
+    from mobilenets.runtime.evaluators import evaluate
     predictor = Predictor.open({str(color_model)!r})
     print(predictor.predict({str(folder / "02.png")!r}).label, len(list(predictor.stream([{str(folder / "02.png")!r}] * 3))))
     """

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import mobilenets
 from mobilenets.errors import DataError
 from mobilenets.runtime import segment_evaluation
 from mobilenets.runtime.predictor import Predictor
@@ -61,6 +62,12 @@ def test_the_figures_are_those_of_a_hand_calculation(report: SegmentationReport)
     assert report.metric("pixel_accuracy").value == pytest.approx(1664 / 1920)
     assert report.metric("mean_accuracy").value == pytest.approx((1 + 896 / 1152 + 1) / 3)
     assert [(row.pixels, row.pictures) for row in report.classes] == [(512, 1), (1152, 2), (256, 1)]
+
+
+def test_the_public_evaluate_measures_segmenters(segmenter: Make, png: Encode) -> None:
+    report = mobilenets.evaluate(segmenter(32, 32), [flag(png, "a", 0, 1)], LABELS)
+    assert isinstance(report, SegmentationReport)
+    assert report.metric("pixel_accuracy").value == 1
 
 
 def test_intervals_hold_their_values(report: SegmentationReport) -> None:

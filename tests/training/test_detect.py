@@ -14,7 +14,7 @@ from mobilenets.data.samples import Dataset
 from mobilenets.errors import RecipeError
 from mobilenets.model import Model, TorchEngine, create
 from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.evaluators import evaluate_any
+from mobilenets.runtime.evaluators import evaluate
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -107,7 +107,7 @@ def test_the_best_checkpoint_has_a_threshold_per_label_and_the_last_has_none(run
 def test_the_kept_metrics_are_those_of_the_shipped_predictor(run: Path, boxed: Dataset) -> None:
     best = checkpoint.load(run)
     predictor = Predictor(manifest_of(best.spec), TorchEngine(best))
-    report = evaluate_any(predictor, boxed.split("val"), boxed.labels)
+    report = evaluate(predictor, boxed.split("val"), boxed.labels)
     kept = checkpoint.read(run).metrics
     assert {name: report.metric(name).value for name in ("map", "map50", "map75")} == pytest.approx(
         {name: kept[f"val_{name}"] for name in ("map", "map50", "map75")}, abs=1e-6

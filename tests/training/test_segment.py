@@ -18,7 +18,7 @@ from mobilenets.data.masks import Mask
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import RecipeError
 from mobilenets.model import Model, TorchEngine, create
-from mobilenets.runtime.evaluators import evaluate_any
+from mobilenets.runtime.evaluators import evaluate
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment import Segmentation
@@ -97,7 +97,7 @@ def test_the_table_of_a_run_has_the_metrics_of_segmenters(run: Path) -> None:
 
 def test_the_kept_metrics_are_those_of_the_shipped_predictor(run: Path, masked: Dataset) -> None:
     best = checkpoint.load(run)
-    report = evaluate_any(Predictor(manifest_of(best.spec), TorchEngine(best)), masked.split("val"), masked.labels)
+    report = evaluate(Predictor(manifest_of(best.spec), TorchEngine(best)), masked.split("val"), masked.labels)
     kept = checkpoint.read(run).metrics
     assert report.metric("miou").value == pytest.approx(kept["val_miou"], abs=1e-6)
     assert report.metric("pixel_accuracy").value == pytest.approx(kept["val_pixel_accuracy"], abs=1e-6)

@@ -77,7 +77,7 @@ def command(
         raise UsageError(f"unknown engine '{engine}'; known: {', '.join(ENGINES)}")
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
-    from mobilenets.runtime.evaluators import evaluate_any
+    from mobilenets.runtime.evaluators import evaluate
     from mobilenets.runtime.segment_scales import MultiScale
 
     predictor = _predictor(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
@@ -101,7 +101,7 @@ def command(
     note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     seen = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
-        report = evaluate_any(seen, samples, dataset.labels, progress=advance, batch=batch)
+        report = evaluate(seen, samples, dataset.labels, progress=advance, batch=batch)
 
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")

@@ -287,7 +287,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
     """Export, evaluate on the test split, report, and say what to type next."""
     from mobilenets import checkpoint
     from mobilenets.model import TorchEngine
-    from mobilenets.runtime.evaluators import evaluate_any
+    from mobilenets.runtime.evaluators import evaluate
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
 
@@ -297,7 +297,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
     part = next((split for split in ("test", "val", "train") if dataset.split(split)), "train")
     samples = [sample for sample in dataset.samples if sample.split == part]
     with progress(f"evaluating {part}", len(samples)) as advance:
-        report = evaluate_any(predictor, samples, dataset.labels, progress=advance)
+        report = evaluate(predictor, samples, dataset.labels, progress=advance)
     page = _report(report, predictor, run, dataset, part)
     if json:
         metrics = {one.name: one.value for one in report.metrics}

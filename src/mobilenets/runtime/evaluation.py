@@ -1,4 +1,4 @@
-"""`evaluate`: the shipped predictor over labelled pictures, and everything that follows from its answers."""
+"""`evaluate_classification`: the shipped predictor over labelled pictures, and everything that follows from its answers."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Report:
         return Row(self.names[i], self.labels[truth], self.labels[predicted], float(scores[predicted]), float(scores[truth]))
 
 
-def evaluate(
+def evaluate_classification(
     predictor: Predictor,
     samples: Iterable[LabelledPicture],
     labels: Sequence[str],

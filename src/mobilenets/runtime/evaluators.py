@@ -1,4 +1,4 @@
-"""The evaluation of each task."""
+"""`evaluate`: how well a network of any task does, and the evaluation of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from mobilenets.runtime.detect_evaluation import DetectionReport, evaluate_detection
-from mobilenets.runtime.evaluation import Report, evaluate
+from mobilenets.runtime.evaluation import Report, evaluate_classification
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment_evaluation import SegmentationReport, evaluate_segmentation
 from mobilenets.runtime.segment_scales import MultiScale
@@ -16,7 +16,7 @@ AnyReport = Report | DetectionReport | SegmentationReport
 
 
 class Evaluate(Protocol):
-    """`evaluate` and its like."""
+    """`evaluate_classification` and its like."""
 
     def __call__(
         self,
@@ -32,13 +32,13 @@ class Evaluate(Protocol):
 
 
 EVALUATORS: dict[Task, Evaluate] = {
-    "classify": evaluate,
+    "classify": evaluate_classification,
     "detect": evaluate_detection,
     "segment": evaluate_segmentation,
 }
 
 
-def evaluate_any(
+def evaluate(
     predictor: Predictor | MultiScale,
     samples: Iterable[Any],  # Any: pictures with the task's answers
     labels: Sequence[str],
@@ -46,16 +46,20 @@ def evaluate_any(
     progress: Callable[[int], None] | None = None,
     batch: int | None = None,
 ) -> AnyReport:
-    """How well a network of any task does on pictures with answers.
+    """How well a network of any task does on pictures with answers: a report with `metrics`, one of them by `metric(name)`.
+
+    Classifiers have accuracy and calibration ("top1", "ece"), detectors COCO's and Pascal VOC's metrics ("map", "map50"),
+    segmenters IoU ("miou").
 
     Args:
         predictor: with any engine; its task says what is measured.
-        samples: with labels, boxes or masks; classes are indices into `labels`.
+        samples: with labels, boxes or masks, as `open_dataset` gives them; classes are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model.
         progress: called with the number of pictures done since the last call.
         batch: pictures that go through the network at once; the predictor's own by default.
 
     Raises:
         DataError: a class of the data is unknown to the model, or no picture could be read.
+        MissingExtraError: a detector is measured, and faster-coco-eval is not installed.
     """
     return EVALUATORS[predictor.manifest.task](predictor, samples, labels, progress=progress, batch=batch)
