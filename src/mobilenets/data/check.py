@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from mobilenets.data.check_masks import QUICK, MaskFindings, check_masks
 from mobilenets.data.duplicates import near_duplicates
 from mobilenets.data.looking import Look, glance, is_picture, look
 from mobilenets.data.samples import SPLITS, Dataset, Sample
+from mobilenets.runtime.cores import cores
 
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
@@ -189,7 +189,7 @@ def cleaned(dataset: Dataset, found: Findings) -> Dataset:
 
 def _looks(one: Callable[[Sample], Look], dataset: Dataset, threads: int | None, advance: Advance | None) -> list[Look]:
     looks = []
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         try:
             for result in pool.map(one, dataset.samples):
                 looks.append(result)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from mobilenets.data.check_boxes import Remark, Size
 from mobilenets.data.masks import Survey
 from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
 from mobilenets.errors import ImageError
+from mobilenets.runtime.cores import cores
 
 FEW = 5
 """Pictures that show a class below which it can hardly be learned."""
@@ -90,7 +90,7 @@ def check_masks(
     chosen = range(total) if most is None or most >= total else [i * total // most for i in range(most)]
     samples = [dataset.samples[i] for i in chosen]
     looks: list[Look] = []
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="masks") as pool:
+    with ThreadPoolExecutor(threads or cores(), thread_name_prefix="masks") as pool:
         try:
             for look in pool.map(_look, samples):
                 looks.append(look)

@@ -5,7 +5,6 @@ So a resumed run sees the very batches it would have seen, whatever number of wo
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -28,6 +27,7 @@ from mobilenets.data.augment import Augment, Augmentation, seed_of
 from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError
 from mobilenets.runtime import image
+from mobilenets.runtime.cores import cores
 
 Balance = Literal["none", "sample", "loss", "logits"]
 Draw = tuple[int, int, int]  # epoch, place within the epoch, index of the sample
@@ -300,8 +300,7 @@ def workers_for(wanted: int, *, batch_bytes: int, processes: int) -> int:
         batch_bytes: size of one batch.
         processes: training processes on this machine.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = wanted if wanted >= 0 else min(8, max(cores // (2 * processes), 1 if cores > 1 else 0))
+    count = wanted if wanted >= 0 else min(8, max(cores() // (2 * processes), 1 if cores() > 1 else 0))
     if wanted < 0 and sys.platform != "linux":
         return 0  # a worker would get a copy of every kept picture
     shared = Path("/dev/shm")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -18,6 +17,7 @@ from PIL import Image
 
 from mobilenets.errors import CheckpointError, ImageError
 from mobilenets.runtime import image, views
+from mobilenets.runtime.cores import cores
 from mobilenets.runtime.decoders import Prediction, decode
 from mobilenets.runtime.engines import Engine, OnnxEngine
 from mobilenets.runtime.manifest import Manifest
@@ -81,7 +81,7 @@ class Predictor:
     ) -> None:
         self.manifest = manifest
         self.engine = engine
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
         self.batch = batch
         self._turns = Semaphore(runs)
 
@@ -96,7 +96,7 @@ class Predictor:
         Raises:
             CheckpointError: there is no exported model, or it cannot be run.
         """
-        threads = threads or _cores()
+        threads = threads or cores()
         engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
         return Predictor(engine.manifest(), engine, threads=threads, runs=threads, batch=_SIDE_BY_SIDE)
 
@@ -210,7 +210,3 @@ def _read(source: Source) -> bytes:
 def reason(error: ImageError | OSError) -> str:
     """Why a picture cannot be read, for its `Result`."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
 from mobilenets.model import Model
+from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import InputContract
 from mobilenets.training.classify import Answers
 from mobilenets.training.lesson import Lesson, Outcome
@@ -71,7 +71,7 @@ def from_pictures(
     pictures = Pictures(samples, lesson.teacher, seed=recipe.seed)
     prepared = _prepared(dataset.split("val")[plan.process :: plan.processes], contract, recipe.cache_mb // 2)
     if recipe.cache_mb:
-        pictures.keep(recipe.cache_mb // 2 // local, threads=_threads())
+        pictures.keep(recipe.cache_mb // 2 // local, threads=cores())
     part = plan.batch // (plan.accumulate * plan.processes)
     batch_bytes = part * contract.channels * math.prod(contract.shape)
     workers = workers_for(recipe.workers, batch_bytes=batch_bytes, processes=local)
@@ -163,11 +163,7 @@ def _arrays(outputs: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
 
 
 def _prepared(samples: Sequence[Sample], contract: InputContract, megabytes: int) -> Prepared:
-    return Prepared(samples, contract, batch=32, megabytes=megabytes, threads=_threads())
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Prepared(samples, contract, batch=32, megabytes=megabytes, threads=cores())
 
 
 def _key(model: Model, dataset: Dataset) -> str:
