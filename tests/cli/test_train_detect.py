@@ -107,6 +107,18 @@ def test_the_run_predicts(trained: tuple[Path, Path, Result]) -> None:
         assert 0 <= one["y0"] <= one["y1"] <= 48
 
 
+def test_boxes_that_training_reads_past_are_warned_of_and_no_test_leaves_the_test_split_alone(tmp_path: Path) -> None:
+    data = boxes(tmp_path / "cells")
+    with data.open("a", newline="") as file:
+        csv.writer(file).writerows([(f"{i:02d}.png", "red", 9, 9, 9, 30) for i in range(18)])  # in every split, no area
+    options = (*TINY, "--model", "mobilenet_v1", "--epochs", 1, "--set", "batch=4", "--no-test", "--json")
+    result = run("train", data, *options, "--out", tmp_path / "run")
+    assert "warning: 'red' at 9 9 9 30 has no area" in result.stderr
+    told = json.loads(result.stdout)
+    assert told["split"] == "val"
+    assert told["metrics"]["map50"] == pytest.approx(told["best"]["val_map50"], abs=0.02)  # exported, and as it was trained
+
+
 def test_a_head_of_another_task_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="head=deeplab, but 'boxes' is to detect"):
         run("train", boxes(tmp_path / "cells"), *TINY, "--set", "head=deeplab", "--out", tmp_path / "run")

@@ -51,3 +51,8 @@ def test_a_layer_takes_this_way_in_16_bits_where_torch_is_slow(stride: int, dila
     assert (found.grad_fn.name() == "_DepthwiseBackward") == own
     with torch.no_grad():
         torch.testing.assert_close(layer(torch.ones(1, 4, 9, 9)), layer.double()(torch.ones(1, 4, 9, 9).double()).float())
+
+
+def test_shapes_can_be_traced_without_values() -> None:
+    layer = PaddedConv2d(4, 4, 3, stride=2, groups=4).to("meta")
+    assert layer(torch.empty(1, 4, 9, 9, device="meta")).shape == (1, 4, 5, 5)

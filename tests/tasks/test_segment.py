@@ -90,14 +90,14 @@ def test_a_fresh_classifier_of_256_filters_is_tensorflows() -> None:
 @pytest.mark.parametrize("name", ["deeplab", "r-aspp", "lraspp"])
 def test_fresh_logits_of_few_filters_are_neither_flat_nor_wild(name: str, filters: int) -> None:
     """The spread over the classes; with weights of 0.01 it is 0.01 to 0.1, and what lies before them hardly learns."""
-    make = {
-        "deeplab": lambda: deeplab(SMALL, MANY, filters=filters, auxiliary="s8"),
-        "r-aspp": lambda: deeplab(SMALL, MANY, filters=filters, auxiliary="s8", rates=(), on="second_last"),
-        "lraspp": lambda: lraspp(SMALL, MANY, filters=filters, auxiliary="s16.first"),
+    spec = {
+        "deeplab": deeplab(SMALL, MANY, filters=filters, auxiliary="s8"),
+        "r-aspp": deeplab(SMALL, MANY, filters=filters, auxiliary="s8", rates=(), on="second_last"),
+        "lraspp": lraspp(SMALL, MANY, filters=filters, auxiliary="s16.first"),
     }[name]
     x = torch.rand(4, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     for seed in range(3):
-        for logits in create(make(), seed=seed).train()(x):
+        for logits in create(spec, seed=seed).train()(x):
             assert 0.2 < logits.std(1).mean().item() < 3
 
 

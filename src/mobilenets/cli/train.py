@@ -16,7 +16,9 @@ from mobilenets.cli.results import show_report
 from mobilenets.errors import DataError, ExportError, ImageError, MissingExtraError, UsageError, WeightsError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset
+    from collections.abc import Sequence
+
+    from mobilenets.data.samples import Dataset, Split
     from mobilenets.model import Model
     from mobilenets.runtime.evaluators import AnyReport
     from mobilenets.runtime.predictor import Predictor
@@ -81,6 +83,9 @@ def command(
     with_val: Annotated[
         bool, typer.Option("--with-val", help="Train on the val split too and keep the last checkpoint, when all is decided.")
     ] = False,
+    no_test: Annotated[
+        bool, typer.Option("--no-test", help="Leave the test split alone and report on val: for trying recipes.")
+    ] = False,
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -140,7 +145,7 @@ def command(
                 log.info("go on with: %s", again)
                 raise typer.Exit(130)
     if main:
-        _finish(run, dataset, data, json=json)
+        _finish(run, dataset, data, parts=("val", "train") if no_test else ("test", "val", "train"), json=json)
 
 
 def _speak(main: bool) -> None:
@@ -188,14 +193,17 @@ def _repaired(dataset: Dataset) -> Dataset:
 def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
     """The data set after the quick check, without unreadable files where the user agreed to that."""
     from mobilenets.data.check import quick_check, without
+    from mobilenets.data.check_boxes import REPAIRED
 
     if not main:
         return without(dataset, quick_check(dataset).broken) if skip_bad else dataset
     with progress("checking", len(dataset.samples)) as advance:
         findings = quick_check(dataset, advance=advance)
-    for finding in findings.at("warning"):
-        note(f"warning: {finding.message}")
-    errors = [finding for finding in findings.at("error") if not (skip_bad and set(finding.files) & findings.broken)]
+    for finding in findings.items:
+        if finding.level == "warning" or finding.code in REPAIRED:
+            note(f"warning: {finding.message}")
+    serious = [finding for finding in findings.at("error") if finding.code not in REPAIRED]
+    errors = [finding for finding in serious if not (skip_bad and set(finding.files) & findings.broken)]
     if errors:
         each = [f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors]
         said = "; ".join(each[:NAMED]) + (f"; and {len(each) - NAMED} more" if len(each) > NAMED else "")
@@ -283,8 +291,8 @@ def _with_weights(settings: Recipe, weights: str, *, named: bool) -> Model | Non
     return with_spec(found, replace(spec, weights=weights)) if spec.weights == "scratch" else found
 
 
-def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
-    """Export, evaluate on the test split, report, and say what to type next."""
+def _finish(run: Path, dataset: Dataset, data: str, *, parts: Sequence[Split], json: bool) -> None:
+    """Export, evaluate on the first of these splits that there is, report, and say what to type next."""
     from mobilenets import checkpoint
     from mobilenets.model import TorchEngine
     from mobilenets.runtime.evaluators import evaluate
@@ -294,7 +302,7 @@ def _finish(run: Path, dataset: Dataset, data: str, *, json: bool) -> None:
     best = checkpoint.load(run)
     exported = _exported(best, run, dataset)
     predictor = Predictor.open(run) if exported else Predictor(manifest_of(best.spec), TorchEngine(best))
-    part = next((split for split in ("test", "val", "train") if dataset.split(split)), "train")
+    part = next((split for split in parts if dataset.split(split)), "train")
     samples = [sample for sample in dataset.samples if sample.split == part]
     with progress(f"evaluating {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)

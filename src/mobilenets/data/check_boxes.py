@@ -25,6 +25,9 @@ SAME = 0.9
 THINNEST = 1.0
 """Px: a box that is narrower or lower after it was cut to the picture is not trained on."""
 
+REPAIRED = frozenset({"swapped", "no-area", "outside"})
+"""Codes of `check.CODES`: mistakes that `repaired` reads past, so that they need not stop a training."""
+
 Size = tuple[int, int]
 
 TRAIN: tuple[Split, ...] = ("train",)

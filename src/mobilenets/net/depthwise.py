@@ -27,18 +27,18 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: Pair, padding: Pair, dilatio
     Returns:
         N C H W, in the type that autocast asks for.
     """
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
     if _is_slow(x, stride, dilation):
-        found: Tensor = _Depthwise.apply(x, weight, stride, padding, dilation)  # type: ignore[no-untyped-call]
+        found: Tensor = _Depthwise.apply(x, weight, stride, padding, dilation)
         return found
     return functional.conv2d(x, weight, None, stride, padding, dilation, x.shape[1])
 
 
 def _is_slow(x: Tensor, stride: Pair, dilation: Pair) -> bool:
     learns = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return learns and x.device.type == "cpu" and x.dtype != torch.float32 and max(*stride, *dilation) > 1
+    return learns and x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16) and max(*stride, *dilation) > 1
 
 
 class _Depthwise(Function):
