@@ -177,3 +177,19 @@ def test_separable_block_is_depthwise_then_pointwise() -> None:
 
 def test_conv_without_norm_has_a_bias() -> None:
     assert [name for name, _ in block_of(Conv(4, norm=False)).named_parameters()] == ["conv.weight", "conv.bias"]
+
+
+@pytest.mark.parametrize("height", [1, 5])
+@pytest.mark.parametrize("rule", ["symmetric", "tf"])
+def test_the_16_bit_gradient_of_a_strided_convolution_is_whole_on_a_map_one_pixel_wide(rule: Padding, height: int) -> None:
+    """As in SSD's last layers on small pictures. What memory held before, here no numbers, must not come through."""
+    convolution = PaddedConv2d(16, 24, 3, stride=2, rule=rule)
+    x = torch.randn(4, 16, height, 1, generator=torch.Generator().manual_seed(0))
+    wide, narrow = convolution.weight.detach().clone(), convolution.weight
+    expected = torch.autograd.grad(functional.conv2d(x, wide.requires_grad_(), stride=2, padding=1).sum(), wide)[0]
+    for _ in range(20):
+        spoiled = [torch.full_like(wide, torch.nan, dtype=torch.bfloat16) for _ in range(10)]
+        del spoiled
+        with torch.autocast("cpu", torch.bfloat16):
+            found = torch.autograd.grad(convolution(x).sum(), narrow)[0]
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.05)

@@ -78,6 +78,9 @@ class PaddedConv2d(nn.Conv2d):
         if self.groups == self.in_channels > 1 and self.bias is None:
             stride, dilation = (self.stride[0], self.stride[1]), (self.dilation[0], self.dilation[1])
             return depthwise(x, self.weight, stride=stride, padding=padding, dilation=dilation)
+        if self.training and self.stride[0] > 1 and x.shape[3] == 1 and padding != (0, 0):
+            # torch on a CPU leaves memory as it was in the outer columns of the 16-bit gradient, where all is padding
+            x, padding = functional.pad(x, (padding[1], padding[1], padding[0], padding[0])), (0, 0)
         return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
     @property
