@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from mobilenets.errors import UnknownNameError
@@ -52,8 +52,14 @@ class Table(Mapping[str, Value]):
 def unknown_name(kind: str, name: str, known: Mapping[str, object]) -> UnknownNameError:
     """The error for a name that is not among `known`, with the nearest ones or all of them."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    if near:
-        suggestion = "did you mean " + " or ".join(f"'{one}'" for one in near) + "?"
-    else:
-        suggestion = "known: " + ", ".join(known)
+    suggestion = did_you_mean(near) if near else "known: " + ", ".join(known)
     return UnknownNameError(f"unknown {kind} '{name}'; {suggestion}")
+
+
+def did_you_mean(near: Iterable[str]) -> str:
+    """The question whether one of these is meant.
+
+    >>> did_you_mean(["a", "b"])
+    "did you mean 'a' or 'b'?"
+    """
+    return "did you mean " + " or ".join(f"'{one}'" for one in near) + "?"

@@ -234,7 +234,7 @@ def _begin(
     from mobilenets.specs.model import InputContract
     from mobilenets.training import recipes
     from mobilenets.training.heads import spec_for, without_effect
-    from mobilenets.training.recipe import with_overrides
+    from mobilenets.training.recipe import keys_of, with_overrides
 
     options = {"model": model, "width": width, "size": size, "epochs": epochs, "seed": seed}
     texts = [f"{name}={value}" for name, value in options.items() if value is not None]
@@ -253,7 +253,7 @@ def _begin(
         shape = backbone(settings.model, width=settings.width)
         spec = spec_for(dataset, shape, InputContract(size=settings.size or shape.size), settings)
         found = create(spec, seed=settings.seed)
-    elif said := without_effect(found.spec.head, dataset.task, settings, [text.split("=")[0].strip() for text in overrides]):
+    elif said := without_effect(found.spec.head, dataset.task, settings, keys_of(overrides)):
         note(f"warning: {said}")
     body = found.spec.backbone
     settings = replace(settings, model=body.name, width=body.width)

@@ -28,7 +28,7 @@ from mobilenets.data.voc import is_voc, read_voc
 from mobilenets.data.yolo import is_yolo, read_yolo
 from mobilenets.errors import DataError, UsageError
 from mobilenets.specs.model import Task
-from mobilenets.table import Table
+from mobilenets.table import Table, did_you_mean
 
 _BESIDE = 5000  # names that are looked through for one like that of a source that is not there
 
@@ -164,7 +164,7 @@ def _missing(source: str) -> DataError:
     near = [str(place / name) for name in difflib.get_close_matches(wanted, sorted(beside), n=2)]
     near += difflib.get_close_matches(source, ["elpv"])
     if near:
-        return DataError(f"there is no '{source}'", hint="did you mean " + " or ".join(f"'{one}'" for one in near) + "?")
+        return DataError(f"there is no '{source}'", hint=did_you_mean(near))
     return DataError(f"there is no '{source}'", hint="a folder, a file, the address of tar shards, or 'elpv' is expected")
 
 

@@ -53,21 +53,23 @@ class PaddedConv2d(nn.Conv2d):
         bias: bool = False,
         rule: Padding = "symmetric",
     ) -> None:
+        even = dilation * (kernel - 1) // 2
         super().__init__(
             c_in,
             c_out,
             kernel,
             stride=stride,
-            padding=dilation * (kernel - 1) // 2,
+            padding=even,
             dilation=dilation,
             groups=groups,
             bias=bias,
         )
         self.rule = rule
+        self._even = (even, even)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.stride[0] == 1 or self.rule == "symmetric":
-            return self._convolved(x, (self._symmetric, self._symmetric))
+            return self._convolved(x, self._even)
         top, bottom = self._before_and_after(x.shape[2])
         left, right = self._before_and_after(x.shape[3])
         if top == bottom and left == right:
@@ -82,10 +84,6 @@ class PaddedConv2d(nn.Conv2d):
             # torch on a CPU leaves memory as it was in the outer columns of the 16-bit gradient, where all is padding
             x, padding = functional.pad(x, (padding[1], padding[1], padding[0], padding[0])), (0, 0)
         return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-
-    @property
-    def _symmetric(self) -> int:
-        return self.dilation[0] * (self.kernel_size[0] - 1) // 2
 
     def _before_and_after(self, size: int) -> tuple[int, int]:
         kernel, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]

@@ -97,12 +97,13 @@ def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, place
             f"the network gives logits of shape {_shape(logits)} and offsets of shape {_shape(offsets)}, but its manifest has "
             f"{len(own)} anchors and {columns} columns of scores"
         )
-    lowest = thresholds_of(head, len(manifest.labels)).min(initial=1)
+    thresholds = thresholds_of(head, len(manifest.labels))
+    lowest = thresholds.min(initial=1)
     found = []
     for i, placement in enumerate(placements):
         at = _likely(logits[i], head, lowest)
         scores = activate(logits[i, at], head)
-        found.append(_picture(scores, offsets[i, at], own[at], manifest=manifest, head=head, placement=placement))
+        found.append(_picture(scores, offsets[i, at], own[at], thresholds, manifest=manifest, head=head, placement=placement))
     return found
 
 
@@ -159,6 +160,7 @@ def _picture(
     scores: NDArray[np.float32],
     offsets: NDArray[np.float32],
     anchors: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
     *,
     manifest: Manifest,
     head: SsdHead,
@@ -166,8 +168,8 @@ def _picture(
 ) -> Detections:
     height, width = manifest.input.shape
     corners = np.array([width, height, width, height], np.float32)
-    for thresholds in _falling(scores, thresholds_of(head, len(manifest.labels)), _FIRST * head.detections):
-        places, classes = _candidates(scores, thresholds, head.candidates)
+    for above in _falling(scores, thresholds, _FIRST * head.detections):
+        places, classes = _candidates(scores, above, head.candidates)
         boxes = np.clip(boxes_of(offsets[places], anchors[places], head.variances), 0, corners)
         found = scores[places, classes]
         kept = nms(boxes, found, classes, head.iou, most=head.detections)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenets.runtime.upsample import Axis, axis
+from mobilenets.runtime.upsample import axis
 
 _AT_ONCE = 16  # rows: what is computed for them stays in a core's cache
 
@@ -20,13 +20,13 @@ def sampled(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.float32]:
     height, width = shape
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     rows, columns = axis(height, pixels.shape[0], size=height), axis(width, pixels.shape[1], size=width)
-    low, high = (_flat(places, channels) for places in (columns.low, _next(columns)))
+    low, high = (_flat(places, channels) for places in (columns.low, columns.high))
     share = np.repeat(columns.share, channels)
     flat = pixels.reshape(len(pixels), -1)  # H, W C: rows of numbers
     found = np.empty((height, width * channels), np.float32)
     for first in range(0, height, _AT_ONCE):
         part = rows.part(first, first + _AT_ONCE)
-        tall = _between(flat[part.low], flat[_next(part)], part.share[:, np.newaxis])
+        tall = _between(flat[part.low], flat[part.high], part.share[:, np.newaxis])
         found[first : first + _AT_ONCE] = _between(tall.take(low, axis=1), tall.take(high, axis=1), share)
     return found.reshape(*shape, *pixels.shape[2:])
 
@@ -38,10 +38,6 @@ def _between(
     found *= share
     found += first
     return found
-
-
-def _next(side: Axis) -> NDArray[np.intp]:
-    return np.minimum(side.low + 1, side.places - 1)
 
 
 def _flat(places: NDArray[np.intp], channels: int) -> NDArray[np.intp]:

@@ -32,6 +32,11 @@ class Axis:
     share: NDArray[np.float32]
     places: int
 
+    @property
+    def high(self) -> NDArray[np.intp]:
+        """The place after each pixel; behind the last place the last."""
+        return np.minimum(self.low + 1, self.places - 1)
+
     def part(self, first: int, last: int) -> Axis:
         """The same for the pixels from `first` to before `last`."""
         return Axis(self.low[first:last], self.share[first:last], self.places)
@@ -68,9 +73,8 @@ def upsampled(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray
     """
     first, last = int(rows.low[0]), int(rows.low[-1]) + 2
     values = values[:, first:last]
-    right = np.minimum(columns.low + 1, columns.places - 1)
     wide = values[:, :, columns.low]  # C h W
-    wide += (values[:, :, right] - wide) * columns.share
+    wide += (values[:, :, columns.high] - wide) * columns.share
     above = rows.low - first
     below = np.minimum(above + 1, wide.shape[1] - 1)
     tall: NDArray[np.float32] = wide[:, above]  # C H W

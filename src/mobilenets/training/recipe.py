@@ -222,14 +222,23 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     kinds = typing.get_type_hints(Recipe)
     values: dict[str, Any] = {}  # Any: the fields' types differ
     for override in overrides:
-        name, equals, text = override.partition("=")
-        name = name.strip().replace("-", "_")
-        if not equals:
-            raise RecipeError(f"'{override}' is not of the form key=value", hint="for example --set learning_rate=0.01")
+        name, text = _key_and_text(override)
         if name not in kinds:
             raise _unknown(name)
-        values[name] = _parse(name, text.strip(), kinds[name])
+        values[name] = _parse(name, text, kinds[name])
     return dataclasses.replace(recipe, **values)
+
+
+def keys_of(overrides: Iterable[str]) -> tuple[str, ...]:
+    """The fields that `with_overrides` replaces.
+
+    Raises:
+        RecipeError: one is not of the form `key=value`.
+
+    >>> keys_of(["output-stride=8"])
+    ('output_stride',)
+    """
+    return tuple(_key_and_text(override)[0] for override in overrides)
 
 
 def difference(recipe: Recipe, base: Recipe) -> dict[str, object]:
@@ -245,6 +254,13 @@ def shared(recipe: Recipe, record: type, *, but: Collection[str] = ()) -> dict[s
     """The recipe's values for the fields that a record has by the same names, but for some."""
     names = {field.name for field in dataclasses.fields(record)} & {field.name for field in dataclasses.fields(Recipe)}
     return {name: getattr(recipe, name) for name in names - set(but)}
+
+
+def _key_and_text(override: str) -> tuple[str, str]:
+    name, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"'{override}' is not of the form key=value", hint="for example --set learning_rate=0.01")
+    return name.strip().replace("-", "_"), text.strip()
 
 
 def _parse(name: str, text: str, kind: Any) -> object:  # Any: a type hint
