@@ -12,6 +12,7 @@ from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.families import PAPERS, backbone
 from mobilenets.specs.lraspp import LrasppHead, lraspp
 from mobilenets.specs.model import ModelSpec
+from mobilenets.tasks import segment
 from mobilenets.tasks.segment import Lraspp, PooledNorm, dice_loss, enlarge, loss, lovasz_loss
 
 LABELS = ("sky", "road", "car")
@@ -198,6 +199,16 @@ def test_shares_add_the_terms() -> None:
     logits, mask = _random((1, 3, 5, 4), seed=6)
     scores, target, counts = logits.softmax(1), functional.one_hot(mask, 3).movedim(-1, 1), torch.ones(1, 5, 4)
     found = loss(logits, mask, ONE, dice=0.5, lovasz=2.0)
+    expected = functional.cross_entropy(logits, mask) + 0.5 * dice_loss(scores, target, counts)
+    torch.testing.assert_close(found, expected + 2 * lovasz_loss(scores, target, counts))
+
+
+def test_of_a_large_batch_dice_and_lovasz_look_at_a_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segment, "OVERLAP_PIXELS", 24)
+    logits, mask = _random((2, 3, 12, 9), seed=8)  # 216 pixels, of which every third of every third row is looked at
+    some, its = logits[:, :, ::3, ::3], mask[:, ::3, ::3]
+    scores, target, counts = some.softmax(1), functional.one_hot(its, 3).movedim(-1, 1), torch.ones(2, 4, 3)
+    found = loss(logits, mask, torch.ones(2), dice=0.5, lovasz=2.0)
     expected = functional.cross_entropy(logits, mask) + 0.5 * dice_loss(scores, target, counts)
     torch.testing.assert_close(found, expected + 2 * lovasz_loss(scores, target, counts))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mobilenets.data.augment import seed_of
@@ -22,7 +24,9 @@ from mobilenets.training.heads import is_kept, with_task
 from mobilenets.training.recipe import Recipe
 from mobilenets.weights import norms
 
-_PICTURES_FOR_NORMS = 128
+_PICTURES_FOR_NORMS = (32, 128)  # least and most
+_PIXELS_FOR_NORMS = 128 * 224 * 224  # of the input: of large pictures fewer are enough
+_PICTURES_AT_ONCE = 8
 
 
 def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
@@ -117,15 +121,17 @@ def _of_data(head: Head, dataset: Dataset, momentum: float) -> Head:
 
 
 def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
-    """Some training pictures, prepared, in batches of at most 32."""
-    arrays = []
+    """Some training pictures, prepared, in batches."""
+    least, most = _PICTURES_FOR_NORMS
+    wanted = min(most, max(least, _PIXELS_FOR_NORMS // math.prod(contract.shape)))
+    arrays: list[NDArray[np.float32]] = []
     for i in np.random.default_rng(seed_of(seed, "norms")).permutation(len(samples)):
         try:
             arrays.append(image.load(samples[i].read(), contract))
         except (ImageError, OSError):
             continue
-        if len(arrays) == _PICTURES_FOR_NORMS:
+        if len(arrays) == wanted:
             break
     if not arrays:
         raise DataError("none of the training pictures can be read", hint="run 'mobilenets check' on the data")
-    return list(torch.split(torch.from_numpy(np.stack(arrays)), 32))
+    return list(torch.split(torch.from_numpy(np.stack(arrays)), _PICTURES_AT_ONCE))

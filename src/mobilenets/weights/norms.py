@@ -46,10 +46,12 @@ def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     def observe(norm: nn.BatchNorm2d) -> Callable[[nn.Module, Any], None]:  # Any: as torch types hooks
         def hook(_: nn.Module, inputs: Any) -> None:
-            x = inputs[0].detach().double().transpose(0, 1).flatten(1).cpu()  # C NHW
+            x = inputs[0].detach()  # N C H W
+            pixels = x.numel() // x.shape[1]
+            var, mean = (part.double().cpu() for part in torch.var_mean(x.float(), (0, 2, 3), correction=0))
             total, squares = sums[norm]
-            sums[norm] = (total + x.sum(1), squares + x.square().sum(1))
-            counts[norm] += x.shape[1]
+            sums[norm] = (total + pixels * mean, squares + pixels * (var + mean.square()))
+            counts[norm] += pixels
 
         return hook
 
