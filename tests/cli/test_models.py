@@ -38,7 +38,7 @@ def test_the_table_says_what_to_type_next() -> None:
 def test_public_weights_are_listed_as_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(run("--pretrained", "--csv"))))
     assert [row["name"] for row in rows] == list(CATALOGUE)
-    assert {"url", "checksum", "license", "top_1", "interpolation"} <= set(rows[0])
+    assert {"url", "checksum", "license", "score", "task", "interpolation"} <= set(rows[0])
 
 
 def test_public_weights_of_one_network_are_listed() -> None:
@@ -47,7 +47,7 @@ def test_public_weights_of_one_network_are_listed() -> None:
         "timm/mobilenetv4_hybrid_large.e600_r384_in1k",
         "timm/mobilenetv4_hybrid_large.ix_e600_r384_in1k",
     ]
-    assert rows[0]["top_1"] == 0.83826
+    assert (rows[0]["metric"], rows[0]["score"]) == ("top-1", 0.83826)
 
 
 def test_a_network_without_public_weights_gives_an_empty_list() -> None:

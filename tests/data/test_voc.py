@@ -80,6 +80,21 @@ def test_names_with_spaces_and_the_marks_of_class_files_are_read(tmp_path: Path)
     assert {entry.path.stem for entry in read_voc(tmp_path).entries} == {"my cat", "b"}
 
 
+def test_a_name_that_ends_in_a_number_is_no_mark_where_there_is_such_a_picture(tmp_path: Path) -> None:
+    for stem in ("frame", "frame 1"):
+        _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
+    _sets(tmp_path, train="")
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("frame 1\n")
+    assert [entry.path.stem for entry in read_voc(tmp_path).entries] == ["frame 1"]
+
+
+def test_the_list_of_cvat_names_no_split(tmp_path: Path) -> None:
+    for stem in "abc":
+        _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
+    _sets(tmp_path, default="a b")
+    assert [(entry.path.stem, entry.split) for entry in read_voc(tmp_path).entries] == [("a", None), ("b", None)]
+
+
 def test_flags_are_kept_and_parts_are_no_objects(tmp_path: Path) -> None:
     part = "<part><name>head</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>"
     _annotate(tmp_path, "a", _object("cat", (2, 2, 9, 9), "<difficult>1</difficult>" + part))

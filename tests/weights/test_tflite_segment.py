@@ -26,9 +26,12 @@ from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract
 from mobilenets.tasks.segment import enlarge
+from mobilenets.weights.catalogue import CATALOGUE
 from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.load import load
 from mobilenets.weights.norms import folded
+from mobilenets.weights.tflite_graph import read_graph
+from mobilenets.weights.tflite_segment import network_of
 
 B = schema.BuiltinOperator
 FILE = "weights/deeplabv3_mnv2_pascal_quant.tflite"
@@ -54,9 +57,14 @@ def test_the_published_file_says_what_it_is(model: Model) -> None:
     expected = backbone("mobilenet_v2", activation="relu6").rows[:-1]
     assert (spec.backbone.name, spec.backbone.rows, spec.backbone.output_stride) == ("mobilenet_v2", expected, 16)
     assert spec.head == DeepLabHead(filters=256, rates=(), align_corners=True, norm_eps=1e-3, norm_momentum=0.003)
-    assert spec.input == InputContract(size=513, mean=(0.5,), std=(0.5,), resize="stretch", crop=1.0)
+    assert spec.input == CATALOGUE["google-coral/deeplabv3_mnv2_pascal_quant"].input
     assert spec.labels == PASCAL_VOC
     assert folded(model)
+
+
+def test_its_input_is_told_by_its_quantization(shared: Path) -> None:
+    expected = InputContract(size=513, mean=(0.5,), std=(0.5,), resize="stretch", crop=1.0)
+    assert network_of(read_graph(shared / FILE)).input == expected
 
 
 def test_the_bird_is_where_litert_sees_it(shared: Path, model: Model, bird: NDArray[np.uint8]) -> None:

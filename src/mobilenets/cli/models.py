@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mobilenets.weights.catalogue import PublicWeights
 
 NETWORK_COLUMNS = ("Network", "Params", "MACs", "Size", "Weights", "Paper")
-PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Top-1", "License", "Here")
+PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Score", "Metric", "License", "Here")
 
-_SHOWN = ("name", "params", "macs", "size", "weights", "paper", "network", "width", "top_1", "license", "cached")
+_SHOWN = ("name", "params", "macs", "size", "weights", "paper", "network", "width", "score", "metric", "license", "cached")
 
 # fmt: off
 PAPERS = {  # module of specs: the paper
@@ -100,16 +100,20 @@ def _public(only: str) -> tuple[Sequence[str], list[dict[str, object]]]:
 
 
 def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
+    from mobilenets.weights.catalogue import METRICS
+
     contract = entry.input
     return {
         "name": entry.name,
         "network": entry.model,
         "width": entry.width,
         "size": contract.size,
-        "top_1": entry.top_1,
+        "score": entry.score,
+        "metric": METRICS[entry.task],
         "license": entry.license,
         "cached": here,
         "library": entry.origin,
+        "task": entry.task,
         "resize": contract.resize,
         "crop": round(contract.crop, 4),
         "interpolation": contract.interpolation,
@@ -123,7 +127,7 @@ def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
 def _readable(name: str, cell: object) -> str:
     if name in ("params", "macs") and isinstance(cell, int):
         return f"{cell / 1e6:,.2f} M" if name == "params" else f"{cell / 1e6:,.0f} M"
-    if name == "top_1":
+    if name == "score":
         return f"{cell:.4f}" if isinstance(cell, float) else "-"
     if name == "cached":
         return "yes" if cell else ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing
+from mobilenets.data.entries import SUFFIXES, Entry, Listing
 from mobilenets.data.faults import Fault
 from mobilenets.data.mask_classes import FILES, find_classes
 from mobilenets.data.samples import Split
+from mobilenets.data.voc_sets import read_sets
 from mobilenets.errors import DataError
 
 VOC_LABELS = (
@@ -47,7 +48,7 @@ def read_voc_masks(folder: Path, *, classes: str | Path | Sequence[str] = "", ig
     """
     pictures = {path.stem: path for name in _PICTURES for path in _files(folder / name)}
     masks = {path.stem: path for path in _files(folder / _MASKS)}
-    splits, faults = _splits(folder.joinpath(*_SETS))
+    splits, faults = read_sets(folder.joinpath(*_SETS), pictures.keys())
     notes: list[str] = []
     if splits:
         left = masks.keys() & pictures.keys() - splits.keys()
@@ -85,32 +86,7 @@ def read_voc_masks(folder: Path, *, classes: str | Path | Sequence[str] = "", ig
     )
 
 
-def _splits(folder: Path) -> tuple[dict[str, Split | None], list[Fault]]:
-    """The split of each stem; trainval is train where no file says val, and CVAT's default is no split."""
-    found: dict[str, Split | None] = {}
-    faults: list[Fault] = []
-    for name in ("test", "val", "train", "trainval", "default"):
-        path = folder / f"{name}.txt"
-        if not path.is_file():
-            continue
-        split: Split | None = {"trainval": SPLIT_WORDS["train"]}.get(name) or SPLIT_WORDS.get(name)
-        for line in _text(path).splitlines():
-            stem = line.strip()
-            first = found.setdefault(stem, split) if stem else split
-            if first != split and not (name == "trainval" and first == "val") and name != "default":
-                faults.append(Fault("split-twice", f"is in {first} and in {name}; it stays in {first} only", stem))
-    order = {"train": 0, "val": 1, "test": 2, None: 3}
-    return dict(sorted(found.items(), key=lambda item: (order[item[1]], item[0]))), faults
-
-
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read: {error}") from error

@@ -21,6 +21,7 @@ from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
 from mobilenets.data.faults import Fault
 from mobilenets.data.samples import Split
+from mobilenets.data.voc_sets import read_sets
 from mobilenets.data.words import finite, text_of
 from mobilenets.errors import DataError
 
@@ -109,7 +110,7 @@ def _in_sets(folder: Path, notes: list[str]) -> tuple[list[_Place], list[Fault]]
     """The pictures of the split files, or where there are none all that have a picture or an annotation."""
     pictures = _pictures(folder)
     annotations = {path.stem: path for path in _files(folder / _ANNOTATIONS, {".xml"})}
-    splits, faults = _sets(folder.joinpath(*_SETS))
+    splits, faults = read_sets(folder.joinpath(*_SETS), pictures.keys())
     if not splits:
         stems = sorted(pictures.keys() | annotations.keys())
         return [_Place(pictures.get(stem), annotations.get(stem), None) for stem in stems], faults
@@ -161,27 +162,6 @@ def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
     except OSError as error:
         raise DataError(f"'{folder}' cannot be read: {error.strerror}") from error
-
-
-def _sets(folder: Path) -> tuple[dict[str, Split], list[Fault]]:
-    """The split of each picture by its stem: val and test as listed; trainval is train where no file says val."""
-    splits: dict[str, Split] = {}
-    faults: list[Fault] = []
-    for name in ("test", "val", "train", "trainval"):
-        path = folder / f"{name}.txt"
-        if not path.is_file():
-            continue
-        split: Split = "train" if name == "trainval" else SPLIT_WORDS[name]
-        for line in text_of(path).splitlines():
-            words = line.rsplit(maxsplit=1)  # VOC's files of one class add 1, 0 or -1
-            stem = (words[0] if len(words) == 2 and words[1] in ("1", "0", "-1") else line).strip()
-            if not stem:
-                continue
-            first = splits.setdefault(stem, split)
-            if first != split and not (name == "trainval" and first == "val"):
-                faults.append(Fault("split-twice", f"is in {first} and in {name}; it stays in {first} only", stem))
-    order = {split: i for i, split in enumerate(("train", "val", "test"))}
-    return dict(sorted(splits.items(), key=lambda item: (order[item[1]], item[0]))), faults
 
 
 def _read(path: Path) -> _Annotation:

@@ -1,7 +1,7 @@
 """Public weights that can be loaded by name: where they lie, what they take, how good they are.
 
 The facts stand in `public.csv`, from torchvision 0.29, timm 1.0.31 with its results on ImageNet, keras.applications and its
-documentation, and the repository google-coral/test_data; top-1 of the latter from slim's README.
+documentation, and the repository google-coral/test_data; top-1 of the latter from slim's README. `score` is in percent.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from fractions import Fraction
 from importlib import resources
 from typing import Literal, cast
 
-from mobilenets.specs.model import HALF, IMAGENET_MEAN, IMAGENET_STD, InputContract, Interpolation, Resize
+from mobilenets.specs.model import HALF, IMAGENET_MEAN, IMAGENET_STD, InputContract, Interpolation, Resize, Task
 from mobilenets.table import Table
 
 Library = Literal["torchvision", "timm", "keras", "tflite"]
 HUB = "hf-hub:"
+
+METRICS: dict[Task, str] = {"classify": "top-1", "detect": "mAP", "segment": "mIoU"}
+"""What the score of public weights is: on ImageNet's validation pictures; on COCO's; on COCO's in Pascal VOC's classes."""
 
 RANGES = {  # mean, std of pixels in 0..1
     "half": (HALF, HALF),
@@ -32,10 +35,11 @@ class PublicWeights:
     Args:
         name: as users type it, `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
         origin: the library whose format the file has.
+        task: of its head.
         model: our name of the network.
         width: the multiplier.
         input: the contract that the weights were trained for.
-        top_1: on ImageNet's validation pictures at that size, 0 to 1, as the library says; None where it does not.
+        score: its task's metric, see `METRICS`, at that size, 0 to 1, as the library says; None where it does not.
         license: SPDX identifier.
         checksum: `"sha256:"` with a prefix or the whole, `"md5:"`, `"revision:"`; empty where the library gives none.
         url: of the file, or `"hf-hub:"` and a repository on the Hugging Face Hub.
@@ -43,10 +47,11 @@ class PublicWeights:
 
     name: str
     origin: Library
+    task: Task
     model: str
     width: float
     input: InputContract
-    top_1: float | None
+    score: float | None
     license: str
     checksum: str
     url: str
@@ -65,9 +70,10 @@ class PublicWeights:
 
 
 def for_model(name: str, width: float = 1.0) -> list[PublicWeights]:
-    """The public weights of one network, best first; those whose library states no top-1 come last."""
-    fitting = [entry for entry in CATALOGUE.values() if entry.model == name and entry.width == width]
-    return sorted(fitting, key=lambda entry: -(entry.top_1 or 0))
+    """The public classifiers of one network, best first; those whose library states no score come last."""
+    classifiers = [entry for entry in CATALOGUE.values() if entry.task == "classify"]
+    fitting = [entry for entry in classifiers if (entry.model, entry.width) == (name, width)]
+    return sorted(fitting, key=lambda entry: -(entry.score or 0))
 
 
 def by_file(file: str) -> PublicWeights | None:
@@ -93,10 +99,11 @@ def _entry(row: dict[str, str]) -> PublicWeights:
     return PublicWeights(
         name=row["name"],
         origin=cast(Library, row["library"]),
+        task=cast(Task, row["task"]),
         model=row["model"],
         width=float(row["width"]),
         input=contract,
-        top_1=round(float(row["top_1"]) / 100, 5) if row["top_1"] else None,
+        score=round(float(row["score"]) / 100, 5) if row["score"] else None,
         license=row["license"],
         checksum=row["checksum"],
         url=row["url"],
