@@ -23,6 +23,7 @@ from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment import Segmentation
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
+from mobilenets.specs.families import backbone
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec
@@ -147,6 +148,13 @@ def test_a_recipe_that_names_another_head_gets_it_fresh_on_the_backbone(
     assert "head=lraspp: a fresh one on the backbone; the deeplab head of the weights is left out" in caplog.messages
     theirs, ours = segmenter.backbone.state_dict(), made.backbone.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_backbone_that_ends_in_the_second_last_map_is_not_cut_again(masked: Dataset) -> None:
+    recipe, whole = replace(RECIPE, on="second_last"), backbone("mobilenet_v2", width=0.1)
+    cut = spec_for(masked, whole, InputContract(), recipe).backbone
+    again = spec_for(masked, cut, InputContract(), replace(recipe, head="lraspp")).backbone
+    assert len(whole.rows) - 1 == len(cut.rows) == len(again.rows)
 
 
 @pytest.mark.parametrize("name", ["default", "deeplab"])

@@ -11,9 +11,11 @@ from mobilenets.data.samples import Dataset
 from mobilenets.errors import RecipeError
 from mobilenets.model import Model, create
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
+from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.lraspp import LrasppHead, lraspp
 from mobilenets.specs.model import Head, InputContract, ModelSpec, Task
 from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.segment import On
 from mobilenets.specs.ssd import SsdHead, ssd, ssd_anchors, ssdlite
 from mobilenets.training.recipe import HeadName, Recipe
 
@@ -105,6 +107,7 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
             hint=f"heads for it: {', '.join(known) or 'only the default one'}",
         )
     name = known[0] if recipe.head == "default" and known else recipe.head
+    on: On = "last" if _is_cut(backbone) else recipe.on
     if dataset.task == "classify":
         return ModelSpec(backbone, dataset.labels, contract)
     size = (recipe.size or 320, recipe.wide or recipe.size or 320)
@@ -120,7 +123,7 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
             backbone,
             dataset.labels,
             output_stride=recipe.output_stride,
-            on=recipe.on,
+            on=on,
             filters=recipe.head_filters or 128,
             auxiliary=recipe.auxiliary,
             size=size,
@@ -132,7 +135,7 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
             dataset.labels,
             output_stride=recipe.output_stride,
             rates=None if recipe.aspp else (),
-            on=recipe.on,
+            on=on,
             filters=recipe.head_filters or 256,
             decoder=recipe.decoder,
             auxiliary=recipe.auxiliary,
@@ -141,3 +144,8 @@ def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, 
         )
     look = replace(made.input, mean=contract.mean, std=contract.std, interpolation=contract.interpolation)
     return replace(made, input=look)
+
+
+def _is_cut(backbone: BackboneSpec) -> bool:
+    """Whether it ends before its paper's does, as those of segmenters on the second-last map."""
+    return backbone.name in BACKBONES and len(backbone.rows) < len(BACKBONES[backbone.name]().rows)
