@@ -9,11 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from mobilenets.data import open as opening
 from mobilenets.data.lists import write_splits
 from mobilenets.data.open import FORMATS, fingerprint, open_dataset
-from mobilenets.data.samples import Dataset
+from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.data.shards import write_shards
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 
@@ -78,6 +81,34 @@ def test_every_format_gives_the_same_pictures(tmp_path: Path, kept: str) -> None
     assert open_dataset(tmp_path / "splits.csv").samples == tuple(
         dataclasses.replace(sample, path=sample.path.absolute()) for sample in dataset.samples
     )
+
+
+def test_every_split_gets_its_share_of_the_masks_that_show_a_rare_class(tmp_path: Path) -> None:
+    for i in range(40):
+        rare = i % 4 == 0
+        for name, pixels in (("images", [[9, 9, 9]]), ("masks", [[0, 1, 2 if rare else 0]])):
+            path = tmp_path / name / f"{i:02}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.array(pixels, np.uint8)).save(path)
+    (tmp_path / "masks" / "01.png").write_bytes(b"broken")
+    dataset = open_dataset(tmp_path, val=0.2, test=0.1, classes="ground,tree,bee")
+    shown = {split: [int(Path(sample.name).stem) % 4 == 0 for sample in dataset.split(split)] for split in SPLITS}
+    assert {split: (len(those), sum(those)) for split, those in shown.items()} == {
+        "train": (28, 7),
+        "val": (8, 2),
+        "test": (4, 1),
+    }
+    assert "by the rarest class in each" in dataset.notes[-1]
+
+
+def test_more_masks_than_are_looked_at_are_split_at_random(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "_MASKS_LOOKED_AT", 3)
+    for i in range(4):
+        for name in ("images", "masks"):
+            path = tmp_path / name / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(np.array([[0, 1]], np.uint8)).save(path)
+    assert open_dataset(tmp_path).notes[-1].endswith("at random")
 
 
 def test_groups_need_a_column(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import Entry
 from mobilenets.data.masks import Mask
 from mobilenets.data.samples import SPLITS
-from mobilenets.data.splits import fill, stratified
+from mobilenets.data.splits import by_rarest, fill, stratified
 from mobilenets.errors import UsageError
 
 SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=6)
@@ -37,7 +36,7 @@ def entries(sizes: list[int], *, group: int = 0) -> list[Entry]:
     ("answer", "said"),
     [
         ({"label": "cat"}, "the same share of every class"),
-        ({"boxes": (NamedBox("cat", 0, 0, 9, 9),)}, "the same share of pictures by the rarest class in each"),
+        ({"stratum": "cat"}, "the same share of pictures by the rarest class in each"),
         ({"mask": Mask(Path("a.mask.png"))}, "at random"),
     ],
 )
@@ -45,6 +44,12 @@ def test_what_is_said_of_splits_is_true_of_the_task(answer: dict[str, Any], said
     pictures = [replace(Entry(Path(f"{i}.png"), "", f"{i}.png"), **answer) for i in range(10)]
     _, notes = fill(pictures, seed=4, val=0.2, test=0.1)
     assert notes == (f"no splits given: val 20% and test 10% drawn by seed 4, {said}",)
+
+
+def test_the_rarest_of_all_that_is_shown_is_the_stratum() -> None:
+    pictures = [Entry(Path(f"{i}.png"), "", f"{i}.png") for i in range(4)]
+    found = by_rarest(pictures, [["cat", "dog"], ["dog", "dog"], [], ["bee", "cat"]])
+    assert [entry.stratum for entry in found] == ["cat", "dog", "", "bee"]
 
 
 @settings(max_examples=80, deadline=None)

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,7 @@ from mobilenets.data import masks
 from mobilenets.data.box_lists import is_box_list, read_box_list
 from mobilenets.data.coco import is_coco, read_coco
 from mobilenets.data.elpv import read_elpv
-from mobilenets.data.entries import Listing
+from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.folders import read_folder
 from mobilenets.data.lists import read_list
 from mobilenets.data.mask_coco import read_coco_masks
@@ -23,13 +24,15 @@ from mobilenets.data.mask_voc import is_voc_masks, read_voc_masks
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.data.shards import expand, read_shards, shard_files
-from mobilenets.data.splits import by_rarest, fill
+from mobilenets.data.splits import are_drawn, by_rarest, fill
 from mobilenets.data.voc import is_voc, read_voc
 from mobilenets.data.yolo import is_yolo, read_yolo
-from mobilenets.errors import DataError, UsageError
+from mobilenets.errors import DataError, ImageError, UsageError
+from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import Task
 from mobilenets.table import Table, did_you_mean
 
+_MASKS_LOOKED_AT = 2000  # of larger sets any part has some of every class, and looking would take long
 _BESIDE = 5000  # names that are looked through for one like that of a source that is not there
 
 
@@ -80,8 +83,8 @@ def open_dataset(
 ) -> Dataset:
     """The data set at `source`, every picture in a split.
 
-    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, by the rarest class of a
-    picture's boxes, or of masks at random; the data set's notes say so.
+    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, or by the rarest class of a
+    picture's boxes or mask; of more than 2,000 masks at random. The data set's notes say so.
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
@@ -130,8 +133,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     index = {label: i for i, label in enumerate(listing.labels)}
-    entries = by_rarest(listing.entries) if listing.task == "detect" else listing.entries
-    splits, notes = fill(entries, seed=seed, val=val, test=test)
+    splits, notes = fill(_in_strata(listing), seed=seed, val=val, test=test)
     samples = tuple(
         Sample(
             entry.path,
@@ -151,6 +153,28 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     notes = (*listing.notes, *notes)
     more = listing.ignored, listing.task, listing.colors, listing.faults
     return Dataset(listing.labels, samples, listing.name, notes, *more)
+
+
+def _in_strata(listing: Listing) -> Sequence[Entry]:
+    """The entries by the rarest class of their boxes or masks, so that splits get their shares of each."""
+    entries = listing.entries
+    if listing.task == "classify" or not are_drawn(entries):
+        return entries
+    if listing.task == "detect":
+        return by_rarest(entries, [[box.label for box in entry.boxes] for entry in entries])
+    if len(entries) > _MASKS_LOOKED_AT:
+        return entries
+    with ThreadPoolExecutor(cores(), thread_name_prefix="masks") as pool:
+        shown = pool.map(_shown, entries)
+        return by_rarest(entries, [[str(one) for one in those] for those in shown])
+
+
+def _shown(entry: Entry) -> Sequence[int]:
+    """The classes in its mask; none of a mask that cannot be read."""
+    try:
+        return [] if entry.mask is None else list(masks.survey(entry.mask).pixels)
+    except ImageError:
+        return []
 
 
 def _missing(source: str) -> DataError:

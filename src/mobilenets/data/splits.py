@@ -7,6 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TypeVar
 
 import numpy as np
@@ -34,11 +35,10 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     """
     if val < 0 or test < 0 or val + test > 1:
         raise UsageError(f"val {val:g} and test {test:g} are not shares of one whole")
-    known = [entry.split for entry in entries if entry.split is not None]
-    if not known:
+    if all(entry.split is None for entry in entries):
         return stratified(entries, seed=seed, val=val, test=test), _said(val, test, entries, seed)
     splits = [entry.split or "train" for entry in entries]
-    if "val" in known or "train" not in known or val == 0:
+    if val == 0 or not are_drawn(entries):
         return splits, ()
     trained = [i for i, split in enumerate(splits) if split == "train"]
     inner = stratified([entries[i] for i in trained], seed=seed, val=val, test=0)
@@ -47,6 +47,12 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     return splits, (
         f"there is no val split: {inner.count('val')} of {len(inner)} training pictures taken for it by seed {seed}",
     )
+
+
+def are_drawn(entries: Sequence[Entry]) -> bool:
+    """Whether the source leaves splits to `fill`: it names none, or train without val."""
+    known = {entry.split for entry in entries} - {None}
+    return not known or ("train" in known and "val" not in known)
 
 
 def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> list[Split]:
@@ -60,12 +66,16 @@ def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) 
     return _singles(entries, seed, val, test)
 
 
-def by_rarest(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """The entries of a detection set, each in the stratum of the rarest class among its boxes."""
-    counts = Counter(box.label for entry in entries for box in entry.boxes)
+def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
+    """The entries, each in the stratum of the rarest thing that it shows.
+
+    Args:
+        shown: by each entry, with repetitions; what occurs least often in all of them together is the rarest.
+    """
+    counts = Counter(chain.from_iterable(shown))
     return tuple(
-        replace(entry, stratum=min((counts[box.label], box.label) for box in entry.boxes)[1]) if entry.boxes else entry
-        for entry in entries
+        replace(entry, stratum=min((counts[one], one) for one in those)[1]) if those else entry
+        for entry, those in zip(entries, shown, strict=True)
     )
 
 
@@ -79,7 +89,7 @@ def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple
         return ()
     if any(entry.label for entry in entries):
         how = "the same share of every class"
-    elif any(entry.boxes for entry in entries):
+    elif any(entry.stratum for entry in entries):
         how = "the same share of pictures by the rarest class in each"
     else:
         how = "at random"
