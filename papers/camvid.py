@@ -23,13 +23,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mobilenets import checkpoint
 from mobilenets.analysis.graph import trace
 from mobilenets.data.open import open_dataset
-from mobilenets.model import Model, TorchEngine, with_spec
+from mobilenets.data.samples import Sample
+from mobilenets.exporters.onnx import export_onnx
+from mobilenets.model import Model, with_spec
+from mobilenets.runtime.engines import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment_evaluation import evaluate_segmentation
+from mobilenets.runtime.segment_evaluation import SegmentationReport, Segmenter, evaluate_segmentation
 from mobilenets.runtime.segment_scales import SCALES, MultiScale, scaled
 from mobilenets.specs.deeplab import DeepLabHead, aspp_rates
 from mobilenets.specs.rows import with_output_stride
@@ -38,6 +44,8 @@ CLASSES = "Sky,Building,Pole,Road,Pavement,Tree,SignSymbol,Fence,Car,Pedestrian,
 UNLABELLED = "11"
 HEIGHT, WIDTH = 360, 480
 RESULT = "result.json"
+PART = 16
+"""Pictures of the test split after which what was found is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,31 @@ VARIANTS = {        #      aspp   OS     MF   paper
     "plain-8-mf":  Variant(False,  8, True,  (77.33, 152.6)),
 }
 # fmt: on
+
+
+class Exported:
+    """An engine for inputs of any size: the network is exported to ONNX, with a parity check, for each size that comes.
+
+    Args:
+        model: a segmenter.
+        folder: where exports are kept.
+    """
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        self._model, self._folder = model, folder
+        self._engines: dict[tuple[int, int], OnnxEngine] = {}
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name, for a batch N C H W."""
+        _, _, height, width = batch.shape
+        if (height, width) not in self._engines:
+            path = self._folder / f"{height}x{width}.onnx"
+            if not path.is_file():
+                spec = self._model.spec
+                contract = replace(spec.input, size=height, wide=0 if width == height else width)
+                export_onnx(with_spec(self._model, replace(spec, input=contract)), path)
+            self._engines[height, width] = OnnxEngine(path)
+        return self._engines[height, width].run(batch)
 
 
 def main() -> None:
@@ -117,18 +150,9 @@ def evaluate(name: str, out: Path, data: str) -> None:
         model = at_output_stride(model, variant.stride)
         checkpoint.save(model, out / name / "best")
     dataset = open_dataset(data, task="segment", classes=CLASSES.split(","), ignore=(UNLABELLED,))
-    samples = dataset.split("test")
-    done = 0
-
-    def progress(count: int) -> None:
-        nonlocal done
-        done += count
-        if done % 20 == 0 or done == len(samples):
-            print(f"{name}: {done} of {len(samples)} pictures", file=sys.stderr)
-
-    predictor = Predictor(manifest_of(model.spec), TorchEngine(model))
+    predictor = Predictor(manifest_of(model.spec), Exported(model, out / name / "exported"))
     seen = MultiScale(predictor) if variant.multi_scale else predictor
-    report = evaluate_segmentation(seen, samples, dataset.labels, progress=progress, boundaries=False)
+    report = report_of(seen, dataset.split("test"), dataset.labels, out / name / "parts")
     miou = report.metric("miou")
     result = {
         "miou": miou.value,
@@ -144,6 +168,39 @@ def evaluate(name: str, out: Path, data: str) -> None:
     draft = out / name / f".{RESULT}"
     draft.write_text(json.dumps(result, indent=1) + "\n")
     draft.replace(out / name / RESULT)
+
+
+def report_of(seen: Segmenter, samples: Sequence[Sample], labels: Sequence[str], parts: Path) -> SegmentationReport:
+    """What `evaluate_segmentation` says, computed and kept in parts, so that an interruption costs one part at most."""
+    parts.mkdir(parents=True, exist_ok=True)
+    found: dict[str, list[NDArray[np.int64]]] = {"hits": [], "support": [], "called": [], "confusion": []}
+    seconds = 0.0
+    for first in range(0, len(samples), PART):
+        part = parts / f"{first:04d}.npz"
+        if not part.is_file():
+            report = evaluate_segmentation(seen, samples[first : first + PART], labels, boundaries=False)
+            assert not report.unreadable
+            draft = part.with_name(f".{part.name}")
+            np.savez(draft, seconds=report.seconds, **{name: getattr(report, name) for name in found})
+            draft.replace(part)
+        with np.load(part) as kept:
+            seconds += float(kept["seconds"])
+            for name, arrays in found.items():
+                arrays.append(kept[name])
+        print(f"{parts.parent.name}: {min(first + PART, len(samples))} of {len(samples)} pictures", file=sys.stderr)
+    hits, support, called = (np.concatenate(found[name]) for name in ("hits", "support", "called"))
+    return SegmentationReport(
+        model=seen.manifest.model,
+        labels=seen.manifest.labels,
+        colors=(),
+        names=tuple(sample.name for sample in samples),
+        hits=hits,
+        support=support,
+        called=called,
+        confusion=np.sum(found["confusion"], axis=0),
+        boundary_f=np.full(hits.shape, np.nan),
+        seconds=seconds,
+    )
 
 
 def at_output_stride(model: Model, output_stride: int) -> Model:
