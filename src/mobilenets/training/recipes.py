@@ -180,6 +180,7 @@ _SEGMENT = Recipe(  # ours: some hundreds of pictures with masks, a classifier's
     brightness=0.2,
     contrast=0.2,
     saturation=0.2,
+    lovasz=1.0,
 )
 
 _SCRATCH_SMALL = Recipe(  # ours: the same pictures without weights; a narrow network on small pictures sees more of them
