@@ -62,7 +62,7 @@ def test_the_auxiliary_head_equals_torchvision_s(random_weights: Draw) -> None:
 
 
 def test_a_file_loads_with_the_labels_of_pascal_voc(tmp_path: Path) -> None:
-    path = tmp_path / "lraspp_mobilenet_v3_large-d234d4ea.pth"
+    path = tmp_path / "lraspp.pth"
     torch.save(NETWORKS["lraspp"]().state_dict(), path)
     model = load(path)
     assert (model.spec.task, model.spec.labels) == ("segment", PASCAL_VOC)
