@@ -103,8 +103,7 @@ class Exported:
             path = self._folder / f"{height}x{width}.onnx"
             if not path.is_file():
                 spec = self._model.spec
-                contract = replace(spec.input, size=height, wide=0 if width == height else width)
-                export_onnx(with_spec(self._model, replace(spec, input=contract)), path)
+                export_onnx(with_spec(self._model, replace(spec, input=spec.input.shaped(height, width))), path)
             self._engines[height, width] = OnnxEngine(path)
         return self._engines[height, width].run(batch)
 

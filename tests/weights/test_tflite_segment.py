@@ -24,9 +24,8 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment import Segmentation
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.families import backbone
-from mobilenets.specs.model import InputContract
+from mobilenets.specs.model import HALF, InputContract
 from mobilenets.tasks.segment import enlarge
-from mobilenets.weights.catalogue import CATALOGUE
 from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.load import load
 from mobilenets.weights.norms import folded
@@ -57,7 +56,7 @@ def test_the_published_file_says_what_it_is(model: Model) -> None:
     expected = backbone("mobilenet_v2", activation="relu6").rows[:-1]
     assert (spec.backbone.name, spec.backbone.rows, spec.backbone.output_stride) == ("mobilenet_v2", expected, 16)
     assert spec.head == DeepLabHead(filters=256, rates=(), align_corners=True, norm_eps=1e-3, norm_momentum=0.003)
-    assert spec.input == CATALOGUE["google-coral/deeplabv3_mnv2_pascal_quant"].input
+    assert spec.input == InputContract(size=513, mean=HALF, std=HALF, resize="stretch", crop=1.0)
     assert spec.labels == PASCAL_VOC
     assert folded(model)
 

@@ -100,8 +100,6 @@ def _public(only: str) -> tuple[Sequence[str], list[dict[str, object]]]:
 
 
 def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
-    from mobilenets.weights.catalogue import METRICS
-
     contract = entry.input
     return {
         "name": entry.name,
@@ -109,7 +107,7 @@ def _entry(entry: PublicWeights, here: bool) -> dict[str, object]:
         "width": entry.width,
         "size": contract.size,
         "score": entry.score,
-        "metric": METRICS[entry.task],
+        "metric": entry.metric,
         "license": entry.license,
         "cached": here,
         "library": entry.origin,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,7 +95,7 @@ def scaled(contract: InputContract, scale: float, manifest: Manifest) -> InputCo
     """
     extra = 1 if segment.align_corners(manifest) else 0
     height, width = (max(1, int((side - extra) * scale + extra)) for side in contract.shape)
-    return replace(contract, size=height, wide=0 if width == height else width)
+    return contract.shaped(height, width)
 
 
 def _scores(values: NDArray[np.float32]) -> NDArray[np.float32]:

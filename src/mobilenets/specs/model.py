@@ -63,6 +63,14 @@ class InputContract:
         """Height and width of the network's input, px."""
         return self.size, self.wide or self.size
 
+    def shaped(self, height: int, width: int) -> InputContract:
+        """The same with an input of this height and width, px.
+
+        >>> InputContract(resize="stretch").shaped(360, 480).shape
+        (360, 480)
+        """
+        return replace(self, size=height, wide=0 if width == height else width)
+
 
 class Head(Protocol):
     """A frozen record of a head's own settings; `specs/codec.py` lists them all."""

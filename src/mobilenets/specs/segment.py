@@ -75,15 +75,7 @@ def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContr
     """
     height, wide = (size, size) if isinstance(size, int) else size
     half = (0.5,) * (channels if channels == 3 else 1)
-    return InputContract(
-        size=height,
-        wide=0 if wide == height else wide,
-        channels=channels,
-        mean=half,
-        std=half,
-        resize="stretch",
-        crop=1.0,
-    )
+    return InputContract(channels=channels, mean=half, std=half, resize="stretch", crop=1.0).shaped(height, wide)
 
 
 def check_maps(backbone: BackboneSpec, *names: str) -> None:

@@ -259,7 +259,7 @@ def detection_input(size: int | tuple[int, int], channels: int, contract: InputC
     height, wide = (size, size) if isinstance(size, int) else size
     half = HALF if channels == len(HALF) else HALF[:1]
     like = InputContract(channels=channels, mean=half, std=half) if contract is None else contract
-    return replace(like, size=height, wide=0 if wide == height else wide, resize="stretch", crop=1.0)
+    return replace(like, resize="stretch", crop=1.0).shaped(height, wide)
 
 
 def _head(

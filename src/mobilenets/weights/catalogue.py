@@ -39,7 +39,7 @@ class PublicWeights:
         model: our name of the network.
         width: the multiplier.
         input: the contract that the weights were trained for.
-        score: its task's metric, see `METRICS`, at that size, 0 to 1, as the library says; None where it does not.
+        score: of the task's `metric`, at that size, 0 to 1, as the library says; None where it does not.
         license: SPDX identifier.
         checksum: `"sha256:"` with a prefix or the whole, `"md5:"`, `"revision:"`; empty where the library gives none.
         url: of the file, or `"hf-hub:"` and a repository on the Hugging Face Hub.
@@ -55,6 +55,11 @@ class PublicWeights:
     license: str
     checksum: str
     url: str
+
+    @property
+    def metric(self) -> str:
+        """What `score` is."""
+        return METRICS[self.task]
 
     @property
     def architecture(self) -> str:
