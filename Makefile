@@ -27,10 +27,10 @@ venv: $(VENV)/.dev ## Make .venv with everything for development.
 
 # WEIGHTS=FILE begins with those weights; without it, with those in a cache or a download, or from scratch. It says which.
 DEMO = elpv --set time_budget_minutes=5 --set flip_vertical=0.5 --set mirrors=both
-demo: $(VENV)/.demo ## Train on real pictures in at most 6 minutes: metrics, report, checked ONNX model.
+demo: $(VENV)/.demo ## Train on real images in at most 6 minutes: metrics, report, checked ONNX model.
 	@$(BIN)/mobilenets train $(DEMO) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 	@echo
-	@echo "your own pictures, in one folder per class:"
+	@echo "your own images, in one folder per class:"
 	@echo "    $(BIN)/mobilenets train photos/"
 
 test: $(VENV)/.dev ## Run the tests.

@@ -1,6 +1,6 @@
-"""Accuracy on BCCD (364 pictures of blood cells with boxes), through the command line a user types.
+"""Accuracy on BCCD (364 images of blood cells with boxes), through the command line a user types.
 
-SSDLite on MobileNetV2 at 320 px learns from train and val and meets the 72 test pictures once, at the end; decide the recipe
+SSDLite on MobileNetV2 at 320 px learns from train and val and meets the 72 test images once, at the end; decide the recipe
 before, on val, with `mobilenets train`. `bccd_torchvision.py` is its counterpart.
 
     python benchmarks/bccd.py BCCD --weights mobilenet_v2_1.0_224_quant.tflite --set time_budget_minutes=55
@@ -19,7 +19,7 @@ from pathlib import Path
 def main() -> None:
     """Train, read the test metrics of the run's report, print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the data set's folder")
+    parser.add_argument("data", help="the dataset's folder")
     parser.add_argument("--weights", required=True, help="of a MobileNetV2")
     parser.add_argument("--recipe", default="detect")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

@@ -1,13 +1,13 @@
-"""The counterpart of `bccd.py`: torchvision's SSD classes and reference recipe, on the same pictures, minutes and weights.
+"""The counterpart of `bccd.py`: torchvision's SSD classes and reference recipe, on the same images, minutes and weights.
 
 - The network is what `torchvision.models.detection.ssdlite320_mobilenet_v3_large` makes, with torchvision's MobileNetV2 in
   place of the V3: the same feature extractor, extra layers, heads, anchors and thresholds.
 - The backbone's weights are those of the file given, copied into torchvision's modules, with batch norm put back by
-  observing training pictures, as `mobilenets train` does. Before training it checks that both backbones give the same map.
-- The recipe is that of torchvision's references/detection for ssdlite320: SGD at 0.15 for 192 pictures a step and in
+  observing training images, as `mobilenets train` does. Before training it checks that both backbones give the same map.
+- The recipe is that of torchvision's references/detection for ssdlite320: SGD at 0.15 for 192 images a step and in
   proportion for fewer, momentum 0.9, weight decay 4e-5, a warm-up of one epoch, cosine; IoU crop and flip. Training takes
   `--minutes`, and cosine falls with the share of them that is over.
-- Boxes are learned after the same repairs, and detections measured by the same code on the same test pictures.
+- Boxes are learned after the same repairs, and detections measured by the same code on the same test images.
 
     python benchmarks/bccd_torchvision.py BCCD --weights mobilenet_v2_1.0_224_quant.tflite --minutes 55
 """
@@ -36,25 +36,26 @@ from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD
 from torchvision.transforms import v2
 
-from mobilenets.data.check_boxes import repaired
+from mobilenets.data.checks.boxes import repaired
 from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Sample
+from mobilenets.evaluation.detect.coco import Coco, coco_metrics
+from mobilenets.evaluation.detect.truth import truth_of
 from mobilenets.model import Model, with_spec
-from mobilenets.runtime import image
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.detect_coco import Coco, coco_metrics
-from mobilenets.runtime.detect_truth import truth_of
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.images.decode import decode_image
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.specs.model import HALF, InputContract
 from mobilenets.weights import norms
-from mobilenets.weights import torchvision as importer
 from mobilenets.weights.assemble import Tensors
 from mobilenets.weights.load import load
+from mobilenets.weights.torchvision import classify as importer
 
 SIZE = (320, 320)
 CONTRACT = InputContract(size=320, mean=HALF, std=HALF, resize="sample", crop=1.0)
 EPS, MOMENTUM = 0.001, 0.03  # of ssdlite320's norms
 STRIDE_32 = 14  # of V2's features, the first whose map is 1/32
-RATE, PER_STEP = 0.15, 192  # references/detection: 8 GPUs with 24 pictures each
+RATE, PER_STEP = 0.15, 192  # references/detection: 8 GPUs with 24 images each
 OBSERVED = 128
 TOLERANCE = 1e-4
 
@@ -75,7 +76,7 @@ Item = tuple[Tensor, dict[str, Tensor]]
 
 
 class Boxed(Dataset[Item]):
-    """Augmented pictures with their boxes; label 0 is the background."""
+    """Augmented images with their boxes; label 0 is the background."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -84,21 +85,21 @@ class Boxed(Dataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, i: int) -> Item:
-        picture = image.decode(self.samples[i].read())
+        image = decode_image(self.samples[i].read())
         boxes = torch.tensor([box.corners for box in self.samples[i].boxes], dtype=torch.float32)
-        size = (picture.height, picture.width)
+        size = (image.height, image.width)
         target = {
             "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
             "labels": torch.tensor([box.label + 1 for box in self.samples[i].boxes]),
         }
-        seen: Item = TRAINED(picture, target)
+        seen: Item = TRAINED(image, target)
         return seen
 
 
 def main() -> None:
     """Train for so many minutes, measure on the test split, print the same figures as `bccd.py`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the data set's folder")
+    parser.add_argument("data", help="the dataset's folder")
     parser.add_argument("--weights", required=True, help="of a MobileNetV2")
     parser.add_argument("--minutes", type=float, default=60, help="of training")
     parser.add_argument("--batch", type=int, default=24)
@@ -133,8 +134,8 @@ def with_norms(model: Model, samples: Sequence[Sample]) -> Model:
     found = with_spec(model, replace(model.spec, backbone=padded, input=CONTRACT))
     if norms.folded(found):
         chosen = np.random.default_rng(0).permutation(len(samples))[:OBSERVED]
-        pictures = np.stack([image.load(samples[i].read(), CONTRACT) for i in chosen])
-        norms.reinsert(found, torch.split(torch.from_numpy(pictures), 32))
+        images = np.stack([load_input(samples[i].read(), CONTRACT) for i in chosen])
+        norms.reinsert(found, torch.split(torch.from_numpy(images), 32))
     return found
 
 
@@ -188,9 +189,9 @@ def train(model: Any, loader: DataLoader[Item], *, minutes: float, rate: float, 
             share = 1e-3 + (1 - 1e-3) * min(1.0, steps / max(1, warmup))
             for group in optimizer.param_groups:
                 group["lr"] = rate * share * (1 + math.cos(math.pi * over)) / 2
-            pictures, targets = zip(*batch, strict=True)
+            images, targets = zip(*batch, strict=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=amp):
-                losses = model(list(pictures), list(targets))
+                losses = model(list(images), list(targets))
             loss = sum(one.float() for one in losses.values())
             if not torch.isfinite(loss):
                 sys.exit(f"the loss is {loss.item()} after {steps} steps")
@@ -209,7 +210,7 @@ def evaluate(model: Any, samples: Sequence[Sample], labels: tuple[str, ...]) -> 
     model.eval()
     with torch.inference_mode():
         for sample in samples:
-            [found] = model([TESTED(image.decode(sample.read()))])
+            [found] = model([TESTED(decode_image(sample.read()))])
             boxes, scores, classes = (found[name].numpy() for name in ("boxes", "scores", "labels"))
             detections = Detections(labels, boxes, scores, classes - 1)
             judged.append((detections, truth_of(sample.boxes, range(len(labels)))))

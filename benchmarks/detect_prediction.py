@@ -1,14 +1,14 @@
-"""Pictures per second from files to boxes, beside torchvision's ssdlite320_mobilenet_v3_large; same run, alternating.
+"""Images per second from files to boxes, beside torchvision's ssdlite320_mobilenet_v3_large; same run, alternating.
 
 Both run one network with one set of weights on the same files, COCO's 90 classes, decoding and NMS included:
 
-- torchvision: its model in evaluation mode under `inference_mode`, pictures as its reference script gives them, alone or in
+- torchvision: its model in evaluation mode under `inference_mode`, images as its reference script gives them, alone or in
   batches of 8 from a DataLoader with 0, 1 or 2 workers; the fastest of these counts.
 - mobilenets: the weights imported, exported to ONNX, and `Predictor.stream` as `mobilenets predict FOLDER` runs it.
 
-Without `--weights` the weights are random, with batch-norm statistics of some of the pictures. A random network would find
+Without `--weights` the weights are random, with batch-norm statistics of some of the images. A random network would find
 every class everywhere, which would keep both busy with NMS, so the background's bias is set to leave about `--likely` scores
-of a picture above the threshold of 0.001, as a trained one does. Afterwards it compares the boxes and exits with 1 if fewer
+of an image above the threshold of 0.001, as a trained one does. Afterwards it compares the boxes and exits with 1 if fewer
 than 99% of torchvision's are among ours.
 
     python benchmarks/detect_prediction.py BCCD/JPEGImages
@@ -29,20 +29,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from rates import OURS, average_norms, measure, pictures_in
+from rates import OURS, average_norms, images_in, measure
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.transforms.functional import pil_to_tensor
 
 from mobilenets.exporters.onnx import export_onnx
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.nms import ious
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.detect.nms import ious
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.weights import torchvision_ssd as importer
 from mobilenets.weights.assemble import assemble
+from mobilenets.weights.torchvision import ssd as importer
 
-PEERS = ((1, 0), (8, 0), (8, 1), (8, 2))  # pictures at once, workers
+PEERS = ((1, 0), (8, 0), (8, 1), (8, 2))  # images at once, workers
 OBSERVED = 64
 SPREAD = 3.0  # of the random scores: logits of about 1.5, not 0.5
 OVERLAP, SCORE = 0.99, 1e-3  # from which and up to which difference two boxes are the same
@@ -67,15 +67,15 @@ class Photos(Dataset[Tensor]):
 
 
 def main() -> None:
-    """Print pictures per second of each, the ratio, and how far the boxes agree."""
+    """Print images per second of each, the ratio, and how far the boxes agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of pictures")
-    parser.add_argument("--most", type=int, default=500, help="pictures taken, in the order of their names")
+    parser.add_argument("photos", type=Path, help="folder of images")
+    parser.add_argument("--most", type=int, default=500, help="images taken, in the order of their names")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--likely", type=int, default=1000, help="random scores of a picture that NMS looks at")
+    parser.add_argument("--likely", type=int, default=1000, help="random scores of an image that NMS looks at")
     parser.add_argument("--weights", type=Path, help="a state dict of torchvision's ssdlite320_mobilenet_v3_large")
     options = parser.parse_args()
-    paths = pictures_in(options.photos, options.most)
+    paths = images_in(options.photos, options.most)
     peer = torchvision_model(paths, options.weights, likely=options.likely)
     ways: dict[str, Callable[[Sequence[Path]], list[Found]]] = {
         f"torchvision, {batch} at once, {workers} workers": partial(with_torchvision, peer, batch=batch, workers=workers)
@@ -95,18 +95,18 @@ def main() -> None:
 
 
 def with_torchvision(model: Any, paths: Sequence[Path], *, batch: int, workers: int) -> list[Found]:  # Any: without types
-    """What torchvision finds on every picture."""
+    """What torchvision finds on every image."""
     loader: Iterable[list[Tensor]] = DataLoader(Photos(paths), batch_size=batch, num_workers=workers, collate_fn=list)
     found: list[Found] = []
     with torch.inference_mode():
-        for pictures in loader:
-            answers = model(pictures)
+        for images in loader:
+            answers = model(images)
             found += [(one["boxes"].numpy(), one["scores"].numpy(), one["labels"].numpy() - 1) for one in answers]
     return found
 
 
 def with_mobilenets(predictor: Predictor, paths: Sequence[Path]) -> list[Found]:
-    """What we find on every picture."""
+    """What we find on every image."""
     found: list[Found] = []
     for result in predictor.stream(paths):
         assert isinstance(result.prediction, Detections), result.error
@@ -130,15 +130,15 @@ def torchvision_model(paths: Sequence[Path], weights: Path | None, *, likely: in
         model.load_state_dict(torch.load(weights, weights_only=True))
         return model.eval()
     chosen = Photos(paths[:: max(1, len(paths) // OBSERVED)][:OBSERVED])
-    pictures = [chosen[i] for i in range(len(chosen))]
+    images = [chosen[i] for i in range(len(chosen))]
     scorers = [block[1] for block in model.head.classification_head.module_list]
     average_norms(model)
     with torch.inference_mode():
-        for i in range(0, len(pictures), 8):
-            outputs(model.train(), pictures[i : i + 8])
+        for i in range(0, len(images), 8):
+            outputs(model.train(), images[i : i + 8])
         for scorer in scorers:
             scorer.weight *= SPREAD
-        logits = torch.cat([outputs(model.eval(), [picture]) for picture in pictures]).double()
+        logits = torch.cat([outputs(model.eval(), [image]) for image in images]).double()
     bias = background(logits, model.score_thresh, likely)
     with torch.no_grad():
         for scorer in scorers:
@@ -146,15 +146,15 @@ def torchvision_model(paths: Sequence[Path], weights: Path | None, *, likely: in
     return model
 
 
-def outputs(model: Any, pictures: list[Tensor]) -> Tensor:  # Any: without types
-    """Logits of some pictures, N anchors classes, in whichever mode the model is."""
-    batch, _ = model.transform(pictures)
+def outputs(model: Any, images: list[Tensor]) -> Tensor:  # Any: without types
+    """Logits of some images, N anchors classes, in whichever mode the model is."""
+    batch, _ = model.transform(images)
     logits: Tensor = model.head(list(model.backbone(batch.tensors).values()))["cls_logits"]
     return logits
 
 
 def background(logits: Tensor, threshold: float, likely: int) -> float:
-    """What is to be added to the logits of class 0 so that `likely` scores of a picture are above the threshold."""
+    """What is to be added to the logits of class 0 so that `likely` scores of an image are above the threshold."""
     others = logits[..., 1:].exp()
     room = others / threshold - others.sum(-1, keepdim=True)  # a score is above it if exp(background) is below this
     limits = room.clamp(min=1e-30).log() - logits[..., :1]

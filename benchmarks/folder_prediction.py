@@ -1,4 +1,4 @@
-"""Pictures per second of folder prediction, JPEG decoding included, beside a plain torchvision script; same run, alternating.
+"""Images per second of folder prediction, JPEG decoding included, beside a plain torchvision script; same run, alternating.
 
 Both run one MobileNetV2 with one set of weights, on the same files, at 224 px:
 
@@ -6,8 +6,8 @@ Both run one MobileNetV2 with one set of weights, on the same files, at 224 px:
   224, normalize), a DataLoader with batches of 32 and 0, 1 or 2 workers, of which the fastest counts.
 - mobilenets: the weights imported, exported to ONNX, and `Predictor.stream` as `mobilenets predict FOLDER` runs it.
 
-Without `--weights` the weights are random, with batch-norm statistics of some of the pictures, so that answers differ from
-picture to picture. Afterwards it compares the answers and exits with 1 if fewer than 99% of the top-1 labels agree.
+Without `--weights` the weights are random, with batch-norm statistics of some of the images, so that answers differ from
+image to image. Afterwards it compares the answers and exits with 1 if fewer than 99% of the top-1 labels agree.
 
     python benchmarks/folder_prediction.py PHOTOS
 """
@@ -35,8 +35,8 @@ from torch.utils.data import DataLoader, Dataset
 from mobilenets.data.entries import SUFFIXES
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.weights import torchvision as importer
 from mobilenets.weights.assemble import assemble
+from mobilenets.weights.torchvision import classify as importer
 
 TRANSFORMS = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
 BATCH = 32
@@ -60,16 +60,16 @@ class Photos(Dataset[Tensor]):
 
 
 def main() -> None:
-    """Print pictures per second of each, the ratio, and how far the answers agree."""
+    """Print images per second of each, the ratio, and how far the answers agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of pictures")
-    parser.add_argument("--most", type=int, default=500, help="pictures taken, in the order of their names")
+    parser.add_argument("photos", type=Path, help="folder of images")
+    parser.add_argument("--most", type=int, default=500, help="images taken, in the order of their names")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--weights", type=Path, help="a state dict of torchvision's mobilenet_v2")
     options = parser.parse_args()
     paths = sorted(path for path in options.photos.rglob("*") if path.suffix.lower() in SUFFIXES)[: options.most]
     if not paths:
-        sys.exit(f"no pictures in '{options.photos}'")
+        sys.exit(f"no images in '{options.photos}'")
     peer = torchvision_model(paths, options.weights)
     with tempfile.TemporaryDirectory() as folder:
         predictor = exported(peer, Path(folder) / "model.onnx")
@@ -90,12 +90,12 @@ def measure(peer: nn.Module, predictor: Predictor, paths: list[Path], *, rounds:
             theirs = with_torchvision(peer, paths, workers=workers)
             seconds[f"torchvision, {workers} workers"].append(time.perf_counter() - began)
         line = ", ".join(f"{name} {len(paths) / times[-1]:.1f}" for name, times in seconds.items())
-        print(f"round {i + 1} of {rounds}, pictures a second: {line}", file=sys.stderr)
+        print(f"round {i + 1} of {rounds}, images a second: {line}", file=sys.stderr)
     rates = {name: [len(paths) / one for one in times] for name, times in seconds.items()}
     for name, measured in rates.items():
         report = {
             "what": name,
-            "pictures_per_second": round(statistics.median(measured), 1),
+            "images_per_second": round(statistics.median(measured), 1),
             "spread": [round(min(measured), 1), round(max(measured), 1)],
         }
         print(json.dumps(report))
@@ -111,7 +111,7 @@ def measure(peer: nn.Module, predictor: Predictor, paths: list[Path], *, rounds:
                 "largest_difference": float(np.abs(ours - theirs).max()),
                 "median_difference": float(np.median(np.abs(ours - theirs).max(axis=1))),
                 "largest_logit": float(np.abs(theirs).max()),
-                "pictures": len(paths),
+                "images": len(paths),
                 "threads": predictor.threads,
                 "machine": platform.processor() or platform.machine(),
                 "versions": {
@@ -127,14 +127,14 @@ def measure(peer: nn.Module, predictor: Predictor, paths: list[Path], *, rounds:
 
 
 def with_torchvision(model: nn.Module, paths: list[Path], *, workers: int) -> NDArray[np.float32]:
-    """The logits of every picture, N classes."""
+    """The logits of every image, N classes."""
     loader = DataLoader(Photos(paths), batch_size=BATCH, num_workers=workers)
     with torch.inference_mode():
         return torch.cat([model(batch) for batch in loader]).numpy()
 
 
 def with_mobilenets(predictor: Predictor, paths: list[Path]) -> NDArray[np.float32]:
-    """The logits of every picture, N classes."""
+    """The logits of every image, N classes."""
     return np.stack([result.prediction.logits for result in predictor.stream(paths) if result.prediction is not None])
 
 

@@ -1,4 +1,4 @@
-"""Seconds per epoch of head training on cached features, beside fine-tuning the whole network. Same pictures, same weights.
+"""Seconds per epoch of head training on cached features, beside fine-tuning the whole network. Same images, same weights.
 
 Computing the features is told apart: it happens once, whatever the number of epochs.
 
@@ -37,7 +37,7 @@ def main() -> None:
         json.dumps({"what": "head on cached features", "seconds_per_epoch": round(head, 2), "features_s": round(features, 1)})
     )
     print(json.dumps({"what": "whole network", "seconds_per_epoch": round(whole, 2)}))
-    print(json.dumps({"ratio": round(whole / head, 1), "pictures": len(dataset.split("train"))}))
+    print(json.dumps({"ratio": round(whole / head, 1), "images": len(dataset.split("train"))}))
 
 
 def seconds_per_epoch(model: Model, dataset: Dataset, settings: Recipe) -> tuple[float, float]:

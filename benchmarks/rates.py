@@ -22,25 +22,25 @@ from mobilenets.data.entries import SUFFIXES
 Answer = TypeVar("Answer")
 
 OURS = "mobilenets"
-WARM = 16  # pictures that each sees before it is timed
+WARM = 16  # images that each sees before it is timed
 
 
-def pictures_in(folder: Path, most: int) -> list[Path]:
-    """The first pictures of a folder by their names; the program ends where there are none."""
+def images_in(folder: Path, most: int) -> list[Path]:
+    """The first images of a folder by their names; the program ends where there are none."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:most]
     if not paths:
-        sys.exit(f"no pictures in '{folder}'")
+        sys.exit(f"no images in '{folder}'")
     return paths
 
 
 def measure(
     ways: Mapping[str, Callable[[Sequence[Path]], Answer]], paths: Sequence[Path], *, rounds: int
 ) -> tuple[dict[str, Answer], dict[str, object]]:
-    """Run every way on all pictures, one after the other, `rounds` times; print pictures a second of each.
+    """Run every way on all images, one after the other, `rounds` times; print images a second of each.
 
     Args:
         ways: from files to answers; `OURS` and its peers.
-        paths: the pictures.
+        paths: the images.
         rounds: of which the median counts.
 
     Returns:
@@ -54,17 +54,17 @@ def measure(
             answers[name] = way(paths)
             rates[name].append(len(paths) / (time.perf_counter() - began))
         line = ", ".join(f"{name} {measured[-1]:.1f}" for name, measured in rates.items())
-        print(f"round {i + 1} of {rounds}, pictures a second: {line}", file=sys.stderr)
+        print(f"round {i + 1} of {rounds}, images a second: {line}", file=sys.stderr)
     for name, measured in rates.items():
         median, spread = statistics.median(measured), [round(min(measured), 1), round(max(measured), 1)]
-        print(json.dumps({"what": name, "pictures_per_second": round(median, 1), "spread": spread}))
+        print(json.dumps({"what": name, "images_per_second": round(median, 1), "spread": spread}))
     fastest = max((name for name in rates if name != OURS), key=lambda name: statistics.median(rates[name]))
     ratios = [one / other for one, other in zip(rates[OURS], rates[fastest], strict=True)]
     return answers, {
         "ratio": round(statistics.median(ratios), 2),
         "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
         "beside": fastest,
-        "pictures": len(paths),
+        "images": len(paths),
         "rounds": rounds,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),

@@ -1,10 +1,10 @@
-"""Pictures per second from files to masks, beside the same DeepLabv3 built from torchvision's parts; same run, alternating.
+"""Images per second from files to masks, beside the same DeepLabv3 built from torchvision's parts; same run, alternating.
 
 Both run one network, DeepLabv3 with its atrous branches on MobileNetV2 at output stride 16, with one set of random weights and
-batch-norm statistics of some of the pictures, at the pictures' own size:
+batch-norm statistics of some of the images, at the images' own size:
 
 - torchvision: its MobileNetV2, dilated as it dilates its V3, its `DeepLabHead` and its segmentation model, in evaluation mode
-  under `inference_mode`; pictures alone or four at once, from a DataLoader with 0, 1 or 2 workers; the fastest counts.
+  under `inference_mode`; images alone or four at once, from a DataLoader with 0, 1 or 2 workers; the fastest counts.
 - mobilenets: the same weights exported to ONNX, and `Predictor.stream` as `mobilenets predict FOLDER` runs it.
 
 Afterwards it compares the masks and exits with 1 if fewer than 99% of the pixels agree.
@@ -29,7 +29,7 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 from PIL import Image
-from rates import OURS, average_norms, measure, pictures_in
+from rates import OURS, average_norms, images_in, measure
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.models._utils import IntermediateLayerGetter
@@ -39,14 +39,14 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.families import backbone
 from mobilenets.specs.segment import segmentation_backbone, segmentation_input
-from mobilenets.weights import torchvision as importer
-from mobilenets.weights import torchvision_segment
 from mobilenets.weights.assemble import Network, Tensors, assemble
+from mobilenets.weights.torchvision import classify as importer
+from mobilenets.weights.torchvision import segment as torchvision_segment
 
-PEERS = ((1, 0), (4, 0), (4, 1), (4, 2))  # pictures at once, workers
+PEERS = ((1, 0), (4, 0), (4, 1), (4, 2))  # images at once, workers
 STRIDE_32 = 14  # of V2's features, the first whose map is 1/32
 MAPS = {"last": 18, "second_last": 17}
 OBSERVED = 32
@@ -71,17 +71,17 @@ class Photos(Dataset[Tensor]):
 
 
 def main() -> None:
-    """Print pictures per second of each, the ratio, and how far the masks agree."""
+    """Print images per second of each, the ratio, and how far the masks agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, help="folder of pictures, all of one size")
-    parser.add_argument("--most", type=int, default=500, help="pictures taken, in the order of their names")
+    parser.add_argument("photos", type=Path, help="folder of images, all of one size")
+    parser.add_argument("--most", type=int, default=500, help="images taken, in the order of their names")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--classes", type=int, default=11)
     parser.add_argument(
         "--on", choices=list(MAPS), default="second_last", help="the map that the head stands on; V2* in the paper"
     )
     options = parser.parse_args()
-    paths = pictures_in(options.photos, options.most)
+    paths = images_in(options.photos, options.most)
     peer = torchvision_model(paths, classes=options.classes, on=options.on)
     ways: dict[str, Callable[[Sequence[Path]], Masks]] = {
         f"torchvision, {batch} at once, {workers} workers": partial(with_torchvision, peer, batch=batch, workers=workers)

@@ -30,13 +30,13 @@ from mobilenets import checkpoint
 from mobilenets.analysis.graph import trace
 from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Sample
+from mobilenets.evaluation.segment.evaluate import SegmentationReport, Segmenter, evaluate_segmentation
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.model import Model, with_spec
-from mobilenets.runtime.engines import OnnxEngine
+from mobilenets.runtime.engines.base import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment_evaluation import SegmentationReport, Segmenter, evaluate_segmentation
-from mobilenets.runtime.segment_scales import SCALES, MultiScale, scaled
+from mobilenets.runtime.segment.scales import SCALES, MultiScale, scaled
 from mobilenets.specs.deeplab import DeepLabHead, aspp_rates
 from mobilenets.specs.rows import with_output_stride
 
@@ -45,7 +45,7 @@ UNLABELLED = "11"
 HEIGHT, WIDTH = 360, 480
 RESULT = "result.json"
 PART = 16
-"""Pictures of the test split after which what was found is kept."""
+"""Images of the test split after which what was found is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Exported:
 def main() -> None:
     """Train and evaluate what is missing, print the table of what is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="the data set's folder")
+    parser.add_argument("data", help="the dataset's folder")
     parser.add_argument("--weights", required=True, help="of a MobileNetV2")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["aspp-16"])
     parser.add_argument("--recipe", default="segment")
@@ -158,7 +158,7 @@ def evaluate(name: str, out: Path, data: str) -> None:
         "low": miou.interval.low if miou.interval else None,
         "high": miou.interval.high if miou.interval else None,
         "pixel_accuracy": report.metric("pixel_accuracy").value,
-        "pictures": len(report),
+        "images": len(report),
         "params": trace(model, (1, 3, *model.spec.input.shape)).params,
         "macs": macs(model, multi_scale=variant.multi_scale),
         "evaluated_s": round(report.seconds, 1),
@@ -186,7 +186,7 @@ def report_of(seen: Segmenter, samples: Sequence[Sample], labels: Sequence[str],
             seconds += float(kept["seconds"])
             for name, arrays in found.items():
                 arrays.append(kept[name])
-        print(f"{parts.parent.name}: {min(first + PART, len(samples))} of {len(samples)} pictures", file=sys.stderr)
+        print(f"{parts.parent.name}: {min(first + PART, len(samples))} of {len(samples)} images", file=sys.stderr)
     hits, support, called = (np.concatenate(found[name]) for name in ("hits", "support", "called"))
     return SegmentationReport(
         model=seen.manifest.model,
@@ -217,7 +217,7 @@ def at_output_stride(model: Model, output_stride: int) -> Model:
 
 
 def macs(model: Model, *, multi_scale: bool) -> int:
-    """Multiply-adds for one picture."""
+    """Multiply-adds for one image."""
     contract = model.spec.input
     views = [scaled(contract, scale, manifest_of(model.spec)) for scale in SCALES] * 2 if multi_scale else [contract]
     return sum(trace(model, (1, contract.channels, *view.shape)).macs for view in views)

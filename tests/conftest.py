@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.model import InputContract
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass
@@ -105,16 +116,16 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of published figures, weights and pictures that lies beside the checkout."""
+    """The folder of published figures, weights and images that lies beside the checkout."""
     folder = Path(os.environ.get("MOBILENETS_SHARED", Path(__file__).parents[2] / "shared"))
     if not folder.is_dir():
-        pytest.skip(f"the folder of published figures, weights and pictures is not at {folder}; set MOBILENETS_SHARED")
+        pytest.skip(f"the folder of published figures, weights and images is not at {folder}; set MOBILENETS_SHARED")
     return folder
 
 
 @pytest.fixture(scope="session")
 def color_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An `.onnx` file that tells red, green and blue pictures apart: logits are 4 times the channels' means, -1 to 1."""
+    """An `.onnx` file that tells red, green and blue images apart: logits are 4 times the channels' means, -1 to 1."""
     onnx = pytest.importorskip("onnx")
     from mobilenets.runtime.manifest import METADATA_KEY, Manifest
     from mobilenets.specs.model import InputContract
@@ -142,7 +153,7 @@ def color_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cell_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An `.onnx` file that finds red ("rose") and blue ("sky") cells of a picture cut into 3 x 3; the input is 96 x 96 px.
+    """An `.onnx` file that finds red ("rose") and blue ("sky") cells of an image cut into 3 x 3; the input is 96 x 96 px.
 
     Each cell is an anchor. A pure color scores 98%, black 1.8% for either.
     """
@@ -182,3 +193,57 @@ def cell_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("cells") / "model.onnx"
     onnx.save(model, path)
     return path
+
+
+@dataclass
+class MeanColors:
+    """An engine: the logits of each cell are 8 times its mean red, green and blue, -1 to 1.
+
+    Args:
+        stride: side of a cell, px.
+        shapes: of the inputs that it has seen.
+    """
+
+    stride: int
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+
+    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        self.shapes.append(batch.shape)
+        n, c, height, width = batch.shape
+        cells = batch.reshape(n, c, height // self.stride, self.stride, width // self.stride, self.stride)
+        return {"logits": 8 * cells.mean(axis=(3, 5))}
+
+
+@pytest.fixture
+def segmenter() -> Callable[..., Predictor]:
+    """Makes a predictor of red, green and blue for inputs of a height and width, with a stride."""
+
+    def make(height: int, width: int, stride: int = 4) -> Predictor:
+        contract = InputContract(size=height, wide=0 if width == height else width, resize="stretch", crop=1.0)
+        manifest = Manifest("colors", ("red", "green", "blue"), contract, DeepLabHead())
+        return Predictor(manifest, MeanColors(stride), threads=2)
+
+    return make
+
+
+@pytest.fixture
+def blocks() -> Callable[[int, int], Pixels]:
+    """Makes an image, H W 3, of blocks of random color."""
+
+    def make(height: int, width: int) -> Pixels:
+        pixels = np.random.default_rng(0).integers(0, 255, (-(-height // 7), -(-width // 7), 3), dtype=np.uint8)
+        return np.kron(pixels, np.ones((7, 7, 1), np.uint8))[:height, :width]
+
+    return make
+
+
+@pytest.fixture
+def png() -> Callable[[Pixels], bytes]:
+    """Encodes an image without loss."""
+
+    def encode(pixels: Pixels) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return encode

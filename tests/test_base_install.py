@@ -32,7 +32,7 @@ def base() -> str:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8)).save(folder / "picture.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8)).save(folder / "image.png")
     spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
     export_onnx(create(spec), folder / "model.onnx")
     return folder / "model.onnx"
@@ -50,18 +50,18 @@ def test_the_base_install_has_no_torch(base: str, tmp_path: Path) -> None:
 def test_predictor_opens_and_predicts_the_same_scores(base: str, network: Path) -> None:
     code = """
 from mobilenets import Predictor
-print(*(score for label, score in sorted(Predictor.open("model.onnx").predict("picture.png").top(2))))
+print(*(score for label, score in sorted(Predictor.open("model.onnx").predict("image.png").top(2))))
 """
     found = output(base, "-c", code, folder=network.parent)
     assert found.returncode == 0, found.stderr
-    prediction = Predictor.open(network).predict(network.parent / "picture.png")
+    prediction = Predictor.open(network).predict(network.parent / "image.png")
     assert isinstance(prediction, Classification)
     expected = sorted(prediction.top(2))
     np.testing.assert_allclose([float(score) for score in found.stdout.split()], [score for _, score in expected], rtol=1e-5)
 
 
 def test_the_command_line_predicts(base: str, network: Path) -> None:
-    found = output(base, "-m", "mobilenets", "predict", "model.onnx", "picture.png", "--json", folder=network.parent)
+    found = output(base, "-m", "mobilenets", "predict", "model.onnx", "image.png", "--json", folder=network.parent)
     assert found.returncode == 0, found.stderr
     assert (
         {"cat", "dog"} >= {json.loads(found.stdout.splitlines()[0])["label"]} if found.stdout.startswith("{") else found.stdout

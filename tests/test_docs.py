@@ -94,7 +94,7 @@ def made_photos(folder: Path) -> None:
         (folder / "photos" / label).mkdir(parents=True)
         for i in range(12):
             Image.fromarray(generator.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / "photos" / label / f"{i}.png")
-    Image.fromarray(generator.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / "picture.jpg")
+    Image.fromarray(generator.integers(0, 255, (40, 50, 3), np.uint8)).save(folder / "image.jpg")
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_the_detector_of_the_guide_stands_on_the_papers_maps() -> None:
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_one_after_another(tmp_path: Path) -> None:
     made_photos(tmp_path)
-    block = (ROOT / "README.md").read_text().split("## Your own pictures")[1].split("```sh\n")[2].split("```")[0]
+    block = (ROOT / "README.md").read_text().split("## Your own images")[1].split("```sh\n")[2].split("```")[0]
     assert block.count("mobilenets ") == 5
     for line in block.splitlines():
         arguments = shlex.split(line, comments=True)[1:]

@@ -10,9 +10,9 @@ from mobilenets.errors import missing_extra
 if TYPE_CHECKING:
     from mobilenets.checkpoint import load, save
     from mobilenets.data.open import open_dataset
+    from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.exporters.onnx import export_onnx
     from mobilenets.model import Model, create
-    from mobilenets.runtime.evaluators import evaluate
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.deeplab import deeplab
     from mobilenets.specs.families import backbone
@@ -51,7 +51,7 @@ _HOMES = {
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
     "deeplab": "mobilenets.specs.deeplab",
-    "evaluate": "mobilenets.runtime.evaluators",
+    "evaluate": "mobilenets.evaluation.evaluators",
     "export_onnx": "mobilenets.exporters.onnx",
     "load": "mobilenets.checkpoint",
     "lraspp": "mobilenets.specs.lraspp",

@@ -257,7 +257,7 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
     if suffix in _FOREIGN:
         return CheckpointError(f"'{path}' is a weights file, not a checkpoint folder", hint=f"mobilenets convert {path}")
     if suffix == ".onnx":
-        return CheckpointError(f"'{path}' is an exported network, not a checkpoint", hint=f"mobilenets predict {path} PICTURE")
+        return CheckpointError(f"'{path}' is an exported network, not a checkpoint", hint=f"mobilenets predict {path} IMAGE")
     return CheckpointError(f"'{path}' is a file, and a checkpoint is a folder with '{WEIGHTS}' and '{DESCRIPTION}'")
 
 

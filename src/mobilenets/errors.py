@@ -31,11 +31,11 @@ class SpecError(MobileNetsError):
 
 
 class ImageError(MobileNetsError):
-    """A picture that cannot be decoded."""
+    """An image that cannot be decoded."""
 
 
 class DataError(MobileNetsError):
-    """A data set that cannot be read or trained on."""
+    """A dataset that cannot be read or trained on."""
 
 
 class WeightsError(MobileNetsError):

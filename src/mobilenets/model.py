@@ -18,7 +18,7 @@ from mobilenets.tasks.table import build
 
 
 class Model(nn.Module):
-    """A backbone with its head; `forward` takes prepared pictures N C H W and returns what the head gives.
+    """A backbone with its head; `forward` takes prepared images N C H W and returns what the head gives.
 
     Args:
         spec: what to build. The weights are random; `create` seeds them, `checkpoint.load` and `weights.load` bring them.
@@ -101,12 +101,12 @@ def with_spec(model: Model, spec: ModelSpec) -> Model:
 
 
 def with_input(model: Model, contract: InputContract) -> Model:
-    """A copy of a model that takes pictures another way, at another size for instance."""
+    """A copy of a model that takes images another way, at another size for instance."""
     return with_spec(model, replace(model.spec, input=contract))
 
 
 class TorchEngine:
-    """Runs a model on prepared pictures; what `runtime.Predictor` takes in place of an exported file.
+    """Runs a model on prepared images; what `runtime.Predictor` takes in place of an exported file.
 
     Args:
         model: is moved to `device` and set to evaluation mode for each run.
@@ -118,7 +118,7 @@ class TorchEngine:
         self.device = torch.device(device)
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The model's outputs by name, for prepared pictures N C H W."""
+        """The model's outputs by name, for prepared images N C H W."""
         training = self.model.training
         self.model.eval()
         with torch.inference_mode():

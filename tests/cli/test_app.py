@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilenets.cli.app import COMMANDS
-from mobilenets.runtime.image import decode
+from mobilenets.runtime.images.decode import decode_image
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,7 +37,7 @@ def test_wrong_usage_exits_with_2() -> None:
 
 
 def test_bad_input_ends_in_an_error_and_a_hint_without_a_traceback(tmp_path: Path) -> None:
-    shown = run("predict", str(tmp_path / "no-model.onnx"), "picture.jpg")
+    shown = run("predict", str(tmp_path / "no-model.onnx"), "image.jpg")
     assert shown.returncode == 1
     assert shown.stderr.startswith("error: ")
     assert "Traceback" not in shown.stderr
@@ -52,7 +52,7 @@ def test_what_pillow_says_of_damaged_exif_is_not_shown(
         (tmp_path / "photos" / label).mkdir(parents=True)
         Image.new("RGB", (20, 20), color).save(tmp_path / "photos" / label / "0.jpg", exif=exif)
     with pytest.warns(UserWarning, match="EXIF"):
-        decode(tmp_path / "photos" / "red" / "0.jpg")
+        decode_image(tmp_path / "photos" / "red" / "0.jpg")
     model = () if command == "check" else (color_model,)
     options = ("--out", tmp_path / "report") if command == "evaluate" else ()
     assert mobilenets(command, *model, tmp_path / "photos", *options).out

@@ -24,10 +24,10 @@ def pets(tmp_path: Path) -> Path:
     return root
 
 
-def test_good_pictures_end_with_0(pets: Path, mobilenets: Any) -> None:
+def test_good_images_end_with_0(pets: Path, mobilenets: Any) -> None:
     done = mobilenets("check", pets)
     assert (done.code, done.err) == (0, "")
-    assert "pets: 16 pictures, 2 classes" in done.out
+    assert "pets: 16 images, 2 classes" in done.out
     assert done.out.endswith("0 errors, 0 warnings, 0 notes\n")
 
 
@@ -53,7 +53,7 @@ def test_json_holds_everything(pets: Path, mobilenets: Any) -> None:
     assert data["findings"][0] == {
         "level": "error",
         "code": "not-an-image",
-        "message": "is not a picture of a known format",
+        "message": "is not an image of a known format",
         "files": ["cat/0.jpg"],
     }
 
@@ -94,6 +94,6 @@ def test_torch_is_not_loaded(pets: Path) -> None:
         "import sys; sys.argv = ['mobilenets', 'check', sys.argv[1]]\n"
         "from mobilenets.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "assert 'torch' not in sys.modules and 'mobilenets.data.check' in sys.modules"
+        "assert 'torch' not in sys.modules and 'mobilenets.data.checks.check' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(pets)], check=True, capture_output=True)

@@ -13,7 +13,7 @@ from PIL import Image
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> Path:
-    """A list of six boxes on three pictures of 400 x 300 px."""
+    """A list of six boxes on three images of 400 x 300 px."""
     rows = ["path,x0,y0,x1,y1,label,split,crowd"]
     for i, split in enumerate(("train", "val", "test")):
         values = np.random.default_rng(i).integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -27,7 +27,7 @@ def boxes(tmp_path: Path) -> Path:
 def test_a_list_becomes_a_yolo_folder(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:
     done = mobilenets("convert-data", boxes, tmp_path / "out", "--to", "yolo")
     assert done.code == 0
-    assert done.out.endswith("pictures: train 1, val 1, test 1; 6 boxes of 2 classes\n")
+    assert done.out.endswith("images: train 1, val 1, test 1; 6 boxes of 2 classes\n")
     assert done.err == "1 boxes of crowds are left out: YOLO has none\n"
     assert (tmp_path / "out" / "labels" / "val" / "1.txt").read_text() == (
         "0 0.15 0.2333333333 0.25 0.3333333333\n1 0.625 0.4 0.25 0.6666666667\n"
@@ -37,7 +37,7 @@ def test_a_list_becomes_a_yolo_folder(boxes: Path, tmp_path: Path, mobilenets: A
 def test_json_names_what_was_written(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:
     done = mobilenets("convert-data", boxes, tmp_path / "out", "--to", "coco", "--link", "--json")
     data = json.loads(done.out)
-    assert (data["boxes"], data["labels"], data["pictures"]) == (6, ["cat", "dog"], {"train": 1, "val": 1, "test": 1})
+    assert (data["boxes"], data["labels"], data["images"]) == (6, ["cat", "dog"], {"train": 1, "val": 1, "test": 1})
     assert (tmp_path / "out" / "train" / "0.jpg").is_symlink()
 
 
@@ -49,7 +49,7 @@ def test_bad_input_ends_in_words(boxes: Path, tmp_path: Path, mobilenets: Any) -
     assert "is not empty" in mobilenets("convert-data", boxes, tmp_path, "--to", "voc").err
     (tmp_path / "labels.csv").write_text("path,label\n0.jpg,cat\n1.jpg,dog\n")
     assert (
-        "is not a data set to detect" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
+        "is not a dataset to detect" in mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "o", "--to", "voc").err
     )
 
 
@@ -59,10 +59,10 @@ def test_check_shows_boxes_against_the_anchors_and_names_defects(boxes: Path, tm
         file.write("0.jpg,10,20,10,120,cat,train,0\n0.jpg,390,20,410,120,cat,train,0\n0.jpg,0,0,9,9,cat,train,0\n")
     done = mobilenets("check", boxes, "--size", "256")
     assert done.code == 1
-    assert "boxes: 3 pictures, 9 boxes, 2 classes" in done.out
+    assert "boxes: 3 images, 9 boxes, 2 classes" in done.out
     assert "on an input of 256 x 256" in done.out
     assert "error: boxes without area (1)\n  0.jpg: 'cat' at 10 20 10 120 has no area\n" in done.out
-    assert "0.jpg: 'cat' at 390 20 410 120 reaches 10 px beyond the picture, 400 x 300" in done.out
+    assert "0.jpg: 'cat' at 390 20 410 120 reaches 10 px beyond the image, 400 x 300" in done.out
     assert "1 of 5 boxes of 'cat' are below 8 x 8 px" in done.out
     data = json.loads(mobilenets("check", boxes, "--json").out)
     assert (data["task"], sum(one["boxes"] for one in data["box_sizes"])) == ("detect", 7)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mobilenets.data.lists import write_splits
 from mobilenets.data.open import open_dataset
+from mobilenets.data.readers.lists import write_splits
 from mobilenets.runtime.classify import Classification
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
@@ -20,7 +20,7 @@ COLORS = {"red": "red", "green": "lime", "blue": "blue"}
 
 
 def fill(folder: Path, count: int = 4) -> Path:
-    """A folder per label; one red picture lies among the blue ones."""
+    """A folder per label; one red image lies among the blue ones."""
     for label, color in COLORS.items():
         (folder / label).mkdir(parents=True)
         for i in range(count):
@@ -31,7 +31,7 @@ def fill(folder: Path, count: int = 4) -> Path:
 
 @pytest.fixture
 def run_folder(tmp_path: Path, color_model: Path) -> Path:
-    """A run that was trained on `photos`, of which one picture a class was its test split."""
+    """A run that was trained on `photos`, of which one image a class was its test split."""
     run, photos = tmp_path / "run", fill(tmp_path / "photos")
     (run / "export").mkdir(parents=True)
     shutil.copy(color_model, run / "export" / "model.onnx")
@@ -47,7 +47,7 @@ def run_folder(tmp_path: Path, color_model: Path) -> Path:
 def test_a_folder_without_splits_is_evaluated_whole(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
     done = mobilenets("evaluate", color_model, fill(tmp_path / "test"), "--out", tmp_path / "out")
     assert done.code == 0
-    assert "12 pictures of 'test', every split" in done.err
+    assert "12 images of 'test', every split" in done.err
     assert "91.7%" in done.out
     assert "blue/0.png" in done.out
     assert f"report: {tmp_path / 'out' / 'report.html'}" in done.err
@@ -69,7 +69,7 @@ def test_the_report_of_another_split_leaves_that_of_test_as_it_is(mobilenets: Ru
     before = (run_folder / "report" / "report.json").read_bytes()
     assert mobilenets("evaluate", run_folder, "--split", "train").code == 0
     assert (run_folder / "report" / "report.json").read_bytes() == before
-    assert json.loads((run_folder / "report-train" / "report.json").read_text())["pictures"] == 9
+    assert json.loads((run_folder / "report-train" / "report.json").read_text())["images"] == 9
     assert mobilenets("evaluate", run_folder, "--split", "test").code == 0
     assert not (run_folder / "report-test").exists()
 
@@ -78,16 +78,16 @@ def test_a_run_remembers_its_data_and_its_test_split(mobilenets: Run, run_folder
     done = mobilenets("evaluate", run_folder, "--json")
     assert done.code == 0
     data = json.loads(done.out)
-    assert (data["pictures"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
+    assert (data["images"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
     assert [row["name"] for row in data["worst"]] == ["blue/0.png"]
     assert (run_folder / "report" / "report.html").is_file()
 
 
-def test_the_splits_of_a_run_are_a_data_set(mobilenets: Run, run_folder: Path) -> None:
+def test_the_splits_of_a_run_are_a_dataset(mobilenets: Run, run_folder: Path) -> None:
     done = mobilenets("evaluate", run_folder, run_folder / "splits.csv", "--json")
     data = json.loads(done.out)
-    assert (data["pictures"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
-    assert "3 pictures of 'photos', split test" in done.err
+    assert (data["images"], data["metrics"]["top1"]["value"]) == (3, pytest.approx(2 / 3))
+    assert "3 images of 'photos', split test" in done.err
     assert (run_folder / "report" / "report.html").is_file()
 
 
@@ -98,19 +98,19 @@ def test_the_run_may_be_named_from_another_folder(
     (run_folder / "run.json").write_text(text)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert json.loads(mobilenets("evaluate", "../run", "--json").out)["pictures"] == 3
+    assert json.loads(mobilenets("evaluate", "../run", "--json").out)["images"] == 3
 
 
 def test_another_split_can_be_asked_for(mobilenets: Run, run_folder: Path) -> None:
-    assert json.loads(mobilenets("evaluate", run_folder, "--split", "train", "--json").out)["pictures"] == 9
-    assert json.loads(mobilenets("evaluate", run_folder, "--split", "all", "--json").out)["pictures"] == 12
+    assert json.loads(mobilenets("evaluate", run_folder, "--split", "train", "--json").out)["images"] == 9
+    assert json.loads(mobilenets("evaluate", run_folder, "--split", "all", "--json").out)["images"] == 12
 
 
 def test_a_split_folder_gives_its_test_part(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
     fill(tmp_path / "data" / "train")
     fill(tmp_path / "data" / "test", count=2)
     done = mobilenets("evaluate", color_model, tmp_path / "data", "--json", "--out", tmp_path / "out")
-    assert json.loads(done.out)["pictures"] == 6
+    assert json.loads(done.out)["images"] == 6
 
 
 def test_a_missing_split_is_named(mobilenets: Run, run_folder: Path) -> None:
@@ -126,12 +126,12 @@ def test_labels_the_model_does_not_know_are_named(mobilenets: Run, color_model: 
     assert "the data has 'Green', which the model does not know; it knows 'red', 'green', 'blue'" in done.err
 
 
-def test_unreadable_pictures_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
     fill(tmp_path / "test")
     (tmp_path / "test" / "red" / "0.png").write_bytes(b"broken")
     done = mobilenets("evaluate", color_model, tmp_path / "test", "--out", tmp_path / "out")
     assert done.code == 0
-    assert "red/0.png: the picture is not a picture of a known format" in done.err
+    assert "red/0.png: the image is not an image of a known format" in done.err
     assert "red/0.png" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mobilenets.data.lists import write_splits
 from mobilenets.data.open import open_dataset
+from mobilenets.data.readers.lists import write_splits
 
 pytest.importorskip("faster_coco_eval")
 
@@ -20,15 +20,15 @@ SIDE = 40  # px of a cell
 
 
 def fill(folder: Path) -> Path:
-    """A list of boxes: a rose in each of four pictures, which the last one shows in grey; the first is for training."""
+    """A list of boxes: a rose in each of four images, which the last one shows in grey; the first is for training."""
     folder.mkdir(parents=True)
     with (folder / "boxes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "x0", "y0", "x1", "y1", "label", "split"))
         for i in range(4):
-            picture = Image.new("RGB", (3 * SIDE, 3 * SIDE))
-            picture.paste("gray" if i == 3 else "red", (0, 0, SIDE, SIDE))
-            picture.save(folder / f"{i}.png")
+            image = Image.new("RGB", (3 * SIDE, 3 * SIDE))
+            image.paste("gray" if i == 3 else "red", (0, 0, SIDE, SIDE))
+            image.save(folder / f"{i}.png")
             writer.writerow((f"{i}.png", 0, 0, SIDE, SIDE, "rose", "test" if i else "train"))
     return folder / "boxes.csv"
 
@@ -36,7 +36,7 @@ def fill(folder: Path) -> Path:
 def test_a_detector_is_measured_and_the_report_written(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
     done = mobilenets("evaluate", cell_model, fill(tmp_path / "garden"), "--out", tmp_path / "out", "--split", "all")
     assert done.code == 0, done.err
-    assert "4 pictures of" in done.err
+    assert "4 images of" in done.err
     assert "mAP50" in done.out
     assert "3.png" in done.out  # its rose is missed
     assert str(tmp_path / "out" / "mistakes" / "01.jpg") in done.out
@@ -55,7 +55,7 @@ def test_a_run_remembers_its_boxes_and_its_test_split(mobilenets: Run, cell_mode
     done = mobilenets("evaluate", run, "--json")
     assert done.code == 0, done.err
     data = json.loads(done.out)
-    assert (data["pictures"], data["classes"][0]["support"]) == (3, 3)
+    assert (data["images"], data["classes"][0]["support"]) == (3, 3)
     assert (run / "report" / "report.html").is_file()
 
 
@@ -63,4 +63,4 @@ def test_data_of_another_task_is_refused(mobilenets: Run, cell_model: Path, tmp_
     (tmp_path / "photos" / "red").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "red" / "0.png")
     done = mobilenets("evaluate", cell_model, tmp_path / "photos")
-    assert (done.code, "is not a data set to detect" in done.err) == (1, True), done.err
+    assert (done.code, "is not a dataset to detect" in done.err) == (1, True), done.err

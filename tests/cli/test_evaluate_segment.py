@@ -14,7 +14,7 @@ Run = Callable[..., Any]  # Any: the fixture's `Done`
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three pictures in test/, red on the left and blue on the right; in the masks the third is red all over."""
+    """Three images in test/, red on the left and blue on the right; in the masks the third is red all over."""
     folder = tmp_path / "colors"
     for name in ("images", "masks"):
         (folder / "test" / name).mkdir(parents=True)
@@ -40,7 +40,7 @@ def test_a_segmenter_is_measured_and_reported(mobilenets: Run, segment_model: Pa
     assert (data.parent / "report/report.html").is_file()
 
 
-def test_people_see_classes_and_the_worst_pictures(mobilenets: Run, segment_model: Path, data: Path) -> None:
+def test_people_see_classes_and_the_worst_images(mobilenets: Run, segment_model: Path, data: Path) -> None:
     out = mobilenets("evaluate", segment_model, data, "--out", data.parent / "report").out
     for words in ("mean IoU", "75.0%", "66.7%", "boundary F-score", "test/images/2.png"):
         assert words in out
@@ -53,7 +53,7 @@ def test_classes_and_what_counts_nowhere_can_be_given(mobilenets: Run, segment_m
     assert json.loads(done.out)["metrics"]["pixel_accuracy"]["value"] == pytest.approx(3 / 4)
 
 
-def test_a_data_set_of_other_classes_is_refused(mobilenets: Run, segment_model: Path, data: Path) -> None:
+def test_a_dataset_of_other_classes_is_refused(mobilenets: Run, segment_model: Path, data: Path) -> None:
     (data / "classes.txt").write_text("red\ngreen\nsky\n")
     done = mobilenets("evaluate", segment_model, data)
     assert done.code == 1

@@ -57,28 +57,28 @@ def test_a_checkpoint_that_stands_alone_holds_its_export(tmp_path: Path, monkeyp
 
 
 def test_json_gives_the_file_its_size_and_the_parity(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
-    assert run(monkeypatch, "export", trained, "--out", tmp_path / "out", "--pictures", pictures, "--json") == 0
+    assert run(monkeypatch, "export", trained, "--out", tmp_path / "out", "--images", images, "--json") == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert result["file"] == str(tmp_path / "out" / "model.onnx")
     assert result["size_bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size
     assert result["passed"] is True
-    assert result["parity"]["pictures"] == 2
+    assert result["parity"]["images"] == 2
     assert "skipped" in captured.err
     assert "broken.jpg" in captured.err
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def images(tmp_path: Path) -> Path:
     from PIL import Image
 
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (folder / "cat").mkdir(parents=True)
     for path in (folder / "a.png", folder / "cat" / "b.jpg"):
         Image.effect_noise((40, 40), 50).convert("RGB").save(path)
-    (folder / "broken.jpg").write_bytes(b"not a picture")
+    (folder / "broken.jpg").write_bytes(b"not an image")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
 
@@ -96,8 +96,8 @@ def test_a_failed_comparison_exits_with_1_and_writes_nothing(
     [
         (["nowhere"], "error: 'nowhere' does not exist"),
         (["RUN", "--to", "onxn"], "error: unknown export runtime 'onxn'; did you mean 'onnx'?"),
-        (["RUN", "--pictures", "nowhere"], "error: there is no file or folder 'nowhere'"),
-        (["RUN", "--pictures", "RUN"], "has no picture that can be read"),
+        (["RUN", "--images", "nowhere"], "error: there is no file or folder 'nowhere'"),
+        (["RUN", "--images", "RUN"], "has no image that can be read"),
     ],
 )
 def test_wrong_arguments_are_said_in_a_line(
@@ -135,18 +135,18 @@ def test_boxes_of_a_classifier_are_refused(
 
 
 def test_a_segmenter_with_classes_as_output_lies_beside_the_raw_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pictures: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
 ) -> None:
     checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "run" / "best")
     (tmp_path / "run" / "run.json").write_text("{}")
     assert run(monkeypatch, "export", tmp_path / "run") == 0
-    assert run(monkeypatch, "export", tmp_path / "run", "--argmax", "--pictures", pictures) == 0
+    assert run(monkeypatch, "export", tmp_path / "run", "--argmax", "--images", images) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "of 40,960 pixels" in printed  # 8 random and 2 pictures, 64 x 64
+    assert "of 40,960 pixels" in printed  # 8 random and 2 images, 64 x 64
     assert "1e-03" in printed
     names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"model.onnx", "parity.json", "segmenter.onnx", "segmenter.parity.json"}
-    assert run(monkeypatch, "predict", tmp_path / "run" / "export" / "segmenter.onnx", pictures / "a.png", "--json") == 0
+    assert run(monkeypatch, "predict", tmp_path / "run" / "export" / "segmenter.onnx", images / "a.png", "--json") == 0
     assert sum(one["pixels"] for one in json.loads(capsys.readouterr().out)["areas"]) == 40 * 40
 
 

@@ -14,6 +14,6 @@ def test_names_keep_the_folders_below_the_one_given_and_differ_before_the_dot(tm
         "a-2.jpg",
         "a-3.png",
         "b.png",
-        "picture",
+        "image",
         "c.d.png",
     ]

@@ -17,22 +17,22 @@ Run = Callable[..., Any]  # Any: the fixture's `Done`
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Pictures red, green and blue, the green one a folder below; a text file and a hidden picture beside them."""
+    """Images red, green and blue, the green one a folder below; a text file and a hidden image beside them."""
     folder = tmp_path / "album"
     (folder / "below").mkdir(parents=True)
     for name, color in (("a.png", "red"), ("below/b.jpg", "lime"), ("c.bmp", "blue"), (".hidden.png", "red")):
         Image.new("RGB", (20, 30), color).save(folder / name)
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 
-def test_one_picture_is_a_table_of_its_best_labels(mobilenets: Run, color_model: Path, album: Path) -> None:
+def test_one_image_is_a_table_of_its_best_labels(mobilenets: Run, color_model: Path, album: Path) -> None:
     done = mobilenets("predict", color_model, album / "a.png")
     assert (done.code, done.err) == (0, "")
     assert done.out.split()[-6:] == ["red", "99.9%", "green", "0.0%", "blue", "0.0%"]
 
 
-def test_a_folder_is_searched_below_and_gives_a_line_a_picture(mobilenets: Run, color_model: Path, album: Path) -> None:
+def test_a_folder_is_searched_below_and_gives_a_line_an_image(mobilenets: Run, color_model: Path, album: Path) -> None:
     done = mobilenets("predict", color_model, album)
     assert done.code == 0
     assert [line.split()[1:] for line in done.out.splitlines()] == [
@@ -66,7 +66,7 @@ def test_a_glob_is_expanded(mobilenets: Run, color_model: Path, album: Path) -> 
     assert [row["label"] for row in csv.DictReader(done.out.splitlines())] == ["green", "blue"]
 
 
-def test_a_picture_on_standard_input(mobilenets: Run, color_model: Path, album: Path) -> None:
+def test_an_image_on_standard_input(mobilenets: Run, color_model: Path, album: Path) -> None:
     done = mobilenets("predict", color_model, "-", "--json", stdin=(album / "below/b.jpg").read_bytes())
     assert (json.loads(done.out)["file"], json.loads(done.out)["label"]) == ("-", "green")
 
@@ -89,20 +89,20 @@ def test_a_bad_file_is_named_and_skipped(mobilenets: Run, color_model: Path, alb
     assert done.code == 0
     assert len(done.out.splitlines()) == 1 + 3
     assert [line.split(": ")[0] for line in done.err.splitlines()[:-1]] == [str(album / "b.png"), str(album / "gone.jpg")]
-    assert done.err.splitlines()[-1] == "2 of 5 pictures could not be read"
+    assert done.err.splitlines()[-1] == "2 of 5 images could not be read"
 
 
 def test_nothing_readable_fails(mobilenets: Run, color_model: Path, album: Path) -> None:
     done = mobilenets("predict", color_model, album / "notes.txt")
     assert (done.code, done.out) == (1, "")
-    assert "not a picture" in done.err
+    assert "not an image" in done.err
 
 
 @pytest.mark.parametrize("source", ["empty", "empty/*.jpg"])
-def test_a_folder_or_glob_without_pictures_is_said(mobilenets: Run, color_model: Path, tmp_path: Path, source: str) -> None:
+def test_a_folder_or_glob_without_images_is_said(mobilenets: Run, color_model: Path, tmp_path: Path, source: str) -> None:
     (tmp_path / "empty").mkdir()
     done = mobilenets("predict", color_model, tmp_path / source)
-    assert (done.code, done.err.splitlines()[0].split(" '")[0][:18]) == (1, "error: no pictures")
+    assert (done.code, done.err.splitlines()[0].split(" '")[0][:16]) == (1, "error: no images")
 
 
 def test_json_and_csv_together_are_wrong_usage(mobilenets: Run, color_model: Path, album: Path) -> None:

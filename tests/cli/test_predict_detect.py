@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenets.data.box_lists import read_box_list
+from mobilenets.data.readers.box_lists import read_box_list
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 
@@ -35,7 +35,7 @@ def album(tmp_path: Path) -> Path:
     return folder
 
 
-def test_one_picture_is_a_table_of_boxes(mobilenets: Run, cell_model: Path, album: Path) -> None:
+def test_one_image_is_a_table_of_boxes(mobilenets: Run, cell_model: Path, album: Path) -> None:
     done = mobilenets("predict", cell_model, album / "a.png")
     assert (done.code, done.err) == (0, "")
     rows = [line.split() for line in done.out.splitlines()]
@@ -46,7 +46,7 @@ def test_one_picture_is_a_table_of_boxes(mobilenets: Run, cell_model: Path, albu
     ]
 
 
-def test_a_folder_gives_a_line_a_picture(mobilenets: Run, cell_model: Path, album: Path) -> None:
+def test_a_folder_gives_a_line_an_image(mobilenets: Run, cell_model: Path, album: Path) -> None:
     done = mobilenets("predict", cell_model, album)
     lines = [line.split("  ") for line in done.out.splitlines()]
     assert sorted(lines[0][0].split(", ")) == ["1 rose", "1 sky"]
@@ -81,7 +81,7 @@ def test_the_threshold_is_the_users_or_a_half(mobilenets: Run, cell_model: Path,
     assert (count(), count("--threshold", "0.01"), count("--threshold", "0.02")) == (0, 18, 0)
 
 
-def test_pictures_are_drawn_below_the_folder_under_their_names(mobilenets: Run, cell_model: Path, album: Path) -> None:
+def test_images_are_drawn_below_the_folder_under_their_names(mobilenets: Run, cell_model: Path, album: Path) -> None:
     out = album.parent / "found"
     done = mobilenets("predict", cell_model, album, "--out", out)
     assert done.code == 0
@@ -130,9 +130,9 @@ def test_coco_csv_and_yolo_are_written(mobilenets: Run, cell_model: Path, album:
 def test_coco_results_are_those_that_pycocotools_reads(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
     coco = pytest.importorskip("pycocotools.coco")
     evaluation = pytest.importorskip("pycocotools.cocoeval")
-    picture = Image.new("RGB", (192, 96))
-    picture.paste("red", (0, 0, 64, 32))
-    picture.save(tmp_path / "000000000139.png")
+    image = Image.new("RGB", (192, 96))
+    image.paste("red", (0, 0, 64, 32))
+    image.save(tmp_path / "000000000139.png")
     mobilenets("predict", cell_model, tmp_path / "000000000139.png", "--out", tmp_path / "found", "--write", "coco")
     truth = coco.COCO()
     truth.dataset = {
@@ -154,35 +154,35 @@ def test_nothing_found_is_an_empty_array_of_results(mobilenets: Run, cell_model:
     assert json.loads((album.parent / "found" / "detections.json").read_text()) == []
 
 
-def test_pictures_of_one_name_do_not_overwrite_each_other(mobilenets: Run, cell_model: Path, album: Path) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(mobilenets: Run, cell_model: Path, album: Path) -> None:
     (album / "below" / "a.png").write_bytes((album / "a.png").read_bytes())
     out = album.parent / "found"
     mobilenets("predict", cell_model, album / "a.png", album / "below/a.png", "--out", out)
     assert sorted(path.name for path in (out / "drawn").iterdir()) == ["a-2.jpg", "a.jpg"]
 
 
-def test_a_picture_on_standard_input_is_drawn(mobilenets: Run, cell_model: Path, album: Path) -> None:
+def test_an_image_on_standard_input_is_drawn(mobilenets: Run, cell_model: Path, album: Path) -> None:
     out = album.parent / "found"
     done = mobilenets("predict", cell_model, "-", "--json", "--out", out, stdin=(album / "a.png").read_bytes())
-    assert json.loads(done.out)["drawn"] == str(out / "drawn" / "picture.jpg")
-    assert (out / "drawn" / "picture.jpg").is_file()
+    assert json.loads(done.out)["drawn"] == str(out / "drawn" / "image.jpg")
+    assert (out / "drawn" / "image.jpg").is_file()
 
 
 def test_a_bad_file_is_named_and_skipped(mobilenets: Run, cell_model: Path, album: Path) -> None:
     (album / "b.png").write_bytes(b"\x89PNG broken")
     done = mobilenets("predict", cell_model, album, "--out", album.parent / "found", "--write", "coco", "--write", "drawn")
     assert (done.code, len(done.out.splitlines())) == (0, 3)
-    assert done.err.splitlines()[-1] == "1 of 4 pictures could not be read"
+    assert done.err.splitlines()[-1] == "1 of 4 images could not be read"
     assert len(json.loads((album.parent / "found" / "detections.json").read_text())) == 5
 
 
 @pytest.mark.parametrize("options", [(), ("--whole",), ("--overlap", "0.5")])
-def test_large_pictures_are_looked_at_in_tiles(
+def test_large_images_are_looked_at_in_tiles(
     mobilenets: Run, cell_model: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    picture = Image.new("RGB", (400, 300))
-    picture.paste("red", (0, 0, 32, 32))
-    picture.save(tmp_path / "large.png")
+    image = Image.new("RGB", (400, 300))
+    image.paste("red", (0, 0, 32, 32))
+    image.save(tmp_path / "large.png")
 
     def boxes(*arguments: str) -> list[dict[str, Any]]:  # Any: JSON
         found: list[dict[str, Any]] = json.loads(
@@ -204,7 +204,7 @@ def test_large_pictures_are_looked_at_in_tiles(
         (("--whole",), "--whole is about tiles, but there are none"),
         (("--overlap", "0"), "--overlap is about tiles, but there are none"),
         (("--out", "found", "--write", "masks"), "a detector cannot write 'masks'; known: drawn, coco, csv, yolo"),
-        (("--out", "found.jpg"), "for pictures --out names a folder, not 'found.jpg'"),
+        (("--out", "found.jpg"), "for images --out names a folder, not 'found.jpg'"),
         (("--json", "--csv"), "--json and --csv exclude each other"),
     ],
 )
@@ -233,13 +233,13 @@ def test_a_folder_that_cannot_be_written_is_said(mobilenets: Run, cell_model: Pa
 
 
 @pytest.mark.slow
-def test_a_picture_of_100_megapixels_is_drawn_within_a_gigabyte(
+def test_an_image_of_100_megapixels_is_drawn_within_a_gigabyte(
     cell_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = Image.new("RGB", (10_000, 10_000))
-    picture.paste("red", (2240, 2240, 2880, 2880))
-    picture.save(tmp_path / "large.jpg")
-    picture.close()
+    image = Image.new("RGB", (10_000, 10_000))
+    image.paste("red", (2240, 2240, 2880, 2880))
+    image.save(tmp_path / "large.jpg")
+    image.close()
     program = f"""
 import re, sys
 from pathlib import Path
@@ -257,4 +257,4 @@ finally:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # it would warn
     with Image.open(tmp_path / "found" / "drawn" / "large.jpg") as drawn:
         assert drawn.size == (10_000, 10_000)
-    assert int(megabytes) < 1000  # of which the picture and the drawn one are 763
+    assert int(megabytes) < 1000  # of which the image and the drawn one are 763

@@ -15,28 +15,28 @@ Run = Callable[..., Any]  # Any: the fixture's `Done`
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Pictures 96 x 64: a.png is red, on its right quarter blue; below/a.jpg is green; c.png is none."""
+    """Images 96 x 64: a.png is red, on its right quarter blue; below/a.jpg is green; c.png is none."""
     folder = tmp_path / "album"
     (folder / "below").mkdir(parents=True)
     image = Image.new("RGB", (96, 64), "red")
     image.paste("blue", (72, 0, 96, 64))
     image.save(folder / "a.png")
     Image.new("RGB", (96, 64), "lime").save(folder / "below/a.jpg")
-    (folder / "c.png").write_bytes(b"no picture")
+    (folder / "c.png").write_bytes(b"no image")
     return folder
 
 
-def test_one_picture_is_a_table_of_areas(mobilenets: Run, segment_model: Path, album: Path) -> None:
+def test_one_image_is_a_table_of_areas(mobilenets: Run, segment_model: Path, album: Path) -> None:
     done = mobilenets("predict", segment_model, album / "a.png")
     assert (done.code, done.err) == (0, "")
     assert done.out.split()[-6:] == ["red", "4,608", "75.0%", "blue", "1,536", "25.0%"]
 
 
-def test_a_folder_gives_a_line_a_picture(mobilenets: Run, segment_model: Path, album: Path) -> None:
+def test_a_folder_gives_a_line_an_image(mobilenets: Run, segment_model: Path, album: Path) -> None:
     done = mobilenets("predict", segment_model, album)
     assert done.out.splitlines() == [f"red 75%, blue 25%  {album / 'a.png'}", f"green 100%  {album / 'below/a.jpg'}"]
     assert "c.png: " in done.err
-    assert "1 of 3 pictures could not be read" in done.err
+    assert "1 of 3 images could not be read" in done.err
 
 
 def test_json_has_the_areas(mobilenets: Run, segment_model: Path, album: Path) -> None:
@@ -81,7 +81,7 @@ def test_overlays_are_written_on_request(mobilenets: Run, segment_model: Path, a
     assert not (out / "masks").exists()
 
 
-def test_tiles_see_a_large_picture_at_full_detail(mobilenets: Run, segment_model: Path, tmp_path: Path) -> None:
+def test_tiles_see_a_large_image_at_full_detail(mobilenets: Run, segment_model: Path, tmp_path: Path) -> None:
     pixels = np.kron(np.indices((40, 60)).sum(axis=0) % 2, np.ones((8, 8)))  # a board of red and blue fields of 8 px
     Image.fromarray(np.stack([255 * (1 - pixels), 0 * pixels, 255 * pixels], axis=2).astype(np.uint8)).save(tmp_path / "a.png")
     mobilenets("predict", segment_model, tmp_path / "a.png", "--tile", "48", "--out", tmp_path)

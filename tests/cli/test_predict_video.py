@@ -24,15 +24,15 @@ def street(tmp_path: Path) -> Path:
     path = tmp_path / "street.avi"
     with VideoWriter(path, (288, 288), 10) as writer:
         for left in (0, 96, 192, 288):
-            picture = Image.new("RGB", (288, 288))
-            picture.paste("red", (left, 0, left + 96, 96))
-            writer.add(picture)
+            image = Image.new("RGB", (288, 288))
+            image.paste("red", (left, 0, left + 96, 96))
+            writer.add(image)
     return path
 
 
 def frames(path: Path) -> list[Any]:  # Any: arrays
     with VideoReader(str(path)) as reader:
-        return [np.asarray(frame.picture).astype(int) for frame in reader.frames()]
+        return [np.asarray(frame.image).astype(int) for frame in reader.frames()]
 
 
 def test_json_is_a_line_per_frame(mobilenets: Run, cell_model: Path, street: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_threshold_holds_for_frames(mobilenets: Run, cell_model: Path, street:
     ("options", "message"),
     [
         (("other.jpg",), "a video is predicted alone, not with other sources"),
-        (("--csv",), "--csv is for pictures; a video gives --json, a line per frame, and --out VIDEO"),
-        (("--out", "found", "--write", "coco"), "--write is for pictures;"),
+        (("--csv",), "--csv is for images; a video gives --json, a line per frame, and --out VIDEO"),
+        (("--out", "found", "--write", "coco"), "--write is for images;"),
         (("--out", "found"), "a video cannot be written as 'found'"),
     ],
 )
@@ -117,10 +117,10 @@ def test_a_classifier_has_nothing_to_draw(mobilenets: Run, color_model: Path, st
     )
 
 
-def test_pictures_are_not_written_as_a_video(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
+def test_images_are_not_written_as_a_video(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
     done = mobilenets("predict", cell_model, tmp_path / "a.png", "--out", "found.mp4")
-    assert (done.code, done.err.splitlines()[0]) == (2, "error: for pictures --out names a folder, not 'found.mp4'")
+    assert (done.code, done.err.splitlines()[0]) == (2, "error: for images --out names a folder, not 'found.mp4'")
 
 
 def test_a_bad_video_ends_in_one_error(cell_model: Path, tmp_path: Path) -> None:

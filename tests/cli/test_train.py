@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from mobilenets.cli.app import build
 from mobilenets.data.open import open_dataset
-from mobilenets.data.shards import write_shards
+from mobilenets.data.readers.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
@@ -24,7 +24,7 @@ TINY = ("--weights", "none", "--width", "0.1", "--size", "32", "--set", "workers
 
 
 def _photos(folder: Path) -> Path:
-    """Sixty pictures in two folders, dark and bright on average."""
+    """Sixty images in two folders, dark and bright on average."""
     random = np.random.default_rng(0)
     for i in range(60):
         name = ("dark", "bright")[i % 2]
@@ -36,13 +36,13 @@ def _photos(folder: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Pictures that a test may damage."""
+    """Images that a test may damage."""
     return _photos(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Result]:
-    """Pictures, a run on them, and what the command said."""
+    """Images, a run on them, and what the command said."""
     folder = tmp_path_factory.mktemp("trained")
     photos, run = _photos(folder), folder / "run"
     return photos, run, _train(photos, *TINY, "--epochs", 2, "--out", run, "--json")
@@ -56,7 +56,7 @@ def _train(*arguments: object) -> Result:
     return result
 
 
-def test_a_folder_of_pictures_becomes_a_run_with_everything_in_it(trained: tuple[Path, Path, Result]) -> None:
+def test_a_folder_of_images_becomes_a_run_with_everything_in_it(trained: tuple[Path, Path, Result]) -> None:
     photos, run, result = trained
     assert result.exit_code == 0
     told = json.loads(result.stdout)
@@ -68,7 +68,7 @@ def test_a_folder_of_pictures_becomes_a_run_with_everything_in_it(trained: tuple
     prediction = Predictor.open(run).predict(photos / "dark" / "000.png")
     assert isinstance(prediction, Classification)
     assert prediction.label in ("dark", "bright")
-    assert f"next: mobilenets predict {run} PICTURE" in result.stderr
+    assert f"next: mobilenets predict {run} IMAGE" in result.stderr
     assert "weights: none, as asked; training from scratch" in result.stderr
     assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr
     about = json.loads((run / "run.json").read_text())
@@ -151,13 +151,13 @@ def test_shards_on_a_web_server_are_checked_trained_on_resumed_and_evaluated(
         shard.rename(web.folder / f"set-{i:03d}.tar")
     address, run = f"{web.url}/set-{{000..002}}.tar", tmp_path / "run"
     checked = mobilenets("check", address)
-    assert (checked.code, "60 pictures, 2 classes" in checked.out) == (0, True)
+    assert (checked.code, "60 images, 2 classes" in checked.out) == (0, True)
     result = _train(address, *TINY, "--epochs", 1, "--out", run, "--json")
     assert json.loads(result.stdout)["split"] == "test"
     _train(address, "--out", run, "--resume")
     evaluated = mobilenets("evaluate", run, address, "--json")
     assert json.loads(evaluated.out)["metrics"]["top1"]["value"] == json.loads(result.stdout)["metrics"]["top1"]
-    assert json.loads(mobilenets("evaluate", run, run / "splits.csv", "--split", "all", "--json").out)["pictures"] == 60
+    assert json.loads(mobilenets("evaluate", run, run / "splits.csv", "--split", "all", "--json").out)["images"] == 60
     web.busy = 10**9
     gone = mobilenets("train", address, *TINY, "--out", tmp_path / "other")
     assert (gone.code, "the server answers 503" in gone.err, "Traceback" in gone.err) == (1, True, False)

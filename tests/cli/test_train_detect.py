@@ -1,4 +1,4 @@
-"""`mobilenets train` on pictures with boxes, and what comes after it."""
+"""`mobilenets train` on images with boxes, and what comes after it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import build
-from mobilenets.data.check_boxes import repaired
+from mobilenets.data.checks.boxes import repaired
 from mobilenets.data.open import open_dataset
 from mobilenets.errors import CheckpointError, RecipeError
 from mobilenets.model import create
@@ -39,7 +39,7 @@ def run(verb: str, *arguments: object) -> Result:
 
 
 def boxes(folder: Path) -> Path:
-    """Eighteen pictures with a red and a blue rectangle each, in a CSV: one box twice, some beyond their pictures."""
+    """Eighteen images with a red and a blue rectangle each, in a CSV: one box twice, some beyond their images."""
     random = np.random.default_rng(0)
     folder.mkdir(parents=True)
     rows: list[tuple[Any, ...]] = []
@@ -88,7 +88,7 @@ def test_a_list_of_boxes_becomes_a_run_with_everything_in_it(trained: tuple[Path
 
 def test_what_is_wrong_with_boxes_is_put_right_and_said(trained: tuple[Path, Path, Result]) -> None:
     said = trained[2].stderr
-    assert "boxes of train: 3 cut to the picture, 1 that repeat" in said
+    assert "boxes of train: 3 cut to the image, 1 that repeat" in said
     assert "val mAP50 0." in said
 
 

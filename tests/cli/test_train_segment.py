@@ -1,4 +1,4 @@
-"""`mobilenets train` on pictures with masks, and what comes after it."""
+"""`mobilenets train` on images with masks, and what comes after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(verb: str, *arguments: object) -> Result:
 
 
 def masks(folder: Path) -> Path:
-    """Eighteen pictures with a red and a blue rectangle each, and masks with a palette; what is unknown is 255."""
+    """Eighteen images with a red and a blue rectangle each, and masks with a palette; what is unknown is 255."""
     random = np.random.default_rng(0)
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)

@@ -28,7 +28,7 @@ def test_an_index_mask_is_read_as_it_is(tmp_path: Path) -> None:
     assert masks.read(mask).dtype == np.uint8
 
 
-def test_a_palette_picture_gives_its_indices_and_not_its_colors(tmp_path: Path) -> None:
+def test_a_palette_image_gives_its_indices_and_not_its_colors(tmp_path: Path) -> None:
     image = Image.fromarray(VALUES, mode="P")
     image.putpalette([200, 10, 10] * 256)
     image.save(tmp_path / "a.png")
@@ -79,7 +79,7 @@ def test_a_color_that_no_class_has_is_refused(tmp_path: Path) -> None:
         masks.read(Mask(saved(tmp_path / "a.png", pixels), "color", (0,), ((0, 0, 0),)))
 
 
-def test_a_color_picture_without_colors_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_color_image_without_colors_says_what_is_missing(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", np.array([[[128, 0, 0]]], np.uint8))
     with pytest.raises(ImageError, match="which color is which class") as caught:
         masks.read(Mask(path))

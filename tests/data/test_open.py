@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from mobilenets.data import open as opening
-from mobilenets.data.lists import write_splits
 from mobilenets.data.open import FORMATS, fingerprint, open_dataset
+from mobilenets.data.readers.lists import write_splits
+from mobilenets.data.readers.shards import write_shards
 from mobilenets.data.samples import SPLITS, Dataset
-from mobilenets.data.shards import write_shards
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 
 
@@ -67,7 +67,7 @@ def test_every_format_of_classes_is_covered() -> None:
 
 
 @pytest.mark.parametrize("kept", KEPT)
-def test_every_format_gives_the_same_pictures(tmp_path: Path, kept: str) -> None:
+def test_every_format_gives_the_same_images(tmp_path: Path, kept: str) -> None:
     source = KEPT[kept](pets(tmp_path / "pets"))
     dataset = open_dataset(source, val=0.2, test=0.1)
     assert dataset.labels == ("cat", "dog")
@@ -140,7 +140,7 @@ def test_a_source_that_is_not_there_is_answered_in_short(tmp_path: Path, monkeyp
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").touch()
-    with pytest.raises(DataError, match=r"a\.xlsx' is not a data set") as caught:
+    with pytest.raises(DataError, match=r"a\.xlsx' is not a dataset") as caught:
         open_dataset(tmp_path / "a.xlsx")
     assert all(kind.title in caught.value.hint for kind in FORMATS.values())
 

@@ -13,7 +13,7 @@ from mobilenets.data.open import fingerprint, open_dataset
 from mobilenets.errors import DataError, UsageError
 
 
-def picture(path: Path, mode: str = "RGB") -> None:
+def image(path: Path, mode: str = "RGB") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, (6, 4)).save(path)
 
@@ -26,12 +26,12 @@ def mask(path: Path) -> None:
 @pytest.fixture
 def folders(tmp_path: Path) -> Path:
     for i in range(10):
-        picture(tmp_path / f"images/{i}.jpg")
+        image(tmp_path / f"images/{i}.jpg")
         mask(tmp_path / f"masks/{i}.png")
     return tmp_path
 
 
-def test_folders_of_pictures_and_masks_are_split_like_others(folders: Path) -> None:
+def test_folders_of_images_and_masks_are_split_like_others(folders: Path) -> None:
     dataset = open_dataset(folders, classes=["sky", "road", "car"])
     assert (dataset.task, dataset.labels) == ("segment", ("sky", "road", "car"))
     assert [len(dataset.split(split)) for split in ("train", "val", "test")] == [6, 2, 2]
@@ -47,10 +47,10 @@ def test_the_fingerprint_follows_the_classes_and_not_the_place(folders: Path) ->
 
 
 def test_a_coco_file_has_boxes_or_masks_as_the_task_asks(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
+    image(tmp_path / "a.png")
     one = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 2, 2], "segmentation": [[1, 1, 3, 1, 3, 3, 1, 3]], "area": 4}
-    image = {"id": 1, "file_name": "a.png", "width": 6, "height": 4}
-    data = {"images": [image], "categories": [{"id": 1, "name": "cat"}], "annotations": [one]}
+    entry = {"id": 1, "file_name": "a.png", "width": 6, "height": 4}
+    data = {"images": [entry], "categories": [{"id": 1, "name": "cat"}], "annotations": [one]}
     (tmp_path / "instances.json").write_text(json.dumps(data))
     assert open_dataset(tmp_path / "instances.json").task == "detect"
     segmented = open_dataset(tmp_path / "instances.json", task="segment")
@@ -59,7 +59,7 @@ def test_a_coco_file_has_boxes_or_masks_as_the_task_asks(tmp_path: Path) -> None
 
 def test_a_voc_folder_with_both_says_that_there_are_masks(tmp_path: Path) -> None:
     for i in range(2):
-        picture(tmp_path / f"JPEGImages/{i}.jpg")
+        image(tmp_path / f"JPEGImages/{i}.jpg")
         mask(tmp_path / f"SegmentationClass/{i}.png")
         (tmp_path / "Annotations").mkdir(exist_ok=True)
         box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>3</xmax><ymax>3</ymax></bndbox>"
@@ -71,9 +71,9 @@ def test_a_voc_folder_with_both_says_that_there_are_masks(tmp_path: Path) -> Non
 
 
 def test_options_of_masks_mean_nothing_elsewhere(tmp_path: Path) -> None:
-    picture(tmp_path / "cat/a.png")
-    picture(tmp_path / "dog/a.png")
+    image(tmp_path / "cat/a.png")
+    image(tmp_path / "dog/a.png")
     with pytest.raises(UsageError, match="--ignore means nothing for a source of the kind 'folder'"):
         open_dataset(tmp_path, ignore=["cat"])
-    with pytest.raises(DataError, match="is not a data set to segment"):
+    with pytest.raises(DataError, match="is not a dataset to segment"):
         open_dataset(tmp_path, task="segment")

@@ -17,7 +17,7 @@ def test_later_regions_lie_over_earlier_ones() -> None:
     assert painted.tolist() == [[2, 1], [1, 1]]
 
 
-def test_run_lengths_that_do_not_fill_the_picture_are_refused() -> None:
+def test_run_lengths_that_do_not_fill_the_image_are_refused() -> None:
     with pytest.raises(ImageError, match="cover 6 pixels of 2 x 2"):
         regions.inside(regions.from_runs(1, [1, 2, 3]), width=2, height=2)
 

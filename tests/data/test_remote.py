@@ -1,4 +1,4 @@
-"""Shards and pictures on a web server, one that gives parts of files and one that does not."""
+"""Shards and images on a web server, one that gives parts of files and one that does not."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from mobilenets.data import remote
-from mobilenets.data.lists import in_splits, read_splits, split_names, write_splits
 from mobilenets.data.open import fingerprint, open_dataset
+from mobilenets.data.readers.lists import in_splits, read_splits, split_names, write_splits
 from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError
 
@@ -32,7 +32,7 @@ def shard(path: Path, numbers: range, *, size: int = 3000) -> Path:
 
 @pytest.fixture
 def two(web: Web) -> str:
-    """The address of two shards of five pictures each."""
+    """The address of two shards of five images each."""
     for k in range(2):
         shard(web.folder / "set" / f"a-{k}.tar", range(5 * k, 5 * k + 5))
     return f"{web.url}/set/a-{{0..1}}.tar"
@@ -48,7 +48,7 @@ def test_a_remote_set_is_the_local_one(web: Web, two: str, ranges: bool) -> None
     assert [sample.read() for sample in there.samples] == [sample.read() for sample in local.samples]
 
 
-def test_a_picture_is_asked_for_by_its_place(web: Web, two: str) -> None:
+def test_an_image_is_asked_for_by_its_place(web: Web, two: str) -> None:
     sample = open_dataset(two).samples[3]
     web.asked.clear()
     assert sample.read() == bytes([3]) * 3000
@@ -58,7 +58,7 @@ def test_a_picture_is_asked_for_by_its_place(web: Web, two: str) -> None:
 
 
 @pytest.mark.parametrize(("impatient", "connections"), [(False, 1), (True, 10)])
-def test_a_connection_serves_many_pictures(web: Web, two: str, impatient: bool, connections: int) -> None:
+def test_a_connection_serves_many_images(web: Web, two: str, impatient: bool, connections: int) -> None:
     samples = open_dataset(two).samples
     web.connections, web.impatient = 0, impatient
     with ThreadPoolExecutor(1) as thread:
@@ -148,12 +148,12 @@ def test_what_is_no_address_is_said(address: str) -> None:
 def test_what_is_no_shard_is_said(web: Web, ranges: bool, data: bytes) -> None:
     web.ranges = ranges
     (web.folder / "a.tar").write_bytes(data)
-    with pytest.raises(DataError, match=r"cannot be read|holds no picture"):
+    with pytest.raises(DataError, match=r"cannot be read|holds no image"):
         open_dataset(f"{web.url}/a.tar")
 
 
 def test_an_address_that_is_no_shard_is_refused(web: Web) -> None:
-    with pytest.raises(DataError, match="is not a data set"):
+    with pytest.raises(DataError, match="is not a dataset"):
         open_dataset(f"{web.url}/photos/")
 
 
@@ -173,7 +173,7 @@ def test_splits_of_a_remote_set_are_read_back(web: Web, two: str, tmp_path: Path
 
 
 def test_a_list_may_name_addresses(web: Web, tmp_path: Path) -> None:
-    (web.folder / "a.jpg").write_bytes(b"a picture")
+    (web.folder / "a.jpg").write_bytes(b"an image")
     (tmp_path / "list.csv").write_text(f"path,label\n{web.url}/a.jpg?key=x,cat\n")
     (sample,) = open_dataset(tmp_path / "list.csv", val=0, test=0).samples
-    assert (sample.read(), sample.path) == (b"a picture", Path("a.jpg"))
+    assert (sample.read(), sample.path) == (b"an image", Path("a.jpg"))

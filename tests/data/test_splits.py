@@ -36,25 +36,25 @@ def entries(sizes: list[int], *, group: int = 0) -> list[Entry]:
     ("answer", "said"),
     [
         ({"label": "cat"}, "the same share of every class"),
-        ({"stratum": "cat"}, "the same share of pictures by the rarest class in each"),
+        ({"stratum": "cat"}, "the same share of images by the rarest class in each"),
         ({"mask": Mask(Path("a.mask.png"))}, "at random"),
     ],
 )
 def test_what_is_said_of_splits_is_true_of_the_task(answer: dict[str, Any], said: str) -> None:
-    pictures = [replace(Entry(Path(f"{i}.png"), "", f"{i}.png"), **answer) for i in range(10)]
-    _, notes = fill(pictures, seed=4, val=0.2, test=0.1)
+    images = [replace(Entry(Path(f"{i}.png"), "", f"{i}.png"), **answer) for i in range(10)]
+    _, notes = fill(images, seed=4, val=0.2, test=0.1)
     assert notes == (f"no splits given: val 20% and test 10% drawn by seed 4, {said}",)
 
 
 def test_the_rarest_of_all_that_is_shown_is_the_stratum() -> None:
-    pictures = [Entry(Path(f"{i}.png"), "", f"{i}.png") for i in range(4)]
-    found = by_rarest(pictures, [["cat", "dog"], ["dog", "dog"], [], ["bee", "cat"]])
+    images = [Entry(Path(f"{i}.png"), "", f"{i}.png") for i in range(4)]
+    found = by_rarest(images, [["cat", "dog"], ["dog", "dog"], [], ["bee", "cat"]])
     assert [entry.stratum for entry in found] == ["cat", "dog", "", "bee"]
 
 
 @settings(max_examples=80, deadline=None)
 @given(SIZES, SHARES, st.integers(0, 5))
-def test_every_class_keeps_its_shares_to_within_one_picture(sizes: list[int], shares: tuple[float, float], seed: int) -> None:
+def test_every_class_keeps_its_shares_to_within_one_image(sizes: list[int], shares: tuple[float, float], seed: int) -> None:
     val, test = shares
     all_of = entries(sizes)
     counts = Counter(zip((entry.label for entry in all_of), stratified(all_of, seed=seed, val=val, test=test), strict=True))
@@ -131,7 +131,7 @@ def test_seeds_differ() -> None:
     assert stratified(all_of, seed=0, val=0.2, test=0.2) != stratified(all_of, seed=1, val=0.2, test=0.2)
 
 
-def test_a_new_picture_moves_hardly_any_other() -> None:
+def test_a_new_image_moves_hardly_any_other() -> None:
     before = stratified(entries([200]), seed=0, val=0.15, test=0.15)
     after = stratified(entries([201]), seed=0, val=0.15, test=0.15)
     assert sum(one != two for one, two in zip(before, after, strict=False)) <= 2
@@ -147,7 +147,7 @@ def test_splits_of_the_source_are_kept_and_a_missing_val_is_said() -> None:
     splits, notes = fill(given, seed=0, val=0.15, test=0.15)
     assert splits[:20] == ["test"] * 20
     assert Counter(splits[20:]) == {"train": 85, "val": 15}
-    assert notes == ("there is no val split: 15 of 100 training pictures taken for it by seed 0",)
+    assert notes == ("there is no val split: 15 of 100 training images taken for it by seed 0",)
 
 
 def test_a_full_set_of_splits_is_left_alone() -> None:

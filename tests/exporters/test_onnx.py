@@ -16,7 +16,7 @@ from mobilenets.errors import ExportError, UnknownNameError
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.table import EXPORTERS, export
 from mobilenets.model import Model, create
-from mobilenets.runtime.engines import OnnxEngine
+from mobilenets.runtime.engines.base import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.families import BACKBONES, backbone
@@ -125,15 +125,15 @@ def test_the_file_names_no_source_file_of_this_machine(exported: tuple[Model, Pa
     assert b".py" not in exported[1].read_bytes()
 
 
-def test_the_parity_covers_real_pictures_and_several_batch_sizes(tmp_path: Path) -> None:
+def test_the_parity_covers_real_images_and_several_batch_sizes(tmp_path: Path) -> None:
     model = made(PLAIN, size=32)
-    pictures: list[bytes | Path] = []
+    images: list[bytes | Path] = []
     for i in range(10):
-        pictures.append(tmp_path / f"{i}.png")
+        images.append(tmp_path / f"{i}.png")
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / f"{i}.png")
-    parity = export_onnx(model, tmp_path / "model.onnx", pictures=pictures)
+    parity = export_onnx(model, tmp_path / "model.onnx", images=images)
     assert parity.passed
-    assert parity.pictures == 10
+    assert parity.images == 10
     assert parity.batches == (1, 2, 5, 8, 2)
     assert [output.name for output in parity.outputs] == ["logits"]
     assert 0 <= parity.outputs[0].max_rel < 1e-5

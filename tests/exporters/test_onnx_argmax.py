@@ -18,10 +18,10 @@ from mobilenets.exporters.onnx_argmax import compare_classes, export_onnx_argmax
 from mobilenets.exporters.onnx_tail import export_with_tail
 from mobilenets.exporters.table import WITH_ARGMAX, export
 from mobilenets.model import Model, TorchEngine, create
-from mobilenets.runtime.engines import OnnxEngine
+from mobilenets.runtime.engines.base import OnnxEngine
 from mobilenets.runtime.manifest import Manifest, manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.lraspp import LrasppHead, lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -123,9 +123,9 @@ def test_the_file_predicts_what_the_raw_one_predicts_at_the_inputs_size(
 
 
 def test_an_export_folder_says_how_many_pixels_are_the_same(tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(picture)
-    parity = export(made("deeplab"), tmp_path / "out", pictures=[picture], exporters=WITH_ARGMAX)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    parity = export(made("deeplab"), tmp_path / "out", images=[image], exporters=WITH_ARGMAX)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["segmenter.onnx", "segmenter.parity.json"]
     (agreement,) = parity.agreements
     assert (parity.passed, parity.batches, agreement.total) == (True, (1, 2, 5, 1), 9 * SHAPE[0] * SHAPE[1])
@@ -150,7 +150,7 @@ def with_other_corners(model: onnx.ModelProto, manifest: Manifest) -> onnx.Model
 def test_another_enlargement_is_found_out_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "out" / "segmenter.onnx"
     with pytest.raises(ExportError, match=r"of 50,440 pixels differ between the model and the exported network; 0\.1% may"):
-        export_with_tail(made("deeplab"), path, extend=with_other_corners, compare=compare_classes, pictures=(), tolerance=1e-4)
+        export_with_tail(made("deeplab"), path, extend=with_other_corners, compare=compare_classes, images=(), tolerance=1e-4)
     assert list(path.parent.iterdir()) == []
 
 

@@ -17,11 +17,11 @@ from mobilenets.exporters.onnx_nms import compare_detections, export_onnx_nms, w
 from mobilenets.exporters.onnx_tail import export_with_tail
 from mobilenets.exporters.table import WITH_NMS, export
 from mobilenets.model import Model, create
-from mobilenets.runtime.anchors import anchors
-from mobilenets.runtime.detect import Detections, decode
-from mobilenets.runtime.engines import OnnxEngine
+from mobilenets.runtime.detect.anchors import anchors
+from mobilenets.runtime.detect.decode import Detections, decode
+from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
-from mobilenets.runtime.placement import Placement
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -78,7 +78,7 @@ def outputs_of(manifest: Manifest, n: int, *, seed: int = 0, spread: float = 1.5
 def both(
     manifest: Manifest, outputs: dict[str, NDArray[np.float32]], folder: Path
 ) -> tuple[list[Detections], list[Detections]]:
-    """What NumPy and the graph make of the same outputs, on pictures of another size."""
+    """What NumPy and the graph make of the same outputs, on images of another size."""
     onnx.save(with_nms(bare(manifest), manifest), folder / "nms.onnx")
     engine = OnnxEngine(folder / "nms.onnx")
     places = [Placement(640, 960, 10, 10, 0, 0)] * len(outputs["logits"])
@@ -145,21 +145,21 @@ def detector() -> Model:
 
 
 def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp_path: Path) -> None:
-    picture = tmp_path / "picture.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(picture)
-    parity = export(detector, tmp_path / "out", pictures=[picture], exporters=WITH_NMS)
+    image = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
+    parity = export(detector, tmp_path / "out", images=[image], exporters=WITH_NMS)
     assert parity.passed
     assert [output.name for output in parity.outputs] == ["logits", "offsets", "detections"]
     assert [(one.name, one.unit) for one in parity.agreements] == [("detections", "boxes")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["detector.onnx", "detector.parity.json"]
-    export(detector, tmp_path / "out", pictures=[picture])
+    export(detector, tmp_path / "out", images=[image])
     with_boxes, raw = (Predictor.open(tmp_path / "out" / name) for name in ("detector.onnx", "model.onnx"))
     assert {output.name for output in onnx.load(tmp_path / "out" / "detector.onnx").graph.output} == {
         "boxes",
         "scores",
         "classes",
     }
-    expected, found = raw.predict(picture), with_boxes.predict(picture)
+    expected, found = raw.predict(image), with_boxes.predict(image)
     assert isinstance(expected, Detections)
     assert isinstance(found, Detections)
     assert len(expected)
@@ -188,7 +188,7 @@ def test_boxes_that_differ_leave_no_file(detector: Model, tmp_path: Path) -> Non
 
     path = tmp_path / "out" / "detector.onnx"
     with pytest.raises(ExportError, match=r"boxes differ between the model and the exported network; 1\.0% may"):
-        export_with_tail(detector, path, extend=overlapping, compare=compare_detections, pictures=(), tolerance=1e-4)
+        export_with_tail(detector, path, extend=overlapping, compare=compare_detections, images=(), tolerance=1e-4)
     assert list(path.parent.iterdir()) == []
 
 

@@ -182,7 +182,7 @@ def test_conv_without_norm_has_a_bias() -> None:
 @pytest.mark.parametrize("height", [1, 5])
 @pytest.mark.parametrize("rule", ["symmetric", "tf"])
 def test_the_16_bit_gradient_of_a_strided_convolution_is_whole_on_a_map_one_pixel_wide(rule: Padding, height: int) -> None:
-    """As in SSD's last layers on small pictures. What memory held before, here no numbers, must not come through."""
+    """As in SSD's last layers on small images. What memory held before, here no numbers, must not come through."""
     convolution = PaddedConv2d(16, 24, 3, stride=2, rule=rule)
     x = torch.randn(4, 16, height, 1, generator=torch.Generator().manual_seed(0))
     wide, narrow = convolution.weight.detach().clone(), convolution.weight

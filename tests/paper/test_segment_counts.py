@@ -24,7 +24,7 @@ from mobilenets.specs.lraspp import LrasppHead, lraspp
 from mobilenets.specs.model import ModelSpec
 from mobilenets.specs.rows import Bottleneck, places
 from mobilenets.specs.segment import On, with_reduced_last_block
-from mobilenets.weights.torchvision_segment import LOW, RATES
+from mobilenets.weights.torchvision.segment import LOW, RATES
 
 Read = Callable[[str], list[dict[str, str]]]
 Size = tuple[int, int]
@@ -37,7 +37,7 @@ FOREIGN = {"ResNet-101", "ESPNetv2", "ESPNetv1", "CCC2"}
 
 # Figures that the networks do not have, by the reason: (table, model, output stride).
 ATROUS = "TensorFlow deals pixels out over a batch for atrous convolutions and counts the padding that this takes"
-MULTI_SCALE = "printed for pictures of 257, 385, 513, 641, 769 and 897 px, with that padding, not for 17.375 pictures of 513"
+MULTI_SCALE = "printed for images of 257, 385, 513, 641, 769 and 897 px, with that padding, not for 17.375 images of 513"
 V1_MULTI_SCALE = "lies between the count without and with that padding; what it stands for is not said"
 COUNTER_V2 = "counted at 1025 x 2049, with the products of enlarging the logits and LR-ASPP's shallow map of 192 channels"
 COUNTER_V3 = (

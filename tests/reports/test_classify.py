@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
+from mobilenets.evaluation.classify import Report
 from mobilenets.reports import classify, record
-from mobilenets.runtime.evaluation import Report
 
 
 def report_of(truth: list[int], predicted: list[int]) -> Report:
@@ -28,4 +28,4 @@ def test_the_pairs_most_often_confused_come_first() -> None:
 
 
 def test_the_subtitle_counts_classes_that_occur() -> None:
-    assert classify.subtitle(report_of([0, 1], [0, 1])) == "m on 2 pictures of 2 of 3 classes"
+    assert classify.subtitle(report_of([0, 1], [0, 1])) == "m on 2 images of 2 of 3 classes"

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilenets.evaluation.detect.evaluate import DetectionReport
+from mobilenets.evaluation.detect.truth import Truth
 from mobilenets.reports import detect
 from mobilenets.reports.write import write_report
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.detect_evaluation import DetectionReport
-from mobilenets.runtime.detect_truth import Truth
+from mobilenets.runtime.detect.decode import Detections
 
 pytest.importorskip("faster_coco_eval")
 
@@ -26,17 +26,17 @@ def boxes(*corners: tuple[float, float]) -> np.ndarray[tuple[int, int], np.dtype
     return np.array([(x, y, x + 100, y + 100) for x, y in corners], np.float32).reshape(-1, 4)
 
 
-def report_of(labels: tuple[str, ...] = LABELS, pictures: int = 3) -> DetectionReport:
-    """In each picture a rose is found, another is taken for sky, a third is missed, and a rose is seen where nothing is."""
+def report_of(labels: tuple[str, ...] = LABELS, images: int = 3) -> DetectionReport:
+    """In each image a rose is found, another is taken for sky, a third is missed, and a rose is seen where nothing is."""
     found = Detections(labels, boxes((0, 0), (200, 0), (400, 400)), np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 1, 0]))
     clear = np.zeros(3, np.bool_)
     truth = Truth(boxes((0, 0), (200, 0), (600, 200)), np.array([0, 0, 0]), clear, clear)
-    names = tuple(f"garden {i}.png" for i in range(pictures))
+    names = tuple(f"garden {i}.png" for i in range(images))
     return DetectionReport(
         "mobilenet_v2",
         labels,
         names,
-        ((found, truth),) * pictures,
+        ((found, truth),) * images,
         (0.5,) * len(labels),
         False,
         (("bad.png", "is truncated"),),
@@ -59,7 +59,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_folder_holds_every_format_plot_and_picture(written: Path) -> None:
+def test_the_folder_holds_every_format_plot_and_image(written: Path) -> None:
     found = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert found == [
         "mistakes/01.jpg",
@@ -101,7 +101,7 @@ def test_json_holds_metrics_classes_curves_and_confusion(written: Path) -> None:
 
 
 def test_predictions_are_a_line_per_detection_and_per_miss() -> None:
-    rows = list(csv.DictReader(io.StringIO(detect.csv_text(report_of(pictures=1)))))
+    rows = list(csv.DictReader(io.StringIO(detect.csv_text(report_of(images=1)))))
     assert [(row["label"], row["verdict"], row["truth"]) for row in rows] == [
         ("rose", "right", "rose"),
         ("<sky> & co", "other class", "rose"),
@@ -112,9 +112,9 @@ def test_predictions_are_a_line_per_detection_and_per_miss() -> None:
 
 
 def test_mistakes_are_drawn_in_their_colors(written: Path) -> None:
-    with Image.open(written / "mistakes" / "01.jpg") as picture:
-        assert picture.size == (800, 600)
-        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    with Image.open(written / "mistakes" / "01.jpg") as image:
+        assert image.size == (800, 600)
+        pixels = np.asarray(image.convert("RGB")).astype(int)
     for color, (x, y) in (
         (detect.RIGHT, (1, 50)),
         (detect.OTHER, (201, 80)),
@@ -140,10 +140,10 @@ def test_a_flawless_detector_has_no_mistakes_to_show(tmp_path: Path) -> None:
 
 
 def test_many_classes_get_plots_too(tmp_path: Path) -> None:
-    report = report_of(tuple(f"kind {i}" for i in range(90)), pictures=1)
+    report = report_of(tuple(f"kind {i}" for i in range(90)), images=1)
     write_report(report, tmp_path, read_image=read_image, worst=0)
     assert (tmp_path / "plots" / "classes.png").is_file()
 
 
 def test_the_subtitle_counts_objects_and_classes_that_occur() -> None:
-    assert detect.subtitle(report_of()) == "mobilenet_v2 on 3 pictures with 9 objects of 1 of 2 classes, 1 not readable"
+    assert detect.subtitle(report_of()) == "mobilenet_v2 on 3 images with 9 objects of 1 of 2 classes, 1 not readable"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilenets.evaluation.segment.evaluate import Compared, SegmentationReport
 from mobilenets.reports import segment
 from mobilenets.reports.segment import WRONG
 from mobilenets.reports.write import write_report
-from mobilenets.runtime.segment_evaluation import Compared, SegmentationReport
 
 COLORS = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
 
 
-def picture(_: str) -> bytes:
+def image(_: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), (90, 90, 90)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -25,7 +25,7 @@ def picture(_: str) -> bytes:
 
 @pytest.fixture
 def report() -> SegmentationReport:
-    """Two pictures of two of three classes; in the second a tenth of the road is taken for sky."""
+    """Two images of two of three classes; in the second a tenth of the road is taken for sky."""
     support = np.array([[100, 0, 0], [60, 40, 0]])
     hits = np.array([[100, 0, 0], [60, 30, 0]])
     called = np.array([[100, 0, 0], [70, 30, 0]])
@@ -49,7 +49,7 @@ def report() -> SegmentationReport:
 
 
 def test_a_report_is_written_whole(report: SegmentationReport, tmp_path: Path) -> None:
-    page = write_report(report, tmp_path / "report", read_image=picture, worst=2, next_command="mobilenets predict x y")
+    page = write_report(report, tmp_path / "report", read_image=image, worst=2, next_command="mobilenets predict x y")
     html = page.read_text(encoding="utf-8")
     for text in (
         "mean IoU",
@@ -58,7 +58,7 @@ def test_a_report_is_written_whole(report: SegmentationReport, tmp_path: Path) -
         "Most often confused",
         "25.0%",
         "is empty",
-        "4 pictures a second",
+        "4 images a second",
     ):
         assert text in html
     data = json.loads((tmp_path / "report/report.json").read_text(encoding="utf-8"))
@@ -70,11 +70,11 @@ def test_a_report_is_written_whole(report: SegmentationReport, tmp_path: Path) -
         rows = list(csv.DictReader(file))
     assert rows[1]["iou sky"] == "0.8571"
     assert rows[0]["iou car"] == ""
-    assert {path.name for path in (tmp_path / "report/plots").iterdir()} == {"classes.png", "confusion.png", "pictures.png"}
+    assert {path.name for path in (tmp_path / "report/plots").iterdir()} == {"classes.png", "confusion.png", "images.png"}
     assert "road \\| street" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
 
 
-def test_a_worst_picture_shows_photo_mistakes_truth_and_prediction(report: SegmentationReport) -> None:
+def test_a_worst_image_shows_photo_mistakes_truth_and_prediction(report: SegmentationReport) -> None:
     photo = Image.new("RGB", (40, 30), (90, 90, 90))
     drawn = segment.panels(photo, compared=report.kept["b <1>.png"], colors=COLORS)
     assert drawn.size == (80, 60)
@@ -86,7 +86,7 @@ def test_a_worst_picture_shows_photo_mistakes_truth_and_prediction(report: Segme
     assert pixels[50, 60].tolist() == [0, 0, 0]
 
 
-def test_the_command_line_gets_classes_and_worst_pictures(report: SegmentationReport) -> None:
+def test_the_command_line_gets_classes_and_worst_images(report: SegmentationReport) -> None:
     brief = segment.brief(report, 1)
     assert brief.worst.rows == (("b <1>.png", "80.4%", "90.0%"),)
     assert [row[:4] for row in brief.tables[0].rows] == [

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from mobilenets.evaluation.classify import Metric
+from mobilenets.evaluation.metrics import Interval
 from mobilenets.reports import words
-from mobilenets.runtime.evaluation import Metric
-from mobilenets.runtime.metrics import Interval
 
 
 def test_values_read_as_percentages_but_for_likelihood_and_area() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilenets.evaluation.classify import Report
 from mobilenets.reports.write import write_report
-from mobilenets.runtime.evaluation import Report
 
 LABELS = ("sound", "<cracked> & co")
 
@@ -25,7 +25,7 @@ def report_of(classes: int = 2, samples: int = 60, labels: tuple[str, ...] = ())
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = tuple(f"cell {i}.png" for i in range(samples))
     labels = labels or tuple(f"kind {i}" for i in range(classes))
-    return Report("mobilenet_v2", labels, names, truth, logits, scores, 1.0, (("bad.png", "the picture is truncated"),), 2.0)
+    return Report("mobilenet_v2", labels, names, truth, logits, scores, 1.0, (("bad.png", "the image is truncated"),), 2.0)
 
 
 def read_image(name: str) -> bytes:
@@ -92,7 +92,7 @@ def page(written: Path) -> Page:
     return parser
 
 
-def test_the_folder_holds_every_format_plot_and_picture(written: Path) -> None:
+def test_the_folder_holds_every_format_plot_and_image(written: Path) -> None:
     found = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert found == [
         "mistakes/01.jpg",
@@ -131,7 +131,7 @@ def test_labels_and_titles_are_escaped(written: Path) -> None:
 
 def test_the_page_says_what_was_found_and_what_to_do_next(written: Path) -> None:
     text = (written / "report.html").read_text(encoding="utf-8")
-    for part in ("95% confidence", "bad.png", "the picture is truncated", "mobilenets train photos/ --out", "0.1, 0.01"):
+    for part in ("95% confidence", "bad.png", "the image is truncated", "mobilenets train photos/ --out", "0.1, 0.01"):
         assert part in text
 
 
@@ -151,10 +151,10 @@ def test_json_holds_every_metric_with_its_interval(written: Path) -> None:
     found = data["metrics"]["top1"]
     assert (found["value"], found["low"], found["high"]) == (top1.value, top1.interval.low, top1.interval.high)
     assert sum(cell["count"] for cell in data["confusion"]) == 60
-    assert data["unreadable"] == [{"name": "bad.png", "error": "the picture is truncated"}]
+    assert data["unreadable"] == [{"name": "bad.png", "error": "the image is truncated"}]
 
 
-def test_predictions_are_a_line_per_picture(written: Path) -> None:
+def test_predictions_are_a_line_per_image(written: Path) -> None:
     with (written / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     report = report_of(labels=LABELS)
@@ -163,7 +163,7 @@ def test_predictions_are_a_line_per_picture(written: Path) -> None:
     assert {row["truth"] for row in rows} == set(LABELS)
 
 
-def test_markdown_shows_table_plots_and_pictures_that_exist(written: Path) -> None:
+def test_markdown_shows_table_plots_and_images_that_exist(written: Path) -> None:
     text = (written / "report.md").read_text(encoding="utf-8")
     assert "| top-1 accuracy |" in text
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
@@ -171,29 +171,29 @@ def test_markdown_shows_table_plots_and_pictures_that_exist(written: Path) -> No
     assert all((written / link).is_file() for link in links)
 
 
-def test_pictures_of_mistakes_are_small(written: Path) -> None:
-    with Image.open(written / "mistakes" / "01.jpg") as picture:
-        assert picture.size == (480, 320)
+def test_images_of_mistakes_are_small(written: Path) -> None:
+    with Image.open(written / "mistakes" / "01.jpg") as image:
+        assert image.size == (480, 320)
 
 
-def test_a_second_report_leaves_no_picture_of_the_first(written: Path, tmp_path: Path) -> None:
+def test_a_second_report_leaves_no_image_of_the_first(written: Path, tmp_path: Path) -> None:
     report = report_of()
     for worst in (4, 1):
         write_report(report, tmp_path, read_image=read_image, worst=worst)
     assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["01.jpg"]
 
 
-def test_a_mistake_whose_picture_is_gone_is_still_listed(tmp_path: Path) -> None:
+def test_a_mistake_whose_image_is_gone_is_still_listed(tmp_path: Path) -> None:
     logits = np.array([[2.0, 0.0]], np.float32)
     report = Report("m", ("a", "b"), ("gone",), np.array([1]), logits, np.array([[0.88, 0.12]], np.float32), 1.0)
     page = write_report(report, tmp_path, read_image=read_image)
-    assert "the picture cannot be read any more" in page.read_text(encoding="utf-8")
+    assert "the image cannot be read any more" in page.read_text(encoding="utf-8")
 
 
 def test_a_flawless_model_has_no_mistakes_to_show(tmp_path: Path) -> None:
     logits, scores = 9 * np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
     report = Report("m", ("a", "b", "c"), ("1", "2", "3"), np.arange(3), logits, scores, 1.0)
-    assert "None: every picture was classified right." in write_report(report, tmp_path, read_image=read_image).read_text()
+    assert "None: every image was classified right." in write_report(report, tmp_path, read_image=read_image).read_text()
 
 
 @pytest.mark.parametrize("classes", [7, 120])

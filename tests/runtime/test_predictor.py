@@ -26,7 +26,7 @@ COLORS = ("red", "lime", "blue")
 LABELS = {"red": "red", "lime": "green", "blue": "blue"}
 
 
-def picture(color: str) -> bytes:
+def image(color: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 30), color).save(buffer, "PNG")
     return buffer.getvalue()
@@ -35,19 +35,19 @@ def picture(color: str) -> bytes:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for i in range(30):
-        (tmp_path / f"{i:02}.png").write_bytes(picture(COLORS[i % 3]))
+        (tmp_path / f"{i:02}.png").write_bytes(image(COLORS[i % 3]))
     return tmp_path
 
 
 class Named:
-    """A picture that is read late."""
+    """An image that is read late."""
 
     def __init__(self, name: str, color: str) -> None:
         self.name = name
         self._color = color
 
     def read(self) -> bytes:
-        return picture(self._color)
+        return image(self._color)
 
 
 def classified(prediction: Prediction | None) -> Classification:
@@ -57,7 +57,7 @@ def classified(prediction: Prediction | None) -> Classification:
 
 def test_a_path_text_bytes_or_reader_give_the_same_prediction(color_model: Path, folder: Path) -> None:
     predictor = Predictor.open(color_model)
-    sources = (folder / "01.png", str(folder / "01.png"), picture("lime"), Named("x", "lime"))
+    sources = (folder / "01.png", str(folder / "01.png"), image("lime"), Named("x", "lime"))
     predictions = [classified(predictor.predict(source)) for source in sources]
     assert {one.label for one in predictions} == {"green"}
     # green is (-1, 1, -1) after scaling, times 4: softmax of (-4, 4, -4)
@@ -89,7 +89,7 @@ def test_a_checkpoint_file_is_not_mistaken_for_a_model(tmp_path: Path) -> None:
         Predictor.open(tmp_path / "model.safetensors")
 
 
-def test_predict_raises_for_a_bad_picture(color_model: Path) -> None:
+def test_predict_raises_for_a_bad_image(color_model: Path) -> None:
     with pytest.raises(ImageError):
         Predictor.open(color_model).predict(b"nothing")
 
@@ -105,16 +105,16 @@ def test_stream_keeps_the_order(color_model: Path, folder: Path, batch: int, thr
 
 
 def test_a_bad_file_is_a_result_with_its_reason_and_stops_nothing(color_model: Path, folder: Path) -> None:
-    (folder / "03.png").write_bytes(picture("red")[:50])
+    (folder / "03.png").write_bytes(image("red")[:50])
     (folder / "04.png").unlink()
     (folder / "05.png").write_bytes(b"")
     paths = [folder / f"{i:02}.png" for i in range(30)]
     results = list(Predictor.open(color_model).stream(paths, batch=4))
     assert [i for i, result in enumerate(results) if result.prediction is None] == [3, 4, 5]
     assert [result.error for result in results[3:6]] == [
-        "the picture is truncated: the file ends before the picture does",
+        "the image is truncated: the file ends before the image does",
         "No such file or directory",
-        "the picture is empty: 0 bytes",
+        "the image is empty: 0 bytes",
     ]
 
 
@@ -134,7 +134,7 @@ def test_stream_reads_ahead_no_further_than_a_few_batches(color_model: Path) -> 
         nonlocal taken
         while True:
             taken += 1
-            yield picture("red")
+            yield image("red")
 
     stream = Predictor.open(color_model, threads=2).stream(endless(), batch=4)
     for _ in range(40):
@@ -180,7 +180,7 @@ class SlowEngine:
 def test_no_more_threads_than_allowed_are_inside_the_engine(runs: int) -> None:
     engine = SlowEngine()
     predictor = Predictor(Manifest("m", ("a", "b", "c"), InputContract(size=8)), engine, threads=4, runs=runs)
-    assert len(list(predictor.stream([picture("red")] * 24, batch=1))) == 24
+    assert len(list(predictor.stream([image("red")] * 24, batch=1))) == 24
     assert engine.most == runs
 
 
@@ -197,7 +197,7 @@ def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -
 
     sys.meta_path.insert(0, Blocker())
     from mobilenets.runtime.predictor import Predictor
-    from mobilenets.runtime.evaluators import evaluate
+    from mobilenets.evaluation.evaluators import evaluate
     predictor = Predictor.open({str(color_model)!r})
     print(predictor.predict({str(folder / "02.png")!r}).label, len(list(predictor.stream([{str(folder / "02.png")!r}] * 3))))
     """
@@ -205,7 +205,7 @@ def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -
     assert (done.stdout.strip(), done.stderr) == ("blue 3", "")
 
 
-def test_decoded_pictures_are_predicted_as_encoded_ones(color_model: Path, tmp_path: Path) -> None:
+def test_decoded_images_are_predicted_as_encoded_ones(color_model: Path, tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 30), (200, 100, 50))
     image.save(tmp_path / "a.png")
     predictor = Predictor.open(color_model)

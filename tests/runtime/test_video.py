@@ -11,7 +11,7 @@ from PIL import Image
 
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 from mobilenets.runtime import video
-from mobilenets.runtime.detect import Detections
+from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.video import Frame, VideoReader, VideoWriter, is_video, predict_frames
 
 
@@ -41,7 +41,7 @@ def clip(cv2: Any, path: Path, colors: list[tuple[int, int, int]], *, fps: float
         ("a", False),
     ],
 )
-def test_videos_are_told_from_pictures_by_their_names(source: str, expected: bool) -> None:
+def test_videos_are_told_from_images_by_their_names(source: str, expected: bool) -> None:
     assert is_video(source) is expected
 
 
@@ -52,9 +52,9 @@ def test_frames_are_rgb_with_their_times(cv2: Any, tmp_path: Path) -> None:
         assert (reader.live, reader.fps, reader.count) == (False, 10, 3)
     assert [frame.index for frame in frames] == [0, 1, 2]
     assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.2])
-    assert [frame.picture.size for frame in frames] == [(96, 64)] * 3
+    assert [frame.image.size for frame in frames] == [(96, 64)] * 3
     for frame, color in zip(frames, np.diag([250] * 3), strict=True):
-        np.testing.assert_allclose(np.asarray(frame.picture)[32, 48], color, atol=12)
+        np.testing.assert_allclose(np.asarray(frame.image)[32, 48], color, atol=12)
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv", "out.avi"])
@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back(cv2: Any, tmp_path: Path, name: str) -> No
         assert not (tmp_path / name).exists()
     assert [path.name for path in tmp_path.iterdir()] == [name]
     with VideoReader(str(tmp_path / name)) as reader:
-        pixels = [np.asarray(frame.picture)[32, 48] for frame in reader.frames()]
+        pixels = [np.asarray(frame.image)[32, 48] for frame in reader.frames()]
         assert reader.fps == 12.5
     np.testing.assert_allclose(pixels, [[20, 10, 0], [120, 60, 0], [220, 110, 0]], atol=14)
 
@@ -136,8 +136,8 @@ def test_without_opencv_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert missing.value.hint == "pip install 'mobilenets[video]'"
 
 
-def look(picture: Image.Image) -> Detections:
-    level = np.float32(np.asarray(picture)[0, 0, 0] / 255)
+def look(image: Image.Image) -> Detections:
+    level = np.float32(np.asarray(image)[0, 0, 0] / 255)
     return Detections(("dot",), np.array([[1, 1, 40, 30]], np.float32), np.array([level]), np.zeros(1, np.int64))
 
 

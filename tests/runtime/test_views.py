@@ -11,7 +11,7 @@ from mobilenets.specs.model import ClassifierHead, Mirrors
 
 
 class Corner:
-    """Gives the top left pixel of each picture."""
+    """Gives the top left pixel of each image."""
 
     def __init__(self) -> None:
         self.runs = 0

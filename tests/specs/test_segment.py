@@ -63,7 +63,7 @@ def test_another_output_stride_is_an_error() -> None:
         segmentation_backbone(backbone("mobilenet_v2"), output_stride=4, on="last", reduced=False)
 
 
-def test_the_whole_picture_is_stretched_to_height_and_width() -> None:
+def test_the_whole_image_is_stretched_to_height_and_width() -> None:
     contract = InputContract(size=360, wide=480, mean=HALF, std=HALF, resize="stretch", crop=1.0)
     assert segmentation_input((360, 480), 3) == contract
     assert segmentation_input(513, 3).shape == segmentation_input((513, 513), 3).shape == (513, 513)

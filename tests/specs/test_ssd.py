@@ -103,7 +103,7 @@ def test_ssd_has_full_convolutions_and_their_kernel() -> None:
     assert (head.separable, head.kernel) == (False, 1)
 
 
-def test_mean_and_std_of_weights_are_kept_and_the_whole_picture_is_seen() -> None:
+def test_mean_and_std_of_weights_are_kept_and_the_whole_image_is_seen() -> None:
     imagenet = InputContract(mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="shorter_side_then_crop", crop=0.875)
     found = ssdlite(backbone("mobilenet_v2"), LABELS, size=(240, 320), contract=imagenet).input
     assert found == InputContract(240, 3, IMAGENET_MEAN, IMAGENET_STD, "stretch", 1.0, wide=320)

@@ -14,8 +14,8 @@ from torchvision.ops import box_iou
 
 from mobilenets.errors import SpecError
 from mobilenets.model import Model, create, with_labels
-from mobilenets.runtime.anchors import anchors, map_sizes
-from mobilenets.runtime.detect import boxes_of
+from mobilenets.runtime.detect.anchors import anchors, map_sizes
+from mobilenets.runtime.detect.decode import boxes_of
 from mobilenets.specs.families import PAPERS, backbone
 from mobilenets.specs.model import ModelSpec
 from mobilenets.specs.rows import Padding
@@ -167,7 +167,7 @@ def test_same_seed_same_weights_and_a_new_head_keeps_the_backbone() -> None:
     assert other.head.logits[0].predict.weight.std().item() == pytest.approx(0.03, rel=0.1)
 
 
-def test_a_batch_of_one_picture_trains_though_its_last_maps_are_single_places() -> None:
+def test_a_batch_of_one_image_trains_though_its_last_maps_are_single_places() -> None:
     model = create(ssdlite(SMALL, LABELS, size=128)).train()
     logits, offsets = model(torch.rand(1, 3, 128, 128))
     (logits.sum() + offsets.sum()).backward()
@@ -291,7 +291,7 @@ def test_the_loss_is_torchvisions(seed: int) -> None:
     assert found.item() == pytest.approx(sum(one.item() for one in expected.values()), rel=1e-5)
 
 
-# one picture, five anchors: 0 is of label 1, 4 is ignored, the others are background
+# one image, five anchors: 0 is of label 1, 4 is ignored, the others are background
 CLASSES = torch.tensor([[2, BACKGROUND, BACKGROUND, BACKGROUND, IGNORED]])
 OFFSETS = torch.zeros(1, 5, 4)
 TARGETS = Targets(CLASSES, torch.tensor([[[0.5, 2.0, 0, 0], *[[9.0] * 4] * 4]]))  # those of unmatched anchors do not count
@@ -325,7 +325,7 @@ def test_focal_loss_by_hand() -> None:
     assert found.item() == pytest.approx(right + 7 * wrong + BOX_LOSS, rel=1e-5)
 
 
-def test_the_hardest_negatives_of_each_picture_count() -> None:
+def test_the_hardest_negatives_of_each_image_count() -> None:
     classes = torch.tensor([[0, 0, 1, 0, 0, 0, -1], [0, 0, 0, 0, 0, 0, 0]])
     losses = torch.tensor([[1.0, 5, 9, 3, 2, 4, 9], [6, 5, 4, 3, 2, 1, 0]])
     picked = hard_negatives(losses, classes, 4)
@@ -333,7 +333,7 @@ def test_the_hardest_negatives_of_each_picture_count() -> None:
     assert picked[1].nonzero().flatten().tolist() == [0, 1, 2]  # three, even where nothing is
 
 
-def test_weights_scale_pictures_and_a_weight_of_0_leaves_one_out() -> None:
+def test_weights_scale_images_and_a_weight_of_0_leaves_one_out() -> None:
     logits, offsets, targets = batch(0, 4)
     first = Targets(targets.classes[:1], targets.offsets[:1])
     alone = loss(logits[:1], offsets[:1], first, ONE, activation="softmax")
@@ -354,7 +354,7 @@ def test_a_batch_without_objects_has_a_finite_loss_with_gradients() -> None:
     assert not offsets.grad.any()
 
 
-def test_a_detector_learns_one_picture() -> None:
+def test_a_detector_learns_one_image() -> None:
     torch.manual_seed(0)
     spec = ssdlite(backbone("mobilenet_v3_small", width=0.35), LABELS, size=96)
     assert isinstance(spec.head, SsdHead)
@@ -362,12 +362,12 @@ def test_a_detector_learns_one_picture() -> None:
     target = match(torch.tensor([[10.0, 10, 50, 60]]), torch.tensor([1]), own, variances=VARIANCES)
     targets = Targets(target.classes.expand(2, -1), target.offsets.expand(2, -1, -1))
     model = create(spec).train()
-    pictures = torch.randn(2, 3, 96, 96)
+    images = torch.randn(2, 3, 96, 96)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     values = []
     for _ in range(25):
         optimizer.zero_grad()
-        logits, offsets = model(pictures)
+        logits, offsets = model(images)
         value = loss(logits, offsets, targets, torch.ones(2), activation="softmax")
         value.backward()  # type: ignore[no-untyped-call]  # torch leaves it so
         optimizer.step()

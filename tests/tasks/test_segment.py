@@ -65,13 +65,13 @@ def test_the_auxiliary_head_answers_in_training_alone(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_batch_of_one_picture_trains(name: str) -> None:
+def test_a_batch_of_one_image_trains(name: str) -> None:
     model = create(SPECS[name]).train()
     model(torch.rand(1, 3, 64, 64)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_the_norm_of_one_pooled_picture_uses_the_running_statistics() -> None:
+def test_the_norm_of_one_pooled_image_uses_the_running_statistics() -> None:
     norm = PooledNorm(2)
     assert norm.running_mean is not None
     norm.running_mean.copy_(torch.tensor([1.0, 2.0]))
@@ -129,7 +129,7 @@ def test_cross_entropy_is_torch_s_over_all_pixels_that_count() -> None:
     )
 
 
-def test_a_picture_of_weight_0_adds_nothing() -> None:
+def test_an_image_of_weight_0_adds_nothing() -> None:
     logits, mask = _random((2, 4, 6, 5), seed=2)
     one = functional.cross_entropy(logits[:1], mask[:1])
     torch.testing.assert_close(loss(logits, mask, torch.tensor([1.0, 0.0])), one / 2)

@@ -1,4 +1,4 @@
-"""Generated pictures and a network small enough to train within a test."""
+"""Generated images and a network small enough to train within a test."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mobilenets.training.recipe import Recipe
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """48 pictures for training and 16 for validation, dark or bright on average; learnable within some steps."""
+    """48 images for training and 16 for validation, dark or bright on average; learnable within some steps."""
     random = np.random.default_rng(0)
     samples = []
     for i in range(64):
         split: Split = "train" if i < 48 else "val"
         pixels = random.integers(0, 150, (40, 44, 3)) + 100 * (i % 2)
-        path = tmp_path / "pictures" / f"{i:03d}.png"
+        path = tmp_path / "images" / f"{i:03d}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(pixels.astype(np.uint8)).save(path)
         samples.append(Sample(path, i % 2, split, name=path.name))
@@ -36,7 +36,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def model() -> Model:
-    """MobileNetV2 0.1 for pictures of 32 px."""
+    """MobileNetV2 0.1 for images of 32 px."""
     spec = ModelSpec(backbone("mobilenet_v2", width=0.1), ("dark", "bright"), InputContract(size=32))
     return create(replace(spec, backbone=replace(spec.backbone, size=32)))
 
@@ -59,7 +59,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="session")
 def rectangles(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """24 pictures for training and 8 for validation, each with a red and a blue rectangle on noise, with boxes and masks."""
+    """24 images for training and 8 for validation, each with a red and a blue rectangle on noise, with boxes and masks."""
     random = np.random.default_rng(0)
     folder = tmp_path_factory.mktemp("rectangles")
     samples = []

@@ -12,9 +12,9 @@ import torch
 from mobilenets import checkpoint
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import RecipeError
+from mobilenets.evaluation.evaluators import evaluate
 from mobilenets.model import Model, TorchEngine, create
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.evaluators import evaluate
+from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec

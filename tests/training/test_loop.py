@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from mobilenets import checkpoint
-from mobilenets.data.lists import read_splits
 from mobilenets.data.open import open_dataset
+from mobilenets.data.readers.lists import read_splits
+from mobilenets.data.readers.shards import write_shards
 from mobilenets.data.samples import Dataset
-from mobilenets.data.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, RecipeError, TrainingError
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime import image
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.specs.model import ClassifierHead
 from mobilenets.training import record, state
 from mobilenets.training.loop import train
@@ -94,8 +94,8 @@ def test_the_kept_metrics_are_those_of_the_shipped_predictor(
     list(train(model, dataset, recipe, tmp_path / "run"))
     best = checkpoint.load(tmp_path / "run")
     samples = dataset.split("val")
-    pictures = np.stack([image.load(sample.path, best.spec.input) for sample in samples])
-    predicted = TorchEngine(best).run(pictures)["logits"].argmax(axis=1)
+    images = np.stack([load_input(sample.path, best.spec.input) for sample in samples])
+    predicted = TorchEngine(best).run(images)["logits"].argmax(axis=1)
     accuracy = float((predicted == [sample.label for sample in samples]).mean())
     assert checkpoint.read(tmp_path / "run").metrics["val_accuracy"] == accuracy
     assert best.spec.head != ClassifierHead()
@@ -186,7 +186,7 @@ def test_a_full_disk_stops_with_the_last_checkpoint_named(
     assert checkpoint.load(tmp_path / "run" / "last")
 
 
-def test_pictures_that_break_are_named_and_do_not_end_the_run(
+def test_images_that_break_are_named_and_do_not_end_the_run(
     model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     dataset.samples[3].path.write_bytes(b"\x89PNG\r\n broken")
@@ -204,7 +204,7 @@ def test_the_head_trains_on_features_computed_once(model: Model, dataset: Datase
         for module in model.train().modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.momentum = 1.0  # one batch gives an untrained backbone features worth learning from
-        model(torch.stack([torch.from_numpy(image.load(one.path, model.spec.input)) for one in dataset.samples]))
+        model(torch.stack([torch.from_numpy(load_input(one.path, model.spec.input)) for one in dataset.samples]))
     frozen = replace(recipe, cached_features=True, freeze_blocks=-1, freeze_norms=True, epochs=8, learning_rate=0.02)
     steps = list(train(model, dataset, frozen, run))
     assert steps[-1].loss < steps[0].loss
@@ -253,7 +253,7 @@ def _of_one_class(dataset: Dataset) -> Dataset:
         ({"sync_norms": True}, lambda data: data, RecipeError, "needs GPUs"),
         ({"freeze_blocks": 99}, lambda data: data, RecipeError, "the network has 19 blocks"),
         ({}, _of_one_class, DataError, "has one class, 'dark'"),
-        ({}, lambda data: replace(data, samples=data.samples[48:]), DataError, "no training pictures"),
+        ({}, lambda data: replace(data, samples=data.samples[48:]), DataError, "no training images"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -280,7 +280,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_as_another(
     with pytest.raises(CheckpointError, match="epochs was 1 and is 3"):
         next(train(model, dataset, recipe, run, resume=True))
     smaller = replace(dataset, samples=dataset.samples[1:])
-    with pytest.raises(CheckpointError, match="the pictures changed"):
+    with pytest.raises(CheckpointError, match="the images changed"):
         next(train(model, smaller, replace(recipe, epochs=1), run, resume=True))
     with pytest.raises(CheckpointError, match="is not a run"):
         next(train(model, dataset, recipe, tmp_path / "nowhere", resume=True))
@@ -316,5 +316,5 @@ def test_a_server_that_goes_away_stops_the_run(
     steps = train(model, open_dataset(tmp_path / "shards.txt"), replace(recipe, workers=workers, cache_mb=0), tmp_path / "run")
     next(steps)
     web.busy = 10**9
-    with pytest.raises(TrainingError, match="pictures cannot be fetched: the server answers 503 Service Unavailable; the last"):
+    with pytest.raises(TrainingError, match="images cannot be fetched: the server answers 503 Service Unavailable; the last"):
         list(steps)

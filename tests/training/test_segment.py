@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 
 from mobilenets import checkpoint
-from mobilenets.data.augment_masks import MaskAugmentation
-from mobilenets.data.mask_loader import Masked
 from mobilenets.data.masks import Mask
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import RecipeError
+from mobilenets.evaluation.evaluators import evaluate
+from mobilenets.feeding.augment_masks import MaskAugmentation
+from mobilenets.feeding.masks import Masked
 from mobilenets.model import Model, TorchEngine, create
-from mobilenets.runtime.evaluators import evaluate
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.families import backbone
 from mobilenets.specs.lraspp import LrasppHead
@@ -194,9 +194,9 @@ def test_every_head_takes_a_step(
 def test_rare_classes_weigh_more(tmp_path: Path) -> None:
     mask = np.zeros((10, 10), np.uint8)
     mask[0, :5], mask[1, :5] = 1, 255  # of 95 pixels 90 and 5; class 2 is absent
-    for name, pixels in (("picture.png", np.zeros((10, 10, 3), np.uint8)), ("mask.png", mask)):
+    for name, pixels in (("image.png", np.zeros((10, 10, 3), np.uint8)), ("mask.png", mask)):
         Image.fromarray(pixels).save(tmp_path / name)
-    sample = Sample(tmp_path / "picture.png", -1, "train", mask=Mask(tmp_path / "mask.png"))
+    sample = Sample(tmp_path / "image.png", -1, "train", mask=Mask(tmp_path / "mask.png"))
     found = class_weights([sample], Masked(MaskAugmentation(10, 10), channels=3), 3)
     common, rare = 1 / np.log(1.02 + 90 / 95), 1 / np.log(1.02 + 5 / 95)  # 1.48 and 14.2
     np.testing.assert_allclose(found.numpy(), np.array([common, rare, 0]) / ((common + rare) / 2), rtol=1e-6)

@@ -13,9 +13,9 @@ from mobilenets.training.start import first_model
 from mobilenets.weights import norms
 
 
-@pytest.mark.parametrize(("size", "pictures"), [(32, 48), (448, 32)])
-def test_norms_observe_fewer_of_large_pictures(
-    size: int, pictures: int, model: Model, dataset: Dataset, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("size", "images"), [(32, 48), (448, 32)])
+def test_norms_observe_fewer_of_large_images(
+    size: int, images: int, model: Model, dataset: Dataset, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
@@ -25,4 +25,4 @@ def test_norms_observe_fewer_of_large_pictures(
     monkeypatch.setattr(norms, "folded", lambda _: True)
     monkeypatch.setattr(norms, "reinsert", reinsert)
     first_model(model, dataset, replace(recipe, size=size))
-    assert seen == [(8, 3, size, size)] * (pictures // 8)
+    assert seen == [(8, 3, size, size)] * (images // 8)

@@ -41,11 +41,11 @@ def difference() -> Callable[..., float]:
     def measure(theirs: nn.Module, ours: nn.Module, *, sizes: Sequence[int], channels: int = 3) -> float:
         worst = 0.0
         for size in sizes:
-            pictures = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
-            expected, found = theirs(pictures), ours(pictures)
+            images = torch.rand(2, channels, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
+            expected, found = theirs(images), ours(images)
             assert expected.isfinite().all()
             assert found.isfinite().all()
-            assert expected.std(dim=0).max() > 1e-3, "the logits do not depend on the picture"
+            assert expected.std(dim=0).max() > 1e-3, "the logits do not depend on the image"
             worst = max(worst, float((expected - found).abs().max() / expected.abs().max()))
         return worst
 

@@ -11,8 +11,9 @@ import torchvision
 
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
-from mobilenets.weights import torchvision_segment, torchvision_ssd
 from mobilenets.weights.catalogue import CATALOGUE, HUB, by_file, for_model
+from mobilenets.weights.torchvision import segment as torchvision_segment
+from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
 OURS = list(CATALOGUE.values())
 

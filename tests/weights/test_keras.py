@@ -28,7 +28,7 @@ LABELS = tuple(f"class {i}" for i in range(7))
 CASES = [
     # network                            alpha  size  file            top
     ("mobilenet_v1",                     0.25,  64,   "m.weights.h5", True),
-    ("mobilenet_v1",                     0.5,   98,   "m.h5",         True),   # odd maps behind an even picture
+    ("mobilenet_v1",                     0.5,   98,   "m.h5",         True),   # odd maps behind an even image
     ("mobilenet_v1",                     1.0,   97,   "m.keras",      True),
     ("mobilenet_v1",                     0.75,  64,   "m.keras",      False),
     ("mobilenet_v2",                     0.35,  97,   "m.keras",      True),
@@ -92,11 +92,11 @@ def test_outputs_equal_those_of_keras(name: str, alpha: float, size: int, file: 
     assert (ours.spec.backbone.name, ours.spec.backbone.width) == (name, alpha)
     assert (ours.spec.backbone.rows, ours.spec.backbone.tail) == (family.rows, family.tail if top else ())
     assert ours.spec.input.size == (224 if file.endswith(".weights.h5") else size)
-    picture = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
-    expected = keras.ops.convert_to_numpy(theirs(picture, training=False))
-    pictures = torch.from_numpy(picture).permute(0, 3, 1, 2)
+    image = np.random.default_rng(1).uniform(-1, 1, (2, size, size, 3)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(theirs(image, training=False))
+    images = torch.from_numpy(image).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        found = (ours(pictures) if top else ours.backbone.features(pictures)).numpy()
+        found = (ours(images) if top else ours.backbone.features(images)).numpy()
     assert expected.std(axis=0).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 

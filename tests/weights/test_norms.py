@@ -21,7 +21,7 @@ def _folded_model() -> Model:
     return model.eval()
 
 
-def _pictures(seed: int, count: int = 16) -> torch.Tensor:
+def _images(seed: int, count: int = 16) -> torch.Tensor:
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
@@ -51,18 +51,18 @@ def test_the_norms_of_a_fresh_head_stay_while_those_of_its_backbone_are_put_back
             module.load_state_dict({**folded_norm(bias, module.eps), "num_batches_tracked": torch.tensor(0)})
     head = {name: tensor.clone() for name, tensor in model.head.state_dict().items()}
     assert folded(model)
-    reinsert(model, [_pictures(1)])
+    reinsert(model, [_images(1)])
     assert not folded(model)
     assert all(torch.equal(tensor, head[name]) for name, tensor in model.head.state_dict().items())
 
 
 def test_outputs_stay_as_they_were() -> None:
     model = _folded_model()
-    others = _pictures(9)
+    others = _images(9)
     with torch.inference_mode():
         before = model(others)
     assert folded(model)
-    reinsert(model, [_pictures(1), _pictures(2)])
+    reinsert(model, [_images(1), _images(2)])
     assert not folded(model)
     with torch.inference_mode():
         torch.testing.assert_close(model(others), before, rtol=1e-4, atol=1e-5)
@@ -74,10 +74,10 @@ def test_running_statistics_are_those_of_what_passes() -> None:
     first, bottleneck = model.backbone.blocks[0], model.backbone.blocks[1]
     second = bottleneck.get_submodule("depthwise")
     with torch.no_grad():
-        pictures = torch.cat([_pictures(1, 16), _pictures(2, 8)])
-        into_first = first.get_submodule("conv")(pictures)
-        into_second = second.get_submodule("conv")(first(pictures))
-    reinsert(model, [_pictures(1, 16), _pictures(2, 8)])
+        images = torch.cat([_images(1, 16), _images(2, 8)])
+        into_first = first.get_submodule("conv")(images)
+        into_second = second.get_submodule("conv")(first(images))
+    reinsert(model, [_images(1, 16), _images(2, 8)])
     for layer, seen in ((first, into_first), (second, into_second)):
         mean, var = layer.get_buffer("norm.running_mean"), layer.get_buffer("norm.running_var")
         torch.testing.assert_close(mean, seen.mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
@@ -86,21 +86,21 @@ def test_running_statistics_are_those_of_what_passes() -> None:
 
 def test_training_mode_then_computes_nearly_the_same() -> None:
     """In a network that was only folded, batch statistics would change the outputs beyond recognition."""
-    model, pictures = _folded_model(), _pictures(1, 32)
+    model, images = _folded_model(), _images(1, 32)
     with torch.no_grad():
-        expected = model.backbone(pictures)
-        reinsert(model, [pictures])
-        found = model.train().backbone(pictures)
+        expected = model.backbone(images)
+        reinsert(model, [images])
+        found = model.train().backbone(images)
     torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
 
 
 def test_the_mode_and_the_gradients_are_left_as_they_were() -> None:
     model = _folded_model().train()
-    reinsert(model, [_pictures(1)])
+    reinsert(model, [_images(1)])
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_no_pictures_is_an_error() -> None:
-    with pytest.raises(WeightsError, match="without pictures"):
+def test_no_images_is_an_error() -> None:
+    with pytest.raises(WeightsError, match="without images"):
         reinsert(_folded_model(), [])

@@ -12,7 +12,7 @@ class ReceptiveField:
     """What one value of a map sees.
 
     Args:
-        size: side of the square, px; it may be larger than the picture.
+        size: side of the square, px; it may be larger than the image.
         stride: px between the squares of neighbors.
     """
 
@@ -21,9 +21,9 @@ class ReceptiveField:
 
 
 def receptive_fields(graph: Graph) -> dict[int, ReceptiveField]:
-    """The receptive field of every map, by value; of maps that see the whole picture there is none.
+    """The receptive field of every map, by value; of maps that see the whole image there is none.
 
-    Squeeze-excite and attention see the whole picture; the shortcut beside them, and the convolutions, are what is followed.
+    Squeeze-excite and attention see the whole image; the shortcut beside them, and the convolutions, are what is followed.
     """
     fields = {0: ReceptiveField(1, 1)}
     for layer in graph.layers:

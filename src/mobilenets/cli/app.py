@@ -17,10 +17,10 @@ from mobilenets.errors import MobileNetsError, UsageError, missing_extra
 COMMANDS = {  # name: what it does, as --help lists it
     "models":   "List the networks, or the public weights with --pretrained.",
     "info":     "Print a network's table, parameters, MACs and memory.",
-    "check":    "Look through a data set for what would spoil a training.",
-    "train":    "Train a classifier on your pictures.",
-    "evaluate": "Measure a model on labelled pictures and write a report.",
-    "predict":  "Classify, detect or segment: pictures, folders, a video, a camera.",
+    "check":    "Look through a dataset for what would spoil a training.",
+    "train":    "Train a classifier on your images.",
+    "evaluate": "Measure a model on labelled images and write a report.",
+    "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",
     "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",
@@ -50,9 +50,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
-    warnings.filterwarnings(
-        "ignore", module="PIL"
-    )  # of damaged EXIF, large pictures: what matters of them is a finding of check
+    warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF, large images: what matters of them is a finding of check
     try:
         build(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))(prog_name="mobilenets")
     except MobileNetsError as error:

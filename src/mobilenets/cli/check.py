@@ -13,8 +13,8 @@ from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOpt
 from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.check import Findings
-    from mobilenets.data.check_masks import MaskFindings
+    from mobilenets.data.checks.check import Findings
+    from mobilenets.data.checks.masks import MaskFindings
     from mobilenets.data.samples import Dataset
 
 _SHOWN, _ROWS = 5, 20
@@ -25,7 +25,7 @@ def command(
         str,
         typer.Argument(
             help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, Pascal VOC folder, "
-            "COCO file or folder, YOLO data.yaml, folders of pictures and masks, or elpv.",
+            "COCO file or folder, YOLO data.yaml, folders of images and masks, or elpv.",
             metavar="DATA",
         ),
     ],
@@ -35,7 +35,7 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Input of the network, px; smaller pictures are named, and too small objects. By default 224, for boxes 320.",
+            help="Input of the network, px; smaller images are named, and too small objects. By default 224, for boxes 320.",
         ),
     ] = None,
     group: Annotated[str | None, typer.Option(help="Column of a list whose equal values stay in one split.")] = None,
@@ -49,22 +49,22 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything for programs.")] = False,
 ) -> None:
-    """Look through a data set for what would spoil a training.
+    """Look through a dataset for what would spoil a training.
 
     Broken files, duplicates within and across splits, classes missing or rare, sizes. Exits with 1 if there are errors.
 
     Example: mobilenets check photos/
     """
-    from mobilenets.data import check
-    from mobilenets.data.box_lists import write_box_list
-    from mobilenets.data.lists import write_list
+    from mobilenets.data.checks import check
+    from mobilenets.data.readers.box_lists import write_box_list
+    from mobilenets.data.readers.lists import write_list
 
     if quick and write is not None:
         raise UsageError("--write needs the whole check, but --quick was given")
     dataset = Reading.of(task, classes, ignore).open(data, seed=seed, group=group)
     boxed = dataset.task == "detect"
     if write is not None and dataset.task == "segment":
-        raise UsageError("--write lists pictures with labels or boxes; masks stay in their folders")
+        raise UsageError("--write lists images with labels or boxes; masks stay in their folders")
     side = size or (320 if boxed else 224)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
         found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
@@ -84,12 +84,12 @@ def command(
 
 
 def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
-    from mobilenets.data.check import CODES, LEVELS
+    from mobilenets.data.checks.check import CODES, LEVELS
 
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
     classes = _count(len(dataset.labels), "class", "classes")
-    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'picture')}{objects}, {classes}")
+    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'image')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
     if found.masks is not None:
@@ -122,7 +122,7 @@ def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> No
 
 
 def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
-    """Pictures or boxes of each class by split."""
+    """Images or boxes of each class by split."""
     from mobilenets.data.samples import SPLITS
 
     labels = range(len(dataset.labels))
@@ -140,14 +140,14 @@ def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
 
 
 def _show_shares(found: MaskFindings, *, show_all: bool) -> None:
-    """Pictures that show each class by split, and its share of the pixels."""
+    """Images that show each class by split, and its share of the pixels."""
     from mobilenets.data.samples import SPLITS
 
     shown = found.shares if show_all else found.shares[:_ROWS]
-    rows = [(one.label, *one.pictures, sum(one.pictures), f"{one.share:.2%}") for one in shown]
+    rows = [(one.label, *one.images, sum(one.images), f"{one.share:.2%}") for one in shown]
     more = len(found.shares) - len(shown)
     caption = f"{found.ignored:.1%} of all pixels count nowhere" + (f"; {more} classes more with --all" if more else "")
-    output.show_table(("pictures that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
+    output.show_table(("images that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
 
 
 def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
@@ -180,7 +180,7 @@ def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
         "name": dataset.name,
         "fingerprint": fingerprint(dataset),
         "labels": dataset.labels,
-        "pictures": found.pictures,
+        "images": found.images,
         "counts": {split: dataset.counts(split) for split in SPLITS},
         "notes": dataset.notes,
         "formats": found.formats,

@@ -80,7 +80,7 @@ def command(
             "it is taken for the plain network; --model NAME with timm's name says what it is"
         )
     if found.spec.classes:
-        output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} picture.jpg")
+        output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} image.jpg")
     output.show(f"to train:   mobilenets train photos/ --weights {folder}")
 
 
@@ -103,8 +103,8 @@ def _rows(model: Model, folded: bool) -> list[tuple[str, str]]:
         ("weights", spec.weights),
         ("network", f"{spec.backbone.name}, width {spec.backbone.width:g}, {params / 1e6:.2f} M parameters"),
         ("layers", f"{len(spec.backbone.rows)} blocks, padding {spec.backbone.padding}, norm eps {spec.backbone.norm_eps:g}"),
-        ("batch norm", "folded; put back from pictures when trained" if folded else "as trained"),
-        ("classes", f"{len(labels)}: {shown}" if labels else "none: the file has no classifier, train it on your pictures"),
+        ("batch norm", "folded; put back from images when trained" if folded else "as trained"),
+        ("classes", f"{len(labels)}: {shown}" if labels else "none: the file has no classifier, train it on your images"),
         ("input", f"{contract.size} x {contract.size}, {contract.resize}, crop {contract.crop:.4g}, {contract.interpolation}"),
         ("pixels", f"(pixel / 255 - mean) / std, mean {mean}, std {std}"),
     ]

@@ -19,7 +19,7 @@ def command(
     ],
     out: Annotated[Path, typer.Argument(help="New folder.")],
     to: Annotated[str, typer.Option(help="Format to write: voc, coco, yolo or csv.", metavar="FORMAT")],
-    link: Annotated[bool, typer.Option("--link", help="Link to the pictures, do not copy them.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link to the images, do not copy them.")] = False,
     seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
 ) -> None:
@@ -31,7 +31,7 @@ def command(
     """
     from mobilenets.data.open import open_dataset
     from mobilenets.data.samples import SPLITS
-    from mobilenets.data.write_boxes import WRITERS, write_boxes
+    from mobilenets.data.writers.boxes import WRITERS, write_boxes
 
     writer = WRITERS[to]
     dataset = open_dataset(source, seed=seed, task="detect")
@@ -46,8 +46,8 @@ def command(
     counts = {split: len(dataset.split(split)) for split in SPLITS}
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     if as_json:
-        found = {"out": str(out), "format": to, "pictures": counts, "boxes": boxes, "labels": dataset.labels}
+        found = {"out": str(out), "format": to, "images": counts, "boxes": boxes, "labels": dataset.labels}
         output.show_json({**found, "notes": [*dataset.notes, *notes]})
     else:
-        pictures = ", ".join(f"{split} {n:,}" for split, n in counts.items())
-        output.show(f"wrote {out}: {writer.title}; pictures: {pictures}; {boxes:,} boxes of {len(dataset.labels)} classes")
+        images = ", ".join(f"{split} {n:,}" for split, n in counts.items())
+        output.show(f"wrote {out}: {writer.title}; images: {images}; {boxes:,} boxes of {len(dataset.labels)} classes")

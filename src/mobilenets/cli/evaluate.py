@@ -1,4 +1,4 @@
-"""`mobilenets evaluate`: a model against labelled pictures, and a report."""
+"""`mobilenets evaluate`: a model against labelled images, and a report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mobilenets.errors import CheckpointError, DataError, MissingExtraError, Usa
 
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset, Sample
-    from mobilenets.runtime.evaluators import AnyReport
+    from mobilenets.evaluation.evaluators import AnyReport
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.model import Task
 
@@ -51,7 +51,7 @@ def command(
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; by default what suits it."),
+        typer.Option(min=1, metavar="N", help="Images that go through the network at once; by default what suits it."),
     ] = None,
     multi_scale: Annotated[
         bool,
@@ -63,22 +63,22 @@ def command(
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Measure a model on labelled pictures and write a report.
+    """Measure a model on labelled images and write a report.
 
-    The pictures take the way they take in 'mobilenets predict':
+    The images take the way they take in 'mobilenets predict':
 
         mobilenets evaluate runs/photos photos/test
 
-    Pictures that cannot be read are named and count nowhere. The data that a run was trained on is read from its splits.csv.
+    Images that cannot be read are named and count nowhere. The data that a run was trained on is read from its splits.csv.
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown engine '{engine}'; known: {', '.join(ENGINES)}")
+    from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
-    from mobilenets.runtime.evaluators import evaluate
-    from mobilenets.runtime.segment_scales import MultiScale
+    from mobilenets.runtime.segment.scales import MultiScale
 
     predictor = _predictor(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
     home = _home(run)
@@ -96,16 +96,16 @@ def command(
     task = predictor.manifest.task
     dataset = _trained_on(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a data set to {dataset.task}, but '{run}' is a model to {task}")
+        raise DataError(f"'{dataset.name}' is a dataset to {dataset.task}, but '{run}' is a model to {task}")
     part, samples = _part(dataset, split)
-    note(f"{_pictures(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
+    note(f"{_images(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     seen = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
         report = evaluate(seen, samples, dataset.labels, progress=advance, batch=batch)
 
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
-    following = f"mobilenets predict {shlex.quote(str(run))} PICTURE"
+    following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
     usual = "report" if split is None or part == _part(dataset, None)[0] else f"report-{part}"
     folder = out or home / (usual if own else f"report-{dataset.name}")
     written: Path | None = None
@@ -160,8 +160,8 @@ def _same(source: str, other: str) -> bool:
 
 
 def _trained_on(splits: Path, told: Mapping[str, object], task: Task) -> Dataset:
-    """The pictures of a run, in its splits; boxes and masks are read where they came from."""
-    from mobilenets.data.lists import in_splits, read_splits, split_names
+    """The images of a run, in its splits; boxes and masks are read where they came from."""
+    from mobilenets.data.readers.lists import in_splits, read_splits, split_names
 
     if task != "classify":
         how = told.get("reading", {})
@@ -178,8 +178,8 @@ def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]
     part = split or next((name for name in ("test", "val") if name in present), "all")
     samples = tuple(sample for sample in dataset.samples if part in (sample.split, "all"))
     if not samples:
-        have = ", ".join(sorted(present)) or "no pictures"
-        raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every picture")
+        have = ", ".join(sorted(present)) or "no images"
+        raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every image")
     return part, samples
 
 
@@ -211,8 +211,8 @@ def _name_unreadable(report: AnyReport) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:
-        note(f"{_pictures(len(report.unreadable))} could not be read; they count nowhere")
+        note(f"{_images(len(report.unreadable))} could not be read; they count nowhere")
 
 
-def _pictures(count: int) -> str:
-    return "1 picture" if count == 1 else f"{count:,} pictures"
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"

@@ -20,13 +20,13 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")
     ] = None,
-    pictures: Annotated[
+    images: Annotated[
         Path | None,
         typer.Option(
-            help="Pictures to compare on, besides random input: a file or a folder.", show_default=False, metavar="PATH"
+            help="Images to compare on, besides random input: a file or a folder.", show_default=False, metavar="PATH"
         ),
     ] = None,
-    most: Annotated[int, typer.Option("--max-pictures", min=1, help="How many of them to take.", metavar="N")] = 32,
+    most: Annotated[int, typer.Option("--max-images", min=1, help="How many of them to take.", metavar="N")] = 32,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
     ] = 1e-4,
@@ -40,11 +40,11 @@ def command(
 ) -> None:
     """Export a trained model and check it against torch.
 
-    The exported file holds the labels and says how pictures are prepared, so it predicts without torch:
+    The exported file holds the labels and says how images are prepared, so it predicts without torch:
 
-        mobilenets export runs/photos --to onnx --pictures photos/test
+        mobilenets export runs/photos --to onnx --images photos/test
 
-        mobilenets predict runs/photos/export/model.onnx picture.jpg
+        mobilenets predict runs/photos/export/model.onnx image.jpg
 
     A detector's file gives scores and offsets at every anchor, which 'predict' decodes; with --nms it gives boxes.
     A segmenter's gives coarse logits, which 'predict' enlarges; with --argmax it gives the class of each pixel of its input.
@@ -58,16 +58,16 @@ def command(
     file = exporters[to].file
     found = checkpoints.find(checkpoint)
     model = checkpoints.load(found)
-    real = _readable(pictures, most) if pictures else []
+    real = _readable(images, most) if images else []
     folder = out or _export_folder(found)
-    parity = export(model, folder, to=to, pictures=real, tolerance=tolerance, exporters=exporters)
+    parity = export(model, folder, to=to, images=real, tolerance=tolerance, exporters=exporters)
     size_bytes = (folder / file).stat().st_size
     if json:
         show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
         return
     _show(parity)
     show(f"{folder / file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: mobilenets predict {folder / file} PICTURE")
+    note(f"next: mobilenets predict {folder / file} IMAGE")
 
 
 def _show(parity: Parity) -> None:
@@ -80,13 +80,13 @@ def _show(parity: Parity) -> None:
         (one.name, f"{one.differing:,} of {one.total:,} {one.unit}", f"{one.share:.2e}", f"{one.tolerance:.0e}", said)
         for one in parity.agreements
     ]
-    random = sum(parity.batches) - parity.pictures
+    random = sum(parity.batches) - parity.images
     batches = ", ".join(str(n) for n in sorted(set(parity.batches)))
     show_table(
         ("output", "largest difference", "relative", "tolerance", ""),
         rows,
         title=f"torch and {parity.runtime}",
-        caption=f"{parity.pictures} pictures and {random} random inputs, in batches of {batches}",
+        caption=f"{parity.images} images and {random} random inputs, in batches of {batches}",
     )
 
 
@@ -96,23 +96,23 @@ def _export_folder(checkpoint: Path) -> Path:
     return run / "export" if (run / "run.json").is_file() or checkpoint.name in ("best", "last") else checkpoint / "export"
 
 
-def _readable(pictures: Path, most: int) -> list[bytes | Path]:
+def _readable(images: Path, most: int) -> list[bytes | Path]:
     from mobilenets.data.entries import SUFFIXES
-    from mobilenets.runtime import image
+    from mobilenets.runtime.images.decode import decode_image
 
-    if not pictures.exists():
-        raise DataError(f"there is no file or folder '{pictures}'")
-    files = sorted(path for path in pictures.rglob("*") if path.suffix.lower() in SUFFIXES) if pictures.is_dir() else [pictures]
+    if not images.exists():
+        raise DataError(f"there is no file or folder '{images}'")
+    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES) if images.is_dir() else [images]
     readable: list[bytes | Path] = []
     for file in files:
         if len(readable) == most:
             break
         try:
-            image.decode(file)
+            decode_image(file)
         except (ImageError, OSError) as error:
             note(f"skipped {file}: {error}")
         else:
             readable.append(file)
     if not readable:
-        raise DataError(f"'{pictures}' has no picture that can be read")
+        raise DataError(f"'{images}' has no image that can be read")
     return readable

@@ -1,4 +1,4 @@
-"""`mobilenets predict`: pictures or a video in, what the model sees in them out; a module for each task."""
+"""`mobilenets predict`: images or a video in, what the model sees in them out; a module for each task."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def command(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURE|VIDEO",
-            help="Pictures, folders, quoted globs, or - for standard input; or one video: a file, or camera:0.",
+            metavar="IMAGE|VIDEO",
+            help="Images, folders, quoted globs, or - for standard input; or one video: a file, or camera:0.",
         ),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per picture.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line per label, box or class of a picture.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per image.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line per label, box or class of an image.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER|VIDEO", help="Write pictures or a video with what was found; --write says what.", show_default=False
+            metavar="FOLDER|VIDEO", help="Write images or a video with what was found; --write says what.", show_default=False
         ),
     ] = None,
     write: Annotated[
@@ -56,7 +56,7 @@ def command(
     top: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Classifiers: labels per picture, 5 for one picture, 1 for many.", show_default=False
+            min=1, metavar="N", help="Classifiers: labels per image, 5 for one image, 1 for many.", show_default=False
         ),
     ] = None,
     threshold: Annotated[
@@ -71,9 +71,7 @@ def command(
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(
-            min=16, metavar="PX", help="Detectors and segmenters: look at large pictures in tiles.", show_default=False
-        ),
+        typer.Option(min=16, metavar="PX", help="Detectors and segmenters: look at large images in tiles.", show_default=False),
     ] = None,
     overlap: Annotated[
         float | None,
@@ -83,21 +81,21 @@ def command(
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Detectors: besides tiles look at the whole picture, for objects larger than a tile."),
+        typer.Option("--whole", help="Detectors: besides tiles look at the whole image, for objects larger than a tile."),
     ] = False,
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads to compute with; all cores by default.", show_default=False)
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Pictures that go through the network at once; by default what suits it."),
+        typer.Option(min=1, metavar="N", help="Images that go through the network at once; by default what suits it."),
     ] = None,
 ) -> None:
-    """Classify, detect or segment: a picture, a folder, a glob, a list from standard input, a video or a camera.
+    """Classify, detect or segment: an image, a folder, a glob, a list from standard input, a video or a camera.
 
-    Rows appear as they are ready, however many pictures there are:
+    Rows appear as they are ready, however many images there are:
 
-        mobilenets predict runs/photos picture.jpg
+        mobilenets predict runs/photos image.jpg
 
         mobilenets predict runs/photos holiday/ --csv > answers.csv
 
@@ -107,7 +105,7 @@ def command(
 
         mobilenets predict runs/traffic street.mp4 --out annotated.mp4
 
-    A folder is searched below too. With "-", standard input is one picture or a list of paths, one a line. What cannot be
+    A folder is searched below too. With "-", standard input is one image or a list of paths, one a line. What cannot be
     read is named on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
     if json and csv:
@@ -156,13 +154,13 @@ def check_video(asked: Asked, task: Task) -> bool:
     Raises:
         UsageError: an option does not fit that.
     """
-    from mobilenets.data.entries import SUFFIXES as PICTURES
+    from mobilenets.data.entries import SUFFIXES as IMAGES
     from mobilenets.runtime.video import SUFFIXES as VIDEOS
     from mobilenets.runtime.video import codec_of, is_video
 
     if not any(is_video(source) for source in asked.sources):
-        if asked.out is not None and asked.out.suffix.lower() in PICTURES | VIDEOS:
-            raise UsageError(f"for pictures --out names a folder, not '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}")
+        if asked.out is not None and asked.out.suffix.lower() in IMAGES | VIDEOS:
+            raise UsageError(f"for images --out names a folder, not '{asked.out}'", hint=f"--out {asked.out.with_suffix('')}")
         return False
     if len(asked.sources) > 1:
         raise UsageError("a video is predicted alone, not with other sources", hint="run it once for each")
@@ -170,7 +168,7 @@ def check_video(asked: Asked, task: Task) -> bool:
         raise UsageError("videos are for detectors and segmenters; this model's task is 'classify'")
     for name in ("csv", "write"):
         if _is_given(asked, name):
-            raise UsageError(f"--{name} is for pictures; a video gives --json, a line per frame, and --out VIDEO")
+            raise UsageError(f"--{name} is for images; a video gives --json, a line per frame, and --out VIDEO")
     if asked.out is not None:
         codec_of(asked.out)
     return True

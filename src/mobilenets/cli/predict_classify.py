@@ -17,11 +17,11 @@ WIDEST = 32  # characters of a label's column
 
 
 def run(predictor: Predictor, asked: Asked) -> None:
-    """Print the labels of every picture.
+    """Print the labels of every image.
 
     Raises:
-        DataError: a folder or glob has no pictures.
-        typer.Exit: no picture could be read.
+        DataError: a folder or glob has no images.
+        typer.Exit: no image could be read.
     """
     top = asked.top
     if asked.json:
@@ -58,7 +58,7 @@ class _Csv:
 
 @dataclass(frozen=True)
 class _Table:
-    """For one picture."""
+    """For one image."""
 
     top: int
 
@@ -68,7 +68,7 @@ class _Table:
 
 @dataclass(frozen=True)
 class _Lines:
-    """For many pictures: a line each, as it is ready."""
+    """For many images: a line each, as it is ready."""
 
     top: int
     width: int

@@ -1,4 +1,4 @@
-"""`mobilenets predict` of detectors: boxes as tables, lines and files, and drawn on the pictures."""
+"""`mobilenets predict` of detectors: boxes as tables, lines and files, and drawn on the images."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 from mobilenets.cli.naming import Names
 from mobilenets.cli.output import show, show_table
 from mobilenets.cli.predicting import Asked, predicted, predicted_alone, report
-from mobilenets.data.write_detections import COLUMNS, RESULTS, Found, begin, csv_rows
+from mobilenets.data.writers.detections import COLUMNS, RESULTS, Found, begin, csv_rows
 from mobilenets.errors import DataError, UsageError
-from mobilenets.runtime import image, large
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.detect_tiles import OVERLAP, predict_tiles
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.detect.tiles import OVERLAP, predict_tiles
 from mobilenets.runtime.drawing import draw
+from mobilenets.runtime.images import large
+from mobilenets.runtime.images.decode import decode_image
 from mobilenets.runtime.predictor import Predictor, Source, given
 from mobilenets.specs.ssd import SsdHead
 
@@ -36,12 +37,12 @@ Write = Callable[[str, Source, Detections, dict[str, str]], None]
 
 
 def run(predictor: Predictor, asked: Asked) -> None:
-    """Print the boxes of every picture; write pictures and files of results where a folder is given.
+    """Print the boxes of every image; write images and files of results where a folder is given.
 
     Raises:
         UsageError: --write names what a detector cannot write.
-        DataError: a folder or glob has no pictures, or nothing can be written.
-        typer.Exit: no picture could be read.
+        DataError: a folder or glob has no images, or nothing can be written.
+        typer.Exit: no image could be read.
     """
     predictor = thresholded(predictor, asked.threshold)
     write = _printer(asked)
@@ -86,7 +87,7 @@ def words(found: Detections) -> str:
 
 
 class Files:
-    """What is written into the folder that was asked for; pictures are drawn by threads, as many as predict.
+    """What is written into the folder that was asked for; images are drawn by threads, as many as predict.
 
     Raises:
         UsageError: there is no such kind of file.
@@ -102,14 +103,14 @@ class Files:
         self._folder = asked.out
         self._names = Names(asked.sources)
         self._drawn = DRAWN in kinds
-        self._alone = asked.tile is not None  # large pictures: one at a time in memory
+        self._alone = asked.tile is not None  # large images: one at a time in memory
         self._writings = [begin(kind, asked.out, predictor.manifest.labels) for kind in kinds if kind != DRAWN]
         self._most = 2 * predictor.threads
         self._pending: deque[Future[None]] = deque()
         self._pool = ThreadPoolExecutor(predictor.threads, thread_name_prefix="draw")
 
     def write(self, source: Source, name: str, found: Detections) -> dict[str, str]:
-        """Write what is wanted of one picture; returns the files that are its own, by kind.
+        """Write what is wanted of one image; returns the files that are its own, by kind.
 
         Raises:
             DataError: a file cannot be written.
@@ -156,7 +157,7 @@ class Files:
 
 
 def _drawn(source: Source, found: Detections, target: Path, alone: bool) -> None:
-    decode = large.decode if alone else image.decode
+    decode = large.decode if alone else decode_image
     draw(decode(given(source)), found).save(target, quality=QUALITY)
 
 

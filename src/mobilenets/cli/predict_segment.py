@@ -1,4 +1,4 @@
-"""`mobilenets predict` of segmenters: index masks, overlays, and how much of each picture each label covers."""
+"""`mobilenets predict` of segmenters: index masks, overlays, and how much of each image each label covers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from mobilenets.cli.naming import Names
 from mobilenets.cli.output import show, show_table
 from mobilenets.cli.predicting import Asked, predicted, predicted_alone, report
 from mobilenets.errors import DataError, UsageError
-from mobilenets.runtime import image, large
 from mobilenets.runtime.drawing import draw
+from mobilenets.runtime.images import large
+from mobilenets.runtime.images.decode import decode_image
 from mobilenets.runtime.predictor import Predictor, Source, given
-from mobilenets.runtime.segment import Segmentation
-from mobilenets.runtime.segment_draw import indexed
-from mobilenets.runtime.segment_tiles import OVERLAP, predict_tiles
+from mobilenets.runtime.segment.decode import Segmentation
+from mobilenets.runtime.segment.draw import indexed
+from mobilenets.runtime.segment.tiles import OVERLAP, predict_tiles
 
 Write = Callable[[str, Segmentation, dict[str, Path]], None]
 
 KINDS = ("masks", "drawn")
-SHOWN = 4  # labels of a picture on one line
+SHOWN = 4  # labels of an image on one line
 
 
 def run(predictor: Predictor, asked: Asked) -> None:
-    """Print how much of every picture each label covers; write masks and overlays where a folder is given.
+    """Print how much of every image each label covers; write masks and overlays where a folder is given.
 
     Raises:
         UsageError: --write names what a segmenter cannot write.
-        DataError: a folder or glob has no pictures, or nothing can be written.
-        typer.Exit: no picture could be read.
+        DataError: a folder or glob has no images, or nothing can be written.
+        typer.Exit: no image could be read.
     """
     unknown = [kind for kind in asked.write if kind not in KINDS]
     if unknown:
@@ -53,7 +54,7 @@ def run(predictor: Predictor, asked: Asked) -> None:
 
 
 class Files:
-    """The folder that masks and overlays go to, under names that no two pictures share: `masks/NAME.png`, `drawn/NAME.jpg`.
+    """The folder that masks and overlays go to, under names that no two images share: `masks/NAME.png`, `drawn/NAME.jpg`.
 
     Raises:
         DataError: it cannot be made.
@@ -64,7 +65,7 @@ class Files:
         self._folder = asked.out
         self._kinds = asked.write or KINDS[:1]
         self._names = Names(asked.sources)
-        self._decode = image.decode if asked.tile is None else large.decode
+        self._decode = decode_image if asked.tile is None else large.decode
         try:
             for kind in self._kinds:
                 (self._folder / kind).mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ class Files:
             raise DataError(f"'{self._folder}' cannot be written: {error.strerror}", hint="--out FOLDER") from error
 
     def write(self, name: str, source: Source, found: Segmentation) -> dict[str, Path]:
-        """Write what is wanted of one picture; returns the files by kind.
+        """Write what is wanted of one image; returns the files by kind.
 
         Raises:
             DataError: a file cannot be written.
@@ -117,7 +118,7 @@ def words(found: Segmentation) -> str:
 
 
 def _areas(found: Segmentation) -> list[tuple[str, int, float]]:
-    """Label, pixels and share of the picture of each label that occurs, the largest first."""
+    """Label, pixels and share of the image of each label that occurs, the largest first."""
     return [(label, round(share * found.classes.size), share) for label, share in found.present()]
 
 
@@ -145,12 +146,12 @@ class _Csv:
 
 def _table(name: str, found: Segmentation, files: dict[str, Path]) -> None:
     rows = [(label, f"{pixels:,}", f"{share:.1%}") for label, pixels, share in _areas(found)]
-    show_table(("label", "pixels", "of the picture"), rows, title=name)
+    show_table(("label", "pixels", "of the image"), rows, title=name)
     for path in files.values():
         show(f"wrote {path}")
 
 
 def _line(name: str, found: Segmentation, files: dict[str, Path]) -> None:
-    """A picture on one line: the labels that cover most of it."""
+    """An image on one line: the labels that cover most of it."""
     show("  ".join((words(found), name, *(f"-> {path}" for path in files.values()))))
     sys.stdout.flush()

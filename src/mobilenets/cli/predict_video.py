@@ -16,11 +16,12 @@ from PIL import Image
 from mobilenets.cli import predict_detect, predict_segment
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.predicting import Asked
-from mobilenets.runtime import detect_tiles, segment_tiles
 from mobilenets.runtime.decoders import Prediction
-from mobilenets.runtime.detect import Detections
+from mobilenets.runtime.detect import tiles as detect_tiles
+from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment import tiles as segment_tiles
+from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.runtime.video import SeenFrame, VideoReader, VideoWriter, predict_frames
 
 MISSING = 0.05  # share of the frames that a file's header may promise without a word when they are not there
@@ -98,7 +99,7 @@ class _Done:
 def _look(predictor: Predictor, asked: Asked) -> tuple[Callable[[Image.Image], Prediction], int]:
     """What predicts a frame, and how many frames at once: tiles of one keep all threads busy."""
     if asked.tile is None:
-        return lambda picture: predictor.predict_decoded([picture])[0], predictor.threads
+        return lambda image: predictor.predict_decoded([image])[0], predictor.threads
     if predictor.manifest.task == "detect":
         overlap = detect_tiles.OVERLAP if asked.overlap is None else asked.overlap
         return partial(detect_tiles.predict_tiles_decoded, predictor, tile=asked.tile, overlap=overlap, whole=asked.whole), 1

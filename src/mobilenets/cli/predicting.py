@@ -1,4 +1,4 @@
-"""What the tasks of `mobilenets predict` share: what was asked for, and how pictures go through."""
+"""What the tasks of `mobilenets predict` share: what was asked for, and how images go through."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import typer
 
+from mobilenets.cli.images import images
 from mobilenets.cli.output import note, progress
-from mobilenets.cli.pictures import pictures
 from mobilenets.errors import ImageError
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ class Asked:
     """The options of `mobilenets predict`; None or empty where one was not given.
 
     Args:
-        sources: pictures, folders, globs, "-", or a video.
+        sources: images, folders, globs, "-", or a video.
         json, csv: how results are printed.
-        batch: pictures that go through the network at once; the predictor's own by default.
-        top: labels per picture.
-        out: where pictures, files of results or a video are written.
+        batch: images that go through the network at once; the predictor's own by default.
+        top: labels per image.
+        out: where images, files of results or a video are written.
         write: what is written there.
         threshold: scores that are shown are above it.
-        tile: side of the tiles of a large picture, px of the picture.
+        tile: side of the tiles of a large image, px of the image.
         overlap: share of a tile that it shares with the next.
-        whole: whether the whole picture is looked at besides its tiles.
+        whole: whether the whole image is looked at besides its tiles.
     """
 
     sources: tuple[str, ...]
@@ -55,16 +55,16 @@ class Asked:
 
     @property
     def single(self) -> bool:
-        """Whether it is about one picture."""
+        """Whether it is about one image."""
         return len(self.sources) == 1 and Path(self.sources[0]).is_file()
 
 
 def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
-    """Each picture and what became of it, in their order; a few batches are in memory at a time."""
+    """Each image and what became of it, in their order; a few batches are in memory at a time."""
     taken: deque[Source] = deque()
 
     def remembered() -> Iterator[Source]:
-        for source in pictures(asked.sources):
+        for source in images(asked.sources):
             taken.append(source)
             yield source
 
@@ -73,19 +73,19 @@ def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
 
 
 class Tiling(Protocol):
-    """Predicts a picture tile by tile."""
+    """Predicts an image tile by tile."""
 
     def __call__(self, source: Source, *, progress: Callable[[int, int], object] | None = None) -> Prediction:
-        """The prediction for a picture; `progress` is called with the tiles done and all tiles."""
+        """The prediction for an image; `progress` is called with the tiles done and all tiles."""
         ...
 
 
 def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
-    """The same for large pictures in tiles, one picture at a time: each fills the memory and keeps all threads busy."""
+    """The same for large images in tiles, one image at a time: each fills the memory and keeps all threads busy."""
     from mobilenets.runtime.predictor import Result, name_of, reason
 
     watched = asked.single and sys.stderr.isatty()
-    for source in pictures(asked.sources):
+    for source in images(asked.sources):
         try:
             with progress("tiles", None) if watched else nullcontext(lambda amount: None) as advance:
                 result = Result(name_of(source), look(source, progress=_by_one(advance)))
@@ -95,22 +95,22 @@ def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
 
 
 def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[Source, str, P], None]) -> None:
-    """Write what is predicted for every picture; those that cannot be read are named on stderr and skipped.
+    """Write what is predicted for every image; those that cannot be read are named on stderr and skipped.
 
     Args:
         asked: the options.
         seen: see `predicted`.
         kind: what the model predicts.
-        write: takes a picture, its name and its prediction.
+        write: takes an image, its name and its prediction.
 
     Raises:
-        typer.Exit: no picture could be read.
+        typer.Exit: no image could be read.
     """
     read = failed = 0
     # On a terminal the rows themselves are the progress, and a bar would run through them.
     several = len(asked.sources) > 1 or Path(asked.sources[0]).is_dir()
     watched = several and sys.stderr.isatty() and not sys.stdout.isatty() and "-" not in asked.sources
-    bar = progress("predicting", sum(1 for _ in pictures(asked.sources))) if watched else nullcontext(lambda amount: None)
+    bar = progress("predicting", sum(1 for _ in images(asked.sources))) if watched else nullcontext(lambda amount: None)
     with bar as advance:
         for source, result in seen:
             if result.prediction is None:
@@ -122,7 +122,7 @@ def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[S
                 write(source, result.name, result.prediction)
             advance(1)
     if failed:
-        note(f"{failed:,} of {failed + read:,} pictures could not be read")
+        note(f"{failed:,} of {failed + read:,} images could not be read")
     if not read:
         raise typer.Exit(1)
 

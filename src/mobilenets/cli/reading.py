@@ -1,4 +1,4 @@
-"""How a data set is read: what the options `--task`, `--classes` and `--ignore` say, kept in run.json."""
+"""How a dataset is read: what the options `--task`, `--classes` and `--ignore` say, kept in run.json."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IgnoreOption = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the user said of a data set besides where it is.
+    """What the user said of a dataset besides where it is.
 
     Args:
         task: what is to be learned; "" for what the data says.
@@ -69,7 +69,7 @@ class Reading:
     def open(
         self, source: str, *, seed: int = 0, val: float | None = None, test: float | None = None, group: str | None = None
     ) -> Dataset:
-        """The data set at `source`.
+        """The dataset at `source`.
 
         Raises:
             DataError: nothing is there, or it cannot be understood.

@@ -1,4 +1,4 @@
-"""A report as the terminal shows it: metrics with intervals, then the worst mistakes, as pictures where it has colors."""
+"""A report as the terminal shows it: metrics with intervals, then the worst mistakes, as images where it has colors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = 3  # worst mistakes
 ROWS = 20  # of a table of classes
-COLUMNS = 26  # of a picture in the terminal; a character shows two pixels, one above the other
+COLUMNS = 26  # of an image in the terminal; a character shows two pixels, one above the other
 
 
 def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> None:
@@ -22,7 +22,7 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
 
     Args:
         report: of an evaluation.
-        page: the written `report.html`, beside which the pictures of the mistakes lie; none where no report was written.
+        page: the written `report.html`, beside which the images of the mistakes lie; none where no report was written.
         title: of the table of metrics.
     """
     from mobilenets.reports.kinds import KINDS
@@ -36,21 +36,21 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
             show(f"and {len(table.rows) - ROWS} more, in the report")
     if not brief.worst.rows:
         return
-    files = [_picture(page, i) for i, _ in enumerate(brief.worst.rows, start=1)]
+    files = [_image(page, i) for i, _ in enumerate(brief.worst.rows, start=1)]
     rows = [(*row, str(file or "-")) for row, file in zip(brief.worst.rows, files, strict=True)]
-    show_table((*brief.worst.columns, "picture"), rows)
+    show_table((*brief.worst.columns, "image"), rows)
     found = [file for file in files if file is not None]
     if found:
-        _show_pictures(found)
+        _show_images(found)
 
 
-def _picture(page: Path | None, rank: int) -> Path | None:
+def _image(page: Path | None, rank: int) -> Path | None:
     file = page.parent / "mistakes" / f"{rank:02}.jpg" if page else None
     return file if file is not None and file.is_file() else None
 
 
-def _show_pictures(files: list[Path]) -> None:
-    """Pictures side by side; nothing where standard output is no terminal with colors."""
+def _show_images(files: list[Path]) -> None:
+    """Images side by side; nothing where standard output is no terminal with colors."""
     from rich.console import Console
     from rich.table import Table
 
@@ -64,20 +64,20 @@ def _show_pictures(files: list[Path]) -> None:
 
 
 def _blocks(file: Path) -> Text:
-    """The picture as rich text of upper half blocks: the foreground is the pixel above, the background the one below."""
+    """The image as rich text of upper half blocks: the foreground is the pixel above, the background the one below."""
     from rich.color import Color
     from rich.style import Style
     from rich.text import Text
 
-    from mobilenets.runtime.image import decode
+    from mobilenets.runtime.images.decode import decode_image
 
-    picture = decode(file)
-    height = max(2, round(picture.height * COLUMNS / picture.width) // 2 * 2)
-    picture = picture.resize((COLUMNS, height))
+    image = decode_image(file)
+    height = max(2, round(image.height * COLUMNS / image.width) // 2 * 2)
+    image = image.resize((COLUMNS, height))
     text = Text()
     for y in range(0, height, 2):
         for x in range(COLUMNS):
-            above, below = (Color.from_rgb(*picture.getpixel((x, y + i))[:3]) for i in (0, 1))  # type: ignore[index]  # RGB
+            above, below = (Color.from_rgb(*image.getpixel((x, y + i))[:3]) for i in (0, 1))  # type: ignore[index]  # RGB
             text.append("▀", Style(color=above, bgcolor=below))
         text.append("\n")
     return text

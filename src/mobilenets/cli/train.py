@@ -1,4 +1,4 @@
-"""`mobilenets train`: pictures with labels, boxes or masks to a checked, exported and evaluated model."""
+"""`mobilenets train`: images with labels, boxes or masks to a checked, exported and evaluated model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mobilenets.data.samples import Dataset, Split
+    from mobilenets.evaluation.evaluators import AnyReport
     from mobilenets.model import Model
-    from mobilenets.runtime.evaluators import AnyReport
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.training.recipe import Recipe
 
@@ -89,7 +89,7 @@ def command(
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Train a classifier, detector or segmenter on your pictures.
+    """Train a classifier, detector or segmenter on your images.
 
     What is learned follows from the data; splits, weights and recipe are chosen and said:
 
@@ -133,7 +133,7 @@ def command(
         network, settings = _begin(dataset, model, width, size, weights, recipe, overrides or [], epochs, seed)
     log = logging.getLogger("mobilenets")
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
-    log.info("%s: %d classes; pictures: %s", dataset.name, len(dataset.labels), counts)
+    log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
     again = f"mobilenets train {shlex.quote(data)} --out {shlex.quote(str(run))} --resume"
     steps = train(network, dataset, settings, run, resume=resume, device=device, source=data, reading=reading.to_data())
     with interrupts() as asked, Watch(quiet=not main) as watch:
@@ -172,15 +172,15 @@ def _settings_of(run: Path, chosen: list[str], overrides: list[str]) -> Recipe:
 
 
 def _as_before(dataset: Dataset, run: Path) -> Dataset:
-    """The pictures that the run was started with, in its splits; those that came later are left out."""
-    from mobilenets.data.lists import in_splits, split_names
+    """The images that the run was started with, in its splits; those that came later are left out."""
+    from mobilenets.data.readers.lists import in_splits, split_names
 
     return in_splits(dataset, split_names(run / "splits.csv"))
 
 
 def _repaired(dataset: Dataset) -> Dataset:
-    """The data set with the boxes it trains on put right, which is said."""
-    from mobilenets.data.check_boxes import repaired
+    """The dataset with the boxes it trains on put right, which is said."""
+    from mobilenets.data.checks.boxes import repaired
 
     if dataset.task != "detect":
         return dataset
@@ -191,9 +191,9 @@ def _repaired(dataset: Dataset) -> Dataset:
 
 
 def _checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
-    """The data set after the quick check, without unreadable files where the user agreed to that."""
-    from mobilenets.data.check import quick_check, without
-    from mobilenets.data.check_boxes import REPAIRED
+    """The dataset after the quick check, without unreadable files where the user agreed to that."""
+    from mobilenets.data.checks.boxes import REPAIRED
+    from mobilenets.data.checks.check import quick_check, without
 
     if not main:
         return without(dataset, quick_check(dataset).broken) if skip_bad else dataset
@@ -294,8 +294,8 @@ def _with_weights(settings: Recipe, weights: str, *, named: bool) -> Model | Non
 def _finish(run: Path, dataset: Dataset, data: str, *, parts: Sequence[Split], json: bool) -> None:
     """Export, evaluate on the first of these splits that there is, report, and say what to type next."""
     from mobilenets import checkpoint
+    from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.model import TorchEngine
-    from mobilenets.runtime.evaluators import evaluate
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
 
@@ -312,32 +312,32 @@ def _finish(run: Path, dataset: Dataset, data: str, *, parts: Sequence[Split], j
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
         show_json({"run": str(run), "split": part, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
     else:
-        show_report(report, page, title=f"{part} split, {len(samples):,} pictures")
+        show_report(report, page, title=f"{part} split, {len(samples):,} images")
         show(f"run       {run}")
         if exported:
             show(f"export    {run / 'export' / 'model.onnx'}")
         if page:
             show(f"report    {page}")
     place = shlex.quote(str(run))
-    note(f"next: mobilenets predict {place} PICTURE")
+    note(f"next: mobilenets predict {place} IMAGE")
     note(f"      mobilenets evaluate {place} {shlex.quote(data)}")
     note(f"      mobilenets train {shlex.quote(data)} --weights {place}")
 
 
 def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
     from mobilenets.exporters.table import export
-    from mobilenets.runtime import image
+    from mobilenets.runtime.images.decode import decode_image
 
-    pictures = []
+    images = []
     for sample in (dataset.split("val") or dataset.split("train"))[:16]:
         try:
-            picture = sample.read()
-            image.decode(picture)
+            image = sample.read()
+            decode_image(image)
         except (OSError, ImageError):
             continue
-        pictures.append(picture)
+        images.append(image)
     try:
-        export(best, run / "export", pictures=pictures)
+        export(best, run / "export", images=images)
     except (ExportError, MissingExtraError) as error:
         note(f"warning: no export: {error}")
         return False
@@ -357,7 +357,7 @@ def _report(report: AnyReport, predictor: Predictor, run: Path, dataset: Dataset
             title=f"{run.name} on {dataset.name}, {part}",
             context=facts(run),
             history=run / "metrics.csv",
-            next_command=f"mobilenets predict {run} PICTURE",
+            next_command=f"mobilenets predict {run} IMAGE",
         )
     except (MissingExtraError, OSError) as error:
         note(f"warning: no report: {error}")

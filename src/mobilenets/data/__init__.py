@@ -1,1 +1,1 @@
-"""Readers, splits and checks of data sets."""
+"""Readers, splits and checks of datasets."""

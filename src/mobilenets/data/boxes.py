@@ -1,4 +1,4 @@
-"""`Box`: where an object is in a picture, and what it is."""
+"""`Box`: where an object is in an image, and what it is."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One object: px of the upright original picture, as edges: the leftmost column of pixels lies between x 0 and x 1.
+    """One object: px of the upright original image, as edges: the leftmost column of pixels lies between x 0 and x 1.
 
-    A reader keeps what its files say, also where that lies outside the picture, is empty or has its corners swapped.
+    A reader keeps what its files say, also where that lies outside the image, is empty or has its corners swapped.
 
     Args:
         label: index into the dataset's labels.

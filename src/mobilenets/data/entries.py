@@ -36,16 +36,16 @@ SPLIT_WORDS: dict[str, Split] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture as a source lists it.
+    """One image as a source lists it.
 
     Args:
-        path: the picture file, or the tar file that holds it.
+        path: the image file, or the tar file that holds it.
         label: name of its class; "" where the answer is boxes or a mask.
         name: unique in the source; reports use it.
         split: None where the source leaves it open.
         weight, group, member, url, mask, stated: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
-        boxes: the objects in the picture, for detection.
+        boxes: the objects in the image, for detection.
     """
 
     path: Path
@@ -67,11 +67,11 @@ class Listing:
     """What a reader found in one source.
 
     Args:
-        entries: every picture, in an order that does not depend on the file system.
+        entries: every image, in an order that does not depend on the file system.
         labels: class names in their order.
-        name: of the data set, for display.
+        name: of the dataset, for display.
         notes: what the reader decided, each a line for people.
-        ignored: files that lie among the pictures and are none by their name.
+        ignored: files that lie among the images and are none by their name.
         val, test: shares that are customary for this source.
         task: what is to be predicted.
         colors: red, green, blue of each label, 0 to 255, where the source says so.
@@ -90,8 +90,8 @@ class Listing:
     faults: tuple[Fault, ...] = ()
 
 
-def picture_files(folder: Path) -> Iterator[Path]:
-    """Picture files below a folder by their names' endings, folder after folder, hidden ones left out."""
+def image_files(folder: Path) -> Iterator[Path]:
+    """Image files below a folder by their names' endings, folder after folder, hidden ones left out."""
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for file in sorted(files):

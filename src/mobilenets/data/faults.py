@@ -13,10 +13,10 @@ class Fault:
     """One thing that a reader read past.
 
     Args:
-        code: "unannotated": a picture without an annotation file; "stray": an annotation without its picture;
-            "unknown-class": a box of a class that the data set does not list; "split-twice": a picture in two splits.
+        code: "unannotated": an image without an annotation file; "stray": an annotation without its image;
+            "unknown-class": a box of a class that the dataset does not list; "split-twice": an image in two splits.
         message: in words, after the file's name.
-        file: the file it is about, below the data set's folder.
+        file: the file it is about, below the dataset's folder.
     """
 
     code: FaultCode

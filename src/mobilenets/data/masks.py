@@ -1,4 +1,4 @@
-"""`Mask`: where the class of every pixel of a picture is written, and `read`, which gives it as H W of uint8."""
+"""`Mask`: where the class of every pixel of an image is written, and `read`, which gives it as H W of uint8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from mobilenets.data import regions
 from mobilenets.data.regions import Region
 from mobilenets.errors import ImageError
-from mobilenets.runtime import image as images
+from mobilenets.runtime.images.decode import DECODE_ERRORS, failure
 
 IGNORE = 255
 """The class of a pixel that counts nowhere, after reading."""
@@ -28,15 +28,15 @@ Coding = Literal["index", "color"]
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """The classes of a picture's pixels, as its data set keeps them: a file, or regions.
+    """The classes of an image's pixels, as its dataset keeps them: a file, or regions.
 
     Args:
-        path: a picture whose values or colors stand for classes; None where regions do.
+        path: an image whose values or colors stand for classes; None where regions do.
         coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "color": a color in `colors`.
         classes: the class of each value, or of each color of `colors`; `IGNORE` for one that counts nowhere, -1 for one
             that no class has. The value 255 counts nowhere where `classes` does not reach it; () leaves values as they are.
         colors: red, green, blue of each class, for "color".
-        regions: of classes, painted in their order over class 0; `width` and `height` are then the picture's.
+        regions: of classes, painted in their order over class 0; `width` and `height` are then the image's.
         width, height: px; 0 for a file.
     """
 
@@ -125,7 +125,7 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
     """What is written for each pixel, H W: the value of a file, the place of its color in `colors`, or a region's class.
 
     Raises:
-        ImageError: the file cannot be read, or is a color picture where values are expected.
+        ImageError: the file cannot be read, or is a color image where values are expected.
     """
     if mask.path is None:
         return regions.paint(mask.regions, mask.width, mask.height).astype(np.uint16)
@@ -166,11 +166,11 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
 
 
 def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
-    """The colors of these values in a palette picture, if they are all different and no mere ramp of greys; else none."""
+    """The colors of these values in a palette image, if they are all different and no mere ramp of greys; else none."""
     try:
         with Image.open(path) as image:
             flat = (image.getpalette() or []) if image.mode == "P" else []
-    except images.DECODE_ERRORS:
+    except DECODE_ERRORS:
         return ()
     if 3 * max(values) + 3 > len(flat):
         return ()
@@ -200,7 +200,7 @@ def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
         first = np.asarray(image)[:, :, 0]
         if image.mode != "LA" and _is_colorful(image):
             raise ImageError(
-                f"the mask '{path}' is a color picture, but the data does not say which color is which class",
+                f"the mask '{path}' is a color image, but the data does not say which color is which class",
                 hint="put a palette.csv with the columns name,r,g,b beside the folders, or save masks with one value per class",
             )
         return first.astype(np.uint16)
@@ -248,14 +248,14 @@ def _opened(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
-    except images.DECODE_ERRORS as error:
-        kind = images.reason(error)
+    except DECODE_ERRORS as error:
+        kind = failure(error)
         raise ImageError(f"the mask '{path}' {_WORDS.get(kind, f'is {kind}')}") from error
 
 
 _WORDS = {
     "missing": "does not exist",
-    "not-an-image": "is no picture",
+    "not-an-image": "is no image",
     "bomb": "claims too many pixels",
     "unreadable": "cannot be read",
 }
@@ -265,7 +265,7 @@ def _is_lossy(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
-    except images.DECODE_ERRORS:
+    except DECODE_ERRORS:
         return False
 
 

@@ -1,4 +1,4 @@
-"""`open_dataset`: any source of labelled pictures, told apart by looking at it; and a data set's fingerprint."""
+"""`open_dataset`: any source of labelled images, told apart by looking at it; and a dataset's fingerprint."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from itertools import islice
 from pathlib import Path
 
 from mobilenets.data import masks
-from mobilenets.data.box_lists import is_box_list, read_box_list
-from mobilenets.data.coco import is_coco, read_coco
-from mobilenets.data.elpv import read_elpv
 from mobilenets.data.entries import Entry, Listing
-from mobilenets.data.folders import read_folder
-from mobilenets.data.lists import read_list
-from mobilenets.data.mask_coco import read_coco_masks
-from mobilenets.data.mask_folders import is_masked, read_masked
-from mobilenets.data.mask_voc import is_voc_masks, read_voc_masks
+from mobilenets.data.readers.box_lists import is_box_list, read_box_list
+from mobilenets.data.readers.coco import is_coco, read_coco
+from mobilenets.data.readers.elpv import read_elpv
+from mobilenets.data.readers.folders import read_folder
+from mobilenets.data.readers.lists import read_list
+from mobilenets.data.readers.mask_coco import read_coco_masks
+from mobilenets.data.readers.mask_folders import is_masked, read_masked
+from mobilenets.data.readers.mask_voc import is_voc_masks, read_voc_masks
+from mobilenets.data.readers.shards import expand, read_shards, shard_files
+from mobilenets.data.readers.voc import is_voc, read_voc
+from mobilenets.data.readers.yolo import is_yolo, read_yolo
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample
-from mobilenets.data.shards import expand, read_shards, shard_files
 from mobilenets.data.splits import are_drawn, by_rarest, fill
-from mobilenets.data.voc import is_voc, read_voc
-from mobilenets.data.yolo import is_yolo, read_yolo
 from mobilenets.errors import DataError, ImageError, UsageError
 from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import Task
@@ -53,12 +53,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way to keep labelled pictures.
+    """One way to keep labelled images.
 
     Args:
         title: what a source looks like, for messages and documentation.
         fits: whether a source looks like that.
-        read: its pictures.
+        read: its images.
         task: what they can teach.
         options: fields of `Asked` that mean something to it.
     """
@@ -81,15 +81,15 @@ def open_dataset(
     classes: str | Path | Sequence[str] = "",
     ignore: Sequence[str] = (),
 ) -> Dataset:
-    """The data set at `source`, every picture in a split.
+    """The dataset at `source`, every image in a split.
 
-    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, or by the rarest class of a
-    picture's boxes or mask; of more than 2,000 masks at random. The data set's notes say so.
+    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, or by the rarest class of an
+    image's boxes or mask; of more than 2,000 masks at random. The dataset's notes say so.
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
             address, or a `.txt` that lists such), a set of boxes (Pascal VOC, COCO, YOLO, CSV) or of masks (folders of
-            pictures and masks, Pascal VOC, COCO), or "elpv".
+            images and masks, Pascal VOC, COCO), or "elpv".
         seed: of the splits that are drawn.
         val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
         group: the column whose equal values stay in one split; by default the one called "group".
@@ -100,7 +100,7 @@ def open_dataset(
     Raises:
         DataError: nothing is there, or it cannot be understood; says what was expected.
         UsageError: the shares are out of range, or the source has no columns to group by, or no masks.
-        MissingExtraError: the data set is a package that is not installed.
+        MissingExtraError: the dataset is a package that is not installed.
     """
     text = str(source)
     asked = Asked(group, classes, tuple(ignore))
@@ -116,12 +116,12 @@ def open_dataset(
     if not (Path(text).exists() or is_remote(text) or FORMATS["elpv"].fits(text)):
         raise _missing(text)
     known = "; ".join(kind.title for kind in kinds.values())
-    what = "a data set" if task is None else f"a data set to {task}"
+    what = "a dataset" if task is None else f"a dataset to {task}"
     raise DataError(f"'{text}' is not {what}", hint=f"{what} is {known}")
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """SHA-256 over labels and every picture's name, size in bytes, answer and split; pictures and masks are not read."""
+    """SHA-256 over labels and every image's name, size in bytes, answer and split; images and masks are not read."""
     digest = hashlib.sha256(json.dumps(dataset.labels).encode())
     lines = sorted(
         json.dumps((sample.name, _size(sample), sample.label, sample.split, *_answer(sample))) for sample in dataset.samples
@@ -224,7 +224,7 @@ def _is_list(source: str) -> bool:
 def _check_options(name: str, kind: Format, asked: Asked) -> None:
     """Refuse what is asked of a source that it has not."""
     if asked.group is not None and "group" not in kind.options:
-        hint = "list the pictures in a CSV with that column"
+        hint = "list the images in a CSV with that column"
         raise UsageError(f"a source of the kind '{name}' has no column '{asked.group}'", hint=hint)
     for option in ("classes", "ignore"):
         if getattr(asked, option) and option not in kind.options:
@@ -249,7 +249,7 @@ FORMATS: Table[Format] = Table("data format", {
                      _is_shards,
                      lambda source, asked: read_shards(source, group=asked.group),
                      options=("group",)),
-    "voc": Format("a folder with Annotations/*.xml, JPEGImages/ and ImageSets/Main/, or with XML files beside the pictures",
+    "voc": Format("a folder with Annotations/*.xml, JPEGImages/ and ImageSets/Main/, or with XML files beside the images",
                   is_voc,
                   lambda source, asked: read_voc(Path(source)),
                   "detect"),
@@ -278,4 +278,4 @@ FORMATS: Table[Format] = Table("data format", {
                      lambda source, asked: read_folder(Path(source))),
 })
 # fmt: on
-"""How pictures may be kept, in the order in which a source is compared with them."""
+"""How images may be kept, in the order in which a source is compared with them."""

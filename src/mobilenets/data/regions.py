@@ -1,4 +1,4 @@
-"""`Region`: part of a picture as COCO writes it, by polygons or run lengths, and its pixels."""
+"""`Region`: part of an image as COCO writes it, by polygons or run lengths, and its pixels."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def from_runs(label: int, counts: Sequence[int] | str) -> Region:
 
 
 def paint(regions: Iterable[Region], width: int, height: int) -> NDArray[np.uint8]:
-    """The classes of a picture's pixels, H W: 0 outside all regions, later ones over earlier.
+    """The classes of an image's pixels, H W: 0 outside all regions, later ones over earlier.
 
     Raises:
-        ImageError: runs do not fill the picture.
+        ImageError: runs do not fill the image.
     """
     painted = np.zeros((height, width), np.uint8)
     for region in regions:
@@ -61,7 +61,7 @@ def inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
     """Which pixels are in the region, H W.
 
     Raises:
-        ImageError: its runs do not fill the picture.
+        ImageError: its runs do not fill the image.
     """
     within = np.zeros((height, width), np.bool_)
     for polygon in region.polygons:

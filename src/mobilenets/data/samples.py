@@ -19,20 +19,20 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture with its answer.
+    """One image with its answer.
 
     Args:
-        path: the picture file, or the tar file that holds it.
+        path: the image file, or the tar file that holds it.
         label: index into the dataset's labels; -1 where the answer is boxes or a mask.
         split: which part it belongs to.
         weight: of its loss and its chance to be drawn.
-        group: pictures of one group stay in one split; "" for none.
+        group: images of one group stay in one split; "" for none.
         member: offset and size in bytes inside `path` when that is a tar file.
         name: what reports call it: the path below the dataset's folder, or the name inside the tar.
         url: address of the file on a web server, where `path` is only its name; empty for a file of this machine.
-        boxes: the objects in the picture, for detection.
+        boxes: the objects in the image, for detection.
         mask: the class of each pixel, for segmentation.
-        stated: width and height of the picture as its annotation says, px; None where it says nothing.
+        stated: width and height of the image as its annotation says, px; None where it says nothing.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class Sample:
     stated: tuple[int, int] | None = None
 
     def read(self) -> bytes:
-        """The encoded picture.
+        """The encoded image.
 
         Raises:
             ConnectionError: the server that has it cannot be reached.
@@ -71,9 +71,9 @@ class Dataset:
     Args:
         labels: class names; a sample's label is an index into them.
         samples: every sample of every split, in a fixed order.
-        name: for display: the folder's name or the data set's.
+        name: for display: the folder's name or the dataset's.
         notes: what the reader decided, each a line for people ("there is no val split: ...").
-        ignored: files that lie among the pictures and are none by their name.
+        ignored: files that lie among the images and are none by their name.
         task: what is to be predicted.
         colors: red, green, blue of each label, 0 to 255, where the data says so.
         faults: what the reader read past.
@@ -89,7 +89,7 @@ class Dataset:
     faults: tuple[Fault, ...] = ()
 
     def with_val_in_train(self) -> Dataset:
-        """The data set whose val split is part of train, as for the last run before a test."""
+        """The dataset whose val split is part of train, as for the last run before a test."""
         samples = tuple(replace(one, split="train") if one.split == "val" else one for one in self.samples)
         return replace(self, samples=samples)
 

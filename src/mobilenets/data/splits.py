@@ -28,7 +28,7 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     Args:
         entries: of one source; either all have a split or none has.
         seed: another seed, other splits.
-        val, test: shares of the pictures, 0 to 1.
+        val, test: shares of the images, 0 to 1.
 
     Raises:
         UsageError: the shares are out of range.
@@ -44,9 +44,7 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     inner = stratified([entries[i] for i in trained], seed=seed, val=val, test=0)
     for i, split in zip(trained, inner, strict=True):
         splits[i] = split
-    return splits, (
-        f"there is no val split: {inner.count('val')} of {len(inner)} training pictures taken for it by seed {seed}",
-    )
+    return splits, (f"there is no val split: {inner.count('val')} of {len(inner)} training images taken for it by seed {seed}",)
 
 
 def are_drawn(entries: Sequence[Entry]) -> bool:
@@ -58,7 +56,7 @@ def are_drawn(entries: Sequence[Entry]) -> bool:
 def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> list[Split]:
     """The split of each entry by shares alone.
 
-    Each class, and inside it each stratum, gets its shares to within one picture. A class of three or more pictures
+    Each class, and inside it each stratum, gets its shares to within one image. A class of three or more images
     is in every split; of two, in train and test. Groups stay whole, which shifts shares where they are large.
     """
     if any(entry.group for entry in entries):
@@ -90,7 +88,7 @@ def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple
     if any(entry.label for entry in entries):
         how = "the same share of every class"
     elif any(entry.stratum for entry in entries):
-        how = "the same share of pictures by the rarest class in each"
+        how = "the same share of images by the rarest class in each"
     else:
         how = "at random"
     whole = ", groups kept whole" if any(entry.group for entry in entries) else ""
@@ -121,7 +119,7 @@ def _singles(entries: Sequence[Entry], seed: int, val: float, test: float) -> li
 
 
 def _shares(sizes: Mapping[str, int], share: float, most: Mapping[str, int], seed: int, *, least: int) -> dict[str, int]:
-    """Pictures per class for one split; a class of at least `least` pictures gets one."""
+    """Images per class for one split; a class of at least `least` images gets one."""
     if share == 0:
         return dict.fromkeys(sizes, 0)
     counts = _apportioned(sizes, round(share * sum(sizes.values())), most, seed)
@@ -146,16 +144,16 @@ def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], 
 
 
 def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, float]) -> list[Split]:
-    """Groups, largest first, each to the split that lacks its kinds of pictures the most."""
+    """Groups, largest first, each to the split that lacks its kinds of images the most."""
     kinds = {kind: k for k, kind in enumerate(sorted({(entry.label, entry.stratum) for entry in entries}))}
     groups: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
-        groups[f"group {entry.group}" if entry.group else f"picture {entry.name}"].append(i)
+        groups[f"group {entry.group}" if entry.group else f"image {entry.name}"].append(i)
     sizes = np.zeros(len(kinds))
     for entry in entries:
         sizes[kinds[entry.label, entry.stratum]] += 1
     names = [split for split in SPLITS if shares[split] > 1e-9]
-    missing = np.array([shares[split] for split in names])[:, None] * sizes  # splits x kinds, pictures still to come
+    missing = np.array([shares[split] for split in names])[:, None] * sizes  # splits x kinds, images still to come
     wanted = missing.sum(axis=1)
     splits: list[Split] = ["train"] * len(entries)
     for group in sorted(groups, key=lambda group: (-len(groups[group]), digest(group, seed))):

@@ -18,8 +18,8 @@ from mobilenets.errors import CheckpointError, ExportError, MissingExtraError
 from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.parity import TOLERANCE, Parity, compare
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime import image
-from mobilenets.runtime.engines import OnnxEngine
+from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.manifest import METADATA_KEY, manifest_of
 
 if TYPE_CHECKING:
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 OPSET = 20  # the first with Gelu as one operator; ONNX Runtime runs it since 1.17, and the base install asks for 1.20
 INPUT = "image"
 RANDOM_BATCHES = (1, 2, 5)
-PICTURES_A_BATCH = 8
+IMAGES_A_BATCH = 8
 
 
 def export_onnx(
     model: Model,
     path: str | Path,
     *,
-    pictures: Sequence[bytes | Path] = (),
+    images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Write `path`, one ONNX file that `runtime.Predictor.open` takes, after comparing it with the model.
 
     The input is "image", N C H W of any N, prepared as the input contract inside the file says; the outputs are those of the
     model, for a classifier "logits", N classes. The file is written elsewhere, compared with the model in ONNX Runtime on
-    random input of several batch sizes and on `pictures`, and only then moved to `path`: a failed export leaves it as it was.
+    random input of several batch sizes and on `images`, and only then moved to `path`: a failed export leaves it as it was.
 
     Args:
         model: is left as it is.
         path: the file to write; its folder is made.
-        pictures: files or encoded bytes to compare on, besides random input.
+        images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest logit of a batch.
 
     Raises:
         ExportError: the exporter failed, the file cannot be written, or the outputs differ by more than `tolerance`.
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     path = Path(path)
@@ -61,7 +61,7 @@ def export_onnx(
     with drafted(path, "new") as drafts:
         draft = drafts / path.name
         program.save(str(draft), external_data=False)
-        parity = _compare(original, draft, pictures, tolerance=tolerance)
+        parity = _compare(original, draft, images, tolerance=tolerance)
         parity.check()
         draft.replace(path)
     return parity
@@ -94,36 +94,36 @@ def _program(model: Model) -> ONNXProgram:
     return program
 
 
-def _compare(model: Model, path: Path, pictures: Sequence[bytes | Path], *, tolerance: float) -> Parity:
+def _compare(model: Model, path: Path, images: Sequence[bytes | Path], *, tolerance: float) -> Parity:
     import onnxruntime
 
     try:
         exported = OnnxEngine(path)
     except CheckpointError as error:
         raise ExportError(f"the exported network does not run: {error}") from error
-    chunks = _chunks(pictures)
+    chunks = _chunks(images)
     return Parity(
         runtime=f"onnxruntime {onnxruntime.__version__}",
         tolerance=tolerance,
-        pictures=len(pictures),
+        images=len(images),
         batches=(*RANDOM_BATCHES, *(len(chunk) for chunk in chunks)),
-        outputs=compare(TorchEngine(model), exported, prepared_batches(model, pictures)),
+        outputs=compare(TorchEngine(model), exported, prepared_batches(model, images)),
     )
 
 
-def prepared_batches(model: Model, pictures: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
-    """What networks are compared on: noise over the range that prepared pixels have, then the pictures.
+def prepared_batches(model: Model, images: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
+    """What networks are compared on: noise over the range that prepared pixels have, then the images.
 
     Raises:
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
     """
     yield from _random_batches(model)
-    for chunk in _chunks(pictures):
-        yield np.stack([image.load(picture, model.spec.input) for picture in chunk])
+    for chunk in _chunks(images):
+        yield np.stack([load_input(image, model.spec.input) for image in chunk])
 
 
-def _chunks(pictures: Sequence[bytes | Path]) -> list[Sequence[bytes | Path]]:
-    return [pictures[i : i + PICTURES_A_BATCH] for i in range(0, len(pictures), PICTURES_A_BATCH)]
+def _chunks(images: Sequence[bytes | Path]) -> list[Sequence[bytes | Path]]:
+    return [images[i : i + IMAGES_A_BATCH] for i in range(0, len(images), IMAGES_A_BATCH)]
 
 
 def _random_batches(model: Model) -> Iterator[NDArray[np.float32]]:

@@ -11,9 +11,9 @@ import numpy as np
 from mobilenets.exporters.onnx_tail import Batches, Compared, Tail, export_with_tail, not_for, pairs
 from mobilenets.exporters.parity import TOLERANCE, Agreement, Parity
 from mobilenets.model import Model
-from mobilenets.runtime import segment
-from mobilenets.runtime.engines import Engine
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.segment import decode as segment
 
 if TYPE_CHECKING:
     import onnx
@@ -26,30 +26,30 @@ def export_onnx_argmax(
     model: Model,
     path: Path,
     *,
-    pictures: Sequence[bytes | Path] = (),
+    images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Write `path`, one ONNX file that gives classes of pixels by itself, after comparing them with the model's.
 
     The input is "image", as of `export_onnx`; the output is "classes", N H W in 8 bits: for each pixel of the input the index
-    into the labels of the manifest inside the file. Where a picture is larger than the input, the file of `export_onnx` gives
-    finer masks: its logits are enlarged to the picture's own size, classes can only be repeated.
+    into the labels of the manifest inside the file. Where an image is larger than the input, the file of `export_onnx` gives
+    finer masks: its logits are enlarged to the image's own size, classes can only be repeated.
 
     Args:
         model: a segmenter; is left as it is.
         path: the file to write; its folder is made.
-        pictures: files or encoded bytes to compare on, besides random input.
+        images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference of the logits, as for `export_onnx`.
 
     Raises:
         CheckpointError: there are more classes than 8 bits hold.
         ExportError: the model is no segmenter, the exporter failed, the file cannot be written, or classes differ.
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     if model.spec.task != "segment":
         raise not_for(model, "only segmenters have classes of pixels", option="--argmax")
-    return export_with_tail(model, path, extend=with_argmax, compare=compare_classes, pictures=pictures, tolerance=tolerance)
+    return export_with_tail(model, path, extend=with_argmax, compare=compare_classes, images=images, tolerance=tolerance)
 
 
 def with_argmax(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
@@ -78,7 +78,7 @@ def compare_classes(reference: Engine, decoding: Engine, batches: Batches, manif
     Args:
         reference: gives logits, which are decoded in NumPy.
         decoding: gives classes.
-        batches: prepared pictures.
+        batches: prepared images.
         manifest: of both.
     """
     differing = total = 0

@@ -11,10 +11,10 @@ import numpy as np
 from mobilenets.exporters.onnx_tail import Batches, Compared, Tail, export_with_tail, not_for, pairs
 from mobilenets.exporters.parity import TOLERANCE, Agreement, OutputParity, Parity
 from mobilenets.model import Model
-from mobilenets.runtime import detect
-from mobilenets.runtime.anchors import anchors
-from mobilenets.runtime.detect import Detections
-from mobilenets.runtime.engines import Engine
+from mobilenets.runtime.detect import decode as detect
+from mobilenets.runtime.detect.anchors import anchors
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.ssd import SsdHead
 
@@ -31,29 +31,29 @@ def export_onnx_nms(
     model: Model,
     path: Path,
     *,
-    pictures: Sequence[bytes | Path] = (),
+    images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Write `path`, one ONNX file that finds boxes by itself, after comparing it with the model decoded in NumPy.
 
-    The input is "image", as of `export_onnx`. For each picture there are as many places as the head has `detections`, the
+    The input is "image", as of `export_onnx`. For each image there are as many places as the head has `detections`, the
     best first: "boxes", N K 4, x0 y0 x1 y1 in px of the input; "scores", N K; "classes", N K, indices into the labels of the
     manifest inside the file. Places that are not needed have score 0 and class -1. The head's thresholds are inside.
 
     Args:
         model: a detector; is left as it is.
         path: the file to write; its folder is made.
-        pictures: files or encoded bytes to compare on, besides random input.
+        images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference of two scores, and of the network's outputs as for `export_onnx`.
 
     Raises:
         ExportError: the model is no detector, the exporter failed, the file cannot be written, or detections differ.
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     if not isinstance(model.spec.head, SsdHead):
         raise not_for(model, "only detectors have boxes", option="--nms")
-    return export_with_tail(model, path, extend=with_nms, compare=compare_detections, pictures=pictures, tolerance=tolerance)
+    return export_with_tail(model, path, extend=with_nms, compare=compare_detections, images=images, tolerance=tolerance)
 
 
 def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
@@ -87,7 +87,7 @@ def compare_detections(reference: Engine, decoding: Engine, batches: Batches, ma
     Args:
         reference: gives logits and offsets, which are decoded in NumPy.
         decoding: gives boxes.
-        batches: prepared pictures.
+        batches: prepared images.
         manifest: of both.
     """
     near = _NEAR * max(manifest.input.shape)

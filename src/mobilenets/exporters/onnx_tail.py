@@ -16,9 +16,9 @@ from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.onnx import export_onnx, prepared_batches
 from mobilenets.exporters.parity import Agreement, OutputParity, Parity
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.engines.base import Engine, OnnxEngine
+from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest, manifest_of
-from mobilenets.runtime.placement import Placement
 
 if TYPE_CHECKING:
     import onnx
@@ -94,7 +94,7 @@ def export_with_tail(
     *,
     extend: Callable[[onnx.ModelProto, Manifest], onnx.ModelProto],
     compare: Callable[[Engine, Engine, Batches, Manifest], Compared],
-    pictures: Sequence[bytes | Path],
+    images: Sequence[bytes | Path],
     tolerance: float,
 ) -> Parity:
     """Write `path`, a network that decodes inside, after comparing its outputs and what it decodes with the model's.
@@ -104,12 +104,12 @@ def export_with_tail(
         path: the file to write; its folder is made.
         extend: puts the tail behind the exported network.
         compare: compares the model, whose outputs are decoded in NumPy, with what the file gives, batch by batch.
-        pictures: files or encoded bytes to compare on, besides random input.
+        images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference of the network's outputs, as for `export_onnx`, and of what is compared behind them.
 
     Raises:
         ExportError: the exporter failed, the file cannot be written, or the two differ.
-        ImageError: a picture cannot be decoded.
+        ImageError: an image cannot be decoded.
         MissingExtraError: onnx or onnxscript is not installed.
     """
     try:
@@ -120,9 +120,9 @@ def export_with_tail(
     reference = TorchEngine(copy.deepcopy(model).cpu())
     with drafted(path, "tail") as drafts:
         raw, draft = drafts / "raw.onnx", drafts / path.name
-        parity = export_onnx(model, raw, pictures=pictures, tolerance=tolerance)
+        parity = export_onnx(model, raw, images=images, tolerance=tolerance)
         onnx.save(extend(onnx.load(raw), manifest), draft)
-        outputs, agreement = compare(reference, OnnxEngine(draft), prepared_batches(model, pictures), manifest)
+        outputs, agreement = compare(reference, OnnxEngine(draft), prepared_batches(model, images), manifest)
         parity = replace(parity, outputs=(*parity.outputs, *outputs), agreements=(agreement,))
         parity.check()
         draft.replace(path)
@@ -136,12 +136,12 @@ def pairs(
     batches: Batches,
     manifest: Manifest,
 ) -> Iterator[tuple[P, P]]:
-    """What two networks say of each picture, where the picture is the network's input itself.
+    """What two networks say of each image, where the image is the network's input itself.
 
     Args:
         decode: of the task.
         reference, decoding: the networks.
-        batches: prepared pictures.
+        batches: prepared images.
         manifest: of both.
     """
     height, width = manifest.input.shape

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
-from mobilenets.runtime.engines import Engine
+from mobilenets.runtime.engines.base import Engine
 
 TOLERANCE = 1e-4
 
@@ -65,7 +65,7 @@ class Parity:
     Args:
         runtime: what ran the exported network, with its version.
         tolerance: the largest `max_rel` that passes.
-        pictures: how many real pictures were run through both.
+        images: how many real images were run through both.
         batches: the batch sizes that were run.
         outputs: one comparison per output.
         agreements: of what is decoded inside; none where nothing is.
@@ -73,7 +73,7 @@ class Parity:
 
     runtime: str
     tolerance: float
-    pictures: int
+    images: int
     batches: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
     agreements: tuple[Agreement, ...] = ()
@@ -116,7 +116,7 @@ def compare(model: Engine, exported: Engine, batches: Iterable[NDArray[np.float3
     Args:
         model: gives the outputs to compare with; every one of them must be among those of `exported`, in the same shape.
         exported: the network under test.
-        batches: prepared pictures, each `N C H W`.
+        batches: prepared images, each `N C H W`.
     """
     worst: dict[str, tuple[float, float]] = {}
     for batch in batches:

@@ -20,7 +20,7 @@ from mobilenets.table import Table
 class Export(Protocol):
     """Writes one file and compares it with the model; leaves nothing at `path` when they differ."""
 
-    def __call__(self, model: Model, path: Path, *, pictures: Sequence[bytes | Path], tolerance: float) -> Parity:
+    def __call__(self, model: Model, path: Path, *, images: Sequence[bytes | Path], tolerance: float) -> Parity:
         """The comparison; raises ExportError when it fails."""
         ...
 
@@ -58,7 +58,7 @@ def export(
     folder: Path,
     *,
     to: str = "onnx",
-    pictures: Sequence[bytes | Path] = (),
+    images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
     exporters: Mapping[str, Exporter] = EXPORTERS,
 ) -> Parity:
@@ -68,7 +68,7 @@ def export(
         model: what to export.
         folder: where to; made when missing.
         to: a name in `exporters`.
-        pictures: files or encoded bytes to compare on, besides random input.
+        images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest value of an output in a batch.
         exporters: `EXPORTERS`, or those that decode inside: `WITH_NMS` for detectors, `WITH_ARGMAX` for segmenters.
 
@@ -76,7 +76,7 @@ def export(
         ExportError: the export failed or does not agree with the model; the folder's files are as they were.
     """
     exporter = exporters[to]
-    parity = exporter.export(model, folder / exporter.file, pictures=pictures, tolerance=tolerance)
+    parity = exporter.export(model, folder / exporter.file, images=images, tolerance=tolerance)
     try:
         (folder / exporter.parity).write_text(json.dumps(parity.to_data(), indent=1) + "\n", encoding="utf-8")
     except OSError as error:

@@ -49,7 +49,7 @@ class Backbone(nn.Module):
         """Feature maps by name, from one pass that ends at the deepest of them.
 
         Args:
-            x: pictures, N C H W.
+            x: images, N C H W.
             names: as `specs.rows.feature_maps` lists them: `"s16"`, `"s32.expand"`.
 
         Raises:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mobilenets.evaluation.classify import Report, Row
 from mobilenets.reports import classify_plots, words
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
-from mobilenets.runtime.evaluation import Report, Row
 
 
 def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -> Content:
@@ -21,7 +21,7 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
     """
     wrong = int((report.predicted != report.truth).sum())
     mistakes = tuple(_mistake(row, read_image) for row in report.worst(worst))
-    introduction = "None: every picture was classified right."
+    introduction = "None: every image was classified right."
     if wrong:
         introduction = (
             f"Wrong and most sure of it: {len(mistakes)} of {wrong:,}. Look at them first; some may be labelled wrong."
@@ -63,7 +63,7 @@ def data(report: Report, worst: int) -> dict[str, object]:
 
 
 def csv_text(report: Report) -> str:
-    """One line per picture: name, truth, predicted, score, the true label's score, whether it is right."""
+    """One line per image: name, truth, predicted, score, the true label's score, whether it is right."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "truth", "predicted", "score", "truth_score", "correct"))
@@ -84,7 +84,7 @@ def subtitle(report: Report) -> str:
     occurring = sum(row.support > 0 for row in report.classes)
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
-    return f"{report.model} on {len(report):,} pictures of {classes} classes{unreadable}"
+    return f"{report.model} on {len(report):,} images of {classes} classes{unreadable}"
 
 
 def confused(report: Report, most: int = 10) -> list[tuple[str, str, int]]:
@@ -107,9 +107,9 @@ def _tables(report: Report) -> list[Table]:
     pairs = confused(report) if len(report.labels) > 2 else []
     if pairs:
         rows = tuple((truth, predicted, f"{count:,}") for truth, predicted, count in pairs)
-        tables.append(Table("Most often confused", ("truth", "taken for", "pictures"), rows, words=2))
+        tables.append(Table("Most often confused", ("truth", "taken for", "images"), rows, words=2))
     classes = [row for row in report.classes if row.support]
-    columns = ("class", "precision", "recall", "F1", "pictures")
+    columns = ("class", "precision", "recall", "F1", "images")
     table = Table("Class by class", columns, ())
     note = ""
     if len(classes) > table.most:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.evaluation import metrics
+from mobilenets.evaluation.classify import Report
 from mobilenets.reports import plots as drawing
 from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, Plot, figure_of, legend_above, percent
-from mobilenets.runtime import metrics
-from mobilenets.runtime.evaluation import Report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def scores(report: Report) -> Figure:
     parts = [report.confidence[correct], report.confidence[~correct]]
     names = [f"right ({int(correct.sum()):,})", f"wrong ({int((~correct).sum()):,})"]
     axes.hist(parts, bins=edges, stacked=True, color=[ACCENT, WRONG], label=names, rwidth=0.9)
-    axes.set(xlim=(0, 1), xlabel="score", ylabel="pictures")
+    axes.set(xlim=(0, 1), xlabel="score", ylabel="images")
     percent(axes, "x")
     legend_above(axes, 2)
     return figure

@@ -10,12 +10,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
+from mobilenets.evaluation.detect import metrics as detect_metrics
+from mobilenets.evaluation.detect.evaluate import DetectionReport, Verdict
+from mobilenets.evaluation.detect.truth import FALSE, IGNORED
 from mobilenets.reports import detect_plots, words
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
-from mobilenets.runtime import detect_metrics
-from mobilenets.runtime.detect_evaluation import DetectionReport, Verdict
-from mobilenets.runtime.detect_truth import FALSE, IGNORED
-from mobilenets.runtime.draw_boxes import Mark, draw_marks
+from mobilenets.runtime.detect.draw import Mark, draw_marks
 
 RIGHT, WRONG, MISSED, OTHER = (29, 158, 96), (226, 54, 40), (255, 176, 0), (192, 64, 222)
 POINTS = 101  # of a curve in report.json, at most
@@ -31,7 +31,7 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
     introduction = "None: every object was found, and nothing that is not there."
     if report.worst(1):
         introduction = (
-            "The pictures with the most and surest mistakes. Red: nothing is there. Purple: it is of another class. "
+            "The images with the most and surest mistakes. Red: nothing is there. Purple: it is of another class. "
             "Yellow, dashed: not found. Green: right. Some may be labelled wrong."
         )
     return Content(
@@ -50,7 +50,7 @@ def data(report: DetectionReport, worst: int) -> dict[str, object]:
     names = (*report.labels, None)
     confusion = report.confusion
     return {
-        "thresholds": "of the model" if report.model_thresholds else "with the best F1 on these pictures",
+        "thresholds": "of the model" if report.model_thresholds else "with the best F1 on these images",
         "classes": [
             {
                 "label": row.label,
@@ -85,7 +85,7 @@ def data(report: DetectionReport, worst: int) -> dict[str, object]:
 def csv_text(report: DetectionReport) -> str:
     """One line per detection above the thresholds, and one per object that was missed.
 
-    The columns: picture, label, score, box, and what it is: "right", "false", "other class", "missed" or "ignored" with the
+    The columns: image, label, score, box, and what it is: "right", "false", "other class", "missed" or "ignored" with the
     true label.
     """
     buffer = io.StringIO()
@@ -103,13 +103,13 @@ def csv_text(report: DetectionReport) -> str:
 
 
 def brief(report: DetectionReport, worst: int) -> Brief:
-    """The classes, and the pictures with the worst mistakes."""
+    """The classes, and the images with the worst mistakes."""
     rows = tuple(
         (one.name, f"{len(one.false):,}", f"{len(one.confused):,}", f"{len(one.missed):,}", f"{len(one.hits):,}")
         for one in report.worst(worst)
     )
-    columns = ("worst pictures", "false positives", "other class", "misses", "right")
-    return Brief(Table("Worst pictures", columns, rows), tuple(_tables(report)))
+    columns = ("worst images", "false positives", "other class", "misses", "right")
+    return Brief(Table("Worst images", columns, rows), tuple(_tables(report)))
 
 
 def subtitle(report: DetectionReport) -> str:
@@ -118,7 +118,7 @@ def subtitle(report: DetectionReport) -> str:
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     objects = words.count(sum(row.support for row in report.classes), "object")
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
-    return f"{report.model} on {words.count(len(report), 'picture')} with {objects} of {classes} classes{unreadable}"
+    return f"{report.model} on {words.count(len(report), 'image')} with {objects} of {classes} classes{unreadable}"
 
 
 def _shown(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
@@ -133,8 +133,8 @@ def _shown(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
     return shown(verdict.name, facts, read_image, partial(_drawn, verdict=verdict))
 
 
-def _drawn(picture: Image.Image, *, verdict: Verdict) -> Image.Image:
-    return draw_marks(picture, _marks(verdict))
+def _drawn(image: Image.Image, *, verdict: Verdict) -> Image.Image:
+    return draw_marks(image, _marks(verdict))
 
 
 def _marks(verdict: Verdict) -> Iterator[Mark]:
@@ -157,7 +157,7 @@ def _marks(verdict: Verdict) -> Iterator[Mark]:
 def _tables(report: DetectionReport) -> Iterator[Table]:
     columns = ("class", "AP50", "AP", "threshold", "precision", "recall", "F1", "objects")
     classes = [row for row in report.classes if row.support]
-    which = "the model's" if report.model_thresholds else "those with the best F1 on these pictures"
+    which = "the model's" if report.model_thresholds else "those with the best F1 on these images"
     note = f"AP over all scores; precision, recall and F1 above the score thresholds, which are {which}; overlap 0.50."
     rows = tuple(
         (

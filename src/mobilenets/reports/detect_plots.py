@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.evaluation.detect import metrics as detect_metrics
+from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.reports import plots as drawing
 from mobilenets.reports.plots import MUTED, WRONG, Plot, color_cycle, figure_of, legend_above, line_styles, percent, short
-from mobilenets.runtime import detect_metrics
-from mobilenets.runtime.detect_evaluation import DetectionReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

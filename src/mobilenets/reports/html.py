@@ -1,4 +1,4 @@
-"""The report as one HTML file: pictures and plots inside, no script, light and dark."""
+"""The report as one HTML file: images and plots inside, no script, light and dark."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from importlib.resources import files
 from typing import Any
 
 from mobilenets.errors import MissingExtraError
+from mobilenets.evaluation.classify import Metric
 from mobilenets.reports import plots, words
 from mobilenets.reports.page import Page
-from mobilenets.runtime.evaluation import Metric
 
 FILES = 50  # that could not be read and are named
 

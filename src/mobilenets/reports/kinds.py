@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mobilenets.evaluation.classify import Metric, Report
+from mobilenets.evaluation.detect.evaluate import DetectionReport
+from mobilenets.evaluation.segment.evaluate import SegmentationReport
 from mobilenets.reports import classify, detect, segment
 from mobilenets.reports.page import Brief, Content
-from mobilenets.runtime.detect_evaluation import DetectionReport
-from mobilenets.runtime.evaluation import Metric, Report
-from mobilenets.runtime.segment_evaluation import SegmentationReport
 
 
 class Evaluated(Protocol):
@@ -33,7 +33,7 @@ class Evaluated(Protocol):
 
     @property
     def unreadable(self) -> tuple[tuple[str, str], ...]:
-        """Name and reason of each picture that could not be read."""
+        """Name and reason of each image that could not be read."""
         ...
 
     @property
@@ -42,7 +42,7 @@ class Evaluated(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Pictures that were read."""
+        """Images that were read."""
         ...
 
 
@@ -50,7 +50,7 @@ class Describe(Protocol):
     """Finds what a report has to say to people."""
 
     def __call__(self, report: Any, *, read_image: Callable[[str], bytes], worst: int) -> Content:  # Any: the kind's report
-        """Plots, tables, and the `worst` pictures to look at."""
+        """Plots, tables, and the `worst` images to look at."""
         ...
 
 

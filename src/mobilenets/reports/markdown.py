@@ -1,4 +1,4 @@
-"""The report as Markdown, beside its plots and pictures."""
+"""The report as Markdown, beside its plots and images."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from mobilenets.reports import words
 from mobilenets.reports.page import Page, Shown
 
 
-def to_markdown(page: Page, *, plots: Sequence[str], pictures: Sequence[str]) -> str:
+def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str]) -> str:
     """The page as Markdown.
 
     Args:
         plots: file name of each plot.
-        pictures: file name of each shown picture, "" where it cannot be shown.
+        images: file name of each shown image, "" where it cannot be shown.
     """
     content = page.content
     metrics = words.metric_lines(page.metrics)
     parts = [f"# {page.title}", content.subtitle, _table(("metric", "value", "95% interval", ""), metrics)]
     if content.shown:
-        heads = ("picture", "file", *(fact.word for fact in content.shown[0].facts))
-        lines = [_line(one, file) for one, file in zip(content.shown, pictures, strict=True)]
+        heads = ("image", "file", *(fact.word for fact in content.shown[0].facts))
+        lines = [_line(one, file) for one, file in zip(content.shown, images, strict=True)]
         parts += [f"## {content.headline}", content.introduction, _table(heads, lines)]
     for plot, file in zip(content.plots, plots, strict=True):
         parts += [f"## {plot.title}", f"![{plot.title}]({_link(file)})"]

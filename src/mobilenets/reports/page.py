@@ -11,19 +11,19 @@ from typing import Literal
 from PIL import Image
 
 from mobilenets.errors import ImageError
+from mobilenets.evaluation.classify import Metric
 from mobilenets.reports.plots import Plot
-from mobilenets.runtime import image
-from mobilenets.runtime.evaluation import Metric
+from mobilenets.runtime.images.decode import decode_image
 
 Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
-SHOWN, DRAWN = 480, 960  # px, longer side of a shown picture, and of one with something drawn on it
+SHOWN, DRAWN = 480, 960  # px, longer side of a shown image, and of one with something drawn on it
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A line below a picture.
+    """A line below an image.
 
     Args:
         word: what it is about: "said", "truth".
@@ -38,12 +38,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture that is worth a look.
+    """An image that is worth a look.
 
     Args:
         name: of its file.
         facts: what there is to see.
-        jpeg: the picture, small; empty where it cannot be read any more.
+        jpeg: the image, small; empty where it cannot be read any more.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Shown:
 
     @property
     def uri(self) -> str:
-        """The picture as a data URI; "" where there is none."""
+        """The image as a data URI; "" where there is none."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode() if self.jpeg else ""
 
 
@@ -83,12 +83,12 @@ class Content:
 
     Args:
         subtitle: what was evaluated, in one line.
-        headline: of the pictures.
-        introduction: above the pictures, or instead of them where there are none.
-        shown: the pictures.
+        headline: of the images.
+        introduction: above the images, or instead of them where there are none.
+        shown: the images.
         plots: in their order.
         tables: below the plots.
-        wide: whether the pictures are shown large.
+        wide: whether the images are shown large.
     """
 
     subtitle: str
@@ -105,7 +105,7 @@ class Brief:
     """What the command line tells of a report besides its metrics.
 
     Args:
-        worst: the pictures to look at first, the worst first.
+        worst: the images to look at first, the worst first.
         tables: others.
     """
 
@@ -122,7 +122,7 @@ class Page:
         metrics: the first one is the one that matters most.
         content: of the kind of report.
         speed: of the evaluation, in words.
-        unreadable: name and reason of each picture that could not be read.
+        unreadable: name and reason of each image that could not be read.
         context: facts about the run.
         next_command: to type next.
     """
@@ -142,21 +142,21 @@ def shown(
     read_image: Callable[[str], bytes],
     drawn: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Shown:
-    """The picture of that name, small.
+    """The image of that name, small.
 
     Args:
         facts: below it.
         read_image: its encoded bytes.
-        drawn: the picture at its full size with something drawn on it.
+        drawn: the image at its full size with something drawn on it.
     """
     try:
-        picture = image.decode(read_image(name), at_least=None if drawn else SHOWN)
+        image = decode_image(read_image(name), at_least=None if drawn else SHOWN)
     except (ImageError, OSError):
         return Shown(name, facts, b"")
     if drawn is not None:
-        picture = drawn(picture)
+        image = drawn(image)
     side = DRAWN if drawn else SHOWN
-    picture.thumbnail((side, side))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
+    image.save(buffer, "JPEG", quality=85)
     return Shown(name, facts, buffer.getvalue())

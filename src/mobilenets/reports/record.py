@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from mobilenets.evaluation.classify import Metric
 from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Context
-from mobilenets.runtime.evaluation import Metric
 
 
 def to_json(report: Evaluated, *, title: str, context: Context, next_command: str, worst: int) -> str:
@@ -18,7 +18,7 @@ def to_json(report: Evaluated, *, title: str, context: Context, next_command: st
         "title": title,
         "model": report.model,
         "labels": report.labels,
-        "pictures": len(report),
+        "images": len(report),
         "seconds": round(report.seconds, 3),
         "metrics": {one.name: _metric(one) for one in report.metrics},
         **KINDS[type(report)].data(report, worst),

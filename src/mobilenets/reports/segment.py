@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.evaluation.segment.evaluate import Compared, ImageMetrics, SegmentationReport
+from mobilenets.evaluation.segment.metrics import IGNORE
 from mobilenets.reports import segment_plots, words
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
-from mobilenets.runtime.palette import Color
-from mobilenets.runtime.segment_draw import indexed, overlay
-from mobilenets.runtime.segment_evaluation import Compared, PictureMetrics, SegmentationReport
-from mobilenets.runtime.segment_metrics import IGNORE
+from mobilenets.runtime.segment.draw import indexed, overlay
+from mobilenets.runtime.segment.palette import Color
 
-PANEL = 480  # px, longer side of one of the four panels of a shown picture
+PANEL = 480  # px, longer side of one of the four panels of a shown image
 MOST = 100  # classes of the page's table
 WRONG: Color = (226, 54, 40)
 
@@ -29,16 +29,16 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    pictures = tuple(_shown(report, row, read_image) for row in report.worst(worst))
+    images = tuple(_shown(report, row, read_image) for row in report.worst(worst))
     introduction = (
-        "The pictures with the lowest mean IoU. Above: the photo, and in red what is wrong; below: the truth and what was "
+        "The images with the lowest mean IoU. Above: the photo, and in red what is wrong; below: the truth and what was "
         "predicted. Some may be labelled wrong."
     )
     return Content(
         subtitle=subtitle(report),
-        headline="Worst pictures",
+        headline="Worst images",
         introduction=introduction,
-        shown=pictures,
+        shown=images,
         plots=tuple(segment_plots.plots(report)),
         tables=(_confused(report), _classes(report)),
         wide=True,
@@ -58,7 +58,7 @@ def data(report: SegmentationReport, worst: int) -> dict[str, object]:
                 "precision": row.precision,
                 "boundary_f": row.boundary_f,
                 "pixels": row.pixels,
-                "pictures": row.pictures,
+                "images": row.images,
             }
             for row in report.classes
         ],
@@ -71,12 +71,12 @@ def data(report: SegmentationReport, worst: int) -> dict[str, object]:
 
 
 def csv_text(report: SegmentationReport) -> str:
-    """One line per picture: name, mean IoU, pixel accuracy, and the IoU of each label; empty where it has none."""
+    """One line per image: name, mean IoU, pixel accuracy, and the IoU of each label; empty where it has none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "mean_iou", "pixel_accuracy", *(f"iou {label}" for label in report.labels)))
     union = report.support + report.called - report.hits
-    for i, row in enumerate(report.pictures):
+    for i, row in enumerate(report.images):
         ious = [f"{hits / whole:.4f}" if whole else "" for hits, whole in zip(report.hits[i], union[i], strict=True)]
         figures = ("" if np.isnan(figure) else f"{figure:.4f}" for figure in (row.mean_iou, row.accuracy))
         writer.writerow((row.name, *figures, *ious))
@@ -84,9 +84,9 @@ def csv_text(report: SegmentationReport) -> str:
 
 
 def brief(report: SegmentationReport, worst: int) -> Brief:
-    """The classes, and the worst pictures."""
+    """The classes, and the worst images."""
     rows = tuple((row.name, words.share(row.mean_iou), words.share(row.accuracy)) for row in report.worst(worst))
-    return Brief(Table("Worst pictures", ("worst pictures", "mean IoU", "pixels right"), rows), (_classes(report),))
+    return Brief(Table("Worst images", ("worst images", "mean IoU", "pixels right"), rows), (_classes(report),))
 
 
 def subtitle(report: SegmentationReport) -> str:
@@ -95,8 +95,8 @@ def subtitle(report: SegmentationReport) -> str:
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
     pixels = sum(row.pixels for row in report.classes)
-    pictures = words.count(len(report), "picture")
-    return f"{report.model} on {pictures}, {pixels / 1e6:,.1f} million pixels of {classes} classes{unreadable}"
+    images = words.count(len(report), "image")
+    return f"{report.model} on {images}, {pixels / 1e6:,.1f} million pixels of {classes} classes{unreadable}"
 
 
 def confused(report: SegmentationReport, most: int = 10) -> list[tuple[str, str, int]]:
@@ -115,7 +115,7 @@ def _confused(report: SegmentationReport) -> Table:
 
 
 def _classes(report: SegmentationReport) -> Table:
-    columns = ("class", "IoU", "recall", "precision", "boundary F", "of all pixels", "pictures")
+    columns = ("class", "IoU", "recall", "precision", "boundary F", "of all pixels", "images")
     occurring = [row for row in report.classes if row.pixels]
     note = ""
     if len(occurring) > MOST:
@@ -130,14 +130,14 @@ def _classes(report: SegmentationReport) -> Table:
             words.share(row.precision),
             words.share(row.boundary_f),
             words.share(row.pixels / pixels),
-            f"{row.pictures:,}",
+            f"{row.images:,}",
         )
         for row in occurring
     )
     return Table("Class by class", columns, rows, note=note, most=MOST)
 
 
-def _shown(report: SegmentationReport, row: PictureMetrics, read_image: Callable[[str], bytes]) -> Shown:
+def _shown(report: SegmentationReport, row: ImageMetrics, read_image: Callable[[str], bytes]) -> Shown:
     facts = (Fact("mean IoU", words.share(row.mean_iou), "bad"), Fact("pixels right", words.share(row.accuracy), "good"))
     compared = report.kept.get(row.name)
     drawn = partial(panels, compared=compared, colors=report.colors) if compared is not None else None

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.evaluation.segment.evaluate import LabelMetrics, SegmentationReport
 from mobilenets.reports import plots as drawing
 from mobilenets.reports.plots import ACCENT, BARS, Plot, figure_of, percent, short
-from mobilenets.runtime.segment_evaluation import LabelMetrics, SegmentationReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,9 +31,7 @@ def plots(report: SegmentationReport) -> Iterator[Plot]:
     names = [report.labels[i] for i in occurring]
     note = "Percent of each true class's pixels, by row, that were given each label."
     yield Plot("confusion", "Confusion matrix", note, drawing.confusion(shares, names, names), wide=wide)
-    yield Plot(
-        "pictures", "Pictures", "How many pictures reach which mean IoU, over the labels that each shows.", pictures(report)
-    )
+    yield Plot("images", "Images", "How many images reach which mean IoU, over the labels that each shows.", images(report))
 
 
 def class_bars(report: SegmentationReport) -> Figure:
@@ -47,12 +45,12 @@ def class_bars(report: SegmentationReport) -> Figure:
     return drawing.bars_with_marks(names, ("IoU", [row.iou for row in rows]), precision=precision, recall=recall)
 
 
-def pictures(report: SegmentationReport) -> Figure:
-    """Histogram of the pictures' mean IoU."""
+def images(report: SegmentationReport) -> Figure:
+    """Histogram of the images' mean IoU."""
     figure, axes = figure_of(4.6, 4.2)
-    values = [row.mean_iou for row in report.pictures if not np.isnan(row.mean_iou)]
+    values = [row.mean_iou for row in report.images if not np.isnan(row.mean_iou)]
     axes.hist(values, bins=np.linspace(0, 1, 26).tolist(), color=ACCENT, alpha=0.7, rwidth=0.9)
-    axes.set(xlim=(0, 1), xlabel="mean IoU", ylabel="pictures")
+    axes.set(xlim=(0, 1), xlabel="mean IoU", ylabel="images")
     percent(axes, "x")
     return figure
 

@@ -1,4 +1,4 @@
-"""`write_report`: a folder with the report as HTML, Markdown and JSON, its plots and the pictures to look at."""
+"""`write_report`: a folder with the report as HTML, Markdown and JSON, its plots and the images to look at."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def write_report(
     next_command: str = "",
     worst: int = 8,
 ) -> Path:
-    """Write `report.html` (one file, nothing outside it), `report.md`, `report.json`, `predictions.csv`, plots and pictures.
+    """Write `report.html` (one file, nothing outside it), `report.md`, `report.json`, `predictions.csv`, plots and images.
 
     Args:
         report: of an evaluation.
         folder: is made; files of an older report in it are replaced.
-        read_image: the encoded picture of a name in the report.
+        read_image: the encoded image of a name in the report.
         title: of the page; the model's name by default.
         context: titled tables of facts, such as the recipe and the data's fingerprint.
         history: the run's `metrics.csv`, for the learning curves.
@@ -51,7 +51,7 @@ def write_report(
         title=title or f"{report.model}, evaluated",
         metrics=report.metrics,
         content=replace(content, plots=(*content.plots, *_curves(history))),
-        speed=f"{len(report) / report.seconds:.0f} pictures a second" if report.seconds else "",
+        speed=f"{len(report) / report.seconds:.0f} images a second" if report.seconds else "",
         unreadable=report.unreadable,
         context=context or {},
         next_command=next_command,
@@ -65,13 +65,13 @@ def write_report(
     figures = [f"plots/{plot.name}.png" for plot in page.content.plots]
     for plot, file in zip(page.content.plots, figures, strict=True):
         (folder / file).write_bytes(plots.png(plot.figure))
-    pictures = [f"mistakes/{i:02}.jpg" if one.jpeg else "" for i, one in enumerate(page.content.shown, start=1)]
-    for one, file in zip(page.content.shown, pictures, strict=True):
+    images = [f"mistakes/{i:02}.jpg" if one.jpeg else "" for i, one in enumerate(page.content.shown, start=1)]
+    for one, file in zip(page.content.shown, images, strict=True):
         if file:
             (folder / file).write_bytes(one.jpeg)
     data = record.to_json(report, title=page.title, context=page.context, next_command=next_command, worst=worst)
     (folder / "report.json").write_text(data, encoding="utf-8")
-    (folder / "report.md").write_text(to_markdown(page, plots=figures, pictures=pictures), encoding="utf-8")
+    (folder / "report.md").write_text(to_markdown(page, plots=figures, images=images), encoding="utf-8")
     (folder / "predictions.csv").write_text(kind.csv(report), encoding="utf-8")
     target = folder / "report.html"
     target.write_text(html, encoding="utf-8")

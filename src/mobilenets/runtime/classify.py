@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError
+from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.runtime.placement import Placement
 from mobilenets.specs.model import ClassifierHead, Head
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Classification:
-    """What a classifier says of one picture.
+    """What a classifier says of one image.
 
     Args:
         labels: class names.
@@ -54,12 +54,12 @@ class Classification:
 def decode(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement] = ()
 ) -> list[Classification]:
-    """One classification per picture of the batch.
+    """One classification per image of the batch.
 
     Args:
         outputs: of an engine; reads `"logits"`, N classes.
         manifest: of the network that gave them.
-        placements: of the pictures; a class has no place.
+        placements: of the images; a class has no place.
 
     Raises:
         CheckpointError: there are no logits, or they do not fit the manifest's labels.

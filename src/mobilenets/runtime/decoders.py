@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mobilenets.runtime import classify, detect, segment
+from mobilenets.runtime import classify
 from mobilenets.runtime.classify import Classification
-from mobilenets.runtime.detect import Detections
+from mobilenets.runtime.detect import decode as detect
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.runtime.placement import Placement
-from mobilenets.runtime.segment import Segmentation
+from mobilenets.runtime.segment import decode as segment
+from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.model import Task
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Prediction = Classification | Detections | Segmentation
-"""What a predictor says of one picture."""
+"""What a predictor says of one image."""
 
 Decoder = Callable[["Mapping[str, NDArray[np.float32]]", Manifest, Sequence[Placement]], Sequence[Prediction]]
 
@@ -32,12 +34,12 @@ DECODERS: dict[Task, Decoder] = {
 def decode(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
 ) -> Sequence[Prediction]:
-    """One prediction per picture of the batch.
+    """One prediction per image of the batch.
 
     Args:
         outputs: of an engine, by name.
         manifest: of the network that gave them.
-        placements: where each picture lies under the network's input.
+        placements: where each image lies under the network's input.
 
     Raises:
         CheckpointError: the outputs do not fit the manifest.

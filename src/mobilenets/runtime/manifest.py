@@ -21,7 +21,7 @@ class Manifest:
     Args:
         model: the network's name, for display.
         labels: class names in the order of the logits.
-        input: what happens to a picture before the network.
+        input: what happens to an image before the network.
         head: what the network predicts, and everything its decoder needs besides.
     """
 

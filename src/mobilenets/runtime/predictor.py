@@ -1,4 +1,4 @@
-"""`Predictor`: prepare, run, decode. The one way from a picture to a prediction, with any engine."""
+"""`Predictor`: prepare, run, decode. The one way from an image to a prediction, with any engine."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.errors import CheckpointError, ImageError
-from mobilenets.runtime import image, views
+from mobilenets.runtime import views
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.decoders import Prediction, decode
-from mobilenets.runtime.engines import Engine, OnnxEngine
+from mobilenets.runtime.engines.base import Engine, OnnxEngine
+from mobilenets.runtime.images.placement import Placement, placement
+from mobilenets.runtime.images.prepare import load_placed, prepare
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.ordered import in_order
-from mobilenets.runtime.placement import Placement, placement
 from mobilenets.specs.model import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 8
-"""Pictures that go through a network at once, unless said otherwise."""
+"""Images that go through a network at once, unless said otherwise."""
 
 _SIDE_BY_SIDE = 2  # of them for each of several threads: what a small network computes then stays in a core's cache
 
 
-class Picture(Protocol):
-    """Something that gives an encoded picture when asked: a `Sample`, a member of an archive."""
+class EncodedImage(Protocol):
+    """Something that gives an encoded image when asked: a `Sample`, a member of an archive."""
 
     @property
     def name(self) -> str:
@@ -43,20 +44,20 @@ class Picture(Protocol):
         ...
 
     def read(self) -> bytes:
-        """The encoded picture; may raise OSError or ImageError."""
+        """The encoded image; may raise OSError or ImageError."""
         ...
 
 
-Source = bytes | str | Path | Picture
+Source = bytes | str | Path | EncodedImage
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one picture of a stream: a prediction, or the reason why there is none.
+    """What became of one image of a stream: a prediction, or the reason why there is none.
 
     Args:
-        name: of the picture: its path, or its own name.
-        prediction: None when the picture cannot be read.
+        name: of the image: its path, or its own name.
+        prediction: None when the image cannot be read.
         error: why it cannot be read; "" when it can.
     """
 
@@ -73,7 +74,7 @@ class Predictor:
         engine: runs the network.
         threads: that work on a stream; as many as there are cores by default.
         runs: how many of them may be inside the engine at once. With 1 the others decode meanwhile.
-        batch: pictures of a stream that go through the network at once, unless a stream says otherwise.
+        batch: images of a stream that go through the network at once, unless a stream says otherwise.
     """
 
     def __init__(
@@ -107,22 +108,22 @@ class Predictor:
         return other
 
     def predict(self, source: Source) -> Prediction:
-        """The prediction for one picture: a path, encoded bytes, or anything with `read()`.
+        """The prediction for one image: a path, encoded bytes, or anything with `read()`.
 
         Raises:
-            ImageError: the picture cannot be decoded.
+            ImageError: the image cannot be decoded.
             OSError: the file cannot be read.
         """
-        return self._run([image.load_placed(given(source), self.manifest.input)])[0]
+        return self._run([load_placed(given(source), self.manifest.input)])[0]
 
-    def predict_decoded(self, pictures: Sequence[Image.Image]) -> Sequence[Prediction]:
-        """The predictions for pictures that are decoded: frames of a video, tiles of a picture. May be called by many threads.
+    def predict_decoded(self, images: Sequence[Image.Image]) -> Sequence[Prediction]:
+        """The predictions for images that are decoded: frames of a video, tiles of an image. May be called by many threads.
 
         Args:
-            pictures: upright, as `image.decode` gives them; they go through the network at once.
+            images: upright, as `decode_image` gives them; they go through the network at once.
         """
         contract = self.manifest.input
-        return self._run([(image.prepare(one, contract), placement(*one.size, contract)) for one in pictures])
+        return self._run([(prepare(one, contract), placement(*one.size, contract)) for one in images])
 
     def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
@@ -131,7 +132,7 @@ class Predictor:
 
         Args:
             sources: taken one by one, only as far as the results are consumed.
-            batch: pictures that go through the network at once; the predictor's own by default.
+            batch: images that go through the network at once; the predictor's own by default.
         """
         iterator = iter(sources)
         chunks = iter(lambda: list(islice(iterator, batch or self.batch)), [])
@@ -144,7 +145,7 @@ class Predictor:
         loaded, errors = [], []
         for source in sources:
             try:
-                loaded.append(image.load_placed(_read(source), self.manifest.input))
+                loaded.append(load_placed(_read(source), self.manifest.input))
                 errors.append("")
             except (ImageError, OSError) as error:
                 errors.append(reason(error))
@@ -196,7 +197,7 @@ def name_of(source: Source) -> str:
 
 
 def given(source: Source) -> bytes | Path:
-    """The encoded picture of a source, or the file that holds it."""
+    """The encoded image of a source, or the file that holds it."""
     if isinstance(source, bytes | Path):
         return source
     return Path(source) if isinstance(source, str) else source.read()
@@ -208,5 +209,5 @@ def _read(source: Source) -> bytes:
 
 
 def reason(error: ImageError | OSError) -> str:
-    """Why a picture cannot be read, for its `Result`."""
+    """Why an image cannot be read, for its `Result`."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -32,17 +32,17 @@ _MOST_FPS = 1000.0  # more is no rate but a clock
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One picture of a video.
+    """One image of a video.
 
     Args:
         index: from 0.
         time_s: since the beginning; of a camera by the clock.
-        picture: RGB.
+        image: RGB.
     """
 
     index: int
     time_s: float
-    picture: Image.Image
+    image: Image.Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +147,15 @@ class VideoWriter:
         else:
             self._part.unlink(missing_ok=True)
 
-    def add(self, picture: Image.Image) -> None:
+    def add(self, image: Image.Image) -> None:
         """One more frame, RGB, of the size of all."""
-        self._writer.write(self._cv2.cvtColor(np.asarray(picture), self._cv2.COLOR_RGB2BGR))
+        self._writer.write(self._cv2.cvtColor(np.asarray(image), self._cv2.COLOR_RGB2BGR))
         self.written += 1
 
-    def add_at(self, picture: Image.Image, time_s: float) -> None:
+    def add_at(self, image: Image.Image, time_s: float) -> None:
         """The frame of that moment, as often as it is needed for the video to run at the speed of the clock."""
         for _ in range(round(time_s * self.fps) + 1 - self.written):
-            self.add(picture)
+            self.add(image)
 
 
 def codec_of(path: Path) -> str:
@@ -182,8 +182,8 @@ def predict_frames(
     """
 
     def work(frame: Frame) -> SeenFrame:
-        prediction = look(frame.picture)
-        return SeenFrame(frame, prediction, draw(frame.picture, prediction) if drawn else None)
+        prediction = look(frame.image)
+        return SeenFrame(frame, prediction, draw(frame.image, prediction) if drawn else None)
 
     yield from in_order(work, frames, threads=threads, ahead=threads, name="frames")
 

@@ -1,4 +1,4 @@
-"""Mirrored views of a picture, whose logits a classifier averages: for pictures that mean the same in a mirror."""
+"""Mirrored views of an image, whose logits a classifier averages: for images that mean the same in a mirror."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilenets.specs.model import ClassifierHead, Head, Mirrors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenets.runtime.engines import Engine
+    from mobilenets.runtime.engines.base import Engine
 
 # fmt: off
 AXES: dict[Mirrors, tuple[tuple[int, ...], ...]] = {
@@ -25,7 +25,7 @@ AXES: dict[Mirrors, tuple[tuple[int, ...], ...]] = {
 
 
 def axes_of(head: Head) -> tuple[tuple[int, ...], ...]:
-    """The views that a head answers for; only a classifier has more than the picture itself."""
+    """The views that a head answers for; only a classifier has more than the image itself."""
     return AXES[head.mirrors] if isinstance(head, ClassifierHead) else AXES["none"]
 
 

@@ -22,12 +22,12 @@ from mobilenets.specs.segment import (
 ASPP_16 = (6, 12, 18)
 """The atrous rates at output stride 16 (DeepLabv3, section 4.2); they double at 8 and halve at 32."""
 SIZE = 513
-"""Side of the pictures that the V2 paper's PASCAL figures were evaluated on, px."""
+"""Side of the images that the V2 paper's PASCAL figures were evaluated on, px."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeepLabHead:
-    """Branches on one map, joined: 1 x 1, 3 x 3 at each atrous rate, the pooled picture. Without rates it is R-ASPP.
+    """Branches on one map, joined: 1 x 1, 3 x 3 at each atrous rate, the pooled image. Without rates it is R-ASPP.
 
     Args:
         filters: channels of every branch, and of what joins them.

@@ -20,7 +20,7 @@ from mobilenets.specs.segment import (
 )
 
 CITYSCAPES = (1024, 2048)
-"""Height and width of the paper's pictures, px."""
+"""Height and width of the paper's images, px."""
 WINDOW = 49
 WINDOW_STRIDES = (16, 20)
 

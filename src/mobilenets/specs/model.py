@@ -20,7 +20,7 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class InputContract:
-    """What happens to a picture before the network; it travels with the weights, into every checkpoint and export.
+    """What happens to an image before the network; it travels with the weights, into every checkpoint and export.
 
     Args:
         size: height of the network's input, px, and its width unless `wide` says another.
@@ -30,7 +30,7 @@ class InputContract:
             "shorter_side_then_crop" resizes the shorter side to `size / crop`, then cuts the center (torchvision, timm);
             "stretch" resizes to size x size; "letterbox" keeps the ratio and pads with the mean; "sample" stretches by torch's
             plain linear interpolation, which is neither antialiased nor rounded (torchvision's detectors).
-        crop: share of the picture that the network sees, 0 to 1.
+        crop: share of the image that the network sees, 0 to 1.
         interpolation: of the one resize, always antialiased as Pillow does.
         wide: width of an input that is not square, px; 0 for a square. Only for "stretch", "letterbox" and "sample".
     """
@@ -88,7 +88,7 @@ class ClassifierHead:
 
     Args:
         temperature: divides the logits before softmax; fitted on a validation split so that scores mean what they say.
-        mirrors: mirrored views of a picture that are looked at besides it; the logits of all are averaged.
+        mirrors: mirrored views of an image that are looked at besides it; the logits of all are averaged.
     """
 
     task: ClassVar[Task] = "classify"
@@ -113,7 +113,7 @@ class ModelSpec:
     Args:
         backbone: the network up to its classifier.
         labels: class names in the order of the logits.
-        input: what happens to a picture before the network.
+        input: what happens to an image before the network.
         head: what is predicted, and how.
         weights: where the weights came from, for display: "scratch", a catalogue name or a file.
     """

@@ -67,11 +67,11 @@ def with_reduced_last_block(backbone: BackboneSpec, *, expansions: Literal["halv
 
 
 def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContract:
-    """The whole picture, stretched to height and width, pixels in -1 to 1.
+    """The whole image, stretched to height and width, pixels in -1 to 1.
 
     Args:
         size: a side, or height and width, px.
-        channels: of the picture.
+        channels: of the image.
     """
     height, wide = (size, size) if isinstance(size, int) else size
     half = (0.5,) * (channels if channels == 3 else 1)

@@ -43,7 +43,7 @@ class SsdHead:
         score_threshold: a box must score more, 0 to 1.
         class_thresholds: the same for each label, fitted on a validation split; empty for none.
         iou: overlap from which on a box takes away others of its label.
-        detections: boxes of a picture, at most.
+        detections: boxes of an image, at most.
         candidates: boxes of a label that are looked at, at most, the best ones.
         norm_eps, norm_momentum: of the head's batch norms, momentum in PyTorch's sense.
     """
@@ -249,11 +249,11 @@ def ssd_anchors(
 
 
 def detection_input(size: int | tuple[int, int], channels: int, contract: InputContract | None = None) -> InputContract:
-    """The whole picture, stretched to height and width.
+    """The whole image, stretched to height and width.
 
     Args:
         size: a side, or height and width, px.
-        channels: of the picture.
+        channels: of the image.
         contract: whose mean, std and interpolation are kept; by default pixels are -1 to 1.
     """
     height, wide = (size, size) if isinstance(size, int) else size

@@ -27,7 +27,7 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(backbone.c_features, classes)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> Tensor:
-        """Features N C of pictures N C H W."""
+        """Features N C of images N C H W."""
         return backbone.features(x)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -54,8 +54,8 @@ def loss(
 
     Args:
         logits: N classes.
-        targets: the class of each picture, N, or the share of each class in it, N classes.
-        weights: of each picture, N.
+        targets: the class of each image, N, or the share of each class in it, N classes.
+        weights: of each image, N.
         label_smoothing: share of each target that is spread over all classes.
         class_weights: of each class, to balance them.
         log_priors: added to the logits, so that rare classes need a larger margin (Menon et al. 2021, eq. 10).

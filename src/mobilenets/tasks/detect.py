@@ -25,7 +25,7 @@ IGNORED = -1
 PRIOR = 0.01
 """Score that every label has at first where each has a sigmoid of its own (focal loss, section 4.1)."""
 NEGATIVES_AT_LEAST = 3
-"""Of a picture, however few objects it shows (TensorFlow's `min_negatives_per_image`)."""
+"""Of an image, however few objects it shows (TensorFlow's `min_negatives_per_image`)."""
 _STD = 0.03
 
 
@@ -61,11 +61,11 @@ class Ssd(nn.Module):
         self.logits = _predictors(channels, [count * self.columns for count in counts], head, like)
         self.offsets = _predictors(channels, [count * 4 for count in counts], head, like)
         for module in self.modules():
-            if isinstance(module, ConvNorm):  # the last maps are 1 x 1: a batch of one picture must do
+            if isinstance(module, ConvNorm):  # the last maps are 1 x 1: a batch of one image must do
                 module.norm = PooledNorm(module.norm.num_features, eps=head.norm_eps, momentum=head.norm_momentum)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's maps that the head stands on, of pictures N C H W."""
+        """The backbone's maps that the head stands on, of images N C H W."""
         return tuple(backbone.maps(x, self.record.maps).values())
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -113,7 +113,7 @@ class Predictor(nn.Sequential):
 
 
 class Targets(NamedTuple):
-    """What a detector should say at every anchor of a picture, or of a batch (then N comes before A).
+    """What a detector should say at every anchor of an image, or of a batch (then N comes before A).
 
     Args:
         classes: `BACKGROUND`, `IGNORED` or 1 + the label, A.
@@ -202,7 +202,7 @@ def loss(
         logits: N A columns.
         offsets: N A 4.
         targets: of the batch.
-        weights: of each picture, N.
+        weights: of each image, N.
         activation: of the head; with "sigmoid" every label has a binary cross entropy.
         negatives: anchors on the background for each matched one.
         box_share: weight of the offsets' part.
@@ -233,7 +233,7 @@ def focal_loss(
         logits: N A labels.
         offsets: N A 4.
         targets: of the batch.
-        weights: of each picture, N.
+        weights: of each image, N.
         gamma, alpha: of the focal loss (arXiv:1708.02002, eq. 5); by default those of TensorFlow's SSDLite on V3.
         box_share: weight of the offsets' part.
     """
@@ -243,7 +243,7 @@ def focal_loss(
 
 
 def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
-    """Which anchors on the background are worst in their picture, N A: so many for each matched one, at least three.
+    """Which anchors on the background are worst in their image, N A: so many for each matched one, at least three.
 
     Args:
         losses: of each anchor, N A.
@@ -261,8 +261,8 @@ def _mean(each: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_
     """The sum over anchors, those of the offsets added, by the number of matched anchors in the batch."""
     matched = targets.classes > BACKGROUND
     distance = functional.smooth_l1_loss(offsets.float(), targets.offsets, reduction="none").sum(2)  # N A
-    of_picture = each.sum(1) + box_share * (distance * matched).sum(1)  # N
-    return (of_picture * weights).sum() / matched[weights > 0].sum().clamp(min=1)
+    of_image = each.sum(1) + box_share * (distance * matched).sum(1)  # N
+    return (of_image * weights).sum() / matched[weights > 0].sum().clamp(min=1)
 
 
 def _one_hot(classes: Tensor, logits: Tensor) -> Tensor:

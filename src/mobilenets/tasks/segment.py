@@ -18,7 +18,7 @@ from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 AUXILIARY_SHARE = 0.5
 """Of the auxiliary head's loss (torchvision's reference training)."""
 OVERLAP_PIXELS = 2**17
-"""Pixels of a batch that the Dice and Lovász losses look at, a grid over all pictures: the overlap of classes is told by far
+"""Pixels of a batch that the Dice and Lovász losses look at, a grid over all images: the overlap of classes is told by far
 fewer pixels than a batch has, and sorting a million takes longer than the network."""
 PUBLISHED = 256
 """Filters before the classifier that TensorFlow's DeepLab has."""
@@ -67,7 +67,7 @@ class DeepLab(nn.Module):
         return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
-        """The maps that the head stands on, by name, of pictures N C H W."""
+        """The maps that the head stands on, by name, of images N C H W."""
         return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -119,7 +119,7 @@ class Lraspp(nn.Module):
         return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
-        """The maps that the head stands on, by name, of pictures N C H W."""
+        """The maps that the head stands on, by name, of images N C H W."""
         return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
@@ -159,7 +159,7 @@ class Auxiliary(nn.Sequential):
 
 
 class PooledNorm(nn.BatchNorm2d):
-    """Batch norm of pooled maps. A batch of one picture has no variance; it is normed by the running statistics."""
+    """Batch norm of pooled maps. A batch of one image has no variance; it is normed by the running statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
         """N C 1 1 as it came."""
@@ -193,7 +193,7 @@ def loss(
     Args:
         logits: N classes h w; they are enlarged bilinearly.
         mask: the class of each pixel, N H W; `ignore` where it does not count.
-        weights: of each picture, N.
+        weights: of each image, N.
         ignore: value of the pixels that do not count.
         class_weights: of each class, to balance them; the mean is over weights then.
         dice: share of the soft Dice loss (Milletari et al. 2016), the mean over the classes that occur.

@@ -22,7 +22,7 @@ class HeadModule(Protocol):
         ...
 
     def inputs(self, backbone: Backbone, x: Tensor) -> Any:  # Any: features or maps, as the head wants them
-        """What the head takes of the backbone, for pictures N C H W."""
+        """What the head takes of the backbone, for images N C H W."""
         ...
 
     def __call__(self, inputs: Any) -> Tensor | tuple[Tensor, ...]:

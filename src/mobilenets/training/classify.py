@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mobilenets.data.augment import Augmentation, Mix
-from mobilenets.data.loader import Labelled, class_weights, log_priors
 from mobilenets.data.samples import Sample
-from mobilenets.runtime.calibration import fit_temperature, negative_log_likelihood
-from mobilenets.runtime.metrics import balanced_accuracy
+from mobilenets.evaluation.calibration import fit_temperature, negative_log_likelihood
+from mobilenets.evaluation.metrics import balanced_accuracy
+from mobilenets.feeding.augment import Augmentation, Mix
+from mobilenets.feeding.loader import Labelled, class_weights, log_priors
 from mobilenets.runtime.views import axes_of
 from mobilenets.specs.model import ClassifierHead, Head, ModelSpec
 from mobilenets.tasks import classify
@@ -29,7 +29,7 @@ RANK = ("val_accuracy", "-val_loss")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the model said of the validation pictures.
+    """What the model said of the validation images.
 
     Args:
         logits: N classes.
@@ -64,12 +64,12 @@ class Answers:
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The labels of pictures.
+    """The labels of images.
 
     Args:
         spec: of the model that learns.
         samples: the training split, for the shares of its classes.
-        recipe: says how pictures are augmented and mixed, and how classes are balanced.
+        recipe: says how images are augmented and mixed, and how classes are balanced.
         device: where the model is.
     """
     contract = spec.input
@@ -88,11 +88,11 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
         mixed, shares = mix(x, targets[0], seed)
         return mixed, (shares,)
 
-    def loss(logits: Tensor, targets: tuple[Tensor, ...], of_pictures: Tensor) -> Tensor:
+    def loss(logits: Tensor, targets: tuple[Tensor, ...], of_images: Tensor) -> Tensor:
         return classify.loss(
             logits.float(),
             targets[0],
-            of_pictures,
+            of_images,
             label_smoothing=recipe.label_smoothing,
             class_weights=weights,
             log_priors=priors,

@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilenets.data.augment_boxes import BoxAugmentation
-from mobilenets.data.box_loader import Boxed
 from mobilenets.data.samples import Sample
 from mobilenets.errors import RecipeError
-from mobilenets.runtime import detect as runtime
-from mobilenets.runtime import detect_coco, detect_metrics
-from mobilenets.runtime.anchors import anchors
-from mobilenets.runtime.detect_metrics import Judged
-from mobilenets.runtime.detect_truth import truth_of
+from mobilenets.evaluation.detect import coco as detect_coco
+from mobilenets.evaluation.detect import metrics as detect_metrics
+from mobilenets.evaluation.detect.metrics import Judged
+from mobilenets.evaluation.detect.truth import truth_of
+from mobilenets.feeding.augment_boxes import BoxAugmentation
+from mobilenets.feeding.boxes import Boxed
+from mobilenets.runtime.detect import decode as runtime
+from mobilenets.runtime.detect.anchors import anchors
 from mobilenets.runtime.manifest import Manifest, manifest_of
 from mobilenets.specs.model import Head, ModelSpec
 from mobilenets.specs.ssd import SsdHead
@@ -33,10 +34,10 @@ RANK = ("val_map", "val_map50")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the detector said of the validation pictures.
+    """What the detector said of the validation images.
 
     Args:
-        judged: detections and truth of each picture.
+        judged: detections and truth of each image.
         classes: how many labels there are.
         numbers: whether every output was a number.
     """
@@ -64,19 +65,19 @@ class Answers:
         return replace(head, class_thresholds=tuple(detect_metrics.best_threshold(one) for one in found))
 
     def joined(self, others: Sequence[Answers]) -> Answers:
-        """This one's pictures and those of the others."""
+        """This one's images and those of the others."""
         every = (self, *others)
         judged = tuple(pair for one in every for pair in one.judged)
         return Answers(judged, self.classes, all(one.numbers for one in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The boxes of pictures.
+    """The boxes of images.
 
     Args:
         spec: of the model that learns.
         samples: the training split.
-        recipe: says how pictures are augmented, anchors matched, and losses weighed.
+        recipe: says how images are augmented, anchors matched, and losses weighed.
         device: where the model is; targets are made in the workers.
 
     Raises:

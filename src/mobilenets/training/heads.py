@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mobilenets.data.augment import seed_of
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import RecipeError
+from mobilenets.feeding.augment import seed_of
 from mobilenets.model import Model, create
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.families import BACKBONES
@@ -89,7 +89,7 @@ def with_task(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
 
 
 def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, recipe: Recipe) -> ModelSpec:
-    """The network for a data set: a backbone under the recipe's head.
+    """The network for a dataset: a backbone under the recipe's head.
 
     Args:
         dataset: its task, labels and colors.

@@ -8,13 +8,13 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from mobilenets.data.loader import Teacher
+from mobilenets.feeding.loader import Teacher
 from mobilenets.specs.model import Head
 from mobilenets.training.validation import Chunk
 
 
 class Outcome(Protocol):
-    """What a model said of the validation pictures."""
+    """What a model said of the validation images."""
 
     def metrics(self) -> dict[str, float]:
         """Figures of it, each beginning with "val_"."""
@@ -25,7 +25,7 @@ class Outcome(Protocol):
         ...
 
     def fitted(self, head: Head) -> Head:
-        """The head with what is fitted on validation pictures: a temperature, thresholds."""
+        """The head with what is fitted on validation images: a temperature, thresholds."""
         ...
 
     def joined(self, others: Sequence[Self]) -> Self:
@@ -38,13 +38,13 @@ class Lesson:
     """A task as the loop sees it.
 
     Args:
-        teacher: makes augmented pictures and their targets of samples.
-        prepare: mixes a batch under a seed: pictures of the network's input and targets, both on the device.
-        loss: of the outputs, the targets, and the weight of each picture.
-        outcome: of all chunks of validation pictures, each with the network's outputs by name on the CPU.
+        teacher: makes augmented images and their targets of samples.
+        prepare: mixes a batch under a seed: images of the network's input and targets, both on the device.
+        loss: of the outputs, the targets, and the weight of each image.
+        outcome: of all chunks of validation images, each with the network's outputs by name on the CPU.
         columns: the metrics that the run's table has, best known first.
         rank: metrics that say which of two checkpoints is better, the most important first; "-name" where less is better.
-        views: of validation pictures, each the axes it is flipped along; a single output is averaged over them.
+        views: of validation images, each the axes it is flipped along; a single output is averaged over them.
     """
 
     teacher: Teacher

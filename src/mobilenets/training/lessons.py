@@ -7,11 +7,11 @@ from dataclasses import fields
 
 import torch
 
-from mobilenets.data.augment import Augmentation
-from mobilenets.data.augment_boxes import BoxAugmentation
-from mobilenets.data.augment_masks import MaskAugmentation
 from mobilenets.data.samples import Sample
 from mobilenets.errors import RecipeError
+from mobilenets.feeding.augment import Augmentation
+from mobilenets.feeding.augment_boxes import BoxAugmentation
+from mobilenets.feeding.augment_masks import MaskAugmentation
 from mobilenets.specs.model import ModelSpec, Task
 from mobilenets.training import classify, detect, segment
 from mobilenets.training.lesson import Lesson

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from mobilenets import checkpoint
-from mobilenets.data.augment import seed_of
-from mobilenets.data.loader import Batch, Plan
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, TrainingError
+from mobilenets.feeding.augment import seed_of
+from mobilenets.feeding.loader import Batch, Plan
 from mobilenets.model import Model, with_spec
 from mobilenets.specs.model import Head
 from mobilenets.training import lessons, machine, record, state
 from mobilenets.training.lesson import Outcome, better
-from mobilenets.training.material import from_features, from_pictures
+from mobilenets.training.material import from_features, from_images
 from mobilenets.training.optim import Average, add_l2, learning_rate, optimizer, set_learning_rate
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.start import first_model, freeze, set_norm_momentum, to_training
@@ -64,7 +64,7 @@ def train(
 
     Args:
         model: first weights. It gets a fresh head where its labels are not the dataset's, or the recipe names another head.
-        dataset: pictures in splits "train" and "val".
+        dataset: images in splits "train" and "val".
         recipe: how to train.
         run: a folder for the run, new unless `resume`.
         resume: go on with the run that is there.
@@ -73,7 +73,7 @@ def train(
         reading: how it was opened, for the same.
 
     Raises:
-        TrainingError: the loss is not a number, the disk is full, no picture can be read, or a server that has them is gone;
+        TrainingError: the loss is not a number, the disk is full, no image can be read, or a server that has them is gone;
             names the last good checkpoint.
         CheckpointError: the folder holds a run already, or for `resume` none, or one with another recipe or other data.
         DataError: there is nothing to train on.
@@ -90,14 +90,14 @@ def train(
     except ConnectionError as error:
         said = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker sends its traceback along
         hint = f"when the server answers again, resume '{run}'"
-        raise TrainingError(f"pictures cannot be fetched: {said}{loop.good()}", hint=hint) from error
+        raise TrainingError(f"images cannot be fetched: {said}{loop.good()}", hint=hint) from error
     except (CheckpointError, OSError) as error:
         raise TrainingError(f"the run had to stop: {error}{loop.good()}", hint=f"make room, then resume '{run}'") from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):  # torch has no type of its own for it
             raise
         raise TrainingError(
-            f"a process that reads pictures died: {error}{loop.good()}",
+            f"a process that reads images died: {error}{loop.good()}",
             hint="out of memory? workers=0 or a smaller cache_mb helps",
         ) from error
     finally:
@@ -117,7 +117,7 @@ class _Loop:
         accelerator: Accelerator,
         origin: Mapping[str, object] | None,
     ) -> None:
-        """`origin`: where the data set is from, for run.json; None where the run is resumed."""
+        """`origin`: where the dataset is from, for run.json; None where the run is resumed."""
         resume = origin is None
         self.recipe, self.run, self.accelerator = recipe, run, accelerator
         self.device, self.main = accelerator.device, accelerator.is_main_process
@@ -150,7 +150,7 @@ class _Loop:
             self.material = from_features(self.model, dataset, recipe, self.plan, self.device, run, main=self.main)
         else:
             local = machine.local_processes()
-            self.material = from_pictures(self.model, self.lesson, dataset, recipe, self.plan, self.device, local=local)
+            self.material = from_images(self.model, self.lesson, dataset, recipe, self.plan, self.device, local=local)
         trained = self.material.trained
         self.optimizer = optimizer(trained, recipe)
         self.average = Average(trained, recipe.ema) if recipe.ema else None
@@ -272,7 +272,7 @@ class _Loop:
 
     def _loss(self, part: Batch, seed: int) -> Tensor:
         targets = tuple(target.to(self.device, non_blocking=True) for target in part.targets)
-        x, targets = self.lesson.prepare(self.material.inputs(part.pictures), targets, seed)
+        x, targets = self.lesson.prepare(self.material.inputs(part.images), targets, seed)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             outputs = self.network(x)
         return self.lesson.loss(outputs, targets, part.weights.to(self.device))
@@ -288,8 +288,8 @@ class _Loop:
         self.broken.update(found)
         if any(part.broken and not part.weights.any() for part in parts):
             raise TrainingError(
-                f"no picture of a whole batch can be read, the last one '{parts[-1].broken[-1][0]}'{self.good()}",
-                hint="is the disk with the pictures still there?",
+                f"no image of a whole batch can be read, the last one '{parts[-1].broken[-1][0]}'{self.good()}",
+                hint="is the disk with the images still there?",
             )
         return found
 
@@ -343,7 +343,7 @@ class _Loop:
             outcome = first.joined(others)
         if not outcome.finite():
             raise TrainingError(
-                f"the model's answers on the validation pictures are not finite{self.good()}",
+                f"the model's answers on the validation images are not finite{self.good()}",
                 hint=f"a smaller learning rate than {self.recipe.learning_rate:g} often helps",
             )
         return outcome

@@ -65,7 +65,7 @@ def check(dataset: Dataset, recipe: Recipe, accelerator: Accelerator) -> None:
         RecipeError: the recipe does not fit the machine.
     """
     if not dataset.split("train"):
-        raise DataError(f"'{dataset.name}' has no training pictures")
+        raise DataError(f"'{dataset.name}' has no training images")
     if dataset.task == "classify" and len(dataset.labels) < 2:
         raise DataError(f"'{dataset.name}' has one class, '{dataset.labels[0]}'; a classifier needs two")
     parts = recipe.accumulate * accelerator.num_processes
@@ -76,7 +76,7 @@ def check(dataset: Dataset, recipe: Recipe, accelerator: Accelerator) -> None:
         )
     if recipe.batch // parts < 2 and not recipe.freeze_norms:
         raise RecipeError(
-            f"batch={recipe.batch} leaves 1 picture for each of {parts} parts, and batch norm needs two",
+            f"batch={recipe.batch} leaves 1 image for each of {parts} parts, and batch norm needs two",
             hint="a larger batch, a smaller accumulate, or freeze_norms=true",
         )
     if recipe.sync_norms and accelerator.device.type != "cuda":

@@ -1,4 +1,4 @@
-"""What a run learns from: augmented pictures through the whole model, or features computed once through its head."""
+"""What a run learns from: augmented images through the whole model, or features computed once through its head."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from mobilenets.data.loader import Batch, Draws, Pictures, Plan, batches, workers_for
 from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
+from mobilenets.feeding.loader import Batch, Draws, Plan, TrainingImages, batches, workers_for
 from mobilenets.model import Model
 from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import InputContract
@@ -38,11 +38,11 @@ class Material:
 
     Args:
         trained: the module that learns, the model or its head.
-        samples: the training pictures.
+        samples: the training images.
         batches: the parts of the steps from one to before another, both counted from 0.
-        inputs: from a batch's pictures to the input of `trained`, on the device.
+        inputs: from a batch's images to the input of `trained`, on the device.
         outcome: what `trained` says of this process's share of the validation split.
-        broken: validation pictures that could not be read, with the reason.
+        broken: validation images that could not be read, with the reason.
     """
 
     trained: nn.Module
@@ -53,25 +53,25 @@ class Material:
     broken: dict[str, str]
 
 
-def from_pictures(
+def from_images(
     model: Model, lesson: Lesson, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, *, local: int
 ) -> Material:
-    """Augmented pictures through the whole model.
+    """Augmented images through the whole model.
 
     Args:
         model: on `device`.
-        lesson: what is learned of pictures.
-        dataset: with at least one training picture.
+        lesson: what is learned of images.
+        dataset: with at least one training image.
         recipe: says how much is read ahead and kept.
         plan: how steps are cut into parts.
         device: where the model is.
         local: training processes on this machine.
     """
     contract, samples = model.spec.input, dataset.split("train")
-    pictures = Pictures(samples, lesson.teacher, seed=recipe.seed)
+    images = TrainingImages(samples, lesson.teacher, seed=recipe.seed)
     prepared = _prepared(dataset.split("val")[plan.process :: plan.processes], contract, recipe.cache_mb // 2)
     if recipe.cache_mb:
-        pictures.keep(recipe.cache_mb // 2 // local, threads=cores())
+        images.keep(recipe.cache_mb // 2 // local, threads=cores())
     part = plan.batch // (plan.accumulate * plan.processes)
     batch_bytes = part * contract.channels * math.prod(contract.shape)
     workers = workers_for(recipe.workers, batch_bytes=batch_bytes, processes=local)
@@ -81,9 +81,7 @@ def from_pictures(
 
     def parts(first: int, last: int) -> Iterator[Batch]:
         pin = device.type == "cuda"
-        return batches(
-            pictures, plan, balance=recipe.balance, seed=recipe.seed, first=first, last=last, workers=workers, pin=pin
-        )
+        return batches(images, plan, balance=recipe.balance, seed=recipe.seed, first=first, last=last, workers=workers, pin=pin)
 
     def inputs(uint8: Tensor) -> Tensor:
         x = uint8.to(device, non_blocking=True).to(torch.float32, memory_format=layout)
@@ -108,7 +106,7 @@ def from_features(
 
     Args:
         model: on `device`.
-        dataset: with at least one training picture.
+        dataset: with at least one training image.
         recipe: says how classes are balanced.
         plan: how steps are cut into parts.
         device: where the model is.
@@ -174,7 +172,7 @@ def _key(model: Model, dataset: Dataset) -> str:
 
 
 def _read(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The features in the file, or none where they are of other pictures or weights."""
+    """The features in the file, or none where they are of other images or weights."""
     if not path.is_file():
         return None
     try:

@@ -28,7 +28,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 class Recipe:
     """How a model is trained. Counts, px and shares (0 to 1) have no unit in their name.
 
-    `batch` is the pictures of one optimizer step over all processes and accumulated parts; `learning_rate` belongs to it.
+    `batch` is the images of one optimizer step over all processes and accumulated parts; `learning_rate` belongs to it.
     Weight decay is decoupled under "adamw" and added to the gradient by the others, as their papers do.
     """
 
@@ -38,7 +38,7 @@ class Recipe:
     size: int = 0  # input px; 0 keeps the model's
     from_weights: bool = False  # whether it begins with public weights where the caller does not say
     wide: int = 0  # input width where it is not square, px; for detection and segmentation
-    input_crop: float = 0.0  # share of a picture's side seen at evaluation; 0 keeps the model's input contract
+    input_crop: float = 0.0  # share of an image's side seen at evaluation; 0 keeps the model's input contract
 
     # Length
     epochs: int = 30
@@ -84,7 +84,7 @@ class Recipe:
     crop_ratio_max: float = 4 / 3  # width by height, and its inverse
     flip_horizontal: float = 0.5  # chance
     flip_vertical: float = 0.0
-    dihedral: bool = False  # one of the eight turns and mirrors, for pictures without an up or a grain: tiles, microscopes
+    dihedral: bool = False  # one of the eight turns and mirrors, for images without an up or a grain: tiles, microscopes
     rotation_degrees: float = 0.0
     brightness: float = 0.0  # color jitter, as torchvision's ColorJitter
     contrast: float = 0.0
@@ -124,9 +124,9 @@ class Recipe:
     anchor_scale_min: float = 0.2  # scale of the first map's other anchors
     anchor_scale_max: float = 0.95  # and of the last map's
 
-    # Detection: pictures and losses
-    zoom_out: float = 0.0  # chance that the picture is laid on a larger canvas
-    zoom_out_max: float = 4.0  # longest side of that by the picture's
+    # Detection: images and losses
+    zoom_out: float = 0.0  # chance that the image is laid on a larger canvas
+    zoom_out_max: float = 4.0  # longest side of that by the image's
     crop: float = 1.0  # chance of a crop that overlaps an object
     photometric: float = 0.0  # chance of each change of brightness, contrast, saturation, hue
     smallest: float = 1.0  # px of the input; smaller boxes are not learned
@@ -136,8 +136,8 @@ class Recipe:
     focal_alpha: float = 0.75
     box_share: float = 1.0  # weight of the offsets' loss
 
-    # Segmentation: pictures and losses
-    scale_min: float = 0.5  # of a picture, 1 fills the input
+    # Segmentation: images and losses
+    scale_min: float = 0.5  # of an image, 1 fills the input
     scale_max: float = 2.0
     dice: float = 0.0  # weight of the Dice loss
     lovasz: float = 0.0  # weight of the Lovasz loss
@@ -149,7 +149,7 @@ class Recipe:
     compile: bool = False
     sync_norms: bool = False  # batch norm over all processes; GPUs only
     workers: int = -1  # processes that read and augment; -1 chooses
-    cache_mb: int = 2048  # RAM for decoded pictures
+    cache_mb: int = 2048  # RAM for decoded images
     save_every_seconds: float = 300.0  # within an epoch; each epoch's end is saved anyway
     tensorboard: bool = False  # also log to the run's folder "tensorboard"
     seed: int = 0
@@ -169,9 +169,9 @@ class Recipe:
         if self.cached_features and self.freeze_blocks != -1:
             raise RecipeError("cached_features=true needs a frozen backbone", hint="add freeze_blocks=-1")
         if self.cached_features and self.mirrors != "none":
-            raise RecipeError("mirrors need pictures, but cached_features=true trains on features computed once")
+            raise RecipeError("mirrors need images, but cached_features=true trains on features computed once")
         if self.cached_features and (self.mixup_alpha or self.cutmix_alpha):
-            raise RecipeError("mixup and CutMix mix pictures, but cached_features=true trains on features computed once")
+            raise RecipeError("mixup and CutMix mix images, but cached_features=true trains on features computed once")
 
     def to_json(self) -> str:
         """The recipe as indented JSON; `from_json` reads it back to an equal recipe."""

@@ -116,11 +116,11 @@ _V4_HYBRID_LARGE = replace(
 )
 # fmt: on
 
-_FINETUNE = Recipe(  # ours: some hundreds to thousands of pictures, public weights, minutes on a few cores
+_FINETUNE = Recipe(  # ours: some hundreds to thousands of images, public weights, minutes on a few cores
     from_weights=True,
     epochs=20,
-    batch=16,  # more steps from few pictures; no slower on a CPU
-    input_crop=1.0,  # what matters may lie at the border of one's own pictures
+    batch=16,  # more steps from few images; no slower on a CPU
+    input_crop=1.0,  # what matters may lie at the border of one's own images
     optimizer="adamw",
     learning_rate=5e-4,
     schedule="cosine",
@@ -137,7 +137,7 @@ _FINETUNE = Recipe(  # ours: some hundreds to thousands of pictures, public weig
     contrast=0.2,
 )
 
-_DETECT = Recipe(  # ours: some hundreds of pictures with boxes, a classifier's weights, an hour on a few cores
+_DETECT = Recipe(  # ours: some hundreds of images with boxes, a classifier's weights, an hour on a few cores
     task="detect",
     from_weights=True,
     size=320,
@@ -161,7 +161,7 @@ _DETECT = Recipe(  # ours: some hundreds of pictures with boxes, a classifier's 
     photometric=0.3,
 )
 
-_SEGMENT = Recipe(  # ours: some hundreds of pictures with masks, a classifier's weights, an hour or two on a few cores
+_SEGMENT = Recipe(  # ours: some hundreds of images with masks, a classifier's weights, an hour or two on a few cores
     task="segment",
     from_weights=True,
     size=320,
@@ -183,12 +183,12 @@ _SEGMENT = Recipe(  # ours: some hundreds of pictures with masks, a classifier's
     lovasz=1.0,
 )
 
-_SCRATCH_SMALL = Recipe(  # ours: the same pictures without weights; a narrow network on small pictures sees more of them
+_SCRATCH_SMALL = Recipe(  # ours: the same images without weights; a narrow network on small images sees more of them
     width=0.35,
     size=96,
     epochs=100,
     time_budget_minutes=4.0,
-    batch=64,  # of such small pictures; at 16 to 32 a CPU is busy starting operations
+    batch=64,  # of such small images; at 16 to 32 a CPU is busy starting operations
     input_crop=1.0,
     optimizer="adamw",
     learning_rate=4e-3,

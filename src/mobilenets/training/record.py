@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilenets.data.lists import write_splits
 from mobilenets.data.open import fingerprint
+from mobilenets.data.readers.lists import write_splits
 from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.errors import CheckpointError, RecipeError
 from mobilenets.reports import plots
@@ -103,7 +103,7 @@ def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
         raise CheckpointError(f"cannot resume '{run}' under another recipe: {said}", hint="start a new run with another --out")
     if read_run(run)["data"]["fingerprint"] != fingerprint(dataset):
         raise CheckpointError(
-            f"the pictures changed since '{run}' was started: names, sizes, labels or splits differ",
+            f"the images changed since '{run}' was started: names, sizes, labels or splits differ",
             hint="start a new run with another --out",
         )
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mobilenets.data.augment_masks import MaskAugmentation
-from mobilenets.data.mask_loader import Masked
 from mobilenets.data.samples import Sample
-from mobilenets.runtime import segment as runtime
-from mobilenets.runtime import segment_metrics
+from mobilenets.evaluation.segment import metrics as segment_metrics
+from mobilenets.feeding.augment_masks import MaskAugmentation
+from mobilenets.feeding.masks import Masked
 from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.segment import decode as runtime
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import Head, ModelSpec
@@ -31,10 +31,10 @@ RANK = ("val_miou", "val_pixel_accuracy")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the segmenter said of the validation pictures.
+    """What the segmenter said of the validation images.
 
     Args:
-        confusion: pixels `[true class, predicted class]` of all pictures, at their own resolution.
+        confusion: pixels `[true class, predicted class]` of all images, at their own resolution.
         numbers: whether every output was a number.
     """
 
@@ -66,12 +66,12 @@ class Answers:
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The masks of pictures.
+    """The masks of images.
 
     Args:
         spec: of the model that learns.
         samples: the training split.
-        recipe: says how pictures are augmented and losses weighed.
+        recipe: says how images are augmented and losses weighed.
         device: where the model is.
     """
     head, contract = spec.head, spec.input
@@ -85,12 +85,12 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     teacher = Masked(augmentation, channels=contract.channels)
     weights = class_weights(samples, teacher, spec.classes).to(device) if recipe.balance == "loss" else None
 
-    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_pictures: Tensor) -> Tensor:
+    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_images: Tensor) -> Tensor:
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
         return segment.loss(
             logits.float(),
             found[0].long(),
-            of_pictures,
+            of_images,
             class_weights=weights,
             dice=recipe.dice,
             lovasz=recipe.lovasz,

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mobilenets.data.augment import seed_of
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, ImageError, RecipeError
+from mobilenets.feeding.augment import seed_of
 from mobilenets.model import Model, with_labels, with_spec
-from mobilenets.runtime import image
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import ClassifierHead, Head, InputContract
@@ -24,18 +24,18 @@ from mobilenets.training.heads import is_kept, with_task
 from mobilenets.training.recipe import Recipe
 from mobilenets.weights import norms
 
-_PICTURES_FOR_NORMS = (32, 128)  # least and most
-_PIXELS_FOR_NORMS = 128 * 224 * 224  # of the input: of large pictures fewer are enough
-_PICTURES_AT_ONCE = 8
+_IMAGES_FOR_NORMS = (32, 128)  # least and most
+_PIXELS_FOR_NORMS = 128 * 224 * 224  # of the input: of large images fewer are enough
+_IMAGES_AT_ONCE = 8
 
 
 def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
     """A copy of `model` for the dataset's labels, with the recipe's head if it names another, its size, dropout and norms.
 
-    Batch norm that was folded into the convolutions is put back where it will learn, from training pictures.
+    Batch norm that was folded into the convolutions is put back where it will learn, from training images.
 
     Raises:
-        DataError: none of the pictures that norms are observed on can be read.
+        DataError: none of the images that norms are observed on can be read.
         RecipeError: the recipe's head is not one of the task.
     """
     if not is_kept(model.spec.head, dataset.task, recipe):
@@ -121,17 +121,17 @@ def _of_data(head: Head, dataset: Dataset, momentum: float) -> Head:
 
 
 def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
-    """Some training pictures, prepared, in batches."""
-    least, most = _PICTURES_FOR_NORMS
+    """Some training images, prepared, in batches."""
+    least, most = _IMAGES_FOR_NORMS
     wanted = min(most, max(least, _PIXELS_FOR_NORMS // math.prod(contract.shape)))
     arrays: list[NDArray[np.float32]] = []
     for i in np.random.default_rng(seed_of(seed, "norms")).permutation(len(samples)):
         try:
-            arrays.append(image.load(samples[i].read(), contract))
+            arrays.append(load_input(samples[i].read(), contract))
         except (ImageError, OSError):
             continue
         if len(arrays) == wanted:
             break
     if not arrays:
-        raise DataError("none of the training pictures can be read", hint="run 'mobilenets check' on the data")
-    return list(torch.split(torch.from_numpy(np.stack(arrays)), _PICTURES_AT_ONCE))
+        raise DataError("none of the training images can be read", hint="run 'mobilenets check' on the data")
+    return list(torch.split(torch.from_numpy(np.stack(arrays)), _IMAGES_AT_ONCE))

@@ -13,13 +13,13 @@ class Step:
     Args:
         epoch, epochs: counted from 1, and how many there will be.
         step, steps: the same over the whole run.
-        loss: mean over the step's pictures, of all processes.
+        loss: mean over the step's images, of all processes.
         learning_rate: it was made with.
         images_per_second: of the last steps, of all processes.
         seconds_left: until the end, validation included.
         metrics: at the end of an epoch that is validated: `train_loss`, `val_loss`, `val_accuracy`, ...
         best: whether these are the best so far; then the run's `best` checkpoint is this one.
-        broken: names of pictures that could not be read, each with the reason, when they are met first.
+        broken: names of images that could not be read, each with the reason, when they are met first.
     """
 
     epoch: int

@@ -1,4 +1,4 @@
-"""Validation between epochs: pictures as the shipped predictor prepares them, through the network in training."""
+"""Validation between epochs: images as the shipped predictor prepares them, through the network in training."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError, ImageError
-from mobilenets.runtime import image
-from mobilenets.runtime.placement import Placement
+from mobilenets.runtime.images.placement import Placement
+from mobilenets.runtime.images.prepare import load_placed
 from mobilenets.specs.model import InputContract
 
 Result = TypeVar("Result")
@@ -26,27 +26,27 @@ _Loaded = tuple[NDArray[np.float32], Placement]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some prepared pictures.
+    """Some prepared images.
 
     Args:
-        pictures: N C H W.
-        samples: N, whose pictures these are.
+        images: N C H W.
+        samples: N, whose images these are.
         placements: N, where each lies under the network's input.
     """
 
-    pictures: Tensor
+    images: Tensor
     samples: tuple[Sample, ...]
     placements: tuple[Placement, ...]
 
 
 class Prepared:
-    """The pictures of a split as the shipped predictor prepares them; kept in RAM while they fit.
+    """The images of a split as the shipped predictor prepares them; kept in RAM while they fit.
 
     Args:
         samples: of the split; those that cannot be read are left out and named in `broken`.
-        contract: how pictures are prepared.
-        batch: pictures that go through a network at once.
-        megabytes: of RAM for prepared pictures; 0 keeps none.
+        contract: how images are prepared.
+        batch: images that go through a network at once.
+        megabytes: of RAM for prepared images; 0 keeps none.
         threads: that decode.
     """
 
@@ -63,23 +63,23 @@ class Prepared:
         """Every chunk with what the network gives for it.
 
         Raises:
-            DataError: not one picture can be read, or the server that has them cannot be reached.
+            DataError: not one image can be read, or the server that has them cannot be reached.
         """
         found = False
         for chunk in self.chunks():
             found = True
             with torch.inference_mode():
-                result = network(chunk.pictures.to(device))
+                result = network(chunk.images.to(device))
             yield chunk, result
         if not found:
-            raise DataError(f"none of {len(self.samples)} pictures can be read", hint="run 'mobilenets check' on the data")
+            raise DataError(f"none of {len(self.samples)} images can be read", hint="run 'mobilenets check' on the data")
 
     def readable(self) -> tuple[Sample, ...]:
-        """The samples whose pictures could be read; complete after `outcome`."""
+        """The samples whose images could be read; complete after `outcome`."""
         return tuple(sample for sample in self.samples if _name(sample) not in self.broken)
 
     def chunks(self) -> Iterator[Chunk]:
-        """The prepared pictures, in the order of the samples."""
+        """The prepared images, in the order of the samples."""
         if self._kept:
             yield from self._kept
             return
@@ -104,7 +104,7 @@ class Prepared:
 
     def _load(self, sample: Sample) -> _Loaded | None:
         try:
-            return image.load_placed(sample.read(), self.contract)
+            return load_placed(sample.read(), self.contract)
         except ConnectionError as error:
             hint = "when the server answers again, --resume goes on"
             raise DataError(f"'{_name(sample)}' cannot be fetched: {error}", hint=hint) from error
@@ -114,7 +114,7 @@ class Prepared:
 
 
 def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Iterator[Chunk]:
-    """One chunk of the pictures that are there; nothing where none is."""
+    """One chunk of the images that are there; nothing where none is."""
     found = [(sample, *one) for sample, one in zip(samples, loaded, strict=True) if one is not None]
     if found:
         there, arrays, placements = zip(*found, strict=True)

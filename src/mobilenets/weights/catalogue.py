@@ -19,7 +19,7 @@ Library = Literal["torchvision", "timm", "keras", "tflite"]
 HUB = "hf-hub:"
 
 METRICS: dict[Task, str] = {"classify": "top-1", "detect": "mAP", "segment": "mIoU"}
-"""What the score of public weights is: on ImageNet's validation pictures; on COCO's; on COCO's in Pascal VOC's classes."""
+"""What the score of public weights is: on ImageNet's validation images; on COCO's; on COCO's in Pascal VOC's classes."""
 
 RANGES = {  # mean, std of pixels in 0..1
     "half": (HALF, HALF),

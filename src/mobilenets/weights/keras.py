@@ -1,7 +1,7 @@
 """Keras files of keras.applications: MobileNet, MobileNetV2, MobileNetV3 Large and Small, any alpha, with or without top.
 
 Read are `.h5` (whole models and weights), `.weights.h5` and `.keras`, with h5py alone. The files differ in names but not in
-order: convolutions, depthwise convolutions and batch norms each stand in the order in which a picture passes them.
+order: convolutions, depthwise convolutions and batch norms each stand in the order in which an image passes them.
 """
 
 from __future__ import annotations

@@ -21,12 +21,17 @@ from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
-from mobilenets.weights import keras, tflite, tflite_segment, timm, torchvision, torchvision_segment, torchvision_ssd
+from mobilenets.weights import keras, timm
 from mobilenets.weights.assemble import Network, assemble
 from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
 from mobilenets.weights.labels import labels_for
-from mobilenets.weights.tflite_graph import read_graph
+from mobilenets.weights.tflite import read as tflite
+from mobilenets.weights.tflite import segment as tflite_segment
+from mobilenets.weights.tflite.graph import read_graph
+from mobilenets.weights.torchvision import classify as torchvision
+from mobilenets.weights.torchvision import segment as torchvision_segment
+from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 LEADS = ("module.", "_orig_mod.")

@@ -35,7 +35,7 @@ def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: with folded norms; it is left in the mode it was in.
-        batches: prepared pictures, N C H W, as many as give stable statistics; some hundred pictures do.
+        batches: prepared images, N C H W, as many as give stable statistics; some hundred images do.
 
     Raises:
         WeightsError: there are no batches.
@@ -66,7 +66,7 @@ def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
             hook.remove()
         model.train(training)
     if norms and not min(counts.values()):
-        raise WeightsError("batch norms cannot be put back without pictures to observe")
+        raise WeightsError("batch norms cannot be put back without images to observe")
     for norm in norms:
         total, squares = sums[norm]
         mean = total / counts[norm]

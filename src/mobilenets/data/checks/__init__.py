@@ -1,0 +1,1 @@
+"""What in a dataset would spoil a training or its measurement."""

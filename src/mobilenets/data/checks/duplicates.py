@@ -1,0 +1,140 @@
+"""Near duplicates: a perceptual hash that finds candidates among a million images, and thumbnails that confirm them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 32
+"""Height and width, px, of the grey image that is hashed."""
+
+MOST_BITS = 7
+"""Of 64, by which the hashes of candidates may differ."""
+
+LEAST_CORRELATION = 0.98
+"""Of the thumbnails of near duplicates. Re-encoding, resizing and changed contrast stay above it; different photos do not."""
+
+_THUMB = 16
+_BANDS = 4  # of 16 bits: hashes that differ in at most 7 bits have a band that differs in at most 1
+_MOST_PER_BUCKET = 64
+_FREQUENCIES = 8
+_COSINES = np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5) / SIDE)
+_FLAT = 1.0  # standard deviation of grey levels below which an image shows nothing to compare
+
+
+def small(image: Image.Image) -> NDArray[np.float32]:
+    """An image as 32 x 32 grey levels, 0 to 255, stretched."""
+    return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0), dtype=np.float32)
+
+
+def is_flat(grey: NDArray[np.float32]) -> bool:
+    """Whether a 32 x 32 grey image shows a single tone."""
+    return float(grey.std()) < _FLAT
+
+
+def perceptual_hash(grey: NDArray[np.float32]) -> int:
+    """64 bits: which of the lowest 8 x 8 cosine coefficients of a 32 x 32 image exceed their median (Zauner 2010, pHash)."""
+    coefficients = (_COSINES @ grey @ _COSINES.T).ravel()
+    bits = coefficients > np.median(coefficients[1:])
+    bits[0] = False  # the mean brightness says nothing
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def thumbnail(grey: NDArray[np.float32]) -> NDArray[np.float16]:
+    """256 values with mean 0 and norm 1, so that the product of two is their correlation."""
+    step = SIDE // _THUMB
+    values = grey.reshape(_THUMB, step, _THUMB, step).mean(axis=(1, 3)).ravel()
+    values = values - values.mean()
+    return np.asarray(values / max(float(np.linalg.norm(values)), 1e-6), dtype=np.float16)
+
+
+def near_duplicates(hashes: NDArray[np.uint64], thumbnails: NDArray[np.float16]) -> list[list[int]]:
+    """Sets of images that look the same, as sorted indices, by their first; an image belongs to one at most.
+
+    Args:
+        hashes: n, of `perceptual_hash`.
+        thumbnails: n 256, of `thumbnail`.
+    """
+    distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    equal = np.stack([first[which], np.arange(len(hashes))], axis=1)
+    parent = np.arange(len(hashes))  # of each image: the first of its set
+    for pairs in (equal, *(first[part] for part in near_pairs(distinct))):
+        apart = pairs[parent[pairs[:, 0]] != parent[pairs[:, 1]]]
+        parent = _joined(parent, _alike(apart, thumbnails))
+    sets: dict[int, list[int]] = {}
+    for i, one in enumerate(parent.tolist()):
+        sets.setdefault(one, []).append(i)
+    return [members for members in sets.values() if len(members) > 1]
+
+
+def near_pairs(hashes: NDArray[np.uint64], *, most: int = MOST_BITS) -> Iterator[NDArray[np.int64]]:
+    """Pairs of distinct indices whose hashes differ in at most `most` <= 7 bits, in parts, n 2; some come twice.
+
+    Every pair is found, unless more than 64 hashes share a band of 16 bits; then each still meets 64 of them.
+    """
+    for band in range(_BANDS):
+        values = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.argsort(values, kind="stable")
+        in_order = values[order]
+        for flip in (0, *(1 << bit for bit in range(16))):
+            wanted = values ^ np.uint64(flip)
+            first = np.searchsorted(in_order, wanted, "left")
+            if not flip:  # those after itself in its own bucket
+                first = np.empty_like(first)
+                first[order] = np.arange(1, len(order) + 1)
+            counts = np.minimum(np.searchsorted(in_order, wanted, "right") - first, _MOST_PER_BUCKET)
+            for rows in _runs(counts, 1 << 20):
+                one = np.repeat(rows, counts[rows])
+                steps = np.arange(len(one)) - np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
+                other = order[np.repeat(first[rows], counts[rows]) + steps]
+                near = _bit_count(hashes[one] ^ hashes[other]) <= most
+                yield np.stack([one[near], other[near]], axis=1)
+
+
+def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.float16]) -> NDArray[np.int64]:
+    """The pairs whose thumbnails correlate."""
+    kept = [pairs[:0]]
+    for start in range(0, len(pairs), 1 << 16):
+        part = pairs[start : start + (1 << 16)]
+        one, other = (thumbnails[part[:, side]].astype(np.float32) for side in (0, 1))
+        kept.append(part[(one * other).sum(axis=1) >= LEAST_CORRELATION])
+    return np.concatenate(kept)
+
+
+def _joined(parent: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sets with those of each pair made one; every image points to the first of its set."""
+    if not len(pairs):
+        return parent
+    tree = parent.tolist()
+
+    def root(i: int) -> int:
+        while tree[i] != i:
+            tree[i] = tree[tree[i]]
+            i = tree[i]
+        return i
+
+    for one, other in pairs.tolist():
+        low, high = sorted((root(one), root(other)))
+        tree[high] = low
+    return np.array([root(i) for i in range(len(tree))], dtype=np.int64)
+
+
+def _bit_count(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Set bits of each value (Warren, Hacker's Delight, figure 5-2); `np.bitwise_count` is of NumPy 2."""
+    u = np.uint64
+    values = values - ((values >> u(1)) & u(0x5555555555555555))
+    values = (values & u(0x3333333333333333)) + ((values >> u(2)) & u(0x3333333333333333))
+    values = (values + (values >> u(4))) & u(0x0F0F0F0F0F0F0F0F)
+    return (values * u(0x0101010101010101)) >> u(56)
+
+
+def _runs(counts: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
+    """Indices with a count, in runs whose counts sum to about `most`."""
+    rows = np.flatnonzero(counts > 0)
+    if not len(rows):
+        return []
+    ends = np.cumsum(counts[rows])
+    return np.split(rows, np.flatnonzero(np.diff(ends // most)) + 1)

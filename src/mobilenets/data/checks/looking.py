@@ -1,0 +1,102 @@
+"""One look at one image: what is wrong with the file, how large it is, and what it is compared by."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.data.checks import duplicates
+from mobilenets.data.samples import Sample
+from mobilenets.errors import ImageError
+from mobilenets.runtime.images.decode import Header, Reason, decode_image, failure, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found.
+
+    Args:
+        reason: why the image cannot be decoded, or None.
+        problem: the same in words.
+        header: format and size, where the header can be read.
+        suffix_format: what the file's extension claims, where that is another format; else "".
+        digest: of the file's bytes; empty for a glance.
+        flat: whether it shows a single tone.
+        hash, thumbnail: see `duplicates`; None for a glance, a broken or a flat image.
+    """
+
+    reason: Reason | None = None
+    problem: str = ""
+    header: Header | None = None
+    suffix_format: str = ""
+    digest: bytes = b""
+    flat: bool = False
+    hash: int | None = None
+    thumbnail: NDArray[np.float16] | None = None
+
+
+def glance(sample: Sample) -> Look:
+    """A look at the header alone; an image on a web server is not asked for."""
+    if sample.url:
+        return Look()
+    try:
+        header = read_header(sample.path if sample.member is None else _bytes(sample))
+    except ImageError as error:
+        return _broken(error, sample)
+    return Look(header=header, suffix_format=_claimed(sample, header.format))
+
+
+def look(sample: Sample) -> Look:
+    """A look at the whole image, decoded."""
+    header, digest = None, b""
+    try:
+        data = _bytes(sample)
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        header = read_header(data)
+        grey = duplicates.small(decode_image(data, channels=1, at_least=2 * duplicates.SIDE))
+    except ImageError as error:
+        return _broken(error, sample, header, digest)
+    claimed = _claimed(sample, header.format)
+    if duplicates.is_flat(grey):
+        return Look(header=header, suffix_format=claimed, digest=digest, flat=True)
+    return Look(
+        header=header,
+        suffix_format=claimed,
+        digest=digest,
+        hash=duplicates.perceptual_hash(grey),
+        thumbnail=duplicates.thumbnail(grey),
+    )
+
+
+def is_image(sample: Sample) -> bool:
+    """Whether the file has the header of an image, whatever its name."""
+    return glance(sample).header is not None
+
+
+def _bytes(sample: Sample) -> bytes:
+    try:
+        data = sample.read()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        raise ImageError("does not exist" if missing else f"cannot be read: {error.strerror or error}") from error
+    if sample.member is not None and len(data) < sample.member[1]:
+        raise ImageError("is truncated: the tar file ends before the image does") from EOFError()
+    return data
+
+
+def _broken(error: ImageError, sample: Sample, header: Header | None = None, digest: bytes = b"") -> Look:
+    words = str(error).removeprefix("the image ").removeprefix(f"'{sample.path}' ")
+    return Look(failure(error), words, header, digest=digest)
+
+
+def _claimed(sample: Sample, found: str) -> str:
+    """The format that the name's extension stands for, where it is not the one found."""
+    suffix = PurePath(sample.name or sample.path.name).suffix.lower()
+    claimed = Image.registered_extensions().get(suffix, "")
+    same = claimed == found or {claimed, found} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
+    return "" if same else claimed

@@ -1,0 +1,209 @@
+"""What is wrong with the masks of a dataset, one remark each, and how its classes share images and pixels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mobilenets.data import masks
+from mobilenets.data.checks.boxes import Remark, Size
+from mobilenets.data.masks import Survey
+from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
+from mobilenets.errors import ImageError
+from mobilenets.runtime.cores import cores
+
+FEW = 5
+"""Images that show a class below which it can hardly be learned."""
+
+RARE = 0.001
+"""Share of all pixels below which a class is named as rare."""
+
+MIXED = 0.1
+"""Share of changes through a value between, from which on a mask is taken for interpolated; see `masks.Survey`."""
+
+MANY = 8
+"""Different values or colors without a class from which on a file is taken for lossy."""
+
+QUICK = 2000
+"""Masks that a quick check looks into, evenly over the dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much there is of one class.
+
+    Args:
+        label: its name.
+        images: that show it, by split in the order of `SPLITS`.
+        pixels: in all splits.
+        share: of all pixels that count, 0 to 1.
+    """
+
+    label: str
+    images: tuple[int, ...]
+    pixels: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFindings:
+    """What a look at all masks found.
+
+    Args:
+        remarks: what is wrong.
+        broken: names of the images whose masks cannot be trained on.
+        shares: of each class.
+        ignored: share of all pixels that count nowhere, 0 to 1.
+        looked: masks that were looked into.
+    """
+
+    remarks: tuple[Remark, ...]
+    broken: frozenset[str]
+    shares: tuple[Share, ...]
+    ignored: float
+    looked: int
+
+
+Look = Survey | ImageError | None
+
+
+def check_masks(
+    dataset: Dataset,
+    images: Sequence[Size | None],
+    *,
+    most: int | None = None,
+    threads: int | None = None,
+    advance: Callable[[int], object] | None = None,
+) -> MaskFindings:
+    """Look into the masks of a dataset.
+
+    Args:
+        dataset: of masks.
+        images: width and height of each sample's image, upright, px; None where it is not known.
+        most: masks to look into, evenly over the dataset; all by default.
+        threads: that decode; one per core by default.
+        advance: called with 1 after each mask.
+    """
+    total = len(dataset.samples)
+    chosen = range(total) if most is None or most >= total else [i * total // most for i in range(most)]
+    samples = [dataset.samples[i] for i in chosen]
+    looks: list[Look] = []
+    with ThreadPoolExecutor(threads or cores(), thread_name_prefix="masks") as pool:
+        try:
+            for look in pool.map(_look, samples):
+                looks.append(look)
+                if advance is not None:
+                    advance(1)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    remarks = [Remark(fault.code, fault.message, fault.file) for fault in dataset.faults]
+    broken = set()
+    for sample, look, size in zip(samples, looks, [images[i] for i in chosen], strict=True):
+        found = list(_one(sample, look, size))
+        remarks += found
+        if any(remark.code in _BREAKING for remark in found):
+            broken.add(sample.name)
+    readable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if isinstance(look, Survey)]
+    shares, ignored = _shares(dataset.labels, readable)
+    usable = {sample.split for sample in samples if sample.name not in broken}
+    remarks += _classes(shares, usable)
+    if len(samples) < total:
+        remarks.append(Remark("masks-sampled", f"{len(samples):,} of {total:,} masks were looked into", ""))
+    return MaskFindings(tuple(remarks), frozenset(broken), shares, ignored, len(samples))
+
+
+_BREAKING = frozenset(("mask-unreadable", "mask-size", "mask-values"))
+
+
+def _look(sample: Sample) -> Look:
+    if sample.mask is None:
+        return None
+    try:
+        return masks.survey(sample.mask)
+    except ImageError as error:
+        return error
+
+
+def _one(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
+    """What is wrong with one mask."""
+    if look is None:
+        yield Remark("mask-unreadable", "has no mask", sample.name)
+        return
+    if isinstance(look, ImageError):
+        yield Remark("mask-unreadable", f"{look}", sample.name)
+        return
+    if size is not None and (look.width, look.height) != size:
+        turned = "; the photo is turned by EXIF, the mask is not" if (look.height, look.width) == size else ""
+        message = f"the mask is {look.width} x {look.height} px, the image {size[0]} x {size[1]}{turned}"
+        yield Remark("mask-size", message, sample.name)
+    pixels = look.width * look.height
+    distinct = look.colors or len(look.strays)
+    if look.strays:
+        yield Remark("mask-values", _strays(look, pixels), sample.name)
+    if look.lossy:
+        yield Remark(
+            "mask-lossy", "the mask is saved in a format that mixes neighboring classes; save masks as PNG", sample.name
+        )
+    elif distinct >= MANY:
+        what = "colors" if look.colors else "values"
+        message = f"the mask has {distinct} {what} that no class has, as files that were resized or saved as JPEG have"
+        yield Remark("mask-lossy", message, sample.name)
+    elif look.between > MIXED:
+        message = f"{look.between:.0%} of the mask's borders pass through a class between: was it resized by interpolation?"
+        yield Remark("mask-lossy", message, sample.name)
+    if look.ignored == pixels:
+        yield Remark("mask-empty", "every pixel is ignored: nothing can be learned from it", sample.name)
+
+
+def _strays(look: Survey, pixels: int) -> str:
+    total = sum(look.strays.values())
+    of = f"on {total / pixels:.1%} of its pixels"
+    if masks.STRAY in look.strays:
+        return f"the mask has {look.colors} color{'s' * (look.colors != 1)} that no class has, {of}"
+    values = sorted(look.strays)
+    shown = ", ".join(str(value) for value in values[:5]) + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+    return f"the mask has the value{'s' * (len(values) != 1)} {shown}, which no class has, {of}; --ignore leaves a value out"
+
+
+def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) -> tuple[tuple[Share, ...], float]:
+    """Of each class, and the share of ignored pixels."""
+    pixels: Counter[int] = Counter()
+    shown: dict[Split, Counter[int]] = {split: Counter() for split in SPLITS}
+    ignored = 0
+    for sample, survey in readable:
+        pixels.update(survey.pixels)
+        shown[sample.split].update(survey.pixels.keys())
+        ignored += survey.ignored
+    counted = sum(pixels.values())
+    shares = tuple(
+        Share(label, tuple(shown[split][i] for split in SPLITS), pixels[i], pixels[i] / max(counted, 1))
+        for i, label in enumerate(labels)
+    )
+    return shares, ignored / max(counted + ignored, 1)
+
+
+def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
+    """What is wrong with how often classes occur."""
+    if "train" not in splits or not any(share.images[0] for share in shares):
+        yield Remark("no-training", "no image with a mask that can be used is in the train split", "")
+        return
+    for share in shares:
+        total = sum(share.images)
+        if not total:
+            yield Remark("unseen", f"'{share.label}' is in no mask", "")
+        elif not share.images[0]:
+            yield Remark("unseen", f"'{share.label}' is in {_count(total)} and none of train", "")
+        else:
+            for split, images in zip(SPLITS, share.images, strict=True):
+                if split in splits and not images:
+                    yield Remark("absent", f"'{share.label}' is in no image of {split}, of {total}", "")
+            if total < FEW:
+                yield Remark("few", f"'{share.label}' is in {_count(total)}; {FEW} are the least that make sense", "")
+            if share.share < RARE:
+                yield Remark("rare", f"'{share.label}' has {share.share:.3%} of the pixels", "")
+
+
+def _count(images: int) -> str:
+    return f"{images:,} image{'s' * (images != 1)}"

@@ -1,0 +1,1 @@
+"""Readers of datasets, one module per format."""

@@ -1,0 +1,1 @@
+"""Datasets and predictions, written in the formats of others."""

@@ -1,0 +1,189 @@
+"""Datasets of boxes, written as Pascal VOC, COCO, YOLO or CSV; the readers beside read them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mobilenets.data.boxes import Box
+from mobilenets.data.readers.box_lists import number, write_box_list
+from mobilenets.data.readers.voc import LABELS_FILE
+from mobilenets.data.samples import SPLITS, Dataset
+from mobilenets.data.writers.images import Placed, copy, new_folder, place, write_text
+from mobilenets.errors import DataError
+from mobilenets.table import Table
+
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """One way to write boxes.
+
+    Args:
+        title: what is written, for messages and documentation.
+        folder: where an image goes, below the dataset's folder.
+        write: everything but the images; returns what the format cannot hold, each a line for people.
+    """
+
+    title: str
+    folder: Callable[[Placed], str]
+    write: Callable[[Dataset, Sequence[Placed], Path], list[str]]
+
+
+def write_boxes(
+    dataset: Dataset, folder: Path, kind: str, *, link: bool = False, advance: Advance | None = None
+) -> tuple[str, ...]:
+    """The dataset in another format, with its images.
+
+    Args:
+        dataset: of boxes; its splits become those of the new one.
+        folder: that does not exist yet, or is empty.
+        kind: a name of `WRITERS`.
+        link: whether images are linked to, not copied.
+        advance: called with 1 after each image.
+
+    Returns:
+        What was left out or changed, each a line for people.
+
+    Raises:
+        DataError: the dataset has no boxes to write, or something cannot be written.
+        UnknownNameError: there is no such format.
+    """
+    writer = WRITERS[kind]
+    if dataset.task != "detect":
+        raise DataError(f"'{dataset.name}' is no set of boxes: {dataset.task} is its task")
+    notes: list[str] = []
+    new_folder(folder)
+    placed = place(dataset, notes)
+    for one in placed:
+        target = folder / writer.folder(one)
+        target.mkdir(parents=True, exist_ok=True)
+        copy(one, target, link=link)
+        if advance is not None:
+            advance(1)
+    return (*notes, *writer.write(dataset, placed, folder))
+
+
+def yolo_line(label: int, corners: tuple[float, float, float, float], width: int, height: int) -> str:
+    """A box of YOLO's text files: class, center, width and height, as shares of the image.
+
+    >>> yolo_line(2, (10, 20, 30, 40), 200, 100)
+    '2 0.1 0.3 0.1 0.2'
+    """
+    x0, y0, x1, y1 = corners
+    x, y = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
+    return f"{label} {x:.10g} {y:.10g} {(x1 - x0) / width:.10g} {(y1 - y0) / height:.10g}"
+
+
+def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
+    for one in placed:
+        root = ElementTree.Element("annotation")
+        _add(root, folder="JPEGImages", filename=one.name)
+        _add(ElementTree.SubElement(root, "source"), database=dataset.name)
+        _add(ElementTree.SubElement(root, "size"), width=str(one.width), height=str(one.height), depth="3")
+        _add(root, segmented="0")
+        for box in one.sample.boxes:
+            item = ElementTree.SubElement(root, "object")
+            _add(item, name=dataset.labels[box.label], pose="Unspecified", truncated="0")
+            _add(item, difficult="01"[box.difficult or box.crowd])
+            x0, y0, x1, y1 = box.corners  # VOC counts pixels from 1, and the last one is inside
+            corners = {"xmin": number(x0 + 1), "ymin": number(y0 + 1), "xmax": number(x1), "ymax": number(y1)}
+            _add(ElementTree.SubElement(item, "bndbox"), **corners)
+        ElementTree.indent(root, "\t")
+        write_text(folder / "Annotations" / f"{one.stem}.xml", ElementTree.tostring(root, "unicode") + "\n")
+    sets = {"train": ["train"], "val": ["val"], "trainval": ["train", "val"], "test": ["test"]}
+    for name, splits in sets.items():
+        stems = sorted(one.stem for one in placed if one.sample.split in splits)
+        if stems:
+            write_text(folder / "ImageSets" / "Main" / f"{name}.txt", _lines(stems))
+    write_text(folder / LABELS_FILE, _lines(dataset.labels))
+    crowds = _count(placed, lambda box: box.crowd)
+    return [f"{crowds} boxes of crowds are written as difficult: VOC has no crowds"] if crowds else []
+
+
+def _write_coco(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
+    categories = [{"id": i, "name": label} for i, label in enumerate(dataset.labels, start=1)]
+    ids = {one.name: i for i, one in enumerate(placed, start=1)}
+    count = 0
+    for split in SPLITS:
+        of_split = [one for one in placed if one.sample.split == split]
+        annotations: list[dict[str, object]] = []
+        for one in of_split:
+            for box in one.sample.boxes:
+                count += 1
+                annotations.append(
+                    {
+                        "id": count,
+                        "image_id": ids[one.name],
+                        "category_id": box.label + 1,
+                        "bbox": [box.x0, box.y0, box.width, box.height],
+                        "area": box.width * box.height,
+                        "iscrowd": int(box.crowd),
+                        "segmentation": [],
+                        **({"difficult": 1} if box.difficult else {}),
+                    }
+                )
+        images = [{"id": ids[one.name], "file_name": one.name, "width": one.width, "height": one.height} for one in of_split]
+        data = {"info": {"description": dataset.name}, "images": images, "annotations": annotations}
+        if of_split:
+            text = json.dumps({**data, "categories": categories}, ensure_ascii=False)
+            write_text(folder / "annotations" / f"instances_{split}.json", text + "\n")
+    return []
+
+
+def _write_yolo(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
+    for one in placed:
+        lines = []
+        for box in one.sample.boxes:
+            if box.crowd:
+                continue
+            lines.append(yolo_line(box.label, box.corners, one.width, one.height))
+        write_text(folder / "labels" / one.sample.split / f"{one.stem}.txt", _lines(lines))
+    keys = [f"{split}: images/{split}" for split in SPLITS if any(one.sample.split == split for one in placed)]
+    names = [f"  {i}: {json.dumps(label, ensure_ascii=False)}" for i, label in enumerate(dataset.labels)]
+    write_text(folder / "data.yaml", _lines(["path: .", *keys, "names:", *names]))
+    crowds = _count(placed, lambda box: box.crowd)
+    difficult = _count(placed, lambda box: box.difficult and not box.crowd)
+    notes = [f"{crowds} boxes of crowds are left out: YOLO has none"] if crowds else []
+    return [*notes, f"{difficult} difficult boxes are written as any other: YOLO knows no difference"] if difficult else notes
+
+
+def _write_csv(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
+    samples = (replace(one.sample, path=folder / "images" / one.name, name="", url="", member=None) for one in placed)
+    moved = replace(dataset, samples=tuple(replace(one, name=f"images/{one.path.name}") for one in samples))
+    write_box_list(moved, folder / "boxes.csv", below=folder)
+    used = {box.label for one in placed for box in one.sample.boxes}
+    unused = [label for i, label in enumerate(dataset.labels) if i not in used]
+    return [f"the class '{label}' has no box, so the list does not name it" for label in unused]
+
+
+def _add(element: ElementTree.Element, **children: str) -> None:
+    for tag, text in children.items():
+        ElementTree.SubElement(element, tag).text = text
+
+
+def _count(placed: Sequence[Placed], holds: Callable[[Box], bool]) -> int:
+    return sum(holds(box) for one in placed for box in one.sample.boxes)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+# fmt: off
+WRITERS: Table[Writer] = Table("format of boxes", {
+    "voc":  Writer("Annotations/*.xml, JPEGImages/ and ImageSets/Main/*.txt",
+                   lambda one: "JPEGImages", _write_voc),
+    "coco": Writer("annotations/instances_{train,val,test}.json and a folder of images for each split",
+                   lambda one: one.sample.split, _write_coco),
+    "yolo": Writer("data.yaml, images/ and labels/, with a folder for each split",
+                   lambda one: f"images/{one.sample.split}", _write_yolo),
+    "csv":  Writer("boxes.csv and images/",
+                   lambda one: "images", _write_csv),
+})
+# fmt: on
+"""How boxes can be written."""

@@ -1,0 +1,118 @@
+"""Images of a dataset that is written anew: their names in the new place, and their copies."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.errors import DataError, ImageError
+from mobilenets.runtime.images.decode import upright_size
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An image in its new place.
+
+    Args:
+        sample: what it was.
+        name: its file name there; no other image has the same one before the dot.
+        width, height: px, upright.
+    """
+
+    sample: Sample
+    name: str
+    width: int
+    height: int
+
+    @property
+    def stem(self) -> str:
+        """The name before the dot."""
+        return PurePosixPath(self.name).stem
+
+
+def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
+    """The images under their new names; those without a readable header are left out, and `notes` says so."""
+    placed = []
+    for sample, name in zip(dataset.samples, plain_names(dataset.samples), strict=True):
+        try:
+            width, height = upright_size(sample.read() if sample.url or sample.member else sample.path)
+        except (ImageError, OSError) as error:
+            notes.append(f"{sample.name} is left out: {error}")
+            continue
+        placed.append(Placed(sample, name, width, height))
+    return placed
+
+
+def plain_names(samples: Sequence[Sample]) -> list[str]:
+    """A file name for each sample, without folders: its own where that is unique before the dot, else with its folders."""
+    names = [PurePosixPath((sample.name or sample.path.name).rpartition("/")[2]) for sample in samples]
+    uses = Counter(name.stem.lower() for name in names)
+    taken = {name.stem.lower() for name in names if uses[name.stem.lower()] == 1}
+    return [
+        name.name if uses[name.stem.lower()] == 1 else _spelled(sample, name, taken)
+        for sample, name in zip(samples, names, strict=True)
+    ]
+
+
+def copy(placed: Placed, folder: Path, *, link: bool) -> None:
+    """The image's file in `folder`, or with `link` a symbolic link to it where it is a file of its own.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    sample, target = placed.sample, folder / placed.name
+    try:
+        if sample.url or sample.member is not None:
+            target.write_bytes(sample.read())
+        elif link:
+            target.symlink_to(sample.path.resolve())
+        else:
+            shutil.copyfile(sample.path, target)
+    except OSError as error:
+        raise DataError(f"'{target}' cannot be written: {error.strerror or error}") from error
+
+
+def new_folder(folder: Path) -> None:
+    """An empty folder there.
+
+    Raises:
+        DataError: it holds something, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if next(folder.iterdir(), None) is not None:
+            raise DataError(f"'{folder}' is not empty", hint="name a folder that does not exist yet")
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be made: {error.strerror}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, and the folders above it.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8", newline="\n")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
+
+
+def _spelled(sample: Sample, name: PurePosixPath, taken: set[str]) -> str:
+    longer = PurePosixPath((sample.name or name.name).replace("/", "_"))
+    stem = next(stem for stem in _numbered(longer.stem) if stem.lower() not in taken)
+    taken.add(stem.lower())
+    return stem + longer.suffix
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    i = 2
+    while True:
+        yield f"{stem}_{i}"
+        i += 1

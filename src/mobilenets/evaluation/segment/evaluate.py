@@ -1,0 +1,343 @@
+"""`evaluate_segmentation`: the shipped predictor over images with masks, at their own size, and what follows."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mobilenets.errors import ImageError, UsageError
+from mobilenets.evaluation import metrics
+from mobilenets.evaluation.classify import Metric, label_columns, metric_named, nothing_read
+from mobilenets.evaluation.segment import metrics as segment_metrics
+from mobilenets.evaluation.segment.metrics import IGNORE, Boundaries
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.predictor import Result, Source
+from mobilenets.runtime.segment.decode import Segmentation, colors
+from mobilenets.runtime.segment.palette import Color
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEPT, KEPT_SIDE = 24, 480
+"""Images whose masks a report keeps to show them, the worst ones, and the longer side of those masks, px."""
+
+
+class PixelClasses(Protocol):
+    """Something that gives the class of every pixel when asked; `mobilenets.data.masks.Mask` is one."""
+
+    def read(self) -> NDArray[np.uint8]:
+        """H W, of the upright image; `IGNORE` where it counts nowhere. May raise OSError or ImageError."""
+        ...
+
+
+class MaskedImage(Protocol):
+    """An image with its mask; `mobilenets.data.samples.Sample` is one."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    @property
+    def mask(self) -> PixelClasses | None:
+        """The true class of every pixel."""
+        ...
+
+    def read(self) -> bytes:
+        """The encoded image."""
+        ...
+
+
+class Segmenter(Protocol):
+    """What can be evaluated: a `Predictor` of a segmenter, or a `MultiScale`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the network."""
+        ...
+
+    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
+        """One result per source, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetrics:
+    """How one label fares.
+
+    Args:
+        label: its name.
+        iou: intersection over union, 0 to 1; NaN for one that is neither in the truth nor predicted.
+        recall: share of its pixels that were found; NaN when it has none.
+        precision: share of the pixels predicted as it that are; NaN when there are none.
+        boundary_f: how well its boundaries agree, the mean over images; NaN when it has none.
+        pixels: that truly are of it.
+        images: that truly show it.
+    """
+
+    label: str
+    iou: float
+    recall: float
+    precision: float
+    boundary_f: float
+    pixels: int
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetrics:
+    """How one image fares.
+
+    Args:
+        name: of the image.
+        mean_iou: over the labels that it truly shows; NaN where every pixel is ignored.
+        accuracy: share of its pixels that are right.
+    """
+
+    name: str
+    mean_iou: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """The masks of one image, made small without mixing classes.
+
+    Args:
+        truth, predicted: index of the label of each pixel, h w; `IGNORE` in the truth where it counts nowhere.
+    """
+
+    truth: NDArray[np.uint8]
+    predicted: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentationReport:
+    """What an evaluation of a segmenter found.
+
+    Args:
+        model: the network's name.
+        labels: of the model.
+        colors: of the labels.
+        names: of the images that were read, N.
+        hits: pixels of each label that were predicted right, by image, N classes.
+        support: pixels that truly are of each label, N classes.
+        called: pixels predicted as each label, N classes; ignored ones are in none of the three.
+        confusion: pixels `[true label, predicted label]` of all images.
+        boundary_f: of each label by image, N classes; NaN where a label has no boundary.
+        kept: the masks of the worst images by name.
+        unreadable: name and reason of each image or mask that could not be read.
+        seconds: the evaluation took, decoding and masks included.
+        metrics: the table of metrics, computed from the above.
+        classes: the metrics of each label.
+        images: the metrics of each image, in order.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    colors: tuple[Color, ...]
+    names: tuple[str, ...]
+    hits: NDArray[np.int64]
+    support: NDArray[np.int64]
+    called: NDArray[np.int64]
+    confusion: NDArray[np.int64]
+    boundary_f: NDArray[np.float64]
+    kept: Mapping[str, Compared] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    metrics: tuple[Metric, ...] = field(init=False)
+    classes: tuple[LabelMetrics, ...] = field(init=False)
+    images: tuple[ImageMetrics, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", _classes(self))
+        object.__setattr__(self, "images", tuple(_image(self, i) for i in range(len(self.names))))
+        object.__setattr__(self, "metrics", tuple(_metrics(self)))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name.
+
+        Raises:
+            UnknownNameError: the evaluation has none of that name.
+        """
+        return metric_named(self.metrics, name)
+
+    def worst(self, k: int = 3) -> tuple[ImageMetrics, ...]:
+        """The images with the lowest mean IoU, the worst first; those without a pixel that counts are left out."""
+        known = [row for row in self.images if not np.isnan(row.mean_iou)]
+        return tuple(sorted(known, key=lambda row: row.mean_iou)[:k])
+
+
+def evaluate_segmentation(
+    predictor: Segmenter,
+    samples: Iterable[MaskedImage],
+    labels: Sequence[str],
+    *,
+    progress: Callable[[int], None] | None = None,
+    batch: int | None = None,
+    boundaries: bool = True,
+) -> SegmentationReport:
+    """How well a segmenter does on images with masks, at their own size. What cannot be read is named and counts nowhere.
+
+    Args:
+        predictor: with any engine; the images take the way they take in production.
+        samples: images whose masks hold indices into `labels`.
+        labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
+        progress: called with the number of images done since the last call.
+        batch: images that go through the network at once; the predictor's own by default.
+        boundaries: whether boundaries are compared too, which takes as long as all the rest of the counting.
+
+    Raises:
+        DataError: a class of the data is unknown to the model, or no image could be read.
+    """
+    manifest = predictor.manifest
+    table = np.full(256, IGNORE, np.uint8)
+    table[: len(labels)] = label_columns(labels, manifest.labels)
+    classes = len(manifest.labels)
+    waiting: list[MaskedImage] = []
+
+    def remembered() -> Iterator[MaskedImage]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample
+
+    start = time.perf_counter()
+    names: list[str] = []
+    unreadable: list[tuple[str, str]] = []
+    counts: list[NDArray[np.int64]] = []
+    edges: list[NDArray[np.float64]] = []
+    confusion = np.zeros((classes, classes), np.int64)
+    worst: list[tuple[float, int, str, Compared]] = []  # a heap, the best of them first
+    for result in predictor.stream(remembered(), batch=batch):
+        sample = waiting.pop(0)
+        try:
+            truth, predicted = _both(sample, result)
+        except (ImageError, OSError) as error:
+            unreadable.append((result.name, str(error)))
+        else:
+            truth = table[truth]
+            matrix = segment_metrics.confusion(truth, predicted, classes)
+            confusion += matrix
+            names.append(result.name)
+            counts.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]))
+            edges.append(_edges(truth, predicted, classes).f_scores if boundaries else np.full(classes, np.nan))
+            miou = segment_metrics.mean_iou(*counts[-1])
+            if not np.isnan(miou) and (len(worst) < KEPT or -miou > worst[0][0]):
+                heapq.heappush(worst, (-miou, len(names), result.name, Compared(_small(truth), _small(predicted))))
+                if len(worst) > KEPT:
+                    heapq.heappop(worst)
+        if progress is not None:
+            progress(1)
+    if not names:
+        raise nothing_read(unreadable)
+    hits, support, called = np.stack(counts, axis=1)
+    return SegmentationReport(
+        model=manifest.model,
+        labels=manifest.labels,
+        colors=colors(manifest),
+        names=tuple(names),
+        hits=hits,
+        support=support,
+        called=called,
+        confusion=confusion,
+        boundary_f=np.stack(edges),
+        kept={name: compared for _, _, name, compared in worst},
+        unreadable=tuple(unreadable),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _both(sample: MaskedImage, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The true and the predicted classes, both H W.
+
+    Raises:
+        ImageError: the image or the mask cannot be read, or they are of different sizes.
+    """
+    if result.prediction is None:
+        raise ImageError(result.error)
+    if not isinstance(result.prediction, Segmentation):
+        raise UsageError("the model does not segment images")
+    if sample.mask is None:
+        raise ImageError("has no mask")
+    truth, predicted = sample.mask.read(), result.prediction.classes
+    if truth.shape != predicted.shape:
+        (down, across), (height, width) = truth.shape, predicted.shape
+        raise ImageError(f"its mask is {across} x {down} px, the image {width} x {height}")
+    return truth, predicted
+
+
+def _small(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mask with no side above `KEPT_SIDE`: every so-many-th of its rows and columns."""
+    longer = max(mask.shape)
+    if longer <= KEPT_SIDE:
+        return mask.copy()
+    rows, columns = ((np.arange(n * KEPT_SIDE // longer or 1) + 0.5) * longer // KEPT_SIDE for n in mask.shape)
+    return mask[np.ix_(rows.astype(np.intp).clip(0, mask.shape[0] - 1), columns.astype(np.intp).clip(0, mask.shape[1] - 1))]
+
+
+def _edges(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> Boundaries:
+    return segment_metrics.boundaries(truth, predicted, classes, radius=segment_metrics.tolerance(*truth.shape))
+
+
+def _classes(report: SegmentationReport) -> tuple[LabelMetrics, ...]:
+    hits, support, called = (one.sum(axis=0) for one in (report.hits, report.support, report.called))
+    ious = segment_metrics.ious(hits, support, called)
+    recall, precision = segment_metrics.shares(hits, support), segment_metrics.shares(hits, called)
+    edges = segment_metrics.means(report.boundary_f)
+    shown = (report.support > 0).sum(axis=0)
+    return tuple(
+        LabelMetrics(
+            label, float(ious[i]), float(recall[i]), float(precision[i]), float(edges[i]), int(support[i]), int(shown[i])
+        )
+        for i, label in enumerate(report.labels)
+    )
+
+
+def _image(report: SegmentationReport, i: int) -> ImageMetrics:
+    hits, support, called = report.hits[i], report.support[i], report.called[i]
+    pixels = int(support.sum())
+    accuracy = int(hits.sum()) / pixels if pixels else float("nan")
+    return ImageMetrics(report.names[i], segment_metrics.mean_iou(hits, support, called), accuracy)
+
+
+def _metrics(report: SegmentationReport) -> Iterator[Metric]:
+    """Each with its interval over images drawn with replacement."""
+    present = int((report.support.sum(axis=0) > 0).sum())
+
+    def figure(name: str, title: str, of: Callable[[NDArray[np.int64]], float], note: str) -> Metric:
+        value = of(np.ones(len(report), np.int64))
+        interval = metrics.bootstrap(of, len(report)) if len(report) > 1 else None
+        return Metric(name, title, value, interval, note)
+
+    def miou(drawn: NDArray[np.int64]) -> float:
+        return segment_metrics.mean_iou(drawn @ report.hits, drawn @ report.support, drawn @ report.called)
+
+    def accuracy(drawn: NDArray[np.int64]) -> float:
+        pixels = int((drawn @ report.support).sum())
+        return int((drawn @ report.hits).sum()) / pixels if pixels else float("nan")
+
+    def mean_accuracy(drawn: NDArray[np.int64]) -> float:
+        return segment_metrics.mean_accuracy(drawn @ report.hits, drawn @ report.support)
+
+    yield figure("miou", "mean IoU", miou, f"mean over the {present} classes that occur")
+    yield figure("pixel_accuracy", "pixel accuracy", accuracy, f"of {int(report.support.sum()):,} pixels that count")
+    yield figure("mean_accuracy", "mean accuracy", mean_accuracy, "mean share found of each class's pixels")
+    known = ~np.isnan(report.boundary_f)
+    if known.any():
+        scores = np.nan_to_num(report.boundary_f)
+
+        def boundary_f(drawn: NDArray[np.int64]) -> float:
+            per_class = segment_metrics.shares(drawn @ scores, drawn @ known)
+            rated = ~np.isnan(per_class)
+            return float(per_class[rated].mean()) if rated.any() else float("nan")
+
+        note = f"boundaries within {segment_metrics.TOLERANCE:.2%} of the diagonal"
+        yield figure("boundary_f", "boundary F-score", boundary_f, note)

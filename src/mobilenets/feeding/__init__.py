@@ -1,0 +1,1 @@
+"""The torch side of data: batches, targets and augmentation for training."""

@@ -1,0 +1,159 @@
+"""Augmentation for training, by torchvision.transforms.v2: images one by one, and mixing within a batch.
+
+Each image is augmented under a seed of its own, so that what happens to it does not depend on who augments it and when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+Policy = Literal["none", "trivial", "rand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """What may happen to an image in training. Chances and shares are 0 to 1.
+
+    Args:
+        size: of the result, px.
+        fill: gray level, 0 to 255, of what a turn, shift or erasing uncovers.
+        crop_scale_min, crop_scale_max: share of the image's area that a random crop keeps.
+        crop_ratio_max: of a crop's width by its height, and the inverse.
+        flip_horizontal, flip_vertical: chances.
+        dihedral: one of the eight turns and mirrors of a square, each as likely.
+        rotation_degrees: largest turn, either way.
+        brightness, contrast, saturation, hue: of color jitter.
+        policy: "trivial" for TrivialAugment (wide), "rand" for RandAugment.
+        rand_layers, rand_magnitude, rand_probability: of RandAugment: operations, their strength (0 to 30), chance of each.
+        erase: chance that a rectangle is erased.
+    """
+
+    size: int
+    fill: int = 128
+    crop_scale_min: float = 0.08
+    crop_scale_max: float = 1.0
+    crop_ratio_max: float = 4 / 3
+    flip_horizontal: float = 0.5
+    flip_vertical: float = 0.0
+    dihedral: bool = False
+    rotation_degrees: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    policy: Policy = "none"
+    rand_layers: int = 2
+    rand_magnitude: int = 9
+    rand_probability: float = 1.0
+    erase: float = 0.0
+
+    @property
+    def shorter_side(self) -> int:
+        """Shorter side, px, that a stored image needs: its smallest crop fills the input; but at most 1.75 times it."""
+        return math.ceil(self.size * min(1.75, 1 / math.sqrt(self.crop_scale_min)))
+
+
+class Augment:
+    """Applies an `Augmentation`; equal seeds give equal results, and the global random state is left as it was.
+
+    Args:
+        augmentation: what may happen.
+    """
+
+    def __init__(self, augmentation: Augmentation) -> None:
+        self._dihedral = augmentation.dihedral
+        self._steps = v2.Compose(_steps(augmentation))
+
+    def __call__(self, image: Tensor, seed: int) -> Tensor:
+        """An image C H W of uint8, of any size, as uint8 C size size."""
+        with seeded(seed):
+            if self._dihedral:
+                image = _turned(image, int(torch.randint(8, ())))
+            augmented: Tensor = self._steps(image)
+        return augmented.contiguous()
+
+
+class Mix:
+    """Mixup and CutMix of a batch; where both may happen, each is as likely.
+
+    Args:
+        classes: how many there are.
+        mixup_alpha, cutmix_alpha: of the Beta distribution; 0 turns one off.
+        probability: that a batch is mixed.
+    """
+
+    def __init__(self, classes: int, *, mixup_alpha: float, cutmix_alpha: float, probability: float = 1.0) -> None:
+        self.classes = classes
+        self.probability = probability
+        self._ways: list[v2.Transform] = []
+        if mixup_alpha > 0:
+            self._ways.append(v2.MixUp(alpha=float(mixup_alpha), num_classes=classes))
+        if cutmix_alpha > 0:
+            self._ways.append(v2.CutMix(alpha=float(cutmix_alpha), num_classes=classes))
+
+    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """The mixed batch: images N C H W and the share of each class, N classes; as they came where nothing is mixed."""
+        if not self._ways:
+            return images, labels
+        with seeded(seed):
+            if float(torch.rand(())) >= self.probability:
+                return images, labels
+            way = self._ways[int(torch.randint(len(self._ways), ()))]
+            mixed: tuple[Tensor, Tensor] = way(images, labels)
+        return mixed
+
+
+def seed_of(*parts: int | str) -> int:
+    """A seed of 63 bits that follows from `parts` alone, on every machine."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's random numbers on the CPU follow `seed` inside the block, and go on as before after it."""
+    before = torch.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+
+
+def _steps(one: Augmentation) -> list[v2.Transform]:
+    fill: float = one.fill
+    bilinear = InterpolationMode.BILINEAR
+    ratio = (1 / one.crop_ratio_max, one.crop_ratio_max)
+    steps: list[v2.Transform] = [
+        v2.RandomResizedCrop(one.size, scale=(one.crop_scale_min, one.crop_scale_max), ratio=ratio, antialias=True)
+    ]
+    if one.flip_horizontal:
+        steps.append(v2.RandomHorizontalFlip(one.flip_horizontal))
+    if one.flip_vertical:
+        steps.append(v2.RandomVerticalFlip(one.flip_vertical))
+    if one.rotation_degrees:
+        steps.append(v2.RandomRotation(one.rotation_degrees, interpolation=bilinear, fill=fill))
+    if one.brightness or one.contrast or one.saturation or one.hue:
+        steps.append(v2.ColorJitter(one.brightness, one.contrast, one.saturation, one.hue))
+    if one.policy == "trivial":
+        steps.append(v2.TrivialAugmentWide(interpolation=bilinear, fill=fill))
+    if one.policy == "rand":
+        layer = v2.RandAugment(1, one.rand_magnitude, interpolation=bilinear, fill=fill)
+        steps += [v2.RandomApply([layer], p=one.rand_probability) for _ in range(one.rand_layers)]
+    if one.erase:
+        steps.append(v2.RandomErasing(one.erase, value=fill))
+    return steps
+
+
+def _turned(image: Tensor, which: int) -> Tensor:
+    turned = torch.rot90(image, which % 4, (-2, -1))
+    return turned.flip(-1) if which >= 4 else turned

@@ -1,0 +1,220 @@
+"""Augmentation of images with boxes, by torchvision.transforms.v2: both are moved together, and boxes stay valid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.ops import box_iou
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional
+
+from mobilenets.feeding.augment import seeded
+
+Window = tuple[int, int, int, int]  # left, top, right, bottom in px of the image, beyond which it may reach
+
+_CROPPED = 8  # px, side of the smallest window that is cropped
+_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of a crop with a box, at least; at 1 nothing is cropped
+_TRIES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class BoxAugmentation:
+    """What may happen to an image and its boxes in training. Chances and shares are 0 to 1.
+
+    Args:
+        height, width: of the result, px, to which the image is stretched.
+        fill: gray level, 0 to 255, around an image that is zoomed out.
+        zoom_out: chance that the image is laid on a larger canvas (SSD, section 3.6).
+        zoom_out_max: longest side of the canvas by that of the image.
+        crop: chance of a crop that keeps objects' centers and overlaps one of them by a random share (SSD, section 2.2);
+            one in seven of these leaves the image whole.
+        crop_scale_min: least side of a crop by that of the image.
+        crop_ratio_max: of a crop's width by its height, px, and the inverse.
+        flip_horizontal, flip_vertical: chances.
+        dihedral: one of the eight turns and mirrors of a square, each as likely.
+        photometric: chance of each change of brightness, contrast, saturation and hue, as strong as in SSD's code. That also
+            exchanges red, green and blue, which is left out here: colors tell objects apart.
+        smallest: px of the result; a box that is narrower or lower is dropped.
+    """
+
+    height: int
+    width: int
+    fill: int = 128
+    zoom_out: float = 0.0
+    zoom_out_max: float = 4.0
+    crop: float = 1.0
+    crop_scale_min: float = 0.3
+    crop_ratio_max: float = 2.0
+    flip_horizontal: float = 0.5
+    flip_vertical: float = 0.0
+    dihedral: bool = False
+    photometric: float = 0.0
+    smallest: float = 1.0
+
+    @property
+    def shorter_side(self) -> int:
+        """Shorter side, px, that a stored image needs: its smallest crop fills the result; but at most 1.75 times it."""
+        least = self.crop_scale_min if self.crop else 1.0
+        return math.ceil(max(self.height, self.width) * min(1.75, 1 / least))
+
+
+class BoxAugment:
+    """Applies a `BoxAugmentation`; equal seeds give equal results, and the global random state is left as it was.
+
+    Args:
+        augmentation: what may happen.
+    """
+
+    def __init__(self, augmentation: BoxAugmentation) -> None:
+        self.augmentation = augmentation
+        one = augmentation
+        self._flips = v2.Compose([v2.RandomHorizontalFlip(one.flip_horizontal), v2.RandomVerticalFlip(one.flip_vertical)])
+        self._distort = v2.RandomPhotometricDistort(p=one.photometric)
+
+    def __call__(
+        self, image: Tensor, boxes: Tensor, labels: Tensor, seed: int, *, ignored: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The augmented image with the boxes that are still on it.
+
+        Args:
+            image: uint8, C H W, of any size.
+            boxes: float32, N 4: x0 y0 x1 y1 in px of the image. N may be 0.
+            labels: N or N K: what goes with each box.
+            seed: of everything that is random.
+            ignored: which boxes are not to be learned, N of bool. No crop is drawn for their sake, and what one leaves of them
+                stays, wherever their centers are.
+
+        Returns:
+            The image, uint8 C height width; boxes M 4 in px of it, inside it; their labels, M or M K.
+        """
+        one = self.augmentation
+        learned = torch.ones(len(boxes), dtype=torch.bool) if ignored is None else ~ignored
+        with seeded(seed):
+            window = _canvas(image.shape[-1], image.shape[-2], one)
+            inside = torch.ones(len(boxes), dtype=torch.bool)
+            if float(torch.rand(())) < one.crop:
+                window, inside[learned] = _cropped(window, boxes[learned], one)
+            turn = int(torch.randint(8, ())) if one.dihedral else 0
+            height, width = (one.width, one.height) if turn % 2 else (one.height, one.width)
+            seen, moved = _seen(image, boxes[inside], window, (height, width), one.fill)
+            flat = tv_tensors.BoundingBoxes(moved, format="XYXY", canvas_size=(height, width))
+            image, flat = self._flips(tv_tensors.Image(seen), flat)
+            seen, moved = _turned(image.as_subclass(Tensor), flat.as_subclass(Tensor), turn)
+            if one.photometric:
+                seen = _distorted(seen, self._distort.make_params([seen]))
+        moved, kept = _inside(moved, one.height, one.width, one.smallest)
+        return seen.contiguous(), moved, labels[inside][kept]
+
+
+def _canvas(width: int, height: int, one: BoxAugmentation) -> Window:
+    """The image, or a larger canvas that it lies on, in px of the image."""
+    chance, side, across, down = torch.rand(4).tolist()
+    if chance >= one.zoom_out:
+        return 0, 0, width, height
+    side = 1 + (one.zoom_out_max - 1) * side
+    left, top = -int(across * (side - 1) * width), -int(down * (side - 1) * height)
+    return left, top, left + int(side * width), top + int(side * height)
+
+
+def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Window, Tensor]:
+    """A part of the window, and which boxes have their centers in it, N of bool.
+
+    As `v2.RandomIoUCrop`, whose tries are drawn here all at once: it takes ten times as long.
+    """
+    left, top, right, bottom = window
+    width, height = right - left, bottom - top
+    whole = torch.ones(len(boxes), dtype=torch.bool)
+    while len(boxes) and min(width, height) >= _CROPPED:
+        least = _OVERLAPS[int(torch.randint(len(_OVERLAPS), ()))]
+        if least >= 1:
+            return window, whole
+        share, place = torch.rand(2, _TRIES, 2)
+        share = one.crop_scale_min + (1 - one.crop_scale_min) * share
+        whole_size = torch.tensor([width, height])
+        size = (whole_size * share).long()
+        first = ((whole_size - size) * place).long() + torch.tensor([left, top])
+        crops = torch.cat([first, first + size], dim=1).float()  # tries 4
+        ratio = size[:, 0] / size[:, 1]
+        fits = (ratio <= one.crop_ratio_max) & (ratio >= 1 / one.crop_ratio_max) & (size > 0).all(dim=1)
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        inside = ((centers > crops[:, None, :2]) & (centers < crops[:, None, 2:])).all(dim=2)  # tries N
+        best = torch.where(inside, box_iou(crops, boxes), -1.0).amax(dim=1)
+        good = (fits & (best >= max(least, 0.0))).nonzero()
+        if len(good):
+            i = int(good[0])
+            x0, y0, x1, y1 = (int(edge) for edge in crops[i])
+            return (x0, y0, x1, y1), inside[i]
+    return window, whole
+
+
+def _seen(image: Tensor, boxes: Tensor, window: Window, shape: tuple[int, int], fill: int) -> tuple[Tensor, Tensor]:
+    """What the window shows, stretched to height and width, with the boxes in px of that; outside the image is gray."""
+    left, top, right, bottom = window
+    height, width = image.shape[-2:]
+    down, across = shape[0] / (bottom - top), shape[1] / (right - left)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    moved = (boxes - torch.tensor([left, top, left, top])) * torch.tensor([across, down, across, down])
+    if x0 >= x1 or y0 >= y1:
+        return torch.full((len(image), *shape), fill, dtype=torch.uint8), moved
+    to_x0, to_x1 = _span(x0 - left, x1 - left, across, shape[1])
+    to_y0, to_y1 = _span(y0 - top, y1 - top, down, shape[0])
+    part = image[:, y0:y1, x0:x1]
+    part = functional.resize(part, [to_y1 - to_y0, to_x1 - to_x0], InterpolationMode.BILINEAR, antialias=True)
+    if part.shape[-2:] == shape:
+        return part, moved
+    full = torch.full((len(image), *shape), fill, dtype=torch.uint8)
+    full[:, to_y0:to_y1, to_x0:to_x1] = part
+    return full, moved
+
+
+def _span(first: int, last: int, scale: float, side: int) -> tuple[int, int]:
+    """Where a stretch of the window comes to lie in the result, in whole px, at least one."""
+    start = min(round(first * scale), side - 1)
+    return start, max(start + 1, min(round(last * scale), side))
+
+
+def _distorted(image: Tensor, drawn: dict[str, Any]) -> Tensor:
+    """The image with the changes that `v2.RandomPhotometricDistort` drew, but for the order of colors.
+
+    The hue is changed on a Pillow image, in 8 bits: on a tensor that takes ten times as long.
+    """
+    contrast, saturation, hue = drawn["contrast_factor"], drawn["saturation_factor"], drawn["hue_factor"]
+    if drawn["brightness_factor"] is not None:
+        image = functional.adjust_brightness(image, drawn["brightness_factor"])
+    if contrast is not None and drawn["contrast_before"]:
+        image = functional.adjust_contrast(image, contrast)
+    if saturation is not None:
+        image = functional.adjust_saturation(image, saturation)
+    if hue is not None and len(image) == 3:
+        image = functional.pil_to_tensor(functional.adjust_hue(functional.to_pil_image(image), hue))
+    if contrast is not None and not drawn["contrast_before"]:
+        image = functional.adjust_contrast(image, contrast)
+    return image
+
+
+def _inside(boxes: Tensor, height: int, width: int, smallest: float) -> tuple[Tensor, Tensor]:
+    """The boxes that are large enough after they were cut to the image, and which they are, as N of bool."""
+    most = torch.tensor([width, height, width, height], dtype=boxes.dtype)
+    cut = boxes.clamp(min=0).minimum(most)
+    kept = ((cut[:, 2:] - cut[:, :2]) >= max(smallest, 1e-3)).all(dim=1)
+    return cut[kept], kept
+
+
+def _turned(image: Tensor, boxes: Tensor, which: int) -> tuple[Tensor, Tensor]:
+    """Image and boxes after `which % 4` quarter turns against the clock, mirrored from 4 on."""
+    for _ in range(which % 4):
+        width = image.shape[-1]
+        image = torch.rot90(image, 1, (-2, -1))
+        x0, y0, x1, y1 = boxes.unbind(1)
+        boxes = torch.stack([y0, width - x1, y1, width - x0], dim=1)
+    if which >= 4:
+        width = image.shape[-1]
+        image = image.flip(-1)
+        x0, y0, x1, y1 = boxes.unbind(1)
+        boxes = torch.stack([width - x1, y0, width - x0, y1], dim=1)
+    return image, boxes

@@ -1,0 +1,120 @@
+"""Augmentation of images with masks, by torchvision.transforms.v2: both are moved together, and masks are never mixed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional
+
+from mobilenets.data.masks import IGNORE
+from mobilenets.feeding.augment import seeded
+
+
+@dataclass(frozen=True, slots=True)
+class MaskAugmentation:
+    """What may happen to an image and its mask in training. Chances are 0 to 1.
+
+    Args:
+        height, width: of the result, px: the network's input.
+        scale_min, scale_max: of the image; at 1 all of it fills the result, as in evaluation. Drawn evenly (DeepLabv3, 4.1).
+        keep_ratio: whether the image keeps its ratio, as under "letterbox"; else it is stretched, as under "stretch".
+        fill: gray level, 0 to 255, around an image that is smaller than the result; its mask is ignored there.
+        flip_horizontal, flip_vertical: chances.
+        brightness, contrast, saturation, hue: of color jitter.
+    """
+
+    height: int
+    width: int
+    scale_min: float = 0.5
+    scale_max: float = 2.0
+    keep_ratio: bool = False
+    fill: int = 128
+    flip_horizontal: float = 0.5
+    flip_vertical: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+
+    def stored_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height, px, at which an image of this size is kept: its own, unless no scale needs so much."""
+        across, down = self.width * self.scale_max, self.height * self.scale_max
+        ratio = max(across / width, down / height)
+        return (width, height) if ratio >= 1 else (math.ceil(width * ratio), math.ceil(height * ratio))
+
+
+class MaskAugment:
+    """Applies a `MaskAugmentation`; equal seeds give equal results, and the global random state is left as it was.
+
+    Args:
+        augmentation: what may happen.
+    """
+
+    def __init__(self, augmentation: MaskAugmentation) -> None:
+        self.augmentation = augmentation
+        self._steps = v2.Compose(_steps(augmentation)) if _steps(augmentation) else None
+
+    def __call__(self, image: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """An image C H W and its mask H W, both of uint8 and of one size, any, as C height width and height width."""
+        with seeded(seed):
+            image, mask = _placed(image, mask, self.augmentation)
+            if self._steps is not None:
+                image, mask = self._steps(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        return image.as_subclass(Tensor).contiguous(), mask.as_subclass(Tensor).contiguous()
+
+
+def _steps(one: MaskAugmentation) -> list[v2.Transform]:
+    steps: list[v2.Transform] = []
+    if one.flip_horizontal:
+        steps.append(v2.RandomHorizontalFlip(one.flip_horizontal))
+    if one.flip_vertical:
+        steps.append(v2.RandomVerticalFlip(one.flip_vertical))
+    if one.brightness or one.contrast or one.saturation or one.hue:
+        steps.append(v2.ColorJitter(one.brightness, one.contrast, one.saturation, one.hue))
+    return steps
+
+
+def _placed(image: Tensor, mask: Tensor, one: MaskAugmentation) -> tuple[Tensor, Tensor]:
+    """The image at a random scale; what exceeds the result is cut at random, what is missing is filled."""
+    height, width = mask.shape
+    scale, at_y, at_x = torch.rand(3).tolist()
+    scale = one.scale_min + (one.scale_max - one.scale_min) * scale
+    down, across = one.height / height, one.width / width
+    if one.keep_ratio:
+        down = across = min(down, across)
+    top, tall, out_top, out_tall = _along(height, one.height, scale * down, at_y)
+    left, wide, out_left, out_wide = _along(width, one.width, scale * across, at_x)
+    image = functional.resize(
+        image[:, top : top + tall, left : left + wide], [out_tall, out_wide], InterpolationMode.BILINEAR, antialias=True
+    )
+    mask = functional.resize(
+        mask[None, top : top + tall, left : left + wide], [out_tall, out_wide], InterpolationMode.NEAREST_EXACT
+    )[0]
+    if (out_tall, out_wide) == (one.height, one.width):
+        return image, mask
+    full = torch.full((len(image), one.height, one.width), one.fill, dtype=torch.uint8)
+    full[:, out_top : out_top + out_tall, out_left : out_left + out_wide] = image
+    full_mask = torch.full((one.height, one.width), IGNORE, dtype=torch.uint8)
+    full_mask[out_top : out_top + out_tall, out_left : out_left + out_wide] = mask
+    return full, full_mask
+
+
+def _along(side: int, result: int, scale: float, at: float) -> tuple[int, int, int, int]:
+    """First pixel and pixels that are taken of a side, and where they come to lie in the result.
+
+    Args:
+        side: of the image, px.
+        result: of the result, px.
+        scale: px of the result per px of the image.
+        at: where the cut or the filling lies, 0 to 1.
+    """
+    scaled = max(1, round(side * scale))
+    if scaled <= result:
+        return 0, side, round(at * (result - scaled)), scaled
+    taken = max(1, min(side, round(result / scale)))
+    return round(at * (side - taken)), taken, 0, result

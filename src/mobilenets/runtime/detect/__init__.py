@@ -1,0 +1,1 @@
+"""Detection after the network: boxes from scores and offsets, tiles, drawing."""

@@ -1,0 +1,251 @@
+"""Detection: from scores and offsets at every anchor to boxes on the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.errors import CheckpointError
+from mobilenets.runtime.detect.anchors import anchors
+from mobilenets.runtime.detect.nms import nms
+from mobilenets.runtime.images.placement import Placement
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.specs.ssd import SsdHead
+
+LARGEST = math.log(1000 / 16)
+"""Of the coded width and height: a box grows to at most 62.5 times its anchor, as in torchvision's BoxCoder."""
+
+_ROUNDING = 1e-3  # of logits; what may not be left out for rounding
+_FIRST = 8  # times as many boxes as are kept are looked at first
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Detections:
+    """What a detector found on one image, the highest score first.
+
+    Args:
+        labels: class names of the model.
+        boxes: x0 y0 x1 y1 in px of the upright original image, K x 4.
+        scores: of each box, 0 to 1, K.
+        classes: index into `labels` of each box, K.
+    """
+
+    labels: tuple[str, ...]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{self.labels[i]} {score:.1%}" for i, score in zip(self.classes[:3], self.scores[:3], strict=True))
+        return f"Detections({len(self)}: {best}{', ...' if len(self) > 3 else ''})" if len(self) else "Detections(none)"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label of each box."""
+        return tuple(self.labels[i] for i in self.classes)
+
+    def rows(self) -> list[tuple[str, float, tuple[float, float, float, float]]]:
+        """Label, score and box of each detection, as plain Python values."""
+        triples = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
+        return [(name, score, (x0, y0, x1, y1)) for name, score, (x0, y0, x1, y1) in triples]
+
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
+        """Those at the indices, or where the mask is true."""
+        return Detections(self.labels, self.boxes[chosen], self.scores[chosen], self.classes[chosen])
+
+    def above(self, thresholds: float | Sequence[float]) -> Detections:
+        """Those whose score is above the threshold, one for all or one per label."""
+        each = np.broadcast_to(np.asarray(thresholds, np.float32), len(self.labels))
+        return self.take(self.scores > each[self.classes])
+
+
+def none(labels: tuple[str, ...]) -> Detections:
+    """No detections."""
+    return Detections(labels, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
+    """The detections of each image of the batch, as torchvision's SSD finds them.
+
+    Boxes of each class with a score above its threshold, at most `candidates` of them, lose those that overlap a higher one;
+    the best of all classes are mapped to the image.
+
+    Args:
+        outputs: of an engine: `"logits"`, N A classes + background, and `"offsets"`, N A 4; or what a network gives that
+            does all this itself: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none.
+        manifest: of the network that gave them.
+        placements: where each image lies under the input.
+
+    Raises:
+        CheckpointError: the network has no such outputs, or they do not fit its manifest.
+    """
+    if "boxes" in outputs:
+        return _found(outputs, manifest, placements)
+    head = _head(manifest)
+    logits, offsets = (_output(outputs, name) for name in ("logits", "offsets"))
+    own = anchors(head, manifest.input.shape)
+    columns = head.columns(len(manifest.labels))
+    if logits.shape[1:] != (len(own), columns) or offsets.shape[1:] != (len(own), 4):
+        raise CheckpointError(
+            f"the network gives logits of shape {_shape(logits)} and offsets of shape {_shape(offsets)}, but its manifest has "
+            f"{len(own)} anchors and {columns} columns of scores"
+        )
+    thresholds = thresholds_of(head, len(manifest.labels))
+    lowest = thresholds.min(initial=1)
+    found = []
+    for i, placement in enumerate(placements):
+        at = _likely(logits[i], head, lowest)
+        scores = activate(logits[i, at], head)
+        found.append(_image(scores, offsets[i, at], own[at], thresholds, manifest=manifest, head=head, placement=placement))
+    return found
+
+
+def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
+    """Scores of the labels from logits, ... x columns: softmax without the background, which is first; or sigmoid."""
+    if head.activation == "sigmoid":
+        with np.errstate(over="ignore"):  # of a very low logit: 1 / infinity is the score it should have
+            scores: NDArray[np.float32] = np.float32(1) / (np.float32(1) + np.exp(-logits))
+        return scores
+    exponents = logits - logits.max(axis=-1, keepdims=True)
+    np.exp(exponents, out=exponents)
+    shares: NDArray[np.float32] = exponents[..., 1:]
+    shares *= 1 / exponents.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _likely(logits: NDArray[np.float32], head: SsdHead, lowest: np.float32) -> NDArray[np.int64]:
+    """The anchors at which some label may score above `lowest`: few, and only their scores need computing.
+
+    Whatever the other labels are, softmax gives the best one at most exp(its logit - the background's).
+    """
+    if not 0 < lowest < 1:
+        return np.arange(len(logits))
+    softmax = head.activation == "softmax"
+    most = logits[:, 1:].max(axis=1) - logits[:, 0] if softmax else logits.max(axis=1)
+    return np.flatnonzero(most > np.log(lowest) - _ROUNDING - (0 if softmax else np.log1p(-lowest)))
+
+
+def boxes_of(
+    offsets: NDArray[np.float32], anchors: NDArray[np.float32], variances: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """Boxes x0 y0 x1 y1 that offsets tx ty tw th mean at their anchors (SSD, eq. 2), not clipped.
+
+    Args:
+        offsets: N x 4.
+        anchors: x0 y0 x1 y1, N x 4.
+        variances: what each offset is multiplied by.
+    """
+    sides = anchors[:, 2:] - anchors[:, :2]
+    centers = anchors[:, :2] + np.float32(0.5) * sides
+    moved = offsets * np.asarray(variances, np.float32)
+    centers = moved[:, :2] * sides + centers
+    half = np.float32(0.5) * (np.exp(np.minimum(moved[:, 2:], np.float32(LARGEST))) * sides)
+    return np.concatenate([centers - half, centers + half], axis=1)
+
+
+def thresholds_of(head: SsdHead, classes: int) -> NDArray[np.float32]:
+    """The score that a box of each class must exceed: the head's own for that class, and in any case the one for all."""
+    own = np.asarray(head.class_thresholds or (0.0,) * classes, np.float32)
+    return np.maximum(own, np.float32(head.score_threshold))
+
+
+def _image(
+    scores: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    anchors: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    *,
+    manifest: Manifest,
+    head: SsdHead,
+    placement: Placement,
+) -> Detections:
+    height, width = manifest.input.shape
+    corners = np.array([width, height, width, height], np.float32)
+    for above in _falling(scores, thresholds, _FIRST * head.detections):
+        places, classes = _candidates(scores, above, head.candidates)
+        boxes = np.clip(boxes_of(offsets[places], anchors[places], head.variances), 0, corners)
+        found = scores[places, classes]
+        kept = nms(boxes, found, classes, head.iou, most=head.detections)
+        if len(kept) == head.detections:
+            break
+    return Detections(manifest.labels, placed(boxes[kept], placement), found[kept], classes[kept])
+
+
+def _falling(scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int) -> Iterator[NDArray[np.float32]]:
+    """Thresholds that leave about the `most` highest scores where there are more, then the given ones.
+
+    Lower boxes never take higher ones away: where the first ones give enough boxes, they are the boxes of all.
+    """
+    lowest = _kth(scores.max(axis=1), most)  # of the best class at each anchor: quick, and never too high
+    above = np.maximum(thresholds, np.nextafter(lowest, np.float32(0)))
+    lowest = _kth(scores[scores > above], most)
+    if (lowest > above).any():
+        above = np.maximum(thresholds, np.nextafter(lowest, np.float32(0)))
+    if (above > thresholds).any():
+        yield above
+    yield thresholds
+
+
+def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
+    """The k-th highest score, 0 where there are fewer."""
+    return np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) >= k else np.float32(0)
+
+
+def _candidates(
+    scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Anchor and class of the `most` highest scores of each class above its threshold, class by class, anchor by anchor."""
+    places, classes = np.divmod(np.flatnonzero(scores > thresholds), scores.shape[1])
+    order = np.argsort(classes, kind="stable")
+    places, classes = places[order], classes[order]
+    counts = np.bincount(classes, minlength=scores.shape[1])
+    if counts.max(initial=0) <= most:
+        return places, classes
+    order = np.lexsort((-scores[places, classes], classes))
+    rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.sort(order[rank < most])
+    return places[chosen], classes[chosen]
+
+
+def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:
+    """Boxes in px of the input as boxes in px of the image, clipped to it."""
+    scale = np.array([placement.scale_x, placement.scale_y] * 2, np.float32)
+    corner = np.array([placement.left, placement.top] * 2, np.float32)
+    whole = np.array([placement.width, placement.height] * 2, np.float32)
+    clipped: NDArray[np.float32] = np.clip(boxes * scale + corner, 0, whole)
+    return clipped
+
+
+def _found(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
+    """What a network found that decodes inside."""
+    boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
+    thresholds = thresholds_of(_head(manifest), len(manifest.labels))
+    found = []
+    for i, placement in enumerate(placements):
+        own = classes[i].astype(np.int64)
+        real = (own >= 0) & (scores[i] > thresholds[own])
+        found.append(Detections(manifest.labels, placed(boxes[i][real], placement), scores[i][real], own[real]))
+    return found
+
+
+def _head(manifest: Manifest) -> SsdHead:
+    if not isinstance(manifest.head, SsdHead):
+        raise CheckpointError(f"the network '{manifest.model}' has a {type(manifest.head).__name__}, which detects nothing")
+    return manifest.head
+
+
+def _output(outputs: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
+    if name not in outputs:
+        raise CheckpointError(f"the network has no output '{name}' but {', '.join(repr(one) for one in outputs)}")
+    return outputs[name]
+
+
+def _shape(array: NDArray[np.float32]) -> str:
+    return " x ".join(str(length) for length in array.shape)

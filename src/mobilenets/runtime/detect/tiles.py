@@ -1,0 +1,259 @@
+"""Large images with small objects: a detector looks at tile after tile, and what several tiles saw becomes one detection.
+
+The image is decoded once, 8 bits a channel, which is four bytes a pixel in Pillow; besides it only the tiles that threads
+work on are in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.errors import UsageError
+from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.detect.nms import areas, intersections, nms
+from mobilenets.runtime.images import large
+from mobilenets.runtime.ordered import in_order
+from mobilenets.runtime.predictor import Predictor, Source, given
+from mobilenets.specs.ssd import SsdHead
+
+OVERLAP = 0.2
+
+_TOUCH = 0.01  # of a tile's side: what ends nearer than this to an inner border may go on behind it
+_LEAST = 1.0  # px of a tile's side, for the same
+_SAME = 0.5  # overlap, within the part that two tiles share, from which on they saw the same object
+_INSIDE = 0.7  # of a cut box, from which on it is a part of an entire one
+
+Tile = tuple[int, int, int, int]
+"""x0 y0 x1 y1, px of the image."""
+
+
+def predict_tiles(
+    predictor: Predictor,
+    source: Source,
+    *,
+    tile: int,
+    overlap: float = OVERLAP,
+    whole: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Detections:
+    """What is found on an image of any size, tile by tile; up to two gigapixels, beyond Pillow's limit against bombs.
+
+    Args:
+        predictor: of a detector.
+        source: the image; one that fits into a tile is looked at as `Predictor.predict` does.
+        tile: side of the tiles, px of the image; each is brought to the size of the network's input.
+        overlap: share of a tile that it shares with the next, 0 to 0.9; best a little more than the objects' size.
+        whole: whether the whole image is looked at too, for objects larger than a tile.
+        progress: called with the tiles done and all tiles, after each.
+
+    Raises:
+        ImageError: the image cannot be decoded.
+        OSError: the file cannot be read.
+        UsageError: the model is no detector, or a value is out of range.
+    """
+    image = large.decode(given(source), channels=predictor.manifest.input.channels)
+    return predict_tiles_decoded(predictor, image, tile=tile, overlap=overlap, whole=whole, progress=progress)
+
+
+def predict_tiles_decoded(
+    predictor: Predictor,
+    image: Image.Image,
+    *,
+    tile: int,
+    overlap: float = OVERLAP,
+    whole: bool = False,
+    progress: Callable[[int, int], object] | None = None,
+) -> Detections:
+    """The same for a decoded image, upright."""
+    head = predictor.manifest.head
+    if not isinstance(head, SsdHead):
+        raise UsageError(f"these tiles are for detectors; this model's task is '{predictor.manifest.task}'")
+    if tile < 1:
+        raise UsageError(f"a tile of {tile} px is none")
+    regions = tiles(*image.size, tile=tile, overlap=overlap)
+    if len(regions) > 1 and whole:
+        regions.append((0, 0, *image.size))
+    found = []
+    least = tile if len(regions) > 1 else 0
+    threads = predictor.threads
+    looks = in_order(partial(_look, predictor, image, least), regions, threads=threads, ahead=2 * threads, name="tiles")
+    for done, one in enumerate(looks, start=1):
+        found.append(one)
+        if progress is not None:
+            progress(done, len(regions))
+    return merged(found, regions, image.size, iou=head.iou) if len(found) > 1 else found[0]
+
+
+def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> list[Tile]:
+    """The tiles of an image, row by row; all of one size where the image is as large, spread evenly.
+
+    >>> tiles(1000, 500, tile=640)
+    [(0, 0, 640, 500), (360, 0, 1000, 500)]
+
+    Raises:
+        UsageError: the overlap is out of range.
+    """
+    if not 0 <= overlap <= 0.9:
+        raise UsageError(f"overlap {overlap} is not between 0 and 0.9")
+    return [(x0, y0, x1, y1) for y0, y1 in _spans(height, tile, overlap) for x0, x1 in _spans(width, tile, overlap)]
+
+
+def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int, int], *, iou: float) -> Detections:
+    """The detections of all tiles as those of the image.
+
+    One that a tile's border cuts is the same as another tile's where both agree on the part that both tiles see, or where it
+    lies inside an entire one: it gives way to an entire one; where there is none, the object is larger than the overlap, and
+    its parts are joined. Then doubles go by non-maximum suppression.
+
+    Args:
+        found: by each tile, in px of the image.
+        regions: the tiles, in the same order.
+        size: width and height of the image.
+        iou: overlap from which on a box takes away others of its label.
+    """
+    labels = found[0].labels
+    boxes = np.concatenate([one.boxes for one in found])
+    scores = np.concatenate([one.scores for one in found])
+    classes = np.concatenate([one.classes for one in found])
+    seen_by = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    places = np.asarray(regions, np.float32)
+    cut = _cut(boxes, places[seen_by], size)
+    links = _links(boxes, classes, cut, seen_by, regions)
+    boxes, scores, stay = _joined(boxes, scores, cut, links)
+    fine = (areas(places) == areas(places).min())[seen_by]
+    kept = stay[nms(boxes[stay], (scores + fine)[stay], classes[stay], iou)]  # what is seen at full detail first
+    kept = kept[np.argsort(-scores[kept], kind="stable")]
+    return Detections(labels, boxes[kept], scores[kept], classes[kept])
+
+
+def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
+    last = length - tile
+    if last <= 0:
+        return [(0, length)]
+    count = math.ceil(last / max(1, math.floor(tile * (1 - overlap)))) + 1
+    starts = (round(i * last / (count - 1)) for i in range(count))
+    return [(start, start + tile) for start in starts]
+
+
+def _look(predictor: Predictor, image: Image.Image, least: int, region: Tile) -> Detections:
+    """Where the image is narrower than a tile, the network's mean fills the rest: objects keep their size and shape."""
+    x0, y0, x1, y1 = region
+    width, height = x1 - x0, y1 - y0
+    if (width, height) == image.size:
+        part = image
+    else:
+        part = image.crop(region)
+    if width < least or height < least:
+        mean = np.broadcast_to(np.asarray(predictor.manifest.input.mean), len(part.getbands()))
+        ground = Image.new(part.mode, (max(width, least), max(height, least)), tuple(round(255 * one) for one in mean))
+        ground.paste(part)
+        part = ground
+    (one,) = predictor.predict_decoded([part])
+    assert isinstance(one, Detections)
+    inside = np.clip(one.boxes, 0, np.array([width, height] * 2, np.float32))
+    moved = inside + np.array([x0, y0] * 2, np.float32)
+    return Detections(one.labels, moved, one.scores, one.classes).take(areas(inside) > 0)
+
+
+def _cut(boxes: NDArray[np.float32], regions: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Whether each box ends at a border of its tile that is none of the image, N."""
+    sides = np.tile(regions[:, 2:] - regions[:, :2], 2)
+    near = np.abs(boxes - regions) <= np.maximum(_TOUCH * sides, _LEAST)
+    inner = regions != np.array([0, 0, *size], np.float32)
+    found: NDArray[np.bool_] = (near & inner).any(axis=1)
+    return found
+
+
+def _links(
+    boxes: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    cut: NDArray[np.bool_],
+    seen_by: NDArray[np.int64],
+    regions: Sequence[Tile],
+) -> dict[int, list[int]]:
+    """For each box those of other tiles that are the same object, at least one of the two being cut."""
+    of_tile = {int(i): np.flatnonzero(seen_by == i) for i in np.unique(seen_by)}
+    links: dict[int, list[int]] = defaultdict(list)
+    for one, other in _neighbors(regions):
+        if one not in of_tile or other not in of_tile:
+            continue
+        first, second = of_tile[one], of_tile[other]
+        low = np.maximum(regions[one][:2], regions[other][:2])
+        high = np.minimum(regions[one][2:], regions[other][2:])
+        shared = np.concatenate([low, high]).astype(np.float32)
+        same = _agreement(boxes[first], boxes[second], shared) > _SAME
+        same |= _inside(boxes[first], boxes[second]) & (cut[first][:, np.newaxis] & ~cut[second])
+        same |= _inside(boxes[second], boxes[first]).T & (~cut[first][:, np.newaxis] & cut[second])
+        same &= classes[first][:, np.newaxis] == classes[second]
+        same &= cut[first][:, np.newaxis] | cut[second]
+        for i, j in zip(*np.nonzero(same), strict=True):
+            links[int(first[i])].append(int(second[j]))
+            links[int(second[j])].append(int(first[i]))
+    return links
+
+
+def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of every pair, within what both tiles see, N M."""
+    inside = [np.clip(one, np.tile(shared[:2], 2), np.tile(shared[2:], 2)) for one in (first, second)]
+    common = intersections(inside[0][:, np.newaxis], inside[1][np.newaxis])
+    union = areas(inside[0])[:, np.newaxis] + areas(inside[1]) - common
+    found: NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return found
+
+
+def _inside(parts: NDArray[np.float32], entire: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether most of each part lies in each entire one, N M."""
+    common = intersections(parts[:, np.newaxis], entire[np.newaxis])
+    found: NDArray[np.bool_] = common > _INSIDE * areas(parts)[:, np.newaxis]
+    return found
+
+
+def _neighbors(regions: Sequence[Tile]) -> Iterator[tuple[int, int]]:
+    """The pairs of tiles that share a part of the image."""
+    corners = np.asarray(regions)
+    order = np.argsort(corners[:, 1], kind="stable")
+    tops = corners[order, 1]
+    for place, i in enumerate(order):
+        below = order[place + 1 : np.searchsorted(tops, corners[i, 3], "left")]
+        beside = (corners[below, 0] < corners[i, 2]) & (corners[below, 2] > corners[i, 0])
+        beside &= corners[below, 3] > corners[i, 1]
+        yield from ((int(i), int(j)) for j in below[beside])
+
+
+def _joined(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], cut: NDArray[np.bool_], links: dict[int, list[int]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes and scores with those joined that are parts of an object, and the indices of those that stay."""
+    boxes, scores = boxes.copy(), scores.copy()
+    gone: set[int] = set()
+    linked = np.array(sorted(links), np.int64)
+    order = linked[np.lexsort((-scores[linked], cut[linked]))]  # entire ones first, then by score
+    for i in order.tolist():
+        if i in gone:
+            continue
+        parts = [j for j in links[i] if j not in gone and cut[j]]
+        if cut[i]:
+            parts = _reached(i, links, gone)
+            boxes[i, :2] = boxes[[i, *parts], :2].min(axis=0)
+            boxes[i, 2:] = boxes[[i, *parts], 2:].max(axis=0)
+        scores[i] = scores[[i, *parts]].max()
+        gone.update(parts)
+    stay = np.setdiff1d(np.arange(len(boxes)), np.array(sorted(gone), np.int64))
+    return boxes, scores, stay
+
+
+def _reached(start: int, links: dict[int, list[int]], gone: set[int]) -> list[int]:
+    """What hangs together with a part, without itself; entire ones never do, for they took their parts before."""
+    reached, waiting = {start}, [start]
+    while waiting:
+        following = [j for j in links[waiting.pop()] if j not in gone and j not in reached]
+        reached.update(following)
+        waiting.extend(following)
+    return sorted(reached - {start})

@@ -1,0 +1,1 @@
+"""Engines run a network on a batch: one module per runtime."""

@@ -1,0 +1,53 @@
+"""Images larger than Pillow takes for harmless, where the caller asked for large ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+
+from PIL import Image
+
+from mobilenets.runtime.images import decode as ordinary
+
+MOST = 2_000_000_000
+"""Pixels of the largest image: 8 GB in memory, Pillow takes four bytes a pixel."""
+
+_turn = Lock()
+
+
+def decode(source: bytes | Path, *, channels: int = 3) -> Image.Image:
+    """As `decode_image`, for images of up to two gigapixels; one at a time.
+
+    Args:
+        source: the encoded image, or the file that holds it.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        ImageError: see `decode_image`.
+    """
+    with _lifted():
+        return ordinary.decode_image(source, channels=channels)
+
+
+def upright_size(source: bytes | Path) -> tuple[int, int]:
+    """As `decode.upright_size`, for images of up to two gigapixels.
+
+    Raises:
+        ImageError: see `decode.upright_size`.
+    """
+    with _lifted():
+        return ordinary.upright_size(source)
+
+
+@contextmanager
+def _lifted() -> Iterator[None]:
+    """Pillow's limit is one for all threads: for others it is higher meanwhile, never lower."""
+    with _turn:
+        usual = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = MOST // 2  # Pillow refuses what is twice as large
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual

@@ -1,0 +1,45 @@
+"""Images at another size by looking at single places, as networks do that resize with torch's plain interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.runtime.segment.upsample import axis
+
+_AT_ONCE = 16  # rows: what is computed for them stays in a core's cache
+
+
+def sampled(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An image at this height and width, H W C or H W of grey, 0 to 255: each pixel from the four nearest to its center.
+
+    It is neither antialiased nor rounded: `torch.nn.functional.interpolate(mode="bilinear")`.
+    """
+    pixels = np.asarray(image)
+    height, width = shape
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    rows, columns = axis(height, pixels.shape[0], size=height), axis(width, pixels.shape[1], size=width)
+    low, high = (_flat(places, channels) for places in (columns.low, columns.high))
+    share = np.repeat(columns.share, channels)
+    flat = pixels.reshape(len(pixels), -1)  # H, W C: rows of numbers
+    found = np.empty((height, width * channels), np.float32)
+    for first in range(0, height, _AT_ONCE):
+        part = rows.part(first, first + _AT_ONCE)
+        tall = _between(flat[part.low], flat[part.high], part.share[:, np.newaxis])
+        found[first : first + _AT_ONCE] = _between(tall.take(low, axis=1), tall.take(high, axis=1), share)
+    return found.reshape(*shape, *pixels.shape[2:])
+
+
+def _between(
+    first: NDArray[np.uint8] | NDArray[np.float32], second: NDArray[np.uint8] | NDArray[np.float32], share: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.subtract(second, first, dtype=np.float32)
+    found *= share
+    found += first
+    return found
+
+
+def _flat(places: NDArray[np.intp], channels: int) -> NDArray[np.intp]:
+    """Of the numbers of these places, where each place has one per channel."""
+    return (places[:, np.newaxis] * channels + np.arange(channels)).ravel()

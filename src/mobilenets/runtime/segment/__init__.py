@@ -1,0 +1,1 @@
+"""Segmentation after the network: classes of pixels, tiles, scales, drawing."""

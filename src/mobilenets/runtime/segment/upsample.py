@@ -1,0 +1,165 @@
+"""From the coarse map that a segmenter gives to every pixel of an image: bilinear, and only where it matters.
+
+Between four places of the map that prefer the same class, every weighted mean of them prefers it too. So only the cells
+in which the preferred classes differ are interpolated; the result is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_AT_ONCE = 1 << 15  # values of one class that are interpolated together: they stay in the cache
+_PAIRS = 1 << 18  # places of one row of the map that are looked at together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """Where the pixels of one side of an image lie between the places of one side of a map.
+
+    Args:
+        low: the place before each pixel, rising.
+        share: of the place after it, 0 to 1.
+        places: how many there are.
+    """
+
+    low: NDArray[np.intp]
+    share: NDArray[np.float32]
+    places: int
+
+    @property
+    def high(self) -> NDArray[np.intp]:
+        """The place after each pixel; behind the last place the last."""
+        return np.minimum(self.low + 1, self.places - 1)
+
+    def part(self, first: int, last: int) -> Axis:
+        """The same for the pixels from `first` to before `last`."""
+        return Axis(self.low[first:last], self.share[first:last], self.places)
+
+
+def axis(pixels: int, places: int, *, size: float, scale: float = 1.0, start: float = 0.0, align_corners: bool = False) -> Axis:
+    """How the pixels of one side of an image lie on a map; beyond the map's ends they lie at its ends.
+
+    Args:
+        pixels: of the image's side.
+        places: of the map's side.
+        size: of the network's input, px, that the map stands for.
+        scale: px of the image per px of the input.
+        start: of the input on the image, px.
+        align_corners: whether the first and last place lie on the centers of the input's first and last pixel, as in
+            TensorFlow's DeepLab; else each place lies in the center of its share of the input.
+    """
+    edges = (np.arange(pixels) + 0.5 - start) / scale
+    at = (edges - 0.5) * ((places - 1) / max(size - 1, 1)) if align_corners else edges * (places / size) - 0.5
+    at = np.clip(at, 0, places - 1)
+    low = np.minimum(np.floor(at), max(places - 2, 0)).astype(np.intp)
+    return Axis(low, (at - low).astype(np.float32), places)
+
+
+def upsampled(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.float32]:
+    """The values at every pixel.
+
+    Args:
+        values: C h w.
+        rows, columns: where the pixels lie on them.
+
+    Returns:
+        C H W.
+    """
+    first, last = int(rows.low[0]), int(rows.low[-1]) + 2
+    values = values[:, first:last]
+    wide = values[:, :, columns.low]  # C h W
+    wide += (values[:, :, columns.high] - wide) * columns.share
+    above = rows.low - first
+    below = np.minimum(above + 1, wide.shape[1] - 1)
+    tall: NDArray[np.float32] = wide[:, above]  # C H W
+    tall += (wide[:, below] - tall) * rows.share[:, np.newaxis]
+    return tall
+
+
+def largest(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Index along the first axis of the largest value, the first of equal ones; up to 256 of them."""
+    found = np.zeros(values.shape[1:], np.uint8)
+    best = values[0].copy()
+    for k in range(1, len(values)):
+        np.copyto(found, k, where=values[k] > best)
+        np.maximum(best, values[k], out=best)
+    return found
+
+
+def upsampled_largest(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.uint8]:
+    """`largest(upsampled(values, rows, columns))`, several times faster and with little memory.
+
+    Args:
+        values: C h w.
+        rows, columns: where the pixels lie on them.
+
+    Returns:
+        H W.
+    """
+    values = _with_two_places(values)
+    places = largest(values)
+    found: NDArray[np.uint8] = places[:, columns.low][rows.low]
+    mixed = (places[1:] != places[:-1])[:, :-1] | (places[1:] != places[:-1])[:, 1:]
+    mixed |= (places[:, 1:] != places[:, :-1])[:-1]
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)
+    first = np.searchsorted(rows.low, np.arange(values.shape[1]))  # of each band of rows
+    step = max(1, _PAIRS // len(columns.low))
+    for band in range(0, len(mixed), step):
+        bands, across = np.nonzero(mixed[band : band + step][:, columns.low])
+        bands += band
+        height = int((first[band + 1 : band + step + 1] - first[band : band + step][: len(mixed) - band]).max())
+        chunk = max(1, _AT_ONCE // max(height, 1))
+        for i in range(0, len(bands) if height else 0, chunk):
+            _resolve(flat, found, rows, columns, first, bands[i : i + chunk], across[i : i + chunk], height)
+    return found
+
+
+def _resolve(
+    flat: NDArray[np.float32],
+    found: NDArray[np.uint8],
+    rows: Axis,
+    columns: Axis,
+    first: NDArray[np.intp],
+    bands: NDArray[np.intp],
+    across: NDArray[np.intp],
+    height: int,
+) -> None:
+    """Fill in the pixels of `found` in these columns of these bands of rows; `height` is that of the highest band."""
+    width = max(columns.places, 2)
+    corner = bands * width + columns.low[across]
+    share = columns.share[across]
+    top = flat[:, corner]  # C n
+    top += (flat[:, corner + 1] - top) * share
+    change = flat[:, corner + width]
+    change += (flat[:, corner + width + 1] - change) * share
+    change -= top
+    # Rows beyond a lower band repeat its last one: they are written twice with the same answer.
+    down = np.minimum(first[bands] + np.arange(height)[:, np.newaxis], np.maximum(first[bands + 1] - 1, 0))
+    ratio = rows.share[down]
+    best = top[0] + change[0] * ratio  # height n
+    answer = np.zeros(best.shape, np.uint8)
+    value, more = np.empty_like(best), np.empty(best.shape, np.bool_)
+    for k in range(1, len(flat)):
+        np.multiply(ratio, change[k], out=value)
+        value += top[k]
+        np.greater(value, best, out=more)
+        np.copyto(answer, k, where=more)
+        np.maximum(best, value, out=best)
+    here = first[bands] < first[bands + 1]  # a band may lie between two pixels
+    if not here.all():
+        down, across, answer = down[:, here], across[here], answer[:, here]
+    found[down, across] = answer
+
+
+def _with_two_places(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values with each side of one place doubled."""
+    for side in (1, 2):
+        if values.shape[side] == 1:
+            values = np.repeat(values, 2, axis=side)
+    return values

@@ -1,0 +1,123 @@
+"""TFLite segmentation networks: DeepLabv3 and R-ASPP on a MobileNet, float or quantized."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from mobilenets.errors import WeightsError
+from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.families import backbone
+from mobilenets.specs.rows import BackboneSpec, Conv, places
+from mobilenets.specs.segment import segmentation_backbone
+from mobilenets.weights.assemble import Block, Network
+from mobilenets.weights.labels import PASCAL_VOC
+from mobilenets.weights.tflite.graph import Graph
+from mobilenets.weights.tflite.layers import Layer, Walk, walked
+from mobilenets.weights.tflite.read import NETWORKS, bare, blocks_of, contract_of, normed, padding_of
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+def fits(graph: Graph) -> bool:
+    """Whether the graph makes maps larger, which no classifier does."""
+    return any(operator.kind == "RESIZE_BILINEAR" for operator in graph.operators)
+
+
+def network_of(graph: Graph) -> Network:
+    """The network in a TFLite graph, its batch norms folded (see `norms`), up to the logits: classes follow from those outside.
+
+    Raises:
+        WeightsError: it is no MobileNet with a DeepLabv3 or R-ASPP head.
+    """
+    walk = walked(graph)
+    *before, project, classifier = walk.layers
+    if project.source.step != "joined" or classifier.source.layer != len(before):
+        raise _refusal(graph, "it does not end in a join, a layer and a classifier")
+    branches = [walk.layers[i] for i in project.source.joined]
+    deep = min(branch.source.layer for branch in branches)
+    if any(branch.source.layer != deep for branch in branches) or deep != min(project.source.joined) - 1:
+        raise _refusal(graph, "its branches do not all stand on the last map")
+    body = walk.layers[: deep + 1]
+    like, blocks = _trunk(body, graph)
+    record, head = _head(branches, project, classifier, like, graph)
+    classes = len(classifier.bias)
+    return Network(
+        like,
+        blocks,
+        replace(contract_of(graph), resize="stretch", crop=1.0),
+        head=head,
+        record=replace(record, align_corners=_align_corners(walk, graph)),
+        record_classes=classes,
+        labels=PASCAL_VOC if classes == len(PASCAL_VOC) else (),
+    )
+
+
+def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
+    """The backbone, cut where the head stands, with its strides as the paper's table has them."""
+    inner = {i for layer in body for i in layer.squeeze or ()}
+    outer = [layer for i, layer in enumerate(body) if i not in inner]
+    count, output_stride = sum(layer.depthwise for layer in outer), math.prod(layer.stride for layer in outer)
+    if (count, bool(inner)) not in NETWORKS or output_stride not in OUTPUT_STRIDES:
+        raise _refusal(graph, f"its backbone has {count} depthwise layers and output stride {output_stride}")
+    name, uniform = NETWORKS[count, bool(inner)]
+    whole = backbone(name, padding=padding_of(outer, graph.origin), activation=outer[0].activation if uniform else None)
+    blocks = blocks_of(outer, body, whole, graph.origin)
+    cut = len(blocks) == len(whole.rows) - 1
+    like = segmentation_backbone(whole, output_stride=output_stride, on="second_last" if cut else "last", reduced=False)
+    found = [(layer.stride, layer.dilation) for layer in outer if layer.kernel > 1]
+    for dilate_strided_row in (False, True):
+        like = replace(like, dilate_strided_row=dilate_strided_row)
+        if len(blocks) == len(like.rows) and _windows(like) == found:
+            return like, [replace(block, stride=row.stride) for block, row in zip(blocks, like.rows, strict=True)]
+    raise _refusal(graph, f"its strides and dilations are not those of {name} at output stride {output_stride}")
+
+
+def _windows(like: BackboneSpec) -> list[tuple[int, int]]:
+    """Stride and dilation of every row that has a kernel."""
+    return [
+        (place.stride, place.dilation) for place in places(like) if not (isinstance(place.row, Conv) and place.row.kernel == 1)
+    ]
+
+
+def _head(
+    branches: Sequence[Layer], project: Layer, classifier: Layer, like: BackboneSpec, graph: Graph
+) -> tuple[DeepLabHead, dict[str, Tensor]]:
+    pooling = [i for i, branch in enumerate(branches) if branch.source.step == "pooled"]
+    point = [i for i, branch in enumerate(branches) if branch.source.step == "output" and branch.kernel == 1]
+    atrous = sorted((i for i in range(len(branches)) if i not in pooling + point), key=lambda i: branches[i].dilation)
+    filters = len(project.bias)
+    wrong = [branch for branch in (*branches, project) if branch.activation != "relu" or len(branch.bias) != filters]
+    if len(pooling) != 1 or len(point) != 1 or wrong or any(branches[i].depthwise for i in atrous):
+        raise _refusal(graph, "its branches are not 1 x 1, atrous 3 x 3 and pooling, each with ReLU")
+    ours = ["point", *(f"atrous.{i}" for i in range(len(atrous))), "pooling"]
+    order = point + atrous + pooling
+    head: dict[str, Tensor] = {}
+    for name, i in zip(ours, order, strict=True):
+        head |= normed(name, branches[i], like)
+    head |= normed("project", project, like)
+    parts = torch.split(head["project.conv.weight"], filters, 1)  # the file joins the branches in an order of its own
+    head["project.conv.weight"] = torch.cat([parts[i] for i in order], 1)
+    record = DeepLabHead(
+        filters=filters,
+        rates=tuple(branches[i].dilation for i in atrous),
+        norm_eps=like.norm_eps,
+        norm_momentum=like.norm_momentum,
+    )
+    return record, head | bare("classifier", classifier)
+
+
+def _align_corners(walk: Walk, graph: Graph) -> bool:
+    """How the logits are made larger, in the file or by whoever reads them."""
+    for resize in walk.resizes:
+        if not resize.align_corners and not resize.half_pixel_centers:
+            raise _refusal(graph, "it enlarges maps from their upper left corners, which shifts them")
+    return any(resize.align_corners for resize in walk.resizes)
+
+
+def _refusal(graph: Graph, why: str) -> WeightsError:
+    return WeightsError(f"'{graph.origin}' is no MobileNet segmentation network that can be read: {why}")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mobilenets.data.boxes import NamedBox
+from mobilenets.data.open import open_dataset
+from mobilenets.data.readers.box_lists import is_box_list, read_box_list, write_box_list
+from mobilenets.data.samples import Dataset
+from mobilenets.errors import DataError
+
+SPLIT = "path,x0,y0,x1,y1,label,split\n"
+
+
+def _list(folder: Path, text: str, name: str = "boxes.csv") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_rows_of_an_image_are_gathered_and_a_bare_path_shows_nothing(tmp_path: Path) -> None:
+    path = _list(
+        tmp_path,
+        "path,x0,y0,x1,y1,label,split,difficult,crowd\n"
+        "a.jpg,1,2,3.5,4,cat,train,1,0\nb.jpg,,,,,,val,,\na.jpg,5,6,7,8,dog,train,,true\n",
+    )
+    listing = read_box_list(path)
+    a, b = listing.entries
+    assert a.boxes == (NamedBox("cat", 1, 2, 3.5, 4, difficult=True), NamedBox("dog", 5, 6, 7, 8, crowd=True))
+    assert (a.path, a.split, b.boxes, b.split) == (tmp_path / "a.jpg", "train", (), "val")
+    assert (listing.labels, listing.task) == (("cat", "dog"), "detect")
+
+
+@pytest.mark.parametrize(
+    ("header", "delimiter"),
+    [
+        ("filename xmin ymin xmax ymax class", ","),
+        ("image x1 y1 x2 y2 label", ";"),
+        ("file left top right bottom category", "\t"),
+    ],
+)
+def test_usual_column_names_are_understood(tmp_path: Path, header: str, delimiter: str) -> None:
+    rows = [header.split(), ["a.jpg", "1", "2", "3", "4", "cat"]]
+    path = _list(tmp_path, "\n".join(delimiter.join(row) for row in rows), "boxes.tsv" if delimiter == "\t" else "boxes.csv")
+    assert is_box_list(str(path))
+    assert open_dataset(path, val=0, test=0).samples[0].boxes[0].corners == (1, 2, 3, 4)
+
+
+def test_a_list_of_labels_is_none_of_boxes(tmp_path: Path) -> None:
+    assert not is_box_list(str(_list(tmp_path, "path,label\na.jpg,cat\n")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,x0,y0,x1,label\n", "has no column 'y1'; found: path, x0, y0, x1, label"),
+        ("path,x0,y0,x1,y1,label\n", "lists no image"),
+        ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,wide,cat\n", "line 2: y1 is 'wide', not a number"),
+        ("path,x0,y0,x1,y1,label\na.jpg,1,2,,4,cat\n", "line 2: x1 is '', not a number"),
+        ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,4,\n", "line 2 has a box without a label"),
+        ("path,x0,y0,x1,y1,label\n,1,2,3,4,cat\n", "line 2 has no path"),
+        ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,4,cat,5\n", "line 2 has more fields than the header"),
+        ("path,x0,y0,x1,y1,label,split\na.jpg,1,2,3,4,cat,most\n", "line 2: 'most' is no split"),
+        (f"{SPLIT}a.jpg,1,2,3,4,cat,val\na.jpg,1,2,3,4,cat,test\n", "line 3: 'a.jpg' is in the splits 'val' and 'test'"),
+        (f"{SPLIT}a.jpg,1,2,3,4,cat,val\nb.jpg,1,2,3,4,cat,\n", "names a split for 1 of 2 images, but none for 'b.jpg'"),
+        ("path,x0,y0,x1,y1,label,crowd\na.jpg,1,2,3,4,cat,maybe\n", "line 2: crowd is 'maybe', not 0 or 1"),
+        ("path,x0,y0,x1,y1,label\n" + "a.jpg,0.1,0.2,0.3,1,cat\n" * 20, "every edge lies between 0 and 1"),
+    ],
+)  # fmt: skip
+def test_a_bad_row_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_box_list(_list(tmp_path, text))
+
+
+def test_a_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    path = _list(
+        tmp_path,
+        "path,x0,y0,x1,y1,label,split,difficult,crowd,group\n"
+        "a.jpg,0.1,2,1e3,4,cat,train,1,0,g\nc/b.jpg,,,,,,val,,,\na.jpg,5,6,7,8,dog,train,0,1,g\n",
+    )
+    first = open_dataset(path)
+    write_box_list(first, tmp_path / "again.csv")
+    again = open_dataset(tmp_path / "again.csv")
+    assert again == Dataset(first.labels, first.samples, "again", task="detect")
+
+
+def test_drawn_splits_keep_the_shares_of_the_rarest_classes(tmp_path: Path) -> None:
+    rows = [f"{i}.jpg,1,2,3,4,{'rare' if i % 10 == 0 else 'common'}\n{i}.jpg,1,2,3,4,common" for i in range(100)]
+    dataset = open_dataset(_list(tmp_path, "path,x0,y0,x1,y1,label\n" + "\n".join(rows)), val=0.2, test=0.2)
+    assert dataset.labels == ("common", "rare")
+    assert [dataset.counts(split)[1] for split in ("train", "val", "test")] == [6, 2, 2]

@@ -1,0 +1,371 @@
+"""Images are decoded as a person sees them and prepared as the reference pipelines do."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.errors import ImageError
+from mobilenets.runtime.images.decode import Header, decode_image, failure, read_header
+from mobilenets.runtime.images.prepare import load_input, normalize, pixels_needed, prepare, resize
+from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, InputContract
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, depth: int, color: int, rows: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+    """A PNG written by hand from raw rows (without filter bytes)."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    stride = len(rows) // height
+    raw = b"".join(b"\0" + rows[i * stride : (i + 1) * stride] for i in range(height))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    middle = b"".join(chunk(kind, body) for kind, body in extra)
+    return b"\x89PNG\r\n\x1a\n" + header + middle + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def noise(width: int, height: int, channels: int = 3, seed: int = 0) -> Image.Image:
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
+
+
+def smooth(width: int, height: int) -> Image.Image:
+    y, x = np.mgrid[0:height, 0:width]
+    wave = [127 + 120 * np.sin(x / (11 + 7 * k) + k) * np.cos(y / (13 + 5 * k)) for k in range(3)]
+    return Image.fromarray(np.stack(wave, axis=2).astype(np.uint8))
+
+
+def pixel(data: bytes, at: tuple[int, int] = (0, 0), channels: int = 3) -> Any:
+    return decode_image(data, channels=channels).getpixel(at)
+
+
+# what a person sees
+
+CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255, 255, 0], [0, 255, 255], [255, 0, 255]]], dtype=np.uint8)
+STORED = {  # EXIF 2.3, table of tag 0x0112: what the camera stored of an upright image
+    1: CORNERS,
+    2: CORNERS[:, ::-1],
+    3: CORNERS[::-1, ::-1],
+    4: CORNERS[::-1],
+    5: CORNERS.transpose(1, 0, 2),
+    6: np.rot90(CORNERS, 1),
+    7: CORNERS[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(CORNERS, -1),
+}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_undone(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(Image.fromarray(np.ascontiguousarray(STORED[orientation])), kind, exif=exif, **options)
+    assert np.array_equal(np.asarray(decode_image(data)), CORNERS)
+
+
+def test_a_jpeg_decoded_small_is_still_turned() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(smooth(800, 400), "JPEG", exif=exif)
+    assert decode_image(data, at_least=100).size == (100, 200)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_does_not_spoil_the_image() -> None:
+    data = encoded(smooth(40, 30), "JPEG", exif=b"Exif\0\0MM\0*\0\0\xff\xff\xff\xff")
+    assert decode_image(data).size == (40, 30)
+
+
+def test_transparency_of_any_kind_lies_over_white() -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([200, 0, 0, 0, 0, 200])
+    palette.putdata([0, 1])
+    rgba = Image.new("RGBA", (1, 1), (100, 0, 0, 128))
+    assert pixel(encoded(palette, "PNG", transparency=0)) == (255, 255, 255)
+    assert pixel(encoded(palette, "PNG", transparency=0), (1, 0)) == (0, 0, 200)
+    assert pixel(encoded(palette, "GIF", transparency=1), (1, 0)) == (255, 255, 255)
+    assert pixel(encoded(rgba, "PNG")) == (177, 127, 127)  # 255 - 128 / 255 * (255 - c)
+    assert pixel(encoded(Image.new("LA", (1, 1), (10, 0)), "PNG")) == (255, 255, 255)
+    assert pixel(encoded(Image.new("LA", (1, 1), (10, 255)), "PNG")) == (10, 10, 10)
+    assert pixel(encoded(Image.new("L", (1, 1), 7), "PNG", transparency=7)) == (255, 255, 255)
+    assert pixel(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG", transparency=(1, 2, 3))) == (255, 255, 255)
+    assert pixel(encoded(rgba, "PNG"), channels=1) == 142  # 0.299 * 177 + 0.701 * 127
+
+
+def test_palette_with_an_alpha_for_each_color() -> None:
+    data = png(2, 1, 8, 3, b"\0\1", (b"PLTE", bytes([100, 0, 0, 0, 100, 0])), (b"tRNS", bytes([255, 0])))
+    assert pixel(data) == (100, 0, 0)
+    assert pixel(data, (1, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("value", [0, 257, 25700, 65535])
+def test_16_bits_become_8_by_the_full_range(value: int) -> None:
+    grey = png(1, 1, 16, 0, struct.pack(">H", value))
+    color = png(1, 1, 16, 2, struct.pack(">HHH", value, 0, 65535))
+    deep = Image.fromarray(np.full((1, 1), value, dtype=np.uint16))
+    assert pixel(grey) == (value // 257,) * 3
+    assert pixel(grey, channels=1) == value // 257
+    assert pixel(color) == (value // 257, 0, 255)
+    assert pixel(encoded(deep, "TIFF")) == (value // 257,) * 3
+
+
+def tiff(shape: tuple[int, int], samples: int, bits: int, photometric: int, body: bytes, sample_format: int = 1) -> bytes:
+    """An uncompressed little-endian TIFF written by hand."""
+    height, width = shape
+    extra = struct.pack(f"<{samples}H", *[bits] * samples)
+    count = 10
+    after = 8 + 2 + count * 12 + 4
+    bits_field = struct.unpack("<I", extra.ljust(4, b"\0"))[0] if samples <= 2 else after
+    entries = [
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, samples, bits_field), (259, 3, 1, 1), (262, 3, 1, photometric),
+        (273, 4, 1, after + len(extra)), (277, 3, 1, samples), (278, 4, 1, height), (279, 4, 1, len(body)),
+        (339, 3, 1, sample_format),
+    ]  # fmt: skip
+    directory = struct.pack("<H", count) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8) + directory + extra + body
+
+
+def test_16_bit_color_tiff() -> None:
+    assert pixel(tiff((1, 1), 3, 16, 2, struct.pack("<HHH", 65535, 25700, 0))) == (255, 100, 0)
+
+
+def test_16_bit_grey_tiff_whose_zero_is_white() -> None:
+    assert pixel(tiff((1, 1), 1, 16, 0, struct.pack("<H", 25700))) == (155, 155, 155)
+
+
+def test_float_tiff_from_0_to_1() -> None:
+    data = tiff((1, 2), 1, 32, 1, struct.pack("<ff", 0.2, 1.0), sample_format=3)
+    assert pixel(data, channels=1) == 51
+    assert pixel(data, (1, 0), channels=1) == 255
+
+
+def test_cmyk_jpeg_with_and_without_adobe_marker() -> None:
+    adobe = encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100)  # no cyan: red
+    start = adobe.index(b"\xff\xee")
+    length = struct.unpack(">H", adobe[start + 2 : start + 4])[0]
+    assert np.allclose(pixel(adobe), (255, 0, 0), atol=3)
+    raw = Image.new("CMYK", (16, 16), (255, 0, 0, 255))  # stored inverted, so the file holds 0 255 255 0
+    plain = encoded(raw, "JPEG", quality=100)
+    plain = plain[:start] + plain[start + 2 + length :]
+    assert np.allclose(pixel(plain), (255, 0, 0), atol=3)
+
+
+def test_cmyk_tiff() -> None:
+    assert pixel(encoded(Image.new("CMYK", (2, 2), (255, 0, 255, 0)), "TIFF")) == (0, 255, 0)
+
+
+def test_one_bit_and_grey() -> None:
+    assert pixel(encoded(Image.new("1", (9, 3), 1), "PNG")) == (255, 255, 255)
+    assert pixel(encoded(Image.new("L", (9, 3), 90), "JPEG")) == (90, 90, 90)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_first_frame_of_an_animation(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), color) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=50, **options)
+    assert pixel(data) == (255, 0, 0)
+
+
+def test_a_grey_jpeg_and_the_grey_of_a_color_jpeg() -> None:
+    data = encoded(smooth(64, 48), "JPEG", quality=95)
+    grey = np.asarray(decode_image(data, channels=1), dtype=int)
+    oracle = np.asarray(decode_image(data).convert("L"), dtype=int)
+    assert np.abs(grey - oracle).max() <= 2
+
+
+# files that are no images
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "words"),
+    [
+        (b"", "empty", "is empty"),
+        (b"<html>404</html>", "not-an-image", "not an image"),
+        (encoded(noise(64, 64), "JPEG")[:2000], "truncated", "truncated"),
+        (encoded(noise(64, 64), "PNG")[:5000], "truncated", "truncated"),
+        (encoded(noise(64, 64), "TIFF")[:5000], "truncated", "truncated"),
+        (encoded(noise(64, 64), "JPEG")[:20], "damaged", "header"),
+        (png(1, 1, 8, 2, b"\1\2\3")[:20], "truncated", "truncated"),
+        (png(1, 1, 8, 2, b"\1\2\3")[:40], "damaged", "header"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "not-an-image", "HEIC"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n", "not-an-image", "not an image"),
+    ],
+)
+def test_a_broken_file_says_what_is_wrong(data: bytes, reason: str, words: str) -> None:
+    with pytest.raises(ImageError, match=words) as caught:
+        decode_image(data)
+    assert failure(caught.value) == reason
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"gone\.jpg' does not exist"):
+        decode_image(tmp_path / "gone.jpg")
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    whole = encoded(noise(64, 48), "JPEG")
+    (tmp_path / "a.jpg").write_bytes(whole[:2000])
+    assert read_header(whole) == read_header(tmp_path / "a.jpg") == Header("JPEG", 64, 48)
+    with pytest.raises(ImageError, match="does not exist"):
+        read_header(tmp_path / "b.jpg")
+    with pytest.raises(ImageError, match="is empty"):
+        read_header(b"")
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_unpacked() -> None:
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    data += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    with pytest.raises(ImageError, match="decompression bomb") as caught:
+        decode_image(data)
+    assert failure(caught.value) == "bomb"
+
+
+def test_an_image_file_has_one_or_three_channels() -> None:
+    with pytest.raises(ImageError, match="not 4"):
+        decode_image(encoded(noise(4, 4), "PNG"), channels=4)
+    with pytest.raises(ImageError, match="2 channels"):
+        prepare(noise(4, 4), InputContract(channels=2, mean=(0.5,), std=(0.5,)))
+
+
+# decoding small
+
+
+@pytest.mark.parametrize(
+    ("at_least", "side"), [(None, 900), (901, 900), (900, 900), (450, 450), (449, 450), (226, 450), (225, 225)]
+)
+def test_a_jpeg_is_shrunk_only_while_enough_pixels_remain(at_least: int | None, side: int) -> None:
+    data = encoded(smooth(1200, 900), "JPEG")
+    assert min(decode_image(data, at_least=at_least).size) == side
+
+
+def test_decoding_small_changes_photos_by_less_than_one_level(shared: Path) -> None:
+    contract = InputContract(size=224)
+    for file in sorted((shared / "data" / "imagenet-sample").iterdir())[::4]:
+        data = file.read_bytes()
+        whole = decode_image(data)
+        if min(whole.size) >= 2 * pixels_needed(contract):
+            difference = np.abs(load_input(data, contract) - prepare(whole, contract))
+            assert difference.mean() * 127.5 < 1, file.name
+
+
+@pytest.mark.parametrize("resize", ["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox"])
+def test_decoding_small_keeps_what_the_network_sees_in_place(resize: Any) -> None:
+    y, x = np.mgrid[0:904, 0:1200]
+    image = Image.fromarray(np.stack([x * 255 / 1200, y * 255 / 904, (x + y) * 255 / 2104], axis=2).astype(np.uint8))
+    contract = InputContract(size=96, resize=resize)
+    data = encoded(image, "JPEG", quality=95)
+    assert min(decode_image(data, at_least=pixels_needed(contract)).size) == 226
+    exact = prepare(decode_image(data), contract)
+    assert np.abs(load_input(data, contract) - exact).mean() < 1 / 127.5
+
+
+# preparing
+
+
+def from_torchvision(image: Image.Image, shorter: int, size: int, interpolation: str) -> NDArray[np.uint8]:
+    transforms = pytest.importorskip("torchvision.transforms", reason="torchvision is not installed")
+    mode = transforms.InterpolationMode(interpolation)
+    both = transforms.Compose([transforms.Resize(shorter, mode), transforms.CenterCrop(size)])
+    return np.asarray(both(image))
+
+
+@pytest.mark.parametrize("size_of", [(500, 375), (375, 500), (333, 257), (60, 81), (256, 256), (1024, 205)])
+@pytest.mark.parametrize(
+    ("size", "shorter", "interpolation"), [(224, 256, "bilinear"), (224, 232, "bicubic"), (95, 101, "lanczos")]
+)
+def test_shorter_side_then_crop_is_torchvisions_to_the_pixel(
+    size_of: tuple[int, int], size: int, shorter: int, interpolation: Any
+) -> None:
+    image = noise(*size_of)
+    contract = InputContract(size=size, resize="shorter_side_then_crop", crop=size / shorter, interpolation=interpolation)
+    ours = np.asarray(resize(image, contract))
+    assert np.array_equal(ours, from_torchvision(image, shorter, size, interpolation))
+
+
+def test_a_very_long_image_is_within_two_levels_of_torchvision() -> None:
+    image = noise(3000, 60)
+    contract = InputContract(size=64, resize="shorter_side_then_crop", crop=64 / 72)
+    ours = np.asarray(resize(image, contract), dtype=int)
+    assert np.abs(ours - from_torchvision(image, 72, 64, "bilinear")).max() <= 2
+
+
+def test_an_absurdly_long_image_takes_no_memory() -> None:
+    contract = InputContract(size=224, resize="shorter_side_then_crop")
+    assert prepare(Image.new("RGB", (1_000_000, 1)), contract).shape == (3, 224, 224)
+
+
+@pytest.mark.parametrize("size_of", [(500, 375), (375, 501), (61, 44)])
+def test_crop_then_stretch_cuts_as_tensorflow_does(size_of: tuple[int, int]) -> None:
+    image = noise(*size_of)
+    width, height = size_of
+    # tf.image.central_crop: start = int((side - side * fraction) / 2), length = side - 2 * start
+    left, top = int((width - width * 0.875) / 2), int((height - height * 0.875) / 2)
+    cut = Image.fromarray(np.asarray(image)[top : height - top, left : width - left])
+    oracle = cut.resize((128, 128), Image.Resampling.BILINEAR)
+    assert np.array_equal(np.asarray(resize(image, InputContract(size=128))), np.asarray(oracle))
+
+
+def test_stretch_keeps_the_whole_image() -> None:
+    image = noise(70, 35)
+    array = prepare(image, InputContract(size=70, resize="stretch", mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="nearest"))
+    assert np.allclose(array[:, ::2], np.asarray(image).transpose(2, 0, 1) / 255, atol=1e-6)
+
+
+def test_letterbox_pads_with_the_mean_which_is_zero() -> None:
+    array = prepare(Image.new("RGB", (100, 50), (255, 255, 255)), InputContract(size=64, resize="letterbox"))
+    assert np.allclose(array[:, 16:48], 1)
+    assert not array[:, :16].any()
+    assert not array[:, 48:].any()
+
+
+def test_normalizing_is_torchvisions() -> None:
+    transforms = pytest.importorskip("torchvision.transforms", reason="torchvision is not installed")
+    image = noise(32, 24)
+    oracle = transforms.Compose([transforms.ToTensor(), transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD)])(image).numpy()
+    array = normalize(image, InputContract(mean=IMAGENET_MEAN, std=IMAGENET_STD))
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    assert np.allclose(array, oracle, atol=2e-6)
+
+
+def test_half_mean_and_std_map_pixels_to_minus_one_to_one() -> None:
+    array = normalize(Image.fromarray(np.array([[0, 255]], dtype=np.uint8)), InputContract(channels=1, mean=(0.5,), std=(0.5,)))
+    assert array.tolist() == [[[-1.0, 1.0]]]
+
+
+def test_one_mean_serves_every_channel() -> None:
+    image = noise(16, 16)
+    one = prepare(image, InputContract(size=16, mean=(0.5,), std=(0.25,)))
+    three = prepare(image, InputContract(size=16, mean=(0.5,) * 3, std=(0.25,) * 3))
+    assert np.array_equal(one, three)
+
+
+def test_grey_contract_takes_a_color_image() -> None:
+    contract = InputContract(size=20, channels=1, mean=(0.5,), std=(0.5,))
+    assert load_input(encoded(noise(40, 30), "PNG"), contract).shape == (1, 20, 20)
+
+
+def test_pillows_own_settings_are_left_alone() -> None:
+    from PIL import ImageFile
+
+    before = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    decode_image(encoded(noise(8, 8), "PNG"))
+    after = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
+    assert after == before
