@@ -10,8 +10,6 @@ import hashlib
 import importlib.metadata
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +21,9 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
+from mobilenets import files
 from mobilenets.errors import CheckpointError, SpecError
+from mobilenets.files import settled as settled
 from mobilenets.model import Model, create
 from mobilenets.specs import codec
 from mobilenets.specs.codec import to_data
@@ -168,38 +168,12 @@ def replacing(folder: Path) -> Iterator[Path]:
     Raises:
         CheckpointError: `folder` holds other things than a checkpoint, or the disk is full or not writable.
     """
-    folder = folder.absolute()
-    new, old = folder.with_name(f".{folder.name}.new"), _old(folder)
     try:
         _refuse_to_replace(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if old.is_dir() and not folder.exists():  # killed between the two renames below
-            old.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        try:
+        with files.replaced_folder(folder) as new:
             yield new
-            _flush(new)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
-            _flush_folder(folder.parent)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(f"cannot write '{folder}': {error.strerror or error}") from error
-
-
-def settled(folder: Path) -> Path:
-    """Where the content of `folder` is, also when the program was killed at the moment it replaced it."""
-    return folder if folder.exists() or not _old(folder).is_dir() else _old(folder)
-
-
-def _old(folder: Path) -> Path:
-    folder = folder.absolute()
-    return folder.with_name(f".{folder.name}.old")
 
 
 def _refuse_to_replace(folder: Path) -> None:
@@ -210,23 +184,6 @@ def _refuse_to_replace(folder: Path) -> None:
     foreign = sorted(one.name for one in folder.iterdir() if one.is_dir() or one.suffix not in _PARTS)
     if foreign:
         raise CheckpointError(f"'{folder}' holds {_some(foreign)}, which this would delete", hint="choose another folder")
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _description(path: Path) -> dict[str, Any]:  # Any: JSON

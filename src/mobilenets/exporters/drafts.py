@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mobilenets.errors import ExportError
+from mobilenets.files import scratch_folder
 
 
 @contextmanager
@@ -21,13 +21,8 @@ def drafted(path: Path, ending: str) -> Iterator[Path]:
     Raises:
         ExportError: a file cannot be written.
     """
-    drafts = path.with_name(f".{path.name}.{ending}")
     try:
-        shutil.rmtree(drafts, ignore_errors=True)  # of an export that was killed
-        drafts.mkdir(parents=True)
-        try:
+        with scratch_folder(path, ending) as drafts:
             yield drafts
-        finally:
-            shutil.rmtree(drafts, ignore_errors=True)
     except OSError as error:
         raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error

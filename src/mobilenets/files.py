@@ -1,0 +1,180 @@
+"""Files and folders that appear whole or not at all: each is written under a draft's name and renamed when it is complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_KEPT = 40  # characters of a name that its draft repeats, so that the draft's name is not too long for the file system
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """A path to write to instead of `path`, in the same folder.
+
+    When the block ends, the draft is flushed to the disk and takes the place of `path` in one step. When the block raises, the
+    draft is removed and `path` stays as it was. A reader never finds half a file, whenever the program is killed.
+
+    Args:
+        path: the file to be; its folder is made. A device or a pipe, such as /dev/stdout, is written to directly.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = path.resolve()  # a link keeps pointing to the file
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = _beside(path, f"{os.getpid()}-{threading.get_ident()}.new")
+    try:
+        yield draft
+        _flush(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """A file of these bytes, and the folders above it.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with drafted(path) as draft:
+        draft.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A UTF-8 file of this text with its line ends as they are, and the folders above it.
+
+    Bytes of file names that are not UTF-8, which Python keeps as surrogates, are written as those bytes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+@contextmanager
+def drafted_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `folder` when the block ends and is removed when the block raises.
+
+    This holds when the program is killed. Unlike a file's draft, the folder is not flushed to the disk, which may be large.
+
+    Args:
+        folder: that does not exist yet, or is empty.
+
+    Raises:
+        OSError: `folder` holds something or is a file, or cannot be written.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    inside = folder.is_mount() or (folder.is_dir() and not os.access(folder.parent, os.W_OK))  # it cannot be renamed
+    draft = folder / ".new" if inside else _beside(folder, f"{os.getpid()}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        draft.mkdir()
+        yield draft
+        if inside:
+            for item in sorted(draft.iterdir()):
+                item.rename(folder / item.name)
+            draft.rmdir()
+        else:
+            if folder.is_dir():
+                folder.rmdir()  # raises where it holds something
+            draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill; it takes the place of `folder`, whatever that holds, when the block ends.
+
+    When the block raises, `folder` stays as it was. Between the two renames that end the block, what was there lies beside it:
+    `settled` says where.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = folder.absolute()
+    new, old = _beside(folder, "new"), _old(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if old.is_dir() and not folder.exists():  # killed between the two renames below
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        flush(new)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        _flush_folder(folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settled(folder: Path) -> Path:
+    """Where the content of `folder` is, also when the program was killed at the moment when it replaced the folder."""
+    return folder if folder.exists() or not _old(folder).is_dir() else _old(folder)
+
+
+@contextmanager
+def scratch_folder(path: Path, ending: str) -> Iterator[Path]:
+    """A folder beside the file `path`, for drafts that are tried out first; it is gone afterwards, whatever happens.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = _beside(path, ending)
+    shutil.rmtree(folder, ignore_errors=True)  # left by a program that was killed
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def flush(folder: Path) -> None:
+    """Have everything in a folder on the disk, not only in the cache of the operating system.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            if not file.is_symlink():
+                _flush(file)
+        _flush_folder(Path(place))
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f".{path.name[:_KEPT]}.{ending}")
+
+
+def _old(folder: Path) -> Path:
+    return _beside(folder.absolute(), "old")
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
