@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peers import Photos, average_norms, images_in
 from PIL import Image
-from rates import OURS, average_norms, images_in, measure
+from rates import OURS, measure
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.transforms.functional import pil_to_tensor
 
@@ -51,19 +52,10 @@ LEAST_SAME = 0.99
 Found = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]  # boxes, scores, classes from 0
 
 
-class Photos(Dataset[Tensor]):
-    """Files as torchvision's detectors take them: C H W, 0 to 1, of any size."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Tensor:
-        with Image.open(self.paths[i]) as image:
-            tensor: Tensor = pil_to_tensor(image.convert("RGB")).float() / 255
-        return tensor
+def transform(image: Image.Image) -> Tensor:
+    """The input of torchvision's detectors: C H W, 0 to 1, of any size."""
+    tensor: Tensor = pil_to_tensor(image).float() / 255
+    return tensor
 
 
 def main() -> None:
@@ -96,7 +88,9 @@ def main() -> None:
 
 def with_torchvision(model: Any, paths: Sequence[Path], *, batch: int, workers: int) -> list[Found]:  # Any: without types
     """What torchvision finds on every image."""
-    loader: Iterable[list[Tensor]] = DataLoader(Photos(paths), batch_size=batch, num_workers=workers, collate_fn=list)
+    loader: Iterable[list[Tensor]] = DataLoader(
+        Photos(paths, transform), batch_size=batch, num_workers=workers, collate_fn=list
+    )
     found: list[Found] = []
     with torch.inference_mode():
         for images in loader:
@@ -129,7 +123,7 @@ def torchvision_model(paths: Sequence[Path], weights: Path | None, *, likely: in
     if weights is not None:
         model.load_state_dict(torch.load(weights, weights_only=True))
         return model.eval()
-    chosen = Photos(paths[:: max(1, len(paths) // OBSERVED)][:OBSERVED])
+    chosen = Photos(paths, transform).every(OBSERVED)
     images = [chosen[i] for i in range(len(chosen))]
     scorers = [block[1] for block in model.head.classification_head.module_list]
     average_norms(model)

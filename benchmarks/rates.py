@@ -1,4 +1,4 @@
-"""Several ways to the same answers, run in turn; what the prediction benchmarks share."""
+"""Run several ways of doing the same work in turn, and report the speed of each. Every speed benchmark uses this."""
 
 from __future__ import annotations
 
@@ -9,63 +9,78 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import onnxruntime
 import torch
 import torchvision
-from torch import nn
-
-from mobilenets.data.entries import SUFFIXES
 
 Answer = TypeVar("Answer")
 
 OURS = "mobilenets"
-WARM = 16  # images that each sees before it is timed
-
-
-def images_in(folder: Path, most: int) -> list[Path]:
-    """The first images of a folder by their names; the program ends where there are none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:most]
-    if not paths:
-        sys.exit(f"no images in '{folder}'")
-    return paths
+WARM = 16  # images each way processes before timing starts
 
 
 def measure(
     ways: Mapping[str, Callable[[Sequence[Path]], Answer]], paths: Sequence[Path], *, rounds: int
 ) -> tuple[dict[str, Answer], dict[str, object]]:
-    """Run every way on all images, one after the other, `rounds` times; print images a second of each.
+    """Run every way on all images, `rounds` times in turn, and print the images per second of each.
 
     Args:
-        ways: from files to answers; `OURS` and its peers.
+        ways: functions from files to answers; `OURS` and its peers.
         paths: the images.
-        rounds: of which the median counts.
+        rounds: the median over the rounds counts.
 
     Returns:
-        The last answers of each, and our rate by that of the fastest peer with what else belongs to the claim.
+        The last answers of each way, and the summary that `summary` makes.
     """
-    answers = {name: way(paths[:WARM]) for name, way in ways.items()}
+    for way in ways.values():
+        way(paths[:WARM])
+    answers: dict[str, Answer] = {}
+
+    def run(name: str) -> None:
+        answers[name] = ways[name](paths)
+
+    rates = alternate({name: partial(run, name) for name in ways}, images=len(paths), rounds=rounds)
+    return answers, {**summary(rates), "images": len(paths)}
+
+
+def alternate(ways: Mapping[str, Callable[[], object]], *, images: int, rounds: int) -> dict[str, list[float]]:
+    """Time every way once per round, print the median and spread of each, and return the images per second of every round.
+
+    Args:
+        ways: each processes `images` images when called.
+        images: how many images one call processes.
+        rounds: how often each way runs. The ways alternate, so that a change in the machine's speed meets all of them.
+    """
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for i in range(rounds):
         for name, way in ways.items():
-            began = time.perf_counter()
-            answers[name] = way(paths)
-            rates[name].append(len(paths) / (time.perf_counter() - began))
+            start = time.perf_counter()
+            way()
+            rates[name].append(images / (time.perf_counter() - start))
         line = ", ".join(f"{name} {measured[-1]:.1f}" for name, measured in rates.items())
-        print(f"round {i + 1} of {rounds}, images a second: {line}", file=sys.stderr)
+        print(f"round {i + 1} of {rounds}, images per second: {line}", file=sys.stderr)
     for name, measured in rates.items():
-        median, spread = statistics.median(measured), [round(min(measured), 1), round(max(measured), 1)]
-        print(json.dumps({"what": name, "images_per_second": round(median, 1), "spread": spread}))
-    fastest = max((name for name in rates if name != OURS), key=lambda name: statistics.median(rates[name]))
-    ratios = [one / other for one, other in zip(rates[OURS], rates[fastest], strict=True)]
-    return answers, {
+        print(
+            json.dumps(
+                {"what": name, "images_per_second": round(statistics.median(measured), 1), "spread": spread(measured, 1)}
+            )
+        )
+    return rates
+
+
+def summary(rates: Mapping[str, Sequence[float]], *, ours: str = OURS) -> dict[str, object]:
+    """Our speed divided by that of the fastest peer, round by round, and the machine and versions it was measured with."""
+    fastest = max((name for name in rates if not name.startswith(OURS)), key=lambda name: statistics.median(rates[name]))
+    ratios = [our / their for our, their in zip(rates[ours], rates[fastest], strict=True)]
+    return {
         "ratio": round(statistics.median(ratios), 2),
-        "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
+        "ratio_spread": spread(ratios, 2),
         "beside": fastest,
-        "images": len(paths),
-        "rounds": rounds,
+        "rounds": len(ratios),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "machine": platform.processor() or platform.machine(),
@@ -77,8 +92,6 @@ def measure(
     }
 
 
-def average_norms(model: nn.Module) -> None:
-    """Let the batch norms of a random network take the plain average of what passes them in training mode."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
+def spread(values: Sequence[float], digits: int) -> list[float]:
+    """The smallest and the largest value, rounded."""
+    return [round(min(values), digits), round(max(values), digits)]

@@ -28,10 +28,11 @@ import numpy as np
 import torch
 import torchvision
 from numpy.typing import NDArray
+from peers import Photos, images_in, observe
 from PIL import Image
-from rates import OURS, average_norms, images_in, measure
+from rates import OURS, measure
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation import DeepLabV3
 from torchvision.models.segmentation.deeplabv3 import DeepLabHead
@@ -55,19 +56,10 @@ LEAST_SAME = 0.99
 Masks = list[NDArray[np.uint8]]
 
 
-class Photos(Dataset[Tensor]):
-    """Files as the network takes them: C H W, -1 to 1."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i: int) -> Tensor:
-        with Image.open(self.paths[i]) as image:
-            tensor: Tensor = pil_to_tensor(image.convert("RGB")).float().div_(127.5).sub_(1)
-        return tensor
+def transform(image: Image.Image) -> Tensor:
+    """The network's input: C H W, -1 to 1."""
+    tensor: Tensor = pil_to_tensor(image).float().div_(127.5).sub_(1)
+    return tensor
 
 
 def main() -> None:
@@ -104,7 +96,7 @@ def main() -> None:
 
 def with_torchvision(model: Any, paths: Sequence[Path], *, batch: int, workers: int) -> Masks:  # Any: without types
     """The class of every pixel."""
-    loader = DataLoader(Photos(paths), batch_size=batch, num_workers=workers)
+    loader = DataLoader(Photos(paths, transform), batch_size=batch, num_workers=workers)
     with torch.inference_mode():
         return [mask for x in loader for mask in model(x)["out"].argmax(1).to(torch.uint8).numpy()]
 
@@ -130,12 +122,8 @@ def torchvision_model(paths: Sequence[Path], *, classes: int, on: str) -> Any:  
     channels = features[last].out_channels
     model = DeepLabV3(body, DeepLabHead(channels, classes))
     torch.nn.init.normal_(model.classifier[-1].weight, std=0.2)
-    average_norms(model)
-    chosen = Photos(paths[:: max(1, len(paths) // OBSERVED)][:OBSERVED])
-    with torch.inference_mode():
-        for x in DataLoader(chosen, batch_size=4, drop_last=len(chosen) > 4):
-            model.train()(x)
-    return model.eval()
+    chosen = Photos(paths, transform).every(OBSERVED)
+    return observe(model, list(DataLoader(chosen, batch_size=4, drop_last=len(chosen) > 4)))
 
 
 def exported(peer: Any, path: Path, *, size: tuple[int, int], classes: int, on: Any) -> Predictor:  # Any: without types

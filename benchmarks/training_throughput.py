@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 import torchvision
+from rates import OURS, alternate, summary
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -43,25 +41,12 @@ def main() -> None:
         "mobilenets": our_step(images, labels, precision=torch.bfloat16),
         "mobilenets float32": our_step(images, labels, precision=torch.float32),
     }
-    rates: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step()  # warm-up
+    rates = alternate(steps, images=options.batch, rounds=options.pairs)
     for name in steps:
-        steps[name]()  # warm-up
-    for _ in range(options.pairs):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            rates[name].append(options.batch / (time.perf_counter() - began))
-    for name, measured in rates.items():
-        ratios = [ours / theirs for ours, theirs in zip(measured, rates["torchvision"], strict=True)]
-        report = {
-            "what": name,
-            "images_per_second": round(statistics.median(measured), 1),
-            "spread": [round(min(measured), 1), round(max(measured), 1)],
-            "ratio": round(statistics.median(ratios), 2),
-            "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
-        }
-        print(json.dumps(report))
-    print(json.dumps({"torch": torch.__version__, "threads": torch.get_num_threads(), "machine": platform.machine()}))
+        if name.startswith(OURS):
+            print(json.dumps({"what": name, **summary(rates, ours=name)}))
 
 
 def torchvision_step(images: Tensor, labels: Tensor) -> Step:
@@ -74,7 +59,7 @@ def torchvision_step(images: Tensor, labels: Tensor) -> Step:
 def our_step(images: Tensor, labels: Tensor, *, precision: torch.dtype) -> Step:
     """One training step as `mobilenets train` takes it."""
     spec = ModelSpec(backbone("mobilenet_v2"), labels=tuple(str(i) for i in range(1000)))
-    model = create(spec).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    model = create(spec).train().to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.045, momentum=0.9, weight_decay=4e-5)
     return lambda: train_step(model, optimizer, images, labels, precision)
@@ -87,7 +72,7 @@ def train_step(
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
         loss = functional.cross_entropy(model(images).float(), labels)
     optimizer.zero_grad()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has no type for it
     optimizer.step()
 
 
