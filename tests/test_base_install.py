@@ -82,7 +82,7 @@ def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: 
     found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
     assert found.returncode == 1
     assert found.stderr.startswith("error: ")
-    assert "hint: pip install 'mobilenets[train]'" in found.stderr
+    assert "hint: pip install '.[train]' in your clone of mobilenets" in found.stderr
 
 
 def test_a_name_that_needs_torch_names_the_extra(base: str, tmp_path: Path) -> None:

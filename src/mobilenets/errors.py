@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+INSTALL = "pip install '.[{extra}]'"
+"""The command that installs an extra. On the day of the first release it becomes "pip install 'mobilenets[{extra}]'", here and,
+as a test asserts, in the README and the guides; the words "in your clone of mobilenets" below go too."""
+
+
 class MobileNetsError(Exception):
     """Bad input or a failed operation, said in words a user can act on.
 
@@ -69,7 +74,7 @@ class MissingExtraError(MobileNetsError, ImportError):
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(
             f"this needs '{package}', which is not installed",
-            hint=f"pip install 'mobilenets[{extra}]'",
+            hint=f"{INSTALL.format(extra=extra)} in your clone of mobilenets",
         )
 
 

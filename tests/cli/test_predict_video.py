@@ -138,7 +138,7 @@ def test_without_opencv_the_command_that_brings_it_is_said(
 ) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     done = mobilenets("predict", cell_model, street)
-    assert (done.code, done.err.splitlines()[-1]) == (1, "hint: pip install 'mobilenets[video]'")
+    assert (done.code, done.err.splitlines()[-1]) == (1, "hint: pip install '.[video]' in your clone of mobilenets")
 
 
 def test_a_camera_ends_with_control_c_and_its_video_stays(

@@ -169,7 +169,7 @@ def test_elpv_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
         open_dataset("elpv")
-    assert caught.value.hint == "pip install 'mobilenets[elpv]'"
+    assert caught.value.hint == "pip install '.[elpv]' in your clone of mobilenets"
 
 
 def test_the_fingerprint_notices_sizes_labels_splits_and_names(tmp_path: Path) -> None:

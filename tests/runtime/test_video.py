@@ -133,7 +133,7 @@ def test_without_opencv_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtraError) as missing:
         VideoReader("camera:0")
-    assert missing.value.hint == "pip install 'mobilenets[video]'"
+    assert missing.value.hint == "pip install '.[video]' in your clone of mobilenets"
 
 
 def look(image: Image.Image) -> Detections:
