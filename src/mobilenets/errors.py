@@ -31,7 +31,11 @@ class UsageError(MobileNetsError):
     """Arguments that contradict each other; the command line exits with 2."""
 
 
-class SpecError(MobileNetsError):
+class DocumentError(MobileNetsError, ValueError):
+    """JSON that is malformed, nested too deep, or holds a value of the wrong type or out of range; the message says where."""
+
+
+class SpecError(MobileNetsError, ValueError):
     """An architecture, head or input contract that cannot be built."""
 
 
@@ -51,7 +55,7 @@ class CheckpointError(MobileNetsError):
     """A checkpoint or run folder that is missing, damaged or of another format."""
 
 
-class RecipeError(MobileNetsError):
+class RecipeError(MobileNetsError, ValueError):
     """A recipe with an unknown key or a value out of range."""
 
 

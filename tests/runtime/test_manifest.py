@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.manifest import Manifest, beside, manifest_of, read_beside, write_beside
 from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, ClassifierHead, InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
 
@@ -42,3 +43,41 @@ def test_a_strange_manifest_is_refused_with_its_reason(change: dict[str, object]
 def test_text_that_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(CheckpointError, match="not a manifest"):
         Manifest.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"precision": "int3"}, "precision is 'int3', which is not one of float32, float16, bfloat16, int8, int8_weights"),
+        (
+            {"input": {**json.loads(MANIFEST.to_json())["input"], "size": 10**9}},
+            "input.size is 1000000000, expected",
+        ),
+        ({"input": {**json.loads(MANIFEST.to_json())["input"], "mean": "abc"}}, "input.mean is 'abc', expected array"),
+        ({"input": {**json.loads(MANIFEST.to_json())["input"], "mean": [float("nan")]}}, r"input.mean\[0\] is NaN"),
+        ({"labels": []}, "labels is a list of 0"),
+        ({"labels": ["a", 3]}, r"labels\[1\] is 3, expected str"),
+        ({"head": "x"}, "head is 'x', expected object"),
+        ({"format": True}, "format True"),
+        ({"format": [1]}, r"format \[1\]"),
+        ({"format": "3"}, "format 3"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, object], message: str) -> None:
+    text = json.dumps({**json.loads(MANIFEST.to_json()), **change})
+    with pytest.raises(CheckpointError, match=message):
+        Manifest.from_json(text)
+
+
+def test_a_manifest_beside_a_file_reads_back_equal(tmp_path: Path) -> None:
+    write_beside(tmp_path / "model.tflite", MANIFEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite.json"]
+    assert read_beside(tmp_path / "model.tflite") == MANIFEST
+
+
+def test_a_missing_or_damaged_manifest_beside_a_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"model.tflite' has no 'model.tflite.json' beside it"):
+        read_beside(tmp_path / "model.tflite")
+    beside(tmp_path / "model.tflite").write_text("{")
+    with pytest.raises(CheckpointError, match=r"model.tflite.json': not a manifest: not JSON"):
+        read_beside(tmp_path / "model.tflite")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobilenets.errors import SpecError
+from mobilenets.documents import decode, encode
+from mobilenets.errors import DocumentError, SpecError
 from mobilenets.runtime import views
-from mobilenets.specs.codec import head, to_data
 from mobilenets.specs.model import ClassifierHead, Mirrors
 
 
@@ -33,9 +33,11 @@ def test_logits_are_the_mean_over_the_mirrored_views(mirrors: Mirrors, expected:
 
 
 def test_mirrors_travel_with_the_head() -> None:
-    assert head(to_data(ClassifierHead(mirrors="both"))) == ClassifierHead(mirrors="both")
+    assert decode(encode(ClassifierHead(mirrors="both")), ClassifierHead) == ClassifierHead(mirrors="both")
 
 
 def test_unknown_mirrors_are_refused() -> None:
     with pytest.raises(SpecError, match="mirrors 'sideways' are not one of none, horizontal, vertical, both"):
-        head({"mirrors": "sideways"})
+        ClassifierHead(mirrors="sideways")  # type: ignore[arg-type]  # what is refused
+    with pytest.raises(DocumentError, match="mirrors is 'sideways', which is not one of none, horizontal, vertical, both"):
+        decode({"mirrors": "sideways"}, ClassifierHead)

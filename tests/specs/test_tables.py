@@ -61,7 +61,7 @@ def test_v2_ablations_change_one_thing(name: str, changed: dict[str, str]) -> No
 
 def differences(row: Row, other: Row) -> dict[str, object]:
     assert type(row) is type(other)
-    names = row.__slots__
+    names = row.__dataclass_fields__
     return {name: getattr(other, name) for name in names if getattr(row, name) != getattr(other, name)}
 
 

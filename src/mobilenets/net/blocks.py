@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import StochasticDepth
 
+from mobilenets.errors import SpecError
 from mobilenets.net.depthwise import depthwise
 from mobilenets.specs.rows import (
     Activation,
@@ -310,6 +311,8 @@ def build_block(place: Place, like: BackboneSpec, *, drop: float = 0.0) -> nn.Mo
             return AttentionBlock(place, row, like, drop)
         case ResNetBottleneck() as row:
             return ResNetBottleneckBlock(place, row, like, drop)
+        case row:
+            raise SpecError(f"there is no module for a row of kind {type(row).__name__}")
 
 
 def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dilation: int = 1) -> ConvNorm:

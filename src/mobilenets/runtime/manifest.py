@@ -1,16 +1,29 @@
-"""`Manifest`: what a predictor must know about a network besides its numbers. Travels inside every exported file."""
+"""`Manifest`: what a predictor must know about a network besides its numbers. It travels with every exported file.
+
+It is in the file's own metadata where the format has room for it (`METADATA_KEY`), else in a `.json`
+beside the file (`beside`).
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from mobilenets.errors import CheckpointError, MobileNetsError
-from mobilenets.specs.codec import head, input_contract, to_data
+from msgspec import Meta
+
+from mobilenets.documents import decode, parse
+from mobilenets.errors import CheckpointError, DocumentError
+from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec, Task
 
 METADATA_KEY = "mobilenets"
-FORMAT = 2
+FORMAT = 3
+
+Precision = Literal["float32", "float16", "bfloat16", "int8", "int8_weights"]
+"""What a network computes in. "int8" has weights and activations in 8 bits, "int8_weights" only its weights."""
+
 _CLASSIFIER = ClassifierHead()
 
 
@@ -23,12 +36,14 @@ class Manifest:
         labels: class names in the order of the logits.
         input: what happens to an image before the network.
         head: what the network predicts, and everything its decoder needs besides.
+        precision: what the exported network computes in.
     """
 
     model: str
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10**6)]
     input: InputContract
     head: Head = _CLASSIFIER
+    precision: Precision = "float32"
 
     @property
     def task(self) -> Task:
@@ -40,30 +55,83 @@ class Manifest:
         return json.dumps({"format": FORMAT, **to_data(self)}, ensure_ascii=False)
 
     @staticmethod
-    def from_json(text: str) -> Manifest:
-        """The manifest that `to_json` wrote.
+    def from_json(text: str | bytes) -> Manifest:
+        """The manifest that `to_json` of this version or any before wrote.
 
         Raises:
-            CheckpointError: the text is not JSON, is of another format or lacks something.
+            CheckpointError: the text is not JSON or of a newer format, or a field is missing, unknown, of another type or out
+                of range; the message names its path.
         """
         try:
-            data = dict(json.loads(text))
-            written = data.pop("format")
-            if written != FORMAT:
-                raise CheckpointError(
-                    f"the manifest has format {written} but this version reads format {FORMAT}",
-                    hint="use the version of mobilenets that exported the model, or export it again",
-                )
-            data["labels"] = tuple(str(label) for label in data["labels"])
-            data["input"] = input_contract(data["input"])
-            data["head"] = head(data["head"])
-            return Manifest(**data)
-        except CheckpointError:
-            raise
-        except (ValueError, KeyError, TypeError, MobileNetsError) as error:
-            raise CheckpointError(f"not a manifest: {error!r}", hint="export the model again") from error
+            data = parse(text)
+            if not isinstance(data, dict) or "format" not in data:
+                raise DocumentError("it has no format number")
+            return decode(current(_upgraded(data)), Manifest, choices=CHOICES)
+        except DocumentError as error:
+            raise CheckpointError(f"not a manifest: {error}", hint="export the model again") from error
 
 
-def manifest_of(spec: ModelSpec) -> Manifest:
-    """The manifest of a model."""
-    return Manifest(spec.backbone.name, spec.labels, spec.input, spec.head)
+def beside(path: Path) -> Path:
+    """The file that holds the manifest of an exported file whose format has no room for it.
+
+    >>> beside(Path("export/model.tflite")).as_posix()
+    'export/model.tflite.json'
+    """
+    return path.with_name(f"{path.name}.json")
+
+
+def write_beside(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of the exported file `path` beside it.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    place = beside(path)
+    draft = place.with_name(f".{place.name}.new")
+    draft.write_text(manifest.to_json() + "\n", encoding="utf-8")
+    draft.replace(place)
+
+
+def read_beside(path: Path) -> Manifest:
+    """The manifest that lies beside the exported file `path`.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    place = beside(path)
+    try:
+        return Manifest.from_json(place.read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"'{path}' has no '{place.name}' beside it, which names its labels and says how images are prepared",
+            hint="copy both files that 'mobilenets export' wrote",
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{place}': {error.strerror or error}") from error
+    except CheckpointError as error:
+        raise CheckpointError(f"'{place}': {error}", hint=error.hint) from error
+
+
+def manifest_of(spec: ModelSpec, *, precision: Precision = "float32") -> Manifest:
+    """The manifest of a model.
+
+    Args:
+        spec: the model's.
+        precision: what the exported network computes in.
+    """
+    return Manifest(spec.backbone.name, spec.labels, spec.input, spec.head, precision)
+
+
+def _upgraded(data: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    """The fields of a manifest of any format as this one has them."""
+    fields = {key: value for key, value in data.items() if key != "format"}
+    written = data["format"]
+    if type(written) is int and 1 < written <= FORMAT:  # format 2 says no precision: it was always float32
+        return fields
+    if type(written) is int and written == 1:  # classifiers only
+        temperature = fields.pop("temperature", 1.0)
+        return {**fields, "head": {"temperature": temperature}}
+    raise CheckpointError(
+        f"the manifest has format {str(written)[:40]} but this version reads up to format {FORMAT}",
+        hint="use the version of mobilenets that exported the model, or export it again",
+    )

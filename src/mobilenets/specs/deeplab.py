@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from msgspec import Meta
+
+from mobilenets.documents import check_ranges
 from mobilenets.errors import SpecError
 from mobilenets.specs.model import ModelSpec, Task
-from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.rows import BackboneSpec, Chance, Channels, Epsilon, Share
 from mobilenets.specs.segment import (
     Color,
     On,
@@ -44,16 +47,16 @@ class DeepLabHead:
     """
 
     task: ClassVar[Task] = "segment"
-    filters: int = 256
-    rates: tuple[int, ...] = ()
+    filters: Channels = 256
+    rates: Annotated[tuple[Annotated[int, Meta(ge=1, le=1000)], ...], Meta(max_length=100)] = ()
     refines: bool = False
-    dropout: float = 0.1
+    dropout: Chance = 0.1
     low: str = ""
-    low_filters: int = 48
+    low_filters: Channels = 48
     auxiliary: str = ""
     align_corners: bool = False
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.01
+    norm_eps: Epsilon = 1e-3
+    norm_momentum: Share = 0.01
     colors: tuple[Color, ...] = ()
 
     def __post_init__(self) -> None:
@@ -64,6 +67,7 @@ class DeepLabHead:
             raise SpecError(f"atrous rates {self.rates} are not all positive")
         if not 0 <= self.dropout < 1:
             raise SpecError(f"dropout {self.dropout} is not from 0 to below 1")
+        check_ranges(self, SpecError)
 
     def fresh(self) -> DeepLabHead:
         """Without colors, which belong to the labels."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from msgspec import Meta
+
+from mobilenets.documents import check_ranges
 from mobilenets.errors import SpecError
 from mobilenets.specs.model import ModelSpec, Task
-from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.rows import BackboneSpec, Channels, Epsilon, Share
 from mobilenets.specs.segment import (
     Color,
     On,
@@ -23,6 +26,8 @@ CITYSCAPES = (1024, 2048)
 """Height and width of the paper's images, px."""
 WINDOW = 49
 WINDOW_STRIDES = (16, 20)
+
+WindowStride = Annotated[int, Meta(ge=1, le=2**15)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,14 @@ class LrasppHead:
     """
 
     task: ClassVar[Task] = "segment"
-    filters: int = 128
+    filters: Channels = 128
     low: str = "s8"
-    window: int = WINDOW
-    window_strides: tuple[int, int] = WINDOW_STRIDES
+    window: Annotated[int, Meta(ge=0, le=2**15)] = WINDOW
+    window_strides: tuple[WindowStride, WindowStride] = WINDOW_STRIDES
     auxiliary: str = ""
     align_corners: bool = False
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.01
+    norm_eps: Epsilon = 1e-3
+    norm_momentum: Share = 0.01
     colors: tuple[Color, ...] = ()
 
     def __post_init__(self) -> None:
@@ -58,6 +63,7 @@ class LrasppHead:
             raise SpecError("LR-ASPP needs the name of a shallower map, such as 's8'")
         if self.window < 0 or len(self.window_strides) != 2 or min(self.window_strides) < 1:
             raise SpecError(f"a pooling window of {self.window} with strides {self.window_strides} cannot be")
+        check_ranges(self, SpecError)
 
     def fresh(self) -> LrasppHead:
         """Without colors, which belong to the labels."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Protocol, Self, get_args
+from typing import Annotated, ClassVar, Literal, Protocol, Self, get_args, runtime_checkable
 
+from msgspec import Meta
+
+from mobilenets.documents import check_ranges
 from mobilenets.errors import SpecError
-from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.rows import BackboneSpec, Side
 
 Task = Literal["classify", "detect", "segment"]
 Resize = Literal["crop_then_stretch", "shorter_side_then_crop", "stretch", "letterbox", "sample"]
@@ -35,14 +38,14 @@ class InputContract:
         wide: width of an input that is not square, px; 0 for a square. Only for "stretch", "letterbox" and "sample".
     """
 
-    size: int = 224
-    channels: int = 3
-    mean: tuple[float, ...] = HALF
-    std: tuple[float, ...] = HALF
+    size: Side = 224
+    channels: Annotated[int, Meta(ge=1, le=4096)] = 3
+    mean: tuple[Annotated[float, Meta(ge=-1e6, le=1e6)], ...] = HALF
+    std: tuple[Annotated[float, Meta(gt=0, le=1e6)], ...] = HALF
     resize: Resize = "crop_then_stretch"
-    crop: float = 0.875
+    crop: Annotated[float, Meta(gt=0, le=1)] = 0.875
     interpolation: Interpolation = "bilinear"
-    wide: int = 0
+    wide: Annotated[int, Meta(ge=0, le=2**15)] = 0
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.wide < 0:
@@ -57,6 +60,7 @@ class InputContract:
                 raise SpecError(f"{name} has {len(values)} values but the input has {self.channels} channels")
         if min(self.std) <= 0:
             raise SpecError(f"std {self.std} is not positive")
+        check_ranges(self, SpecError)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,6 +76,7 @@ class InputContract:
         return replace(self, size=height, wide=0 if width == height else width)
 
 
+@runtime_checkable
 class Head(Protocol):
     """A frozen record of a head's own settings; `specs/codec.py` lists them all."""
 
@@ -92,7 +97,7 @@ class ClassifierHead:
     """
 
     task: ClassVar[Task] = "classify"
-    temperature: float = 1.0
+    temperature: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
     mirrors: Mirrors = "none"
 
     def __post_init__(self) -> None:
@@ -100,6 +105,7 @@ class ClassifierHead:
             raise SpecError(f"mirrors '{self.mirrors}' are not one of {', '.join(get_args(Mirrors))}")
         if not self.temperature > 0:
             raise SpecError(f"temperature {self.temperature} is not positive")
+        check_ranges(self, SpecError)
 
     def fresh(self) -> ClassifierHead:
         """At temperature 1."""
@@ -119,7 +125,7 @@ class ModelSpec:
     """
 
     backbone: BackboneSpec
-    labels: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Meta(min_length=1, max_length=10**6)]
     input: InputContract = InputContract()
     head: Head = ClassifierHead()
     weights: str = "scratch"

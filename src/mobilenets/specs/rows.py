@@ -7,23 +7,53 @@ Rows know nothing of torch; `mobilenets.net` turns them into modules.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, TypeGuard
+from dataclasses import Field, dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
+from msgspec import Meta
+
+from mobilenets.documents import check_ranges
 from mobilenets.errors import SpecError
 
 Activation = Literal["relu", "relu6", "hard_swish", "gelu", "linear"]
 Padding = Literal["tf", "symmetric", "end"]
 Shortcut = Literal["bottleneck", "expansion", "none"]
 
+# What a real network has, with room above. The ranges keep a damaged file from asking for all memory.
+Channels = Annotated[int, Meta(ge=1, le=2**17)]
+Kernel = Annotated[int, Meta(ge=1, le=255)]
+KernelOrNone = Annotated[int, Meta(ge=0, le=255)]  # 0: there is no such layer
+Stride = Annotated[int, Meta(ge=1, le=64)]
+Side = Annotated[int, Meta(ge=1, le=2**15)]  # of an input, px
+Epsilon = Annotated[float, Meta(ge=0, le=1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Chance = Annotated[float, Meta(ge=0, lt=1)]
+
+
+@runtime_checkable
+class Row(Protocol):
+    """A line of an architecture table: one of the frozen records below, which `ROWS` lists."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # Any: as `dataclasses.replace` asks for
+
+    @property
+    def c_out(self) -> int:
+        """Channels that leave the row."""
+        ...
+
+    @property
+    def stride(self) -> int:
+        """Input px per output px."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Conv:
     """A full convolution, batch norm, activation. Without a norm it has a bias."""
 
-    c_out: int
-    kernel: int = 1
-    stride: int = 1
+    c_out: Channels
+    kernel: Kernel = 1
+    stride: Stride = 1
     activation: Activation = "relu6"
     norm: bool = True
 
@@ -32,9 +62,9 @@ class Conv:
 class Separable:
     """A depthwise separable convolution: k x k depthwise, then 1 x 1 pointwise, each with norm and activation (V1, Fig. 3)."""
 
-    c_out: int
-    kernel: int = 3
-    stride: int = 1
+    c_out: Channels
+    kernel: Kernel = 3
+    stride: Stride = 1
     activation: Activation = "relu"
 
 
@@ -51,12 +81,12 @@ class Bottleneck:
         shortcut: what the residual connects (V2, Fig. 6b). It exists where stride is 1 and the shapes agree.
     """
 
-    c_expand: int
-    c_out: int
-    kernel: int = 3
-    stride: int = 1
+    c_expand: Channels
+    c_out: Channels
+    kernel: Kernel = 3
+    stride: Stride = 1
     activation: Activation = "relu6"
-    c_squeeze: int = 0
+    c_squeeze: Annotated[int, Meta(ge=0, le=2**17)] = 0
     project_activation: Activation = "linear"
     shortcut: Shortcut = "bottleneck"
 
@@ -65,10 +95,10 @@ class Bottleneck:
 class Fused:
     """A fused inverted bottleneck: k x k full convolution to `c_expand`, then 1 x 1 linear projection (V4, Fig. 4)."""
 
-    c_expand: int
-    c_out: int
-    kernel: int = 3
-    stride: int = 1
+    c_expand: Channels
+    c_out: Channels
+    kernel: Kernel = 3
+    stride: Stride = 1
     activation: Activation = "relu"
 
 
@@ -82,11 +112,11 @@ class Universal:
         layer_scale: a learned factor per channel on the residual branch (hybrid models), at first 1e-5.
     """
 
-    c_expand: int
-    c_out: int
-    start_kernel: int = 0
-    middle_kernel: int = 0
-    stride: int = 1
+    c_expand: Channels
+    c_out: Channels
+    start_kernel: KernelOrNone = 0
+    middle_kernel: KernelOrNone = 0
+    stride: Stride = 1
     activation: Activation = "relu"
     layer_scale: bool = False
 
@@ -102,10 +132,10 @@ class Attention:
         layer_scale: a learned factor per channel on the residual branch, at first 1e-5.
     """
 
-    c_out: int
-    heads: int
-    key_dim: int
-    kv_stride: int = 1
+    c_out: Channels
+    heads: Annotated[int, Meta(ge=1, le=1024)]
+    key_dim: Channels
+    kv_stride: Stride = 1
     layer_scale: bool = True
 
     @property
@@ -121,14 +151,17 @@ class ResNetBottleneck:
     1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; shortcut projected where shapes differ.
     """
 
-    c_reduce: int
-    c_out: int
-    kernel: int = 3
-    stride: int = 1
+    c_reduce: Channels
+    c_out: Channels
+    kernel: Kernel = 3
+    stride: Stride = 1
     activation: Activation = "relu"
 
 
-Row = Conv | Separable | Bottleneck | Fused | Universal | Attention | ResNetBottleneck
+ROWS: dict[str, type[Row]] = {
+    kind.__name__: kind for kind in (Conv, Separable, Bottleneck, Fused, Universal, Attention, ResNetBottleneck)
+}
+"""Every kind of row, by the name that files know it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +185,21 @@ class BackboneSpec:
     """
 
     name: str
-    rows: tuple[Row, ...]
-    tail: tuple[Conv, ...] = ()
-    width: float = 1.0
-    size: int = 224
-    in_channels: int = 3
+    rows: Annotated[tuple[Row, ...], Meta(min_length=1, max_length=2000)]
+    tail: Annotated[tuple[Conv, ...], Meta(max_length=100)] = ()
+    width: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    size: Side = 224
+    in_channels: Annotated[int, Meta(ge=1, le=4096)] = 3
     padding: Padding = "tf"
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.01
-    dropout: float = 0.2
-    stochastic_depth: float = 0.0
-    output_stride: int = 32
+    norm_eps: Epsilon = 1e-3
+    norm_momentum: Share = 0.01
+    dropout: Chance = 0.2
+    stochastic_depth: Chance = 0.0
+    output_stride: Annotated[int, Meta(ge=1, le=1024)] = 32
     dilate_strided_row: bool = False
+
+    def __post_init__(self) -> None:
+        check_ranges(self, SpecError)
 
     @property
     def c_out(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from mobilenets.errors import SpecError
 from mobilenets.specs.model import InputContract
@@ -24,7 +26,8 @@ from mobilenets.specs.rows import (
 from mobilenets.specs.scaling import squeeze
 from mobilenets.table import Table
 
-Color = tuple[int, int, int]
+ColorValue = Annotated[int, Meta(ge=0, le=255)]
+Color = tuple[ColorValue, ColorValue, ColorValue]
 On = Literal["last", "second_last"]
 
 LAST_STRIDE = 32

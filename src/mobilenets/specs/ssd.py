@@ -6,16 +6,22 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
+from msgspec import Meta
+
+from mobilenets.documents import check_ranges
 from mobilenets.errors import SpecError
 from mobilenets.specs.model import HALF, InputContract, ModelSpec, Task
-from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps, places
+from mobilenets.specs.rows import BackboneSpec, Channels, Epsilon, Kernel, Share, deepest_map, feature_maps, places
 from mobilenets.specs.segment import with_reduced_last_block
 from mobilenets.table import Table
 
 Scores = Literal["softmax", "sigmoid"]
-Anchor = tuple[float, float]
+Scale = Annotated[float, Meta(gt=0, le=100)]
+Ratio = Annotated[float, Meta(gt=0, le=1000)]
+Variance = Annotated[float, Meta(gt=0, le=1000)]
+Anchor = tuple[Scale, Ratio]
 
 EXTRAS = (512, 256, 256, 128)
 """Channels of the layers behind the backbone, at width 1."""
@@ -49,22 +55,22 @@ class SsdHead:
     """
 
     task: ClassVar[Task] = "detect"
-    maps: tuple[str, ...]
-    strides: tuple[int, ...]
-    anchors: tuple[tuple[Anchor, ...], ...]
-    extras: tuple[int, ...] = EXTRAS
+    maps: Annotated[tuple[str, ...], Meta(max_length=100)]
+    strides: tuple[Annotated[int, Meta(ge=1, le=2**15)], ...]
+    anchors: tuple[Annotated[tuple[Anchor, ...], Meta(max_length=1000)], ...]
+    extras: Annotated[tuple[Channels, ...], Meta(max_length=100)] = EXTRAS
     separable: bool = True
-    kernel: int = 3
+    kernel: Kernel = 3
     clip: bool = False
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+    variances: tuple[Variance, Variance, Variance, Variance] = (0.1, 0.1, 0.2, 0.2)
     activation: Scores = "softmax"
-    score_threshold: float = 0.001
-    class_thresholds: tuple[float, ...] = ()
-    iou: float = 0.6
-    detections: int = 100
-    candidates: int = 300
-    norm_eps: float = 1e-3
-    norm_momentum: float = 0.03
+    score_threshold: Share = 0.001
+    class_thresholds: tuple[Share, ...] = ()
+    iou: Share = 0.6
+    detections: Annotated[int, Meta(ge=1, le=10**6)] = 100
+    candidates: Annotated[int, Meta(ge=1, le=10**6)] = 300
+    norm_eps: Epsilon = 1e-3
+    norm_momentum: Share = 0.03
 
     def __post_init__(self) -> None:
         count = len(self.maps) + len(self.extras)
@@ -85,6 +91,7 @@ class SsdHead:
         for share in (self.score_threshold, *self.class_thresholds, self.iou):
             if not 0 <= share <= 1:
                 raise SpecError(f"threshold {share} is not between 0 and 1")
+        check_ranges(self, SpecError)
 
     def fresh(self) -> SsdHead:
         """Without the thresholds of the labels."""
