@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Protocol, runtime_checkable
 import pytest
 from msgspec import Meta
 
-from mobilenets.documents import DEPTH, Choice, check_ranges, decode, encode, parse
+from mobilenets.documents import DEPTH, Choice, Choices, check_ranges, decode, encode, parse
 from mobilenets.errors import DocumentError, MobileNetsError, SpecError
 
 
@@ -43,7 +43,7 @@ class Drawing:
     notes: dict[str, float] = field(default_factory=dict)
 
 
-CHOICES = {Shape: Choice("kind", {"Circle": Circle, "Square": Square})}
+CHOICES: Choices = {Shape: Choice("kind", {"Circle": Circle, "Square": Square})}
 DRAWING = Drawing((Circle(2.5), Square(3, "blue")), Square(2), ((0.0, 0.5), (1.0,)), {"a": 1.5})
 
 
