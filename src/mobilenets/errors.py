@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 INSTALL = "pip install '.[{extra}]'"
 """The command that installs an extra. On the day of the first release it becomes "pip install 'mobilenets[{extra}]'", here and,
 as a test asserts, in the README and the guides; the words "in your clone of mobilenets" below go too."""
