@@ -92,7 +92,6 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "tensorboard":      "train",
     "matplotlib":       "report",
     "jinja2":           "report",
-    "faster_coco_eval": "report",
     "cv2":              "video",
     "h5py":             "weights",
     "huggingface_hub":  "weights",

@@ -13,8 +13,6 @@ from PIL import Image
 from mobilenets.data.open import open_dataset
 from mobilenets.data.readers.lists import write_splits
 
-pytest.importorskip("faster_coco_eval")
-
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 SIDE = 40  # px of a cell
 

@@ -26,8 +26,6 @@ from mobilenets.training.loop import train
 from mobilenets.training.recipe import with_overrides
 from mobilenets.training.recipes import recipe
 
-pytest.importorskip("faster_coco_eval", reason="the metrics of detectors need faster-coco-eval")
-
 TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--set", "workers=0")
 
 

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 
-from mobilenets.evaluation.classify import Report
-from mobilenets.reports import classify, record
+from mobilenets.evaluation.classify.evaluate import Report
+from mobilenets.reports import record
+from mobilenets.reports.classify import report as classify
 
 
 def report_of(truth: list[int], predicted: list[int]) -> Report:

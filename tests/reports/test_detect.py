@@ -12,11 +12,9 @@ from PIL import Image
 
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.detect.truth import Truth
-from mobilenets.reports import detect
+from mobilenets.reports.detect import report as detect
 from mobilenets.reports.write import write_report
 from mobilenets.runtime.detect.decode import Detections
-
-pytest.importorskip("faster_coco_eval")
 
 LABELS = ("rose", "<sky> & co")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from mobilenets.evaluation.segment.evaluate import Compared, SegmentationReport
-from mobilenets.reports import segment
-from mobilenets.reports.segment import WRONG
+from mobilenets.reports.segment import report as segment
+from mobilenets.reports.segment.report import WRONG
 from mobilenets.reports.write import write_report
 
 COLORS = ((0, 0, 0), (200, 0, 0), (0, 0, 200))

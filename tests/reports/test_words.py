@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from mobilenets.evaluation.classify import Metric
-from mobilenets.evaluation.metrics import Interval
+from mobilenets.evaluation.intervals import Interval
+from mobilenets.evaluation.metric import Metric
 from mobilenets.reports import words
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenets.evaluation.classify import Report
+from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.reports.write import write_report
 
 LABELS = ("sound", "<cracked> & co")

@@ -30,8 +30,6 @@ from mobilenets.training.start import first_model
 from mobilenets.weights import norms
 from mobilenets.weights.load import load
 
-pytest.importorskip("faster_coco_eval", reason="the metrics of detectors need faster-coco-eval")
-
 RECIPE = Recipe(
     task="detect",
     size=96,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from mobilenets.evaluation.classify import Report, evaluate_classification
+from mobilenets.evaluation.classify.evaluate import Report, evaluate_classification
 from mobilenets.evaluation.detect.evaluate import DetectionReport, evaluate_detection
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, evaluate_segmentation
 from mobilenets.runtime.predictor import Predictor
@@ -60,6 +60,5 @@ def evaluate(
 
     Raises:
         DataError: a class of the data is unknown to the model, or no image could be read.
-        MissingExtraError: a detector is measured, and faster-coco-eval is not installed.
     """
     return EVALUATORS[predictor.manifest.task](predictor, samples, labels, progress=progress, batch=batch)

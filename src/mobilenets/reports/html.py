@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from mobilenets.errors import MissingExtraError
-from mobilenets.evaluation.classify import Metric
+from mobilenets.evaluation.metric import Metric
 from mobilenets.reports import plots, words
 from mobilenets.reports.page import Page
 

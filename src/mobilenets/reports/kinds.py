@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from mobilenets.evaluation.classify import Metric, Report
+from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.detect.evaluate import DetectionReport
+from mobilenets.evaluation.metric import Metric
 from mobilenets.evaluation.segment.evaluate import SegmentationReport
-from mobilenets.reports import classify, detect, segment
+from mobilenets.reports.classify import report as classify
+from mobilenets.reports.detect import report as detect
 from mobilenets.reports.page import Brief, Content
+from mobilenets.reports.segment import report as segment
 
 
 class Evaluated(Protocol):

@@ -11,7 +11,7 @@ from typing import Literal
 from PIL import Image
 
 from mobilenets.errors import ImageError
-from mobilenets.evaluation.classify import Metric
+from mobilenets.evaluation.metric import Metric
 from mobilenets.reports.plots import Plot
 from mobilenets.runtime.images.decode import decode_image
 

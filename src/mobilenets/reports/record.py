@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mobilenets.evaluation.classify import Metric
+from mobilenets.evaluation.metric import Metric
 from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Context
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from mobilenets.evaluation.classify import Metric
+from mobilenets.evaluation.metric import Metric
 
 PLAIN = frozenset(("nll", "roc_auc"))
 """Metrics that are no share; all others are written as percentages."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mobilenets.data.samples import Sample
-from mobilenets.evaluation.calibration import fit_temperature, negative_log_likelihood
-from mobilenets.evaluation.metrics import balanced_accuracy
+from mobilenets.evaluation.classify.calibration import fit_temperature, negative_log_likelihood
+from mobilenets.evaluation.classify.metrics import balanced_accuracy
 from mobilenets.feeding.augment import Augmentation, Mix
 from mobilenets.feeding.loader import Labelled, class_weights, log_priors
 from mobilenets.runtime.views import axes_of
@@ -53,7 +53,7 @@ class Answers:
         return bool(np.isfinite(self.logits).all())
 
     def fitted(self, head: Head) -> Head:
-        """The head at the temperature that suits these logits best."""
+        """The head with the temperature to ship; see `fit_temperature`."""
         assert isinstance(head, ClassifierHead)
         return replace(head, temperature=fit_temperature(self.logits, self.truth))
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from mobilenets.data.samples import Sample
 from mobilenets.errors import RecipeError
 from mobilenets.evaluation.detect import coco as detect_coco
-from mobilenets.evaluation.detect import metrics as detect_metrics
 from mobilenets.evaluation.detect.metrics import Judged
+from mobilenets.evaluation.detect.thresholds import fit_thresholds
 from mobilenets.evaluation.detect.truth import truth_of
 from mobilenets.feeding.augment_boxes import BoxAugmentation
 from mobilenets.feeding.boxes import Boxed
@@ -59,10 +59,9 @@ class Answers:
         return self.numbers
 
     def fitted(self, head: Head) -> Head:
-        """The head with the score threshold of each label that gives the best F1."""
+        """The head with a score threshold for each class."""
         assert isinstance(head, SsdHead)
-        found = detect_metrics.ranked(self.judged, self.classes)
-        return replace(head, class_thresholds=tuple(detect_metrics.best_threshold(one) for one in found))
+        return replace(head, class_thresholds=fit_thresholds(self.judged, self.classes))
 
     def joined(self, others: Sequence[Answers]) -> Answers:
         """This one's images and those of the others."""
@@ -82,13 +81,11 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
 
     Raises:
         RecipeError: the recipe's loss does not fit the head.
-        MissingExtraError: faster-coco-eval is not installed.
     """
     head, contract = spec.head, spec.input
     assert isinstance(head, SsdHead)
     if recipe.focal_gamma and head.activation != "sigmoid":
         raise RecipeError("the focal loss needs a head with sigmoid scores", hint="set activation=sigmoid, or focal_gamma=0")
-    detect_coco.require()
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation, but=("width",)))

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenets.evaluation.detect import coco as detect_coco
 from mobilenets.evaluation.detect.coco import coco_metrics
 from mobilenets.evaluation.detect.metrics import Judged, average_precision, ranked
 from mobilenets.evaluation.detect.truth import Truth
@@ -17,7 +16,7 @@ CLASSES = 4
 NAN = float("nan")
 
 
-def random_images(seed: int, images: int, *, crowds: bool = False) -> list[Judged]:
+def random_images(seed: int, images: int, *, crowds: bool = False, difficult: bool = False) -> list[Judged]:
     """Objects of every size, and detections that lie near them, elsewhere, twice or in the wrong class; no scores are equal."""
     generator = np.random.default_rng(seed)
     every = generator.permutation(images * 60) / (images * 60)
@@ -38,10 +37,40 @@ def random_images(seed: int, images: int, *, crowds: bool = False) -> list[Judge
         order = np.argsort(-scores)
         labels = tuple(f"kind {k}" for k in range(CLASSES))
         crowd = generator.random(m) < 0.2 if crowds else np.zeros(m, np.bool_)
-        judged.append(
-            (Detections(labels, found[order], scores[order], guess[order]), Truth(boxes, kinds, np.zeros(m, np.bool_), crowd))
-        )
+        hard = generator.random(m) < 0.2 if difficult else np.zeros(m, np.bool_)
+        judged.append((Detections(labels, found[order], scores[order], guess[order]), Truth(boxes, kinds, hard, crowd)))
     return judged
+
+
+def truth_json(judged: list[Judged]) -> dict[str, Any]:
+    annotations: list[dict[str, Any]] = []
+    for image, (_, truth) in enumerate(judged, start=1):
+        sides = truth.boxes[:, 2:].astype(np.float64) - truth.boxes[:, :2]
+        for j in range(len(truth)):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": int(truth.classes[j]) + 1,
+                    "bbox": [*truth.boxes[j, :2].tolist(), *sides[j].tolist()],
+                    # difficult objects are of a size that COCO does not count
+                    "area": 1e11 if truth.difficult[j] and not truth.crowd[j] else float(sides[j, 0] * sides[j, 1]),
+                    "iscrowd": int(truth.crowd[j]),
+                }
+            )
+    categories = [{"id": k, "name": str(k)} for k in range(1, CLASSES + 1)]
+    images = [{"id": i} for i in range(1, len(judged) + 1)]
+    return {"info": {}, "images": images, "categories": categories, "annotations": annotations}
+
+
+def found_json(judged: list[Judged]) -> list[dict[str, Any]]:
+    return [
+        {"image_id": image, "category_id": category + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+        for image, (detections, _) in enumerate(judged, start=1)
+        for category, score, (x0, y0, x1, y1) in zip(
+            detections.classes.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
+        )
+    ]
 
 
 def by_pycocotools(judged: list[Judged]) -> Any:
@@ -50,9 +79,9 @@ def by_pycocotools(judged: list[Judged]) -> Any:
     evaluation = pytest.importorskip("pycocotools.cocoeval")
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco.COCO()
-        truth.dataset = detect_coco._truth(judged, CLASSES)
+        truth.dataset = truth_json(judged)
         truth.createIndex()
-        evaluator = evaluation.COCOeval(truth, truth.loadRes(detect_coco._found(judged)), "bbox")
+        evaluator = evaluation.COCOeval(truth, truth.loadRes(found_json(judged)), "bbox")
         evaluator.evaluate()
         evaluator.accumulate()
         evaluator.summarize()
@@ -60,8 +89,10 @@ def by_pycocotools(judged: list[Judged]) -> Any:
 
 
 @pytest.mark.parametrize("crowds", [False, True])
-def test_every_figure_is_that_of_pycocotools(crowds: bool) -> None:
-    judged = random_images(3, 30, crowds=crowds)
+@pytest.mark.parametrize("difficult", [False, True])
+@pytest.mark.parametrize("seed", [3, 4, 5])
+def test_every_figure_is_that_of_pycocotools(crowds: bool, difficult: bool, seed: int) -> None:
+    judged = random_images(seed, 30, crowds=crowds, difficult=difficult)
     ours, reference = coco_metrics(judged, CLASSES), by_pycocotools(judged)
     found = [ours.map, ours.map50, ours.map75, *ours.map_of_size.values()]
     np.testing.assert_allclose(found, reference.stats[:6], atol=1e-9)
@@ -73,7 +104,7 @@ def test_every_figure_is_that_of_pycocotools(crowds: bool) -> None:
 
 
 @pytest.mark.parametrize("crowds", [False, True])
-def test_our_own_average_precision_is_cocos(crowds: bool) -> None:
+def test_the_ranking_at_overlap_50_is_that_of_the_curves(crowds: bool) -> None:
     judged = random_images(5, 40, crowds=crowds)
     for one, expected in zip(ranked(judged, CLASSES), coco_metrics(judged, CLASSES).map50_of_class, strict=True):
         assert average_precision(one) == pytest.approx(expected, abs=1e-9, nan_ok=True)

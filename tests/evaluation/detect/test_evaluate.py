@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,12 @@ from PIL import Image
 
 import mobilenets
 from mobilenets.data.boxes import Box
+from mobilenets.data.samples import Sample
 from mobilenets.errors import CheckpointError, DataError, UnknownNameError
 from mobilenets.evaluation.detect.evaluate import DetectionReport, evaluate_detection
-from mobilenets.evaluation.detect.metrics import UNKNOWN_THRESHOLD
+from mobilenets.evaluation.detect.thresholds import UNKNOWN_THRESHOLD
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.ssd import SsdHead
-
-pytest.importorskip("faster_coco_eval")
 
 LABELS = ("rose", "sky")
 SIDE = 40  # px of a cell on the images
@@ -27,12 +26,10 @@ def cell(column: int, row: int, label: int = 0, *, difficult: bool = False) -> B
 
 
 @dataclass(frozen=True)
-class Cells:
-    """An image of 3 x 3 cells, black but for the colors at some."""
+class Grid(Sample):
+    """An image of 3 x 3 cells, black but for the colors at some, without a file."""
 
-    name: str
-    colors: Mapping[tuple[int, int], str]
-    boxes: tuple[Box, ...]
+    colors: Mapping[tuple[int, int], str] = field(default_factory=dict)
     broken: bool = False
 
     def read(self) -> bytes:
@@ -46,12 +43,16 @@ class Cells:
         return buffer.getvalue()
 
 
+def cells(name: str, colors: Mapping[tuple[int, int], str], boxes: tuple[Box, ...], *, broken: bool = False) -> Grid:
+    return Grid(Path(name), -1, "test", name=name, boxes=boxes, colors=colors, broken=broken)
+
+
 IMAGES = (
-    Cells("right", {(0, 0): "red", (2, 2): "blue"}, (cell(0, 0), cell(2, 2, 1))),
-    Cells("missed", {(1, 1): "red"}, (cell(1, 1), cell(0, 2))),
-    Cells("false", {(1, 0): "red", (0, 1): "red"}, (cell(1, 0),)),
-    Cells("confused", {(0, 0): "blue", (2, 0): "red"}, (cell(0, 0), cell(2, 0))),
-    Cells("difficult", {(0, 0): "red"}, (cell(0, 0, difficult=True), Box(0, 5, 5, 5, 9))),
+    cells("right", {(0, 0): "red", (2, 2): "blue"}, (cell(0, 0), cell(2, 2, 1))),
+    cells("missed", {(1, 1): "red"}, (cell(1, 1), cell(0, 2))),
+    cells("false", {(1, 0): "red", (0, 1): "red"}, (cell(1, 0),)),
+    cells("confused", {(0, 0): "blue", (2, 0): "red"}, (cell(0, 0), cell(2, 0))),
+    cells("difficult", {(0, 0): "red"}, (cell(0, 0, difficult=True), Box(0, 5, 5, 5, 9))),
 )
 
 
@@ -121,12 +122,12 @@ def test_thresholds_are_the_models_where_it_has_them(predictor: Predictor) -> No
 
 
 def test_a_class_of_which_nothing_was_found_has_a_threshold_all_the_same(predictor: Predictor) -> None:
-    report = evaluate_detection(predictor, [Cells("x", {(0, 0): "red"}, (cell(0, 0),))], LABELS)
+    report = evaluate_detection(predictor, [cells("x", {(0, 0): "red"}, (cell(0, 0),))], LABELS)
     assert report.thresholds[1] == UNKNOWN_THRESHOLD
 
 
 def test_labels_of_the_data_are_matched_by_name(predictor: Predictor) -> None:
-    image = Cells("x", {(0, 0): "red"}, (cell(0, 0, 1),))
+    image = cells("x", {(0, 0): "red"}, (cell(0, 0, 1),))
     assert evaluate_detection(predictor, [image], ("sky", "rose")).metric("map50").value == pytest.approx(1)
     with pytest.raises(DataError, match="the data has 'tulip', which the model does not know"):
         evaluate_detection(predictor, [image], ("tulip", "rose"))
@@ -134,7 +135,7 @@ def test_labels_of_the_data_are_matched_by_name(predictor: Predictor) -> None:
 
 def test_what_cannot_be_read_is_named_and_counts_nowhere(predictor: Predictor) -> None:
     done: list[int] = []
-    images = (Cells("gone", {}, (cell(0, 0),), broken=True), IMAGES[0])
+    images = (cells("gone", {}, (cell(0, 0),), broken=True), IMAGES[0])
     report = evaluate_detection(predictor, images, LABELS, progress=done.append)
     assert report.unreadable == (("gone", "No such file or directory"),)
     assert [len(report), report.metric("map50").value, sum(done)] == pytest.approx([1, 1, 2])
@@ -160,4 +161,4 @@ def test_a_file_with_its_thresholds_inside_says_so(cell_model: Path, predictor: 
     onnx.save(model, tmp_path / "detector.onnx")
     report = evaluate_detection(Predictor.open(tmp_path / "detector.onnx"), IMAGES[:1], LABELS)
     assert report.metric("map50").value == pytest.approx(0.5)  # the sky scores 0.98
-    assert "scores above the thresholds inside the file alone" in report.metric("map50").note
+    assert "only scores above the thresholds inside the file" in report.metric("map50").note

@@ -8,11 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenets.evaluation.detect.metrics import (
-    UNKNOWN_THRESHOLD,
     Judged,
     Ranked,
     average_precision,
-    best_threshold,
+    average_precisions,
     confusion,
     curve,
     mean_average_precision,
@@ -20,6 +19,7 @@ from mobilenets.evaluation.detect.metrics import (
     voc_11_points,
     voc_average_precision,
 )
+from mobilenets.evaluation.detect.thresholds import UNKNOWN_THRESHOLD, best_threshold
 from mobilenets.evaluation.detect.truth import Truth
 from mobilenets.runtime.detect.decode import Detections
 
@@ -142,6 +142,18 @@ def test_an_image_that_counts_twice_is_as_one_that_is_there_twice() -> None:
     many = [judged for judged, count in zip(one, counts, strict=True) for _ in range(count)]
     expected = average_precision(ranked(many, 1)[0])
     assert average_precision(ranked(one, 1)[0], counts) == pytest.approx(expected, abs=0.02)  # equal scores in another order
+
+
+def test_draws_of_images_at_once_are_the_draws_one_by_one() -> None:
+    generator = np.random.default_rng(1)
+    images = generator.integers(0, 12, 80)
+    ranked_one = Ranked(
+        -np.sort(-generator.random(80)).astype(np.float32), generator.random(80) < 0.5, images, generator.integers(0, 9, 12)
+    )
+    counts = np.stack([generator.multinomial(12, np.full(12, 1 / 12)) for _ in range(30)])
+    counts[7] = 0
+    expected = [average_precision(ranked_one, drawn) for drawn in counts]
+    np.testing.assert_allclose(average_precisions(ranked_one, counts), expected, atol=1e-9)
 
 
 def test_the_best_threshold_lies_between_the_last_score_that_counts_and_the_next() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import mobilenets
+from mobilenets.data.masks import Mask
+from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError
 from mobilenets.evaluation.segment import evaluate as segment_evaluation
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, evaluate_segmentation
@@ -19,29 +22,35 @@ Encode = Callable[[NDArray[np.uint8]], bytes]
 
 
 @dataclass(frozen=True)
-class Truth:
-    classes: NDArray[np.uint8]
+class Pixels(Mask):
+    """A mask without a file."""
+
+    pixels: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), np.uint8))
 
     def read(self) -> NDArray[np.uint8]:
-        return self.classes
+        return self.pixels
 
 
 @dataclass(frozen=True)
-class Photo:
-    name: str
-    data: bytes
-    mask: Truth | None
+class Encoded(Sample):
+    """An image without a file."""
+
+    data: bytes = b""
 
     def read(self) -> bytes:
         return self.data
 
 
-def flag(png: Encode, name: str, left: int, right: int, truth: NDArray[np.uint8] | None = None) -> Photo:
+def photo(name: str, data: bytes, mask: Mask | None) -> Encoded:
+    return Encoded(Path(name), -1, "test", name=name, mask=mask, data=data)
+
+
+def flag(png: Encode, name: str, left: int, right: int, truth: NDArray[np.uint8] | None = None) -> Encoded:
     """An image 32 x 32 of one pure color on the left and one on the right; its truth is just that, or the one given."""
     classes = np.full((32, 32), left, np.uint8)
     classes[:, 16:] = right
     pixels = np.eye(3, dtype=np.uint8)[classes] * 255
-    return Photo(name, png(pixels), Truth(classes if truth is None else truth))
+    return photo(name, png(pixels), Pixels(pixels=classes if truth is None else truth))
 
 
 @pytest.fixture
@@ -101,10 +110,10 @@ def test_labels_are_matched_by_name(segmenter: Make, png: Encode) -> None:
 def test_what_cannot_be_compared_is_named_and_counts_nowhere(segmenter: Make, png: Encode) -> None:
     good = flag(png, "good", 0, 1)
     images = [
-        Photo("broken", b"no image", good.mask),
+        photo("broken", b"no image", good.mask),
         good,
         flag(png, "small", 0, 1, np.zeros((8, 16), np.uint8)),
-        Photo("bare", good.data, None),
+        photo("bare", good.data, None),
     ]
     done: list[int] = []
     found = evaluate_segmentation(segmenter(32, 32), images, LABELS, progress=done.append)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mobilenets.data.masks import IGNORE
 from mobilenets.evaluation.segment import metrics
-from mobilenets.evaluation.segment.metrics import IGNORE
 
 
 def masks(classes: int, seed: int, shape: tuple[int, int] = (40, 50)) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

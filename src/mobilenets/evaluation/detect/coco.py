@@ -1,26 +1,26 @@
-"""COCO's metrics of a detector, computed by faster-coco-eval, whose figures are those of pycocotools."""
+"""COCO's metrics of a detector, in NumPy; a test compares every figure with pycocotools."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.errors import MissingExtraError
-from mobilenets.evaluation.detect.metrics import Judged
+from mobilenets.evaluation.detect.metrics import Judged, Ranked, average_precision, best_of_each, ranked_from
+from mobilenets.evaluation.detect.truth import FALSE, IGNORED, match_at
 
-BEYOND = 1e11
-"""Area, px squared, that is in none of COCO's ranges: an object of it is neither to be found nor false to find."""
+OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+
+Range = tuple[float, float]
 
 # fmt: off
-SIZES = {  # in COCO's order: what people call it
-    "all":    "any size",
-    "small":  "below 32 x 32 px",
-    "medium": "up to 96 x 96 px",
-    "large":  "above 96 x 96 px",
+SIZES: dict[str, tuple[Range, str]] = {  # area in px squared, both ends included, and what people call it; in COCO's order
+    "all":    ((0,       1e10),    "any size"),
+    "small":  ((0,       32 ** 2), "below 32 x 32 px"),
+    "medium": ((32 ** 2, 96 ** 2), "32 x 32 to 96 x 96 px"),
+    "large":  ((96 ** 2, 1e10),    "above 96 x 96 px"),
 }
 # fmt: on
 
@@ -32,10 +32,11 @@ class Coco:
     Args:
         map: mean average precision, over overlaps 0.50 to 0.95 and the classes that have objects.
         map50, map75: at overlap 0.50 and 0.75.
-        map_of_size: "small", "medium", "large" objects, by area.
-        recall: share of the objects that at most 100 detections an image find, over the same overlaps.
+        map_of_size: of "small", "medium" and "large" objects, by area.
+        recall: share of the objects that at most 100 detections per class and image find, over the same overlaps.
         recall_of_size: by area.
         map_of_class, map50_of_class: of each class.
+        ranked: the ranked detections of each class at each overlap, objects of any size; T x classes.
     """
 
     map: float
@@ -46,107 +47,77 @@ class Coco:
     recall_of_size: dict[str, float]
     map_of_class: tuple[float, ...]
     map50_of_class: tuple[float, ...]
+    ranked: tuple[tuple[Ranked, ...], ...]
 
 
 def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
     """The metrics over all images.
 
     Args:
-        judged: what was found on each image, and what is there.
+        judged: what was found in each image, and what is there.
         classes: how many the model knows.
-
-    Raises:
-        MissingExtraError: faster-coco-eval is not installed.
     """
-    coco = require()
-    truth, found = coco.COCO(_truth(judged, classes)), _found(judged)
-    if not truth.anns or not found:
-        return _nothing(judged, classes)
-    evaluator = coco.COCOeval_faster(truth, truth.loadRes(found), "bbox", print_function=_silent)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    shape = (10, 101, classes, len(SIZES), 3)  # overlaps, recalls, classes, sizes, most detections 1, 10, 100
-    precision = np.asarray(evaluator.eval["precision"], np.float64).reshape(shape)[..., -1]
-    recall = np.asarray(evaluator.eval["recall"], np.float64).reshape(shape[0], *shape[2:])[..., -1]
-    sizes = list(SIZES)
+    ranked = {size: _ranked(found, classes) for size, found in _found(judged).items()}
+    precision = {size: _table(of_size, average_precision) for size, of_size in ranked.items()}  # each T classes
+    recall = {size: _table(of_size, _recall) for size, of_size in ranked.items()}
+    of_all = precision["all"]
     return Coco(
-        map=_mean(precision[..., 0]),
-        map50=_mean(precision[0, :, :, 0]),
-        map75=_mean(precision[5, :, :, 0]),
-        map_of_size={size: _mean(precision[..., i]) for i, size in enumerate(sizes) if i},
-        recall=_mean(recall[..., 0]),
-        recall_of_size={size: _mean(recall[..., i]) for i, size in enumerate(sizes) if i},
-        map_of_class=tuple(_mean(precision[:, :, k, 0]) for k in range(classes)),
-        map50_of_class=tuple(_mean(precision[0, :, k, 0]) for k in range(classes)),
+        map=_mean(of_all),
+        map50=_mean(of_all[0]),
+        map75=_mean(of_all[5]),
+        map_of_size={size: _mean(precision[size]) for size in SIZES if size != "all"},
+        recall=_mean(recall["all"]),
+        recall_of_size={size: _mean(recall[size]) for size in SIZES if size != "all"},
+        map_of_class=tuple(_mean(of_all[:, k]) for k in range(classes)),
+        map50_of_class=tuple(of_all[0].tolist()),
+        ranked=ranked["all"],
     )
 
 
-def require() -> Any:  # Any: a module without types
-    """The package faster-coco-eval.
+def _found(judged: Sequence[Judged]) -> dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]]:
+    """For each size, each image's best detections and objects, what those find, T x K, and which objects are ignored, M.
 
-    Raises:
-        MissingExtraError: it is not installed.
+    An object outside the range of sizes counts neither way, and neither does a detection outside it that finds nothing.
     """
-    try:
-        import faster_coco_eval
-    except ImportError as error:
-        raise MissingExtraError("faster-coco-eval", "report") from error
-    return faster_coco_eval
+    found: dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]] = {size: [] for size in SIZES}
+    for detections, truth in judged:
+        best = detections.take(best_of_each(detections.classes))
+        object_areas, detected_areas = _areas(truth.boxes), _areas(best.boxes)
+        ignored = np.stack([truth.ignored | ~_within(object_areas, limits) for limits, _ in SIZES.values()])  # A M
+        matches = match_at(best, truth, OVERLAPS, ignored)  # A T K
+        for size, (limits, _), own, out in zip(SIZES, SIZES.values(), matches, ignored, strict=True):
+            own = np.where((own == FALSE) & ~_within(detected_areas, limits), IGNORED, own)
+            found[size].append(((best, truth), own, out))
+    return found
 
 
-def _truth(judged: Sequence[Judged], classes: int) -> dict[str, Any]:  # Any: COCO's JSON
-    annotations: list[dict[str, Any]] = []
-    for image, (_, truth) in enumerate(judged, start=1):
-        sides = truth.boxes[:, 2:].astype(np.float64) - truth.boxes[:, :2]
-        sizes = np.where(truth.difficult & ~truth.crowd, BEYOND, sides[:, 0] * sides[:, 1])
-        for j in range(len(truth)):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image,
-                    "category_id": int(truth.classes[j]) + 1,
-                    "bbox": [*truth.boxes[j, :2].tolist(), *sides[j].tolist()],
-                    "area": float(sizes[j]),
-                    "iscrowd": int(truth.crowd[j]),
-                }
-            )
-    return {
-        "info": {},
-        "images": [{"id": i} for i in range(1, len(judged) + 1)],
-        "categories": [{"id": k, "name": str(k)} for k in range(1, classes + 1)],
-        "annotations": annotations,
-    }
+def _ranked(
+    found: Sequence[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]], classes: int
+) -> tuple[tuple[Ranked, ...], ...]:
+    return tuple(
+        ranked_from([(best, truth, own[t], ignored) for (best, truth), own, ignored in found], classes)
+        for t in range(len(OVERLAPS))
+    )
 
 
-def _found(judged: Sequence[Judged]) -> list[dict[str, Any]]:  # Any: COCO's JSON
-    return [
-        {"image_id": image, "category_id": category + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
-        for image, (detections, _) in enumerate(judged, start=1)
-        for category, score, (x0, y0, x1, y1) in zip(
-            detections.classes.tolist(), detections.scores.tolist(), detections.boxes.tolist(), strict=True
-        )
-    ]
+def _table(ranked: Sequence[Sequence[Ranked]], figure: Callable[[Ranked], float]) -> NDArray[np.float64]:
+    return np.array([[figure(of_class) for of_class in of_overlap] for of_overlap in ranked], np.float64)
 
 
-def _nothing(judged: Sequence[Judged], classes: int) -> Coco:
-    """The metrics where nothing was found, or nothing is there: 0 of what is there."""
-    real = [(truth.boxes[~truth.ignored], truth.classes[~truth.ignored]) for _, truth in judged]
-    there = np.bincount(np.concatenate([kinds for _, kinds in real]), minlength=classes)
-    of_class = tuple(0.0 if count else float("nan") for count in there)
-    all_sizes = np.concatenate([(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) for boxes, _ in real])
-    ranges = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
-    of_size = {
-        name: 0.0 if ((all_sizes >= low) & (all_sizes <= high)).any() else float("nan") for name, (low, high) in ranges.items()
-    }
-    value = 0.0 if there.any() else float("nan")
-    return Coco(value, value, value, of_size, value, dict(of_size), of_class, of_class)
+def _recall(ranked: Ranked) -> float:
+    return int(ranked.hits.sum()) / ranked.support if ranked.support else float("nan")
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+    areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def _within(areas: NDArray[np.float64], limits: Range) -> NDArray[np.bool_]:
+    return (areas >= limits[0]) & (areas <= limits[1])
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """The mean of what could be measured: COCO writes -1 for the rest."""
-    real = values[values > -1]
-    return float(real.mean()) if real.size else float("nan")
-
-
-def _silent(*_: object) -> None:
-    """The evaluator tells of its steps."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

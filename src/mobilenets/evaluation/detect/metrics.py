@@ -12,27 +12,24 @@ from mobilenets.evaluation.detect.truth import IGNORED, IOU, Truth, judge, match
 from mobilenets.runtime.detect.decode import Detections
 
 RECALLS = np.linspace(0, 1, 101)
-"""Where COCO reads the curve."""
+"""Recalls at which COCO reads the curve."""
 
 MOST = 100
-"""Detections of a class on an image that COCO counts, the best ones."""
-
-UNKNOWN_THRESHOLD = 0.5
-"""Of a class of which nothing was found: no score is better than another."""
+"""Detections of a class in one image that COCO counts, the best ones."""
 
 Judged = tuple[Detections, Truth]
-"""What was found on an image, and what is there."""
+"""What was found in an image, and what is there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The detections of one class on all images, by falling score, without those that count neither way.
+    """The detections of one class in all images, by falling score, without those that count neither way.
 
     Args:
         scores: N.
-        hits: which found an object, N.
+        hits: whether each found an object, N.
         images: index of the image of each, N.
-        objects: how many there are to find on each image.
+        objects: number of objects to find in each image.
     """
 
     scores: NDArray[np.float32]
@@ -42,8 +39,15 @@ class Ranked:
 
     @property
     def support(self) -> int:
-        """Objects there are to find."""
+        """Number of objects to find."""
         return int(self.objects.sum())
+
+    def of_images(self, chosen: NDArray[np.int64]) -> Ranked:
+        """The part that comes from the images at these indices."""
+        among = np.zeros(len(self.objects), np.bool_)
+        among[chosen] = True
+        kept = among[self.images]
+        return Ranked(self.scores[kept], self.hits[kept], self.images[kept], np.where(among, self.objects, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +56,7 @@ class Curve:
 
     Args:
         scores: the lowest score that still counts.
-        precision: share of the detections from that score on that are right.
+        precision: share of the detections with at least that score that are right.
         recall: share of the objects that they find.
     """
 
@@ -74,7 +78,7 @@ def ranked(
     iou: float = IOU,
     pairing: Callable[[Detections, Truth, float], NDArray[np.int64]] = match,
 ) -> tuple[Ranked, ...]:
-    """The detections of each class, paired with the truth image by image.
+    """The detections of each class, paired with the objects image by image.
 
     Args:
         judged: every image.
@@ -82,111 +86,124 @@ def ranked(
         iou: a detection finds an object that it overlaps by at least this.
         pairing: COCO's or Pascal VOC's.
     """
-    scores, kinds, found, images = [], [], [], []
-    objects = np.zeros((classes, len(judged)), np.int64)
-    for i, (detections, truth) in enumerate(judged):
-        best = detections.take(_best(detections.classes, MOST))
-        scores.append(best.scores)
-        kinds.append(best.classes)
-        found.append(pairing(best, truth, iou))
-        images.append(np.full(len(best), i))
-        objects[:, i] = np.bincount(truth.classes[~truth.ignored], minlength=classes)
-    every = [np.concatenate(parts) if parts else np.zeros(0) for parts in (scores, kinds, found, images)]
-    order = np.argsort(-every[0], kind="stable")
-    order = order[every[2][order] != IGNORED]
-    return tuple(_ranked(order[every[1][order] == k], every, objects[k]) for k in range(classes))
+    best = [(detections.take(best_of_each(detections.classes)), truth) for detections, truth in judged]
+    return ranked_from([(kept, truth, pairing(kept, truth, iou), truth.ignored) for kept, truth in best], classes)
 
 
-def curve(one: Ranked) -> Curve:
+def ranked_from(
+    paired: Sequence[tuple[Detections, Truth, NDArray[np.int64], NDArray[np.bool_]]], classes: int
+) -> tuple[Ranked, ...]:
+    """The detections of each class, of images whose detections are paired.
+
+    Args:
+        paired: of each image its detections, its objects, what each detection finds, and which objects count neither way.
+        classes: how many the model knows.
+    """
+    objects = np.zeros((classes, len(paired)), np.int64)
+    for i, (_, truth, _, ignored) in enumerate(paired):
+        objects[:, i] = np.bincount(truth.classes[~ignored], minlength=classes)
+    scores = np.concatenate([detections.scores for detections, *_ in paired] or [np.zeros(0, np.float32)])
+    kinds = np.concatenate([detections.classes for detections, *_ in paired] or [np.zeros(0, np.int64)])
+    found = np.concatenate([own for _, _, own, _ in paired] or [np.zeros(0, np.int64)])
+    images = np.repeat(np.arange(len(paired)), [len(detections) for detections, *_ in paired])
+    order = np.argsort(-scores, kind="stable")
+    order = order[found[order] != IGNORED]
+    of_classes = (order[kinds[order] == k] for k in range(classes))
+    return tuple(Ranked(scores[own], found[own] >= 0, images[own], objects[k]) for k, own in enumerate(of_classes))
+
+
+def best_of_each(classes: NDArray[np.int64], most: int = MOST) -> NDArray[np.int64]:
+    """Indices of the first `most` detections of each class; detections are ordered by falling score."""
+    order = np.argsort(classes, kind="stable")
+    counts = np.bincount(classes)
+    rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[rank < most])
+
+
+def curve(ranked: Ranked) -> Curve:
     """The precision-recall curve of a class."""
-    ends = np.append(np.flatnonzero(np.diff(one.scores)), len(one.scores) - 1) if len(one.scores) else np.zeros(0, np.int64)
-    hits = np.cumsum(one.hits)[ends]
-    return Curve(one.scores[ends], hits / (ends + 1), hits / max(one.support, 1))
+    count = len(ranked.scores)
+    ends = np.append(np.flatnonzero(np.diff(ranked.scores)), count - 1) if count else np.zeros(0, np.int64)
+    hits = np.cumsum(ranked.hits)[ends]
+    return Curve(ranked.scores[ends], hits / (ends + 1), hits / max(ranked.support, 1))
 
 
-def average_precision(one: Ranked, counts: NDArray[np.int64] | None = None) -> float:
+def average_precision(ranked: Ranked, counts: NDArray[np.int64] | None = None) -> float:
     """COCO's average precision: mean over 101 recalls of the best precision from there on; NaN without objects.
 
     Args:
-        counts: how often each image counts.
+        counts: how often each image counts; once by default.
     """
-    weights = np.ones(len(one.scores)) if counts is None else counts[one.images].astype(np.float64)
-    support = one.support if counts is None else int(counts @ one.objects)
+    weights = np.ones(len(ranked.scores)) if counts is None else counts[ranked.images].astype(np.float64)
+    support = ranked.support if counts is None else int(counts @ ranked.objects)
     if not support:
         return float("nan")
-    hits, total = np.cumsum(weights * one.hits), np.cumsum(weights)
+    hits, total = np.cumsum(weights * ranked.hits), np.cumsum(weights)
     precision = _envelope(hits / np.maximum(total, 1e-9))
     places = np.searchsorted(hits / support, RECALLS, side="left")
     return float(np.append(precision, 0.0)[places].mean())
 
 
-def mean_average_precision(every: Sequence[Ranked], counts: NDArray[np.int64] | None = None) -> float:
-    """Mean of the classes that have objects; NaN where none has."""
-    values = [value for value in (average_precision(one, counts) for one in every) if value == value]
+def mean_average_precision(ranked: Sequence[Ranked], counts: NDArray[np.int64] | None = None) -> float:
+    """Mean over the classes that have objects; NaN if none has."""
+    values = [value for value in (average_precision(of_class, counts) for of_class in ranked) if value == value]
     return sum(values) / len(values) if values else float("nan")
 
 
-def voc_average_precision(one: Ranked) -> float:
+def average_precisions(ranked: Ranked, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`average_precision` for many draws of images at once, R; NaN for a draw without objects.
+
+    Args:
+        counts: how often each image counts in each draw, R x images.
+    """
+    support = counts @ ranked.objects  # R
+    weights = counts[:, ranked.images].astype(np.float64)  # R N
+    hits, total = np.cumsum(weights * ranked.hits, axis=1), np.cumsum(weights, axis=1)
+    precision = np.maximum.accumulate((hits / np.maximum(total, 1e-9))[:, ::-1], axis=1)[:, ::-1]
+    precision = np.concatenate([precision, np.zeros((len(counts), 1))], axis=1)  # R N+1
+    recall = np.concatenate([hits / np.maximum(support, 1)[:, np.newaxis], np.full((len(counts), 1), 1.5)], axis=1)
+    # Each row's recalls rise from 0 to 1.5; with 2 added per row, all rows together are one sorted list to search in.
+    rows = 2.0 * np.arange(len(counts))[:, np.newaxis]
+    places = np.searchsorted((recall + rows).ravel(), (RECALLS + rows).ravel(), side="left")
+    values = precision.ravel()[places].reshape(len(counts), -1).mean(axis=1)
+    return np.where(support > 0, values, np.nan)
+
+
+def voc_average_precision(ranked: Ranked) -> float:
     """The area under the curve of the best precision from each recall on (Pascal VOC 2010); NaN without objects."""
-    if not one.support:
+    if not ranked.support:
         return float("nan")
-    hits = np.cumsum(one.hits)
+    hits = np.cumsum(ranked.hits)
     precision = _envelope(hits / np.arange(1, len(hits) + 1))
-    return float((np.diff(hits / one.support, prepend=0.0) * precision).sum())
+    return float((np.diff(hits / ranked.support, prepend=0.0) * precision).sum())
 
 
-def voc_11_points(one: Ranked) -> float:
+def voc_11_points(ranked: Ranked) -> float:
     """Mean of the best precision from recall 0, 0.1, ... 1 on (Pascal VOC 2007); NaN without objects."""
-    if not one.support:
+    if not ranked.support:
         return float("nan")
-    hits = np.cumsum(one.hits)
+    hits = np.cumsum(ranked.hits)
     precision = np.append(_envelope(hits / np.arange(1, len(hits) + 1)), 0.0)
-    tenths = np.arange(11) * one.support  # recall hits / support >= tenth / 10, in whole numbers
+    tenths = np.arange(11) * ranked.support  # recall hits / support >= tenth / 10, in whole numbers
     return float(precision[np.searchsorted(hits * 10, tenths, side="left")].mean())
 
 
-def best_threshold(one: Ranked) -> float:
-    """The score threshold with the highest F1: half way from the last score that counts to the next one below it.
-
-    A decoder keeps what is above the threshold. `UNKNOWN_THRESHOLD` where nothing was found.
-    """
-    points = curve(one)
-    if not one.hits.any() or not one.support:
-        return UNKNOWN_THRESHOLD
-    best = int(points.f1.argmax())
-    below = float(points.scores[best + 1]) if best + 1 < len(points.scores) else 0.0
-    return (float(points.scores[best]) + below) / 2
-
-
 def confusion(judged: Sequence[Judged], classes: int, thresholds: Sequence[float], iou: float = IOU) -> NDArray[np.int64]:
-    """Counts `[true class, found as]`; the last row is background that was taken for an object, the last column misses.
+    """Counts `[true class, predicted class]`; the last row is background detected as an object, the last column misses.
 
     Args:
-        thresholds: of each class; detections above it count.
+        thresholds: of each class; detections above them count.
     """
     counts = np.zeros((classes + 1, classes + 1), np.int64)
     for detections, truth in judged:
         shown = detections.above(thresholds)
         found, by = judge(shown, truth, iou)
         real = found != IGNORED
-        true = np.append(truth.classes, classes)[found[real]]  # FALSE is the last place: background
+        true = np.append(truth.classes, classes)[found[real]]  # FALSE is the last index: background
         np.add.at(counts, (true, shown.classes[real]), 1)
         missed = truth.classes[by == -1]
         np.add.at(counts, (missed, np.full(len(missed), classes)), 1)
     return counts
-
-
-def _ranked(chosen: NDArray[np.int64], every: Sequence[NDArray[np.float64]], objects: NDArray[np.int64]) -> Ranked:
-    scores, _, found, images = every
-    return Ranked(scores[chosen].astype(np.float32), found[chosen] >= 0, images[chosen].astype(np.int64), objects)
-
-
-def _best(classes: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Places of the first `most` of each class."""
-    order = np.argsort(classes, kind="stable")
-    counts = np.bincount(classes)
-    rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(order[rank < most])
 
 
 def _envelope(precision: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,57 +1,33 @@
-"""What is truly on an image, and which detection is which of it."""
+"""The true objects of an image, and which detection is which of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.data.boxes import Box
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.detect.nms import areas, intersections, ious
 
 IOU = 0.5
-"""From this overlap on a detection has found an object."""
+"""A detection finds an object if they overlap by at least this."""
 
 FALSE, IGNORED = -1, -2
-"""In place of the index of a truth: the detection found nothing; or something that counts neither way."""
-
-
-class TrueBox(Protocol):
-    """An object on an image; `mobilenets.data.boxes.Box` is one."""
-
-    @property
-    def label(self) -> int:
-        """Index into the labels of the data."""
-        ...
-
-    @property
-    def corners(self) -> tuple[float, float, float, float]:
-        """x0, y0, x1, y1: px of the upright original image."""
-        ...
-
-    @property
-    def difficult(self) -> bool:
-        """Counts neither as found nor as missed (Pascal VOC)."""
-        ...
-
-    @property
-    def crowd(self) -> bool:
-        """Many objects in one box: as many detections as lie in it count neither way (COCO)."""
-        ...
+"""In place of an object's index: the detection found nothing; or it found something that counts neither way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """The objects on one image.
+    """The objects of one image.
 
     Args:
         boxes: x0 y0 x1 y1, px, M x 4.
         classes: index into the model's labels of each, M.
-        difficult, crowd: as in `TrueBox`, M.
-        dropped: boxes without any area, which are no objects and are left out.
+        difficult, crowd: as in `Box`, M.
+        dropped: number of boxes without any area, which are no objects and are left out.
     """
 
     boxes: NDArray[np.float32]
@@ -65,17 +41,17 @@ class Truth:
 
     @property
     def ignored(self) -> NDArray[np.bool_]:
-        """Which count neither as found nor as missed, M."""
+        """Objects that count neither as found nor as missed, M."""
         return self.difficult | self.crowd
 
 
-def truth_of(boxes: Sequence[TrueBox], columns: Sequence[int]) -> Truth:
+def truth_of(boxes: Sequence[Box], columns: Sequence[int]) -> Truth:
     """The objects among `boxes`.
 
     Args:
         columns: for each label of the data, its index among the model's.
     """
-    real = [box for box in boxes if box.corners[2] > box.corners[0] and box.corners[3] > box.corners[1]]
+    real = [box for box in boxes if box.width > 0 and box.height > 0]
     return Truth(
         np.array([box.corners for box in real], np.float32).reshape(-1, 4),
         np.array([columns[box.label] for box in real], np.int64),
@@ -86,36 +62,55 @@ def truth_of(boxes: Sequence[TrueBox], columns: Sequence[int]) -> Truth:
 
 
 def match(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.int64]:
-    """The truth that each detection found, as COCO's evaluation pairs them.
-
-    By falling score, a detection takes the free object of its class that it overlaps most, by at least `iou`; else an object
-    that is ignored, of which a crowd is never used up and is overlapped by the share of the detection that lies in it.
+    """The object that each detection finds, paired as COCO's evaluation does; see `match_at`.
 
     Returns:
         Indices into `truth`, or `FALSE` or `IGNORED`, K.
     """
+    found: NDArray[np.int64] = match_at(detections, truth, (iou,), truth.ignored[np.newaxis])[0, 0]
+    return found
+
+
+def match_at(
+    detections: Detections, truth: Truth, thresholds: Sequence[float], ignored: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The object that each detection finds, for several overlaps and several choices of ignored objects at once.
+
+    By falling score, a detection takes the free object of its class that it overlaps most, by at least the threshold; if there
+    is none, it takes an ignored object. A crowd is never used up; its overlap is the share of the detection that lies in it.
+
+    Args:
+        thresholds: T overlaps.
+        ignored: A choices of the objects that count neither way, A x M.
+
+    Returns:
+        Indices into `truth`, or `FALSE` or `IGNORED`, A x T x K.
+    """
     overlaps = _overlaps(detections, truth)
     overlaps[detections.classes[:, np.newaxis] != truth.classes] = 0
-    found = np.full(len(detections), FALSE)
-    free = np.ones(len(truth), np.bool_)
-    least = min(iou, 1 - 1e-10)
-    ignored = truth.ignored
-    for i in np.flatnonzero((overlaps >= least).any(axis=1)):
-        for kind in (~ignored, ignored):
-            own = np.where(free & kind, overlaps[i], 0)
-            j = len(own) - 1 - int(own[::-1].argmax())  # the last of equal ones, as pycocotools
-            if own[j] >= least:
-                found[i] = IGNORED if ignored[j] else j
-                free[j] = bool(truth.crowd[j])
-                break
+    least = np.minimum(np.asarray(thresholds), 1 - 1e-10)
+    found = np.full((len(ignored), len(least), len(detections)), FALSE)  # A T K
+    if not len(truth):
+        return found
+    free = np.ones((len(ignored), len(least), len(truth)), np.bool_)  # A T M
+    real = ~ignored[:, np.newaxis]  # A 1 M
+    last = len(truth) - 1
+    for i in np.flatnonzero((overlaps >= least.min()).any(axis=1)):
+        near = free & (overlaps[i] >= least[:, np.newaxis])  # A T M
+        own = np.where(near & real, overlaps[i] + 1, np.where(near, overlaps[i], 0))  # real objects come first
+        best = last - own[..., ::-1].argmax(axis=-1)  # the last of equal ones, as pycocotools: A T
+        a, t = np.nonzero(near.any(axis=-1))
+        taken = best[a, t]
+        found[a, t, i] = np.where(ignored[a, taken], IGNORED, taken)
+        free[a, t, taken] = truth.crowd[taken]
     return found
 
 
 def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.int64]:
-    """The truth that each detection found, as Pascal VOC's development kit pairs them.
+    """The object that each detection finds, paired as Pascal VOC's development kit does.
 
-    A detection means the object of its class that it overlaps most, free or not: the first one finds it, each further one
-    is false. Objects that are ignored make all of theirs ignored.
+    A detection is about the object of its class that it overlaps most, free or not: the first one finds it, and each further
+    one is false. If that object is ignored, all its detections are.
     """
     found = np.full(len(detections), FALSE)
     if not len(truth) or not len(detections):
@@ -132,11 +127,11 @@ def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray
 
 
 def judge(detections: Detections, truth: Truth, iou: float = IOU) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As `match`, and what is left over on both sides paired without regard to class: taken for something else.
+    """As `match`; then what is left over on both sides is paired regardless of class, as confused with another class.
 
     Returns:
-        Indices into `truth`, or `FALSE` or `IGNORED`, K; and of each truth the index of the detection that found it or took
-        it for something else, or `FALSE` for a miss, or `IGNORED`, M.
+        Indices into `truth`, or `FALSE` or `IGNORED`, K; and for each object the index of the detection that found it or
+        confused it, or `FALSE` if it was missed, or `IGNORED`, M.
     """
     found = match(detections, truth, iou)
     by = np.full(len(truth), FALSE)
@@ -154,7 +149,7 @@ def judge(detections: Detections, truth: Truth, iou: float = IOU) -> tuple[NDArr
 
 
 def _overlaps(detections: Detections, truth: Truth) -> NDArray[np.float64]:
-    """Of each detection with each truth, K x M; with a crowd, the share of the detection that lies in it."""
+    """Overlap of each detection with each object, K x M; for a crowd, the share of the detection that lies in it."""
     boxes, own = detections.boxes.astype(np.float64), truth.boxes.astype(np.float64)
     shared = intersections(boxes[:, np.newaxis], own[np.newaxis])
     size = areas(boxes)[:, np.newaxis]

@@ -1,4 +1,4 @@
-"""`evaluate_segmentation`: the shipped predictor over images with masks, at their own size, and what follows."""
+"""`evaluate_segmentation`: run the shipped predictor over images with masks and compare them pixel by pixel, at full size."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mobilenets.data.masks import IGNORE
+from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError, UsageError
-from mobilenets.evaluation import metrics
-from mobilenets.evaluation.classify import Metric, label_columns, metric_named, nothing_read
+from mobilenets.evaluation.intervals import bootstrap
+from mobilenets.evaluation.metric import Metric, label_columns, metric_named, nothing_read
 from mobilenets.evaluation.segment import metrics as segment_metrics
-from mobilenets.evaluation.segment.metrics import IGNORE, Boundaries
+from mobilenets.evaluation.segment.metrics import Boundaries
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Result, Source
 from mobilenets.runtime.segment.decode import Segmentation, colors
@@ -25,32 +27,6 @@ if TYPE_CHECKING:
 
 KEPT, KEPT_SIDE = 24, 480
 """Images whose masks a report keeps to show them, the worst ones, and the longer side of those masks, px."""
-
-
-class PixelClasses(Protocol):
-    """Something that gives the class of every pixel when asked; `mobilenets.data.masks.Mask` is one."""
-
-    def read(self) -> NDArray[np.uint8]:
-        """H W, of the upright image; `IGNORE` where it counts nowhere. May raise OSError or ImageError."""
-        ...
-
-
-class MaskedImage(Protocol):
-    """An image with its mask; `mobilenets.data.samples.Sample` is one."""
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        ...
-
-    @property
-    def mask(self) -> PixelClasses | None:
-        """The true class of every pixel."""
-        ...
-
-    def read(self) -> bytes:
-        """The encoded image."""
-        ...
 
 
 class Segmenter(Protocol):
@@ -178,7 +154,7 @@ class SegmentationReport:
 
 def evaluate_segmentation(
     predictor: Segmenter,
-    samples: Iterable[MaskedImage],
+    samples: Iterable[Sample],
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
@@ -202,9 +178,9 @@ def evaluate_segmentation(
     table = np.full(256, IGNORE, np.uint8)
     table[: len(labels)] = label_columns(labels, manifest.labels)
     classes = len(manifest.labels)
-    waiting: list[MaskedImage] = []
+    waiting: list[Sample] = []
 
-    def remembered() -> Iterator[MaskedImage]:
+    def remembered() -> Iterator[Sample]:
         for sample in samples:
             waiting.append(sample)
             yield sample
@@ -255,7 +231,7 @@ def evaluate_segmentation(
     )
 
 
-def _both(sample: MaskedImage, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The true and the predicted classes, both H W.
 
     Raises:
@@ -314,7 +290,7 @@ def _metrics(report: SegmentationReport) -> Iterator[Metric]:
 
     def figure(name: str, title: str, of: Callable[[NDArray[np.int64]], float], note: str) -> Metric:
         value = of(np.ones(len(report), np.int64))
-        interval = metrics.bootstrap(of, len(report)) if len(report) > 1 else None
+        interval = bootstrap(of, len(report)) if len(report) > 1 else None
         return Metric(name, title, value, interval, note)
 
     def miou(drawn: NDArray[np.int64]) -> float:

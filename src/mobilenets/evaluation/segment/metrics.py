@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.data.masks import IGNORE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-IGNORE = 255
-"""The true class of a pixel that counts nowhere; `mobilenets.data.masks.IGNORE`."""
 
 TOLERANCE = 0.0075
 """How far two boundaries may lie apart and still agree, as a share of the image's diagonal (Csurka et al. 2013)."""

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mobilenets.evaluation.classify import Report, Row
-from mobilenets.reports import classify_plots, words
+from mobilenets.evaluation.classify.evaluate import Report, Row
+from mobilenets.reports import words
+from mobilenets.reports.classify.plots import plots
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
 
 
@@ -31,7 +32,7 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
         headline="Worst mistakes",
         introduction=introduction,
         shown=mistakes,
-        plots=tuple(classify_plots.plots(report)),
+        plots=tuple(plots(report)),
         tables=tuple(_tables(report)),
     )
 

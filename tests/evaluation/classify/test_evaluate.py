@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mobilenets
+from mobilenets.data.samples import Sample
 from mobilenets.errors import DataError, UnknownNameError
-from mobilenets.evaluation.classify import Report, evaluate_classification, label_columns
-from mobilenets.evaluation.metrics import wilson
+from mobilenets.evaluation.classify.evaluate import Report, evaluate_classification
+from mobilenets.evaluation.intervals import wilson
+from mobilenets.evaluation.metric import label_columns
 from mobilenets.runtime.predictor import Predictor
 
 LABELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
-class Answered:
-    name: str
-    label: int
-    color: str
+class Colored(Sample):
+    """A sample whose image is of one color, without a file."""
+
+    color: str = ""
 
     def read(self) -> bytes:
         if self.color == "gone":
@@ -34,6 +36,10 @@ class Answered:
         return buffer.getvalue()
 
 
+def answered(name: str, label: int, color: str) -> Colored:
+    return Colored(Path(name), label, "test", name=name, color=color)
+
+
 def report_of(logits: NDArray[np.float32], truth: Sequence[int], labels: Sequence[str]) -> Report:
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     names = tuple(f"{i}.jpg" for i in range(len(truth)))
@@ -41,7 +47,7 @@ def report_of(logits: NDArray[np.float32], truth: Sequence[int], labels: Sequenc
 
 
 def test_labels_of_the_data_are_matched_by_name(color_model: Path) -> None:
-    samples = [Answered("a", 0, "blue"), Answered("b", 1, "red"), Answered("c", 1, "red")]
+    samples = [answered("a", 0, "blue"), answered("b", 1, "red"), answered("c", 1, "red")]
     report = evaluate_classification(Predictor.open(color_model), samples, ("blue", "red"))
     assert report.metric("top1").value == 1
     assert [(row.name, row.truth, row.predicted) for row in report.rows()] == [
@@ -52,7 +58,7 @@ def test_labels_of_the_data_are_matched_by_name(color_model: Path) -> None:
 
 
 def test_the_public_evaluate_measures_classifiers(color_model: Path) -> None:
-    report = mobilenets.evaluate(Predictor.open(color_model), [Answered("a", 0, "red")], LABELS)
+    report = mobilenets.evaluate(Predictor.open(color_model), [answered("a", 0, "red")], LABELS)
     assert isinstance(report, Report)
     assert report.metric("top1").value == 1
 
@@ -63,7 +69,7 @@ def test_a_label_the_model_does_not_know_is_named() -> None:
 
 
 def test_what_cannot_be_read_is_named_and_counts_nowhere(color_model: Path) -> None:
-    samples = [Answered("a", 0, "red"), Answered("b", 1, "gone"), Answered("c", 2, "red")]
+    samples = [answered("a", 0, "red"), answered("b", 1, "gone"), answered("c", 2, "red")]
     report = evaluate_classification(Predictor.open(color_model), samples, LABELS)
     assert report.unreadable == (("b", "No such file or directory"),)
     assert (len(report), report.metric("top1").value, report.truth.tolist()) == (2, 0.5, [0, 2])
@@ -71,7 +77,7 @@ def test_what_cannot_be_read_is_named_and_counts_nowhere(color_model: Path) -> N
 
 def test_a_set_of_which_nothing_can_be_read_is_refused(color_model: Path) -> None:
     with pytest.raises(DataError, match="none of the 1 images could be read; 'b': No such file"):
-        evaluate_classification(Predictor.open(color_model), [Answered("b", 1, "gone")], LABELS)
+        evaluate_classification(Predictor.open(color_model), [answered("b", 1, "gone")], LABELS)
 
 
 def test_an_empty_set_is_refused(color_model: Path) -> None:
@@ -81,7 +87,7 @@ def test_an_empty_set_is_refused(color_model: Path) -> None:
 
 def test_progress_counts_every_image(color_model: Path) -> None:
     done: list[int] = []
-    samples = [Answered("a", 0, "red"), Answered("b", 1, "gone"), Answered("c", 2, "red")]
+    samples = [answered("a", 0, "red"), answered("b", 1, "gone"), answered("c", 2, "red")]
     evaluate_classification(Predictor.open(color_model), samples, LABELS, progress=done.append)
     assert sum(done) == 3
 

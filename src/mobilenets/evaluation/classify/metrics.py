@@ -1,10 +1,9 @@
-"""Metrics of a classifier and how sure they are, in NumPy."""
+"""Metrics of a classifier, in NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,28 +11,17 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
-ROUNDS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A confidence interval, both ends included."""
-
-    low: float
-    high: float
-
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """How one class fares.
+    """How well one class is predicted.
 
     Args:
         label: its name.
-        precision: share of the images called so that are; 0 when none was called so.
-        recall: share of its images that were found; 0 when it has none.
-        f1: harmonic mean of the two.
-        support: images that truly are of this class.
+        precision: share of the images predicted as this class that truly belong to it; 0 if there are none.
+        recall: share of the images of this class that were predicted as it; 0 if there are none.
+        f1: harmonic mean of precision and recall.
+        support: number of images that truly belong to this class.
     """
 
     label: str
@@ -43,53 +31,12 @@ class ClassMetrics:
     support: int
 
 
-def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
-    """Wilson's score interval of a share (Wilson 1927, JASA 22).
-
-    >>> interval = wilson(8, 10)
-    >>> round(interval.low, 3), round(interval.high, 3)
-    (0.49, 0.943)
-    """
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / trials
-    scale = 1 + z * z / trials
-    center = (share + z * z / (2 * trials)) / scale
-    half = z / scale * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
-    return Interval(max(0.0, center - half), min(1.0, center + half))
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    samples: int,
-    *,
-    confidence: float = CONFIDENCE,
-    rounds: int = ROUNDS,
-    seed: int = 0,
-) -> Interval:
-    """The percentile interval of a statistic over samples drawn with replacement (Efron 1979).
-
-    Args:
-        statistic: of how often each sample was drawn, N counts that sum to N; a draw for which it is NaN is left out.
-        samples: N.
-    """
-    generator = np.random.default_rng(seed)
-    chances = np.full(samples, 1 / samples)
-    values = np.array([statistic(generator.multinomial(samples, chances)) for _ in range(rounds)])
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
-
-
 def ranks(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of the true class among the scores of each row, 0 for first; of equal scores the earlier class comes first."""
+    """Rank of the true class among the scores of each row, 0 for the highest; of equal scores the earlier class comes first."""
     own = scores[np.arange(len(truth)), truth][:, np.newaxis]
     ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < truth[:, np.newaxis]))
-    places: NDArray[np.int64] = ahead.sum(axis=1)
-    return places
+    rank: NDArray[np.int64] = ahead.sum(axis=1)
+    return rank
 
 
 def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -99,8 +46,8 @@ def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64], cla
 
 def per_class(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassMetrics, ...]:
     """The metrics of each class from a confusion matrix."""
-    hits, called, support = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
-    precision, recall, f1 = _share(hits, called), _share(hits, support), _share(2 * hits, called + support)
+    hits, predicted_as, support = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    precision, recall, f1 = _share(hits, predicted_as), _share(hits, support), _share(2 * hits, predicted_as + support)
     return tuple(
         ClassMetrics(label, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
         for i, label in enumerate(labels)
@@ -111,8 +58,8 @@ def macro_f1(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, counts: NDArray[np.int64] | None = None
 ) -> float:
     """Mean F1 of the classes that occur in `truth`; each sample counts `counts` times."""
-    hits, called, support = _margins(truth, predicted, classes, counts)
-    return float(_share(2 * hits, called + support)[support > 0].mean())
+    hits, predicted_as, support = _margins(truth, predicted, classes, counts)
+    return float(_share(2 * hits, predicted_as + support)[support > 0].mean())
 
 
 def balanced_accuracy(
@@ -161,7 +108,7 @@ def _descending(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray
 def _margins(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, counts: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Hits, calls and support of each class."""
+    """Hits, predictions and support of each class, each sample weighted by its count."""
     weights = np.ones(len(truth)) if counts is None else counts.astype(np.float64)
     return (
         _totals(truth, weights * (truth == predicted), classes),

@@ -1,4 +1,4 @@
-"""`evaluate_classification`: the shipped predictor over labelled images, and everything that follows from its answers."""
+"""`evaluate_classification`: run the shipped predictor over labelled images and measure its answers."""
 
 from __future__ import annotations
 
@@ -6,57 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilenets.errors import DataError
-from mobilenets.evaluation import calibration, metrics
-from mobilenets.evaluation.calibration import Bin
-from mobilenets.evaluation.metrics import ClassMetrics, Interval
+from mobilenets.data.samples import Sample
+from mobilenets.evaluation.classify import calibration, metrics
+from mobilenets.evaluation.classify.calibration import Bin
+from mobilenets.evaluation.classify.metrics import ClassMetrics
+from mobilenets.evaluation.intervals import bootstrap, wilson
+from mobilenets.evaluation.metric import Metric, label_columns, metric_named, nothing_read
 from mobilenets.runtime.classify import Classification, softmax, temperature
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-class LabelledImage(Protocol):
-    """An image with its answer; `mobilenets.data.samples.Sample` is one."""
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        ...
-
-    @property
-    def label(self) -> int:
-        """Index into the labels of the data."""
-        ...
-
-    def read(self) -> bytes:
-        """The encoded image."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One line of the table of metrics.
-
-    Args:
-        name: as it stands in `report.json`.
-        title: as people read it.
-        value: the figure.
-        interval: of 95% confidence; None where none is computed.
-        note: what the figure means, in a few words.
-    """
-
-    name: str
-    title: str
-    value: float
-    interval: Interval | None = None
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """What an evaluation found.
+    """The result of evaluating a classifier.
 
     Args:
         model: the network's name.
@@ -94,9 +58,9 @@ class Report:
         truth: index of the true label of each, N.
         logits: N classes, before the temperature.
         scores: N classes.
-        temperature: that the scores were computed with.
+        temperature: the scores were computed with it.
         unreadable: name and reason of each image that could not be read.
-        seconds: the evaluation took, decoding included.
+        seconds: duration of the evaluation, decoding included.
         metrics: the table of metrics, computed from the above.
         classes: the metrics of each class.
     """
@@ -154,7 +118,7 @@ class Report:
         """The metric of that name.
 
         Raises:
-            UnknownNameError: the evaluation has none of that name.
+            UnknownNameError: there is none.
         """
         return metric_named(self.metrics, name)
 
@@ -168,6 +132,16 @@ class Report:
         order = wrong[np.argsort(-self.confidence[wrong], kind="stable")]
         return tuple(self._row(int(i)) for i in order[:k])
 
+    def best(self, k: int = 3) -> tuple[Row, ...]:
+        """Right predictions, the most confident first, taken from each class in turn."""
+        right = np.flatnonzero(self.predicted == self.truth)
+        order = right[np.argsort(-self.confidence[right], kind="stable")]
+        turns = np.zeros(len(order), np.int64)  # of each, how many of its class come before it
+        for label in np.unique(self.truth[order]):
+            own = self.truth[order] == label
+            turns[own] = np.arange(own.sum())
+        return tuple(self._row(int(i)) for i in order[np.argsort(turns, kind="stable")][:k])
+
     def _row(self, i: int) -> Row:
         scores, truth = self.scores[i], int(self.truth[i])
         predicted = int(scores.argmax())
@@ -176,16 +150,16 @@ class Report:
 
 def evaluate_classification(
     predictor: Predictor,
-    samples: Iterable[LabelledImage],
+    samples: Iterable[Sample],
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
     batch: int | None = None,
 ) -> Report:
-    """How well a predictor does on labelled images. What cannot be read is named in the report and counts nowhere.
+    """How well a classifier does on labelled images. Images that cannot be read are named in the report and not counted.
 
     Args:
-        predictor: with any engine; the images take the way they take in production.
+        predictor: with any engine; images are preprocessed exactly as in production.
         samples: images whose labels are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of images done since the last call.
@@ -197,7 +171,7 @@ def evaluate_classification(
     columns = label_columns(labels, predictor.manifest.labels)
     truth: list[int] = []
 
-    def remembered() -> Iterable[LabelledImage]:
+    def remembered() -> Iterable[Sample]:
         for sample in samples:
             truth.append(columns[sample.label])
             yield sample
@@ -229,55 +203,33 @@ def evaluate_classification(
     )
 
 
-def metric_named(metrics: Iterable[Metric], name: str) -> Metric:
-    """The metric of that name.
-
-    Raises:
-        UnknownNameError: none has that name.
-    """
-    named = {metric.name: metric for metric in metrics}
-    if name not in named:
-        raise unknown_name("metric", name, named)
-    return named[name]
-
-
-def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
-    """For each label of the data, its column in the model's outputs, by name.
-
-    Raises:
-        DataError: the model does not know a label.
-    """
-    columns = {label: i for i, label in enumerate(known)}
-    missing = [label for label in labels if label not in columns]
-    if missing:
-        raise DataError(
-            f"the data has {_listed(missing)}, which the model does not know; it knows {_listed(known)}",
-            hint="name the folders or labels of the data as the model's labels, or train on this data",
-        )
-    return tuple(columns[label] for label in labels)
-
-
 def _metrics(report: Report) -> Iterable[Metric]:
     truth, predicted, classes = report.truth, report.predicted, len(report.labels)
-    places = metrics.ranks(report.scores, truth)
+    rank = metrics.ranks(report.scores, truth)
     for k in (1, 5) if classes > 5 else (1,):
-        hits = int((places < k).sum())
+        hits = int((rank < k).sum())
         note = f"{hits:,} of {len(report):,} right"
-        yield Metric(f"top{k}", f"top-{k} accuracy", hits / len(report), metrics.wilson(hits, len(report)), note)
+        yield Metric(f"top{k}", f"top-{k} accuracy", hits / len(report), wilson(hits, len(report)), note)
 
-    for name, title, statistic, note in (
-        ("balanced_accuracy", "balanced accuracy", metrics.balanced_accuracy, "mean recall of the classes"),
-        ("macro_f1", "macro F1", metrics.macro_f1, "mean F1 of the classes"),
+    support = np.bincount(truth)
+    even = len(set(support[support > 0].tolist())) == 1  # then balanced accuracy is accuracy
+    for name, title, statistic, note, minor in (
+        ("balanced_accuracy", "balanced accuracy", metrics.balanced_accuracy, "mean recall of the classes", even),
+        ("macro_f1", "macro F1", metrics.macro_f1, "mean F1 of the classes", False),
     ):
         of_counts = partial(statistic, truth, predicted, classes)
-        yield Metric(name, title, of_counts(), metrics.bootstrap(of_counts, len(report)), note)
+        yield Metric(name, title, of_counts(), bootstrap(of_counts, len(report)), note, minor)
     if report.positive is not None:
         auc = metrics.auc_of_counts(report.positive, report.scores[:, 1])
         value = auc(np.ones(len(report), np.int64))
         note = f"'{report.labels[1]}' against '{report.labels[0]}'"
-        yield Metric("roc_auc", "ROC-AUC", value, metrics.bootstrap(auc, len(report)), note)
-    loss = calibration.negative_log_likelihood(report.logits, truth, report.temperature)
-    yield Metric("nll", "negative log likelihood", loss, note="nats; lower is better")
+        yield Metric("roc_auc", "ROC-AUC", value, bootstrap(auc, len(report)), note)
+    losses = calibration.losses(report.logits, truth, report.temperature)
+    note = "nats; lower is better"
+    if report.temperature != 1:
+        note = f"nats; {calibration.negative_log_likelihood(report.logits, truth):.3f} without the fitted temperature"
+    interval = bootstrap(lambda counts: float(counts @ losses) / len(report), len(report))
+    yield Metric("nll", "negative log likelihood", float(losses.mean()), interval, note)
     error = calibration.expected_calibration_error(report.reliability)
     note = f"{calibration.BINS} bins; lower is better"
     if report.temperature != 1:
@@ -286,20 +238,3 @@ def _metrics(report: Report) -> Iterable[Metric]:
         before = calibration.expected_calibration_error(bins)
         note = f"{calibration.BINS} bins; {before:.1%} before dividing the logits by the temperature {report.temperature:.2f}"
     yield Metric("ece", "calibration error", error, note=note)
-
-
-def nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
-    """The error of an evaluation that read no image.
-
-    Args:
-        unreadable: name and reason of each image that could not be read.
-    """
-    if not unreadable:
-        return DataError("there are no images to evaluate")
-    name, error = unreadable[0]
-    return DataError(f"none of the {len(unreadable)} images could be read; '{name}': {error}", hint="mobilenets check DATA")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"'{name}'" for name in names[:5]) + more

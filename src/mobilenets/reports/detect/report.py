@@ -13,7 +13,8 @@ from PIL import Image
 from mobilenets.evaluation.detect import metrics as detect_metrics
 from mobilenets.evaluation.detect.evaluate import DetectionReport, Verdict
 from mobilenets.evaluation.detect.truth import FALSE, IGNORED
-from mobilenets.reports import detect_plots, words
+from mobilenets.reports import words
+from mobilenets.reports.detect.plots import plots
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
 from mobilenets.runtime.detect.draw import Mark, draw_marks
 
@@ -39,7 +40,7 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
         headline="False positives and misses",
         introduction=introduction,
         shown=tuple(_shown(verdict, read_image) for verdict in found),
-        plots=tuple(detect_plots.plots(report)),
+        plots=tuple(plots(report)),
         tables=tuple(_tables(report)),
         wide=True,
     )

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.data.masks import IGNORE
 from mobilenets.evaluation.segment.evaluate import Compared, ImageMetrics, SegmentationReport
-from mobilenets.evaluation.segment.metrics import IGNORE
-from mobilenets.reports import segment_plots, words
+from mobilenets.reports import words
 from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
+from mobilenets.reports.segment.plots import plots
 from mobilenets.runtime.segment.draw import indexed, overlay
 from mobilenets.runtime.segment.palette import Color
 
@@ -39,7 +40,7 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
         headline="Worst images",
         introduction=introduction,
         shown=images,
-        plots=tuple(segment_plots.plots(report)),
+        plots=tuple(plots(report)),
         tables=(_confused(report), _classes(report)),
         wide=True,
     )

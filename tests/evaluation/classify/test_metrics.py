@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenets.evaluation import metrics
+from mobilenets.evaluation import intervals
+from mobilenets.evaluation.classify import metrics
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 
@@ -28,12 +29,12 @@ def answers(seed: int, samples: int = 200, classes: int = 4) -> tuple[np.ndarray
     ],
 )
 def test_wilson_interval_is_newcombes(successes: int, trials: int, low: float, high: float) -> None:
-    interval = metrics.wilson(successes, trials)
+    interval = intervals.wilson(successes, trials)
     assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
 
 def test_wilson_interval_of_nothing_is_everything() -> None:
-    assert metrics.wilson(0, 0) == metrics.Interval(0.0, 1.0)
+    assert intervals.wilson(0, 0) == intervals.Interval(0.0, 1.0)
 
 
 def test_confusion_matrix_counts_true_rows_and_predicted_columns() -> None:
@@ -113,7 +114,7 @@ def test_top_5_by_ranks_is_sklearns() -> None:
 
 def test_bootstrap_of_a_mean_has_the_width_of_its_standard_error() -> None:
     values = np.random.default_rng(8).normal(size=400)
-    interval = metrics.bootstrap(lambda counts: float(counts @ values / counts.sum()), 400, rounds=4000)
+    interval = intervals.bootstrap(lambda counts: float(counts @ values / counts.sum()), 400, rounds=4000)
     half = 1.96 * values.std() / 20
     assert interval.low == pytest.approx(values.mean() - half, abs=0.01)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.01)
@@ -122,7 +123,7 @@ def test_bootstrap_of_a_mean_has_the_width_of_its_standard_error() -> None:
 def test_bootstrap_with_one_seed_gives_one_interval() -> None:
     truth, predicted = answers(9)
     first, second = (
-        metrics.bootstrap(lambda counts: metrics.macro_f1(truth, predicted, 4, counts), 200, rounds=50, seed=3)
+        intervals.bootstrap(lambda counts: metrics.macro_f1(truth, predicted, 4, counts), 200, rounds=50, seed=3)
         for _ in range(2)
     )
     assert first == second

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilenets.evaluation import metrics
-from mobilenets.evaluation.classify import Report
+from mobilenets.evaluation.classify import metrics
+from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.reports import plots as drawing
 from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, Plot, figure_of, legend_above, percent
 

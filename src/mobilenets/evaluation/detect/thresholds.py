@@ -1,0 +1,75 @@
+"""The score thresholds that a detector is shipped with, fitted on validation images and kept only if they help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.evaluation.detect.metrics import Judged, Ranked, curve, ranked
+from mobilenets.evaluation.folds import folds
+
+UNKNOWN_THRESHOLD = 0.5
+"""The threshold where nothing says that another one is better."""
+
+
+def best_threshold(ranked: Ranked) -> float:
+    """The score threshold with the highest F1: half way from the last score that counts to the next one below it.
+
+    A decoder keeps what is above the threshold. `UNKNOWN_THRESHOLD` if nothing was found.
+    """
+    points = curve(ranked)
+    if not ranked.hits.any() or not ranked.support:
+        return UNKNOWN_THRESHOLD
+    best = int(points.f1.argmax())
+    below = float(points.scores[best + 1]) if best + 1 < len(points.scores) else 0.0
+    return (float(points.scores[best]) + below) / 2
+
+
+def fit_thresholds(judged: Sequence[Judged], classes: int) -> tuple[float, ...]:
+    """A score threshold for each class, as simple as the validation images justify.
+
+    There are three candidates: 0.5; the threshold that is best for all classes together; the one that is best for the class.
+    Cross-validation over images compares their F1 on held-out images, and a candidate replaces the simpler one before it only
+    if its F1 there is higher.
+
+    Args:
+        judged: what was found in each validation image, and what is there.
+        classes: how many the model knows.
+    """
+    every = ranked(judged, classes)
+    plain, common, own = np.zeros((3, classes, 3), np.int64)  # hits, detections and objects of each class, in held-out images
+    for fitted_on, held_out in folds(len(judged)):
+        parts = [of_class.of_images(fitted_on) for of_class in every]
+        threshold = best_threshold(_together(parts))
+        for k, of_class in enumerate(every):
+            rest = of_class.of_images(held_out)
+            plain[k] += _counts(rest, UNKNOWN_THRESHOLD)
+            common[k] += _counts(rest, threshold)
+            own[k] += _counts(rest, best_threshold(parts[k]))
+    helps = _f1(common.sum(axis=0)) > _f1(plain.sum(axis=0))
+    base = best_threshold(_together(every)) if helps else UNKNOWN_THRESHOLD
+    before = common if helps else plain
+    return tuple(best_threshold(every[k]) if _f1(own[k]) > _f1(before[k]) else base for k in range(classes))
+
+
+def _together(every: Sequence[Ranked]) -> Ranked:
+    """The detections of all classes as if they were of one."""
+    scores = np.concatenate([of_class.scores for of_class in every])
+    order = np.argsort(-scores, kind="stable")
+    hits = np.concatenate([of_class.hits for of_class in every])[order]
+    images = np.concatenate([of_class.images for of_class in every])[order]
+    objects: NDArray[np.int64] = np.sum([of_class.objects for of_class in every], axis=0)
+    return Ranked(scores[order], hits, images, objects)
+
+
+def _counts(ranked: Ranked, threshold: float) -> NDArray[np.int64]:
+    """Hits, detections and objects above a threshold."""
+    above = ranked.scores > np.float32(threshold)
+    return np.array([ranked.hits[above].sum(), above.sum(), ranked.support], np.int64)
+
+
+def _f1(counts: NDArray[np.int64]) -> float:
+    hits, detections, objects = counts.tolist()
+    return 2 * hits / (detections + objects) if detections + objects else 0.0

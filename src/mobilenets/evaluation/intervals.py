@@ -1,0 +1,86 @@
+"""How sure a figure is: Wilson's interval of a share, and bootstrap intervals over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+ROUNDS = 1000
+
+Statistic = Callable[["NDArray[np.int64]"], float]
+"""A figure as a function of how often each image was drawn, N counts that sum to N."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval; both ends are included."""
+
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's score interval of a share (Wilson 1927, JASA 22).
+
+    >>> interval = wilson(8, 10)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.49, 0.943)
+    """
+    if trials == 0:
+        return Interval(0.0, 1.0)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / trials
+    scale = 1 + z * z / trials
+    center = (share + z * z / (2 * trials)) / scale
+    half = z / scale * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    return Interval(max(0.0, center - half), min(1.0, center + half))
+
+
+def bootstrap(
+    statistic: Statistic,
+    samples: int,
+    *,
+    confidence: float = CONFIDENCE,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+) -> Interval:
+    """The percentile interval of a statistic over samples drawn with replacement (Efron 1979).
+
+    The same seed draws the same samples, so the intervals of two models on the same images are comparable.
+
+    Args:
+        statistic: of how often each sample was drawn; a draw for which it is NaN is left out.
+        samples: N.
+        rounds: how many times N samples are drawn.
+    """
+    return percentiles(draws(statistic, samples, rounds=rounds, seed=seed), confidence)
+
+
+def draws(statistic: Statistic, samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np.float64]:
+    """The value of a statistic for each draw with replacement; NaN where it has none. Arguments as of `bootstrap`."""
+    return np.array([statistic(counts) for counts in drawn_counts(samples, rounds=rounds, seed=seed)])
+
+
+def drawn_counts(samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """How often each of N samples is drawn, for each of `rounds` draws of N with replacement; the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    chances = np.full(samples, 1 / samples)
+    for _ in range(rounds):
+        yield generator.multinomial(samples, chances)
+
+
+def percentiles(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
+    """The interval that holds the middle `confidence` of the values; NaNs are left out."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high))

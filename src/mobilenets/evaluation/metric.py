@@ -1,0 +1,78 @@
+"""`Metric`: one figure of an evaluation, and what the evaluations of all tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mobilenets.errors import DataError
+from mobilenets.evaluation.intervals import Interval
+from mobilenets.table import unknown_name
+
+NAMED = 5  # labels in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One line of the table of metrics.
+
+    Args:
+        name: its key in `report.json`.
+        title: what people call it.
+        value: the figure.
+        interval: 95% confidence interval; None if none is computed.
+        note: what the figure means, in a few words.
+        minor: whether it is a variant of another metric; reports list it in a table and do not give it a card.
+    """
+
+    name: str
+    title: str
+    value: float
+    interval: Interval | None = None
+    note: str = ""
+    minor: bool = False
+
+
+def metric_named(metrics: Iterable[Metric], name: str) -> Metric:
+    """The metric of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    named = {metric.name: metric for metric in metrics}
+    if name not in named:
+        raise unknown_name("metric", name, named)
+    return named[name]
+
+
+def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
+    """For each label of the data, its column in the model's outputs, matched by name.
+
+    Raises:
+        DataError: the model does not know a label.
+    """
+    columns = {label: i for i, label in enumerate(known)}
+    missing = [label for label in labels if label not in columns]
+    if missing:
+        raise DataError(
+            f"the data has {_listed(missing)}, which the model does not know; it knows {_listed(known)}",
+            hint="name the folders or labels of the data as the model's labels, or train on this data",
+        )
+    return tuple(columns[label] for label in labels)
+
+
+def nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
+    """The error of an evaluation that could not read a single image.
+
+    Args:
+        unreadable: name and reason of each image that could not be read.
+    """
+    if not unreadable:
+        return DataError("there are no images to evaluate")
+    name, error = unreadable[0]
+    return DataError(f"none of the {len(unreadable)} images could be read; '{name}': {error}", hint="mobilenets check DATA")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:NAMED]) + more
