@@ -267,8 +267,9 @@ def mean_ap_draws(ranked: Sequence[Sequence[Ranked]], images: int, *, seed: int 
 def _mean_aps(ranked: Sequence[Sequence[Ranked]], counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """mAP for each draw, R."""
     values = np.stack([detect_metrics.average_precisions(of_class, counts) for of_overlap in ranked for of_class in of_overlap])
-    known = ~np.isnan(values)
-    return np.divide(np.nansum(values, axis=0), known.sum(axis=0), out=np.full(len(counts), np.nan), where=known.any(axis=0))
+    known = (~np.isnan(values)).sum(axis=0)
+    means: NDArray[np.float64] = np.where(known > 0, np.nansum(values, axis=0) / np.maximum(known, 1), np.nan)
+    return means
 
 
 def _metrics(report: DetectionReport) -> Iterator[Metric]:
