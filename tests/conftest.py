@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,6 +39,10 @@ class Web:
         connections: how many there have been.
         moved: paths that are elsewhere now.
         asked: path and range of every request.
+        twist: what it makes of a part: from its first and last byte and the data, the `Content-Range`, the bytes that are sent and
+            the ETag; None for the truth.
+        drip_s: pause after each byte of a part; 0 for none.
+        headers: further ones.
     """
 
     folder: Path
@@ -49,6 +54,9 @@ class Web:
     connections: int = 0
     moved: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    twist: Callable[[int, int, bytes], tuple[str, bytes, str]] | None = None
+    drip_s: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -87,16 +95,26 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
                 first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
                 last = min(last, len(data) - 1)
                 self.send_response(206)
-                self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
+                span, part, tag = f"bytes {first}-{last}/{len(data)}", data[first : last + 1], f'"{mark}"'
+                if server.twist is not None:
+                    span, part, tag = server.twist(first, last, data)
+                self.send_header("Content-Range", span)
             else:
                 self.send_response(200)
-            self.send_header("ETag", f'"{mark}"')
-            self.send_header("Content-Length", str(last + 1 - first))
+                part, tag = data, f'"{mark}"'
+            self.send_header("ETag", tag)
+            self.send_header("Content-Length", str(len(part)))
+            for name, value in server.headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            part = data[first : last + 1]
             if server.cut and len(part) > server.cut:
                 part, server.cut, self.close_connection = part[: server.cut], 0, True
-            self.wfile.write(part)
+            if server.drip_s and wanted:
+                for i in range(len(part)):
+                    self.wfile.write(part[i : i + 1])
+                    time.sleep(server.drip_s)
+            else:
+                self.wfile.write(part)
             self.close_connection |= server.impatient
 
         def log_message(self, *_: Any) -> None:  # Any: of the class above
@@ -104,7 +122,7 @@ def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr("mobilenets.data.remote.WAITS_S", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr("mobilenets.data.remote.BACKOFF_S", 0.0)
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         server.url = f"http://127.0.0.1:{http.server_port}"
         thread = threading.Thread(target=http.serve_forever, args=(0.01,))

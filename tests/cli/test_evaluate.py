@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.lists import write_splits
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.runtime.classify import Classification
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.lists import write_splits
+from mobilenets.data.writers.lists import write_splits
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 SIDE = 40  # px of a cell

@@ -15,9 +15,9 @@ from PIL import Image
 
 from mobilenets.data import open as opening
 from mobilenets.data.open import FORMATS, fingerprint, open_dataset
-from mobilenets.data.readers.lists import write_splits
 from mobilenets.data.readers.shards import write_shards
 from mobilenets.data.samples import SPLITS, Dataset
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 
 

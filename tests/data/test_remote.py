@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from mobilenets.data import remote
 from mobilenets.data.open import fingerprint, open_dataset
-from mobilenets.data.readers.lists import in_splits, read_splits, split_names, write_splits
+from mobilenets.data.readers.lists import in_splits, read_splits, split_names
+from mobilenets.data.remote_cache import cache_file
 from mobilenets.data.samples import Sample
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.errors import DataError
 
 Web = Any  # the fixture's server
@@ -58,8 +63,11 @@ def test_an_image_is_asked_for_by_its_place(web: Web, two: str) -> None:
 
 
 @pytest.mark.parametrize(("impatient", "connections"), [(False, 1), (True, 10)])
-def test_a_connection_serves_many_images(web: Web, two: str, impatient: bool, connections: int) -> None:
+def test_a_connection_serves_many_images(
+    web: Web, two: str, impatient: bool, connections: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     samples = open_dataset(two).samples
+    monkeypatch.setattr(remote, "_pools", remote._Pools())
     web.connections, web.impatient = 0, impatient
     with ThreadPoolExecutor(1) as thread:
         assert [data[0] for data in thread.map(Sample.read, samples)] == list(range(10))
@@ -96,7 +104,7 @@ def test_a_server_without_parts_is_asked_once_for_the_whole(web: Web, two: str) 
     web.asked.clear()
     assert [sample.read()[0] for sample in samples] == list(range(10))
     assert web.asked == []
-    remote.cache_file(samples[0].url, ".tar").unlink()
+    cache_file(samples[0].url, ".tar").unlink()
     assert [sample.read()[0] for sample in samples[:3]] == [0, 1, 2]
     assert web.asked[-1] == ("/set/a-0.tar", "")
 
@@ -177,3 +185,140 @@ def test_a_list_may_name_addresses(web: Web, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"path,label\n{web.url}/a.jpg?key=x,cat\n")
     (sample,) = open_dataset(tmp_path / "list.csv", val=0, test=0).samples
     assert (sample.read(), sample.path) == (b"an image", Path("a.jpg"))
+
+
+def forged(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+    return f"bytes {first}-{last}/{len(data)}", b"z" * (last + 1 - first), '"the same"'
+
+
+def another_part(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+    return f"bytes 0-9/{len(data)}", data[:10], '"the same"'
+
+
+def said_to_be_right(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+    return f"bytes {first}-{last}/{len(data)}", data[first + 512 : last + 513], '"the same"'
+
+
+def without_a_range(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+    return "", data[first : last + 1], '"the same"'
+
+
+@pytest.mark.parametrize("twist", [forged, another_part, said_to_be_right, without_a_range])
+def test_wrong_bytes_are_never_taken(web: Web, two: str, twist: Any) -> None:
+    samples = open_dataset(two).samples
+    web.twist = twist
+    for sample in samples:
+        with pytest.raises(ConnectionError, match="not those that were indexed|was asked for the bytes"):
+            sample.read()
+
+
+def test_other_bytes_under_the_same_splits_are_noticed(web: Web, two: str, tmp_path: Path) -> None:
+    dataset = open_dataset(two)
+    write_splits(dataset, tmp_path / "splits.csv")
+    shard(web.folder / "set" / "a-0.tar", range(20, 25))
+    again = read_splits(tmp_path / "splits.csv", labels=dataset.labels)
+    with pytest.raises(ConnectionError, match=r"a-0\.tar' are not those that were indexed"):
+        again.samples[0].read()
+    assert again.samples[5].read()[0] == 5
+    assert open_dataset(two).samples[0].read()[0] == 20
+
+
+def test_a_kept_shard_of_other_bytes_is_thrown_away(web: Web, two: str) -> None:
+    web.ranges = False
+    sample = open_dataset(two).samples[0]
+    copy = cache_file(sample.url, ".tar")
+    copy.write_bytes(b"z" * 20480)
+    with pytest.raises(ConnectionError, match="not those that were indexed"):
+        sample.read()
+    assert not copy.exists()
+    assert sample.read()[0] == 0
+
+
+def test_a_shard_that_changes_while_it_is_indexed_is_refused(web: Web, two: str) -> None:
+    asked: list[int] = []
+
+    def changing(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+        asked.append(first)
+        return f"bytes {first}-{last}/{len(data)}", data[first : last + 1], f'"{len(asked)}"'
+
+    web.twist = changing
+    with pytest.raises(DataError, match="changed on its server while it was being read"):
+        open_dataset(f"{web.url}/set/a-0.tar")
+
+
+def test_a_server_may_send_less_at_a_time(web: Web, two: str) -> None:
+    def capped(first: int, last: int, data: bytes) -> tuple[str, bytes, str]:
+        last = min(last, first + 999)
+        return f"bytes {first}-{last}/{len(data)}", data[first : last + 1], '"the same"'
+
+    samples = open_dataset(two).samples
+    web.twist = capped
+    assert samples[3].read() == bytes([3]) * 3000
+
+
+def test_a_server_that_drips_is_given_up(web: Web, two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = open_dataset(two).samples[0]
+    monkeypatch.setattr(remote, "PATIENCE_S", 0.1)
+    web.drip_s = 0.02
+    with pytest.raises(ConnectionError, match=r"too slow: \d+ bytes in 0 s"):
+        sample.read()
+
+
+def test_a_compressed_answer_is_refused(web: Web, two: str) -> None:
+    sample = open_dataset(two).samples[0]
+    web.headers = {"Content-Encoding": "gzip"}
+    with pytest.raises(OSError, match="compresses the file"):
+        sample.read()
+
+
+def test_no_server_asks_for_hours_of_patience() -> None:
+    busy = urllib3.HTTPResponse(headers={"Retry-After": "86400"})
+    assert remote._Retry(3).get_retry_after(busy) == 60
+
+
+def test_a_file_larger_than_the_limit_is_not_read(web: Web) -> None:
+    (web.folder / "a").write_bytes(bytes(5000))
+    assert len(remote.read(f"{web.url}/a", most=5000)) == 5000
+    with pytest.raises(OSError, match="more than 4,999 bytes"):
+        remote.read(f"{web.url}/a", most=4999)
+    with pytest.raises(OSError, match="at most 1,073,741,824"):
+        remote.read_part(f"{web.url}/a", 0, 1 << 40)
+
+
+def test_the_cache_has_a_limit_and_the_oldest_goes_first(web: Web, two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.ranges = False
+    size = (web.folder / "set" / "a-0.tar").stat().st_size
+    old = cache_file("http://elsewhere/old.tar", ".tar")
+    old.parent.mkdir(parents=True)
+    for age, path in ((9000, old), (5000, old.with_name("newer.tar"))):
+        path.write_bytes(bytes(size))
+        os.utime(path, (time.time() - age,) * 2)
+    monkeypatch.setenv("MOBILENETS_CACHE_GB", str(3.5 * size / 1e9))
+    open_dataset(two)
+    assert (old.exists(), old.with_name("newer.tar").exists()) == (False, True)
+    monkeypatch.setenv("MOBILENETS_CACHE_GB", str(1.5 * size / 1e9))
+    cache_file(f"{web.url}/set/a-0.tar", ".json").unlink()
+    with pytest.raises(DataError, match=r"the limit is .* GB \(set MOBILENETS_CACHE_GB"):
+        open_dataset(f"{web.url}/set/a-0.tar")
+    monkeypatch.setenv("MOBILENETS_CACHE_GB", "much")
+    with pytest.raises(DataError, match="MOBILENETS_CACHE_GB is 'much'"):
+        open_dataset(f"{web.url}/set/a-0.tar")
+
+
+def test_half_downloads_of_programs_that_were_killed_are_swept(web: Web, two: str) -> None:
+    web.ranges = False
+    folder = cache_file("", ".tar").parent
+    folder.mkdir(parents=True)
+    for age, name in ((200_000, ".a.tar.1-1.new"), (60, ".b.tar.2-2.new")):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    open_dataset(two)
+    assert [path.name for path in folder.glob(".*")] == [".b.tar.2-2.new"]
+
+
+def test_a_proxy_of_the_machine_is_used(web: Web, two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.setenv("http_proxy", web.url)
+    with pytest.raises(DataError, match="404"):
+        open_dataset("http://elsewhere.invalid/a.tar")
+    assert web.asked[-1][0] == "http://elsewhere.invalid/a.tar"

@@ -56,8 +56,7 @@ def command(
     Example: mobilenets check photos/
     """
     from mobilenets.data.checks import check
-    from mobilenets.data.readers.box_lists import write_box_list
-    from mobilenets.data.readers.lists import write_list
+    from mobilenets.data.writers.lists import write_box_list, write_list
 
     if quick and write is not None:
         raise UsageError("--write needs the whole check, but --quick was given")

@@ -43,7 +43,7 @@ class Entry:
         label: name of its class; "" where the answer is boxes or a mask.
         name: unique in the source; reports use it.
         split: None where the source leaves it open.
-        weight, group, member, url, mask, stated: as in `Sample`.
+        weight, group, member, url, mask, stated, checksum: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
         boxes: the objects in the image, for detection.
     """
@@ -60,6 +60,7 @@ class Entry:
     boxes: tuple[NamedBox, ...] = ()
     mask: Mask | None = None
     stated: tuple[int, int] | None = None
+    checksum: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
             boxes=tuple(box.numbered(index[box.label]) for box in entry.boxes),
             mask=entry.mask,
             stated=entry.stated,
+            checksum=entry.checksum,
         )
         for entry, split in zip(listing.entries, splits, strict=True)
     )

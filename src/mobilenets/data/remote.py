@@ -1,45 +1,55 @@
-"""Files on web servers, asked for whole or in part, with patience; what must lie on this machine is kept in a cache folder."""
+"""Files on web servers, whole or in parts, through urllib3; whatever a server sends is compared with what was asked of it."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import os
-import shutil
-import ssl
-import threading
+import re
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import Self, TypeVar
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationParseError, MaxRetryError, NewConnectionError, ResponseError
+from urllib3.util import parse_url
 
 T = TypeVar("T")
 
 SCHEMES = ("http://", "https://")
-WAITS_S = (0.1, 1.0, 3.0, 9.0)
-"""Pauses before a server that does not answer, or says it is busy, is asked again."""
-
 TIMEOUT_S = 30.0
+BACKOFF_S = 0.5
+"""Pause before a server is asked for the third time; it doubles with each further try, up to 10 s."""
+
+LEAST_RATE = 1_000
+"""Bytes a second below which a server is given up, after it was waited for as long as `PATIENCE_S`."""
+
+PATIENCE_S = 30.0
+MOST_BYTES = 1 << 30
+"""Size of the largest file, or part of one, that is read into memory."""
+
+_TRIES = 4
+_LONGEST_WAIT_S = 60.0
 _BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))
-_HEAD = 512  # bytes that are asked for to learn of a file
+_PARTIAL = 206
+_HEAD = 512  # bytes that are asked for to learn about a file
+_CHUNK = 1 << 20
 _HEADERS = {"User-Agent": "mobilenets", "Accept-Encoding": "identity"}
-_downloading = threading.Lock()
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What a server says of a file.
+    """What a server says about a file.
 
     Args:
         url: its address.
-        length: size in bytes; -1 where the server does not say.
-        version: changes when the file does: its ETag, else the time of its last change; empty where the server says neither.
-        ranges: whether the server gives parts of it.
+        length: size in bytes; -1 if the server does not say.
+        version: its ETag, else the time of its last change; empty if the server gives neither.
+        ranges: whether the server sends parts of it.
     """
 
     url: str
@@ -48,24 +58,31 @@ class RemoteFile:
     ranges: bool
 
 
-class _Connections(threading.local):
-    """Connections that a thread keeps open, by scheme and host; a forked process begins with none."""
+class _Retry(urllib3.Retry):
+    """urllib3's retries, except that no server may ask for a wait of hours."""
+
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        wait = super().get_retry_after(response)
+        return None if wait is None else min(wait, _LONGEST_WAIT_S)
+
+
+class _Pools:
+    """The open connections of this process, one pool per proxy; a forked process begins with none."""
 
     def __init__(self) -> None:
-        self._process = os.getpid()
-        self._kept: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._process = 0
+        self._pools: dict[str, urllib3.PoolManager] = {}
 
-    def connection(self, scheme: str, host: str) -> http.client.HTTPConnection:
-        """The one to a host; it opens itself when it is used."""
+    def pool(self, url: str) -> urllib3.PoolManager:
         if self._process != os.getpid():
-            self._process, self._kept = os.getpid(), {}
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        if (scheme, host) not in self._kept:
-            self._kept[scheme, host] = kind(host, timeout=TIMEOUT_S)
-        return self._kept[scheme, host]
+            self._process, self._pools = os.getpid(), {}
+        proxy = _proxy(url)
+        if proxy not in self._pools:
+            self._pools[proxy] = _pool_behind(proxy) if proxy else urllib3.PoolManager(maxsize=16)
+        return self._pools[proxy]
 
 
-_mine = _Connections()
+_pools = _Pools()
 
 
 def is_remote(source: str) -> bool:
@@ -84,91 +101,94 @@ def file_name(url: str) -> str:
 
 
 def ask(url: str) -> RemoteFile:
-    """What the server says of a file.
+    """What the server says about a file.
 
     Raises:
         ConnectionError: the server cannot be reached.
-        OSError: there is no such file, or it is not for everybody.
+        OSError: there is no such file, or it may not be read.
     """
-
-    def answer() -> RemoteFile:
-        with _open(url, 0, _HEAD - 1) as response:
-            headers, ranges = response.headers, response.status == http.client.PARTIAL_CONTENT
-            length = headers.get("Content-Range", "").rpartition("/")[2] if ranges else headers.get("Content-Length", "")
-            version = headers.get("ETag") or headers.get("Last-Modified") or ""
-            return RemoteFile(url, int(length) if length.isdecimal() else -1, version, ranges and length.isdecimal())
-
-    return _patiently(answer, again=2)
+    with _get(url, 0, _HEAD - 1) as response:
+        span = _RANGE.fullmatch(response.headers.get("Content-Range", "")) if response.status == _PARTIAL else None
+        length = span[3] if span else response.headers.get("Content-Length", "")
+        return RemoteFile(url, int(length) if length.isdecimal() else -1, _version(response), bool(span) and length.isdecimal())
 
 
-def read(url: str, member: tuple[int, int] | None = None) -> bytes:
-    """A file, or the part of it at an offset, of a size in bytes.
+def read(url: str, *, most: int = MOST_BYTES) -> bytes:
+    """A whole file.
 
-    Where the server does not give parts, the file is downloaded once into the cache folder and read there.
+    Args:
+        url: its address.
+        most: bytes; a larger file is refused.
 
     Raises:
-        ConnectionError: the server cannot be reached, after several attempts.
-        OSError: there is no such file, or it cannot be kept.
+        ConnectionError: the server cannot be reached, is too slow, or breaks off again and again.
+        OSError: there is no such file, or it is too large.
     """
-    if member is None:
-        return _patiently(lambda: _body(url))
-    offset, size = member
-    copy = cache_file(url, ".tar")
-    if not copy.is_file() and size:
-        part = _patiently(lambda: _part(url, offset, size))
-        if part is not None:
-            return part
-        copy = download(url)
-    with copy.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+    return _again(lambda: b"".join(_whole(url, most)))
 
 
-def download(url: str) -> Path:
-    """The file in the cache folder, downloaded where it is not there.
+def read_part(url: str, offset: int, size: int) -> bytes | None:
+    """Part of a file, or None if the server sends whole files only.
 
     Raises:
-        ConnectionError, OSError: as `read`.
+        ConnectionError: the server cannot be reached, is too slow, or sends another part than it was asked for.
+        OSError: there is no such file, or the part is too large.
     """
-    target = cache_file(url, ".tar")
-    with _downloading:
-        if target.is_file():
-            return target
-        new = target.with_name(f"{target.name}.{os.getpid()}")
-
-        def fetch() -> None:
-            with _open(url) as response, new.open("wb") as file:
-                shutil.copyfileobj(response, file, 1 << 20)
-                length = response.headers.get("Content-Length", "")
-                if length.isdecimal() and file.tell() != int(length):
-                    raise http.client.IncompleteRead(b"", int(length) - file.tell())
-
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _patiently(fetch)
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
-    return target
+    if size > MOST_BYTES:
+        raise OSError(f"has {size:,} bytes; at most {MOST_BYTES:,} are read at once")
+    try:
+        return b"".join(_ranged(url, offset, offset + size - 1, ""))
+    except _NoRangesError:
+        return None
 
 
-def cache_file(url: str, suffix: str) -> Path:
-    """Where something about an address is kept: in `mobilenets` in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(root) / "mobilenets" / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
+def save(file: RemoteFile, path: Path, *, most: int, advance: Callable[[int], object] | None = None) -> None:
+    """Download a file to `path`; a connection that breaks is taken up where it broke, if the server can do that.
+
+    Args:
+        file: as `ask` describes it.
+        path: is overwritten.
+        most: bytes; a larger file is refused.
+        advance: called with the number of bytes after each chunk; negative when the file is read from its start again.
+
+    Raises:
+        ConnectionError, OSError: as `read`; also if the disk is full.
+    """
+    if file.length > most:
+        raise OSError(f"the file has {file.length:,} bytes; the limit is {most:,}")
+    if file.ranges:
+        with path.open("wb") as target:
+            for data in _ranged(file.url, 0, file.length - 1, file.version):
+                target.write(data)
+                if advance is not None:
+                    advance(len(data))
+        return
+
+    def attempt() -> None:
+        with path.open("wb") as target:
+            try:
+                for data in _whole(file.url, most):
+                    target.write(data)
+                    if advance is not None:
+                        advance(len(data))
+            except BaseException:
+                if advance is not None:
+                    advance(-target.tell())
+                raise
+
+    _again(attempt)
 
 
 class Stream:
-    """A file of a server that gives parts, read from front to back; a connection that breaks is taken up where it broke.
+    """A file of a server that sends parts, read from front to back; a broken connection is taken up where it broke.
 
     Args:
-        file: as `ask` found it.
+        file: as `ask` describes it.
     """
 
     def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-        self._at = 0
-        self._response: IO[bytes] | None = None
+        self._chunks = _ranged(file.url, 0, file.length - 1, file.version)
+        self._left = b""
 
     def __enter__(self) -> Self:
         return self
@@ -180,91 +200,147 @@ class Stream:
         """Up to `size` bytes; none at the end.
 
         Raises:
-            ConnectionError, OSError: as `remote.read`.
+            ConnectionError, OSError: as `read_part`; also if the file changed since it was asked about.
         """
-        wanted = min(size, self._file.length - self._at)
-        data = _patiently(lambda: self._next(wanted)) if wanted > 0 else b""
-        self._at += len(data)
-        return data
+        data = self._left or next(self._chunks, b"")
+        self._left = data[size:]
+        return data[:size]
 
     def close(self) -> None:
         """End the connection."""
-        if self._response is not None:
-            self._response.close()
-            self._response = None
+        self._chunks.close()
 
-    def _next(self, size: int) -> bytes:
+
+class _NoRangesError(Exception):
+    """The server answers a request for a part with the whole file."""
+
+
+def _ranged(url: str, first: int, last: int, version: str) -> Generator[bytes, None, None]:
+    """The bytes from `first` to `last`, asked for again from where a connection broke."""
+    at, failures = first, 0
+    while at <= last:
         try:
-            if self._response is None:
-                response = self._response = _open(self._file.url, self._at, self._file.length - 1)
-                if self._at and response.status != http.client.PARTIAL_CONTENT:
-                    raise http.client.IncompleteRead(b"", size)
-            data = self._response.read(size)
-            if not data:
-                raise http.client.IncompleteRead(b"", size)
-        except (OSError, http.client.HTTPException):
-            self.close()
-            raise
-        return data
+            with _get(url, at, last) as response:
+                if response.status != _PARTIAL:
+                    raise _NoRangesError
+                _check_part(url, response, at, last, version)
+                for data in _body(response, last + 1 - at):
+                    at, failures = at + len(data), 0
+                    yield data
+            failures += 1
+            reason = "the server sends less than it was asked for"
+        except HTTPError as error:
+            failures, reason = failures + 1, _words(error)
+        if at <= last:
+            _give_up_or_wait(failures, reason)
 
 
-def _open(url: str, first: int | None = None, last: int | None = None) -> Any:  # Any: urlopen's own type
-    span = {} if first is None else {"Range": f"bytes={first}-{last}"}
-    return urllib.request.urlopen(urllib.request.Request(url, headers=_HEADERS | span), timeout=TIMEOUT_S)
+def _whole(url: str, most: int) -> Iterator[bytes]:
+    received = 0
+    with _get(url) as response:
+        for data in _body(response, most + 1):
+            received += len(data)
+            if received > most:
+                raise OSError(f"the file has more than {most:,} bytes, which is the limit")
+            yield data
 
 
-def _body(url: str) -> bytes:
-    with _open(url) as response:
-        data: bytes = response.read()
-        return data
-
-
-def _part(url: str, offset: int, size: int) -> bytes | None:
-    """The part, or None where the server answers with the whole file; over a connection that stays open where that can be."""
-    address = urllib.parse.urlsplit(url)
-    if address.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(address.netloc):
-        return _part_anew(url, offset, size)
-    connection = _mine.connection(address.scheme, address.netloc)
-    idle = connection.sock is not None
-    try:
-        target = urllib.parse.urlunsplit(("", "", address.path or "/", address.query, ""))
-        connection.request("GET", target, headers={**_HEADERS, "Range": f"bytes={offset}-{offset + size - 1}"})
-        response = connection.getresponse()
-        if response.status == http.client.PARTIAL_CONTENT:
-            return response.read()
-        connection.close()
-    except (OSError, http.client.HTTPException):
-        connection.close()
-        if not idle:
-            raise
-    return _part_anew(url, offset, size)  # moved elsewhere, not for everybody, or hung up meanwhile
-
-
-def _part_anew(url: str, offset: int, size: int) -> bytes | None:
-    with _open(url, offset, offset + size - 1) as response:
-        if response.status != http.client.PARTIAL_CONTENT:
-            return None
-        data: bytes = response.read()
-        return data
-
-
-def _patiently(attempt: Callable[[], T], *, again: int = len(WAITS_S)) -> T:
-    """The attempt's result; one that the network or a busy server spoiled is made again."""
-    reason = ""
-    for wait in (*WAITS_S[:again], None):
+def _again(attempt: Callable[[], T]) -> T:
+    """The result of an attempt; a download that breaks off is begun anew."""
+    failures = 0
+    while True:
         try:
             return attempt()
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = f"the server answers {error.code} {error.reason}"
-            if error.code not in _BUSY:
-                raise OSError(reason) from error
-        except (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
-            reason = f"no answer from the server: {getattr(error, 'reason', None) or error}"
-            if isinstance(error, http.client.InvalidURL):
-                raise OSError(f"is no address: {error}") from error
-        except ValueError as error:
-            raise OSError(f"is no address: {error}") from error
-        if wait is not None:
-            time.sleep(wait)
-    raise ConnectionError(reason)
+        except HTTPError as error:
+            failures += 1
+            _give_up_or_wait(failures, _words(error))
+
+
+def _give_up_or_wait(failures: int, reason: str) -> None:
+    if failures > _TRIES:
+        raise ConnectionError(reason)
+    time.sleep(min(BACKOFF_S * 2 ** (failures - 1), 10) if failures > 1 else 0)
+
+
+def _body(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
+    """What the server sends, up to `most` bytes, as it comes; a server that only drips is given up."""
+    received, waited = 0, 0.0
+    while received < most:
+        begun = time.monotonic()
+        data = response.read1(min(_CHUNK, most - received), decode_content=False)  # type: ignore[attr-defined]  # of HTTPResponse
+        waited += time.monotonic() - begun
+        received += len(data)
+        if not data:
+            return
+        if waited > PATIENCE_S and received < LEAST_RATE * waited:
+            raise ConnectionError(f"the server is too slow: {received:,} bytes in {waited:.0f} s")
+        yield data
+
+
+def _get(url: str, first: int = 0, last: int = -1) -> urllib3.BaseHTTPResponse:
+    """The server's answer, whose body has not been read yet; busy servers are asked again, redirects are followed."""
+    part = {"Range": f"bytes={first}-{last}"} if last >= 0 else {}
+    retries = _Retry(
+        _TRIES, connect=2, redirect=5, status_forcelist=_BUSY, raise_on_status=False, backoff_factor=BACKOFF_S, backoff_max=10
+    )
+    timeout = urllib3.Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
+    try:
+        login = parse_url(url).auth
+        headers = _HEADERS | part | (urllib3.make_headers(basic_auth=login) if login else {})
+        pool = _pools.pool(url)
+        response = pool.request("GET", url, headers=headers, preload_content=False, retries=retries, timeout=timeout)
+    except MaxRetryError as error:
+        if isinstance(error.reason, ResponseError):
+            raise OSError(f"the server sends from address to address: {error.reason}") from error
+        raise ConnectionError(f"no answer from the server: {_words(error.reason or error)}") from error
+    except (LocationParseError, ValueError) as error:
+        raise OSError(f"is no address: {error}") from error
+    except HTTPError as error:
+        raise ConnectionError(f"no answer from the server: {_words(error)}") from error
+    if response.status not in (200, _PARTIAL):
+        response.close()
+        words = f"the server answers {response.status} {response.reason or ''}".rstrip()
+        raise ConnectionError(words) if response.status in _BUSY else OSError(words)
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        response.close()
+        raise OSError(f"the server compresses the file ({response.headers['Content-Encoding']}), though it was asked not to")
+    return response
+
+
+def _check_part(url: str, response: urllib3.BaseHTTPResponse, first: int, last: int, version: str) -> None:
+    """Refuse another part than the one that was asked for, and a part of another version of the file."""
+    said = response.headers.get("Content-Range", "")
+    span = _RANGE.fullmatch(said)
+    if span is None or int(span[1]) != first or not first <= int(span[2]) <= last:
+        response.close()
+        raise ConnectionError(f"the server was asked for the bytes {first}-{last} of '{url}', but sends '{said}'")
+    now = _version(response)
+    if version and now and now != version:
+        response.close()
+        raise ConnectionError(f"'{url}' changed on its server while it was being read")
+
+
+def _version(response: urllib3.BaseHTTPResponse) -> str:
+    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+
+
+def _proxy(url: str) -> str:
+    """The address of the proxy that this machine uses for an address; "" for none."""
+    address = urllib.parse.urlsplit(url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(address.scheme) or proxies.get("all") or ""
+    return "" if not proxy or urllib.request.proxy_bypass(address.netloc) else proxy
+
+
+def _pool_behind(proxy: str) -> urllib3.PoolManager:
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    login = parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.ProxyManager(proxy, maxsize=16, proxy_headers=headers)
+
+
+def _words(error: BaseException) -> str:
+    """What urllib3 says, without the object it begins with."""
+    if isinstance(error, NewConnectionError) and error.__cause__ is not None:
+        return str(error.__cause__)
+    return re.sub(r"^(<[^>]*>|\w+\(host=[^)]*\)): ", "", str(error))

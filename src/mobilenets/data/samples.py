@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from mobilenets.data import remote
+from mobilenets.data import remote, remote_cache
 from mobilenets.data.boxes import Box
 from mobilenets.data.faults import Fault
 from mobilenets.data.masks import Mask
@@ -33,6 +33,8 @@ class Sample:
         boxes: the objects in the image, for detection.
         mask: the class of each pixel, for segmentation.
         stated: width and height of the image as its annotation says, px; None where it says nothing.
+        checksum: of the image inside a shard on a web server, so that other bytes are noticed; "" if it is not known.
+        size_bytes: of the image, as it was when the dataset was opened; None if nobody looked.
     """
 
     path: Path
@@ -46,16 +48,20 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     mask: Mask | None = None
     stated: tuple[int, int] | None = None
+    checksum: str = ""
+    size_bytes: int | None = field(default=None, compare=False)
 
     def read(self) -> bytes:
         """The encoded image.
 
         Raises:
-            ConnectionError: the server that has it cannot be reached.
+            ConnectionError: the server that has it cannot be reached, or sends other bytes than when it was indexed.
             OSError: the file is gone or cannot be read.
         """
+        if self.url and self.member is not None:
+            return remote_cache.read_member(self.url, *self.member, self.checksum)
         if self.url:
-            return remote.read(self.url, self.member)
+            return remote.read(self.url)
         if self.member is None:
             return self.path.read_bytes()
         offset, size = self.member

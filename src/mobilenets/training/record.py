@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets.data.open import fingerprint
-from mobilenets.data.readers.lists import write_splits
 from mobilenets.data.samples import SPLITS, Dataset
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.errors import CheckpointError, RecipeError
 from mobilenets.reports import plots
 from mobilenets.reports.history import panels

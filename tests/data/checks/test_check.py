@@ -15,8 +15,8 @@ from PIL import Image
 
 from mobilenets.data.checks.check import CODES, Findings, check, cleaned, quick_check, without
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.lists import write_list
 from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.writers.lists import write_list
 
 
 def photo(path: Path, seed: int, size: tuple[int, int] = (300, 260), **options: object) -> Path:

@@ -6,8 +6,9 @@ import pytest
 
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.box_lists import is_box_list, read_box_list, write_box_list
+from mobilenets.data.readers.box_lists import is_box_list, read_box_list
 from mobilenets.data.samples import Dataset
+from mobilenets.data.writers.lists import write_box_list
 from mobilenets.errors import DataError
 
 SPLIT = "path,x0,y0,x1,y1,label,split\n"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mobilenets.data.readers.lists import read_list, read_splits, write_splits
+from mobilenets.data.readers.lists import read_list, read_splits
 from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.errors import DataError, UnknownNameError
 
 

@@ -1,4 +1,4 @@
-"""Tar shards: found again in place, streamed, written; the `webdataset` package is the oracle."""
+"""Tar shards: found again in place, written; the `webdataset` package is the oracle."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.shards import expand, read_shards, stream_shards, write_shards
+from mobilenets.data.readers.shards import expand, read_shards, write_shards
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, UsageError
 
@@ -99,44 +99,92 @@ def test_what_webdataset_wrote_is_read(tmp_path: Path) -> None:
             writer.write({"__key__": f"k/{i}", "jpg": f"image {i}".encode(), "cls": i})
     listing = read_shards(str(tmp_path / "a.tar"))
     assert [entry.label for entry in listing.entries] == ["0", "1", "2", "3", "4"]
-    assert [x[0] for x in stream_shards([str(tmp_path / "a.tar")])] == [f"image {i}".encode() for i in range(5)]
-
-
-@pytest.mark.parametrize("scheme", ["", "file:", "pipe:cat "])
-def test_a_stream_gives_image_label_and_name(tmp_path: Path, scheme: str) -> None:
-    for i in range(2):
-        tar(
-            tmp_path / f"{i}.tar",
-            {f"{i}.json": b'{"label": "cat"}', f"{i}.jpg": b"%d" % i, f"{i}b.jpg": b"b", f"{i}b.cls": b"7"},
-        )
-    assert list(stream_shards([f"{scheme}{tmp_path}/{{0..1}}.tar"])) == [
-        (b"0", "cat", "0.jpg"),
-        (b"b", "7", "0b.jpg"),
-        (b"1", "cat", "1.jpg"),
-        (b"b", "7", "1b.jpg"),
+    assert [sample.read() for sample in open_dataset(tmp_path / "a.tar", val=0, test=0).samples] == [
+        f"image {i}".encode() for i in range(5)
     ]
 
 
-def test_a_compressed_shard_can_be_streamed_but_not_read_in_place(tmp_path: Path) -> None:
+def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.cls": b"0"}, "w:gz")
-    assert list(stream_shards([str(path)])) == [(b"one", "0", "1.jpg")]
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"a\.tar' cannot be read"):
         read_shards(str(path))
 
 
-def test_a_broken_stream_gives_what_was_whole_and_then_says_so(tmp_path: Path) -> None:
-    members = {f"{i}.{suffix}": data for i in range(3) for suffix, data in (("jpg", bytes(2000)), ("cls", b"1"))}
+def test_a_source_that_is_a_command_runs_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    for source in (f"pipe:touch {marker} #.tar", f"|touch {marker} #.tar"):
+        with pytest.raises(DataError, match="there is no"):
+            open_dataset(source)
+        (tmp_path / "list.txt").write_text(f"{source}\n")
+        with pytest.raises(DataError, match="there is no"):
+            open_dataset(tmp_path / "list.txt")
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("place", ["at a header", "inside a header", "inside an image", "between the zeros"])
+def test_a_shard_that_breaks_off_anywhere_is_named(tmp_path: Path, place: str) -> None:
+    members = {f"{i}.{suffix}": data for i in range(3) for suffix, data in (("jpg", bytes([i + 1]) * 2000), ("cls", b"1"))}
     path = tar(tmp_path / "a.tar", members)
-    path.write_bytes(path.read_bytes()[:8000])
-    seen: list[str] = []
-    with pytest.raises(DataError, match=r"a\.tar' breaks off"):
-        seen.extend(name for _, _, name in stream_shards([str(path)]))
-    assert seen == ["0.jpg", "1.jpg"]
+    with tarfile.open(path) as file:
+        third, last = file.getmembers()[2], file.getmembers()[-1]
+    ends = {
+        "at a header": third.offset,
+        "inside a header": third.offset + 100,
+        "inside an image": third.offset_data + 100,
+        "between the zeros": last.offset_data + 512 + 100,
+    }
+    path.write_bytes(path.read_bytes()[: ends[place]])
+    with pytest.raises(DataError, match=r"a\.tar' is truncated"):
+        read_shards(str(path))
 
 
-def test_a_command_that_fails_is_an_error() -> None:
-    with pytest.raises(DataError, match="pipe:exit 3"):
-        list(stream_shards(["pipe:exit 3"]))
+def test_a_shard_with_a_damaged_header_is_named(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {f"{i}.{suffix}": b"1" for i in range(3) for suffix in ("jpg", "cls")})
+    with tarfile.open(path) as file:
+        third = file.getmembers()[2]
+    data = bytearray(path.read_bytes())
+    data[third.offset : third.offset + 512] = b"z" * 512
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tar' is damaged: at byte 2,048"):
+        read_shards(str(path))
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.cls": b"0"})
+    with tarfile.open(path, "a") as file:
+        for name, data in (("1.jpg", b"two"), ("1.cls", b"1")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"a\.tar' holds two members named '1\.jpg'"):
+        read_shards(str(path))
+
+
+def test_a_key_with_two_images_is_said(tmp_path: Path) -> None:
+    path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.mask.png": b"two", "1.cls": b"0", "2.jpg": b"x", "2.cls": b"1"})
+    listing = read_shards(str(path))
+    assert len(listing.entries) == 2
+    assert listing.notes == ("1 key holds more than one image, of which the first is read, such as '1.jpg' of a.tar",)
+
+
+@pytest.mark.parametrize("pattern", ["{0..999999999}", "{0..9999}{0..9999}", "{0.." + "9" * 200 + "}"])
+def test_a_pattern_for_too_many_shards_is_refused_at_once(pattern: str) -> None:
+    with pytest.raises(DataError, match="shards") as caught:
+        open_dataset(f"a-{pattern}.tar")
+    assert "100,000" in caught.value.hint
+
+
+def test_a_list_that_names_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("list.txt\n")
+    with pytest.raises(DataError):
+        open_dataset(tmp_path / "list.txt")
+
+
+@pytest.mark.parametrize("text", ["cat\ndog", "cat\r\ndog\r\n", "\ufeffcat\ndog\n"])
+def test_labels_txt_may_have_any_line_ends(tmp_path: Path, text: str) -> None:
+    tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.cls": b"1"})
+    (tmp_path / "labels.txt").write_bytes(text.encode())
+    assert read_shards(str(tmp_path)).labels == ("cat", "dog")
 
 
 def test_a_truncated_shard_is_named(tmp_path: Path) -> None:

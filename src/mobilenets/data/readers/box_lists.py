@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
+from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
-from mobilenets.data.readers.lists import delimiter_of, split_of, table_text
+from mobilenets.data.readers.lists import delimiter_of, header_of, split_of, table_text
 from mobilenets.data.remote import file_name, is_remote
-from mobilenets.data.samples import Dataset
 from mobilenets.data.words import finite
+from mobilenets.data.writers.lists import CORNERS
 from mobilenets.errors import DataError
 
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -35,7 +36,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What is read of each row, and the column names that are taken for it."""
 
-CORNERS = ("x0", "y0", "x1", "y1")
 _HINT = "the first line names the columns: path,x0,y0,x1,y1,label and if you like split,difficult,crowd,group"
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 _LEAST = 20  # boxes that, all within one px of the corner, must be shares of the image
@@ -46,7 +46,7 @@ def is_box_list(source: str) -> bool:
     path = Path(source)
     if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
         return False
-    head = table_text(path).split("\n", 1)[0]
+    head = header_of(table_text(path))
     columns = _columns(head.replace('"', "").split(delimiter_of(path, head)))
     return all(column in columns for column in ("path", *CORNERS))
 
@@ -64,7 +64,7 @@ def read_box_list(path: Path, *, group: str | None = None) -> Listing:
         DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
     """
     text = table_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(path, text.split("\n", 1)[0]))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(path, header_of(text)))
     try:
         header = next(reader, [])
         columns = _columns(header)
@@ -96,48 +96,6 @@ def read_box_list(path: Path, *, group: str | None = None) -> Listing:
     return Listing(whole, labels, path.stem, task="detect")
 
 
-def write_box_list(dataset: Dataset, path: Path, *, splits: bool = True, below: Path | None = None) -> None:
-    """The dataset as a list that `read_box_list` reads back.
-
-    Args:
-        dataset: of images that are files of their own.
-        path: the list.
-        splits: whether it says which image is in which.
-        below: folder that paths are relative to; absolute by default.
-
-    Raises:
-        DataError: an image lies inside a tar file, or the list cannot be written.
-    """
-    columns = ["path", *CORNERS, "label", *(["split"] if splits else []), "difficult", "crowd", "group", "picture"]
-    try:
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore", restval="")
-            writer.writeheader()
-            for sample in dataset.samples:
-                if sample.member is not None:
-                    raise DataError(f"'{sample.name}' lies inside {sample.path.name}; a list of boxes names files")
-                place = sample.url or (sample.path.relative_to(below) if below else sample.path.absolute()).as_posix()
-                image = "" if sample.name == place else sample.name
-                row = {"path": place, "split": sample.split, "group": sample.group, "picture": image}
-                for box in sample.boxes:
-                    corners = {key: number(value) for key, value in zip(CORNERS, box.corners, strict=True)}
-                    flags = {"difficult": "01"[box.difficult], "crowd": "01"[box.crowd]}
-                    writer.writerow({**row, **corners, **flags, "label": dataset.labels[box.label]})
-                if not sample.boxes:
-                    writer.writerow(row)
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
-
-
-def number(value: float) -> str:
-    """A number of px in the fewest characters that read back as the same.
-
-    >>> number(12.0), number(0.5)
-    ('12', '0.5')
-    """
-    return str(int(value)) if value == int(value) else repr(float(value))
-
-
 def _columns(header: Sequence[str]) -> dict[str, int]:
     """The place of each column that is read; `x1` is the left edge only where there is an `x2`."""
     lower = [name.strip().lower() for name in header]
@@ -155,11 +113,13 @@ def _entry(path: Path, line: int, row: Sequence[str], columns: Mapping[str, int]
     where = f"{path} line {line}"
     if len(row) > length:
         raise DataError(f"{where} has more fields than the header names", hint="quote fields that hold the delimiter")
-    cells = {column: row[i].strip() if i < len(row) else "" for column, i in columns.items()}
+    exact = "picture" in columns  # written by this package, where spaces belong to names
+    given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
+    cells = {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}
     place = cells["path"]
     if not place:
         raise DataError(f"{where} has no path")
-    if os.sep == "/" and "\\" in place and "/" not in place:
+    if not exact and os.sep == "/" and "\\" in place and "/" not in place:
         place = place.replace("\\", "/")
     url = place if is_remote(place) else ""
     return Entry(

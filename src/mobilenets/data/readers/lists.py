@@ -6,10 +6,12 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample, Split
@@ -25,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "name": ("name",),
     "offset": ("offset",),
     "size": ("size",),
+    "checksum": ("checksum",),
 }
 """What is read of each row, and the column names that are taken for it."""
 
@@ -45,8 +48,7 @@ def read_list(path: Path, *, group: str | None = None) -> Listing:
         UnknownNameError: there is no column named `group`.
     """
     text = table_text(path)
-    head = text.split("\n", 1)[0]
-    delimiter = delimiter_of(path, head)
+    delimiter = delimiter_of(path, header_of(text))
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
     columns = _columns(path, reader.fieldnames or (), group)
     try:
@@ -60,16 +62,6 @@ def read_list(path: Path, *, group: str | None = None) -> Listing:
         bare = next(entry for entry in entries if entry.split is None)
         raise DataError(f"{path} names a split for {len(named)} of {len(entries)} images, but none for '{bare.name}'")
     return Listing(entries, in_order(entry.label for entry in entries), path.stem)
-
-
-def write_splits(dataset: Dataset, path: Path) -> None:
-    """The dataset as a list that `read_splits`, and `open_dataset`, read back: every image with its split."""
-    _write(dataset, path, COLUMNS)
-
-
-def write_list(dataset: Dataset, path: Path) -> None:
-    """The dataset as a list without splits, which are drawn when it is opened."""
-    _write(dataset, path, [column for column in COLUMNS if column != "split"])
 
 
 def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
@@ -92,7 +84,7 @@ def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
         if entry.label not in index:
             raise DataError(f"{path}: '{entry.name}' has the label '{entry.label}', which is not one of {', '.join(order[:5])}")
         place = entry.path, index[entry.label], entry.split, entry.weight, entry.group, entry.member, entry.name, entry.url
-        samples.append(Sample(*place))
+        samples.append(Sample(*place, checksum=entry.checksum))
     return Dataset(order, tuple(samples), path.parent.name)
 
 
@@ -103,13 +95,13 @@ def split_names(path: Path) -> dict[str, Split]:
         DataError: the list cannot be read, or a line of it has no split.
     """
     known: dict[str, Split] = {}
-    reader = csv.DictReader(table_text(path).splitlines())
+    reader = csv.DictReader(io.StringIO(table_text(path), newline=""))
     for row in reader:
         where = f"{path} line {reader.line_num}"
         split = split_of(where, row.get("split") or "")
         if split is None or not row.get("name"):
             raise DataError(f"{where} has no split or no name", hint="is it the splits.csv of a run?")
-        known[row["name"]] = split
+        known[unguarded(row["name"])] = split
     return known
 
 
@@ -120,15 +112,20 @@ def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
 
 
 def table_text(path: Path) -> str:
-    """The text of a list, UTF-8 with or without a mark, its lines ended by newlines.
+    """The text of a list, UTF-8 with or without a mark, its line ends as they are: names may hold some.
 
     Raises:
         DataError: it cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+        return path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
+
+
+def header_of(text: str) -> str:
+    """The first line of a list."""
+    return re.split("[\r\n]", text, maxsplit=1)[0]
 
 
 def delimiter_of(path: Path, head: str) -> str:
@@ -147,27 +144,6 @@ def split_of(where: str, text: str) -> Split | None:
     if text.lower() not in SPLIT_WORDS:
         raise DataError(f"{where}: '{text}' is no split", hint="splits are train, val and test")
     return SPLIT_WORDS[text.lower()]
-
-
-def _write(dataset: Dataset, path: Path, columns: Iterable[str]) -> None:
-    try:
-        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.DictWriter(file, tuple(columns), lineterminator="\n", extrasaction="ignore")
-            writer.writeheader()
-            for sample in dataset.samples:
-                offset, size = sample.member or ("", "")
-                place = sample.url or sample.path.absolute().as_posix()
-                row = {"path": place, "label": dataset.labels[sample.label] if sample.label >= 0 else "", "split": sample.split}
-                more = {
-                    "weight": f"{sample.weight:.17g}",
-                    "group": sample.group,
-                    "name": sample.name,
-                    "offset": offset,
-                    "size": size,
-                }
-                writer.writerow({**row, **more})
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def _columns(path: Path, found: Sequence[str], group: str | None) -> dict[str, str]:
@@ -190,11 +166,12 @@ def _columns(path: Path, found: Sequence[str], group: str | None) -> dict[str, s
 
 
 def _entries(path: Path, reader: csv.DictReader[str], columns: Mapping[str, str]) -> Iterator[Entry]:
+    exact = {"name", "offset", "size"} <= columns.keys()  # written by this package, where spaces belong to names
     for row in reader:
         where = f"{path} line {reader.line_num}"
         if None in row:
             raise DataError(f"{where} has more fields than the header names", hint="quote fields that hold the delimiter")
-        cells = {column: (row[name] or "").strip() for column, name in columns.items()}
+        cells = {column: unguarded(row[name] or "" if exact else (row[name] or "").strip()) for column, name in columns.items()}
         if not any(cells.values()):
             continue
         for column in ("path", "label"):
@@ -213,6 +190,7 @@ def _entries(path: Path, reader: csv.DictReader[str], columns: Mapping[str, str]
             group=cells.get("group", ""),
             member=_member(where, cells.get("offset", ""), cells.get("size", "")),
             url=url,
+            checksum=cells.get("checksum", ""),
         )
 
 

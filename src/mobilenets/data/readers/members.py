@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from mobilenets import files
 from mobilenets.data import remote
 from mobilenets.data.entries import SUFFIXES
 from mobilenets.data.remote import RemoteFile
+from mobilenets.data.remote_cache import cache_file, checksum_of, kept
 from mobilenets.errors import DataError
 
 LABEL_SUFFIXES = (".json", ".txt", ".cls")
-"""Endings of members that name a class; the first that a key has counts."""
+"""Endings of members that name a class; of several the first in this order counts."""
 
 SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt or key.json"
 _LABEL_BYTES = 1 << 20
-_FORMAT = 1  # of the kept indices
+_FORMAT = 2  # of the kept indices
 log = logging.getLogger("mobilenets.data")
 
 
@@ -34,6 +35,8 @@ class Key:
         suffix, offset, size: of its image; an empty suffix where it has none.
         label: what the member that names its class holds.
         label_suffix: which kind of member that is; empty for none.
+        checksum: of the image, for a shard on a web server; see `remote_cache.checksum_of`.
+        others: how many more images have this key.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Key:
     size: int = 0
     label: str = ""
     label_suffix: str = ""
+    checksum: str = ""
+    others: int = 0
 
     def note_label(self, suffix: str, text: bytes) -> None:
         """Take a member that names the class, unless one that counts more was met."""
@@ -62,74 +67,104 @@ def split_name(member: tarfile.TarInfo) -> tuple[str, str]:
 def keys_of(shard: str) -> list[Key]:
     """The keys of a shard in its order.
 
-    A shard on a web server is read from front to back once; what was found is kept in the cache folder until the file changes.
+    A shard on a web server is read from front to back once; its index is kept in the cache folder until the file changes.
 
     Raises:
-        DataError: the shard cannot be read, or is cut off; names it.
+        DataError: the shard cannot be read, is cut off, or holds two members of one name; names it.
     """
     try:
         if remote.is_remote(shard):
             return _remote_keys(remote.ask(shard))
-        path = Path(shard)
-        with tarfile.open(path, "r:") as tar:
-            return _keys(tar, shard, path.stat().st_size)
-    except (OSError, tarfile.TarError, EOFError) as error:
+        return _local_keys(Path(shard), shard)
+    except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         hint = "is the address right, and is there a network?" if isinstance(error, ConnectionError) else SHARD_HINT
         raise DataError(f"shard '{shard}' cannot be read: {error}", hint=hint) from error
 
 
+def _local_keys(path: Path, shard: str, *, checksums: bool = False) -> list[Key]:
+    length = path.stat().st_size
+    with tarfile.open(path, "r:") as tar:
+        keys = _keys(tar, shard, length, checksums=checksums)
+        end = tar.offset
+    with path.open("rb") as file:
+        file.seek(end)
+        _check_end(shard, end, file.read(tarfile.BLOCKSIZE))
+    return keys
+
+
 def _remote_keys(file: RemoteFile) -> list[Key]:
-    index = remote.cache_file(file.url, ".json")
+    index = cache_file(file.url, ".json")
     mark = [_FORMAT, file.url, file.length, file.version]
-    kept = _kept(index, mark)
-    if kept is not None:
-        return kept
+    known = _kept(index, mark)
+    if known is not None:
+        return known
     log.info("reading '%s' once, to know where its images lie", file.url)
-    remote.cache_file(file.url, ".tar").unlink(missing_ok=True)  # of an earlier version
+    cache_file(file.url, ".tar").unlink(missing_ok=True)  # of an earlier version
     if file.ranges:
         with remote.Stream(file) as stream:
             readable = cast("IO[bytes]", stream)  # "r|" calls `read` alone
             with tarfile.open(fileobj=readable, mode="r|", bufsize=1 << 18) as tar:
-                keys = _keys(tar, file.url, file.length)
+                keys = _keys(tar, file.url, file.length, checksums=True)
+                end = tar.offset
+        left = max(0, min(tarfile.BLOCKSIZE, file.length - end))
+        _check_end(file.url, end, (remote.read_part(file.url, end, left) or b"") if left else b"")
     else:
-        log.info("its server does not give parts of files, so the whole shard is kept in '%s'", index.parent)
-        path = remote.download(file.url)
-        with tarfile.open(path, "r:") as tar:
-            keys = _keys(tar, file.url, path.stat().st_size)
-    index.parent.mkdir(parents=True, exist_ok=True)
-    new = index.with_name(f"{index.name}.{os.getpid()}")
-    new.write_text(json.dumps({"mark": mark, "keys": [astuple(key) for key in keys]}), encoding="utf-8")
-    new.replace(index)
+        log.info("its server does not send parts of files, so the whole shard is kept in '%s'", index.parent)
+        keys = _local_keys(kept(file), file.url, checksums=True)
+    data = json.dumps({"mark": mark, "keys": [astuple(key) for key in keys]})
+    files.write_text(index, data)
     return keys
 
 
 def _kept(index: Path, mark: list[object]) -> list[Key] | None:
-    """The keys in an index, or None where it is of another version of the file, or damaged."""
+    """The keys in an index, or None if it is of another version of the file, or damaged."""
     try:
         data = json.loads(index.read_text(encoding="utf-8"))
         return [Key(*row) for row in data["keys"]] if data["mark"] == mark else None
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
-def _keys(tar: tarfile.TarFile, shard: str, length: int) -> list[Key]:
+def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> list[Key]:
     keys: dict[str, Key] = {}
-    for member, name, suffix in labelled(tar):
+    names: set[str] = set()
+    for member, name, suffix in _labelled(tar):
+        if member.name in names:
+            hint = "each image needs a key of its own, such as 0001.jpg beside 0001.cls"
+            raise DataError(f"shard '{shard}' holds two members named '{member.name}'", hint=hint)
+        names.add(member.name)
         if member.offset_data + member.size > length:
             raise DataError(f"shard '{shard}' is truncated inside '{member.name}'", hint="copy it again")
         key = keys.setdefault(name, Key(name))
         if suffix in SUFFIXES:
             if not key.suffix:
                 key.suffix, key.offset, key.size = suffix, member.offset_data, member.size
+                key.checksum = checksum_of(_chunks(tar, member)) if checksums else ""
+            else:
+                key.others += 1
         elif member.size <= _LABEL_BYTES:
             file = tar.extractfile(member)
             key.note_label(suffix, file.read() if file else b"")
     return list(keys.values())
 
 
-def labelled(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
+def _labelled(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
     """The members that are images or name classes, each with its key and suffix."""
     for member in tar:
         name, suffix = split_name(member)
         if suffix in SUFFIXES or suffix in LABEL_SUFFIXES:
             yield member, name, suffix
+
+
+def _chunks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    file = tar.extractfile(member)
+    while file is not None and (chunk := file.read(1 << 20)):
+        yield chunk
+
+
+def _check_end(shard: str, at: int, block: bytes) -> None:
+    """Refuse a shard that does not end as tar files end, with a block of zeros: tarfile stops without a word there."""
+    if len(block) < tarfile.BLOCKSIZE:
+        raise DataError(f"shard '{shard}' is truncated: it breaks off after {at + len(block):,} bytes", hint="copy it again")
+    if block.count(0) != len(block):
+        raise DataError(f"shard '{shard}' is damaged: at byte {at:,} there is no member of a tar file", hint="copy it again")

@@ -1,25 +1,22 @@
-"""Tar shards in WebDataset's convention, `key.jpg` beside `key.cls`, `key.txt` or `key.json`: read, streamed and written."""
+"""Tar shards in WebDataset's convention, `key.jpg` beside `key.cls`, `key.txt` or `key.json`: read and written."""
 
 from __future__ import annotations
 
 import io
 import json
 import re
-import subprocess
 import tarfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from mobilenets import files
 from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
-from mobilenets.data.readers.members import SHARD_HINT, Key, keys_of, labelled
+from mobilenets.data.readers.members import SHARD_HINT, Key, keys_of
 from mobilenets.data.remote import file_name, is_remote, read
-from mobilenets.data.samples import SPLITS, Dataset, Split
+from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
 from mobilenets.data.splits import digest
 from mobilenets.errors import DataError, UsageError
 
@@ -29,7 +26,11 @@ LABELS_FILE = "labels.txt"
 AT_ONCE = 8
 """Shards that are looked through at the same time."""
 
+MOST_SHARDS = 100_000
+"""Names that a pattern may stand for."""
+
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_LABELS_BYTES = 1 << 20
 
 
 def expand(pattern: str) -> list[str]:
@@ -37,13 +38,28 @@ def expand(pattern: str) -> list[str]:
 
     >>> expand("part-{08..10}.tar")
     ['part-08.tar', 'part-09.tar', 'part-10.tar']
+
+    Raises:
+        DataError: it stands for more than `MOST_SHARDS` names.
     """
+    total = 1
+    for first, last in _BRACE.findall(pattern):
+        digits = max(len(first.lstrip("0")), len(last.lstrip("0")))
+        total *= max(0, int(last) - int(first) + 1) if digits < 10 else MOST_SHARDS + 1
+        if total > MOST_SHARDS:
+            count = f"{total:,}" if digits < 10 else "far too many"
+            hint = f"a pattern may stand for {MOST_SHARDS:,}; give the number of the last shard"
+            raise DataError(f"'{pattern}' stands for {count} shards", hint=hint)
+    return _expanded(pattern)
+
+
+def _expanded(pattern: str) -> list[str]:
     brace = _BRACE.search(pattern)
     if brace is None:
         return [pattern]
     first, last = brace.groups()
     numbers = (str(i).zfill(len(first)) for i in range(int(first), int(last) + 1))
-    return [name for number in numbers for name in expand(pattern[: brace.start()] + number + pattern[brace.end() :])]
+    return [name for number in numbers for name in _expanded(pattern[: brace.start()] + number + pattern[brace.end() :])]
 
 
 def shard_files(source: str) -> list[str]:
@@ -53,21 +69,34 @@ def shard_files(source: str) -> list[str]:
         source: as `read_shards` takes it; files and addresses that are named one by one need not be there.
     """
     if source.endswith(".txt") and Path(source).is_file():
-        lines = [line.strip() for line in Path(source).read_text(encoding="utf-8").splitlines()]
-        return [shard for line in lines if line and line[0] != "#" for shard in shard_files(_beside(Path(source), line))]
-    found: set[str] = set()
+        return [shard for line in _lines_of(Path(source)) for shard in _named(_beside(Path(source), line))]
+    return _named(source)
+
+
+def _named(source: str) -> list[str]:
+    """What one name stands for that is not a list."""
+    shards: set[str] = set()
     for name in expand(source):
         path = Path(name)
         if is_remote(name):
-            found.add(name)
+            shards.add(name)
         elif path.is_dir():
-            found.update(str(file) for file in path.glob("*.tar"))
+            shards.update(str(file) for file in path.glob("*.tar"))
         elif any(character in name for character in "*?[") and not path.is_file():
             matching = Path(path.anchor).glob(str(path.relative_to(path.anchor)) if path.anchor else name)
-            found.update(str(file) for file in matching)
+            shards.update(str(file) for file in matching)
         else:
-            found.add(name)
-    return sorted(found)
+            shards.add(name)
+    return sorted(shards)
+
+
+def _lines_of(path: Path) -> list[str]:
+    """The lines of a list of shards, without comments."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror or error}") from error
+    return [line.strip() for line in text.split("\n") if line.strip() and line.strip()[0] != "#"]
 
 
 def read_shards(source: str, *, group: str | None = None) -> Listing:
@@ -91,8 +120,8 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         keys = list(pool.map(keys_of, shards))
     names = _label_names(shards[0])
-    files = [_file_name(shard) for shard in shards]
-    leads = [""] if len(shards) == 1 else files if len(set(files)) == len(files) else shards
+    shown = [_file_name(shard) for shard in shards]
+    leads = [""] if len(shards) == 1 else shown if len(set(shown)) == len(shown) else shards
     entries = tuple(
         entry
         for shard, lead, found in zip(shards, leads, keys, strict=True)
@@ -109,25 +138,14 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
     labels = in_order(entry.label for entry in entries)
     if names and set(labels) <= set(names):
         labels = names
-    return Listing(entries, labels, _name(shards))
-
-
-def stream_shards(urls: Iterable[str]) -> Iterator[tuple[bytes, str, str]]:
-    """Encoded image, label and name of one sample after the other, read once from front to back.
-
-    Args:
-        urls: local files, http(s) addresses, or `pipe:` and a shell command that writes a tar file; braces are expanded.
-
-    Raises:
-        DataError: a shard cannot be opened or breaks off; names it. What came before was whole.
-    """
-    for pattern in urls:
-        for url in expand(pattern):
-            try:
-                with _opened(url) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
-                    yield from _samples(tar, url)
-            except (OSError, EOFError, tarfile.TarError, urllib.error.URLError) as error:
-                raise DataError(f"shard '{url}' breaks off or cannot be read: {error}", hint=SHARD_HINT) from error
+    doubled = [(shard, key) for shard, found in zip(shown, keys, strict=True) for key in found if key.others]
+    notes: tuple[str, ...] = ()
+    if doubled:
+        shard, key = doubled[0]
+        verb = "key holds" if len(doubled) == 1 else "keys hold"
+        first = f"'{key.name}{key.suffix}' of {shard}"
+        notes = (f"{len(doubled):,} {verb} more than one image, of which the first is read, such as {first}",)
+    return Listing(entries, labels, _name(shards), notes)
 
 
 def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed: int = 0) -> list[Path]:
@@ -140,36 +158,43 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
         seed: of the order inside a split.
 
     Raises:
-        DataError: the folder holds shards already, or an image cannot be read.
+        DataError: the folder holds shards already, an image cannot be read, or a shard cannot be written.
         UsageError: `per_shard` is not positive.
     """
     if per_shard < 1:
         raise UsageError(f"{per_shard} images per shard are not positive")
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.tar")):
+    if folder.is_dir() and any(folder.glob("*.tar")):
         raise DataError(f"'{folder}' holds shards already", hint="choose an empty folder")
-    (folder / LABELS_FILE).write_text("".join(f"{label}\n" for label in dataset.labels), encoding="utf-8")
-    written = []
-    for split in SPLITS:
-        samples = sorted(dataset.split(split), key=lambda sample: digest(sample.name, seed))
-        for start in range(0, len(samples), per_shard):
-            path = folder / f"{split}-{start // per_shard:06d}.tar"
-            with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
-                for i, sample in enumerate(samples[start : start + per_shard], start):
-                    suffix = Path(sample.name or sample.path.name).suffix.lower()
-                    about: dict[str, object] = {"label": dataset.labels[sample.label], "name": sample.name, "split": split}
-                    if sample.weight != 1:
-                        about["weight"] = sample.weight
-                    if sample.group:
-                        about["group"] = sample.group
-                    try:
-                        _add(tar, f"{i:08d}{suffix if suffix in SUFFIXES else '.jpg'}", sample.read())
-                    except OSError as error:
-                        raise DataError(f"'{sample.name}' cannot be read: {error.strerror or error}") from error
-                    _add(tar, f"{i:08d}.cls", str(sample.label).encode())
-                    _add(tar, f"{i:08d}.json", json.dumps(about).encode())
-            written.append(path)
+    try:
+        files.write_text(folder / LABELS_FILE, "".join(f"{label}\n" for label in dataset.labels))
+        written = []
+        for split in SPLITS:
+            samples = sorted(dataset.split(split), key=lambda sample: digest(sample.name, seed))
+            for start in range(0, len(samples), per_shard):
+                path = folder / f"{split}-{start // per_shard:06d}.tar"
+                with files.drafted(path) as draft, tarfile.open(draft, "w", format=tarfile.PAX_FORMAT) as tar:
+                    for i, sample in enumerate(samples[start : start + per_shard], start):
+                        _add_sample(tar, f"{i:08d}", sample, dataset.labels[sample.label])
+                written.append(path)
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be written: {error.strerror or error}") from error
     return written
+
+
+def _add_sample(tar: tarfile.TarFile, key: str, sample: Sample, label: str) -> None:
+    suffix = Path(sample.name or sample.path.name).suffix.lower()
+    about: dict[str, object] = {"label": label, "name": sample.name, "split": sample.split}
+    if sample.weight != 1:
+        about["weight"] = sample.weight
+    if sample.group:
+        about["group"] = sample.group
+    try:
+        data = sample.read()
+    except OSError as error:
+        raise DataError(f"'{sample.name}' cannot be read: {error.strerror or error}") from error
+    _add(tar, f"{key}{suffix if suffix in SUFFIXES else '.jpg'}", data)
+    _add(tar, f"{key}.cls", str(sample.label).encode())
+    _add(tar, f"{key}.json", json.dumps(about).encode())
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -196,6 +221,7 @@ def _entries(shard: str, lead: str, keys: Iterable[Key], names: tuple[str, ...],
             group=str(about.get(group, "")),
             member=(key.offset, key.size),
             url=shard if is_remote(shard) else "",
+            checksum=key.checksum,
         )
 
 
@@ -236,15 +262,15 @@ def _label_names(shard: str) -> tuple[str, ...]:
     """The names in `labels.txt` beside a shard; none where there is no such file."""
     try:
         if is_remote(shard):
-            text = read(urljoin(shard, LABELS_FILE)).decode("utf-8", "replace")
+            text = read(urljoin(shard, LABELS_FILE), most=_LABELS_BYTES).decode("utf-8-sig", "replace")
             text = "" if text.lstrip().startswith("<") else text  # a page that says there is none
         else:
-            text = Path(shard).with_name(LABELS_FILE).read_text(encoding="utf-8")
+            text = Path(shard).with_name(LABELS_FILE).read_bytes().decode("utf-8-sig", "replace")
     except ConnectionError as error:
         raise DataError(f"'{urljoin(shard, LABELS_FILE)}' cannot be asked for: {error}") from error
     except OSError:
         return ()
-    return tuple(text.split("\n"))[:-1]
+    return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")) if text.strip() else ()
 
 
 def _file_name(shard: str) -> str:
@@ -264,37 +290,3 @@ def _name(shards: Sequence[str]) -> str:
 def _beside(file: Path, place: str) -> str:
     """A place that a list names, which stands relative to the list."""
     return place if is_remote(place) else str(file.parent / place)
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[IO[bytes]]:
-    if url.startswith("pipe:"):
-        with subprocess.Popen(url.removeprefix("pipe:"), shell=True, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            yield process.stdout
-        if process.returncode:
-            raise OSError(f"the command ended with {process.returncode}")
-    elif is_remote(url):
-        with urllib.request.urlopen(url, timeout=60) as response:
-            yield response
-    else:
-        with Path(url.removeprefix("file:")).open("rb") as file:
-            yield file
-
-
-def _samples(tar: tarfile.TarFile, url: str) -> Iterator[tuple[bytes, str, str]]:
-    """Members of one key follow each other in a stream."""
-    key, image = Key(""), b""
-    for member, name, suffix in labelled(tar):
-        if name != key.name:
-            if image:
-                yield image, _label(key, f"{url}: {key.name}", ())[0], key.name + key.suffix
-            key, image = Key(name), b""
-        file = tar.extractfile(member)
-        data = file.read() if file else b""
-        if suffix not in SUFFIXES:
-            key.note_label(suffix, data)
-        elif not image:
-            image, key.suffix = data, suffix
-    if image:
-        yield image, _label(key, f"{url}: {key.name}", ())[0], key.name + key.suffix

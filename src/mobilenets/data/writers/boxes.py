@@ -9,10 +9,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from mobilenets.data.boxes import Box
-from mobilenets.data.readers.box_lists import number, write_box_list
 from mobilenets.data.readers.voc import LABELS_FILE
 from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.data.writers.images import Placed, copy, new_folder, place, write_text
+from mobilenets.data.writers.lists import number, write_box_list
 from mobilenets.errors import DataError
 from mobilenets.table import Table
 

@@ -1,0 +1,136 @@
+"""Shards that servers send only whole, kept in the user's cache folder up to a limit; and where their indices are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mobilenets import files
+from mobilenets.data import remote
+from mobilenets.data.remote import RemoteFile
+
+LIMIT_GB = 50.0
+"""Space that kept shards may take, unless the environment variable `MOBILENETS_CACHE_GB` says otherwise."""
+
+_SPARE = 256 << 20  # bytes that stay free on the disk
+_ABANDONED_S = 86_400.0  # age from which on a half download belongs to no running program
+log = logging.getLogger("mobilenets.data")
+_downloading = threading.Lock()
+_used: set[Path] = set()  # by this process; never thrown out to make room
+
+
+def cache_file(url: str, suffix: str) -> Path:
+    """Where something about an address is kept: in `mobilenets` in the user's cache folder."""
+    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(root) / "mobilenets" / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
+
+
+def limit_bytes() -> int:
+    """Space that kept shards may take.
+
+    Raises:
+        OSError: `MOBILENETS_CACHE_GB` is not a number.
+    """
+    text = os.environ.get("MOBILENETS_CACHE_GB", "")
+    try:
+        return int(float(text or LIMIT_GB) * 1e9)
+    except (ValueError, OverflowError) as error:
+        raise OSError(f"MOBILENETS_CACHE_GB is '{text}', not a number of gigabytes") from error
+
+
+def kept(file: RemoteFile) -> Path:
+    """The file in the cache folder, downloaded if it is not there.
+
+    What was used longest ago makes room for it; half downloads of programs that were killed are swept.
+
+    Raises:
+        ConnectionError, OSError: as `remote.save`; also if the file does not fit the limit or the disk.
+    """
+    target = cache_file(file.url, ".tar")
+    with _downloading:
+        _used.add(target)
+        if target.is_file():
+            with contextlib.suppress(OSError):
+                os.utime(target)  # the one that was used last
+            return target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        most = _make_room(target.parent, max(file.length, 0))
+        with files.drafted(target) as draft:
+            remote.save(file, draft, most=most)
+    return target
+
+
+def read_member(url: str, offset: int, size: int, checksum: str) -> bytes:
+    """Part of a shard, compared with the checksum that the shard's index has for it.
+
+    From a server that sends no parts, the shard is downloaded once into the cache folder and read there.
+
+    Args:
+        url: of the shard.
+        offset, size: bytes.
+        checksum: as `checksum_of` gives it; "" if it is not known.
+
+    Raises:
+        ConnectionError: the server cannot be reached, or sends other bytes than it sent for the index.
+        OSError: there is no such file, or it cannot be kept.
+    """
+    copy = cache_file(url, ".tar")
+    data = None if copy.is_file() or not size else remote.read_part(url, offset, size)
+    if data is None:
+        if not copy.is_file():
+            copy = kept(remote.ask(url))
+        with copy.open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+    if len(data) != size or (checksum and checksum_of([data]) != checksum):
+        copy.unlink(missing_ok=True)
+        cache_file(url, ".json").unlink(missing_ok=True)
+        where = f"the bytes {offset}-{offset + size - 1} of '{url}'"
+        raise ConnectionError(
+            f"{where} are not those that were indexed: did the file change on its server? Open the data again"
+        )
+    return data
+
+
+def checksum_of(chunks: Iterator[bytes] | list[bytes]) -> str:
+    """BLAKE2b of 8 bytes, in hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sweep(folder: Path) -> None:
+    for part in folder.glob(".*.new"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED_S:
+                part.unlink()
+
+
+def _make_room(folder: Path, needed: int) -> int:
+    """How many bytes may be downloaded, once enough of what was used longest ago is gone."""
+    limit = limit_bytes()
+    sizes = {path: path.stat() for path in folder.glob("*.tar")}
+    total = sum(status.st_size for status in sizes.values())
+    oldest_first = sorted((path for path in sizes if path not in _used), key=lambda path: sizes[path].st_mtime)
+    free = shutil.disk_usage(folder).free - _SPARE
+    for path in oldest_first:
+        if total + needed <= limit and needed <= free:
+            break
+        log.info("removing '%s' from the cache to make room", path)
+        path.unlink(missing_ok=True)
+        total, free = total - sizes[path].st_size, free + sizes[path].st_size
+    if total + needed > limit:
+        said = f"the shards in use take {total / 1e9:.1f} GB of the cache, and this one {needed / 1e9:.1f} GB more"
+        raise OSError(f"{said}; the limit is {limit / 1e9:g} GB (set MOBILENETS_CACHE_GB to change it)")
+    if needed > free:
+        raise OSError(f"'{folder}' has {max(free, 0) / 1e9:.1f} GB left, and the file takes {needed / 1e9:.1f} GB")
+    return min(limit - total, max(free, 0))
