@@ -39,8 +39,8 @@ class Web:
         connections: how many there have been.
         moved: paths that are elsewhere now.
         asked: path and range of every request.
-        twist: what it makes of a part: from its first and last byte and the data, the `Content-Range`, the bytes that are sent and
-            the ETag; None for the truth.
+        twist: gives the `Content-Range`, the bytes and the ETag that are sent, from the first and last byte that are asked for
+            and the whole data; None for the truth.
         drip_s: pause after each byte of a part; 0 for none.
         headers: further ones.
     """

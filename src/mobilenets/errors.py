@@ -94,7 +94,6 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "jinja2":           "report",
     "cv2":              "video",
     "h5py":             "weights",
-    "huggingface_hub":  "weights",
     "elpv_dataset":     "elpv",
 }
 # fmt: on

@@ -208,7 +208,7 @@ def test_wrong_bytes_are_never_taken(web: Web, two: str, twist: Any) -> None:
     samples = open_dataset(two).samples
     web.twist = twist
     for sample in samples:
-        with pytest.raises(ConnectionError, match="not those that were indexed|was asked for the bytes"):
+        with pytest.raises(ConnectionError, match=r"not those that were indexed|was asked for the bytes"):
             sample.read()
 
 

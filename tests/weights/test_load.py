@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 import torchvision
 from safetensors.torch import save_file
+from urllib3.util.connection import create_connection
 
 from mobilenets import checkpoint
 from mobilenets.errors import UnknownNameError, WeightsError
@@ -27,12 +30,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, and no way to any server."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", refuse)
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
@@ -97,15 +101,54 @@ def test_a_damaged_file_of_the_catalogue_is_named(cache: Path, tmp_path: Path) -
         load(path)
 
 
-def test_a_download_that_arrives_damaged_is_removed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "served.h5"
-    source.write_bytes(b"an error page")
+def served(web: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> PublicWeights:
+    """An entry of the catalogue whose file a web server of this machine gives."""
+    monkeypatch.setattr("urllib3.util.connection.create_connection", create_connection)
     entry = CATALOGUE["keras/mobilenet_v3_small_224_1.0"]
-    served = PublicWeights(**{name: getattr(entry, name) for name in entry.__slots__} | {"url": source.as_uri()})
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: open(source))  # noqa: PTH123, SIM115 - closed by the caller
+    (web.folder / entry.file).write_bytes(data)
+    own = {"url": f"{web.url}/{entry.file}", "checksum": f"md5:{hashlib.md5(b'weights' * 9999).hexdigest()}"}
+    return PublicWeights(**{name: getattr(entry, name) for name in entry.__slots__} | own)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_breaks_off_is_taken_up_and_kept(
+    cache: Path, web: Any, monkeypatch: pytest.MonkeyPatch, ranges: bool
+) -> None:
+    web.ranges, web.cut = ranges, 30_000
+    entry = served(web, b"weights" * 9999, monkeypatch)
+    assert download.fetch(entry).read_bytes() == b"weights" * 9999
+    assert [path.name for path in cache.iterdir()] == [entry.file]
+    web.asked.clear()
+    download.fetch(entry)
+    assert web.asked == []
+
+
+def test_a_download_that_arrives_damaged_is_removed(cache: Path, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="its md5 starts with"):
-        download.fetch(served)
-    assert not (cache / served.file).exists()
+        download.fetch(served(web, b"an error page", monkeypatch))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_server_that_has_no_such_weights_is_named(cache: Path, web: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = served(web, b"", monkeypatch)
+    (web.folder / entry.file).unlink()
+    with pytest.raises(WeightsError, match="the server answers 404 Not Found") as caught:
+        download.fetch(entry)
+    assert entry.url in caught.value.hint
+
+
+def test_the_cache_of_the_hugging_face_hub_is_looked_into(cache: Path, tmp_path: Path) -> None:
+    entry = CATALOGUE["timm/mobilenetv4_conv_small.e2400_r224_in1k"]
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    folder = huggingface_hub.file_download.repo_folder_name(repo_id=entry.url.removeprefix("hf-hub:"), repo_type="model")
+    path = tmp_path / "hub" / folder / "snapshots" / "0123" / "model.safetensors"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert download.cached(entry) == path
+
+
+def test_the_folder_is_that_of_torch(cache: Path) -> None:
+    assert download._folder() == Path(torch.hub.get_dir()) / "checkpoints"
 
 
 @pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"epoch": 3, "model": state}])

@@ -100,14 +100,19 @@ def file_name(url: str) -> str:
     return urllib.parse.unquote(path.rpartition("/")[2])
 
 
-def ask(url: str) -> RemoteFile:
+def ask(url: str, *, timeout_s: float | None = None) -> RemoteFile:
     """What the server says about a file.
+
+    Args:
+        url: its address.
+        timeout_s: to give up after, without another try; by default the server is tried several times.
 
     Raises:
         ConnectionError: the server cannot be reached.
         OSError: there is no such file, or it may not be read.
     """
-    with _get(url, 0, _HEAD - 1) as response:
+    retries = _retries() if timeout_s is None else _Retry(0, redirect=5)
+    with _get(url, 0, _HEAD - 1, retries=retries, timeout_s=timeout_s or TIMEOUT_S) as response:
         span = _RANGE.fullmatch(response.headers.get("Content-Range", "")) if response.status == _PARTIAL else None
         length = span[3] if span else response.headers.get("Content-Length", "")
         return RemoteFile(url, int(length) if length.isdecimal() else -1, _version(response), bool(span) and length.isdecimal())
@@ -277,18 +282,25 @@ def _body(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
         yield data
 
 
-def _get(url: str, first: int = 0, last: int = -1) -> urllib3.BaseHTTPResponse:
-    """The server's answer, whose body has not been read yet; busy servers are asked again, redirects are followed."""
-    part = {"Range": f"bytes={first}-{last}"} if last >= 0 else {}
-    retries = _Retry(
+def _retries() -> _Retry:
+    return _Retry(
         _TRIES, connect=2, redirect=5, status_forcelist=_BUSY, raise_on_status=False, backoff_factor=BACKOFF_S, backoff_max=10
     )
-    timeout = urllib3.Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
+
+
+def _get(
+    url: str, first: int = 0, last: int = -1, *, retries: _Retry | None = None, timeout_s: float = TIMEOUT_S
+) -> urllib3.BaseHTTPResponse:
+    """The server's answer, whose body has not been read yet; busy servers are asked again, redirects are followed."""
+    part = {"Range": f"bytes={first}-{last}"} if last >= 0 else {}
+    timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
     try:
         login = parse_url(url).auth
         headers = _HEADERS | part | (urllib3.make_headers(basic_auth=login) if login else {})
         pool = _pools.pool(url)
-        response = pool.request("GET", url, headers=headers, preload_content=False, retries=retries, timeout=timeout)
+        response = pool.request(
+            "GET", url, headers=headers, preload_content=False, retries=retries or _retries(), timeout=timeout
+        )
     except MaxRetryError as error:
         if isinstance(error.reason, ResponseError):
             raise OSError(f"the server sends from address to address: {error.reason}") from error

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-import socket
-import sys
-import urllib.parse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import torch.hub
-
-from mobilenets.errors import MissingExtraError, WeightsError
+from mobilenets import files
+from mobilenets.data import remote
+from mobilenets.errors import WeightsError
 from mobilenets.weights.catalogue import HUB, PublicWeights
 
 HUB_FILE = "model.safetensors"
+_MOST_BYTES = 4 << 30
+log = logging.getLogger("mobilenets.weights")
 
 
 def cached(entry: PublicWeights) -> Path | None:
-    """The file of public weights in a cache of this machine: torch.hub's, Keras's, the Hugging Face Hub's. None without one."""
+    """The file of public weights in a cache of this machine: torch.hub's, Keras's or the Hugging Face Hub's; None without one."""
     return next((path for path in _places(entry) if path.is_file()), None)
 
 
@@ -32,18 +34,13 @@ def fetch(entry: PublicWeights, *, timeout_s: float = 15.0) -> Path:
     Raises:
         WeightsError: it is in no cache and cannot be downloaded, or arrived damaged; says where to put it by hand.
     """
-    found = cached(entry)
-    if found is not None:
-        return found
-    url = _url(entry)
+    present = cached(entry)
+    if present is not None:
+        return present
     try:
-        host = urllib.parse.urlsplit(url).hostname or ""
-        socket.create_connection((host, 443), timeout=timeout_s).close()
-        path = _from_hub(entry) if entry.url.startswith(HUB) else _from_url(entry)
-    except (OSError, RuntimeError) as error:
+        return _download(entry, timeout_s)
+    except OSError as error:
         raise _missing(entry, error) from error
-    check(entry, path)
-    return path
 
 
 def check(entry: PublicWeights, path: Path) -> None:
@@ -52,14 +49,19 @@ def check(entry: PublicWeights, path: Path) -> None:
     Raises:
         WeightsError: they differ.
     """
+    if path.name == entry.file:
+        _compare(entry, path)
+
+
+def _compare(entry: PublicWeights, path: Path) -> None:
     kind, _, expected = entry.checksum.partition(":")
-    if kind not in ("sha256", "md5") or path.name != entry.file:
+    if kind not in ("sha256", "md5"):
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, kind).hexdigest()
-    if not found.startswith(expected):
+        digest = hashlib.file_digest(file, kind).hexdigest()
+    if not digest.startswith(expected):
         raise WeightsError(
-            f"'{path}' is damaged: its {kind} starts with {found[: len(expected)]}, not {expected}",
+            f"'{path.with_name(entry.file)}' is damaged: its {kind} starts with {digest[: len(expected)]}, not {expected}",
             hint=f"delete it and run the command again, or download it from {_url(entry)}",
         )
 
@@ -75,44 +77,50 @@ def _places(entry: PublicWeights) -> list[Path]:
 
 
 def _in_hub_cache(entry: PublicWeights) -> list[Path]:
+    """Where the Hugging Face Hub's own client keeps the file, the newest revision first."""
+    home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
+    folder = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
+    snapshots = folder / ("models--" + entry.url.removeprefix(HUB).replace("/", "--")) / "snapshots"
     try:
-        from huggingface_hub import try_to_load_from_cache
-    except ImportError:
+        revisions = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    except OSError:
         return []
-    found = try_to_load_from_cache(entry.url.removeprefix(HUB), HUB_FILE)
-    return [Path(found)] if isinstance(found, str) else []
+    return [revision / HUB_FILE for revision in revisions]
 
 
-def _from_hub(entry: PublicWeights) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "train") from error
-    return Path(hf_hub_download(entry.url.removeprefix(HUB), HUB_FILE))
-
-
-def _from_url(entry: PublicWeights) -> Path:
+def _download(entry: PublicWeights, timeout_s: float) -> Path:
     path = _folder() / entry.file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind, _, digest = entry.checksum.partition(":")
-    prefix = digest if kind == "sha256" else None
-    torch.hub.download_url_to_file(entry.url, str(path), prefix, progress=sys.stderr.isatty())
-    try:
-        check(entry, path)
-    except WeightsError:
-        path.unlink()
-        raise
+    file = remote.ask(_url(entry), timeout_s=timeout_s)
+    log.info("downloading %s, %s", _url(entry), f"{file.length / 1e6:.1f} MB" if file.length >= 0 else "of unknown size")
+    with files.drafted(path) as draft, _progress(entry.file, file.length) as advance:
+        remote.save(file, draft, most=_MOST_BYTES, advance=advance)
+        _compare(entry, draft)
     return path
 
 
+@contextmanager
+def _progress(name: str, length: int) -> Iterator[Callable[[int], object]]:
+    """A bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=length if length >= 0 else None)
+        yield lambda count: bar.advance(task, count)
+
+
 def _folder() -> Path:
-    """Where torch.hub keeps weights."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    """Where torch.hub keeps weights; the same rule, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def _url(entry: PublicWeights) -> str:
     if entry.url.startswith(HUB):
-        return f"https://huggingface.co/{entry.url.removeprefix(HUB)}/resolve/main/{HUB_FILE}"
+        host = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+        return f"{host.rstrip('/')}/{entry.url.removeprefix(HUB)}/resolve/main/{HUB_FILE}"
     return entry.url
 
 
