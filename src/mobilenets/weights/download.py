@@ -20,7 +20,7 @@ log = logging.getLogger("mobilenets.weights")
 
 
 def cached(entry: PublicWeights) -> Path | None:
-    """The file of public weights in a cache of this machine: torch.hub's, Keras's or the Hugging Face Hub's; None without one."""
+    """The file of public weights in a cache of this machine: torch.hub's, Keras's or Hugging Face's; None if there is none."""
     return next((path for path in _places(entry) if path.is_file()), None)
 
 
