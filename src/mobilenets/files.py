@@ -17,10 +17,24 @@ def drafted(path: Path) -> Iterator[Path]:
     """A path to write to instead of `path`, in the same folder.
 
     When the block ends, the draft is flushed to the disk and takes the place of `path` in one step. When the block raises, the
-    draft is removed and `path` stays as it was. A reader never finds half a file, whenever the program is killed.
+    draft is removed and `path` stays as it was. A reader never finds half a file, whenever the program is killed or the power
+    fails.
 
     Args:
         path: the file to be; its folder is made. A device or a pipe, such as /dev/stdout, is written to directly.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with drafted_quickly(path) as draft:
+        yield draft
+        if draft != path.resolve():
+            _flush(draft)
+
+
+@contextmanager
+def drafted_quickly(path: Path) -> Iterator[Path]:
+    """The same without the flush, for one of very many files: it survives a kill, but perhaps not a power failure.
 
     Raises:
         OSError: the file cannot be written.
@@ -33,7 +47,6 @@ def drafted(path: Path) -> Iterator[Path]:
     draft = _beside(path, f"{os.getpid()}-{threading.get_ident()}.new")
     try:
         yield draft
-        _flush(draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ def test_a_list_becomes_a_yolo_folder(boxes: Path, tmp_path: Path, mobilenets: A
     done = mobilenets("convert-data", boxes, tmp_path / "out", "--to", "yolo")
     assert done.code == 0
     assert done.out.endswith("images: train 1, val 1, test 1; 6 boxes of 2 classes\n")
-    assert done.err == "1 boxes of crowds are left out: YOLO has none\n"
+    assert done.err == "1 crowd box is left out: YOLO has no crowds\n"
     assert (tmp_path / "out" / "labels" / "val" / "1.txt").read_text() == (
         "0 0.15 0.2333333333 0.25 0.3333333333\n1 0.625 0.4 0.25 0.6666666667\n"
     )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
@@ -68,8 +70,8 @@ def test_boxes_go_through_any_two_formats_and_back_unchanged(tmp_path: Path, fir
 @pytest.mark.parametrize(("kind", "flags", "said"), [  # difficult and crowd of a plain, a difficult and a crowd box
     ("csv",  [(False, False), (True, False), (False, True)], ""),
     ("coco", [(False, False), (True, False), (False, True)], ""),
-    ("voc",  [(False, False), (True, False), (True, False)], "1 boxes of crowds are written as difficult: VOC has no crowds"),
-    ("yolo", [(False, False), (False, False)],               "1 boxes of crowds are left out: YOLO has none"),
+    ("voc",  [(False, False), (True, False), (True, False)], "1 crowd box is written as difficult: VOC has no crowds"),
+    ("yolo", [(False, False), (False, False)],               "1 crowd box is left out: YOLO has no crowds"),
 ])  # fmt: skip
 def test_flags_are_kept_where_the_format_has_them(tmp_path: Path, kind: str, flags: list[object], said: str) -> None:
     boxes = (Box(0, 1, 2, 3, 4), Box(1, 1, 2, 3, 4, difficult=True), Box(2, 1, 2, 3, 4, crowd=True))
@@ -127,7 +129,7 @@ def test_only_boxes_can_be_written_and_only_in_known_formats(tmp_path: Path) -> 
     dataset = _dataset(tmp_path / "pets")
     with pytest.raises(UnknownNameError, match="did you mean 'yolo'"):
         write_boxes(dataset, tmp_path / "out", "yol")
-    with pytest.raises(DataError, match="is no set of boxes"):
+    with pytest.raises(DataError, match="has no boxes to write: it is a classification dataset"):
         write_boxes(Dataset(("a",), dataset.samples), tmp_path / "out", "yolo")
 
 
@@ -144,3 +146,46 @@ def test_coco_keeps_the_size_of_each_image(tmp_path: Path) -> None:
     write_boxes(_dataset(tmp_path / "pets"), tmp_path / "out", "coco")
     data = json.loads((tmp_path / "out" / "annotations" / "instances_train.json").read_text())
     assert data["images"] == [{"id": 1, "file_name": "train image.png", "width": 40, "height": 30}]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not every name is allowed here")
+@pytest.mark.parametrize("kind", WRITERS)
+def test_images_of_any_name_are_written_and_read_back(tmp_path: Path, kind: str) -> None:
+    samples = []
+    for i, name in enumerate(("a\nb.png", "a\rb.png", "c\u2028d.png", "e\x0cf.png", "g\udcffh.png", "=i.png")):
+        Image.fromarray(np.full((30, 40, 3), i, np.uint8)).save(tmp_path / name)
+        samples.append(Sample(tmp_path / name, -1, "train", name=name, boxes=(Box(0, 1, 2, 3 + i, 4),)))
+    write_boxes(Dataset(("cat",), tuple(samples), "odd", task="detect"), tmp_path / "out", kind)
+    again = open_dataset(_source(tmp_path / "out", kind), val=0, test=0)
+    assert sorted(round(sample.boxes[0].x1, 6) for sample in again.samples) == [3, 4, 5, 6, 7, 8]
+    assert sorted(sample.read() for sample in again.samples) == sorted(sample.read() for sample in samples)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_class_that_breaks_lines_is_refused(tmp_path: Path, kind: str) -> None:
+    dataset = replace(_dataset(tmp_path / "pets", train=(Box(0, 1, 2, 3, 4),)), labels=("two\nlines", "cow", "dog"))
+    with pytest.raises(DataError, match="is no class name that"):
+        write_boxes(dataset, tmp_path / "out", kind)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_conversion_that_is_stopped_leaves_nothing(tmp_path: Path, kind: str) -> None:
+    dataset = _dataset(tmp_path / "pets", train=PLAIN)
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(_: int) -> None:
+        assert not (tmp_path / "out").exists()
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        write_boxes(dataset, tmp_path / "out", kind, advance=stop)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pets"]
+
+
+def test_of_many_images_without_a_header_a_few_are_named(tmp_path: Path) -> None:
+    samples = [Sample(tmp_path / f"{i}.png", -1, "train", name=f"{i}.png") for i in range(12)]
+    notes = write_boxes(Dataset(("cat",), tuple(samples), "gone", task="detect"), tmp_path / "out", "csv")
+    assert [note for note in notes if "left out" in note][5:] == ["7 more images are left out; mobilenets check names them all"]

@@ -11,12 +11,14 @@ from xml.etree import ElementTree
 from mobilenets.data.boxes import Box
 from mobilenets.data.readers.voc import LABELS_FILE
 from mobilenets.data.samples import SPLITS, Dataset
-from mobilenets.data.writers.images import Placed, copy, new_folder, place, write_text
+from mobilenets.data.writers.images import Placed, copy, new_folder, place, plain, write_text
 from mobilenets.data.writers.lists import number, write_box_list
 from mobilenets.errors import DataError
+from mobilenets.specs.model import Task
 from mobilenets.table import Table
 
 Advance = Callable[[int], object]
+_TASKS: dict[Task, str] = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Writer:
 def write_boxes(
     dataset: Dataset, folder: Path, kind: str, *, link: bool = False, advance: Advance | None = None
 ) -> tuple[str, ...]:
-    """The dataset in another format, with its images.
+    """Write a dataset in another format, with its images; the folder appears when everything is in it.
 
     Args:
         dataset: of boxes; its splits become those of the new one.
@@ -55,17 +57,21 @@ def write_boxes(
     """
     writer = WRITERS[kind]
     if dataset.task != "detect":
-        raise DataError(f"'{dataset.name}' is no set of boxes: {dataset.task} is its task")
+        raise DataError(f"'{dataset.name}' has no boxes to write: it is a {_TASKS[dataset.task]} dataset")
+    for label in dataset.labels:
+        if plain(label) != label:
+            raise DataError(f"{label!r} is no class name that {kind} can hold", hint="rename the class")
     notes: list[str] = []
-    new_folder(folder)
-    placed = place(dataset, notes)
-    for one in placed:
-        target = folder / writer.folder(one)
-        target.mkdir(parents=True, exist_ok=True)
-        copy(one, target, link=link)
-        if advance is not None:
-            advance(1)
-    return (*notes, *writer.write(dataset, placed, folder))
+    with new_folder(folder) as draft:
+        placed = place(dataset, notes)
+        for one in placed:
+            target = draft / writer.folder(one)
+            target.mkdir(parents=True, exist_ok=True)
+            copy(one, target, link=link)
+            if advance is not None:
+                advance(1)
+        notes += writer.write(dataset, placed, draft)
+    return tuple(notes)
 
 
 def yolo_line(label: int, corners: tuple[float, float, float, float], width: int, height: int) -> str:
@@ -102,7 +108,7 @@ def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
             write_text(folder / "ImageSets" / "Main" / f"{name}.txt", _lines(stems))
     write_text(folder / LABELS_FILE, _lines(dataset.labels))
     crowds = _count(placed, lambda box: box.crowd)
-    return [f"{crowds} boxes of crowds are written as difficult: VOC has no crowds"] if crowds else []
+    return [f"{_boxes(crowds, 'crowd')} written as difficult: VOC has no crowds"] if crowds else []
 
 
 def _write_coco(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
@@ -148,13 +154,18 @@ def _write_yolo(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> lis
     write_text(folder / "data.yaml", _lines(["path: .", *keys, "names:", *names]))
     crowds = _count(placed, lambda box: box.crowd)
     difficult = _count(placed, lambda box: box.difficult and not box.crowd)
-    notes = [f"{crowds} boxes of crowds are left out: YOLO has none"] if crowds else []
-    return [*notes, f"{difficult} difficult boxes are written as any other: YOLO knows no difference"] if difficult else notes
+    notes = [f"{_boxes(crowds, 'crowd')} left out: YOLO has no crowds"] if crowds else []
+    return [*notes, f"{_boxes(difficult, 'difficult')} written like any other: YOLO has no such flag"] if difficult else notes
 
 
 def _write_csv(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
-    samples = (replace(one.sample, path=folder / "images" / one.name, name="", url="", member=None) for one in placed)
-    moved = replace(dataset, samples=tuple(replace(one, name=f"images/{one.path.name}") for one in samples))
+    moved = replace(
+        dataset,
+        samples=tuple(
+            replace(one.sample, path=folder / "images" / one.name, name=f"images/{one.name}", url="", member=None)
+            for one in placed
+        ),
+    )
     write_box_list(moved, folder / "boxes.csv", below=folder)
     used = {box.label for one in placed for box in one.sample.boxes}
     unused = [label for i, label in enumerate(dataset.labels) if i not in used]
@@ -168,6 +179,11 @@ def _add(element: ElementTree.Element, **children: str) -> None:
 
 def _count(placed: Sequence[Placed], holds: Callable[[Box], bool]) -> int:
     return sum(holds(box) for one in placed for box in one.sample.boxes)
+
+
+def _boxes(n: int, kind: str) -> str:
+    """The subject and verb of a note."""
+    return f"1 {kind} box is" if n == 1 else f"{n:,} {kind} boxes are"
 
 
 def _lines(lines: Sequence[str]) -> str:

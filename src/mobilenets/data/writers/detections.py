@@ -1,16 +1,17 @@
-"""What a detector found, written image by image as COCO's results, CSV or YOLO; memory does not grow."""
+"""What a detector found, written image by image as COCO's results, CSV or YOLO, in constant memory."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from mobilenets import files
 from mobilenets.data.writers.boxes import yolo_line
-from mobilenets.data.writers.images import write_text
+from mobilenets.data.writers.images import plain
+from mobilenets.data.writers.lists import table
 from mobilenets.errors import DataError
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.table import Table
@@ -63,7 +64,7 @@ class Results:
 
 
 def begin(kind: str, folder: Path, labels: tuple[str, ...]) -> Writing:
-    """The files of a kind, begun in a folder; what is there of an earlier run is replaced.
+    """The files of a kind, begun in a folder; they replace those of an earlier run when they are closed.
 
     Args:
         kind: a name of `RESULTS`.
@@ -92,12 +93,12 @@ class _Coco:
     """One array, an element a line. `image_id` is the number that the file's name is, as in COCO's own sets, else the name."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
-        self._file = (folder / "detections.json").open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+        self._file = _Draft(folder / "detections.json")
         self._before = "["
 
     def add(self, found: Found) -> None:
         name = str(found.name)
-        image_id = int(found.name.stem) if found.name.stem.isdecimal() else name
+        image_id = int(found.name.stem) if _is_number(found.name.stem) else name
         rows = zip(found.detections.rows(), found.detections.classes.tolist(), strict=True)
         for (label, score, (x0, y0, x1, y1)), index in rows:
             result = {
@@ -118,12 +119,12 @@ class _Coco:
 
 class _Csv:
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
-        self._file = (folder / "detections.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
+        self._file = _Draft(folder / "detections.csv")
+        self._file.write(",".join(COLUMNS) + "\n")
 
     def add(self, found: Found) -> None:
-        self._writer.writerows(csv_rows(found.path, found.detections))
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in csv_rows(found.path, found.detections)]
+        self._file.write(table(COLUMNS, rows).partition("\n")[2])
 
     def close(self) -> None:
         self._file.close()
@@ -135,15 +136,36 @@ class _Yolo:
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
         self._labels = folder / "labels"
         self._labels.mkdir(exist_ok=True)
-        write_text(folder / "classes.txt", "".join(f"{label}\n" for label in labels))
+        files.write_text(folder / "classes.txt", "".join(f"{plain(label)}\n" for label in labels))
 
     def add(self, found: Found) -> None:
         rows = zip(found.detections.rows(), found.detections.classes.tolist(), strict=True)
         lines = [f"{yolo_line(index, corners, found.width, found.height)} {score:.6g}\n" for (_, score, corners), index in rows]
-        write_text(self._labels / found.name.with_suffix(".txt"), "".join(lines))
+        with files.drafted_quickly(self._labels / found.name.with_suffix(".txt")) as draft:
+            draft.write_text("".join(lines), "utf-8", newline="\n")
 
     def close(self) -> None:
         pass
+
+
+class _Draft:
+    """A text file that is written bit by bit and appears when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        self._drafting = files.drafted(path)
+        draft = self._drafting.__enter__()
+        self._file = draft.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+
+    def write(self, text: str) -> None:
+        self._file.write(text)
+
+    def close(self) -> None:
+        self._file.close()
+        self._drafting.__exit__(None, None, None)
+
+
+def _is_number(stem: str) -> bool:
+    return stem.isascii() and stem.isdecimal() and len(stem) < 19
 
 
 # fmt: off

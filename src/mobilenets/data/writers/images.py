@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from mobilenets import files
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
+
+_NAMED = 5  # images without a readable header that are named
+_UNWRITABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode that break lines, XML or a spreadsheet
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +42,26 @@ class Placed:
 
 def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
     """The images under their new names; those without a readable header are left out, and `notes` says so."""
-    placed = []
+    placed, left_out = [], []
     for sample, name in zip(dataset.samples, plain_names(dataset.samples), strict=True):
         try:
             width, height = upright_size(sample.read() if sample.url or sample.member else sample.path)
         except (ImageError, OSError) as error:
-            notes.append(f"{sample.name} is left out: {error}")
+            left_out.append(f"{sample.name} is left out: {error}")
             continue
         placed.append(Placed(sample, name, width, height))
+    notes += left_out[:_NAMED]
+    if len(left_out) > _NAMED:
+        notes.append(f"{len(left_out) - _NAMED:,} more images are left out; mobilenets check names them all")
     return placed
 
 
 def plain_names(samples: Sequence[Sample]) -> list[str]:
-    """A file name for each sample, without folders: its own where that is unique before the dot, else with its folders."""
-    names = [PurePosixPath((sample.name or sample.path.name).rpartition("/")[2]) for sample in samples]
+    """A file name for each sample, without folders: its own if that is unique before the dot, else with its folders.
+
+    Characters that break lines, and bytes that are not UTF-8, become underscores, so that every format can hold the name.
+    """
+    names = [PurePosixPath(plain(sample.name or sample.path.name).rpartition("/")[2]) for sample in samples]
     uses = Counter(name.stem.lower() for name in names)
     taken = {name.stem.lower() for name in names if uses[name.stem.lower()] == 1}
     return [
@@ -58,11 +70,20 @@ def plain_names(samples: Sequence[Sample]) -> list[str]:
     ]
 
 
+def plain(text: str) -> str:
+    """The text with an underscore for each character that a line of a text file or an XML file cannot hold.
+
+    >>> plain("a\\nb\\udcff.jpg")
+    'a_b_.jpg'
+    """
+    return "".join("_" if unicodedata.category(character) in _UNWRITABLE else character for character in text)
+
+
 def copy(placed: Placed, folder: Path, *, link: bool) -> None:
     """The image's file in `folder`, or with `link` a symbolic link to it where it is a file of its own.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: it cannot be read or written.
     """
     sample, target = placed.sample, folder / placed.name
     try:
@@ -73,21 +94,23 @@ def copy(placed: Placed, folder: Path, *, link: bool) -> None:
         else:
             shutil.copyfile(sample.path, target)
     except OSError as error:
-        raise DataError(f"'{target}' cannot be written: {error.strerror or error}") from error
+        raise DataError(f"'{sample.name}' cannot be copied: {error.strerror or error}") from error
 
 
-def new_folder(folder: Path) -> None:
-    """An empty folder there.
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which appears as `folder` when it is complete.
 
     Raises:
-        DataError: it holds something, or cannot be made.
+        DataError: `folder` holds something, or cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if next(folder.iterdir(), None) is not None:
+        if folder.is_dir() and next(folder.iterdir(), None) is not None:
             raise DataError(f"'{folder}' is not empty", hint="name a folder that does not exist yet")
+        with files.drafted_folder(folder) as draft:
+            yield draft
     except OSError as error:
-        raise DataError(f"'{folder}' cannot be made: {error.strerror}") from error
+        raise DataError(f"'{folder}' cannot be written: {error.strerror or error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,13 +121,13 @@ def write_text(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8", newline="\n")
+        path.write_text(text, "utf-8", "surrogateescape", newline="\n")
     except OSError as error:
         raise DataError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def _spelled(sample: Sample, name: PurePosixPath, taken: set[str]) -> str:
-    longer = PurePosixPath((sample.name or name.name).replace("/", "_"))
+    longer = PurePosixPath(plain(sample.name or name.name).replace("/", "_"))
     stem = next(stem for stem in _numbered(longer.stem) if stem.lower() not in taken)
     taken.add(stem.lower())
     return stem + longer.suffix
