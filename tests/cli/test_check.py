@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,3 +98,40 @@ def test_torch_is_not_loaded(pets: Path) -> None:
         "assert 'torch' not in sys.modules and 'mobilenets.data.checks.check' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program, str(pets)], check=True, capture_output=True)
+
+
+def test_what_matters_comes_first_and_the_verdict_last(pets: Path, mobilenets: Any) -> None:
+    (pets / "cat" / "0.jpg").write_bytes(b"")
+    for split in ("train", "val", "test"):
+        for label in ("cat", "dog"):
+            (pets / split / label).mkdir(parents=True)
+    for i in range(8):
+        for label in ("cat", "dog"):
+            (pets / label / f"{i}.jpg").rename(pets / ("test" if i > 5 else "val" if i == 5 else "train") / label / f"{i}.jpg")
+    for label in ("cat", "dog"):
+        (pets / label).rmdir()
+    shutil.copy(pets / "test/dog/7.jpg", pets / "train/dog/again.jpg")
+    Image.open(pets / "test/cat/7.jpg").resize((200, 200)).save(pets / "train/cat/smaller.png")
+    done = mobilenets("check", pets)
+    lines = done.out.splitlines()
+    assert done.code == 1
+    assert lines.index("error: empty files (1)") < lines.index("error: the same image in two splits (1)")
+    assert lines.index("error: images that look the same in two splits (1)") < next(
+        i for i, line in enumerate(lines) if line.split()[:1] == ["class"]
+    )
+    assert "2 of 4 test images also stand in train, so its results look better than they are" in lines
+    assert f"  mobilenets check {pets} --write clean.csv && mobilenets train clean.csv" in lines
+    assert lines[-1].startswith("not ready to train: 3 errors, ")
+    data = json.loads(mobilenets("check", pets, "--json").out)
+    assert data["verdict"] == lines[-1]
+    leak = data["leaks"][0]
+    assert (leak["split"], leak["other"], leak["images"]) == ("test", "train", 4)
+    assert sorted(leak["names"]) == ["test/cat/7.jpg", "test/dog/7.jpg"]
+    mobilenets("check", pets, "--write", pets / "clean.csv")
+    assert "ready to train" in mobilenets("check", pets / "clean.csv").out.splitlines()[-1]
+
+
+def test_the_cure_can_be_pasted_into_a_shell(pets: Path, mobilenets: Any) -> None:
+    odd = pets.rename(pets.with_name("my pets; ls"))
+    (odd / "cat" / "0.jpg").write_bytes(b"")
+    assert f"  mobilenets check '{odd}' --write clean.csv && mobilenets train clean.csv\n" in mobilenets("check", odd).out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,36 +25,44 @@ def command(
     data: Annotated[
         str,
         typer.Argument(
-            help="Folder with a folder per class, CSV or TSV list, tar shards or their http(s) address, Pascal VOC folder, "
-            "COCO file or folder, YOLO data.yaml, folders of images and masks, or elpv.",
+            help="A folder with one folder per class, a CSV or TSV list, tar shards or their http(s) address, a Pascal VOC "
+            "folder, a COCO file or folder, a YOLO data.yaml, folders of images and masks, or elpv.",
             metavar="DATA",
         ),
     ],
-    quick: Annotated[bool, typer.Option("--quick", help="Read headers and count classes; decode and compare nothing.")] = False,
-    show_all: Annotated[bool, typer.Option("--all", help="Name every file, not the first few of each finding.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only read headers and count classes; find no truncated images or duplicates.")
+    ] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Name every file, not only the first few of each finding.")] = False,
     size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Input of the network, px; smaller images are named, and too small objects. By default 224, for boxes 320.",
+            help="Input size of the network, px; smaller images and objects are named. 224 by default, 320 for boxes.",
         ),
     ] = None,
-    group: Annotated[str | None, typer.Option(help="Column of a list whose equal values stay in one split.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column of a list; rows with equal values stay in one split.", show_default=False)
+    ] = None,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
-    seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
+    seed: Annotated[int, typer.Option(help="For splits that the data does not name.")] = 0,
     write: Annotated[
         Path | None,
-        typer.Option(help="Write a CSV list to train on: nothing broken, what looks the same in one group.", metavar="LIST"),
+        typer.Option(
+            help="Write a CSV list to train on: without broken images, and with look-alikes in one split.",
+            metavar="LIST",
+            show_default=False,
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
-    """Look through a dataset for what would spoil a training.
+    """Find what in a dataset would spoil a training.
 
-    Broken files, duplicates within and across splits, classes missing or rare, sizes. Exits with 1 if there are errors.
+    Broken files, one image in two splits, wrong boxes and masks, missing and rare classes. Exits with 1 if there are errors.
 
-    Example: mobilenets check photos/
+    Example: mobilenets check photos/ --write clean.csv
     """
     from mobilenets.data.checks import check
     from mobilenets.data.writers.lists import write_box_list, write_list
@@ -68,36 +77,38 @@ def command(
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
         found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
     if as_json:
-        output.show_json(_data(dataset, found))
+        output.show_json(_data(data, dataset, found))
     else:
-        _show(dataset, found, side, show_all=show_all)
+        _show(data, dataset, found, side, show_all=show_all)
     if write is not None:
         clean = check.cleaned(dataset, found)
         if boxed:
             write_box_list(clean, write, splits=False)
         else:
             write_list(clean, write)
-        output.note(f"wrote {write}; next: mobilenets train {write}")
+        output.note(f"wrote {write}; next: mobilenets train {shlex.quote(str(write))}")
     if found.at("error"):
         raise typer.Exit(1)
 
 
-def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
-    from mobilenets.data.checks.check import CODES, LEVELS
-
+def _show(data: str, dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
+    """What matters first: errors, warnings and notes, then the tables, then what to do and the verdict."""
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
     classes = _count(len(dataset.labels), "class", "classes")
     output.show(f"{dataset.name}: {_count(len(dataset.samples), 'image')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
+    _show_findings(found, show_all=show_all)
+    if found.items:
+        output.show("")
     if found.masks is not None:
         _show_shares(found.masks, show_all=show_all)
     else:
         _show_counts(dataset, boxes, show_all=show_all)
     if found.sizes:
-        output.show_table(("px", "least", "5 %", "median", "95 %", "most"), _quantiles(found.sizes))
-        output.show("formats: " + ", ".join(f"{name} {n}" for name, n in found.formats.items()))
+        output.show_table(("px", "least", "5%", "median", "95%", "most"), _quantiles(found.sizes))
+        output.show("formats: " + ", ".join(f"{name} {n:,}" for name, n in found.formats.items()))
     if found.box_sizes:
         output.show_table(
             ("objects, px", "boxes", "best anchor", "an anchor by 0.5", "none by 0.25"),
@@ -107,17 +118,50 @@ def _show(dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> No
             ],
             title=f"square root of the area on an input of {size} x {size}, and overlap with the anchors of SSDLite",
         )
+    output.show("")
+    for line in _cures(data, dataset, found):
+        output.show(line)
+    output.show(_verdict(found))
+
+
+def _show_findings(found: Findings, *, show_all: bool) -> None:
+    from mobilenets.data.checks.codes import CODES
+
     for code, items in groupby(found.items, key=lambda item: item.code):
         level, heading = CODES[code]
         group = list(items)
-        output.show(f"\n{level}: {heading} ({len(group)})")
+        output.show(f"\n{level}: {heading} ({len(group):,})")
         shown = group if show_all else group[:_SHOWN]
         for item in shown:
             output.show(f"  {_line(item.files, item.message, show_all=show_all)}")
         if len(group) > len(shown):
-            output.show(f"  and {len(group) - len(shown)} more; --all names them")
+            output.show(f"  and {len(group) - len(shown):,} more; --all names them")
+
+
+def _cures(data: str, dataset: Dataset, found: Findings) -> list[str]:
+    """What to do about the errors, each a line; the list that `--write` writes comes first."""
+    from mobilenets.data.checks.codes import CURES, WRITTEN
+
+    codes = list(dict.fromkeys(item.code for item in found.at("error")))
+    lines = [str(leak) + ", so its results look better than they are" for leak in found.leaks if leak.other == "train"]
+    written = [code for code in codes if code in WRITTEN]
+    if written and dataset.task != "segment":
+        lines.append("to train without what is broken, and with look-alikes in one split:")
+        lines.append(f"  mobilenets check {shlex.quote(data)} --write clean.csv && mobilenets train clean.csv")
+    elif written:
+        lines.append(
+            "delete the images that are broken, and keep look-alikes in one split; `train --skip-bad` skips broken ones"
+        )
+    return [*lines, *(f"{CURES[code]}" for code in codes if code in CURES)]
+
+
+def _verdict(found: Findings) -> str:
+    """One line, the last."""
+    from mobilenets.data.checks.codes import LEVELS
+
     errors, warnings, notes = (len(found.at(level)) for level in LEVELS)
-    output.show(f"\n{_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}")
+    said = "not ready to train" if errors else "ready to train, with warnings" if warnings else "ready to train"
+    return f"{said}: {_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}"
 
 
 def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
@@ -134,7 +178,9 @@ def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
     total = ("all", *(sum(counts[split]) for split in SPLITS), boxes if dataset.task == "detect" else len(dataset.samples))
     more = len(dataset.labels) - len(labels)
     output.show_table(
-        ("class", *SPLITS, "all"), [*rows, total], caption=f"and {more} classes more; --all shows them" if more else ""
+        ("class", *SPLITS, "all"),
+        [*rows, total],
+        caption=f"and {_count(more, 'more class', 'more classes')}; --all shows them" if more else "",
     )
 
 
@@ -145,7 +191,8 @@ def _show_shares(found: MaskFindings, *, show_all: bool) -> None:
     shown = found.shares if show_all else found.shares[:_ROWS]
     rows = [(one.label, *one.images, sum(one.images), f"{one.share:.2%}") for one in shown]
     more = len(found.shares) - len(shown)
-    caption = f"{found.ignored:.1%} of all pixels count nowhere" + (f"; {more} classes more with --all" if more else "")
+    hidden = f"; --all shows {_count(more, 'more class', 'more classes')}" if more else ""
+    caption = f"{found.ignored:.1%} of all pixels are ignored{hidden}"
     output.show_table(("images that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
 
 
@@ -153,7 +200,7 @@ def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
     if not files:
         return message
     shown = files if show_all else files[:_SHOWN]
-    more = f" and {len(files) - len(shown)} more" if len(files) > len(shown) else ""
+    more = f" and {len(files) - len(shown):,} more" if len(files) > len(shown) else ""
     return f"{', '.join(shown)}{more}: {message}"
 
 
@@ -169,7 +216,7 @@ def _quantiles(sizes: tuple[tuple[int, int], ...]) -> list[tuple[object, ...]]:
     return [(name, *(int(value) for value in np.quantile(row, (0, 0.05, 0.5, 0.95, 1)))) for name, row in rows.items()]
 
 
-def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
+def _data(data: str, dataset: Dataset, found: Findings) -> dict[str, object]:
     import dataclasses
 
     from mobilenets.data.open import fingerprint
@@ -193,6 +240,9 @@ def _data(dataset: Dataset, found: Findings) -> dict[str, object]:
         "masks": dataclasses.asdict(found.masks)["shares"] if found.masks is not None else [],
         "findings": [dataclasses.asdict(item) for item in found.items],
         "same": found.same,
+        "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
+        "cures": _cures(data, dataset, found),
+        "verdict": _verdict(found),
     }
 
 

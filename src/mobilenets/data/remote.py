@@ -272,7 +272,7 @@ def _body(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
     received, waited = 0, 0.0
     while received < most:
         begun = time.monotonic()
-        data = response.read1(min(_CHUNK, most - received), decode_content=False)  # type: ignore[attr-defined]  # of HTTPResponse
+        data = response.read1(min(_CHUNK, most - received), decode_content=False)
         waited += time.monotonic() - begun
         received += len(data)
         if not data:

@@ -138,9 +138,9 @@ def test_classes_that_cannot_be_learned_or_measured(pets: Path) -> None:
     for i in range(3):
         photo(pets / f"owl{i}.jpg", 900 + i)
     assert messages(given(pets, *rows, ("owl0.jpg", "owl", "test"))) == {
-        "untrained": "'owl' has 1 images and none in train",
+        "untrained": "'owl' has 1 image, and none in train",
         "absent": "'owl' has no image in val, of 1",
-        "few": "'owl' has 1 image; 5 are the least that make sense",
+        "few": "'owl' has 1 image; at least 5 are needed",
     }
 
 

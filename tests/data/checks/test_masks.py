@@ -142,7 +142,7 @@ def test_classes_never_seen_rare_or_in_one_split_only_are_named(data: Path) -> N
     findings = check_masks(dataset, [(64, 48)] * 8)
     assert [(remark.code, remark.message) for remark in findings.remarks] == [
         ("absent", "'car' is in no image of val, of 1"),
-        ("few", "'car' is in 1 image; 5 are the least that make sense"),
+        ("few", "'car' is in 1 image; at least 5 are needed"),
         ("rare", "'car' has 0.008% of the pixels"),
         ("unseen", "'boat' is in no mask"),
     ]

@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of a dataset, one remark each; and `repaired`, the rule by which a training reads past it."""
+"""What is wrong with the boxes of a dataset; and `repaired`, which corrects them for training by a fixed rule."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mobilenets.runtime.detect.nms import ious
 from mobilenets.runtime.images.decode import upright_size
 
 BEYOND = 0.5
-"""Px by which a box may reach beyond its image without being named: rounding."""
+"""Px by which rounding may make a box reach beyond its image."""
 
 SAME = 0.9
-"""Overlap from which on two boxes of a class are taken for one object, boxed twice."""
+"""Two boxes of one class that overlap this much are taken for one object that was boxed twice."""
 
 THINNEST = 1.0
-"""Px: a box that is narrower or lower after it was cut to the image is not trained on."""
+"""Px: a box that is narrower or lower after it was clipped to the image is dropped from training."""
 
 REPAIRED = frozenset({"swapped", "no-area", "outside"})
-"""Codes of `check.CODES`: mistakes that `repaired` reads past, so that they need not stop a training."""
+"""Codes of the mistakes that `repaired` corrects, so that they need not stop a training."""
 
 Size = tuple[int, int]
 
@@ -41,7 +41,7 @@ _REPAIRS = {
 
 
 class Remark(NamedTuple):
-    """One thing that is wrong: the code of `check.CODES`, words that follow the file's name, and the file or ""."""
+    """One thing that is wrong: its code in `codes.CODES`, a message to be read after the file's name, and the file or ""."""
 
     code: str
     message: str
@@ -49,7 +49,7 @@ class Remark(NamedTuple):
 
 
 def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Remark]:
-    """What is wrong with boxes, one by one and against each other.
+    """What is wrong with the boxes, alone and compared with each other.
 
     Args:
         dataset: of boxes.
@@ -71,7 +71,7 @@ def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Rem
 
 
 def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
-    """Which classes have objects that a detector with this input and these anchors can hardly find."""
+    """Classes whose objects a detector with this input and these anchors can hardly find."""
     height, width = sizes.shape
     for i, label in enumerate(sizes.labels):
         of_class = sizes.classes == i
@@ -92,15 +92,15 @@ def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
 
 
 def repaired(dataset: Dataset, *, splits: Collection[Split] = TRAIN) -> Dataset:
-    """The dataset as it is trained on: its boxes put right by a fixed rule, and in its notes how many were.
+    """The dataset as it is trained on: its boxes are corrected by a fixed rule, and its notes say how many.
 
     In this order: swapped corners are exchanged; boxes are cut to their image; those narrower or lower than one px are
     dropped; of boxes of one class that overlap by 0.9 the first is kept. Crowds are cut but never dropped for overlap.
-    Val and test are measured on what the dataset says, so they stay as they are.
+    Val and test stay as they are: they are measured against what the dataset says.
 
     Args:
         dataset: of boxes.
-        splits: that are put right.
+        splits: to correct.
     """
     counts: Counter[str] = Counter()
     samples = tuple(_repaired(sample, counts) if sample.split in splits else sample for sample in dataset.samples)
@@ -144,7 +144,7 @@ def _repaired(sample: Sample, counts: Counter[str]) -> Sample:
 
 
 def _size(sample: Sample) -> Size | None:
-    """Width and height of the image, upright; as its annotation states them where no box reaches beyond those."""
+    """Width and height of the upright image; taken from its annotation if no box reaches beyond them."""
     if sample.stated is not None and not any(_geometry(box, sample.stated) for box in sample.boxes):
         return sample.stated
     if sample.url:
@@ -156,7 +156,7 @@ def _size(sample: Sample) -> Size | None:
 
 
 def _geometry(box: Box, size: Size | None) -> tuple[str, str] | None:
-    """The code and the words for a box that is none, or is not on the image."""
+    """The code and the message for a box without area, or one that does not lie on the image."""
     if box.width < 0 or box.height < 0:
         return "swapped", "has swapped corners"
     if box.width == 0 or box.height == 0:

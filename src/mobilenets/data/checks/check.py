@@ -1,4 +1,4 @@
-"""`check`: what in a dataset would spoil a training or its measurement, with the files named."""
+"""`check`: finds what in a dataset would spoil a training or its results, and names the files."""
 
 from __future__ import annotations
 
@@ -13,41 +13,25 @@ import numpy as np
 
 from mobilenets.data.checks.box_sizes import SizeBin, box_sizes, default_head
 from mobilenets.data.checks.boxes import Remark, box_remarks, size_remarks
+from mobilenets.data.checks.codes import CODES as CODES
+from mobilenets.data.checks.codes import Finding, Level, finding, in_order
 from mobilenets.data.checks.duplicates import near_duplicates
+from mobilenets.data.checks.leaks import Leak, leaks
 from mobilenets.data.checks.looking import Look, glance, is_image, look
 from mobilenets.data.checks.masks import QUICK, MaskFindings, check_masks
 from mobilenets.data.samples import SPLITS, Dataset, Sample
 from mobilenets.runtime.cores import cores
 
-Level = Literal["error", "warning", "info"]
-LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 Advance = Callable[[int], object]
 
 FEW = 5
-"""Images of a class below which it can hardly be learned."""
+"""A class with fewer images can hardly be learned."""
 
 IMBALANCE = 10.0
-"""Largest over smallest class in train above which it is said."""
+"""Largest over smallest class in train; above it, a warning says so."""
 
 LONGEST = 4.0
-"""Longer over shorter side above which little of an image is left by the central crop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong.
-
-    Args:
-        level: "error" spoils a training or its figures, "warning" may, "info" is good to know.
-        code: what kind of thing, for programs: see `CODES`.
-        message: in words.
-        files: names of the images it is about.
-    """
-
-    level: Level
-    code: str
-    message: str
-    files: tuple[str, ...] = ()
+"""Longer over shorter side; above it, the central crop leaves little of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +47,7 @@ class Findings:
         same: sets of images that are, or look, the same.
         box_sizes: of the objects on the network's input, against the anchors of the default detector.
         masks: for segmentation, how the classes share images and pixels, with the remarks that `items` repeats.
+        leaks: images that stand in two splits, as copies or looking the same; empty for a quick check.
     """
 
     items: tuple[Finding, ...]
@@ -73,73 +58,19 @@ class Findings:
     same: tuple[tuple[str, ...], ...] = ()
     box_sizes: tuple[SizeBin, ...] = ()
     masks: MaskFindings | None = None
+    leaks: tuple[Leak, ...] = ()
 
     def at(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
         return tuple(item for item in self.items if item.level == level)
 
 
-# fmt: off
-CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
-    "no-training":    ("error",   "no training images"),
-    "one-class":      ("error",   "a single class"),
-    "missing":        ("error",   "files that do not exist"),
-    "unreadable":     ("error",   "files that cannot be read"),
-    "empty":          ("error",   "empty files"),
-    "not-an-image":   ("error",   "files that are no images"),
-    "truncated":      ("error",   "truncated images"),
-    "damaged":        ("error",   "damaged images"),
-    "bomb":           ("error",   "decompression bombs"),
-    "untrained":      ("error",   "classes without a training image"),
-    "swapped":        ("error",   "boxes with swapped corners"),
-    "no-area":        ("error",   "boxes without area"),
-    "outside":        ("error",   "boxes outside of their image"),
-    "unknown-class":  ("error",   "boxes of an unknown class"),
-    "stated-size":    ("error",   "images of another size than their annotation says"),
-    "mask-unreadable": ("error",  "masks that cannot be read"),
-    "mask-size":      ("error",   "masks of another size than their image"),
-    "mask-values":    ("error",   "masks with values that no class has"),
-    "split-twice":    ("error",   "images that are listed in two splits"),
-    "leak":           ("error",   "the same image in two splits"),
-    "conflict":       ("error",   "the same image with two labels"),
-    "unannotated":    ("warning", "images without an annotation file"),
-    "stray":          ("warning", "annotations without an image"),
-    "beyond":         ("warning", "boxes that reach beyond their image"),
-    "box-twice":      ("warning", "objects that are boxed twice"),
-    "box-conflict":   ("warning", "objects that are boxed as two classes"),
-    "too-small":      ("warning", "objects too small for the network's input"),
-    "uncovered":      ("warning", "objects that no anchor comes near to"),
-    "unmatched":      ("warning", "classes that few anchors match"),
-    "near-leak":      ("warning", "images that look the same in two splits"),
-    "near-conflict":  ("warning", "images that look the same with two labels"),
-    "mask-lossy":     ("warning", "masks whose values were mixed, by a lossy format or by resizing"),
-    "mask-empty":     ("warning", "masks that are ignored all over"),
-    "unseen":         ("warning", "classes that no mask of train shows"),
-    "absent":         ("warning", "classes without an image in val or test"),
-    "few":            ("warning", "classes with few images"),
-    "imbalance":      ("warning", "imbalance"),
-    "rare":           ("warning", "classes of very few pixels"),
-    "duplicate":      ("warning", "the same image twice in one split"),
-    "extension":      ("warning", "extensions of another format"),
-    "hidden":         ("warning", "images passed over for their name"),
-    "blank":          ("warning", "images of a single tone"),
-    "small":          ("warning", "images much smaller than the network's input"),
-    "long":           ("warning", "very long or very tall images"),
-    "near-duplicate": ("info",    "images that look the same in one split"),
-    "no-objects":     ("info",    "images without objects"),
-    "masks-sampled":  ("info",    "masks that were not looked into"),
-    "ignored":        ("info",    "files that are no images by their name"),
-}
-# fmt: on
-"""Every code with its level and its heading."""
-
-
 def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, advance: Advance | None = None) -> Findings:
-    """Look through every image, decoded, and compare each with all others.
+    """Decode every image and compare it with all others.
 
     Args:
-        dataset: what to look through.
-        size: of the network's input, px; images below half of it are named.
+        dataset: to look through.
+        size: of the network's input, px; images smaller than half of it are named.
         threads: that decode; one per core by default.
         advance: called with 1 after each image.
     """
@@ -156,9 +87,9 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
 
 
 def quick_check(dataset: Dataset, *, threads: int | None = None, advance: Advance | None = None) -> Findings:
-    """Look at every file's header and at the class counts: what a training does first.
+    """Read every file's header and count the classes, as a training does before it starts.
 
-    Of masks, up to `check_masks.QUICK` are looked into. Truncated images and duplicates need `check`.
+    Up to `masks.QUICK` masks are decoded. Only `check` finds truncated images and duplicates.
     """
     looks = _looks(glance, dataset, threads, advance)
     found = _findings(dataset, looks, [], ())
@@ -172,7 +103,7 @@ def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
 
 
 def cleaned(dataset: Dataset, found: Findings) -> Dataset:
-    """The dataset without broken images and files with two labels; images that look the same share a group."""
+    """The dataset without broken images and without files that have two labels; images that look the same share a group."""
     conflicts = {name for item in found.items if item.code == "conflict" for name in item.files}
     rest = without(dataset, found.broken | conflicts)
     groups = {sample.name: sample.group for sample in rest.samples}
@@ -203,17 +134,20 @@ def _looks(one: Callable[[Sample], Look], dataset: Dataset, threads: int | None,
 def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], same: tuple[tuple[str, ...], ...]) -> Findings:
     both = list(zip(dataset.samples, looks, strict=True))
     broken = frozenset(sample.name for sample, seen in both if seen.reason)
+    faults = (Remark(fault.code, fault.message, fault.file) for fault in dataset.faults)
     boxes = box_remarks(dataset, _uprights(looks)) if dataset.task == "detect" else ()
+    read_past = faults if dataset.task == "classify" else ()  # `box_remarks` and `check_masks` repeat them
     classes = _classes(without(dataset, broken)) if dataset.task != "segment" else ()  # its masks tell
-    items = [*_files(both), *classes, *_remarked(boxes), *items]
+    items = [*_files(both), *classes, *_remarked(boxes), *_remarked(read_past), *items]
     headers = [seen.header for seen in looks if seen.header and not seen.reason]
     return Findings(
-        _in_order(items),
+        in_order(items),
         len(looks),
         broken,
         tuple((header.width, header.height) for header in headers),
         dict(Counter(header.format for header in headers).most_common()),
         same,
+        leaks=leaks(dataset, same),
     )
 
 
@@ -222,22 +156,13 @@ def _with_masks(dataset: Dataset, found: Findings, looks: Sequence[Look], thread
     pairs = [(s, size) for s, size in zip(dataset.samples, _uprights(looks), strict=True) if s.name not in found.broken]
     rest = dataclasses.replace(dataset, samples=tuple(sample for sample, _ in pairs))
     masks = check_masks(rest, [size for _, size in pairs], most=most, threads=threads)
-    items = _in_order([*found.items, *_remarked(masks.remarks)])
+    items = in_order([*found.items, *_remarked(masks.remarks)])
     return dataclasses.replace(found, items=items, broken=found.broken | masks.broken, masks=masks)
-
-
-def _in_order(items: Iterable[Finding]) -> tuple[Finding, ...]:
-    order = {code: i for i, code in enumerate(CODES)}
-    return tuple(sorted(items, key=lambda item: order[item.code]))
-
-
-def _finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:
-    return Finding(CODES[code][0], code, message, tuple(files))
 
 
 def _remarked(remarks: Iterable[Remark]) -> Iterator[Finding]:
     for code, message, file in remarks:
-        yield _finding(code, message, [file] if file else [])
+        yield finding(code, message, [file] if file else [])
 
 
 def _uprights(looks: Sequence[Look]) -> list[tuple[int, int] | None]:
@@ -248,34 +173,34 @@ def _uprights(looks: Sequence[Look]) -> list[tuple[int, int] | None]:
 def _files(both: Iterable[tuple[Sample, Look]]) -> Iterator[Finding]:
     for sample, seen in both:
         if seen.reason:
-            yield _finding(seen.reason, seen.problem, [sample.name])
+            yield finding(seen.reason, seen.problem, [sample.name])
         elif seen.suffix_format:
             assert seen.header is not None
-            yield _finding("extension", f"is {seen.header.format} but named as {seen.suffix_format}", [sample.name])
+            yield finding("extension", f"is {seen.header.format}, but its name says {seen.suffix_format}", [sample.name])
 
 
 def _classes(dataset: Dataset) -> Iterator[Finding]:
     counts = {split: dataset.counts(split) for split in SPLITS}
     noun, nouns = ("box", "boxes") if dataset.task == "detect" else ("image", "images")
     if len(dataset.labels) == 1 and dataset.task == "classify":
-        yield _finding("one-class", f"every image is labelled '{dataset.labels[0]}'; a classifier needs two classes")
+        yield finding("one-class", f"every image is labeled '{dataset.labels[0]}', but a classifier needs two classes")
     if not any(counts["train"]):
         shows = " and shows an object" if dataset.task == "detect" else ""
-        yield _finding("no-training", f"no image that can be decoded{shows} is in the train split")
+        yield finding("no-training", f"no image that can be decoded{shows} is in the train split")
         return
     for i, label in enumerate(dataset.labels):
         total = sum(counts[split][i] for split in SPLITS)
         if counts["train"][i] == 0:
-            yield _finding("untrained", f"'{label}' has {total} {nouns} and none in train")
+            yield finding("untrained", f"'{label}' has {total} {noun if total == 1 else nouns}, and none in train")
         for split in ("val", "test"):
             if any(counts[split]) and counts[split][i] == 0:
-                yield _finding("absent", f"'{label}' has no {noun} in {split}, of {total}")
+                yield finding("absent", f"'{label}' has no {noun} in {split}, of {total}")
         if total < FEW:
-            yield _finding("few", f"'{label}' has {total} {noun if total == 1 else nouns}; {FEW} are the least that make sense")
+            yield finding("few", f"'{label}' has {total} {noun if total == 1 else nouns}; at least {FEW} are needed")
     present = sorted((n, label) for n, label in zip(counts["train"], dataset.labels, strict=True) if n)
     (least, rare), (most, common) = present[0], present[-1]
     if most > IMBALANCE * least:
-        yield _finding(
+        yield finding(
             "imbalance", f"'{common}' has {most} training {nouns}, '{rare}' {least}: {most / least:.0f} times as many"
         )
 
@@ -311,11 +236,11 @@ def _same(dataset: Dataset, samples: Sequence[Sample], near: Literal["", "near-"
     labels = [dataset.labels[label] for label in sorted({sample.label for sample in samples} - {-1})]
     splits = [split for split in SPLITS if any(sample.split == split for sample in samples)]
     if len(labels) > 1:
-        yield _finding(f"{near}conflict", f"{what} labelled {' and '.join(repr(label) for label in labels)}", names)
+        yield finding(f"{near}conflict", f"{what} labeled {' and '.join(repr(label) for label in labels)}", names)
     if len(splits) > 1:
-        yield _finding(f"{near}leak", f"{what} in {' and '.join(splits)}", names)
+        yield finding(f"{near}leak", f"{what} in {' and '.join(splits)}", names)
     if len(labels) <= len(splits) == 1:
-        yield _finding(
+        yield finding(
             f"{near}duplicate", f"{what} both in {splits[0]}" if len(names) == 2 else f"{what} all in {splits[0]}", names
         )
 
@@ -326,22 +251,26 @@ def _sizes(dataset: Dataset, looks: Sequence[Look], size: int) -> Iterator[Findi
             continue
         shorter, longer = sorted((seen.header.width, seen.header.height))
         if 2 * shorter < size:
-            yield _finding(
-                "small", f"is {seen.header.width} x {seen.header.height}, the network sees {size} x {size}", [sample.name]
+            yield finding(
+                "small",
+                f"is {seen.header.width} x {seen.header.height} px, but the network's input is {size} x {size}",
+                [sample.name],
             )
         if longer > LONGEST * shorter and dataset.task == "classify":
-            yield _finding("long", f"is {seen.header.width} x {seen.header.height}, of which the center is seen", [sample.name])
+            yield finding(
+                "long", f"is {seen.header.width} x {seen.header.height} px, and only its center is used", [sample.name]
+            )
 
 
 def _blank(dataset: Dataset, looks: Sequence[Look]) -> Iterator[Finding]:
     for sample, seen in zip(dataset.samples, looks, strict=True):
         if seen.flat:
-            yield _finding("blank", "shows a single tone", [sample.name])
+            yield finding("blank", "shows a single tone", [sample.name])
 
 
 def _ignored(dataset: Dataset) -> Iterator[Finding]:
     for path in dataset.ignored:
         if is_image(Sample(path, 0, "train", name=path.name)):
-            yield _finding("hidden", f"is an image, but '{path.suffix}' is no extension of one; it is left out", [str(path)])
+            yield finding("hidden", f"is an image, but '{path.suffix}' is not an image's extension; it is skipped", [str(path)])
         else:
-            yield _finding("ignored", "is left out", [str(path)])
+            yield finding("ignored", "is skipped", [str(path)])

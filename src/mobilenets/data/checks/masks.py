@@ -1,4 +1,4 @@
-"""What is wrong with the masks of a dataset, one remark each, and how its classes share images and pixels."""
+"""What is wrong with the masks of a dataset, and how its classes share images and pixels."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mobilenets.errors import ImageError
 from mobilenets.runtime.cores import cores
 
 FEW = 5
-"""Images that show a class below which it can hardly be learned."""
+"""A class that fewer images show can hardly be learned."""
 
 RARE = 0.001
-"""Share of all pixels below which a class is named as rare."""
+"""A class with a smaller share of all pixels is called rare."""
 
 MIXED = 0.1
-"""Share of changes through a value between, from which on a mask is taken for interpolated; see `masks.Survey`."""
+"""Share of changes that pass through a value in between; above it, a mask is taken for interpolated. See `masks.Survey`."""
 
 MANY = 8
-"""Different values or colors without a class from which on a file is taken for lossy."""
+"""A file with this many values or colors that belong to no class is taken for lossy."""
 
 QUICK = 2000
-"""Masks that a quick check looks into, evenly over the dataset."""
+"""Masks that a quick check decodes, spread evenly over the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MaskFindings:
-    """What a look at all masks found.
+    """What is wrong with the masks, and how often each class occurs.
 
     Args:
         remarks: what is wrong.
         broken: names of the images whose masks cannot be trained on.
         shares: of each class.
         ignored: share of all pixels that count nowhere, 0 to 1.
-        looked: masks that were looked into.
+        looked: how many masks were decoded.
     """
 
     remarks: tuple[Remark, ...]
@@ -77,12 +77,12 @@ def check_masks(
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> MaskFindings:
-    """Look into the masks of a dataset.
+    """Decode the masks of a dataset and find what is wrong with them.
 
     Args:
         dataset: of masks.
         images: width and height of each sample's image, upright, px; None where it is not known.
-        most: masks to look into, evenly over the dataset; all by default.
+        most: masks to decode, spread evenly over the dataset; all by default.
         threads: that decode; one per core by default.
         advance: called with 1 after each mask.
     """
@@ -144,17 +144,17 @@ def _one(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
         yield Remark("mask-values", _strays(look, pixels), sample.name)
     if look.lossy:
         yield Remark(
-            "mask-lossy", "the mask is saved in a format that mixes neighboring classes; save masks as PNG", sample.name
+            "mask-lossy", "the mask is saved in a lossy format, which mixes neighboring classes; save masks as PNG", sample.name
         )
     elif distinct >= MANY:
         what = "colors" if look.colors else "values"
-        message = f"the mask has {distinct} {what} that no class has, as files that were resized or saved as JPEG have"
+        message = f"the mask has {distinct} {what} that belong to no class, as after resizing or saving as JPEG"
         yield Remark("mask-lossy", message, sample.name)
     elif look.between > MIXED:
-        message = f"{look.between:.0%} of the mask's borders pass through a class between: was it resized by interpolation?"
+        message = f"{look.between:.0%} of the mask's borders pass through a class in between: was it resized by interpolation?"
         yield Remark("mask-lossy", message, sample.name)
     if look.ignored == pixels:
-        yield Remark("mask-empty", "every pixel is ignored: nothing can be learned from it", sample.name)
+        yield Remark("mask-empty", "every pixel is ignored, so nothing can be learned from it", sample.name)
 
 
 def _strays(look: Survey, pixels: int) -> str:
@@ -187,20 +187,20 @@ def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) ->
 def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
     """What is wrong with how often classes occur."""
     if "train" not in splits or not any(share.images[0] for share in shares):
-        yield Remark("no-training", "no image with a mask that can be used is in the train split", "")
+        yield Remark("no-training", "the train split has no image with a usable mask", "")
         return
     for share in shares:
         total = sum(share.images)
         if not total:
             yield Remark("unseen", f"'{share.label}' is in no mask", "")
         elif not share.images[0]:
-            yield Remark("unseen", f"'{share.label}' is in {_count(total)} and none of train", "")
+            yield Remark("unseen", f"'{share.label}' is in {_count(total)}, but none of train", "")
         else:
             for split, images in zip(SPLITS, share.images, strict=True):
                 if split in splits and not images:
                     yield Remark("absent", f"'{share.label}' is in no image of {split}, of {total}", "")
             if total < FEW:
-                yield Remark("few", f"'{share.label}' is in {_count(total)}; {FEW} are the least that make sense", "")
+                yield Remark("few", f"'{share.label}' is in {_count(total)}; at least {FEW} are needed", "")
             if share.share < RARE:
                 yield Remark("rare", f"'{share.label}' has {share.share:.3%} of the pixels", "")
 

@@ -1,0 +1,122 @@
+"""`Finding`: one thing that is wrong with a dataset; every kind of them, with its level, its heading and its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning", "info"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Args:
+        level: an "error" spoils a training or its figures, a "warning" may, "info" is good to know.
+        code: what kind of thing it is, for programs: a key of `CODES`.
+        message: in words, to be read after the names of the files.
+        files: names of the images it is about.
+    """
+
+    level: Level
+    code: str
+    message: str
+    files: tuple[str, ...] = ()
+
+
+# fmt: off
+CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
+    "no-training":    ("error",   "no training images"),
+    "one-class":      ("error",   "a single class"),
+    "unreadable-folder": ("error", "folders that cannot be opened"),
+    "missing":        ("error",   "files that do not exist"),
+    "unreadable":     ("error",   "files that cannot be read"),
+    "empty":          ("error",   "empty files"),
+    "not-an-image":   ("error",   "files that are not images"),
+    "truncated":      ("error",   "truncated images"),
+    "damaged":        ("error",   "damaged images"),
+    "bomb":           ("error",   "decompression bombs"),
+    "untrained":      ("error",   "classes without a training image"),
+    "swapped":        ("error",   "boxes with swapped corners"),
+    "no-area":        ("error",   "boxes without area"),
+    "outside":        ("error",   "boxes outside their image"),
+    "unknown-class":  ("error",   "boxes of an unknown class"),
+    "stated-size":    ("error",   "images whose size differs from their annotation"),
+    "mask-unreadable": ("error",  "masks that cannot be read"),
+    "mask-size":      ("error",   "masks whose size differs from their image"),
+    "mask-values":    ("error",   "masks with values that belong to no class"),
+    "split-twice":    ("error",   "images that are listed in two splits"),
+    "leak":           ("error",   "the same image in two splits"),
+    "near-leak":      ("error",   "images that look the same in two splits"),
+    "conflict":       ("error",   "the same image with two labels"),
+    "contradiction":  ("warning", "descriptions that contradict themselves or their images"),
+    "same-name":      ("warning", "images that share one annotation"),
+    "unannotated":    ("warning", "images without an annotation file"),
+    "stray":          ("warning", "annotations without an image"),
+    "link-loop":      ("warning", "links that lead back to themselves"),
+    "encoding":       ("warning", "text files that are not UTF-8"),
+    "beyond":         ("warning", "boxes that reach beyond their image"),
+    "box-twice":      ("warning", "objects that are boxed twice"),
+    "box-conflict":   ("warning", "objects that are boxed as two classes"),
+    "too-small":      ("warning", "objects too small for the network's input"),
+    "uncovered":      ("warning", "objects that no anchor comes close to"),
+    "unmatched":      ("warning", "classes that few anchors match"),
+    "near-conflict":  ("warning", "images that look the same with two labels"),
+    "mask-lossy":     ("warning", "masks whose values were mixed, by a lossy format or by resizing"),
+    "mask-empty":     ("warning", "masks that ignore every pixel"),
+    "unseen":         ("warning", "classes that no training mask shows"),
+    "absent":         ("warning", "classes without an image in val or test"),
+    "few":            ("warning", "classes with few images"),
+    "imbalance":      ("warning", "imbalance"),
+    "rare":           ("warning", "classes with very few pixels"),
+    "duplicate":      ("warning", "the same image twice in one split"),
+    "extension":      ("warning", "extensions of another format"),
+    "hidden":         ("warning", "images that are skipped because of their name"),
+    "blank":          ("warning", "images of a single tone"),
+    "small":          ("warning", "images much smaller than the network's input"),
+    "long":           ("warning", "very long or very tall images"),
+    "near-duplicate": ("info",    "images that look the same in one split"),
+    "no-objects":     ("info",    "images without objects"),
+    "masks-sampled":  ("info",    "masks that were not looked into"),
+    "special-file":   ("info",    "pipes, sockets and devices, which are skipped"),
+    "ignored":        ("info",    "files whose name is not that of an image"),
+}
+"""Every code with its level and its heading."""
+
+WRITTEN = frozenset((
+    "missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "leak", "near-leak", "conflict",
+))
+"""Errors that the list of `check --write` no longer has: broken images and conflicts are left out, and images that look the same
+share a group, so that they are drawn into one split."""
+
+CURES: dict[str, str] = {
+    "no-training":    "add images, or give `train` splits that leave some to train on",
+    "one-class":      "add images of a second class, in a folder of their own; are the labels elsewhere?",
+    "unreadable-folder": "give yourself the right to read the folder, or leave it out",
+    "untrained":      "move images of these classes into train, or leave the classes out",
+    "swapped":        "`train` exchanges the corners; correct the annotations of val and test",
+    "no-area":        "`train` drops these boxes; correct the annotations of val and test",
+    "outside":        "`train` drops these boxes; were the images resized or turned after they were annotated?",
+    "unknown-class":  "add the class to the dataset's list of classes, or remove the boxes",
+    "stated-size":    "annotate these images again, or put back the files that were annotated",
+    "mask-unreadable": "save these masks again as PNG, or `train --skip-bad` leaves their images out",
+    "mask-size":      "save each mask at the size of its image, resized with nearest neighbor",
+    "mask-values":    "name every value with --classes, or leave values out with --ignore",
+    "split-twice":    "list each image in one split",
+}
+"""What to do about the other errors."""
+# fmt: on
+
+
+def finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:
+    """A finding at the level of its code."""
+    return Finding(CODES[code][0], code, message, tuple(files))
+
+
+def in_order(items: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings in the order of `CODES`: errors first."""
+    order = {code: i for i, code in enumerate(CODES)}
+    return tuple(sorted(items, key=lambda item: order[item.code]))

@@ -1,0 +1,108 @@
+"""Images that stand in two splits: a model that saw a test image in training looks better than it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from mobilenets.data.samples import Dataset, Sample, Split
+from mobilenets.runtime.cores import cores
+
+PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("val", "train"))
+"""A split that is measured on, and one that a model or a decision was fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """The images of one split that also stand in another.
+
+    Args:
+        split: that is measured on.
+        other: the split where the images also stand.
+        names: of the images in `split`.
+        images: how many `split` has.
+    """
+
+    split: Split
+    other: Split
+    names: tuple[str, ...]
+    images: int
+
+    def __str__(self) -> str:
+        """A sentence for people.
+
+        >>> str(Leak("test", "train", ("a.jpg",), 40))
+        '1 of 40 test images also stands in train'
+        """
+        verb = "stands" if len(self.names) == 1 else "stand"
+        return f"{len(self.names):,} of {self.images:,} {self.split} images also {verb} in {self.other}"
+
+
+def leaks(dataset: Dataset, same: Iterable[Sequence[str]]) -> tuple[Leak, ...]:
+    """The leaks of a dataset.
+
+    Args:
+        dataset: whose splits are compared.
+        same: sets of names of images that are, or look, the same, as `Findings.same` has them.
+    """
+    split_of = {sample.name: sample.split for sample in dataset.samples}
+    sets = [[name for name in names if name in split_of] for names in same]
+    found = []
+    for split, other in PAIRS:
+        names = sorted(
+            name
+            for members in sets
+            if any(split_of[member] == other for member in members)
+            for name in members
+            if split_of[name] == split
+        )
+        if names:
+            found.append(Leak(split, other, tuple(names), len(dataset.split(split))))
+    return tuple(found)
+
+
+def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak, ...]:
+    """The leaks of exact copies, which cost next to nothing to find: only files of one size in two splits are read.
+
+    `check` finds images that were resized or saved again too. Images on web servers are passed over.
+
+    Args:
+        dataset: whose splits are compared.
+        threads: that read; one per core by default.
+    """
+    by_size: dict[int, list[Sample]] = defaultdict(list)
+    for sample in dataset.samples:
+        size = _size(sample)
+        if size > 0:
+            by_size[size].append(sample)
+    candidates = [sample for samples in by_size.values() if len({sample.split for sample in samples}) > 1 for sample in samples]
+    by_digest: dict[bytes, list[str]] = defaultdict(list)
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        for sample, digest in zip(candidates, pool.map(_digest, candidates), strict=True):
+            if digest:
+                by_digest[digest].append(sample.name)
+    return leaks(dataset, by_digest.values())
+
+
+def _size(sample: Sample) -> int:
+    """In bytes; 0 for what cannot be read, or is on a web server."""
+    if sample.url:
+        return 0
+    if sample.member is not None:
+        return sample.member[1]
+    if sample.size_bytes is not None:
+        return sample.size_bytes
+    try:
+        return sample.path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _digest(sample: Sample) -> bytes:
+    try:
+        return hashlib.blake2b(sample.read(), digest_size=16).digest()
+    except OSError:
+        return b""  # named elsewhere
