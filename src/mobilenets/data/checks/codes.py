@@ -89,7 +89,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
 WRITTEN = frozenset((
     "missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "leak", "near-leak", "conflict",
 ))
-"""Errors that the list of `check --write` no longer has: broken images and conflicts are left out, and images that look the same
+"""Errors that the list of `check --write` no longer has: broken images and conflicts are left out, and images that look alike
 share a group, so that they are drawn into one split."""
 
 CURES: dict[str, str] = {
