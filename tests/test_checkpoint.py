@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save as pack_tensors
 
 from mobilenets import checkpoint
 from mobilenets.errors import CheckpointError
@@ -74,11 +76,9 @@ def test_a_run_folder_means_its_best_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(loaded.head.linear.weight, tiny(seed=2).head.linear.weight)
 
 
-def test_a_run_that_stopped_before_its_first_validation_names_the_last_checkpoint(tmp_path: Path) -> None:
-    checkpoint.save(tiny(), tmp_path / "last")
-    with pytest.raises(CheckpointError, match="no best checkpoint yet") as caught:
-        checkpoint.load(tmp_path)
-    assert str(tmp_path / "last") in caught.value.hint
+def test_a_run_that_stopped_before_its_first_validation_means_its_last_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=4), tmp_path / "last")
+    assert torch.equal(checkpoint.load(tmp_path).head.linear.weight, tiny(seed=4).head.linear.weight)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.json"])
@@ -186,6 +186,117 @@ def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
 def test_a_description_that_makes_no_sense_is_said_to_be_damaged(changes: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is damaged"):
         checkpoint.load(edited(tmp_path / "best", **changes))
+
+
+def changed(data: Any, path: str, value: object) -> Any:  # Any: JSON
+    """JSON with the value at a path, such as `backbone.rows.2.kernel`, replaced."""
+    key, _, rest = path.partition(".")
+    place = int(key) if isinstance(data, list) else key
+    data[place] = changed(data[place], rest, value) if rest else value
+    return data
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            "backbone.rows.2.activation",
+            "evil",
+            r"spec.backbone.rows\[2\]: activation is 'evil', which is not one of relu",
+        ),
+        ("backbone.rows.0.c_out", "x", r"spec.backbone.rows\[0\]: c_out is 'x', expected int"),
+        ("backbone.rows.0.c_out", 10**9, r"spec.backbone.rows\[0\]: c_out is 1000000000, expected int of at most 131072"),
+        (
+            "backbone.rows",
+            [{"row": "Conv", "c_out": 8}] * 10**5,
+            "spec.backbone.rows is a list of 100000, expected array",
+        ),
+        ("backbone.width", 1e300, r"spec.backbone.width is 1e\+300, expected float of at most 1000.0"),
+        ("backbone.in_channels", 1, "spec: the backbone takes 1 channels but the input contract gives 3"),
+        ("input.size", 10**9, "spec.input.size is 1000000000, expected int of at most 32768"),
+        ("input.mean.1", float("nan"), r"spec.input.mean\[1\] is NaN"),
+        ("input.std.1", 0.0, r"spec.input.std\[1\] is 0.0, which is not positive"),
+        ("labels", [], "spec.labels is a list of 0"),
+        ("labels.0", None, r"spec.labels\[0\] is null, expected str"),
+        ("labels.0", "dog", "spec: labels appear twice: dog"),
+        ("head", "x", "spec.head is 'x', expected object"),
+        ("head.temperature", -1, "spec.head: temperature is -1, which is not positive"),
+        ("weights", 3, "spec.weights is 3, expected str"),
+    ],
+)
+def test_a_wrong_field_of_the_description_is_named_by_its_path(path: str, value: object, message: str, tmp_path: Path) -> None:
+    data = json.loads((edited(tmp_path / "best") / "model.json").read_text())["spec"]
+    with pytest.raises(CheckpointError, match=rf"model\.json' is damaged: {message}"):
+        checkpoint.load(edited(tmp_path / "best", spec=changed(data, path, value)))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, '{"a":' * 100_000, "1" + "0" * 400, "1" + "0" * 5000])
+def test_a_description_that_exhausts_a_parser_is_said_to_be_damaged(text: str, tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    (tmp_path / "best" / "model.json").write_text(f'{{"format": 1, "spec": {text}}}')
+    with pytest.raises(CheckpointError, match=r"model\.json' is damaged"):
+        checkpoint.load(tmp_path / "best")
+
+
+def test_a_network_larger_than_its_weights_takes_no_memory(tmp_path: Path) -> None:
+    """Twenty layers of 131,072 x 131,072 weights are 1.4 TB."""
+    data = json.loads((edited(tmp_path / "best") / "model.json").read_text())["spec"]
+    rows = [{"row": "Conv", "c_out": 131_072, "kernel": 1, "stride": 1, "activation": "relu", "norm": True}] * 20
+    with pytest.raises(CheckpointError, match="does not fit the network it describes"):
+        checkpoint.load(edited(tmp_path / "best", spec=changed(data, "backbone.rows", rows)))
+
+
+def test_a_network_that_cannot_be_built_is_refused(tmp_path: Path) -> None:
+    data = json.loads((edited(tmp_path / "best") / "model.json").read_text())["spec"]
+    rows = [*data["backbone"]["rows"], {"row": "Attention", "c_out": 9, "heads": 2, "key_dim": 4}]  # 12 channels enter
+    with pytest.raises(CheckpointError, match=r"cannot be built|does not fit"):
+        checkpoint.load(edited(tmp_path / "best", spec=changed(data, "backbone.rows", rows)))
+
+
+def packed(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    """The checkpoint with other weights, and with their checksum."""
+    weights = pack_tensors(tensors)
+    edited(folder, weights_sha256=hashlib.sha256(weights).hexdigest())
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_weights_that_are_nan_are_refused_when_read(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    state["head.linear.bias"] = torch.tensor([float("nan"), float("inf")])
+    with pytest.raises(CheckpointError, match=r"'head\.linear\.bias' holds 2 values that are NaN or infinite") as caught:
+        checkpoint.load(packed(tmp_path / "best", state))
+    assert "diverged" in caught.value.hint
+
+
+def test_weights_that_are_nan_are_refused_when_written_and_the_old_ones_stay(tmp_path: Path) -> None:
+    checkpoint.save(tiny(seed=1), tmp_path / "best")
+    model = tiny(seed=2)
+    model.head.linear.bias.data[0] = float("nan")
+    with pytest.raises(CheckpointError, match=r"'head\.linear\.bias' holds 1 value that is NaN or infinite"):
+        checkpoint.save(model, tmp_path / "best")
+    assert torch.equal(checkpoint.load(tmp_path / "best").head.linear.weight, tiny(seed=1).head.linear.weight)
+
+
+def test_integers_in_the_place_of_weights_are_refused(tmp_path: Path) -> None:
+    state = tiny().state_dict() | {"head.linear.bias": torch.tensor([1, 2])}
+    with pytest.raises(CheckpointError, match=r"'head\.linear\.bias' holds torch.int64 where the network has torch.float32"):
+        checkpoint.load(packed(tmp_path / "best", state))
+
+
+def test_weights_in_half_precision_are_read_as_the_network_holds_them(tmp_path: Path) -> None:
+    state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in tiny().state_dict().items()}
+    loaded = checkpoint.load(packed(tmp_path / "best", state))
+    assert loaded.head.linear.weight.dtype is torch.float32
+    assert loaded.head.linear.weight.requires_grad
+    assert torch.equal(loaded.head.linear.weight, tiny().head.linear.weight.half().float())
+
+
+def test_loading_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "best")
+    before = torch.get_rng_state()
+    checkpoint.load(tmp_path / "best")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_weights_that_do_not_fit_the_network_name_the_first_difference(tmp_path: Path) -> None:

@@ -12,27 +12,30 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from mobilenets import files
-from mobilenets.errors import CheckpointError, SpecError
+from mobilenets.documents import decode, parse
+from mobilenets.errors import CheckpointError, DocumentError, MobileNetsError
 from mobilenets.files import settled as settled
-from mobilenets.model import Model, create
-from mobilenets.specs import codec
-from mobilenets.specs.codec import to_data
+from mobilenets.model import Model
+from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ModelSpec
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 
+_LARGEST = 100 * 2**20  # bytes of a description; a million labels take a third of it
+_DIVERGED = "the training that made these weights diverged; take an earlier checkpoint, or train with a lower learning rate"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _FOREIGN = (".tflite", ".h5", ".hdf5", ".keras", ".safetensors")
 _PARTS = (".safetensors", ".json")
@@ -65,15 +68,22 @@ def save(
     """Write the checkpoint `folder`, in place of the checkpoint that is there.
 
     Raises:
-        CheckpointError: `folder` holds other things than a checkpoint, or the disk is full or not writable.
+        CheckpointError: `folder` holds other things than a checkpoint, the disk is full or not writable, or a weight is NaN.
     """
     with replacing(Path(folder)) as new:
         write(model, new, metrics=metrics, recipe=recipe)
 
 
 def write(model: Model, folder: Path, *, metrics: Mapping[str, float] = {}, recipe: Mapping[str, object] = {}) -> None:
-    """Write the two files of a checkpoint into `folder`, which exists; for use inside `replacing`, with further files."""
-    weights = pack_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    """Write the two files of a checkpoint into `folder`, which exists; for use inside `replacing`, with further files.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite.
+    """
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if broken := not_finite(state):
+        raise CheckpointError(f"cannot write a checkpoint: {broken}", hint=_DIVERGED)
+    weights = pack_tensors(state)
     description = {
         "format": FORMAT,
         "version": importlib.metadata.version("mobilenets"),
@@ -90,23 +100,16 @@ def load(path: str | Path) -> Model:
     """The model of a checkpoint folder, or of a run folder's best checkpoint, in eval mode.
 
     Raises:
-        CheckpointError: nothing there, damaged, from a newer version, or no checkpoint of ours.
+        CheckpointError: nothing there, damaged, with weights that are NaN or infinite, from a newer version, or no checkpoint
+            of ours.
     """
     checkpoint = read(path)
-    model = create(checkpoint.spec)
-    expected, found = model.state_dict(), checkpoint.weights
-    missing, surplus = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing or surplus:
-        said = [f"lacks {_some(missing)}"] if missing else []
-        said += [f"has {_some(surplus)} too many"] if surplus else []
-        raise CheckpointError(f"'{path}' does not fit the network it describes: it {' and '.join(said)}")
-    for name, tensor in expected.items():
-        if tensor.shape != found[name].shape:
-            raise CheckpointError(
-                f"'{path}' does not fit the network it describes: "
-                f"'{name}' has shape {list(found[name].shape)} where the network has {list(tensor.shape)}"
-            )
-    model.load_state_dict(dict(found))
+    model = _unfilled(checkpoint.spec, path)
+    expected, given = model.state_dict(), checkpoint.weights
+    _check_fit(expected, given, path)
+    if broken := not_finite(given):
+        raise CheckpointError(f"'{path}' cannot be used: {broken}", hint=_DIVERGED)
+    model.load_state_dict({name: given[name].to(tensor.dtype) for name, tensor in expected.items()}, assign=True)
     return model.eval()
 
 
@@ -117,26 +120,39 @@ def read(path: str | Path) -> Checkpoint:
         CheckpointError: nothing there, damaged, from a newer version, or no checkpoint of ours.
     """
     folder = find(path)
-    data = _description(folder / DESCRIPTION)
+    description = _read_description(folder / DESCRIPTION)
     try:
         weights = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(weights).hexdigest() != description.weights_sha256:
+            raise CheckpointError(f"'{folder / WEIGHTS}' is damaged or belongs to another checkpoint: its checksum differs")
+        tensors = parse_tensors(weights)
     except OSError as error:
         raise CheckpointError(f"cannot read '{folder / WEIGHTS}': {error.strerror or error}") from error
-    try:
-        if hashlib.sha256(weights).hexdigest() != data["weights_sha256"]:
-            raise CheckpointError(f"'{folder / WEIGHTS}' is damaged or belongs to another checkpoint: its checksum differs")
-        return Checkpoint(
-            spec=codec.from_json(json.dumps(data["spec"])),
-            weights=parse_tensors(weights),
-            metrics={name: math.nan if value is None else float(value) for name, value in data["metrics"].items()},
-            recipe=data["recipe"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, SpecError, SafetensorError) as error:
-        raise CheckpointError(f"'{folder}' is damaged: {error}") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"'{folder / WEIGHTS}' is damaged: {error}") from error
+    return Checkpoint(
+        spec=description.spec,
+        weights={name: tensor.clone() for name, tensor in tensors.items()},  # the originals share the file's bytes
+        metrics={name: math.nan if value is None else value for name, value in description.metrics.items()},
+        recipe=description.recipe,
+    )
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The first tensor that holds NaN or infinity, in words; "" when all numbers are finite.
+
+    >>> not_finite({"head.bias": torch.tensor([1.0, float("nan"), float("inf")])})
+    "'head.bias' holds 2 values that are NaN or infinite"
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            count = int((~torch.isfinite(tensor)).sum())
+            return f"'{name}' holds {count} value{'s that are' if count > 1 else ' that is'} NaN or infinite"
+    return ""
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint folder that `path` means: itself, a run folder's `best`, or the folder of a checkpoint's file.
+    """The checkpoint folder that `path` means: itself, a run folder's `best` or else `last`, or the folder of a file of one.
 
     Raises:
         CheckpointError: there is none; the hint says what to do with what was found instead.
@@ -146,19 +162,14 @@ def find(path: str | Path) -> Path:
         return path.parent
     if path.is_file():
         raise _not_a_checkpoint(path)
-    for folder in (path, path / "best"):
+    for folder in (path, path / "best", path / "last"):
         if (settled(folder) / DESCRIPTION).is_file():
             return settled(folder)
-    if (settled(path / "last") / DESCRIPTION).is_file():
-        raise CheckpointError(
-            f"'{path}' has no best checkpoint yet, its training stopped before the first validation",
-            hint=f"use the last one: {path / 'last'}",
-        )
     if not path.exists():
         raise CheckpointError(f"'{path}' does not exist", hint="give a run folder or a checkpoint folder")
     if (path / WEIGHTS).is_file():
         raise CheckpointError(f"'{path}' has '{WEIGHTS}' but no '{DESCRIPTION}', which describes the network")
-    raise CheckpointError(f"'{path}' holds no checkpoint: no '{DESCRIPTION}' in it, nor in 'best'")
+    raise CheckpointError(f"'{path}' holds no checkpoint: no '{DESCRIPTION}' in it, nor in 'best' or 'last'")
 
 
 @contextmanager
@@ -181,27 +192,66 @@ def _refuse_to_replace(folder: Path) -> None:
         raise CheckpointError(f"'{folder}' is a file, and a checkpoint is a folder", hint="choose another name")
     if not folder.is_dir():
         return
-    foreign = sorted(one.name for one in folder.iterdir() if one.is_dir() or one.suffix not in _PARTS)
+    foreign = sorted(path.name for path in folder.iterdir() if path.is_dir() or path.suffix not in _PARTS)
     if foreign:
         raise CheckpointError(f"'{folder}' holds {_some(foreign)}, which this would delete", hint="choose another folder")
 
 
-def _description(path: Path) -> dict[str, Any]:  # Any: JSON
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """The content of `model.json`."""
+
+    format: int
+    weights_sha256: str
+    spec: ModelSpec
+    version: str = ""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # Any: of whatever version wrote it
+
+
+def _read_description(path: Path) -> _Description:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST:
+            raise CheckpointError(f"'{path}' is damaged: it has more than {_LARGEST // 2**20} MB")
+        data = parse(path.read_bytes())
+        number = data.get("format") if isinstance(data, dict) else None
+        if type(number) is not int or "spec" not in data:
+            raise CheckpointError(f"'{path}' was not written by mobilenets: it has no format number and network")
+        if number > FORMAT:
+            raise CheckpointError(
+                f"'{path}' has format {number}, and this version reads up to {FORMAT}", hint="upgrade mobilenets"
+            )
+        return decode({**data, "spec": current(data["spec"])}, _Description, choices=CHOICES)
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
-    except ValueError as error:
+    except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
-    number = data.get("format") if isinstance(data, dict) else None
-    if not isinstance(number, int) or "spec" not in data:
-        raise CheckpointError(f"'{path}' was not written by mobilenets: it has no format number and network")
-    if number > FORMAT:
-        raise CheckpointError(
-            f"'{path}' has format {number}, and this version reads up to {FORMAT}",
-            hint="pip install --upgrade mobilenets",
-        )
-    return dict(data)
+
+
+def _unfilled(spec: ModelSpec, path: str | Path) -> Model:
+    """The network without memory for its weights, so that a damaged description cannot ask for more than the file holds."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return Model(spec)
+    except (MobileNetsError, RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
+        raise CheckpointError(f"'{path}' describes a network that cannot be built: {error}") from error
+
+
+def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights that have other names, shapes or kinds of numbers than the network."""
+    unfit = f"'{path}' does not fit the network it describes: "
+    missing, surplus = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    if missing or surplus:
+        reasons = [f"lacks {_some(missing)}"] if missing else []
+        reasons += [f"has {_some(surplus)} too many"] if surplus else []
+        raise CheckpointError(f"{unfit}it {' and '.join(reasons)}")
+    for name, tensor in expected.items():
+        if tensor.shape != given[name].shape:
+            raise CheckpointError(
+                f"{unfit}'{name}' has shape {list(given[name].shape)} where the network has {list(tensor.shape)}"
+            )
+        if tensor.is_floating_point() != given[name].is_floating_point():
+            raise CheckpointError(f"{unfit}'{name}' holds {given[name].dtype} where the network has {tensor.dtype}")
 
 
 def _not_a_checkpoint(path: Path) -> CheckpointError:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from mobilenets import files
 from mobilenets.documents import decode, parse
 from mobilenets.errors import CheckpointError, DocumentError
 from mobilenets.specs.codec import CHOICES, current, to_data
@@ -86,10 +87,7 @@ def write_beside(path: Path, manifest: Manifest) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    place = beside(path)
-    draft = place.with_name(f".{place.name}.new")
-    draft.write_text(manifest.to_json() + "\n", encoding="utf-8")
-    draft.replace(place)
+    files.write_text(beside(path), manifest.to_json() + "\n")
 
 
 def read_beside(path: Path) -> Manifest:
