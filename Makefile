@@ -1,4 +1,4 @@
-# Everything a newcomer types. Needs python3 (3.11 or newer) and make; the rest goes into .venv.
+# Everything a newcomer types. Needs python3 (3.11 to 3.13) and make; everything else is installed into .venv.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -6,13 +6,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all test-base check lint format docs clean
+.PHONY: help venv demo test test-all test-base check lint format docs site wheel clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is required, but this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
@@ -23,41 +23,44 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-venv: $(VENV)/.dev ## Make .venv with everything for development.
+venv: $(VENV)/.dev ## Create .venv with everything that development needs.
 
-# WEIGHTS=FILE begins with those weights; without it, with those in a cache or a download, or from scratch. It says which.
-DEMO = elpv --set time_budget_minutes=5 --set flip_vertical=0.5 --set mirrors=both
-demo: $(VENV)/.demo ## Train on real images in at most 6 minutes: metrics, report, checked ONNX model.
-	@$(BIN)/mobilenets train $(DEMO) $(if $(WEIGHTS),--weights '$(WEIGHTS)')
-	@echo
-	@echo "your own images, in one folder per class:"
-	@echo "    $(BIN)/mobilenets train photos/"
+# WEIGHTS=FILE starts from that file. Without it, the demo starts from cached or downloaded weights, or from scratch, and says which.
+demo: $(VENV)/.demo ## Train on real photos in at most 6 minutes: metrics, report, verified ONNX model.
+	@$(BIN)/python scripts/demo.py $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
 test: $(VENV)/.dev ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-test-all: $(VENV)/.dev ## Run the tests, the slow ones too.
+test-all: $(VENV)/.dev ## Run the tests, slow ones included.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'slow or not slow'
 
-test-base: $(VENV)/.dev ## Test prediction in a venv that has only the base install.
+test-base: wheel ## Install the wheel alone into a fresh venv and test prediction there.
 	$(PYTHON) -m venv --clear $(VENV)-base
-	$(VENV)-base/bin/python -m pip --disable-pip-version-check install --quiet .
+	$(VENV)-base/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
 	MOBILENETS_BASE_PYTHON=$(CURDIR)/$(VENV)-base/bin/python $(BIN)/pytest tests/test_base_install.py -m 'slow or not slow'
 
-check: lint test ## What must be green before a commit: lint and tests.
+check: lint test ## Run lint and tests; both must pass before a commit.
 
-lint: $(VENV)/.dev ## Check format, lint, types and import layers.
+lint: $(VENV)/.dev ## Check formatting, lint, types and import layers.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## Format and fix what can be fixed.
+format: $(VENV)/.dev ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 docs: $(VENV)/.dev ## Write docs/reference from docstrings and --help.
 	$(BIN)/python scripts/reference.py docs/reference
 
-clean: ## Delete the venvs and caches; runs stay.
-	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+site: $(VENV)/.dev ## Build the documentation into site/ and check every link.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/.dev ## Build an sdist and a wheel into dist/; make test-base tests the wheel.
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+
+clean: ## Delete the venvs, caches and build outputs; runs stay.
+	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist site

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 INSTALL = "pip install '.[{extra}]'"
-"""The command that installs an extra. On the day of the first release it becomes "pip install 'mobilenets[{extra}]'", here and,
-as a test asserts, in the README and the guides; the words "in your clone of mobilenets" below go too."""
+"""How an extra is installed. With the first release this becomes "pip install 'mobilenets[{extra}]'", and the words after it in
+`MissingExtraError` go; a test then names the lines of the README and the guides that have to follow."""
 
 
 class MobileNetsError(Exception):
