@@ -1,11 +1,12 @@
-"""Writes docs/reference, and the README's table of models, from the code.
+"""Write docs/reference and the README's table of models from the code.
 
 python scripts/reference.py docs/reference            write the pages
-python scripts/reference.py --check docs/reference    exit 1 when a page is not up to date
+python scripts/reference.py --check docs/reference    exit 1 if a page is out of date
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import importlib
@@ -29,7 +30,7 @@ from mobilenets.training.recipes import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- models: begin, written by `make docs` -->\n", "<!-- models: end -->\n"
-MANY = 30  # arguments, beyond which a signature is no help
+MANY = 30  # a signature with more arguments than this is no help
 HEADER = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
 
 
@@ -63,7 +64,8 @@ def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
 def python_names() -> str:
     """Every public name with its signature and docstring."""
     parts = [
-        "# Python\n\nWhat `import mobilenets` offers. A name is imported when it is first used, and torch with it if need be.\n"
+        "# Python\n\nEverything that `import mobilenets` offers. "
+        "A name is imported when it is first used, and torch only if the name needs it.\n"
     ]
     for name in mobilenets.__all__:
         value = getattr(mobilenets, name)
@@ -103,11 +105,23 @@ def _signature(name: str, value: object) -> str:
 
 
 def _plain(annotation: object) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    """An annotation as a reader wants it: the type, without the range that `Annotated` adds."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    return ast.unparse(_Bare().visit(ast.parse(text, mode="eval")))
+
+
+class _Bare(ast.NodeTransformer):
+    """Replaces `Annotated[type, ...]` with `type`."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """The node without its annotations."""
+        self.generic_visit(node)
+        annotated = isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple)
+        return node.slice.elts[0] if annotated else node  # type: ignore[attr-defined]  # a tuple, as the line above says
 
 
 def _docstring(value: object) -> str:
-    """The docstring, with its sections of names and meanings as lists."""
+    """The docstring, with `Args:` and `Raises:` as lists."""
     lines, section = [], ""
     for line in inspect.cleandoc(value.__doc__ or "").splitlines():
         if line in ("Args:", "Raises:"):
@@ -132,8 +146,8 @@ def recipes() -> str:
         for field in dataclasses.fields(Recipe)
     ]
     parts = [
-        "# Recipes\n\n`mobilenets train DATA --recipe NAME key=value ...` takes a recipe and changes some of its keys. "
-        "A run's own recipe stands in its `run.json`.\n",
+        "# Recipes\n\n`mobilenets train DATA --recipe NAME --set key=value ...` takes a recipe and changes some of its keys. "
+        "The recipe of a run is recorded in its `run.json`.\n",
         "## Keys\n",
         _table(("key", "default", "type", "meaning"), keys),
     ]
@@ -148,7 +162,7 @@ def recipes() -> str:
 
 
 def _comments() -> dict[str, str]:
-    """What stands behind each field of `Recipe` in its source."""
+    """The comment after each field of `Recipe` in its source."""
     found = {}
     for line in inspect.getsource(Recipe).splitlines():
         code, _, comment = line.partition("  # ")
@@ -220,7 +234,7 @@ def main(arguments: Sequence[str]) -> int:
         stale += 1
         if check:
             changes = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "the code", lineterm="", n=0)
-            print("\n".join([*list(changes)[:20], f"{path} is not up to date: make docs"]))
+            print("\n".join([*list(changes)[:20], f"{path} is out of date; run make docs"]))
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Prediction with the base install only. `make test-base` makes the venv and names its interpreter."""
+"""Prediction with only the base install. `make test-base` creates the venv from the wheel and names its interpreter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def base() -> str:
     python = os.environ.get("MOBILENETS_BASE_PYTHON", "")
     if not python:
-        pytest.skip("no venv with only the base install: MOBILENETS_BASE_PYTHON is not set; 'make test-base' sets it")
+        pytest.skip("MOBILENETS_BASE_PYTHON is not set; 'make test-base' creates a venv with only the base install and sets it")
     return python
 
 
