@@ -1,0 +1,319 @@
+"""Damaged files by the thousand: every reader must either accept one or refuse it with a message. Anything else is a fault.
+
+A fault is an exception that is not a `MobileNetsError` (a traceback for the user), a crash of the process, more than 20 s, or
+more than 4 GiB of memory beyond what the process starts with. Mutants are drawn from a seed, and `--keep DIR` saves those that
+are faults.
+
+    python benchmarks/mutants.py                                  # every kind, 1,000 mutants each
+    python benchmarks/mutants.py --kinds model.json coco --count 10000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import mobilenets
+from mobilenets.errors import MobileNetsError
+from mobilenets.runtime.images.decode import decode_image
+from mobilenets.specs.rows import BackboneSpec, Conv
+
+SECONDS, BYTES = 20, 4 << 30
+ODD: tuple[Any, ...] = (  # Any: JSON values
+    None, True, -1, 0, 2, 10**9, 10**400, -(10**30), 0.5, -1e308, 1e999, float("nan"), "", "x", "NaN", "\ud800", "a\n\x00b",
+    "1e5", [], {}, [[]], [None], {"": {}}, "../../etc/passwd", "x" * 10_000,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of file.
+
+    Args:
+        make: writes a valid file and what belongs to it into a folder, and returns the path of the file to damage.
+        read: reads that file as the package does.
+    """
+
+    make: Callable[[Path], Path]
+    read: Callable[[Path], object]
+
+
+def photo(seed: int = 0) -> Image.Image:
+    """A small image of noise."""
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8))
+
+
+def model(folder: Path) -> mobilenets.Model:
+    """A tiny classifier."""
+    contract = mobilenets.InputContract(size=32)
+    return mobilenets.create(
+        mobilenets.ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), contract)
+    )
+
+
+def a_checkpoint(folder: Path) -> Path:
+    """The description of a checkpoint."""
+    mobilenets.save(model(folder), folder / "checkpoint")
+    return folder / "checkpoint" / "model.json"
+
+
+def some_weights(folder: Path) -> Path:
+    """The weights of a checkpoint."""
+    mobilenets.save(model(folder), folder / "checkpoint")
+    return folder / "checkpoint" / "model.safetensors"
+
+
+def an_export(folder: Path) -> Path:
+    """An exported network."""
+    mobilenets.export_onnx(model(folder), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def an_image(file_format: str) -> Callable[[Path], Path]:
+    """A maker of image files in this format."""
+
+    def make(folder: Path) -> Path:
+        photo().save(folder / f"image.{file_format.lower()}", file_format)
+        return folder / f"image.{file_format.lower()}"
+
+    return make
+
+
+def a_list(folder: Path) -> Path:
+    """A list of images with labels."""
+    for i in range(4):
+        photo(i).save(folder / f"{i}.png")
+    rows = "".join(f"{i}.png,{'cat' if i % 2 else 'dog'},{'train' if i < 3 else 'val'},1.5,g{i}\n" for i in range(4))
+    (folder / "list.csv").write_text("path,label,split,weight,group\n" + rows)
+    return folder / "list.csv"
+
+
+def a_coco_file(folder: Path) -> Path:
+    """A COCO file of a detection dataset."""
+    for i in range(3):
+        photo(i).save(folder / f"{i}.png")
+    data = {
+        "images": [{"id": i, "file_name": f"{i}.png", "width": 32, "height": 24} for i in range(3)],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {"id": i, "image_id": i % 3, "category_id": 1 + i % 2, "bbox": [2, 3, 10, 8], "area": 80, "iscrowd": 0}
+            for i in range(5)
+        ],
+    }
+    (folder / "instances_train.json").write_text(json.dumps(data))
+    return folder / "instances_train.json"
+
+
+def a_voc_file(folder: Path) -> Path:
+    """One of the XML files of a Pascal VOC dataset."""
+    for name in ("Annotations", "JPEGImages"):
+        (folder / name).mkdir()
+    for i in range(3):
+        photo(i).save(folder / "JPEGImages" / f"{i}.jpg")
+        (folder / "Annotations" / f"{i}.xml").write_text(
+            f"<annotation><filename>{i}.jpg</filename><size><width>32</width><height>24</height><depth>3</depth></size>"
+            "<object><name>cat</name><difficult>0</difficult><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>12</xmax><ymax>11</ymax>"
+            "</bndbox></object></annotation>"
+        )
+    return folder / "Annotations" / "1.xml"
+
+
+def a_yolo_file(folder: Path) -> Path:
+    """The description of a YOLO dataset."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir()
+    for i in range(3):
+        photo(i).save(folder / "images" / f"{i}.jpg")
+        (folder / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.25 0.25\n1 0.2 0.3 0.1 0.1\n")
+    (folder / "data.yaml").write_text("path: .\ntrain: images\nnc: 2\nnames: [cat, dog]\n")
+    return folder / "data.yaml"
+
+
+def a_mask(folder: Path) -> Path:
+    """One of the masks of a segmentation dataset."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for i in range(3):
+        photo(i).save(folder / "images" / f"{i}.png")
+        Image.fromarray(np.random.default_rng(i).integers(0, 2, (24, 32), np.uint8)).save(folder / "masks" / f"{i}.png")
+    (folder / "classes.txt").write_text("road\nsky\n")
+    return folder / "masks" / "1.png"
+
+
+def dataset(path: Path) -> object:
+    """Open the dataset that the file belongs to, and read everything in it."""
+    folder = path if path.suffix == ".csv" else path.parents[1] if path.parent.name in ("Annotations", "masks") else path.parent
+    opened = mobilenets.open_dataset(folder)
+    for sample in opened.samples:
+        decode_image(sample.read())
+    return opened
+
+
+KINDS = {
+    "model.json": Kind(a_checkpoint, lambda path: mobilenets.load(path.parent)),
+    "safetensors": Kind(some_weights, lambda path: mobilenets.load(path.parent)),
+    "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(np.zeros((32, 32, 3), np.uint8))),
+    **{
+        name.lower(): Kind(an_image(name), lambda path: decode_image(path.read_bytes()))
+        for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")
+    },
+    "csv": Kind(a_list, dataset),
+    "coco": Kind(a_coco_file, dataset),
+    "voc": Kind(a_voc_file, dataset),
+    "yolo": Kind(a_yolo_file, dataset),
+    "mask": Kind(a_mask, dataset),
+}
+
+
+def main() -> int:
+    """Print a line for each kind; 1 if there was a fault."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--count", type=int, default=1000, help="mutants of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the mutants that are faults")
+    options = parser.parse_args()
+    faults = 0
+    for kind in options.kinds:
+        start = time.monotonic()
+        outcomes = attacked(kind, options.count, options.seed, options.keep)
+        bad = {name: count for name, count in outcomes.items() if name not in ("accepted", "refused")}
+        faults += sum(bad.values())
+        counts = {"mutants": options.count, "accepted": outcomes["accepted"], "refused": outcomes["refused"]}
+        print(json.dumps({"kind": kind, **counts, "faults": bad, "seconds": round(time.monotonic() - start)}), flush=True)
+    return int(faults > 0)
+
+
+def attacked(kind: str, count: int, seed: int, keep: Path | None) -> Counter[str]:
+    """How often each outcome occurred: "accepted", "refused", or the name of a fault."""
+    outcomes: Counter[str] = Counter()
+    context, first = multiprocessing.get_context("spawn"), 0
+    while first < count:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=worker, args=(kind, first, count, seed, keep, theirs))
+        process.start()
+        theirs.close()
+        try:
+            while True:
+                outcomes[ours.recv()] += 1
+                first += 1
+        except EOFError:
+            process.join()
+        if first < count:  # the process died on this mutant
+            outcomes[f"process ended with {process.exitcode}"] += 1
+            first += 1
+    return outcomes
+
+
+def worker(kind: str, first: int, count: int, seed: int, keep: Path | None, pipe: Connection) -> None:
+    """Read the mutants from `first` on, and send the outcome of each."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        path = KINDS[kind].make(Path(name))
+        original = path.read_bytes()
+        KINDS[kind].read(path)  # imports everything, and must work
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
+        signal.signal(signal.SIGALRM, late)
+        for i in range(first, count):
+            path.write_bytes(mutant(original, random.Random(f"{seed} {kind} {i}")))
+            signal.alarm(SECONDS)
+            outcome = outcome_of(kind, path)
+            signal.alarm(0)
+            if keep is not None and outcome not in ("accepted", "refused"):
+                keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, keep / f"{kind}-{i}{path.suffix}")
+            pipe.send(outcome)
+    pipe.close()
+
+
+def late(*_: object) -> None:
+    """Interrupt a reader that takes too long."""
+    raise TimeoutError
+
+
+def outcome_of(kind: str, path: Path) -> str:
+    """What the reader makes of the file."""
+    try:
+        KINDS[kind].read(path)
+    except MobileNetsError:
+        return "refused"
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error)[:60]}"
+    return "accepted"
+
+
+def mutant(original: bytes, generator: random.Random) -> bytes:
+    """A damaged copy: one to four changes of bytes or, for JSON, mostly of values."""
+    try:
+        document = json.loads(original)
+    except ValueError:
+        document = None
+    if document is not None and generator.random() < 0.75:
+        for _ in range(generator.randint(1, 3)):
+            document = changed_value(document, generator)
+        return json.dumps(document).encode("utf-8", "surrogatepass")
+    data = bytearray(original)
+    for _ in range(generator.randint(1, 4)):
+        change_bytes(data, generator)
+    return bytes(data)
+
+
+def changed_value(value: Any, generator: random.Random) -> Any:  # Any: JSON
+    """JSON with one value replaced, removed or repeated somewhere inside."""
+    if isinstance(value, (dict, list)) and value and generator.random() < 0.85:
+        place = generator.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        copy = value.copy()
+        action = generator.random()
+        if action < 0.1:
+            del copy[place]
+        elif action < 0.15 and isinstance(copy, dict):
+            copy[generator.choice(("", "x", str(place).upper()))] = copy.pop(place)
+        elif action < 0.2 and isinstance(copy, list):
+            copy += [copy[place]] * generator.choice((1, 1000))
+        else:
+            copy[place] = changed_value(copy[place], generator)
+        return copy
+    return generator.choice(ODD)
+
+
+def change_bytes(data: bytearray, generator: random.Random) -> None:
+    """Flip, cut, insert, repeat or overwrite bytes in place."""
+    if not data:
+        data += b"\x00"
+    i, length = generator.randrange(len(data)), generator.choice((1, 2, 4, 16, 256))
+    match generator.randrange(6):
+        case 0:
+            data[i] ^= 1 << generator.randrange(8)
+        case 1:
+            del data[i:]
+        case 2:
+            del data[i : i + length]
+        case 3:
+            data[i:i] = generator.randbytes(length)
+        case 4:
+            data[i:i] = data[i : i + length] * generator.choice((1, 2, 50))
+        case _:
+            data[i : i + length] = generator.choice((b"\x00", b"\xff", b"9", b"-", b"\n", b'"', b"<", b"[")) * length
+
+
+if __name__ == "__main__":
+    sys.exit(main())
