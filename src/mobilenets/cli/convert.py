@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mobilenets.cli import output
 
 if TYPE_CHECKING:
-    from mobilenets.model import Model
+    from mobilenets.specs.model import Resize
+    from mobilenets.specs.rows import Activation
+    from mobilenets.weights.compare import Comparison
+    from mobilenets.weights.catalogue import Library as LibraryName
+    from mobilenets.weights.load import Reading
+    from mobilenets.weights.told import Pixels
 
 
 class Library(StrEnum):
@@ -27,103 +32,255 @@ def command(
     source: Annotated[
         str,
         typer.Argument(
-            help="A .tflite, .h5, .keras, .pth or .safetensors file, or a name from `mobilenets models --pretrained`.",
+            help="A .tflite, .h5, .keras, .pth, .ckpt or .safetensors file, or a name from `mobilenets models --pretrained`.",
             metavar="WEIGHTS",
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The checkpoint folder; the file's name without ending if not given.", show_default=False),
+        typer.Option(help="The checkpoint folder; by default the file's name without its ending.", show_default=False),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A file with one class name a line; ImageNet's names if not given.", show_default=False)
+        Path | None,
+        typer.Option(help="A file with one class name per line; by default ImageNet's names, or numbers.", show_default=False),
     ] = None,
     library: Annotated[
-        Library | None, typer.Option("--from", help="Whose format it is; found out if not given.", show_default=False)
+        Library | None, typer.Option("--from", help="Whose format the file has; by default detected.", show_default=False)
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="The network you expect; or timm's or the catalogue's name for the file, which gives its input contract.",
+            help="The network you expect, or timm's or the catalogue's name for the file, which gives its input contract.",
             metavar="NAME",
             show_default=False,
         ),
     ] = "",
     width: Annotated[float, typer.Option(help="The width you expect.", show_default=False)] = 0.0,
-    json: Annotated[bool, typer.Option("--json", help="What was found, for programs.")] = False,
+    pixels: Annotated[
+        str,
+        typer.Option(
+            help="What the network takes, if the file does not say: 0..255, 0..1, -1..1 or imagenet (its mean and std).",
+            metavar="SCALE",
+            show_default=False,
+        ),
+    ] = "",
+    resize: Annotated[
+        str,
+        typer.Option(
+            help="How images are resized: crop_then_stretch, shorter_side_then_crop, stretch or letterbox.",
+            metavar="RULE",
+            show_default=False,
+        ),
+    ] = "",
+    crop: Annotated[float, typer.Option(help="Share of the image that the network sees, 0 to 1.", show_default=False)] = 0.0,
+    size: Annotated[int, typer.Option(help="Side of the input in pixels, for files that do not say.", show_default=False)] = 0,
+    hidden_activation: Annotated[
+        str,
+        typer.Option(
+            help="Activation of a state dict's hidden layers: relu, relu6, hard_swish, gelu or linear.",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = "",
+    key: Annotated[
+        str,
+        typer.Option(help="Which state dict to take, where a file has several.", metavar="NAME", show_default=False),
+    ] = "",
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Labeled images, a folder per class for example, to choose between guesses of pixels and resizing.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Read weights of torchvision, timm, Keras or TFLite and write a checkpoint that every command takes.
+    """Convert weights of torchvision, timm, Keras or TFLite to a checkpoint that every command takes.
 
     Example: mobilenets convert mobilenet_v2_1.0_224_quant.tflite --labels imagenet_labels.txt
     """
     from mobilenets import checkpoint
-    from mobilenets.weights import norms
+    from mobilenets.weights.compare import compare
     from mobilenets.weights.labels import read_labels
-    from mobilenets.weights.load import ASSUMED, PLAIN, load
+    from mobilenets.weights.load import read
+    from mobilenets.weights.told import Told
 
     names = read_labels(labels) if labels else ()
-    found = load(source, library=None if library is None else library.value, model=model, width=width, labels=names)
+    told = Told(
+        pixels=cast("Pixels", pixels),  # `Told` refuses what is none
+        resize=cast("Resize", resize),
+        crop=crop,
+        size=size,
+        hidden_activation=cast("Activation", hidden_activation),
+        key=key,
+    )
+    kind: LibraryName | None = None if library is None else library.value
+    reading = read(source, library=kind, model=model, width=width, labels=names, told=told)
+    comparison = compare(reading, images) if images else None
+    if comparison is not None:
+        reading = comparison.reading
+    verified = _verified(reading)
     folder = out or Path(_stem(source))
-    checkpoint.save(found, folder)
-    folded = norms.folded(found)
+    checkpoint.save(reading.model, folder)
     if json:
-        output.show_json(_data(found, folder, folded))
+        output.show_json(_data(reading, folder, comparison))
         return
-    output.show_table(("", source), _rows(found, folded), title=f"wrote {folder}")
-    if ASSUMED in found.spec.weights:
-        output.note(
-            "the file says nothing of its input; --model NAME takes it from timm's or the catalogue's entry of that name"
-        )
-    if PLAIN in found.spec.weights:
-        output.note(
-            "the file may be of timm's variant with pooling in place of strides (aa, blur), which has the same tensors; "
-            "it is taken for the plain network; --model NAME with timm's name says what it is"
-        )
-    if found.spec.classes:
+    output.show_table(("", source, "known from"), _rows(reading), title=f"wrote {folder}")
+    if comparison is not None:
+        _show_comparison(comparison, images)
+    output.show(f"verified:   {verified}")
+    for note in reading.notes:
+        output.note(f"note: {note}")
+    _warn(reading, compared=comparison is not None)
+    if reading.model.spec.classes:
         output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} image.jpg")
     output.show(f"to train:   mobilenets train photos/ --weights {folder}")
+
+
+def _verified(reading: Reading) -> str:
+    """What is known to hold of a converted model, after one run on a gray image.
+
+    Raises:
+        WeightsError: its outputs are not finite.
+    """
+    import torch
+
+    from mobilenets.errors import WeightsError
+
+    model = reading.model
+    contract = model.spec.input
+    with torch.inference_mode():
+        outputs = model.named(model(torch.zeros(1, contract.channels, *contract.shape)))
+    broken = [name for name, values in outputs.items() if not torch.isfinite(values).all()]
+    if broken:
+        raise WeightsError(
+            f"the converted network gives {', '.join(broken)} that are NaN or infinite for a gray image",
+            hint="its training diverged, or the file is damaged; take an earlier checkpoint",
+        )
+    count = len(model.state_dict())
+    return f"all {count} tensors are placed, none is left over, all are finite, and the network runs at {contract.size} px"
+
+
+def _warn(reading: Reading, *, compared: bool) -> None:
+    """Name what was guessed, and what to do about it."""
+    from mobilenets.weights.load import PLAIN
+
+    spec = reading.model.spec
+    options = {"pixels": "--pixels", "resize": "--resize", "crop": "--crop", "size": "--size"}
+    guessed = [part for part in reading.guesses if part in options]
+    if guessed:
+        output.note(
+            f"note: the file does not say its {_listed(guessed)}; what is usual was guessed. "
+            f"Give {_listed([options[part] for part in guessed])} if you know better"
+        )
+        if not compared and spec.task == "classify" and spec.labels and {"pixels", "resize"} & {*guessed}:
+            output.note("note: --images DATA tries the likely ones on labeled images and takes the best")
+    if reading.library in ("timm", "torchvision") and "pixels" in guessed:
+        output.note("note: --model NAME takes the input contract of timm's or the catalogue's entry of that name")
+    if PLAIN in spec.weights:
+        output.note(
+            "note: the file may be of timm's variant with pooling in place of strides (aa, blur), which has the same tensors; "
+            "it is taken for the plain network. --model NAME with timm's name says what it is"
+        )
+
+
+def _show_comparison(comparison: Comparison, images: str) -> None:
+    rows = [
+        (candidate.name, f"{candidate.accuracy:.1%}", f"{candidate.nll:.3f}", "taken" if candidate is comparison.best else "")
+        for candidate in comparison.candidates
+    ]
+    title = f"tried on {comparison.images} images of {images}"
+    output.show_table(("input contract", "accuracy", "NLL", ""), rows, title=title)
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _stem(source: str) -> str:
     """A folder's name for a file or a catalogue entry: no folders, no ending."""
     name = source.rstrip("/").rpartition("/")[2]
-    for ending in (".weights.h5", ".tflite", ".h5", ".hdf5", ".keras", ".pth", ".pt", ".safetensors"):
+    for ending in (".weights.h5", ".tflite", ".h5", ".hdf5", ".keras", ".pth", ".pt", ".ckpt", ".safetensors"):
         name = name.removesuffix(ending)
     return name if not Path(name).is_file() else f"{name}.checkpoint"
 
 
-def _rows(model: Model, folded: bool) -> list[tuple[str, str]]:
+def _rows(reading: Reading) -> list[tuple[str, str, str]]:
+    """What was found, each with where it is known from."""
+    from mobilenets.weights import norms
+
+    model, known = reading.model, reading.known
     spec = model.spec
     contract, labels = spec.input, spec.labels
     short = [label.partition(",")[0] for label in labels]  # ImageNet's have synonyms
     shown = ", ".join(short[:3]) + (f" ... {short[-1]}" if len(labels) > 3 else "")
     params = sum(parameter.numel() for parameter in model.parameters())
     mean, std = (", ".join(f"{value:g}" for value in values) for values in (contract.mean, contract.std))
-    return [
-        ("weights", spec.weights),
-        ("network", f"{spec.backbone.name}, width {spec.backbone.width:g}, {params / 1e6:.2f} M parameters"),
-        ("layers", f"{len(spec.backbone.rows)} blocks, padding {spec.backbone.padding}, norm eps {spec.backbone.norm_eps:g}"),
-        ("batch norm", "folded; put back from images when trained" if folded else "as trained"),
-        ("classes", f"{len(labels)}: {shown}" if labels else "none: the file has no classifier, train it on your images"),
-        ("input", f"{contract.size} x {contract.size}, {contract.resize}, crop {contract.crop:.4g}, {contract.interpolation}"),
-        ("pixels", f"(pixel / 255 - mean) / std, mean {mean}, std {std}"),
+    folded = norms.folded(model)
+    sides = " x ".join(str(side) for side in contract.shape)
+    rows = [
+        ("weights", spec.weights, f"{reading.library} file"),
+        ("network", f"{spec.backbone.name}, width {spec.backbone.width:g}, {params / 1e6:.2f} M parameters", "read"),
+        (
+            "layers",
+            f"{len(spec.backbone.rows)} blocks, padding {spec.backbone.padding}, norm eps {spec.backbone.norm_eps:g}",
+            "read",
+        ),
+        ("batch norm", "folded; put back from images when trained" if folded else "as trained", "read"),
+        ("head", _head(reading), "read"),
+        (
+            "classes",
+            f"{len(labels)}: {shown}" if labels else "none: the file has no classifier; train one on your images",
+            "read",
+        ),
+        ("labels", "as listed above" if labels else "none", reading.labels if labels else "read"),
+        ("size", sides, known.get("size", "read")),
+        ("resize", f"{contract.resize}, {contract.interpolation}", known.get("resize", "read")),
+        ("crop", f"{contract.crop:.4g}", known.get("crop", "read")),
+        ("pixels", f"(pixel / 255 - mean) / std, mean {mean}, std {std}", known.get("pixels", "read")),
     ]
+    return rows if labels else [row for row in rows if row[0] != "labels"]
 
 
-def _data(model: Model, folder: Path, folded: bool) -> dict[str, object]:
+def _head(reading: Reading) -> str:
+    spec = reading.model.spec
+    if spec.task != "classify":
+        return type(spec.head).__name__
+    hidden = [f"hidden layer of {row.c_out} ({row.activation.replace('_', '-')})" for row in spec.backbone.tail]
+    return ", ".join([*hidden, "1 linear layer"] if spec.labels else hidden) or "none"
+
+
+def _data(reading: Reading, folder: Path, comparison: Comparison | None) -> dict[str, object]:
     from mobilenets.specs.codec import to_data
+    from mobilenets.weights import norms
 
+    model = reading.model
     spec = model.spec
     return {
         "checkpoint": str(folder),
+        "library": reading.library,
         "network": spec.backbone.name,
         "width": spec.backbone.width,
         "size": spec.input.size,
         "params": sum(parameter.numel() for parameter in model.parameters()),
         "padding": spec.backbone.padding,
         "norm_eps": spec.backbone.norm_eps,
-        "folded": folded,
+        "folded": norms.folded(model),
         "input": to_data(spec.input),
+        "known": {**reading.known, "labels": reading.labels},
         "labels": list(spec.labels),
         "weights": spec.weights,
+        "notes": list(reading.notes),
+        "compared": [
+            {
+                "name": candidate.name,
+                "accuracy": candidate.accuracy,
+                "nll": candidate.nll,
+                "taken": candidate is comparison.best,
+            }
+            for candidate in comparison.candidates
+        ]
+        if comparison
+        else [],
     }

@@ -27,8 +27,10 @@ from mobilenets.specs.rows import (
     Fused,
     Row,
     Separable,
+    Shortcut,
     Universal,
 )
+from mobilenets.weights.told import Basis
 
 NORM = ("weight", "bias", "running_mean", "running_var")
 _COMMON_WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.4, 1.3, 1.25, 1.5, 2.0, 1.1, 1.2, 0.1)
@@ -44,12 +46,14 @@ class Block:
         tensors: its weights under the names that its module gives them, `"expand.conv.weight"`.
         stride: of its spatial convolution.
         activation: of its layers.
+        shortcut: what the residual of a bottleneck connects, "none" where it is left out.
     """
 
     kind: type[Row]
     tensors: Mapping[str, Tensor]
     stride: int = 1
     activation: Activation = "relu6"
+    shortcut: Shortcut = "bottleneck"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Network:
         record: what the head is, if it is no classifier.
         record_classes: how many classes the record's head tells apart.
         labels: names of the classes, where the file or its library says them.
+        known: where each part of `input` comes from, as in `Contract`; what is missing was guessed.
+        notes: what the user should know of how the file was read, a sentence each.
     """
 
     like: BackboneSpec
@@ -76,6 +82,8 @@ class Network:
     record: Head | None = None
     record_classes: int = 0
     labels: tuple[str, ...] = ()
+    known: Mapping[str, Basis] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -163,11 +171,29 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
         if tensor.shape != tensors[name].shape:
             found, wanted = list(tensors[name].shape), list(tensor.shape)
             raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: '{name}' is {found}, not {wanted}")
+    _check_values(tensors, weights)
     owned = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     model.load_state_dict(owned, assign=True)
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     return model.eval()
+
+
+def _check_values(tensors: Mapping[str, Tensor], weights: str) -> None:
+    """Weights are finite and variances are not negative.
+
+    Raises:
+        WeightsError: names those that are not.
+    """
+    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(
+            f"'{weights}' has weights that are NaN or infinite, in {len(broken)} of {len(tensors)} tensors: {_some(broken)}",
+            hint="its training diverged, or the file is damaged; take an earlier checkpoint",
+        )
+    negative = [name for name, tensor in tensors.items() if name.endswith("running_var") and (tensor < 0).any()]
+    if negative:
+        raise WeightsError(f"'{weights}' is damaged: it has negative variances in {_some(negative)}")
 
 
 def backbone_of(network: Network) -> BackboneSpec:
@@ -182,6 +208,11 @@ def backbone_of(network: Network) -> BackboneSpec:
     name = network.like.name
     _check_kinds(rows, network.like)
     return replace(network.like, rows=rows, tail=tail, in_channels=c_in, width=_width(name, rows), size=network.input.size)
+
+
+def width_of(network: Network) -> float:
+    """The multiplier that makes the channels of its blocks, as near as one does; for display, the rows hold the truth."""
+    return _width(network.like.name, tuple(map(_row, network.blocks)))
 
 
 def _for_channels(contract: InputContract, channels: int) -> InputContract:
@@ -232,7 +263,7 @@ def _row(block: Block) -> Row:
     if block.kind is Bottleneck:
         c_squeeze = shape("squeeze.reduce.weight")[0] if "squeeze.reduce.weight" in block.tensors else 0
         c_expand = shape("depthwise.conv.weight")[0]
-        return Bottleneck(c_expand, c_out, kernel("depthwise"), stride, activation, c_squeeze)
+        return Bottleneck(c_expand, c_out, kernel("depthwise"), stride, activation, c_squeeze, shortcut=block.shortcut)
     c_expand = shape("expand.conv.weight")[0]
     if block.kind is Fused:
         return Fused(c_expand, c_out, kernel("expand"), stride, activation)
@@ -241,12 +272,16 @@ def _row(block: Block) -> Row:
 
 
 def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
-    """Each row must be, but for its channels, one that the family has."""
+    """Each row must be, but for its channels, one that the family has; convolutions of stride 1 may follow the last."""
     known = {_without_channels(row) for row in like.rows}
+    last = max((i for i, row in enumerate(rows) if not isinstance(row, Conv)), default=-1)
     for i, row in enumerate(rows):
-        last = isinstance(row, Conv) and row.kernel == 1
-        if not last and _without_channels(row) not in known:
-            raise WeightsError(f"this is no {like.name}: row {i} is {_without_channels(row)}, which {like.name} does not have")
+        follows = isinstance(row, Conv) and i > last and row.stride == 1
+        if not follows and _without_channels(row) not in known:
+            raise WeightsError(
+                f"this is no {like.name}: row {i} is {_without_channels(row)}, which {like.name} does not have",
+                hint="networks that are built like a MobileNet but compute something else cannot be converted",
+            )
 
 
 def _without_channels(row: Row) -> Row:

@@ -1,19 +1,14 @@
-"""`load`: a `Model` from public weights by name, or from a file of another library."""
+"""`load`: a `Model` from public weights by name, or from a file of another library. `read` also says how each part is known."""
 
 from __future__ import annotations
 
 import json
-import pickle
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
 
 from mobilenets import checkpoint
 from mobilenets.errors import SpecError, WeightsError
@@ -21,23 +16,25 @@ from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
-from mobilenets.weights import keras, timm
+from mobilenets.weights import timm
 from mobilenets.weights.assemble import Network, assemble
 from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
+from mobilenets.weights.graphs import classify as graph_classify
+from mobilenets.weights.graphs import segment as graph_segment
+from mobilenets.weights.keras import read as keras
 from mobilenets.weights.labels import labels_for
-from mobilenets.weights.tflite import read as tflite
-from mobilenets.weights.tflite import segment as tflite_segment
-from mobilenets.weights.tflite.graph import read_graph
+from mobilenets.weights.layout import chosen
+from mobilenets.weights.states import State, check_tensors, read_states
+from mobilenets.weights.tflite.read import read_graph
+from mobilenets.weights.told import NOTHING_TOLD, Basis, Contract, Told, settled
 from mobilenets.weights.torchvision import classify as torchvision
 from mobilenets.weights.torchvision import segment as torchvision_segment
 from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
-LEADS = ("module.", "_orig_mod.")
-ASSUMED = " (input contract assumed)"  # a state dict says nothing of it: its library's usual one is taken
+ASSUMED = " (input contract assumed)"  # a state dict does not describe its input: its library's usual one is taken
 PLAIN = " (plain strides assumed)"  # timm has variants that pool instead, with the same tensors
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
+DETECTION_AND_SEGMENTATION = {"ssd": torchvision_ssd.read, "segment": torchvision_segment.read}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +54,30 @@ class Claim:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A model, and how its parts are known.
+
+    Args:
+        model: in evaluation mode.
+        library: whose format the file has; "mobilenets" for a checkpoint.
+        known: "size", "pixels", "resize", "crop" of the input contract, each with its basis.
+        labels: where the names of the classes come from.
+        notes: what the user should know of how the file was read, a sentence each.
+    """
+
+    model: Model
+    library: str
+    known: Mapping[str, Basis] = field(default_factory=dict)
+    labels: Basis = "guessed"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def guesses(self) -> tuple[str, ...]:
+        """The parts of the input contract that were guessed."""
+        return tuple(part for part, basis in self.known.items() if basis == "guessed")
+
+
 def load(
     source: str | Path,
     *,
@@ -64,6 +85,7 @@ def load(
     model: str = "",
     width: float = 0.0,
     labels: Sequence[str] = (),
+    told: Told = NOTHING_TOLD,
 ) -> Model:
     """A model with public weights, or with those of a file, in evaluation mode.
 
@@ -72,31 +94,51 @@ def load(
     Weights without batch norms (TFLite) carry identities in their place; `norms.reinsert` makes them fit for training.
 
     Args:
-        source: a name of the catalogue; a `.tflite`, `.h5`, `.keras`, `.weights.h5`, `.pth` or `.safetensors` file; or a
-            checkpoint folder.
+        source: a name of the catalogue; a `.tflite`, `.h5`, `.keras`, `.weights.h5`, `.pth`, `.ckpt` or `.safetensors` file; or
+            a checkpoint folder.
         library: whose format the file has, where it should not be found out.
         model: the network that is expected; or timm's or the catalogue's name for the file, which gives its input contract.
         width: the width that is expected; 0 for any.
         labels: names for the classes, in place of ImageNet's or numbers.
+        told: what the file cannot say: the scale of its pixels, how images are resized, which activation a hidden layer has.
+
+    Raises:
+        WeightsError: not there, damaged, of an unknown kind, or not what is expected.
+    """
+    return read(source, library=library, model=model, width=width, labels=labels, told=told).model
+
+
+def read(
+    source: str | Path,
+    *,
+    library: Library | None = None,
+    model: str = "",
+    width: float = 0.0,
+    labels: Sequence[str] = (),
+    told: Told = NOTHING_TOLD,
+) -> Reading:
+    """As `load`, with how each part is known: read from the file, given by the user, from the catalogue, or guessed.
 
     Raises:
         WeightsError: not there, damaged, of an unknown kind, or not what is expected.
     """
     if str(source) in CATALOGUE:
         entry = CATALOGUE[str(source)]
-        found = _read(fetch(entry), Claim(entry.origin, entry.architecture, entry.input, entry.name), labels)
+        claim = Claim(entry.origin, entry.architecture, entry.input, entry.name)
+        reading = _read(fetch(entry), claim, labels, told)
     else:
         path = Path(source).expanduser()
         if path.is_dir() and not (path / "config.json").is_file():
-            found = checkpoint.load(path)
+            reading = Reading(checkpoint.load(path), "mobilenets", labels="read")
         else:
-            found = _read(_file(path, str(source)), _claim(_file(path, str(source)), library, model), labels)
+            file = _file(path, str(source))
+            reading = _read(file, _claim(file, library, model), labels, told)
     expected = model if model in BACKBONES else ""
-    spec = found.spec.backbone
+    spec = reading.model.spec.backbone
     if (expected and spec.name != expected) or (width and abs(spec.width - width) > 1e-6):
         wanted = f"{expected or spec.name} {width or spec.width:g}"
         raise WeightsError(f"'{source}' holds {spec.name} {spec.width:g}, not {wanted}")
-    return found
+    return reading
 
 
 def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model:
@@ -131,7 +173,7 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
             return Claim(library, str(data.get("architecture", model)), _timm_contract(data["pretrained_cfg"]), path.name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
             pass  # some other program's file
-    architectures = {one.architecture: one for one in CATALOGUE.values() if one.origin == "timm"}
+    architectures = {entry.architecture: entry for entry in CATALOGUE.values() if entry.origin == "timm"}
     known = {**dict.fromkeys(timm.OTHER), **dict.fromkeys(timm.FROM_TENSORFLOW), **architectures}
     if model and model not in BACKBONES and model not in known:
         raise unknown_name("network", model, {**BACKBONES, **known, **CATALOGUE})
@@ -168,39 +210,88 @@ def _file(path: Path, source: str) -> Path:
     )
 
 
-def _read(path: Path, claim: Claim, labels: Sequence[str]) -> Model:
-    network = _network(path, claim)
-    name = claim.name
+def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Reading:
+    library, network = _network(path, claim, told, len(labels))
+    name, contract = claim.name, Contract(network.input, network.known)
     if claim.input is not None:
-        network = replace(network, input=claim.input)
+        contract = Contract(claim.input, dict.fromkeys(("size", "pixels", "resize", "crop"), "catalogue"))
     elif network.input in (timm.CONTRACT, torchvision.CONTRACT, torchvision_segment.CONTRACT):
         name += ASSUMED
     if network.like.name in timm.TWINS and not claim.architecture:
         name += PLAIN
     try:
-        return assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
+        contract = settled(contract, told)
+        network = replace(network, input=contract.input)
+        found = assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
     except SpecError as error:
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
+    known: dict[str, Basis] = {part: contract.known.get(part, "guessed") for part in ("size", "pixels", "resize", "crop")}
+    basis: Basis = "given" if labels else "read" if network.labels else "guessed"
+    return Reading(found, library, known, basis, network.notes)
 
 
-def _network(path: Path, claim: Claim) -> Network:
+def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:
+    """The network in a file, and whose format the file has.
+
+    Raises:
+        WeightsError: no network of ours can be made of it.
+    """
     kind = claim.origin or _kind(path)
-    if kind == "tflite":
-        graph = read_graph(path)
-        return tflite_segment.network_of(graph) if tflite_segment.fits(graph) else tflite.network_of(graph)
-    if kind == "keras":
-        return keras.read(path)
-    state = _state(path)
-    if kind != "timm" and torchvision_ssd.fits(state):
-        return torchvision_ssd.read(state, str(path))
-    if kind != "timm" and torchvision_segment.fits(state):
-        return torchvision_segment.read(state, str(path))
-    if kind == "torchvision" or (kind != "timm" and torchvision.fits(state)):
-        return torchvision.read(state, str(path))
-    if kind == "timm" or timm.fits(state):
-        return timm.read(state, str(path), architecture=claim.architecture)
-    some = ", ".join(f"'{name}'" for name in list(state)[:3])
-    raise WeightsError(f"'{path}' is no state dict of torchvision's or timm's MobileNets; it starts with {some}")
+    try:
+        if kind == "tflite":
+            graph = read_graph(path)
+            if graph_segment.fits(graph):
+                return kind, graph_segment.network_of(graph, told=told)
+            return kind, graph_classify.network_of(graph, told=told, labels=labels)
+        if kind == "keras":
+            return kind, keras.read(path, told=told, labels=labels)
+        return _of_states(path, claim, told, labels)
+    except (LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, struct.error, MemoryError) as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise WeightsError(
+            f"'{path}' is damaged, or no MobileNet that can be converted: {said[0][:160]}", hint="is it cut off?"
+        ) from error
+
+
+def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:
+    """The network in a file of state dicts: the likeliest of those that hold one."""
+    states = read_states(path)
+    named = [state for state in states if told.key and f".{state.key}.".endswith(f".{told.key}.")]
+    fitting = [state for state in named or states if chosen(state.tensors, str(path), key=told.key) is not None]
+    if not fitting:
+        if claim.origin is not None and states:
+            fitting = states[:1]  # its reader says what is missing
+        else:
+            raise _no_network(path, states, told)
+    state = fitting[0]
+    tensors = check_tensors(state, str(path))
+    layout = chosen(tensors, str(path), key=told.key)
+    others = tuple(other.key or "its outermost dict" for other in fitting[1:])
+    kind = layout.kind if layout is not None else "torchvision"
+    if claim.origin == "timm" or (kind == "timm" and claim.origin is None):
+        library = "timm"
+        network = timm.read(
+            tensors, str(path), architecture=claim.architecture, ordered=state.ordered, told=told, labels=labels
+        )
+    elif layout is not None and kind in DETECTION_AND_SEGMENTATION:
+        library, body = "torchvision", {**layout.body, **layout.rest}
+        network = DETECTION_AND_SEGMENTATION[kind](body, str(path))
+    else:
+        library = "torchvision"
+        network = torchvision.read(tensors, str(path), ordered=state.ordered, told=told, labels=labels)
+    taken = (
+        [f"taken from '{state.key}'; the file also holds a network in {', '.join(others)} (--key takes it)"] if others else []
+    )
+    return library, replace(network, notes=(*network.notes, *taken))
+
+
+def _no_network(path: Path, states: Sequence[State], told: Told) -> WeightsError:
+    some = ", ".join(f"'{name[:60]}'" for state in states for name in list(state.tensors)[:3])[:200]
+    at = f" under '{told.key}'" if told.key else ""
+    return WeightsError(
+        f"'{path}' is not a state dict of torchvision's or timm's MobileNets{at}; it starts with {some or 'no tensors at all'}",
+        hint="networks with layers of other names cannot be converted; build the network with torchvision or timm",
+    )
 
 
 def _kind(path: Path) -> str:
@@ -211,40 +302,8 @@ def _kind(path: Path) -> str:
         if first[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
                 return "keras" if "model.weights.h5" in archive.namelist() else ""
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise WeightsError(f"cannot read '{path}': {error}") from error
     if first[4:8] == b"TFL3" or path.suffix == ".tflite":
         return "tflite"
     return "keras" if first == b"\x89HDF\r\n\x1a\n" or path.suffix in (".h5", ".hdf5", ".keras") else ""
-
-
-def _state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict; one that a training script wrapped is unwrapped."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with path.open("rb") as file:
-            if not file.read(len(_LEGACY)).startswith((b"PK\x03\x04", _LEGACY)):
-                raise WeightsError(f"'{path}' is no file that torch.save wrote")
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, LookupError, pickle.UnpicklingError, SafetensorError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(
-            f"'{path}' is damaged, or holds more than tensors: {said[0][:200]}",
-            hint="files that need code to load are refused; save the model's state_dict() alone",
-        ) from error
-    while isinstance(data, dict) and not any(isinstance(value, Tensor) for value in data.values()):
-        inner = next((data[name] for name in WRAPPERS if isinstance(data.get(name), dict)), None)
-        if inner is None:
-            break
-        data = inner
-    if not isinstance(data, dict):
-        raise WeightsError(f"'{path}' holds a {type(data).__name__}, no state dict")
-    return {_bare(str(name)): value for name, value in data.items() if isinstance(value, Tensor)}
-
-
-def _bare(name: str) -> str:
-    """A tensor's name without what DataParallel and torch.compile put before it."""
-    for lead in LEADS:
-        name = name.removeprefix(lead)
-    return name

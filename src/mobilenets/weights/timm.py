@@ -13,6 +13,10 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, InputContract
 from mobilenets.specs.rows import Activation, Attention, BackboneSpec, Bottleneck, Conv, Fused, Row, Separable, Universal
 from mobilenets.weights.assemble import Block, Network, Tensors
+from mobilenets.weights.dense import top_of
+from mobilenets.weights.heads import Output
+from mobilenets.weights.layout import chosen, dense_layers, left_out
+from mobilenets.weights.told import NOTHING_TOLD, Told
 
 CONTRACT = InputContract(
     size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="shorter_side_then_crop", crop=0.875, interpolation="bicubic"
@@ -111,27 +115,36 @@ SINGLE = {  # tensors without a norm: timm's, ours
 # fmt: on
 
 
-def fits(names: Mapping[str, Tensor]) -> bool:
-    """Whether these are timm's names."""
-    return "conv_stem.weight" in names and "blocks.0.0.conv_s2d.weight" not in names
-
-
-def read(state: Mapping[str, Tensor], origin: str, *, architecture: str = "") -> Network:
-    """The network in a timm state dict.
+def read(
+    state: Mapping[str, Tensor],
+    origin: str,
+    *,
+    architecture: str = "",
+    ordered: bool = True,
+    told: Told = NOTHING_TOLD,
+    labels: int = 0,
+) -> Network:
+    """The network in a state dict of timm's, under any prefix, with timm's head or others of fully connected layers.
 
     Args:
-        state: tensors by timm's names.
+        state: tensors by the file's names.
         origin: the file, for messages.
         architecture: timm's name, `"tf_mobilenetv3_large_100"`. Padding and norm eps of the TensorFlow ports cannot be seen in
             the tensors; without a name the file is taken for one that was trained in timm. Nor can the pooling in place of
             strides that the `aa` and `blur` variants of V4 have; without a name it is taken for the plain network.
+        ordered: whether the tensors stand in the order of the layers.
+        told: what the user says of the file.
+        labels: how many names the user gave for its classes.
 
     Raises:
         WeightsError: it is no MobileNet, or one that computes something else with the same shapes.
     """
     if architecture in OTHER:
         raise WeightsError(f"{architecture} is another network: it has {OTHER[architecture]}")
-    tensors = Tensors(state, origin)
+    layout = chosen(state, origin, key=told.key)
+    if layout is None or layout.kind != "timm":
+        raise WeightsError(f"'{origin}' has no 'conv_stem.weight' and is none of timm's MobileNets")
+    tensors = Tensors(layout.body, origin)
     name = _name(tensors, origin)
     stages = STAGES[name]
     from_tensorflow = architecture in FROM_TENSORFLOW
@@ -152,10 +165,20 @@ def read(state: Mapping[str, Tensor], origin: str, *, architecture: str = "") ->
     tail: list[Block] = []
     if tensors.has("conv_head.weight"):
         last = _last(tensors)
-        (blocks if "bn2.weight" in state else tail).append(Block(Conv, last, activation=stages.activation))
-    head = {part: tensors.take(f"classifier.{part}") for part in ("weight", "bias") if tensors.has(f"classifier.{part}")}
+        (blocks if "bn2.weight" in layout.body else tail).append(Block(Conv, last, activation=stages.activation))
     tensors.done()
-    return Network(like, blocks, CONTRACT, tail, head)
+    features = _channels((tail or blocks)[-1].tensors)
+    top = top_of(
+        dense_layers(layout.rest, origin, ordered=ordered), features, told.hidden_activation, Output(origin, labels=labels)
+    )
+    notes = (*top.notes, *left_out(layout))
+    return Network(like, blocks, CONTRACT, [*tail, *top.tail], top.head, notes=notes)
+
+
+def _channels(last: Mapping[str, Tensor]) -> int:
+    """Channels that the last layer before the head gives."""
+    ends = ("norm.bias", "conv.bias")
+    return next(len(tensor) for name, tensor in reversed(list(last.items())) if name.endswith(ends))
 
 
 def _last(tensors: Tensors) -> dict[str, Tensor]:

@@ -1,157 +1,121 @@
-"""TFLite classifiers, float or quantized: MobileNetV1, V2, V3. Width, size, strides and activations are read from the graph."""
+"""A TFLite file as a `Graph`; `weights.graphs` finds out which network it is."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import struct
+from itertools import islice
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from mobilenets.errors import WeightsError
-from mobilenets.specs.families import backbone
-from mobilenets.specs.model import InputContract
-from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Padding, Separable
-from mobilenets.weights.assemble import Block, Network
-from mobilenets.weights.norms import folded_norm
-from mobilenets.weights.tflite.graph import Graph, read_graph
-from mobilenets.weights.tflite.layers import Layer, Pads, walked
-
-CONTRACT = InputContract(resize="crop_then_stretch", crop=0.875, interpolation="bilinear")
-BACKGROUND = 1001  # classes of TensorFlow's ImageNet classifiers, the first one no class at all
+from mobilenets.weights.graphs.graph import Graph, GraphTensor, Operator
+from mobilenets.weights.guards import bounded_bytes
+from mobilenets.weights.tflite.flatbuffer import FlatTable
 
 # fmt: off
-NETWORKS = {  # (depthwise layers, squeeze-excite): name, whether one activation is everywhere: the one the file has
-    (13, False): ("mobilenet_v1",                    True),
-    (17, False): ("mobilenet_v2",                    True),
-    (15, True):  ("mobilenet_v3_large",              False),
-    (11, True):  ("mobilenet_v3_small",              False),
-    (15, False): ("mobilenet_v3_large_minimalistic", False),
-    (11, False): ("mobilenet_v3_small_minimalistic", False),
+OPERATORS = {  # of tensorflow/compiler/mlir/lite/schema/schema.fbs: the codes that a network's graph can hold
+    0:  "ADD",      1:  "AVERAGE_POOL_2D",   2:  "CONCATENATION",   3:  "CONV_2D",          4:   "DEPTHWISE_CONV_2D",
+    6:  "DEQUANTIZE", 9: "FULLY_CONNECTED",  14: "LOGISTIC",        17: "MAX_POOL_2D",      18:  "MUL",
+    19: "RELU",     21: "RELU6",             22: "RESHAPE",         23: "RESIZE_BILINEAR",  25:  "SOFTMAX",
+    34: "PAD",      37: "BATCH_TO_SPACE_ND", 38: "SPACE_TO_BATCH_ND", 40: "MEAN",           41:  "SUB",
+    42: "DIV",      43: "SQUEEZE",           53: "CAST",            56: "ARG_MAX",          114: "QUANTIZE",
+    117: "HARD_SWISH", 69: "TILE",           28: "TANH",            32: "CUSTOM",           39:  "TRANSPOSE",
+    45: "STRIDED_SLICE", 54: "PRELU",        67: "TRANSPOSE_CONV",  82: "REDUCE_MAX",       83:  "PACK",
+    97: "RESIZE_NEAREST_NEIGHBOR",           98: "LEAKY_RELU",      111: "ELU",             126: "BATCH_MATMUL", 150: "GELU",
 }
+OPTIONS = {  # operator: its options as (name, place in the schema, struct letter, default)
+    "CONV_2D": (("padding", 0, "b", 0), ("stride", 2, "i", 0), ("stride_w", 1, "i", 0), ("activation", 3, "b", 0),
+                ("dilation", 5, "i", 1), ("dilation_w", 4, "i", 1)),
+    "DEPTHWISE_CONV_2D": (("padding", 0, "b", 0), ("stride", 2, "i", 0), ("stride_w", 1, "i", 0), ("multiplier", 3, "i", 0),
+                          ("activation", 4, "b", 0), ("dilation", 6, "i", 1), ("dilation_w", 5, "i", 1)),
+    "FULLY_CONNECTED": (("activation", 0, "b", 0),),
+    "AVERAGE_POOL_2D": (("padding", 0, "b", 0), ("stride", 2, "i", 0), ("height", 4, "i", 0), ("activation", 5, "b", 0)),
+    "ADD": (("activation", 0, "b", 0),),
+    "MUL": (("activation", 0, "b", 0),),
+    "SUB": (("activation", 0, "b", 0),),
+    "DIV": (("activation", 0, "b", 0),),
+    "SOFTMAX": (("beta", 0, "f", 1.0),),
+    "GELU": (("approximate", 0, "?", 0),),
+    "RESIZE_BILINEAR": (("align_corners", 2, "b", 0), ("half_pixel_centers", 3, "b", 0)),
+}
+TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1"}
+MOST = 100_000
+"""Tensors, operators or buffers that a file may have; a MobileNet has some hundreds."""
+_CUSTOM = 32
+LARGEST_BYTES = 1 << 30
+"""Size of a file that is read; the largest MobileNet has 0.2 GB."""
 # fmt: on
-PADDINGS: tuple[Padding, ...] = ("tf", "symmetric", "end")
 
 
-def read(path: Path) -> Network:
-    """The network in a TFLite file, its batch norms folded (see `norms`); a background class is left out.
-
-    Raises:
-        WeightsError: it is damaged, or no MobileNet classifier.
-    """
-    return network_of(read_graph(path))
-
-
-def network_of(graph: Graph) -> Network:
-    """The classifier in a TFLite graph.
+def read_graph(path: Path) -> Graph:
+    """The main graph of a TFLite file.
 
     Raises:
-        WeightsError: it is no MobileNet classifier.
+        WeightsError: it cannot be read or is no TFLite file.
     """
-    layers = walked(graph).layers
-    if any(layer.dilation > 1 or layer.source.step == "joined" for layer in layers):
-        raise WeightsError(f"'{graph.origin}' has dilated or joined layers and is no MobileNet classifier")
-    inner = {i for layer in layers for i in layer.squeeze or ()}
-    outer = [layer for i, layer in enumerate(layers) if i not in inner]
-    pooled = next((i for i, layer in enumerate(outer) if layer.source.step == "pooled"), len(outer))
-    count = sum(layer.depthwise for layer in outer)
-    if (count, bool(inner)) not in NETWORKS or pooled == len(outer):
-        raise WeightsError(f"'{graph.origin}' has {count} depthwise layers and is no MobileNet classifier that can be read")
-    name, uniform = NETWORKS[count, bool(inner)]
-    activation = outer[0].activation if uniform else None
-    like = backbone(name, padding=padding_of(outer[:pooled], graph.origin), activation=activation)
-    *tail, head = outer[pooled:]
-    return Network(
-        like,
-        blocks_of(outer[:pooled], layers, like, graph.origin),
-        contract_of(graph),
-        [Block(Conv, bare("conv", layer), activation=layer.activation) for layer in tail],
-        _classifier(head),
+    data = bounded_bytes(path, LARGEST_BYTES)
+    if data[4:8] != b"TFL3":
+        raise WeightsError(f"'{path}' is not a TFLite file: it lacks the mark 'TFL3'")
+    try:
+        return _graph(FlatTable.root(data), str(path))
+    except (struct.error, ValueError, IndexError, KeyError, OverflowError) as error:
+        raise WeightsError(f"'{path}' is damaged or cut off: {error}", hint="download it again") from error
+
+
+def _graph(model: FlatTable, origin: str) -> Graph:
+    codes = [_kind(code) for code in islice(model.tables(1), MOST)]
+    buffers = list(islice(model.tables(4), MOST))
+    main = next(iter(model.tables(2)), None)
+    if main is None:
+        raise ValueError("no graph in it")
+    tensors, operators = list(islice(main.tables(0), MOST)), list(islice(main.tables(3), MOST))
+    return Graph(
+        origin,
+        tuple(_tensor(table, buffers) for table in tensors),
+        tuple(_operator(table, codes) for table in operators),
+        _indices(main, 1),
+        _indices(main, 2),
     )
 
 
-def blocks_of(body: list[Layer], layers: list[Layer], like: BackboneSpec, origin: str) -> list[Block]:
-    """Layers up to pooling as rows: a depthwise layer takes the 1 x 1 layers around it into its block."""
-    blocks: list[Block] = []
-    waiting = list(body)
-    c_in = body[0].weight.shape[1]
-    while waiting:
-        layer = waiting.pop(0)
-        expands = layer.kernel == 1 and bool(waiting) and waiting[0].depthwise
-        if not (layer.depthwise or expands):
-            blocks.append(Block(Conv, normed("", layer, like), layer.stride, layer.activation))
-            c_in = layer.weight.shape[0]
-            continue
-        tensors = normed("expand", layer, like) if expands else {}
-        depthwise = waiting.pop(0) if expands else layer
-        if not waiting:
-            raise WeightsError(f"'{origin}' ends in a depthwise layer, which no MobileNet does")
-        point = waiting.pop(0)
-        tensors |= normed("depthwise", depthwise, like)
-        if depthwise.squeeze:
-            reduce, expand = (layers[i] for i in depthwise.squeeze)
-            tensors |= bare("squeeze.reduce", reduce) | bare("squeeze.expand", expand)
-        linear = point.activation == "linear"
-        tensors |= normed("project" if linear else "pointwise", point, like)
-        c_out = point.weight.shape[0]
-        if point.joins != (linear and depthwise.stride == 1 and c_in == c_out):
-            raise WeightsError(f"'{origin}' has its residuals elsewhere than a MobileNet: block {len(blocks)}")
-        kind = Bottleneck if linear else Separable
-        blocks.append(Block(kind, tensors, depthwise.stride, depthwise.activation))
-        c_in = c_out
-    return blocks
+def _kind(code: FlatTable) -> str:
+    """The name of an operator; a custom one is called by its own."""
+    number = max(code.scalar(0, "b"), code.scalar(3, "i"))
+    own = code.string(1)[:60] if number == _CUSTOM else ""
+    return f"custom operator '{own}'" if own else OPERATORS.get(number, f"operator {number}")
 
 
-def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
-    """A layer as convolution and the batch norm that adds its bias."""
-    lead = f"{ours}." if ours else ""
-    norm = folded_norm(torch.from_numpy(layer.bias), like.norm_eps)
-    weight = torch.from_numpy(layer.weight)
-    return {f"{lead}conv.weight": weight, **{f"{lead}norm.{part}": tensor for part, tensor in norm.items()}}
+def _tensor(table: FlatTable, buffers: list[FlatTable]) -> GraphTensor:
+    shape = tuple(int(side) for side in table.array(0, "<i4"))
+    raw = buffers[table.scalar(2, "I")].array(0, "u1")
+    kind = table.scalar(1, "b")
+    dtype = TYPES.get(kind, "")
+    stored = None
+    if len(raw):
+        if not dtype:
+            raise ValueError(f"tensor '{table.string(3)[:60]}' has values of type {kind}")
+        stored = raw.view(dtype).reshape(shape)
+    quantization = table.table(4)
+    scale = quantization.array(2, "<f4") if quantization else np.zeros(0, np.float32)
+    zero_point = quantization.array(3, "<i8") if quantization else np.zeros(0, np.int64)
+    if not np.isfinite(scale).all() or (len(scale) > 1 and len(scale) not in shape):
+        raise ValueError(f"tensor '{table.string(3)[:60]}' has scales that do not fit it")
+    if len(zero_point) != len(scale):
+        zero_point = np.zeros(len(scale), np.int64)
+    axis = quantization.scalar(6, "i") if quantization else 0
+    return GraphTensor(table.string(3)[:200], shape, dtype, scale, zero_point, axis, stored)
 
 
-def bare(ours: str, layer: Layer) -> dict[str, Tensor]:
-    """A layer that has no norm."""
-    return {f"{ours}.weight": torch.from_numpy(layer.weight), f"{ours}.bias": torch.from_numpy(layer.bias)}
+def _operator(table: FlatTable, codes: list[str]) -> Operator:
+    kind = codes[table.scalar(0, "I")]
+    options = table.table(4)
+    values = {
+        name: options.scalar(slot, letter, default) if options else default
+        for name, slot, letter, default in OPTIONS.get(kind, ())
+    }
+    return Operator(kind, _indices(table, 1), _indices(table, 2), values)
 
 
-def _classifier(layer: Layer) -> dict[str, Tensor]:
-    weight, bias = torch.from_numpy(layer.weight[:, :, 0, 0]), torch.from_numpy(layer.bias)
-    if len(bias) == BACKGROUND:
-        weight, bias = weight[1:], bias[1:]
-    return {"weight": weight, "bias": bias}
-
-
-def padding_of(body: list[Layer], origin: str) -> Padding:
-    """The rule that pads every layer as the file does at its own input size."""
-    for rule in PADDINGS:
-        if all(layer.pads == _pads(rule, layer) for layer in body):
-            return rule
-    raise WeightsError(f"'{origin}' pads its layers by no rule that is known")
-
-
-def _pads(rule: Padding, layer: Layer) -> Pads:
-    kernel, stride = layer.reach, layer.stride
-    if stride == 1 or rule == "symmetric":
-        return (kernel - 1) // 2, (kernel - 1) // 2
-    if rule == "end" and layer.depthwise:
-        return 0, max(kernel - stride, 0)
-    total = max((-(-layer.size // stride) - 1) * stride + kernel - layer.size, 0)
-    return total // 2, total - total // 2
-
-
-def contract_of(graph: Graph) -> InputContract:
-    """Size and range of the input. TensorFlow's networks take [-1, 1], which quantized ones write as (q - 128) / 128."""
-    image = graph.tensors[graph.inputs[0]]
-    if len(image.shape) != 4:
-        raise WeightsError(f"'{graph.origin}' takes an input of {len(image.shape)} dimensions, no images")
-    _, height, width, channels = image.shape
-    if height != width:
-        raise WeightsError(f"'{graph.origin}' takes images of {height} x {width}; only square ones can be read")
-    contract = replace(CONTRACT, size=height, channels=channels, mean=(0.5,), std=(0.5,))
-    if len(image.scale):
-        black = int(image.zero_point[0]) + (128 if image.dtype == "i1" else 0)  # pixels are stored from -128 on
-        span, low = 255 * float(image.scale[0]), -black * float(image.scale[0])
-        if span > 0 and (abs(span - 2) > 0.02 or abs(low + 1) > 0.02):
-            contract = replace(contract, mean=(-low / span,), std=(1 / span,))
-    return contract
+def _indices(table: FlatTable, slot: int) -> tuple[int, ...]:
+    return tuple(int(i) for i in table.array(slot, "<i4"))

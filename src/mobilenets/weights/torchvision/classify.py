@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -10,7 +10,12 @@ from mobilenets.errors import WeightsError
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, InputContract
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
-from mobilenets.weights.assemble import Block, Network, Tensors
+from mobilenets.specs.v3 import TORCHVISION
+from mobilenets.weights.assemble import Block, Network, Tensors, width_of
+from mobilenets.weights.dense import Dense, top_of
+from mobilenets.weights.heads import Output
+from mobilenets.weights.layout import FEATURES, Layout, chosen, dense_layers, left_out
+from mobilenets.weights.told import NOTHING_TOLD, Told
 
 CONTRACT = InputContract(size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="shorter_side_then_crop", crop=224 / 256)
 
@@ -23,36 +28,48 @@ NETWORKS = {  # entries of `features`, stem and last layer included: name, norm 
 # fmt: on
 
 
-def fits(names: Mapping[str, Tensor]) -> bool:
-    """Whether these are torchvision's names."""
-    return "features.0.0.weight" in names
-
-
-def read(state: Mapping[str, Tensor], origin: str) -> Network:
-    """The network in a torchvision state dict.
+def read(
+    state: Mapping[str, Tensor], origin: str, *, ordered: bool = True, told: Told = NOTHING_TOLD, labels: int = 0
+) -> Network:
+    """The network in a state dict with torchvision's features, under any prefix, and a head of fully connected layers.
 
     Args:
-        state: tensors by torchvision's names.
+        state: tensors by the file's names.
         origin: the file, for messages.
+        ordered: whether the tensors stand in the order of the layers.
+        told: what the user says of the file.
+        labels: how many names the user gave for its classes.
 
     Raises:
-        WeightsError: it is none of the three.
+        WeightsError: it is none of the three, or its head is another.
     """
-    tensors = Tensors(state, origin)
-    count = len(tensors.numbers("features."))
+    layout = chosen(state, origin, key=told.key) or Layout("torchvision", FEATURES, state)
+    tensors = Tensors(layout.body, origin)
+    count = len(tensors.numbers(FEATURES))
     if count not in NETWORKS:
-        raise WeightsError(f"'{origin}' has {count} features, none of torchvision's MobileNets has")
+        raise WeightsError(
+            f"'{origin}' has {count} features, none of torchvision's MobileNets has",
+            hint="MobileNetV2 has 19 with its last layer, MobileNetV3 Large 17 and Small 13",
+        )
     name, eps, momentum = NETWORKS[count]
     like = backbone(name, padding="symmetric", norm_eps=eps, norm_momentum=momentum)
     blocks = blocks_of(tensors, like)
-    head, tail = "classifier.1", []
-    if like.tail:
-        linear = tensors.take("classifier.0.weight")
-        layer = {"conv.weight": linear[:, :, None, None], "conv.bias": tensors.take("classifier.0.bias")}
-        head, tail = "classifier.3", [Block(Conv, layer, activation=like.tail[0].activation)]
-    classifier = {part: tensors.take(f"{head}.{part}") for part in ("weight", "bias")}
     tensors.done()
-    return Network(like, blocks, CONTRACT, tail, classifier)
+    dense = dense_layers(layout.rest, origin, ordered=ordered)
+    features = len(blocks[-1].tensors["norm.bias"])
+    own = _is_own(dense, blocks, like)
+    activation = told.hidden_activation or (like.tail[0].activation if own else "")
+    top = top_of(dense, features, activation, Output(origin, labels=labels))
+    notes = ("its hidden layer has hard-swish, as torchvision's own; the file does not say",) if own else top.notes
+    return Network(like, blocks, CONTRACT, top.tail, top.head, notes=(*notes, *left_out(layout)))
+
+
+def _is_own(dense: Sequence[Dense], blocks: Sequence[Block], like: BackboneSpec) -> bool:
+    """Whether a head has the names and the hidden size of torchvision's own MobileNetV3."""
+    if not like.tail or [layer.name for layer in dense] != ["classifier.0", "classifier.3"]:
+        return False
+    width = width_of(Network(like, blocks, CONTRACT))
+    return len(dense[0].weight) == backbone(like.name, width=width, scaling=TORCHVISION).tail[0].c_out
 
 
 def blocks_of(tensors: Tensors, like: BackboneSpec) -> list[Block]:

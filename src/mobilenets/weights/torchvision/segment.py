@@ -27,11 +27,6 @@ RATES = aspp_rates(8)  # torchvision's, whatever the output stride
 BACKBONE = "backbone."
 
 
-def fits(names: Mapping[str, Tensor]) -> bool:
-    """Whether these are the names of torchvision's segmentation networks, on a backbone that is no ResNet."""
-    return "backbone.0.0.weight" in names and ("classifier.cbr.0.weight" in names or "classifier.0.project.0.weight" in names)
-
-
 def read(state: Mapping[str, Tensor], origin: str) -> Network:
     """The network in a torchvision state dict.
 

@@ -23,11 +23,6 @@ _SCORES, _OFFSETS = "head.classification_head.module_list.", "head.regression_he
 _LAYERS = ("reduce", "depthwise", "expand")
 
 
-def fits(names: Mapping[str, Tensor]) -> bool:
-    """Whether these are the names of torchvision's SSDLite."""
-    return f"{_FINE}0.0.weight" in names and f"{_EXTRA}0.0.0.weight" in names
-
-
 def read(state: Mapping[str, Tensor], origin: str) -> Network:
     """The network in a torchvision state dict; settings that a state dict does not hold are those of torchvision's builder.
 

@@ -1,4 +1,4 @@
-"""TFLite segmentation networks: DeepLabv3 and R-ASPP on a MobileNet, float or quantized."""
+"""The segmentation network in a graph: DeepLabv3 or R-ASPP on a MobileNet."""
 
 from __future__ import annotations
 
@@ -11,30 +11,42 @@ from torch import Tensor
 
 from mobilenets.errors import WeightsError
 from mobilenets.specs.deeplab import DeepLabHead
-from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Conv, places
 from mobilenets.specs.segment import segmentation_backbone
 from mobilenets.weights.assemble import Block, Network
-from mobilenets.weights.labels import PASCAL_VOC
-from mobilenets.weights.tflite.graph import Graph
-from mobilenets.weights.tflite.layers import Layer, Walk, walked
-from mobilenets.weights.tflite.read import NETWORKS, bare, blocks_of, contract_of, normed, padding_of
+from mobilenets.weights.graphs.blocks import bare, blocks_of, normed
+from mobilenets.weights.graphs.classify import family_of, outer_layers
+from mobilenets.weights.graphs.graph import Graph
+from mobilenets.weights.graphs.pixels import contract_of
+from mobilenets.weights.graphs.steps import walked
+from mobilenets.weights.graphs.walk import Layer, Walk
+from mobilenets.weights.labels import CITYSCAPES, PASCAL_VOC
+from mobilenets.weights.told import NOTHING_TOLD, Told
 
 OUTPUT_STRIDES = (8, 16, 32)
+SEGMENTED = {len(PASCAL_VOC): PASCAL_VOC, len(CITYSCAPES): CITYSCAPES}
+"""Labels of the public segmentation networks, by how many there are."""
 
 
 def fits(graph: Graph) -> bool:
-    """Whether the graph makes maps larger, which no classifier does."""
-    return any(operator.kind == "RESIZE_BILINEAR" for operator in graph.operators)
+    """Whether the graph makes maps larger, which no classifier does; images may be resized by either."""
+    image = graph.inputs[0]
+    return any(operator.kind == "RESIZE_BILINEAR" and operator.inputs[0] != image for operator in graph.operators)
 
 
-def network_of(graph: Graph) -> Network:
-    """The network in a TFLite graph, its batch norms folded (see `norms`), up to the logits: classes follow from those outside.
+def network_of(graph: Graph, *, told: Told = NOTHING_TOLD) -> Network:
+    """The network in a graph up to its logits; argmax and the last enlargement are done by whoever reads them.
+
+    Args:
+        graph: of a file.
+        told: what the user says of the file.
 
     Raises:
         WeightsError: it is no MobileNet with a DeepLabv3 or R-ASPP head.
     """
     walk = walked(graph)
+    if len(walk.layers) < 3:
+        raise _refusal(graph, "it does not end in a join, a layer and a classifier")
     *before, project, classifier = walk.layers
     if project.source.step != "joined" or classifier.source.layer != len(before):
         raise _refusal(graph, "it does not end in a join, a layer and a classifier")
@@ -46,26 +58,26 @@ def network_of(graph: Graph) -> Network:
     like, blocks = _trunk(body, graph)
     record, head = _head(branches, project, classifier, like, graph)
     classes = len(classifier.bias)
+    contract = contract_of(walk, told, imagenet=False)
     return Network(
         like,
         blocks,
-        replace(contract_of(graph), resize="stretch", crop=1.0),
+        contract.input,
         head=head,
         record=replace(record, align_corners=_align_corners(walk, graph)),
         record_classes=classes,
-        labels=PASCAL_VOC if classes == len(PASCAL_VOC) else (),
+        labels=SEGMENTED.get(classes, ()),
+        known=contract.known,
     )
 
 
 def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
     """The backbone, cut where the head stands, with its strides as the paper's table has them."""
-    inner = {i for layer in body for i in layer.squeeze or ()}
-    outer = [layer for i, layer in enumerate(body) if i not in inner]
-    count, output_stride = sum(layer.depthwise for layer in outer), math.prod(layer.stride for layer in outer)
-    if (count, bool(inner)) not in NETWORKS or output_stride not in OUTPUT_STRIDES:
-        raise _refusal(graph, f"its backbone has {count} depthwise layers and output stride {output_stride}")
-    name, uniform = NETWORKS[count, bool(inner)]
-    whole = backbone(name, padding=padding_of(outer, graph.origin), activation=outer[0].activation if uniform else None)
+    outer = outer_layers(body)
+    output_stride = math.prod(layer.stride for layer in outer)
+    if output_stride not in OUTPUT_STRIDES:
+        raise _refusal(graph, f"its backbone has output stride {output_stride}")
+    whole = family_of(outer, body, graph.origin)
     blocks = blocks_of(outer, body, whole, graph.origin)
     cut = len(blocks) == len(whole.rows) - 1
     like = segmentation_backbone(whole, output_stride=output_stride, on="second_last" if cut else "last", reduced=False)
@@ -74,7 +86,7 @@ def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
         like = replace(like, dilate_strided_row=dilate_strided_row)
         if len(blocks) == len(like.rows) and _windows(like) == found:
             return like, [replace(block, stride=row.stride) for block, row in zip(blocks, like.rows, strict=True)]
-    raise _refusal(graph, f"its strides and dilations are not those of {name} at output stride {output_stride}")
+    raise _refusal(graph, f"its strides and dilations are not those of {whole.name} at output stride {output_stride}")
 
 
 def _windows(like: BackboneSpec) -> list[tuple[int, int]]:
@@ -120,4 +132,7 @@ def _align_corners(walk: Walk, graph: Graph) -> bool:
 
 
 def _refusal(graph: Graph, why: str) -> WeightsError:
-    return WeightsError(f"'{graph.origin}' is no MobileNet segmentation network that can be read: {why}")
+    return WeightsError(
+        f"'{graph.origin}' is no MobileNet segmentation network that can be converted: {why}",
+        hint="DeepLabv3 and R-ASPP on MobileNetV1, V2, V3 and MobilenetEdgeTPU can",
+    )

@@ -26,11 +26,11 @@ from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import HALF, InputContract
 from mobilenets.tasks.segment import enlarge
+from mobilenets.weights.graphs.segment import network_of
 from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.load import load
 from mobilenets.weights.norms import folded
-from mobilenets.weights.tflite.graph import read_graph
-from mobilenets.weights.tflite.segment import network_of
+from mobilenets.weights.tflite.read import read_graph
 
 B = schema.BuiltinOperator
 FILE = "weights/deeplabv3_mnv2_pascal_quant.tflite"

@@ -24,9 +24,9 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import Bottleneck, Conv, Separable
 from mobilenets.weights.assemble import assemble
+from mobilenets.weights.graphs.classify import network_of
 from mobilenets.weights.norms import folded
-from mobilenets.weights.tflite import read as tflite
-from mobilenets.weights.tflite.graph import read_graph
+from mobilenets.weights.tflite.read import read_graph
 
 B = schema.BuiltinOperator
 ACTIVATIONS = {"linear": 0, "relu": 1, "relu6": 3, "hard_swish": 0}
@@ -124,7 +124,7 @@ def test_float_files_of_every_network_compute_what_litert_does(
     source = create(ModelSpec(backbone(name, width=0.35), LABELS[:7], input=contract))
     random_weights(source)
     path = _written(source, tmp_path / "model.tflite", spelled_out=spelled_out)
-    found = assemble(tflite.read(path), labels=LABELS[:7], weights="model.tflite")
+    found = assemble(network_of(read_graph(path)), labels=LABELS[:7], weights="model.tflite")
     assert (found.spec.backbone.rows, found.spec.backbone.tail) == (source.spec.backbone.rows, source.spec.backbone.tail)
     assert found.spec.backbone.width == 0.35
     images = np.random.default_rng(0).uniform(-1, 1, (2, 3, size, size)).astype(np.float32)
@@ -157,7 +157,7 @@ def test_a_quantized_input_says_its_range(
 
 def test_a_segmentation_network_is_refused(shared: Path) -> None:
     with pytest.raises(WeightsError, match="is no MobileNet classifier"):
-        tflite.read(shared / "weights/deeplabv3_mnv2_pascal_quant.tflite")
+        network_of(read_graph(shared / "weights/deeplabv3_mnv2_pascal_quant.tflite"))
 
 
 @pytest.mark.parametrize("keep", [8, 1000, 100_000])
@@ -165,18 +165,18 @@ def test_a_file_that_is_cut_off_is_refused(shared: Path, tmp_path: Path, keep: i
     path = tmp_path / "cut.tflite"
     path.write_bytes((shared / "weights/mobilenet_v1_0.25_128_quant.tflite").read_bytes()[:keep])
     with pytest.raises(WeightsError, match="damaged or cut off"):
-        tflite.read(path)
+        network_of(read_graph(path))
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "page.tflite"
     path.write_text("<html>not found</html>")
-    with pytest.raises(WeightsError, match="is no TFLite file"):
-        tflite.read(path)
+    with pytest.raises(WeightsError, match="is not a TFLite file"):
+        network_of(read_graph(path))
 
 
 def _load(path: Path) -> Model:
-    return assemble(tflite.read(path), labels=LABELS, weights=path.name)
+    return assemble(network_of(read_graph(path)), labels=LABELS, weights=path.name)
 
 
 def _litert(path: Path, images: NDArray[np.generic]) -> NDArray[np.float32]:

@@ -1,0 +1,183 @@
+"""Keras files of weights alone, without a configuration: the order of layers and their shapes must say which network it is.
+
+The files differ in names but not in order: convolutions, depthwise convolutions and batch norms each stand in the order in
+which an image passes them. What a file cannot say is refused or noted: activations of hidden layers, pooling, preprocessing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from mobilenets.errors import WeightsError
+from mobilenets.specs.families import backbone
+from mobilenets.specs.rows import Activation, BackboneSpec, Bottleneck, Conv, Padding, Separable
+from mobilenets.weights.assemble import NORM, Block, Network
+from mobilenets.weights.dense import Dense, Top, top_of
+from mobilenets.weights.graphs.pixels import IMAGENET, WHOLE
+from mobilenets.weights.heads import Output, classifier
+from mobilenets.weights.keras.files import Array, Group, Stored
+from mobilenets.weights.told import Told
+
+# fmt: off
+NETWORKS: dict[tuple[int, bool], tuple[str, Padding, Activation | None]] = {
+    # depthwise layers, squeeze-excite: name, padding, activation where it is not the paper's
+    (13, False): ("mobilenet_v1",                    "end", "relu6"),
+    (17, False): ("mobilenet_v2",                    "tf",  None),
+    (15, True):  ("mobilenet_v3_large",              "tf",  None),
+    (11, True):  ("mobilenet_v3_small",              "tf",  None),
+    (15, False): ("mobilenet_v3_large_minimalistic", "tf",  None),
+    (11, False): ("mobilenet_v3_small_minimalistic", "tf",  None),
+}
+# fmt: on
+
+
+@dataclass(slots=True)
+class Layers:
+    """The layers of a file, each kind in order; `Tensor`s in torch's layout."""
+
+    convs: deque[dict[str, Tensor]] = field(default_factory=deque)
+    depthwise: deque[dict[str, Tensor]] = field(default_factory=deque)
+    norms: deque[dict[str, Tensor]] = field(default_factory=deque)
+    dense: deque[dict[str, Tensor]] = field(default_factory=deque)
+
+
+def network_of(stored: Stored, told: Told, labels: int) -> Network:
+    """The network in a file of weights alone.
+
+    Args:
+        stored: the open file.
+        told: what the user says of it.
+        labels: how many names the user gave for its classes.
+
+    Raises:
+        WeightsError: it is none of keras.applications' MobileNets.
+    """
+    layers = _sorted(_numbered(stored, stored.root) if stored.is_numbered else _listed(stored))
+    squeezes = sum("bias" in conv for conv in layers.convs) > 2  # without squeeze-excite only the top has biases
+    count = len(layers.depthwise)
+    if (count, squeezes) not in NETWORKS:
+        raise WeightsError(
+            f"'{stored.origin}' has {count} depthwise layers and is none of keras.applications' MobileNets",
+            hint="save the whole model (model.save), so that the file describes its layers",
+        )
+    name, padding, activation = NETWORKS[count, squeezes]
+    like = backbone(name, padding=padding, activation=activation)
+    try:
+        blocks = [_block(layers, i, like) for i in range(len(like.rows))]
+    except IndexError as error:
+        raise WeightsError(f"'{stored.origin}' has fewer layers than {name}; is it cut off?") from error
+    features = next(len(tensor) for name, tensor in reversed(list(blocks[-1].tensors.items())) if name.endswith("norm.bias"))
+    top = _top(layers, like, features, told, Output(stored.origin, labels=labels))
+    left = len(layers.convs) + len(layers.depthwise) + len(layers.norms) + len(layers.dense)
+    if left:
+        raise WeightsError(
+            f"'{stored.origin}' has {left} layers that {name} has no place for",
+            hint="save the whole model (model.save), so that the file describes its layers",
+        )
+    contract = IMAGENET if len(top.head.get("bias", ())) in (0, 1000) else WHOLE
+    return Network(like, blocks, replace(contract, size=224), top.tail, top.head, notes=top.notes)
+
+
+def _block(layers: Layers, i: int, like: BackboneSpec) -> Block:
+    row = like.rows[i]
+    taken: dict[str, Tensor] = {}
+    if isinstance(row, Conv):
+        taken = _conv(layers, "")
+    elif isinstance(row, Separable):
+        taken = _depthwise(layers) | _conv(layers, "pointwise")
+    else:
+        assert isinstance(row, Bottleneck)
+        if i > 1:  # the first block does not expand
+            taken = _conv(layers, "expand")
+        taken |= _depthwise(layers)
+        if row.c_squeeze:
+            for part in ("reduce", "expand"):
+                taken |= {f"squeeze.{part}.{name}": tensor for name, tensor in layers.convs.popleft().items()}
+        taken |= _conv(layers, "project")
+    return Block(type(row), taken, row.stride, row.activation)
+
+
+def _top(layers: Layers, like: BackboneSpec, features: int, told: Told, output: Output) -> Top:
+    """The layers after pooling and the classifier; neither in a file saved without top."""
+    own = 2 if like.tail else 1  # convolutions of keras.applications' own top; that of V2 is dense
+    if len(layers.convs) == own and not layers.dense:
+        tail = []
+        if like.tail:
+            layer = layers.convs.popleft()
+            tail = [Block(Conv, {f"conv.{name}": tensor for name, tensor in layer.items()}, activation=like.tail[0].activation)]
+        head = layers.convs.popleft()
+        return Top(tail, classifier(head["weight"][:, :, 0, 0], head.get("bias"), output))
+    dense = [Dense(f"dense layer {i}", each["weight"], each.get("bias")) for i, each in enumerate(layers.dense)]
+    layers.dense.clear()
+    return top_of(dense, features, told.hidden_activation, output)
+
+
+def _conv(layers: Layers, ours: str) -> dict[str, Tensor]:
+    return _with_norm(layers, layers.convs.popleft(), ours)
+
+
+def _depthwise(layers: Layers) -> dict[str, Tensor]:
+    return _with_norm(layers, layers.depthwise.popleft(), "depthwise")
+
+
+def _with_norm(layers: Layers, conv: dict[str, Tensor], ours: str) -> dict[str, Tensor]:
+    lead = f"{ours}." if ours else ""
+    taken = {f"{lead}conv.{name}": tensor for name, tensor in conv.items()}
+    return taken | {f"{lead}norm.{name}": tensor for name, tensor in layers.norms.popleft().items()}
+
+
+def _listed(stored: Stored) -> Iterator[list[Array]]:
+    """The weights of each layer in an `.h5` file, in the order its attributes list them; nested models are laid open."""
+    for layer in stored.names(stored.root, "layer_names"):
+        group = stored.child(stored.root, layer)
+        parts: dict[str, list[str]] = {}
+        for name in stored.names(group, "weight_names"):
+            parts.setdefault(name.rpartition("/")[0], []).append(name)
+        for names in parts.values():
+            yield [stored.array(group, name) for name in names]
+
+
+def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
+    """The weights of each layer in a `.weights.h5` file, whose layers are numbered by class: `conv2d`, `conv2d_1`.
+
+    Models inside the model come first: the layers of the user's own stand behind them.
+    """
+
+    def place(name: str) -> tuple[bool, bool, int]:
+        found = re.search(r"_(\d{1,9})$", name)
+        inner = stored.container(stored.child(container, name)) is None
+        return inner, name.startswith("dense"), int(found[1]) if found else 0  # a dense layer is the classifier, the last one
+
+    container = stored.container(group)
+    for name in sorted(container or (), key=place):
+        layer = stored.child(container, name)
+        if stored.container(layer) is not None:
+            yield from _numbered(stored, layer)
+            continue
+        variables = stored.child(layer, "vars") if "vars" in layer else {}
+        yield [stored.array(variables, str(i)) for i in range(len(variables))]
+
+
+def _sorted(found: Iterator[list[Array]]) -> Layers:
+    """Layers by kind, which their shapes tell; a depthwise kernel has one filter per channel."""
+    layers = Layers()
+    for arrays in found:
+        tensors = [torch.from_numpy(array) for array in arrays]
+        shapes = [tensor.ndim for tensor in tensors]
+        if shapes == [1, 1, 1, 1]:
+            layers.norms.append(dict(zip(NORM, tensors, strict=True)))
+        elif shapes and shapes[0] == 4 and tensors[0].shape[3] == 1 and tensors[0].shape[0] > 1:
+            layers.depthwise.append({"weight": tensors[0].permute(2, 3, 0, 1)})  # k k C 1 to C 1 k k
+        elif shapes in ([4], [4, 1]):
+            layers.convs.append(dict(zip(("weight", "bias"), (tensors[0].permute(3, 2, 0, 1), *tensors[1:]), strict=False)))
+        elif shapes in ([2], [2, 1]):
+            layers.dense.append(dict(zip(("weight", "bias"), (tensors[0].T, *tensors[1:]), strict=False)))
+        elif len(arrays) and any(array.ndim for array in arrays):
+            raise ValueError(f"a layer with weights of {[array.shape for array in arrays]}")
+    return layers

@@ -1,0 +1,178 @@
+"""Where a network lies among the names of a state dict: under which prefix, and what of the rest is its head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from mobilenets.errors import WeightsError
+from mobilenets.weights.dense import Dense, Gap, norm_layer
+
+Kind = Literal["ssd", "segment", "timm", "torchvision"]
+ANCHORS: tuple[tuple[Kind, str], ...] = (  # the end of the name that tells a kind of network, most telling first
+    ("ssd", "backbone.extra.0.0.0.weight"),
+    ("segment", "classifier.cbr.0.weight"),
+    ("segment", "classifier.0.project.0.weight"),
+    ("timm", "conv_stem.weight"),
+)
+FEATURES = "features."
+"""What torchvision calls the layers of its classifiers, whatever a file calls them."""
+NO_LAYERS = re.compile(
+    r"(^|\.)(criterion|loss|loss_fn|loss_fct|loss_function|metrics?|(train|val|valid|test)_\w+|\w*(accuracy|metric|f1|auroc))\."
+)
+"""Tensors of losses and metrics, which Lightning keeps beside the network."""
+NORM_EPS = 1e-5  # of torch's batch norms, which a state dict does not hold
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A network among the names of a state dict.
+
+    Args:
+        kind: whose names they are.
+        lead: what stands before the names of the network.
+        body: the tensors below `lead`, under the library's own names.
+        rest: all others, by the file's names without what they share.
+        left_out: names of tensors that belong to losses and metrics.
+    """
+
+    kind: Kind
+    lead: str
+    body: Mapping[str, Tensor]
+    rest: Mapping[str, Tensor] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+
+
+def layouts(tensors: Mapping[str, Tensor]) -> list[Layout]:
+    """Every network that the names tell of; several where a teacher or averaged weights lie beside it."""
+    for kind, anchor in ANCHORS:
+        leads = [name[: -len(anchor)] for name in tensors if name.endswith(anchor) and _is_lead(name[: -len(anchor)])]
+        if leads:
+            return [_under(lead, kind, tensors) for lead in dict.fromkeys(leads)]
+    return [_features(lead, tensors) for lead in _feature_leads(tensors)]
+
+
+def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layout | None:
+    """The one network that the names tell of; None where they tell of none.
+
+    Args:
+        tensors: of a state dict.
+        origin: the file, for messages.
+        key: prefix of the one to take, where there are several.
+
+    Raises:
+        WeightsError: there are several, and `key` names none of them.
+    """
+    found = layouts(tensors)
+    if key and len(found) > 1:
+        found = [layout for layout in found if f".{layout.lead}".find(f".{key.rstrip('.')}.") >= 0] or found
+    if len(found) > 1:
+        leads = ", ".join(f"'{layout.lead}'" for layout in found[:4])
+        raise WeightsError(f"'{origin}' holds {len(found)} networks, under {leads}", hint="say which: --key PREFIX")
+    return found[0] if found else None
+
+
+def dense_layers(rest: Mapping[str, Tensor], origin: str, *, ordered: bool) -> list[Dense]:
+    """The tensors outside the body as layers of a head, in their order.
+
+    Args:
+        rest: by name.
+        origin: the file, for messages.
+        ordered: whether the order of the names is that of the layers; else their numbers say it.
+
+    Raises:
+        WeightsError: some are no weights of fully connected layers or batch norms.
+    """
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in rest.items():
+        module, _, part = name.rpartition(".")
+        if part != "num_batches_tracked":
+            modules.setdefault(module, {})[part] = tensor
+    names = list(modules) if ordered else sorted(modules, key=_natural)
+    layers: list[Dense] = []
+    before = ""
+    for name in names:
+        layers.append(_dense(name, modules[name], _gap(before, name), origin))
+        before = name
+    return layers
+
+
+def left_out(layout: Layout) -> tuple[str, ...]:
+    """What to say of tensors that belong to losses and metrics."""
+    return (f"left out: {', '.join(layout.left_out[:4])}, of losses or metrics",) if layout.left_out else ()
+
+
+def _is_lead(lead: str) -> bool:
+    return not lead or lead.endswith(".")
+
+
+def _under(lead: str, kind: Kind, tensors: Mapping[str, Tensor]) -> Layout:
+    """The network whose names all begin with `lead`."""
+    body = {name[len(lead) :]: tensor for name, tensor in tensors.items() if name.startswith(lead)}
+    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(lead)}
+    if kind in ("ssd", "segment"):
+        return _sorted_out(kind, lead, body, rest)
+    own = re.compile(r"(conv_stem|bn1|blocks|conv_head|bn2|norm_head)\.")
+    head = {name: tensor for name, tensor in body.items() if not own.match(name)}
+    body = {name: tensor for name, tensor in body.items() if own.match(name)}
+    return _sorted_out(kind, lead, body, {**head, **rest})
+
+
+def _features(lead: str, tensors: Mapping[str, Tensor]) -> Layout:
+    body = {FEATURES + name[len(lead) :]: tensor for name, tensor in tensors.items() if _below(name, lead)}
+    rest = {name: tensor for name, tensor in tensors.items() if not _below(name, lead)}
+    return _sorted_out("torchvision", lead, body, rest)
+
+
+def _below(name: str, lead: str) -> bool:
+    """Whether a tensor is of a numbered layer of the features."""
+    return name.startswith(lead) and re.match(r"\d+\.(\d|conv|block)", name[len(lead) :]) is not None
+
+
+def _sorted_out(kind: Kind, lead: str, body: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> Layout:
+    left_out = tuple(name for name in rest if NO_LAYERS.search(f"{name}."))
+    shared = re.sub(r"(features|backbone|encoder|body)\.$", "", lead)
+    kept = {name.removeprefix(shared): tensor for name, tensor in rest.items() if name not in left_out}
+    return Layout(kind, lead, body, kept, left_out)
+
+
+def _feature_leads(tensors: Mapping[str, Tensor]) -> Iterable[str]:
+    """What stands before the numbers of torchvision's layers: `"features."`, `"model.backbone."`, `"0."`."""
+    for name, tensor in tensors.items():
+        found = re.fullmatch(r"((?:.*\.)?)0\.0\.weight", name)
+        if found is None or tensor.ndim != 4 or tensor.shape[2:] != (3, 3):
+            continue
+        lead = found[1]
+        blocks = (f"{lead}1.conv.0.0.weight", f"{lead}1.block.0.0.weight")
+        if f"{lead}0.1.running_mean" in tensors and any(block in tensors for block in blocks):
+            yield lead
+
+
+def _dense(name: str, parts: Mapping[str, Tensor], behind: Gap, origin: str) -> Dense:
+    weight = parts.get("weight")
+    if set(parts) == {"weight", "bias", "running_mean", "running_var"}:
+        return norm_layer(name, [parts[part] for part in ("weight", "bias", "running_mean", "running_var")], NORM_EPS, behind)
+    if weight is not None and set(parts) <= {"weight", "bias"} and (weight.ndim == 2 or weight.shape[2:] == (1, 1)):
+        return Dense(name, weight.reshape(weight.shape[:2]).float(), parts.get("bias"), behind)
+    full = ", ".join(f"'{name}.{part}'" if name else f"'{part}'" for part in list(parts)[:4])
+    raise WeightsError(
+        f"'{origin}' holds tensors that this network has no place for: {full}",
+        hint="only a backbone with a head of fully connected layers can be converted; leave other tensors out of the file",
+    )
+
+
+def _gap(before: str, name: str) -> Gap:
+    """What lies between two modules, as their numbers in one nn.Sequential say."""
+    (parent, _, number), (other, _, next_number) = before.rpartition("."), name.rpartition(".")
+    if parent != other or not (number.isdigit() and next_number.isdigit()):
+        return "unknown"
+    return "none" if int(next_number) == int(number) + 1 else "some"
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]

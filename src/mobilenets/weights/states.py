@@ -1,0 +1,148 @@
+"""State dicts as they lie in a file: every one that it holds, by its key. Nothing in a file is run."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mobilenets.errors import WeightsError
+from mobilenets.weights.guards import megabytes
+
+MOST_BYTES = 2 << 30
+"""Size of a file with a state dict, unpacked. The largest network with an optimizer's state has 0.5 GB."""
+DEEPEST = 8
+"""Dicts inside dicts that are looked into."""
+MOST_DICTS = 10_000
+WRAPPERS = (
+    "",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "weights",
+    "params",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
+"""Keys under which training scripts keep a state dict, the likeliest first; averaged weights come after plain ones."""
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state dict of a file.
+
+    Args:
+        key: where it lies in the file, `"state_dict"`; empty for the file's outermost dict.
+        tensors: by the file's own names, in its order.
+        ordered: whether that order is the one in which layers were made, which safetensors do not keep.
+    """
+
+    key: str
+    tensors: Mapping[str, Tensor]
+    ordered: bool = True
+
+
+def read_states(path: Path) -> list[State]:
+    """Every dict of tensors in a file, the likeliest to be the network first.
+
+    Raises:
+        WeightsError: it cannot be read, is too large, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            _check_size(path, path.stat().st_size)
+            return [State("", load_file(path), ordered=False)]
+        data = _unpickled(path)
+    except WeightsError:
+        raise
+    except Exception as error:  # a damaged pickle can end in any of them
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise WeightsError(
+            f"'{path}' is damaged, or holds more than tensors: {_told(said[0])}",
+            hint="files that need code to load are refused; save the model's state_dict() alone",
+        ) from error
+    if not isinstance(data, dict):
+        raise WeightsError(f"'{path}' holds a {type(data).__name__}, not a state dict", hint="save the model's state_dict()")
+    states = [State(key, tensors) for key, tensors in _dicts(data) if tensors]
+    return sorted(states, key=lambda state: _rank(state.key))
+
+
+def check_tensors(state: State, origin: str) -> dict[str, Tensor]:
+    """The tensors of a state dict as plain arrays of numbers.
+
+    Raises:
+        WeightsError: one is of another layout, or larger than what the file stores of it.
+    """
+    for name, tensor in state.tensors.items():
+        plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex() and not tensor.is_meta
+        if not plain:
+            raise WeightsError(
+                f"'{origin}' holds '{name[:80]}' as {_layout(tensor)}, which is not a plain tensor",
+                hint="convert the network as it was before quantization",
+            )
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise WeightsError(f"'{origin}' stores less of '{name[:80]}' than its shape {list(tensor.shape)} needs")
+    return dict(state.tensors)
+
+
+def _layout(tensor: Tensor) -> str:
+    return "a quantized tensor" if tensor.is_quantized else f"{tensor.dtype} of layout {tensor.layout}"
+
+
+def _unpickled(path: Path) -> Any:  # Any: whatever the file holds
+    with path.open("rb") as file:
+        if not file.read(len(_LEGACY)).startswith((b"PK\x03\x04", _LEGACY)):
+            raise WeightsError(f"'{path}' is not a file that torch.save wrote")
+    _check_size(path, path.stat().st_size)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        _check_size(path, sum(member.file_size for member in members))
+        if any(re.search(r"(^|/)code/", member.filename) for member in members):
+            raise WeightsError(
+                f"'{path}' is a TorchScript program, which holds code that is never run",
+                hint="save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')",
+            )
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        raise WeightsError(f"'{path}' has {megabytes(size)}, more than the {megabytes(MOST_BYTES)} that any MobileNet needs")
+
+
+def _dicts(data: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:  # Any: whatever the file holds
+    """Each dict in a dict with the tensors in it; one that holds itself is entered once."""
+    seen: set[int] = set()
+    waiting: list[tuple[str, int, Mapping[Any, Any]]] = [("", 0, data)]
+    while waiting and len(seen) < MOST_DICTS:
+        key, depth, mapping = waiting.pop(0)
+        if id(mapping) in seen:
+            continue
+        seen.add(id(mapping))
+        yield key, {name: value for name, value in mapping.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        if depth < DEEPEST:
+            inner = ((str(name)[:80], value) for name, value in mapping.items() if isinstance(value, dict))
+            waiting += [(f"{key}.{name}" if key else name, depth + 1, value) for name, value in inner]
+
+
+def _rank(key: str) -> tuple[int, int]:
+    last = key.rpartition(".")[2]
+    return WRAPPERS.index(last) if last in WRAPPERS else len(WRAPPERS), key.count(".")
+
+
+def _told(said: str) -> str:
+    """What torch said, without its advice to run the file's code."""
+    unsupported = re.search(r"GLOBAL ([\w.]+)", said)
+    return f"it needs the class {unsupported[1]}" if unsupported else re.sub(r"\s+", " ", said)[:160]

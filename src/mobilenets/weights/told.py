@@ -1,0 +1,123 @@
+"""What a user says of a file that the file itself cannot say, and how well each part of an input contract is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from mobilenets.errors import UsageError, WeightsError
+from mobilenets.specs.model import HALF, IMAGENET_MEAN, IMAGENET_STD, InputContract, Interpolation, Resize
+from mobilenets.specs.rows import Activation
+
+Pixels = Literal["0..255", "0..1", "-1..1", "imagenet"]
+Basis = Literal["read", "given", "catalogue", "guessed", "compared"]
+
+# fmt: off
+PIXELS: Mapping[Pixels, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and std of pixel / 255
+    "0..255":   ((0.0,) * 3,    (1 / 255,) * 3),
+    "0..1":     ((0.0,) * 3,    (1.0,) * 3),
+    "-1..1":    (HALF,          HALF),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+}
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the user says of a file; empty and 0 for what is not said.
+
+    Args:
+        pixels: what the file's input takes: "0..255", "0..1", "-1..1", or "imagenet" (by ImageNet's mean and std).
+        resize: how images come to the input's size.
+        crop: share of the image that the network sees, 0 to 1.
+        interpolation: of the resize.
+        size: side of the input, px.
+        hidden_activation: of hidden layers in a head, which a state dict cannot say.
+        key: which state dict, where a file has several.
+
+    Raises:
+        UsageError: a value is not one of those known.
+    """
+
+    pixels: Pixels | Literal[""] = ""
+    resize: Resize | Literal[""] = ""
+    crop: float = 0.0
+    interpolation: Interpolation | Literal[""] = ""
+    size: int = 0
+    hidden_activation: Activation | Literal[""] = ""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("pixels", get_args(Pixels)),
+            ("resize", get_args(Resize)),
+            ("interpolation", get_args(Interpolation)),
+            ("hidden_activation", get_args(Activation)),
+        ):
+            value = getattr(self, name)
+            if value and value not in known:
+                raise UsageError(f"{name.replace('_', ' ')} '{value}' is not one of {', '.join(known)}")
+        if not 0 <= self.crop <= 1:
+            raise UsageError(f"crop {self.crop:g} is not between 0 and 1")
+        if self.size < 0:
+            raise UsageError(f"size {self.size} is not positive")
+
+
+NOTHING_TOLD = Told()
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """An input contract and where each part of it comes from.
+
+    Args:
+        input: the contract.
+        known: "size", "pixels", "resize" and "crop", each with its basis; what is missing was guessed.
+    """
+
+    input: InputContract
+    known: Mapping[str, Basis] = field(default_factory=dict)
+
+
+def settled(contract: Contract, told: Told) -> Contract:
+    """The contract with what the user says in place of what was guessed.
+
+    Args:
+        contract: as the file or its library's custom has it.
+        told: what the user says.
+
+    Raises:
+        WeightsError: the file says otherwise.
+    """
+    values, known = contract.input, dict(contract.known)
+    if told.pixels and known.get("pixels") != "given":
+        mean, std = (part if values.channels == 3 else part[:1] for part in PIXELS[told.pixels])
+        if known.get("pixels") == "read" and not (_close(mean, values.mean) and _close(std, values.std)):
+            raise WeightsError(
+                f"the file says itself that it takes (pixel / 255 - {values.mean}) / {values.std}, not {told.pixels}",
+                hint="leave --pixels out",
+            )
+        values, known["pixels"] = replace(values, mean=mean, std=std), "given"
+    if told.size:
+        values, known["size"] = replace(values, size=told.size, wide=0), "given"
+    if told.resize:
+        values, known["resize"] = (
+            replace(values, resize=told.resize, crop=values.crop if told.crop else _crop(told.resize, values)),
+            "given",
+        )
+    if told.crop:
+        values, known["crop"] = replace(values, crop=told.crop), "given"
+    if told.interpolation:
+        values = replace(values, interpolation=told.interpolation)
+    return Contract(values, known)
+
+
+def _close(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=0.02, abs_tol=0.01) for a in one for b in other)
+
+
+def _crop(resize: Resize, values: InputContract) -> float:
+    """The crop that goes with a rule: of the whole image where the rule does not crop."""
+    return values.crop if resize in ("crop_then_stretch", "shorter_side_then_crop") else 1.0
