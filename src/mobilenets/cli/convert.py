@@ -13,8 +13,8 @@ from mobilenets.cli import output
 if TYPE_CHECKING:
     from mobilenets.specs.model import Resize
     from mobilenets.specs.rows import Activation
-    from mobilenets.weights.compare import Comparison
     from mobilenets.weights.catalogue import Library as LibraryName
+    from mobilenets.weights.compare import Comparison
     from mobilenets.weights.load import Reading
     from mobilenets.weights.told import Pixels
 
