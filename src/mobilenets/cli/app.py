@@ -18,6 +18,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "models":   "List the networks, or the public weights with --pretrained.",
     "info":     "Print a network's table, parameters, MACs and memory.",
     "check":    "Look through a dataset for what would spoil a training.",
+    "show":     "Show a dataset as one HTML page: images, boxes, masks, augmentation.",
     "train":    "Train a classifier on your images.",
     "evaluate": "Measure a model on labelled images and write a report.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
