@@ -147,7 +147,7 @@ def test_splits_of_the_source_are_kept_and_a_missing_val_is_said() -> None:
     splits, notes = fill(given, seed=0, val=0.15, test=0.15)
     assert splits[:20] == ["test"] * 20
     assert Counter(splits[20:]) == {"train": 85, "val": 15}
-    assert notes == ("there is no val split: 15 of 100 training images taken for it by seed 0",)
+    assert notes == ("there is no val split: 15 of 100 training images were drawn for it, seed 0",)
 
 
 def test_a_full_set_of_splits_is_left_alone() -> None:

@@ -15,17 +15,17 @@ _SHOWN = 5
 def command(
     source: Annotated[
         str,
-        typer.Argument(help="Pascal VOC folder, COCO file or folder, YOLO data.yaml or folder, CSV list of boxes."),
+        typer.Argument(help="A Pascal VOC folder, a COCO file or folder, a YOLO data.yaml or folder, or a CSV list of boxes."),
     ],
-    out: Annotated[Path, typer.Argument(help="New folder.")],
+    out: Annotated[Path, typer.Argument(help="The new folder; it appears when everything is in it.")],
     to: Annotated[str, typer.Option(help="Format to write: voc, coco, yolo or csv.", metavar="FORMAT")],
-    link: Annotated[bool, typer.Option("--link", help="Link to the images, do not copy them.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the splits, where the data names none.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result for programs.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="Link to the images instead of copying them.")] = False,
+    seed: Annotated[int, typer.Option(help="For splits that the data does not name.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")] = False,
 ) -> None:
-    """Write boxes in another format.
+    """Write a detection dataset in another format.
 
-    Splits and classes stay; flags for difficult objects and crowds as far as the format has them.
+    Splits and classes stay the same. Flags for difficult objects and crowds are kept if the format has them.
 
     Example: mobilenets convert-data bccd/ bccd-yolo/ --to yolo
     """
@@ -40,7 +40,7 @@ def command(
     for fault in dataset.faults[:_SHOWN]:
         output.note(f"{fault.file} {fault.message}")
     if len(dataset.faults) > _SHOWN:
-        output.note(f"and {len(dataset.faults) - _SHOWN} more; mobilenets check {source} names them all")
+        output.note(f"and {len(dataset.faults) - _SHOWN:,} more; mobilenets check {source} names them all")
     for note in (*dataset.notes, *notes):
         output.note(note)
     counts = {split: len(dataset.split(split)) for split in SPLITS}
@@ -50,4 +50,5 @@ def command(
         output.show_json({**found, "notes": [*dataset.notes, *notes]})
     else:
         images = ", ".join(f"{split} {n:,}" for split, n in counts.items())
-        output.show(f"wrote {out}: {writer.title}; images: {images}; {boxes:,} boxes of {len(dataset.labels)} classes")
+        nouns = ("box" if boxes == 1 else "boxes"), ("class" if len(dataset.labels) == 1 else "classes")
+        output.show(f"wrote {out}: {writer.title}; images: {images}; {boxes:,} {nouns[0]} of {len(dataset.labels)} {nouns[1]}")

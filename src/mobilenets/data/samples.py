@@ -1,4 +1,4 @@
-"""`Sample` and `Dataset`: what every reader yields and everything downstream takes."""
+"""`Sample` and `Dataset`: what a dataset is once it has been read."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image with its answer.
+    """One image with its label, boxes or mask.
 
     Args:
         path: the image file, or the tar file that holds it.
-        label: index into the dataset's labels; -1 where the answer is boxes or a mask.
-        split: which part it belongs to.
-        weight: of its loss and its chance to be drawn.
+        label: index into the dataset's labels; -1 for a sample with boxes or a mask.
+        split: that it belongs to.
+        weight: of its loss, and of its chance to be drawn.
         group: images of one group stay in one split; "" for none.
-        member: offset and size in bytes inside `path` when that is a tar file.
-        name: what reports call it: the path below the dataset's folder, or the name inside the tar.
-        url: address of the file on a web server, where `path` is only its name; empty for a file of this machine.
+        member: offset and size in bytes inside `path`, if that is a tar file.
+        name: for reports: the path below the dataset's folder, or the name inside the tar file.
+        url: address of the file on a web server, of which `path` is only the name; empty for a local file.
         boxes: the objects in the image, for detection.
         mask: the class of each pixel, for segmentation.
-        stated: width and height of the image as its annotation says, px; None where it says nothing.
+        stated: width and height of the image according to its annotation, px; None if it does not say.
         checksum: of the image inside a shard on a web server, so that other bytes are noticed; "" if it is not known.
         size_bytes: of the image, as it was when the dataset was opened; None if nobody looked.
     """
@@ -56,7 +56,7 @@ class Sample:
 
         Raises:
             ConnectionError: the server that has it cannot be reached, or sends other bytes than when it was indexed.
-            OSError: the file is gone or cannot be read.
+            OSError: the file does not exist or cannot be read.
         """
         if self.url and self.member is not None:
             return remote_cache.read_member(self.url, *self.member, self.checksum)
@@ -72,17 +72,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Labels and samples.
+    """The samples of all splits, and the names of their classes.
 
     Args:
         labels: class names; a sample's label is an index into them.
         samples: every sample of every split, in a fixed order.
         name: for display: the folder's name or the dataset's.
         notes: what the reader decided, each a line for people ("there is no val split: ...").
-        ignored: files that lie among the images and are none by their name.
-        task: what is to be predicted.
-        colors: red, green, blue of each label, 0 to 255, where the data says so.
-        faults: what the reader read past.
+        ignored: files among the images whose name is not that of an image.
+        task: what a model is to predict.
+        colors: red, green, blue of each label, 0 to 255, if the data has them.
+        faults: what the reader left out or corrected.
     """
 
     labels: tuple[str, ...]
@@ -95,8 +95,8 @@ class Dataset:
     faults: tuple[Fault, ...] = ()
 
     def with_val_in_train(self) -> Dataset:
-        """The dataset whose val split is part of train, as for the last run before a test."""
-        samples = tuple(replace(one, split="train") if one.split == "val" else one for one in self.samples)
+        """The dataset with its val split moved into train, for the last run before a test."""
+        samples = tuple(replace(sample, split="train") if sample.split == "val" else sample for sample in self.samples)
         return replace(self, samples=samples)
 
     def split(self, split: Split) -> tuple[Sample, ...]:
@@ -104,10 +104,10 @@ class Dataset:
         return tuple(sample for sample in self.samples if sample.split == split)
 
     def counts(self, split: Split) -> tuple[int, ...]:
-        """Samples per class of one split, in the order of the labels; for detection boxes per class."""
-        of_split = self.split(split)
-        answers = (
-            (box.label for one in of_split for box in one.boxes) if self.task == "detect" else (one.label for one in of_split)
-        )
-        counter = Counter(answers)
+        """Samples of each class in one split, in the order of the labels; for detection, boxes of each class."""
+        samples = self.split(split)
+        if self.task == "detect":
+            counter = Counter(box.label for sample in samples for box in sample.boxes)
+        else:
+            counter = Counter(sample.label for sample in samples)
         return tuple(counter[i] for i in range(len(self.labels)))

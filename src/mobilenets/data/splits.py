@@ -1,4 +1,4 @@
-"""Splits: stratified, by seed, one group on one side; the same for the same names, whatever their order."""
+"""Splits into train, val and test: stratified, drawn by seed, groups kept whole; equal names give equal splits in any order."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Key = TypeVar("Key", bound=object)
 
 
 def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tuple[list[Split], tuple[str, ...]]:
-    """The split of each entry, and what was decided in words.
+    """The split of each entry, and notes for people about what was decided.
 
-    Splits that the source names are kept. Where it names none, val and test are taken by their shares; where it has
-    a train but no val split, val is that share of train; a test split is never taken from a train split.
+    Splits that the source names are kept. If it names none, val and test are drawn by their shares. If it has a train but no
+    val split, that share of train becomes val. A test split is never taken from a train split.
 
     Args:
         entries: of one source; either all have a split or none has.
-        seed: another seed, other splits.
+        seed: another seed draws other splits.
         val, test: shares of the images, 0 to 1.
 
     Raises:
         UsageError: the shares are out of range.
     """
     if val < 0 or test < 0 or val + test > 1:
-        raise UsageError(f"val {val:g} and test {test:g} are not shares of one whole")
+        raise UsageError(f"val {val:g} and test {test:g} must be 0 or more, and at most 1 together")
     if all(entry.split is None for entry in entries):
         return stratified(entries, seed=seed, val=val, test=test), _said(val, test, entries, seed)
     splits = [entry.split or "train" for entry in entries]
@@ -44,20 +44,22 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     inner = stratified([entries[i] for i in trained], seed=seed, val=val, test=0)
     for i, split in zip(trained, inner, strict=True):
         splits[i] = split
-    return splits, (f"there is no val split: {inner.count('val')} of {len(inner)} training images taken for it by seed {seed}",)
+    return splits, (
+        f"there is no val split: {inner.count('val')} of {len(inner)} training images were drawn for it, seed {seed}",
+    )
 
 
 def are_drawn(entries: Sequence[Entry]) -> bool:
-    """Whether the source leaves splits to `fill`: it names none, or train without val."""
+    """Whether `fill` has to draw a split: the source names none, or train without val."""
     known = {entry.split for entry in entries} - {None}
     return not known or ("train" in known and "val" not in known)
 
 
 def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> list[Split]:
-    """The split of each entry by shares alone.
+    """The split of each entry, by shares alone.
 
-    Each class, and inside it each stratum, gets its shares to within one image. A class of three or more images
-    is in every split; of two, in train and test. Groups stay whole, which shifts shares where they are large.
+    Each class, and each stratum within it, gets its shares to within one image. A class with three or more images is in every
+    split; one with two is in train and test. Groups stay whole, so large ones shift the shares.
     """
     if any(entry.group for entry in entries):
         return _whole_groups(entries, seed, {"train": 1 - val - test, "val": val, "test": test})
@@ -65,10 +67,10 @@ def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) 
 
 
 def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
-    """The entries, each in the stratum of the rarest thing that it shows.
+    """The entries, each in the stratum of the rarest class that it shows.
 
     Args:
-        shown: by each entry, with repetitions; what occurs least often in all of them together is the rarest.
+        shown: the classes in each entry, with repetitions; the one with the lowest count over all entries is the rarest.
     """
     counts = Counter(chain.from_iterable(shown))
     return tuple(
@@ -78,8 +80,13 @@ def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple
 
 
 def digest(name: str, seed: int) -> bytes:
-    """Eight bytes that order names at random, the same on every machine."""
-    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    """Eight bytes that put names into a random order, the same on every machine."""
+    text = f"{seed}\0{name}"
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
+        data = text.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
@@ -119,7 +126,7 @@ def _singles(entries: Sequence[Entry], seed: int, val: float, test: float) -> li
 
 
 def _shares(sizes: Mapping[str, int], share: float, most: Mapping[str, int], seed: int, *, least: int) -> dict[str, int]:
-    """Images per class for one split; a class of at least `least` images gets one."""
+    """Images per class for one split; a class with at least `least` images gets one."""
     if share == 0:
         return dict.fromkeys(sizes, 0)
     counts = _apportioned(sizes, round(share * sum(sizes.values())), most, seed)
@@ -127,7 +134,7 @@ def _shares(sizes: Mapping[str, int], share: float, most: Mapping[str, int], see
 
 
 def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], seed: int) -> dict[Key, int]:
-    """`total` spread over the keys in proportion to their sizes, by largest remainder, none above its `most`."""
+    """`total` divided over the keys in proportion to their sizes, by largest remainder, none above its `most`."""
     whole = sum(sizes.values())
     quotas = {key: total * n / whole if whole else 0.0 for key, n in sizes.items()}
     counts = {key: max(0, min(most[key], math.floor(quota + 1e-9))) for key, quota in quotas.items()}
@@ -144,7 +151,7 @@ def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], 
 
 
 def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, float]) -> list[Split]:
-    """Groups, largest first, each to the split that lacks its kinds of images the most."""
+    """Groups, the largest first, each into the split that lacks its kinds of images the most."""
     kinds = {kind: k for k, kind in enumerate(sorted({(entry.label, entry.stratum) for entry in entries}))}
     groups: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
@@ -158,7 +165,7 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
     splits: list[Split] = ["train"] * len(entries)
     for group in sorted(groups, key=lambda group: (-len(groups[group]), digest(group, seed))):
         found, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
-        # the squared lack that is left, per kind and over all, for each split the group could go to
+        # how much the squared shortage falls, per kind and overall, for each split that the group could join
         gain = ((2 * missing[:, found] - counts) * counts / sizes[found]).sum(axis=1)
         gain += (2 * missing.sum(axis=1) - counts.sum()) * counts.sum() / sizes.sum()
         best = int(np.lexsort((-wanted, -np.round(gain, 9)))[0])
@@ -169,5 +176,5 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
 
 
 def _shuffled(names: Sequence[str], seed: int) -> list[int]:
-    """Indices in an order that depends on the seed and the names alone."""
+    """Indices in an order that depends only on the seed and the names."""
     return sorted(range(len(names)), key=lambda i: (digest(names[i], seed), names[i]))

@@ -1,7 +1,7 @@
-"""Public weights that can be loaded by name: where they lie, what they take, how good they are.
+"""Public weights that can be loaded by name: their address, input contract, license and accuracy.
 
-The facts stand in `public.csv`, from torchvision 0.29, timm 1.0.31 with its results on ImageNet, keras.applications and its
-documentation, and the repository google-coral/test_data; top-1 of the latter from slim's README. `score` is in percent.
+The facts are in `public.csv`. They come from torchvision 0.29, timm 1.0.31 with its results on ImageNet, keras.applications and
+its documentation, and the repository google-coral/test_data, whose top-1 is from slim's README. `score` is in percent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Library = Literal["torchvision", "timm", "keras", "tflite"]
 HUB = "hf-hub:"
 
 METRICS: dict[Task, str] = {"classify": "top-1", "detect": "mAP", "segment": "mIoU"}
-"""What the score of public weights is: on ImageNet's validation images; on COCO's; on COCO's in Pascal VOC's classes."""
+"""What the score measures: on the validation images of ImageNet; of COCO; of COCO with Pascal VOC's classes."""
 
 RANGES = {  # mean, std of pixels in 0..1
     "half": (HALF, HALF),
@@ -33,15 +33,15 @@ class PublicWeights:
     """One file of public weights.
 
     Args:
-        name: as users type it, `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
-        origin: the library whose format the file has.
+        name: as users type it, such as `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
+        origin: the library whose file format it is.
         task: of its head.
-        model: our name of the network.
-        width: the multiplier.
-        input: the contract that the weights were trained for.
-        score: of the task's `metric`, at that size, 0 to 1, as the library says; None where it does not.
+        model: our name for the network.
+        width: its multiplier.
+        input: the contract that the weights were trained with.
+        score: the task's `metric` at that input, 0 to 1, according to the library; None if it gives none.
         license: SPDX identifier.
-        checksum: `"sha256:"` with a prefix or the whole, `"md5:"`, `"revision:"`; empty where the library gives none.
+        checksum: `"sha256:"` and the digest or its beginning, or `"md5:"` and the digest; empty if the library gives none.
         url: of the file, or `"hf-hub:"` and a repository on the Hugging Face Hub.
     """
 
@@ -58,27 +58,27 @@ class PublicWeights:
 
     @property
     def metric(self) -> str:
-        """What `score` is."""
+        """What `score` measures."""
         return METRICS[self.task]
 
     @property
     def architecture(self) -> str:
-        """The library's own name of the network, `"tf_mobilenetv3_large_100"`."""
+        """The library's own name for the network, such as `"tf_mobilenetv3_large_100"`."""
         return self.name.partition("/")[2].partition(".")[0]
 
     @property
     def file(self) -> str:
-        """Name of the file, as it stands in a cache."""
+        """Name of the file in a cache."""
         if self.url.startswith(HUB):
             return f"{self.name.partition('/')[2]}.safetensors"
         return self.url.rpartition("/")[2]
 
 
 def for_model(name: str, width: float = 1.0) -> list[PublicWeights]:
-    """The public classifiers of one network, best first; those whose library states no score come last."""
+    """The public classifiers of one network, the best first; those without a score come last."""
     classifiers = [entry for entry in CATALOGUE.values() if entry.task == "classify"]
-    fitting = [entry for entry in classifiers if (entry.model, entry.width) == (name, width)]
-    return sorted(fitting, key=lambda entry: -(entry.score or 0))
+    of_network = [entry for entry in classifiers if (entry.model, entry.width) == (name, width)]
+    return sorted(of_network, key=lambda entry: -(entry.score or 0))
 
 
 def by_file(file: str) -> PublicWeights | None:

@@ -1,1 +1,1 @@
-"""What in a dataset would spoil a training or its measurement."""
+"""What in a dataset would spoil a training or its results."""

@@ -19,13 +19,13 @@ EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, float("inf"))
 """Bounds of the bins: square root of a box's area, px of the input."""
 
 SMALLEST = 8.0
-"""Square root of the area, px of the input, below which an object can hardly be told from its surroundings."""
+"""Square root of the area, px of the input; a smaller object can hardly be told from its surroundings."""
 
 MATCHED = 0.5
-"""Overlap from which on an anchor learns a box (SSD, section 2.2)."""
+"""An anchor that overlaps a box this much learns it (SSD, section 2.2)."""
 
 UNCOVERED = 0.25
-"""Best overlap with any anchor below which a box can hardly be learned: its side is half that of the smallest anchor."""
+"""A box whose best overlap with any anchor is lower can hardly be learned: its side is half that of the smallest anchor."""
 
 _MOST = 50_000  # boxes that are compared with the anchors
 _BLOCK = 256
@@ -33,7 +33,7 @@ _BLOCK = 256
 
 @dataclass(frozen=True, slots=True)
 class SizeBin:
-    """Objects of one range of sizes.
+    """The objects in one range of sizes.
 
     Args:
         low, high: bounds of the square root of a box's area, px of the input.
@@ -53,7 +53,7 @@ class SizeBin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxSizes:
-    """Every object of a dataset on the input.
+    """Every object of a dataset, on the network's input.
 
     Args:
         labels: class names.
@@ -71,7 +71,7 @@ class BoxSizes:
 
     def bins(self) -> tuple[SizeBin, ...]:
         """The objects by size, the smallest first, without empty bins at the ends."""
-        found = []
+        bins = []
         for low, high in pairwise(EDGES):
             best = self.overlaps[(self.sides >= low) & (self.sides < high)]
             shares = (
@@ -79,13 +79,13 @@ class BoxSizes:
                 if len(best)
                 else (0.0,) * 3
             )
-            found.append(SizeBin(low, high, len(best), *shares))
-        filled = [i for i, one in enumerate(found) if one.boxes]
-        return tuple(found[filled[0] : filled[-1] + 1]) if filled else ()
+            bins.append(SizeBin(low, high, len(best), *shares))
+        filled = [i for i, sizes in enumerate(bins) if sizes.boxes]
+        return tuple(bins[filled[0] : filled[-1] + 1]) if filled else ()
 
 
 def default_head(labels: Sequence[str]) -> SsdHead:
-    """The head of the detector that is trained where nothing else is said."""
+    """The head of the detector that is trained by default."""
     head = ssdlite(backbone("mobilenet_v2"), labels or ["object"]).head
     assert isinstance(head, SsdHead)
     return head
@@ -94,12 +94,12 @@ def default_head(labels: Sequence[str]) -> SsdHead:
 def box_sizes(dataset: Dataset, images: Sequence[tuple[int, int] | None], head: SsdHead, shape: tuple[int, int]) -> BoxSizes:
     """Sizes and overlaps of a dataset's objects on an input to which images are stretched.
 
-    Boxes without area, crowds and difficult objects are passed over: no anchor learns them. Of more than 50,000 every k-th
-    is taken.
+    Boxes without area, crowds and difficult objects are skipped, because no anchor learns them. Of more than 50,000 boxes,
+    every k-th is taken.
 
     Args:
         dataset: of boxes.
-        images: width and height of each sample's image, upright, px; None where it is not known.
+        images: width and height of each sample's upright image, px; None if it is not known.
         head: whose anchors.
         shape: of the input, height and width, px.
     """

@@ -1,4 +1,4 @@
-"""Near duplicates: a perceptual hash that finds candidates among a million images, and thumbnails that confirm them."""
+"""Near duplicates: a perceptual hash finds candidates among a million images, and thumbnails confirm them."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE = 32
-"""Height and width, px, of the grey image that is hashed."""
+"""Height and width, px, of the gray image that is hashed."""
 
 MOST_BITS = 7
-"""Of 64, by which the hashes of candidates may differ."""
+"""The hashes of two candidates, of 64 bits, differ in at most this many."""
 
 LEAST_CORRELATION = 0.98
-"""Of the thumbnails of near duplicates. Re-encoding, resizing and changed contrast stay above it; different photos do not."""
+"""The thumbnails of near duplicates correlate at least this much. An image that was re-encoded, resized or changed in contrast
+still does; two different photos do not."""
 
 _THUMB = 16
 _BANDS = 4  # of 16 bits: hashes that differ in at most 7 bits have a band that differs in at most 1
 _MOST_PER_BUCKET = 64
 _FREQUENCIES = 8
 _COSINES = np.cos(np.pi * np.outer(np.arange(_FREQUENCIES), np.arange(SIDE) + 0.5) / SIDE)
-_FLAT = 1.0  # standard deviation of grey levels below which an image shows nothing to compare
+_FLAT = 1.0  # standard deviation of gray levels; an image below it shows nothing to compare
 
 
 def small(image: Image.Image) -> NDArray[np.float32]:
-    """An image as 32 x 32 grey levels, 0 to 255, stretched."""
+    """An image as 32 x 32 gray levels, 0 to 255, stretched."""
     return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0), dtype=np.float32)
 
 
 def is_flat(grey: NDArray[np.float32]) -> bool:
-    """Whether a 32 x 32 grey image shows a single tone."""
+    """Whether a 32 x 32 gray image shows a single tone."""
     return float(grey.std()) < _FLAT
 
 
@@ -52,7 +53,7 @@ def thumbnail(grey: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def near_duplicates(hashes: NDArray[np.uint64], thumbnails: NDArray[np.float16]) -> list[list[int]]:
-    """Sets of images that look the same, as sorted indices, by their first; an image belongs to one at most.
+    """Sets of images that look the same, as sorted indices; an image belongs to at most one set.
 
     Args:
         hashes: n, of `perceptual_hash`.
@@ -65,15 +66,17 @@ def near_duplicates(hashes: NDArray[np.uint64], thumbnails: NDArray[np.float16])
         apart = pairs[parent[pairs[:, 0]] != parent[pairs[:, 1]]]
         parent = _joined(parent, _alike(apart, thumbnails))
     sets: dict[int, list[int]] = {}
-    for i, one in enumerate(parent.tolist()):
-        sets.setdefault(one, []).append(i)
+    for i, first_of_set in enumerate(parent.tolist()):
+        sets.setdefault(first_of_set, []).append(i)
     return [members for members in sets.values() if len(members) > 1]
 
 
 def near_pairs(hashes: NDArray[np.uint64], *, most: int = MOST_BITS) -> Iterator[NDArray[np.int64]]:
     """Pairs of distinct indices whose hashes differ in at most `most` <= 7 bits, in parts, n 2; some come twice.
 
-    Every pair is found, unless more than 64 hashes share a band of 16 bits; then each still meets 64 of them.
+    The hash is cut into 4 bands of 16 bits. Two hashes that differ in at most 7 bits have a band that differs in at most one,
+    so it is enough to look each band up as it is and with each of its bits flipped. Every pair is found, unless more than 64
+    hashes share a band; then each is still compared with 64 of them.
     """
     for band in range(_BANDS):
         values = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)

@@ -1,4 +1,4 @@
-"""One look at one image: what is wrong with the file, how large it is, and what it is compared by."""
+"""One look at one image: whether it can be decoded, its size, and the hashes by which it is compared with others."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mobilenets.runtime.images.decode import Header, Reason, decode_image, failu
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look found.
+    """What one look at an image found.
 
     Args:
         reason: why the image cannot be decoded, or None.
         problem: the same in words.
         header: format and size, where the header can be read.
-        suffix_format: what the file's extension claims, where that is another format; else "".
+        suffix_format: the format that the file's extension claims, if it is another one; else "".
         digest: of the file's bytes; empty for a glance.
         flat: whether it shows a single tone.
         hash, thumbnail: see `duplicates`; None for a glance, a broken or a flat image.
@@ -41,7 +41,7 @@ class Look:
 
 
 def glance(sample: Sample) -> Look:
-    """A look at the header alone; an image on a web server is not asked for."""
+    """A look at the header alone; images on web servers are not requested."""
     if sample.url:
         return Look()
     try:
@@ -74,7 +74,7 @@ def look(sample: Sample) -> Look:
 
 
 def is_image(sample: Sample) -> bool:
-    """Whether the file has the header of an image, whatever its name."""
+    """Whether the file has the header of an image, whatever its name is."""
     return glance(sample).header is not None
 
 
@@ -95,7 +95,7 @@ def _broken(error: ImageError, sample: Sample, header: Header | None = None, dig
 
 
 def _claimed(sample: Sample, found: str) -> str:
-    """The format that the name's extension stands for, where it is not the one found."""
+    """The format that the file's extension stands for, if it is not the one that was found."""
     suffix = PurePath(sample.name or sample.path.name).suffix.lower()
     claimed = Image.registered_extensions().get(suffix, "")
     same = claimed == found or {claimed, found} in ({"JPEG", "MPO"}, {"BMP", "DIB"})

@@ -10,20 +10,20 @@ from mobilenets.data.entries import Entry, Listing
 from mobilenets.errors import DataError, MissingExtraError
 
 LABELS = ("functional", "defective")
-"""A cell is defective where its probability of a defect is 0.5 or more."""
+"""A cell is defective if its probability of a defect is 0.5 or more."""
 
 
 def read_elpv() -> Listing:
-    """The photos with the labels of Deitsch et al. (2019), strata cell type and defect probability, 25 % for test.
+    """The photos with the labels of Deitsch et al. (2019), stratified by cell type and defect probability; 25% test.
 
     Raises:
         MissingExtraError: `elpv-dataset` is not installed.
         DataError: the package does not hold its photos.
     """
-    found = importlib.util.find_spec("elpv_dataset")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("elpv_dataset")
+    if package is None or package.origin is None:
         raise MissingExtraError("elpv-dataset", "elpv")
-    folder = Path(found.origin).parent / "data"
+    folder = Path(package.origin).parent / "data"
     try:
         lines = (folder / "labels.csv").read_text(encoding="utf-8").splitlines()
     except OSError as error:
