@@ -79,6 +79,15 @@ def test_a_shard_that_moved_is_followed(web: Web, two: str) -> None:
     assert [sample.read()[0] for sample in open_dataset(f"{web.url}/set/a-0.tar").samples] == [5, 6, 7, 8, 9]
 
 
+def test_a_single_quick_question_follows_redirects_too(web: Web, two: str) -> None:
+    web.moved = {f"/{i}": f"/{i + 1}" for i in range(4)} | {"/4": "/set/a-1.tar", "/round": "/round"}
+    length = (web.folder / "set" / "a-1.tar").stat().st_size
+    assert remote.ask(f"{web.url}/0", timeout_s=5).length == length
+    for timeout_s in (None, 5):
+        with pytest.raises(OSError, match="from address to address"):
+            remote.ask(f"{web.url}/round", timeout_s=timeout_s)
+
+
 def test_a_shard_is_looked_through_once(web: Web, two: str) -> None:
     first = open_dataset(two)
     web.asked.clear()

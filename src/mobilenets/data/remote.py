@@ -32,6 +32,7 @@ MOST_BYTES = 1 << 30
 """Size of the largest file, or part of one, that is read into memory."""
 
 _TRIES = 4
+_REDIRECTS = 5
 _LONGEST_WAIT_S = 60.0
 _BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))
 _PARTIAL = 206
@@ -111,8 +112,8 @@ def ask(url: str, *, timeout_s: float | None = None) -> RemoteFile:
         ConnectionError: the server cannot be reached.
         OSError: there is no such file, or it may not be read.
     """
-    retries = _retries() if timeout_s is None else _Retry(0, redirect=5)
-    with _get(url, 0, _HEAD - 1, retries=retries, timeout_s=timeout_s or TIMEOUT_S) as response:
+    tries = _TRIES if timeout_s is None else 0
+    with _get(url, 0, _HEAD - 1, tries=tries, timeout_s=timeout_s or TIMEOUT_S) as response:
         span = _RANGE.fullmatch(response.headers.get("Content-Range", "")) if response.status == _PARTIAL else None
         length = span[3] if span else response.headers.get("Content-Length", "")
         return RemoteFile(url, int(length) if length.isdecimal() else -1, _version(response), bool(span) and length.isdecimal())
@@ -282,14 +283,23 @@ def _body(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
         yield data
 
 
-def _retries() -> _Retry:
+def _retries(tries: int) -> _Retry:
     return _Retry(
-        _TRIES, connect=2, redirect=5, status_forcelist=_BUSY, raise_on_status=False, backoff_factor=BACKOFF_S, backoff_max=10
+        None,
+        connect=min(tries, 2),
+        read=tries,
+        status=tries,
+        other=tries,
+        redirect=_REDIRECTS,
+        status_forcelist=_BUSY,
+        raise_on_status=False,
+        backoff_factor=BACKOFF_S,
+        backoff_max=10,
     )
 
 
 def _get(
-    url: str, first: int = 0, last: int = -1, *, retries: _Retry | None = None, timeout_s: float = TIMEOUT_S
+    url: str, first: int = 0, last: int = -1, *, tries: int = _TRIES, timeout_s: float = TIMEOUT_S
 ) -> urllib3.BaseHTTPResponse:
     """The server's answer, whose body has not been read yet; busy servers are asked again, redirects are followed."""
     part = {"Range": f"bytes={first}-{last}"} if last >= 0 else {}
@@ -298,9 +308,7 @@ def _get(
         login = parse_url(url).auth
         headers = _HEADERS | part | (urllib3.make_headers(basic_auth=login) if login else {})
         pool = _pools.pool(url)
-        response = pool.request(
-            "GET", url, headers=headers, preload_content=False, retries=retries or _retries(), timeout=timeout
-        )
+        response = pool.request("GET", url, headers=headers, preload_content=False, retries=_retries(tries), timeout=timeout)
     except MaxRetryError as error:
         if isinstance(error.reason, ResponseError):
             raise OSError(f"the server sends from address to address: {error.reason}") from error

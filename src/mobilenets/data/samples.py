@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from mobilenets.data import remote, remote_cache
 from mobilenets.data.boxes import Box
@@ -62,12 +67,50 @@ class Sample:
             return remote_cache.read_member(self.url, *self.member, self.checksum)
         if self.url:
             return remote.read(self.url)
-        if self.member is None:
-            return self.path.read_bytes()
-        offset, size = self.member
-        with self.path.open("rb") as file:
+        with opened(self.path) as file:
+            if self.member is None:
+                return file.read()
+            offset, size = self.member
             file.seek(offset)
             return file.read(size)
+
+
+def opened(path: Path) -> BinaryIO:
+    """An image file, opened to read; pipes, devices and sockets are refused, because they would block or never end.
+
+    Raises:
+        OSError: it does not exist, cannot be read, or is not a file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(kind) else "it is a pipe, socket or device")
+    return os.fdopen(handle, "rb")
+
+
+def measured(samples: Sequence[Sample], *, threads: int) -> tuple[Sample, ...]:
+    """The samples with the sizes of their files, each of which is asked for once, so that nobody need ask again.
+
+    Files that do not exist, and what is not a file, get no size; `check` names them.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="stat") as pool:
+        sizes = pool.map(_size_bytes, samples, chunksize=256)
+        return tuple(
+            sample if size is None else replace(sample, size_bytes=size) for sample, size in zip(samples, sizes, strict=True)
+        )
+
+
+def _size_bytes(sample: Sample) -> int | None:
+    if sample.member is not None:
+        return sample.member[1]
+    if sample.url:
+        return None
+    try:
+        status = sample.path.stat()
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 import tarfile
@@ -217,3 +218,11 @@ def test_groups_that_share_an_image_are_joined() -> None:
 def test_without_leaves_the_rest(pets: Path) -> None:
     dataset = open_dataset(pets)
     assert [s.name for s in dataset.samples if s not in without(dataset, ["cat/0.jpg"]).samples] == ["cat/0.jpg"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_pipes_and_devices_in_a_list_neither_block_nor_fill_the_memory(pets: Path) -> None:
+    os.mkfifo(pets / "pipe.jpg")
+    dataset = given(pets, *ROWS, ("pipe.jpg", "cat", "train"), ("/dev/zero", "dog", "train"))
+    for findings in (check(dataset), quick_check(dataset)):
+        assert found(findings)["unreadable"] == [("pipe.jpg",), ("/dev/zero",)]

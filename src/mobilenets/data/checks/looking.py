@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.data.checks import duplicates
-from mobilenets.data.samples import Sample
+from mobilenets.data.samples import Sample, opened
 from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import Header, Reason, decode_image, failure, read_header
 
@@ -45,7 +45,11 @@ def glance(sample: Sample) -> Look:
     if sample.url:
         return Look()
     try:
+        if sample.member is None and sample.size_bytes is None:
+            opened(sample.path).close()  # not a file, perhaps
         header = read_header(sample.path if sample.member is None else _bytes(sample))
+    except OSError as error:
+        return _broken(_unreadable(error), sample)
     except ImageError as error:
         return _broken(error, sample)
     return Look(header=header, suffix_format=_claimed(sample, header.format))
@@ -82,11 +86,17 @@ def _bytes(sample: Sample) -> bytes:
     try:
         data = sample.read()
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-        raise ImageError("does not exist" if missing else f"cannot be read: {error.strerror or error}") from error
+        raise _unreadable(error) from error
     if sample.member is not None and len(data) < sample.member[1]:
         raise ImageError("is truncated: the tar file ends before the image does") from EOFError()
     return data
+
+
+def _unreadable(error: OSError) -> ImageError:
+    missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+    problem = ImageError("does not exist" if missing else f"cannot be read: {error.strerror or error}")
+    problem.__cause__ = error
+    return problem
 
 
 def _broken(error: ImageError, sample: Sample, header: Header | None = None, digest: bytes = b"") -> Look:
