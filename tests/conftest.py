@@ -17,6 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.deeplab import DeepLabHead
@@ -214,7 +215,7 @@ def cell_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass
-class MeanColors:
+class MeanColors(Engine):
     """An engine: the logits of each cell are 8 times its mean red, green and blue, -1 to 1.
 
     Args:
@@ -224,6 +225,7 @@ class MeanColors:
 
     stride: int
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    outputs: tuple[str, ...] = ("logits",)
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         self.shapes.append(batch.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -99,3 +100,21 @@ def test_every_convolution_starts_at_the_variance_of_its_own_fan_out() -> None:
     block = create(spec).backbone.blocks[1].state_dict()
     assert block["depthwise.conv.weight"].std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.05)  # one channel, 3 x 3
     assert block["expand.conv.weight"].std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.05)
+
+
+def test_a_model_in_training_mode_answers_threads_as_in_evaluation_mode_and_stays_as_it_was() -> None:
+    """Also where part of it is frozen, and where two engines share it."""
+    model = create(SPEC).train()
+    next(model.backbone.children()).eval()
+    modes = [module.training for module in model.modules()]
+    engines = [TorchEngine(model), TorchEngine(model)]
+    batches = [np.random.default_rng(i).normal(size=(2, 3, 32, 32)).astype(np.float32) for i in range(40)]
+    with torch.no_grad():
+        frozen = create(SPEC).eval()
+        expected = [frozen(torch.from_numpy(batch)).numpy() for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: engines[i % 2].run(batches[i])["logits"], range(40)))
+    for ours, one in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, one, rtol=1e-4, atol=1e-5)
+    assert [module.training for module in model.modules()] == modes
+    assert len(set(modes)) == 2

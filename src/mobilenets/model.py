@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mobilenets.net.backbone import Backbone
+from mobilenets.runtime.engines.base import Engine, Outputs
+from mobilenets.runtime.manifest import Manifest, manifest_of
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.tasks.table import build
 
@@ -105,26 +110,54 @@ def with_input(model: Model, contract: InputContract) -> Model:
     return with_spec(model, replace(model.spec, input=contract))
 
 
-class TorchEngine:
-    """Runs a model on prepared images; what `runtime.Predictor` takes in place of an exported file.
+class TorchEngine(Engine):
+    """Runs a model on preprocessed images; what `runtime.Predictor` takes in place of an exported file.
+
+    Several threads, and several engines of one model, may call it: the runs of a model follow one another.
 
     Args:
-        model: is moved to `device` and set to evaluation mode for each run.
+        model: is moved to `device`. Each run sets it to evaluation mode and leaves every module's mode as it was.
         device: where to run.
     """
 
     def __init__(self, model: Model, device: str | torch.device = "cpu") -> None:
         self.model = model.to(device)
         self.device = torch.device(device)
+        self.source = f"the model {model.spec.backbone.name}"
+        self.outputs = model.outputs
 
-    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The model's outputs by name, for prepared images N C H W."""
-        training = self.model.training
-        self.model.eval()
-        with torch.inference_mode():
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The model's outputs by name, for preprocessed images N C H W."""
+        with _evaluating(self.model), torch.inference_mode():
             named = self.model.named(self.model(torch.from_numpy(batch).to(self.device)))
-        self.model.train(training)
-        return {name: output.float().cpu().numpy() for name, output in named.items()}
+            return {name: output.float().cpu().numpy() for name, output in named.items()}
+
+    def manifest(self) -> Manifest:
+        """The manifest of the model."""
+        return manifest_of(self.model.spec)
+
+
+_TURNS: WeakKeyDictionary[Model, Lock] = WeakKeyDictionary()
+_TURNS_LOCK = Lock()
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    """The model in evaluation mode, for one thread at a time; afterwards every module is in the mode it was in.
+
+    The mode is part of the model: a thread that came in between would run in training mode, or leave the model in another one.
+    """
+    with _TURNS_LOCK:
+        turn = _TURNS.setdefault(model, Lock())
+    with turn:
+        training = [module for module in model.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
 
 def _draw_convolution(conv: nn.Conv2d) -> None:

@@ -71,7 +71,7 @@ def classes_model(segment_model: Path) -> Path:
     """The same with the class of each pixel as output."""
     onnx = pytest.importorskip("onnx")
     from mobilenets.exporters.onnx_argmax import with_argmax
-    from mobilenets.runtime.engines.base import OnnxEngine
+    from mobilenets.runtime.engines.onnx import OnnxEngine
 
     path = segment_model.with_name("segmenter.onnx")
     onnx.save(with_argmax(onnx.load(segment_model), OnnxEngine(segment_model).manifest()), path)

@@ -16,7 +16,7 @@ from mobilenets.errors import ExportError, UnknownNameError
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.table import EXPORTERS, export
 from mobilenets.model import Model, create
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.families import BACKBONES, backbone

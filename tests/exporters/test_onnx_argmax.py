@@ -18,7 +18,7 @@ from mobilenets.exporters.onnx_argmax import compare_classes, export_onnx_argmax
 from mobilenets.exporters.onnx_tail import export_with_tail
 from mobilenets.exporters.table import WITH_ARGMAX, export
 from mobilenets.model import Model, TorchEngine, create
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.manifest import Manifest, manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation

@@ -18,8 +18,8 @@ from mobilenets.exporters.onnx_tail import export_with_tail
 from mobilenets.exporters.table import WITH_NMS, export
 from mobilenets.model import Model, create
 from mobilenets.runtime.detect.anchors import anchors
-from mobilenets.runtime.detect.decode import Detections, decode
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.detect.decode import Detections, decode_detections
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 from mobilenets.runtime.predictor import Predictor
@@ -83,7 +83,7 @@ def both(
     engine = OnnxEngine(folder / "nms.onnx")
     places = [Placement(640, 960, 10, 10, 0, 0)] * len(outputs["logits"])
     found = engine.run(np.concatenate([outputs["logits"], outputs["offsets"]], axis=2))
-    return decode(outputs, manifest, places), decode(found, manifest, places)
+    return decode_detections(outputs, manifest, places), decode_detections(found, manifest, places)
 
 
 def assert_same(expected: Sequence[Detections], found: Sequence[Detections]) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from mobilenets.errors import CheckpointError, ImageError
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.decoders import Prediction
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import ClassifierHead, InputContract
@@ -159,10 +160,13 @@ def test_memory_does_not_grow_with_the_stream(color_model: Path) -> None:
     assert peaks[1] < peaks[0] * 1.5
 
 
-class SlowEngine:
+class SlowEngine(Engine):
     """Sleeps for a batch, and remembers how many were inside at once."""
 
-    def __init__(self) -> None:
+    outputs = ("logits",)
+
+    def __init__(self, *, concurrent: bool) -> None:
+        self.concurrent = concurrent
         self.inside = self.most = 0
         self._lock = threading.Lock()
 
@@ -178,7 +182,7 @@ class SlowEngine:
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_no_more_threads_than_allowed_are_inside_the_engine(runs: int) -> None:
-    engine = SlowEngine()
+    engine = SlowEngine(concurrent=True)
     predictor = Predictor(Manifest("m", ("a", "b", "c"), InputContract(size=8)), engine, threads=4, runs=runs)
     assert len(list(predictor.stream([image("red")] * 24, batch=1))) == 24
     assert engine.most == runs

@@ -126,11 +126,12 @@ def command(
 
 
 def _predictor(run: Path, engine: str | None) -> Predictor:
+    from mobilenets.runtime.engines.open import exported
     from mobilenets.runtime.predictor import Predictor
 
     if engine != "torch":
         try:
-            return Predictor.open(run)
+            return Predictor.open(exported(run))
         except CheckpointError:
             if engine == "onnx" or not run.is_dir() or not _holds_checkpoint(run):
                 raise

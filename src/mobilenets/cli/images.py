@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 from mobilenets.errors import DataError
 
 if TYPE_CHECKING:
-    from mobilenets.runtime.predictor import Source
+    from mobilenets.runtime.sources import Source
 
 HEAD = 4096  # bytes of standard input that tell an image from a list of paths
 

@@ -8,18 +8,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mobilenets.runtime.rows import escaped
+from mobilenets.runtime.text import csv_cell, printable, printable_lines
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
 def show(text: str) -> None:
     """One line of result."""
-    print(text)
+    print(printable_lines(text))
 
 
 def show_json(data: Any) -> None:  # Any: whatever JSON can hold
     """The result for programs."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    print(escaped(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -28,7 +31,7 @@ def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerows([csv_cell(cell) for cell in row] for row in rows)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", caption: str = "") -> None:
@@ -38,8 +41,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
     from rich.table import Table
     from rich.text import Text
 
-    cells = [[str(cell) for cell in row] for row in rows]
-    table = Table(box=SIMPLE_HEAD, title=title or None, caption=caption or None, title_justify="left", caption_justify="left")
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    heading = Text(printable(title)) if title else None  # a name may look like Rich's markup
+    table = Table(box=SIMPLE_HEAD, title=heading, caption=caption or None, title_justify="left", caption_justify="left")
     for i, column in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[i]) for row in cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -53,7 +57,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
 
 def note(text: str) -> None:
     """One line for the person watching, to stderr."""
-    print(text, file=sys.stderr)
+    print(printable_lines(text), file=sys.stderr)
 
 
 @contextmanager

@@ -128,7 +128,8 @@ def command(
     predictor = Predictor.open(model, threads=threads)
     task = predictor.manifest.task
     check(asked, task)
-    importlib.import_module(f"mobilenets.cli.predict_{'video' if check_video(asked, task) else task}").run(predictor, asked)
+    kind = "video" if check_video(asked, task) else "images"
+    importlib.import_module(f"mobilenets.cli.predict_{kind}").run(predictor, asked)
 
 
 def check(asked: Asked, task: Task) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from PIL import Image
 
-from mobilenets.cli import predict_detect, predict_segment
 from mobilenets.cli.output import note, progress, show
-from mobilenets.cli.predicting import Asked
+from mobilenets.cli.predicting import Asked, shown_by, tiling
 from mobilenets.runtime.decoders import Prediction
-from mobilenets.runtime.detect import tiles as detect_tiles
-from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.runtime.segment import tiles as segment_tiles
-from mobilenets.runtime.segment.decode import Segmentation
+from mobilenets.runtime.rows import json_line
+from mobilenets.runtime.text import printable
 from mobilenets.runtime.video import SeenFrame, VideoReader, VideoWriter, predict_frames
 
 MISSING = 0.05  # share of the frames that a file's header may promise without a word when they are not there
@@ -36,8 +31,7 @@ def run(predictor: Predictor, asked: Asked) -> None:
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what goes wrong is said below, once
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    if predictor.manifest.task == "detect":
-        predictor = predict_detect.thresholded(predictor, asked.threshold)
+    predictor = shown_by(predictor, asked)
     look, threads = _look(predictor, asked)
     watched = sys.stderr.isatty() and (asked.out is not None or not sys.stdout.isatty())
     start = time.perf_counter()
@@ -89,9 +83,9 @@ class _Done:
                 self.writer.add(seen.drawn)
         if self.asked.json:
             data = {"file": self.video.source, "frame": frame.index, "time_s": round(frame.time_s, 3)}
-            print(json.dumps({**data, **_record(seen.prediction)}, ensure_ascii=False), flush=True)
+            print(json_line({**data, **seen.prediction.record()}), flush=True)
         elif self.asked.out is None:
-            show(f"{frame.time_s:8.2f} s  {_words(seen.prediction)}")
+            show(f"{frame.time_s:8.2f} s  {printable(seen.prediction.summary())}")
             sys.stdout.flush()
         self.frames += 1
 
@@ -100,26 +94,7 @@ def _look(predictor: Predictor, asked: Asked) -> tuple[Callable[[Image.Image], P
     """What predicts a frame, and how many frames at once: tiles of one keep all threads busy."""
     if asked.tile is None:
         return lambda image: predictor.predict_decoded([image])[0], predictor.threads
-    if predictor.manifest.task == "detect":
-        overlap = detect_tiles.OVERLAP if asked.overlap is None else asked.overlap
-        return partial(detect_tiles.predict_tiles_decoded, predictor, tile=asked.tile, overlap=overlap, whole=asked.whole), 1
-    overlap = segment_tiles.OVERLAP if asked.overlap is None else asked.overlap
-    scale = asked.tile / max(predictor.manifest.input.shape)
-    return partial(segment_tiles.predict_tiles_decoded, predictor, overlap=overlap, scale=scale), 1
-
-
-def _record(prediction: Prediction) -> dict[str, object]:
-    if isinstance(prediction, Detections):
-        return predict_detect.record(prediction)
-    assert isinstance(prediction, Segmentation)
-    return predict_segment.record(prediction)
-
-
-def _words(prediction: Prediction) -> str:
-    if isinstance(prediction, Detections):
-        return predict_detect.words(prediction)
-    assert isinstance(prediction, Segmentation)
-    return predict_segment.words(prediction)
+    return tiling(predictor, asked)[1], 1
 
 
 def _nothing(amount: int) -> None:

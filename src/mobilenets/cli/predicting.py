@@ -1,4 +1,4 @@
-"""What the tasks of `mobilenets predict` share: what was asked for, and how images go through."""
+"""What images and videos of `mobilenets predict` share: the options, and how predictors are asked."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
 from mobilenets.cli.images import images
 from mobilenets.cli.output import note, progress
 from mobilenets.errors import ImageError
+from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:
-    from mobilenets.runtime.decoders import Prediction
-    from mobilenets.runtime.predictor import Predictor, Result, Source
+    from PIL import Image
 
-    P = TypeVar("P", bound=Prediction)
+    from mobilenets.runtime.decoders import Prediction
+    from mobilenets.runtime.predictor import Predictor
+    from mobilenets.runtime.result import Result
+    from mobilenets.runtime.sources import Source
+
     Seen = tuple[Source, Result]
+
+THRESHOLD = 0.5
+"""The score that boxes must exceed to be shown, if a model comes without thresholds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,19 @@ class Asked:
         return len(self.sources) == 1 and Path(self.sources[0]).is_file()
 
 
+def shown_by(predictor: Predictor, asked: Asked) -> Predictor:
+    """The predictor with the thresholds of what is shown: the user's, else those that training fitted, else 0.5.
+
+    Only detectors have thresholds; others are as they were.
+    """
+    if asked.threshold is not None:
+        return predictor.with_threshold(asked.threshold)
+    head = predictor.manifest.head
+    if not isinstance(head, SsdHead) or head.class_thresholds:
+        return predictor
+    return predictor.with_head(replace(head, score_threshold=max(head.score_threshold, THRESHOLD)))
+
+
 def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
     """Each image and what became of it, in their order; a few batches are in memory at a time."""
     taken: deque[Source] = deque()
@@ -72,6 +93,27 @@ def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
         yield taken.popleft(), result
 
 
+def tiling(predictor: Predictor, asked: Asked) -> tuple[Tiling, Callable[[Image.Image], Prediction]]:
+    """What predicts an image tile by tile, as its task does: for sources, and for decoded images such as frames of a video."""
+    from mobilenets.runtime.detect import tiles as detect_tiles
+    from mobilenets.runtime.segment import tiles as segment_tiles
+
+    assert asked.tile is not None
+    if predictor.manifest.task == "detect":
+        overlap = detect_tiles.OVERLAP if asked.overlap is None else asked.overlap
+        boxes: dict[str, Any] = {"tile": asked.tile, "overlap": overlap, "whole": asked.whole}  # Any: keyword arguments
+        return (
+            partial(detect_tiles.predict_tiles, predictor, **boxes),
+            partial(detect_tiles.predict_tiles_decoded, predictor, **boxes),
+        )
+    overlap = segment_tiles.OVERLAP if asked.overlap is None else asked.overlap
+    areas: dict[str, Any] = {"overlap": overlap, "scale": asked.tile / max(predictor.manifest.input.shape)}
+    return (
+        partial(segment_tiles.predict_tiles, predictor, **areas),
+        partial(segment_tiles.predict_tiles_decoded, predictor, **areas),
+    )
+
+
 class Tiling(Protocol):
     """Predicts an image tile by tile."""
 
@@ -82,7 +124,8 @@ class Tiling(Protocol):
 
 def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
     """The same for large images in tiles, one image at a time: each fills the memory and keeps all threads busy."""
-    from mobilenets.runtime.predictor import Result, name_of, reason
+    from mobilenets.runtime.result import Result
+    from mobilenets.runtime.sources import name_of, reason
 
     watched = asked.single and sys.stderr.isatty()
     for source in images(asked.sources):
@@ -94,13 +137,12 @@ def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
         yield source, result
 
 
-def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[Source, str, P], None]) -> None:
+def report(asked: Asked, seen: Iterable[Seen], write: Callable[[Source, str, Prediction], None]) -> None:
     """Write what is predicted for every image; those that cannot be read are named on stderr and skipped.
 
     Args:
         asked: the options.
         seen: see `predicted`.
-        kind: what the model predicts.
         write: takes an image, its name and its prediction.
 
     Raises:
@@ -118,7 +160,6 @@ def report(asked: Asked, seen: Iterable[Seen], kind: type[P], write: Callable[[S
                 note(f"{result.name}: {result.error}")
             else:
                 read += 1
-                assert isinstance(result.prediction, kind)
                 write(source, result.name, result.prediction)
             advance(1)
     if failed:

@@ -18,7 +18,7 @@ from mobilenets.errors import CheckpointError, ExportError, MissingExtraError
 from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.parity import TOLERANCE, Parity, compare
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.manifest import METADATA_KEY, manifest_of
 

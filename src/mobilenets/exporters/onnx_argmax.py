@@ -82,7 +82,7 @@ def compare_classes(reference: Engine, decoding: Engine, batches: Batches, manif
         manifest: of both.
     """
     differing = total = 0
-    for one, other in pairs(segment.decode, reference, decoding, batches, manifest):
+    for one, other in pairs(segment.decode_segmentations, reference, decoding, batches, manifest):
         differing += int((one.classes != other.classes).sum())
         total += one.classes.size
     return (), Agreement("classes", "pixels", differing, total, NEAR_TIES)

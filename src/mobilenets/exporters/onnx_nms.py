@@ -92,7 +92,7 @@ def compare_detections(reference: Engine, decoding: Engine, batches: Batches, ma
     """
     near = _NEAR * max(manifest.input.shape)
     worst, strays, total = 0.0, 0, 0
-    for one, other in pairs(detect.decode, reference, decoding, batches, manifest):
+    for one, other in pairs(detect.decode_detections, reference, decoding, batches, manifest):
         for first, second in ((one, other), (other, one)):
             difference, alone = _partners(first, second, near)
             worst, strays, total = max(worst, difference), strays + alone, total + len(first)

@@ -16,7 +16,8 @@ from mobilenets.exporters.drafts import drafted
 from mobilenets.exporters.onnx import export_onnx, prepared_batches
 from mobilenets.exporters.parity import Agreement, OutputParity, Parity
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime.engines.base import Engine, OnnxEngine
+from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest, manifest_of
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
-from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.base import Runs
 
 TOLERANCE = 1e-4
 
@@ -110,7 +110,7 @@ class Parity:
         return {"passed": self.passed, **asdict(self)}
 
 
-def compare(model: Engine, exported: Engine, batches: Iterable[NDArray[np.float32]]) -> tuple[OutputParity, ...]:
+def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) -> tuple[OutputParity, ...]:
     """The worst difference of each output of two networks.
 
     Args:

@@ -11,10 +11,12 @@ import numpy as np
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.rows import SCORE_DIGITS, Record, Row, json_line
 from mobilenets.specs.model import ClassifierHead, Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -50,8 +52,34 @@ class Classification:
         order = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in order]
 
+    def rows(self, top: int = 5) -> list[Row]:
+        """A row for each of the best labels: `rank` from 1, `label` and `score`."""
+        return [
+            {"rank": rank, "label": label, "score": round(score, SCORE_DIGITS)}
+            for rank, (label, score) in enumerate(self.top(top), start=1)
+        ]
 
-def decode(
+    def record(self, top: int = 5) -> Record:
+        """What JSON holds: the best label, its score, and the best `top` labels with theirs."""
+        scores = [{"label": label, "score": round(score, SCORE_DIGITS)} for label, score in self.top(top)]
+        return {**scores[0], "top": scores}
+
+    def to_json(self, top: int = 5) -> str:
+        """The record as one line of JSON."""
+        return json_line(self.record(top))
+
+    def summary(self) -> str:
+        """The best label and its score, for people."""
+        return f"{self.label} {self.score:.1%}"
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy of the image in RGB with the best label and its score in the upper left corner."""
+        from mobilenets.runtime.detect.draw import Mark, draw_marks
+
+        return draw_marks(image, [Mark((0, 0, 0, 0), self.summary(), (0, 0, 0))])
+
+
+def decode_classifications(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement] = ()
 ) -> list[Classification]:
     """One classification per image of the batch.

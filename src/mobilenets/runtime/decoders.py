@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mobilenets.runtime import classify
-from mobilenets.runtime.classify import Classification
-from mobilenets.runtime.detect import decode as detect
-from mobilenets.runtime.detect.decode import Detections
+from mobilenets.errors import UsageError
+from mobilenets.runtime.classify import Classification, decode_classifications
+from mobilenets.runtime.detect.decode import Detections, decode_detections
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.runtime.segment import decode as segment
-from mobilenets.runtime.segment.decode import Segmentation
-from mobilenets.specs.model import Task
+from mobilenets.runtime.segment.decode import Segmentation, decode_segmentations
+from mobilenets.specs.model import Head, Task
+from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,9 +25,9 @@ Prediction = Classification | Detections | Segmentation
 Decoder = Callable[["Mapping[str, NDArray[np.float32]]", Manifest, Sequence[Placement]], Sequence[Prediction]]
 
 DECODERS: dict[Task, Decoder] = {
-    "classify": classify.decode,
-    "detect": detect.decode,
-    "segment": segment.decode,
+    "classify": decode_classifications,
+    "detect": decode_detections,
+    "segment": decode_segmentations,
 }
 
 
@@ -45,3 +45,16 @@ def decode(
         CheckpointError: the outputs do not fit the manifest.
     """
     return DECODERS[manifest.task](outputs, manifest, placements)
+
+
+def thresholded(head: Head, threshold: float) -> Head:
+    """A detector's head that shows boxes with a higher score than this, of every class.
+
+    Raises:
+        UsageError: the head is of another task, or the threshold is not between 0 and 1.
+    """
+    if not isinstance(head, SsdHead):
+        raise UsageError(f"a threshold is for detectors; this model's task is '{head.task}'")
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"threshold {threshold} is not between 0 and 1")
+    return replace(head, score_threshold=threshold, class_thresholds=())

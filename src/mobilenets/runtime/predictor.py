@@ -1,33 +1,41 @@
-"""`Predictor`: prepare, run, decode. The one way from an image to a prediction, with any engine."""
+"""`Predictor`: preprocess, run, decode. The one way from an image to a prediction, with any engine."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from threading import Semaphore
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from PIL import Image
 
-from mobilenets.errors import CheckpointError, ImageError
+from mobilenets.errors import ImageError
+from mobilenets.runtime import sources as given
 from mobilenets.runtime import views
 from mobilenets.runtime.cores import cores
-from mobilenets.runtime.decoders import Prediction, decode
-from mobilenets.runtime.engines.base import Engine, OnnxEngine
+from mobilenets.runtime.decoders import Prediction, decode, thresholded
+from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.gate import Gate
+from mobilenets.runtime.engines.open import opened
+from mobilenets.runtime.engines.table import ENGINES, Runtime
 from mobilenets.runtime.images.placement import Placement, placement
-from mobilenets.runtime.images.prepare import load_placed, prepare
+from mobilenets.runtime.images.prepare import prepare
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.ordered import in_order
+from mobilenets.runtime.page import predictor_html
+from mobilenets.runtime.result import Result
+from mobilenets.runtime.sources import Source
 from mobilenets.specs.model import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mobilenets.runtime.engines.base import Outputs
+
+    Loaded = tuple[NDArray[np.float32], Placement]
 
 BATCH = 8
 """Images that go through a network at once, unless said otherwise."""
@@ -35,45 +43,15 @@ BATCH = 8
 _SIDE_BY_SIDE = 2  # of them for each of several threads: what a small network computes then stays in a core's cache
 
 
-class EncodedImage(Protocol):
-    """Something that gives an encoded image when asked: a `Sample`, a member of an archive."""
-
-    @property
-    def name(self) -> str:
-        """What results call it."""
-        ...
-
-    def read(self) -> bytes:
-        """The encoded image; may raise OSError or ImageError."""
-        ...
-
-
-Source = bytes | str | Path | EncodedImage
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one image of a stream: a prediction, or the reason why there is none.
-
-    Args:
-        name: of the image: its path, or its own name.
-        prediction: None when the image cannot be read.
-        error: why it cannot be read; "" when it can.
-    """
-
-    name: str
-    prediction: Prediction | None
-    error: str = ""
-
-
 class Predictor:
-    """A network with everything around it.
+    """A network with everything around it. It can be pickled, and so sent to other processes, if its engine can.
 
     Args:
         manifest: labels and input contract of the network.
         engine: runs the network.
         threads: that work on a stream; as many as there are cores by default.
-        runs: how many of them may be inside the engine at once. With 1 the others decode meanwhile.
+        runs: how many of them may be inside the engine at once, while the others decode; never more than one unless the engine
+            is concurrent.
         batch: images of a stream that go through the network at once, unless a stream says otherwise.
     """
 
@@ -83,38 +61,71 @@ class Predictor:
         self.manifest = manifest
         self.engine = engine
         self.threads = threads or cores()
+        self.runs = runs
         self.batch = batch
-        self._turns = Semaphore(runs)
+        self._gate = Gate(engine, runs)
 
     @staticmethod
-    def open(path: str | Path, *, threads: int | None = None) -> Predictor:
-        """The predictor for an exported model. Needs neither torch nor the training extra.
+    def open(path: str | Path, *, threads: int | None = None, engines: Mapping[str, Runtime] = ENGINES) -> Predictor:
+        """The predictor for an exported model. This needs neither torch nor the training extra.
+
+        A run or checkpoint folder without an export is exported first, which needs the training extra; the export is kept.
 
         Args:
-            path: a `.onnx` file, the folder that holds `model.onnx`, or a run folder with an export in it.
+            path: an exported file, the folder that holds it, or a run or checkpoint folder.
             threads: to compute with; as many as there are cores by default.
+            engines: the runtimes by kind of file; `{**ENGINES, ".toy": Runtime("Toy", ToyEngine)}` adds one.
 
         Raises:
             CheckpointError: there is no exported model, or it cannot be run.
         """
         threads = threads or cores()
-        engine = OnnxEngine(exported(Path(path)), threads=1)  # batches run side by side, each on one thread: nobody waits
-        return Predictor(engine.manifest(), engine, threads=threads, runs=threads, batch=_SIDE_BY_SIDE)
+        engine, manifest = opened(Path(path), engines)
+        batch = engine.batch or (_SIDE_BY_SIDE if engine.concurrent else BATCH)
+        return Predictor(manifest, engine, threads=threads, runs=threads, batch=batch)
 
     def with_head(self, head: Head) -> Predictor:
         """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
-        other = copy(self)
-        other.manifest = replace(self.manifest, head=head)
+        other = Predictor(
+            replace(self.manifest, head=head), self.engine, threads=self.threads, runs=self.runs, batch=self.batch
+        )
+        other._gate = self._gate  # one engine, one gate
         return other
 
-    def predict(self, source: Source) -> Prediction:
-        """The prediction for one image: a path, encoded bytes, or anything with `read()`.
+    def with_threshold(self, threshold: float) -> Predictor:
+        """The same detector that shows boxes with a higher score than this, of every class.
 
         Raises:
-            ImageError: the image cannot be decoded.
-            OSError: the file cannot be read.
+            UsageError: the model is no detector, or the threshold is not between 0 and 1.
         """
-        return self._run([load_placed(given(source), self.manifest.input)])[0]
+        return self.with_head(thresholded(self.manifest.head, threshold))
+
+    @overload
+    def predict(self, source: list[Source] | tuple[Source, ...], *, threshold: float | None = None) -> list[Prediction]: ...
+
+    @overload
+    def predict(self, source: Source, *, threshold: float | None = None) -> Prediction: ...
+
+    def predict(
+        self, source: Source | list[Source] | tuple[Source, ...], *, threshold: float | None = None
+    ) -> Prediction | list[Prediction]:
+        """The prediction for one image, or a list of predictions for a list of images.
+
+        Args:
+            source: a path, encoded bytes, a file object or anything else with `read()`, a Pillow image, a NumPy array
+                (`H W C`, uint8, RGB), or a list of those.
+            threshold: of a detector: the score that boxes must exceed; its own thresholds by default.
+
+        Raises:
+            ImageError: a source is none of those, or cannot be decoded.
+            OSError: a file cannot be read.
+            UsageError: there is a threshold, but the model is no detector.
+        """
+        if threshold is not None:
+            return self.with_threshold(threshold).predict(source)
+        if isinstance(source, list | tuple):
+            return list(self._in_order(self._predict_all, source, self.batch))
+        return self._predict_all([source])[0]
 
     def predict_decoded(self, images: Sequence[Image.Image]) -> Sequence[Prediction]:
         """The predictions for images that are decoded: frames of a video, tiles of an image. May be called by many threads.
@@ -123,91 +134,92 @@ class Predictor:
             images: upright, as `decode_image` gives them; they go through the network at once.
         """
         contract = self.manifest.input
-        return self._run([(prepare(one, contract), placement(*one.size, contract)) for one in images])
+        return self._decoded([(prepare(image, contract), placement(*image.size, contract)) for image in images])
 
-    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
+    def stream(
+        self, sources: Source | Iterable[Source], *, batch: int | None = None, threshold: float | None = None
+    ) -> Iterator[Result]:
         """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
 
-        Each thread decodes a batch and then runs it, so that decoding and inference overlap.
+        A source that cannot be read or decoded, or is no image at all, gives a result with the reason. Each thread decodes a
+        batch and then runs it, so that decoding and inference overlap.
 
         Args:
-            sources: taken one by one, only as far as the results are consumed.
+            sources: taken one by one, only as far as the results are consumed. A single image is taken as one source.
             batch: images that go through the network at once; the predictor's own by default.
+            threshold: of a detector: the score that boxes must exceed; its own thresholds by default.
+
+        Raises:
+            UsageError: there is a threshold, but the model is no detector.
         """
+        if threshold is not None:
+            return self.with_threshold(threshold).stream(sources, batch=batch)
+        return self._in_order(self._results, given.several(sources), batch or self.batch)
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The network's outputs by name, for preprocessed images `N C H W`, averaged over the head's views.
+
+        Tiles, scales and predictions all call this, and nothing else calls the engine: it keeps what the engine asks for.
+
+        Raises:
+            CheckpointError: the engine cannot run on this input.
+        """
+        return views.run(self._gate, batch, self.manifest.head)
+
+    def close(self) -> None:
+        """Release what the engine holds; the predictor cannot predict afterwards."""
+        self.engine.close()
+
+    def _in_order(
+        self, work: Callable[[list[Source]], Sequence[Any]], sources: Iterable[Source], batch: int
+    ) -> Iterator[Any]:  # Any: what work returns of each source
+        """What `work` returns of the sources, batch by batch, done by threads."""
         iterator = iter(sources)
-        chunks = iter(lambda: list(islice(iterator, batch or self.batch)), [])
-        ahead = 2 * self.threads
-        with closing(in_order(self._predict_batch, chunks, threads=self.threads, ahead=ahead, name="predict")) as done:
+        chunks = iter(lambda: list(islice(iterator, batch)), [])
+        with closing(in_order(work, chunks, threads=self.threads, ahead=2 * self.threads, name="predict")) as done:
             for results in done:
                 yield from results
 
-    def _predict_batch(self, sources: list[Source]) -> list[Result]:
-        loaded, errors = [], []
+    def _predict_all(self, sources: list[Source]) -> Sequence[Prediction]:
+        return self._decoded([given.load(source, self.manifest.input) for source in sources])
+
+    def _results(self, sources: list[Source]) -> list[Result]:
+        loaded: list[Loaded] = []
+        errors: list[str] = []
         for source in sources:
             try:
-                loaded.append(load_placed(_read(source), self.manifest.input))
+                loaded.append(given.load(given.contents(source), self.manifest.input))
                 errors.append("")
             except (ImageError, OSError) as error:
-                errors.append(reason(error))
-        predictions = iter(self._run(loaded) if loaded else ())
+                errors.append(given.reason(error))
+        predictions = iter(self._decoded(loaded) if loaded else ())
         return [
-            Result(name_of(source), None, error) if error else Result(name_of(source), next(predictions))
+            Result(given.name_of(source), None if error else next(predictions), error)
             for source, error in zip(sources, errors, strict=True)
         ]
 
-    def _run(self, loaded: list[tuple[NDArray[np.float32], Placement]]) -> Sequence[Prediction]:
+    def _decoded(self, loaded: Sequence[Loaded]) -> Sequence[Prediction]:
         batch = np.stack([array for array, _ in loaded])  # N C H W
-        with self._turns:
-            outputs = views.run(self.engine, batch, self.manifest.head)
-        return decode(outputs, self.manifest, [placement for _, placement in loaded])
+        return decode(self.run(batch), self.manifest, [place for _, place in loaded])
 
+    def __copy__(self) -> Predictor:
+        return self.with_head(self.manifest.head)
 
-def exported(path: Path) -> Path:
-    """The `.onnx` file that `path` means: itself, or the one in an export or run folder.
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_gate"}
 
-    Raises:
-        CheckpointError: there is none.
-    """
-    if not path.exists():
-        raise CheckpointError(f"there is no file or folder '{path}'")
-    if path.is_file():
-        if path.suffix.lower() != ".onnx":
-            raise CheckpointError(
-                f"'{path}' is not an .onnx file",
-                hint="give a file or folder that 'mobilenets export' or 'mobilenets train' wrote",
-            )
-        return path
-    for candidate in (path / "model.onnx", path / "export" / "model.onnx"):
-        if candidate.is_file():
-            return candidate
-    trained = any((path / name).exists() for name in ("best", "last", "model.safetensors"))
-    raise CheckpointError(
-        f"'{path}' holds no exported model: neither model.onnx nor export/model.onnx",
-        hint=f"mobilenets export {shlex.quote(str(path))} --to onnx"
-        if trained
-        else "give a run folder, an export folder or an .onnx file",
-    )
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._gate = Gate(self.engine, self.runs)
 
+    def __repr__(self) -> str:
+        height, width = self.manifest.input.shape
+        labels = len(self.manifest.labels)
+        return (
+            f"Predictor({self.manifest.model!r}, task={self.manifest.task!r}, {labels} label{'s' if labels != 1 else ''}, "
+            f"input={width} x {height} px, engine={type(self.engine).__name__}({self.engine.source!r}))"
+        )
 
-def name_of(source: Source) -> str:
-    """What results call a source."""
-    if isinstance(source, bytes):
-        return "<bytes>"
-    return str(source) if isinstance(source, str | Path) else source.name
-
-
-def given(source: Source) -> bytes | Path:
-    """The encoded image of a source, or the file that holds it."""
-    if isinstance(source, bytes | Path):
-        return source
-    return Path(source) if isinstance(source, str) else source.read()
-
-
-def _read(source: Source) -> bytes:
-    data = given(source)
-    return data.read_bytes() if isinstance(data, Path) else data
-
-
-def reason(error: ImageError | OSError) -> str:
-    """Why an image cannot be read, for its `Result`."""
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return predictor_html(self.manifest, self.engine)

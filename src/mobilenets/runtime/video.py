@@ -15,7 +15,6 @@ from PIL import Image
 
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 from mobilenets.runtime.decoders import Prediction
-from mobilenets.runtime.drawing import draw
 from mobilenets.runtime.ordered import in_order
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"))
@@ -183,7 +182,7 @@ def predict_frames(
 
     def work(frame: Frame) -> SeenFrame:
         prediction = look(frame.image)
-        return SeenFrame(frame, prediction, draw(frame.image, prediction) if drawn else None)
+        return SeenFrame(frame, prediction, prediction.draw(frame.image) if drawn else None)
 
     yield from in_order(work, frames, threads=threads, ahead=threads, name="frames")
 

@@ -11,7 +11,7 @@ from mobilenets.specs.model import ClassifierHead, Head, Mirrors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenets.runtime.engines.base import Engine
+    from mobilenets.runtime.engines.base import Outputs, Runs
 
 # fmt: off
 AXES: dict[Mirrors, tuple[tuple[int, ...], ...]] = {
@@ -29,10 +29,17 @@ def axes_of(head: Head) -> tuple[tuple[int, ...], ...]:
     return AXES[head.mirrors] if isinstance(head, ClassifierHead) else AXES["none"]
 
 
-def run(engine: Engine, batch: NDArray[np.float32], head: Head) -> dict[str, NDArray[np.float32]]:
-    """The engine's outputs for a batch N C H W, the mean over the head's views."""
+def run(engine: Runs, batch: NDArray[np.float32], head: Head) -> Outputs:
+    """The outputs for a batch N C H W, the mean over the head's views.
+
+    Args:
+        engine: runs each view; within a predictor the gate before its engine.
+        batch: preprocessed images.
+        head: of the network.
+    """
     views = axes_of(head)
     if len(views) == 1:
         return engine.run(batch)
-    every = [engine.run(np.ascontiguousarray(np.flip(batch, axes)) if axes else batch) for axes in views]
-    return {name: np.mean([outputs[name] for outputs in every], axis=0, dtype=np.float32) for name in every[0]}
+    outputs_of_views = [engine.run(np.ascontiguousarray(np.flip(batch, axes)) if axes else batch) for axes in views]
+    names = outputs_of_views[0]
+    return {name: np.mean([outputs[name] for outputs in outputs_of_views], axis=0, dtype=np.float32) for name in names}

@@ -128,6 +128,6 @@ def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest
         if not all(np.isfinite(output).all() for output in outputs.values()):
             numbers = False
             break
-        decoded = runtime.decode(outputs, manifest, chunk.placements)
+        decoded = runtime.decode_detections(outputs, manifest, chunk.placements)
         judged += [(one, truth_of(sample.boxes, columns)) for one, sample in zip(decoded, chunk.samples, strict=True)]
     return Answers(tuple(judged), len(manifest.labels), numbers)

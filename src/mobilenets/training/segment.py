@@ -114,7 +114,7 @@ def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest
     for chunk, outputs in found:
         if not np.isfinite(outputs["logits"]).all():
             return Answers(counts, numbers=False)
-        decoded = runtime.decode(outputs, manifest, chunk.placements)
+        decoded = runtime.decode_segmentations(outputs, manifest, chunk.placements)
         for one, sample in zip(decoded, chunk.samples, strict=True):
             assert sample.mask is not None
             counts += segment_metrics.confusion(sample.mask.read(), one.classes, classes)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.detect.anchors import anchors
-from mobilenets.runtime.detect.decode import Detections, activate, boxes_of, decode, none, placed, thresholds_of
+from mobilenets.runtime.detect.decode import Detections, activate, boxes_of, decode_detections, none, placed, thresholds_of
 from mobilenets.runtime.images.placement import Placement, placement
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.model import InputContract
@@ -81,7 +81,7 @@ def test_it_is_torchvisions_ssd(seed: int, classes: int, spread: float) -> None:
     manifest = manifest_of(classes)
     outputs = outputs_of(seed, 2, manifest, spread=spread)
     for ours, theirs in zip(
-        decode(outputs, manifest, whole(manifest, 2)), torchvision_detections(outputs, manifest), strict=True
+        decode_detections(outputs, manifest, whole(manifest, 2)), torchvision_detections(outputs, manifest), strict=True
     ):
         assert (ours.classes + 1).tolist() == theirs["labels"].tolist()
         np.testing.assert_allclose(ours.scores, theirs["scores"], rtol=1e-5)
@@ -112,8 +112,8 @@ def test_scores_by_hand() -> None:
 def test_boxes_are_in_px_of_the_image_and_inside_it() -> None:
     manifest = manifest_of(2)
     outputs = outputs_of(0, 1, manifest)
-    (small,) = decode(outputs, manifest, whole(manifest))
-    (large,) = decode(outputs, manifest, [placement(960, 480, manifest.input)])
+    (small,) = decode_detections(outputs, manifest, whole(manifest))
+    (large,) = decode_detections(outputs, manifest, [placement(960, 480, manifest.input)])
     np.testing.assert_allclose(large.boxes, small.boxes * [10, 5, 10, 5], atol=1e-2)
     assert large.boxes.min() >= 0
     assert (large.boxes <= [960, 480, 960, 480]).all()
@@ -130,10 +130,10 @@ def test_a_class_has_its_own_threshold_where_that_is_higher() -> None:
     manifest = manifest_of(3, replace(HEAD, class_thresholds=(0.0, 0.5, 0.999)))
     assert isinstance(manifest.head, SsdHead)
     np.testing.assert_allclose(thresholds_of(manifest.head, 3), [0.01, 0.5, 0.999])
-    (found,) = decode(outputs_of(1, 1, manifest), manifest, whole(manifest))
+    (found,) = decode_detections(outputs_of(1, 1, manifest), manifest, whole(manifest))
     assert set(found.classes.tolist()) == {0, 1}
     assert found.scores[found.classes == 1].min() > 0.5
-    (free,) = decode(
+    (free,) = decode_detections(
         outputs_of(1, 1, manifest), manifest_of(3, replace(HEAD, detections=1000, candidates=270)), whole(manifest)
     )
     assert free.scores[free.classes == 1].min() < 0.5
@@ -144,10 +144,10 @@ def test_of_equal_scores_the_lower_class_and_the_earlier_anchor_come_first() -> 
     outputs = outputs_of(0, 1, manifest)
     outputs["logits"][:] = 0
     outputs["offsets"][:] = 0
-    (found,) = decode(outputs, manifest, whole(manifest))
+    (found,) = decode_detections(outputs, manifest, whole(manifest))
     assert found.classes.tolist() == [0] * 6
     np.testing.assert_allclose(found.boxes[0], np.clip(anchors(HEAD, (96, 96))[0], 0, 96), atol=1e-4)
-    (again,) = decode(outputs, manifest, whole(manifest))
+    (again,) = decode_detections(outputs, manifest, whole(manifest))
     assert again.boxes.tolist() == found.boxes.tolist()
 
 
@@ -155,7 +155,7 @@ def test_nothing_above_the_threshold_is_nothing() -> None:
     manifest = manifest_of(2)
     outputs = outputs_of(0, 1, manifest)
     outputs["logits"][..., 0] = 50
-    (found,) = decode(outputs, manifest, whole(manifest))
+    (found,) = decode_detections(outputs, manifest, whole(manifest))
     assert (len(found), found.boxes.shape, repr(found)) == (0, (0, 4), "Detections(none)")
 
 
@@ -166,7 +166,7 @@ def test_what_a_network_found_itself_is_placed_and_its_padding_dropped() -> None
         "classes": np.array([[1, -1]]),
     }
     manifest = manifest_of(2)
-    (found,) = decode(outputs, manifest, [placement(960, 480, manifest.input)])
+    (found,) = decode_detections(outputs, manifest, [placement(960, 480, manifest.input)])
     assert found.names == ("kind 1",)
     assert found.scores.tolist() == pytest.approx([0.9])
     assert found.boxes.tolist() == [[0, 0, 480, 480]]
@@ -175,12 +175,12 @@ def test_what_a_network_found_itself_is_placed_and_its_padding_dropped() -> None
 def test_outputs_that_do_not_fit_are_refused() -> None:
     manifest = manifest_of(2)
     with pytest.raises(CheckpointError, match="no output 'logits' but 'scores'"):
-        decode({"scores": np.zeros(1, np.float32)}, manifest, [])
+        decode_detections({"scores": np.zeros(1, np.float32)}, manifest, [])
     outputs = outputs_of(0, 1, manifest_of(5))
     with pytest.raises(CheckpointError, match="its manifest has 270 anchors and 3 columns of scores"):
-        decode(outputs, manifest, whole(manifest))
+        decode_detections(outputs, manifest, whole(manifest))
     with pytest.raises(CheckpointError, match="has a ClassifierHead, which detects nothing"):
-        decode(outputs, Manifest("m", ("a",), CONTRACT), whole(manifest))
+        decode_detections(outputs, Manifest("m", ("a",), CONTRACT), whole(manifest))
 
 
 def test_detections_are_rows_that_can_be_chosen() -> None:
@@ -205,10 +205,10 @@ def test_3_000_anchors_of_90_classes_are_decoded_fast() -> None:
     outputs["logits"][..., 0] += 9  # background nearly everywhere, as a trained network has it
     outputs["logits"][0, ::10, 0] -= 9
     places = whole(manifest)
-    assert len(decode(outputs, manifest, places)[0]) == 100
+    assert len(decode_detections(outputs, manifest, places)[0]) == 100
     times = []
     for _ in range(20):
         start = time.perf_counter()
-        decode(outputs, manifest, places)
+        decode_detections(outputs, manifest, places)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.012  # 3 ms at most where nothing else runs

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.runtime.detect.decode import Detections, none
-from mobilenets.runtime.detect.draw import Mark, draw, draw_marks
+from mobilenets.runtime.detect.draw import Mark, draw_detections, draw_marks
 from mobilenets.runtime.segment.palette import colors_for
 
 RED = (255, 0, 0)
@@ -25,22 +25,22 @@ def test_a_box_is_drawn_on_the_pixels_inside_its_edges() -> None:
 
 def test_a_box_has_the_color_of_its_class() -> None:
     image = Image.new("RGB", (200, 200), "white")
-    drawn = draw(image, found((50, 50, 100, 100), (120, 120, 180, 180)))
+    drawn = draw_detections(image, found((50, 50, 100, 100), (120, 120, 180, 180)))
     colors = colors_for(("cat", "dog"))
     assert (drawn.getpixel((99, 99)), drawn.getpixel((179, 179))) == colors
 
 
 def test_the_highest_score_lies_on_top() -> None:
-    drawn = draw(Image.new("RGB", (200, 200)), found((50, 50, 150, 150), (50, 50, 150, 150)))
+    drawn = draw_detections(Image.new("RGB", (200, 200)), found((50, 50, 150, 150), (50, 50, 150, 150)))
     assert drawn.getpixel((149, 149)) == colors_for(("cat", "dog"))[0]
 
 
 def test_the_image_itself_stays_as_it_is_and_grey_becomes_rgb() -> None:
     image = Image.new("L", (64, 64), 100)
-    drawn = draw(image, found((0, 0, 64, 64)))
+    drawn = draw_detections(image, found((0, 0, 64, 64)))
     assert drawn.mode == "RGB"
     assert image.getextrema() == (100, 100)
-    assert draw(image, none(("cat",))).getextrema() == ((100, 100),) * 3
+    assert draw_detections(image, none(("cat",))).getextrema() == ((100, 100),) * 3
 
 
 def test_text_is_inside_the_image_wherever_the_box_is() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from mobilenets.errors import UsageError
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.detect.tiles import merged, predict_tiles, predict_tiles_decoded, tiles
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract
@@ -24,8 +25,11 @@ SIZE = 200
 Box = tuple[int, int, int, int]
 
 
-class Shades:
+class Shades(Engine):
     """Finds every object of its own shade of grey, as far as it is in view; the less there is, the higher it scores."""
+
+    outputs = ("boxes", "scores", "classes")
+    concurrent = True
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         n = len(batch)

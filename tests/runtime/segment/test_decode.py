@@ -31,7 +31,7 @@ def test_a_stretched_image_gets_torchs_interpolation_to_its_own_size(size: tuple
     one = manifest(64, 48)
     place = placement(size[1], size[0], one.input)
     expected = torch.nn.functional.interpolate(torch.from_numpy(coarse), size, mode="bilinear").argmax(1).numpy()
-    found = segment.decode({"logits": coarse}, one, [place, place])
+    found = segment.decode_segmentations({"logits": coarse}, one, [place, place])
     for i in range(2):
         assert found[i].classes.shape == size
         assert (found[i].classes == expected[i]).mean() > 0.998  # elsewhere two are equal but for rounding
@@ -42,7 +42,7 @@ def test_aligned_corners_are_tensorflows() -> None:
     coarse = logits(1, 3, 5, 5)
     one = manifest(65, 65, head=DeepLabHead(align_corners=True))
     scores = torch.nn.functional.interpolate(torch.from_numpy(coarse), (65, 65), mode="bilinear", align_corners=True)
-    found = segment.decode({"logits": coarse}, one, [placement(65, 65, one.input)])[0]
+    found = segment.decode_segmentations({"logits": coarse}, one, [placement(65, 65, one.input)])[0]
     assert (found.classes == scores[0].argmax(0).numpy()).mean() > 0.999
 
 
@@ -53,7 +53,7 @@ def test_the_padding_of_a_letterbox_is_cut() -> None:
     coarse[0, 2, 2:-2, 4:] = 9
     one = manifest(64, 64, "letterbox")
     place = placement(200, 100, one.input)  # 64 x 32 of the input
-    classes = segment.decode({"logits": coarse}, one, [place])[0].classes
+    classes = segment.decode_segmentations({"logits": coarse}, one, [place])[0].classes
     assert classes.shape == (100, 200)
     assert (classes[15:-15, :90] == 1).all()
     assert (classes[15:-15, 110:] == 2).all()
@@ -63,7 +63,7 @@ def test_the_confidence_is_softmaxs_largest() -> None:
     torch = pytest.importorskip("torch")
     coarse = logits(1, 3, 4, 4)
     one = manifest(32, 32)
-    found = segment.decode({"logits": coarse}, one, [placement(50, 40, one.input)])[0]
+    found = segment.decode_segmentations({"logits": coarse}, one, [placement(50, 40, one.input)])[0]
     scores = torch.nn.functional.interpolate(torch.from_numpy(coarse), (40, 50), mode="bilinear").softmax(1)
     np.testing.assert_allclose(found.confidence(), scores[0].max(0).values.numpy(), atol=1e-5)
 
@@ -78,7 +78,7 @@ def test_areas_and_labels_by_share() -> None:
 def test_a_network_that_gives_classes_is_taken_at_its_word() -> None:
     one = manifest(2, 4)
     given = np.array([[[0, 1, 2, 2], [0, 0, 0, 1]]])
-    found = segment.decode({"classes": given}, one, [placement(8, 2, one.input)])[0]
+    found = segment.decode_segmentations({"classes": given}, one, [placement(8, 2, one.input)])[0]
     assert found.classes.tolist() == [[0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 0, 0, 0, 1, 1]]
     with pytest.raises(UsageError, match="were not kept"):
         found.confidence()
@@ -88,10 +88,10 @@ def test_given_classes_are_never_mixed_and_lose_the_padding_of_a_letterbox() -> 
     one = manifest(8, 8, "letterbox")
     given = np.zeros((1, 8, 8), np.float32)
     given[0, 2:6, 1::2] = 2  # the image lies in rows 2 to 5; columns in turn, whose mean would be 1
-    found = segment.decode({"classes": given}, one, [placement(40, 20, one.input)])[0]  # 5 px each
+    found = segment.decode_segmentations({"classes": given}, one, [placement(40, 20, one.input)])[0]  # 5 px each
     assert found.classes.dtype == np.uint8
     np.testing.assert_array_equal(found.classes, np.tile(np.repeat([0, 2], 5), (20, 4)))
-    half = segment.decode({"classes": given}, one, [placement(4, 2, one.input)])[0]
+    half = segment.decode_segmentations({"classes": given}, one, [placement(4, 2, one.input)])[0]
     assert half.classes.shape == (2, 4)
     assert set(np.unique(half.classes)) <= {0, 2}
 
@@ -107,16 +107,16 @@ def test_given_classes_are_never_mixed_and_lose_the_padding_of_a_letterbox() -> 
 def test_given_classes_that_do_not_fit_are_refused(given: NDArray[np.float32], message: str) -> None:
     one = manifest(2, 4)
     with pytest.raises(CheckpointError, match=message):
-        segment.decode({"classes": given}, one, [placement(8, 2, one.input)])
+        segment.decode_segmentations({"classes": given}, one, [placement(8, 2, one.input)])
 
 
 def test_logits_that_do_not_fit_the_labels_are_refused() -> None:
     one = manifest(32, 32)
     place = placement(8, 8, one.input)
     with pytest.raises(CheckpointError, match="1 x 4 x 2 x 2 but its manifest has 3 labels"):
-        segment.decode({"logits": logits(1, 4, 2, 2)}, one, [place])
+        segment.decode_segmentations({"logits": logits(1, 4, 2, 2)}, one, [place])
     with pytest.raises(CheckpointError, match="gives boxes, not 'logits'"):
-        segment.decode({"boxes": logits(1, 4)}, one, [place])
+        segment.decode_segmentations({"boxes": logits(1, 4)}, one, [place])
 
 
 def test_colors_are_the_models_or_ours() -> None:

@@ -85,7 +85,7 @@ def begin(kind: str, folder: Path, labels: tuple[str, ...]) -> Writing:
 
 def csv_rows(file: str, detections: Detections) -> list[tuple[str, ...]]:
     """A row of `COLUMNS` for each box; where there is none, one with the image alone, as lists of boxes have it."""
-    rows = [(file, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in corners)) for label, score, corners in detections.rows()]
+    rows = [(file, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in corners)) for label, score, corners in detections.each()]
     return rows or [(file, *[""] * (len(COLUMNS) - 1))]
 
 
@@ -99,7 +99,7 @@ class _Coco:
     def add(self, found: Found) -> None:
         name = str(found.name)
         image_id = int(found.name.stem) if _is_number(found.name.stem) else name
-        rows = zip(found.detections.rows(), found.detections.classes.tolist(), strict=True)
+        rows = zip(found.detections.each(), found.detections.classes.tolist(), strict=True)
         for (label, score, (x0, y0, x1, y1)), index in rows:
             result = {
                 "image_id": image_id,
@@ -139,7 +139,7 @@ class _Yolo:
         files.write_text(folder / "classes.txt", "".join(f"{plain(label)}\n" for label in labels))
 
     def add(self, found: Found) -> None:
-        rows = zip(found.detections.rows(), found.detections.classes.tolist(), strict=True)
+        rows = zip(found.detections.each(), found.detections.classes.tolist(), strict=True)
         lines = [f"{yolo_line(index, corners, found.width, found.height)} {score:.6g}\n" for (_, score, corners), index in rows]
         with files.drafted_quickly(self._labels / found.name.with_suffix(".txt")) as draft:
             draft.write_text("".join(lines), "utf-8", newline="\n")

@@ -242,7 +242,7 @@ def evaluate_detection(
         names=tuple(names),
         judged=tuple(judged),
         model_thresholds=tuple(head.class_thresholds),
-        inside="boxes" in getattr(predictor.engine, "outputs", ()),
+        inside="boxes" in predictor.engine.outputs,
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )

@@ -18,9 +18,10 @@ from mobilenets.evaluation.metric import Metric, label_columns, metric_named, no
 from mobilenets.evaluation.segment import metrics as segment_metrics
 from mobilenets.evaluation.segment.metrics import Boundaries
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.runtime.predictor import Result, Source
+from mobilenets.runtime.result import Result
 from mobilenets.runtime.segment.decode import Segmentation, colors
 from mobilenets.runtime.segment.palette import Color
+from mobilenets.runtime.sources import Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

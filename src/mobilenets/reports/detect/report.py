@@ -93,7 +93,7 @@ def csv_text(report: DetectionReport) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "label", "score", "x0", "y0", "x1", "y1", "verdict", "truth"))
     for verdict in report.verdicts():
-        for (label, score, box), j in zip(verdict.shown.rows(), verdict.found.tolist(), strict=True):
+        for (label, score, box), j in zip(verdict.shown.each(), verdict.found.tolist(), strict=True):
             truth = report.labels[verdict.truth.classes[j]] if j >= 0 else ""
             kind = {FALSE: "false", IGNORED: "ignored"}.get(j) or ("right" if truth == label else "other class")
             writer.writerow((verdict.name, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in box), kind, truth))
@@ -140,7 +140,7 @@ def _drawn(image: Image.Image, *, verdict: Verdict) -> Image.Image:
 
 def _marks(verdict: Verdict) -> Iterator[Mark]:
     """What is right first, so that mistakes lie on top."""
-    rows, labels = verdict.shown.rows(), verdict.shown.labels
+    rows, labels = verdict.shown.each(), verdict.shown.labels
     for i in verdict.hits:
         yield Mark(rows[i][2], "", RIGHT)
     for j in verdict.missed:

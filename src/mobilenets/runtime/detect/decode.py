@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.detect.anchors import anchors
+from mobilenets.runtime.detect.draw import draw_detections
 from mobilenets.runtime.detect.nms import nms
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.rows import EDGE_DIGITS, SCORE_DIGITS, Record, Row, json_line
 from mobilenets.specs.ssd import SsdHead
+
+Corners = tuple[float, float, float, float]
+"""A box: x0 y0 x1 y1, px."""
+
+EDGES = ("x0", "y0", "x1", "y1")
+"""Names of a box's edges in rows."""
 
 LARGEST = math.log(1000 / 16)
 """Of the coded width and height: a box grows to at most 62.5 times its anchor, as in torchvision's BoxCoder."""
@@ -32,12 +42,15 @@ class Detections:
         boxes: x0 y0 x1 y1 in px of the upright original image, K x 4.
         scores: of each box, 0 to 1, K.
         classes: index into `labels` of each box, K.
+        width, height: of the image, px; 0 if nobody said.
     """
 
     labels: tuple[str, ...]
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     classes: NDArray[np.int64]
+    width: int = 0
+    height: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,14 +64,42 @@ class Detections:
         """The label of each box."""
         return tuple(self.labels[i] for i in self.classes)
 
-    def rows(self) -> list[tuple[str, float, tuple[float, float, float, float]]]:
-        """Label, score and box of each detection, as plain Python values."""
+    def each(self) -> list[tuple[str, float, Corners]]:
+        """Label, score and box x0 y0 x1 y1 of each detection, as plain Python values that are not rounded."""
         triples = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
         return [(name, score, (x0, y0, x1, y1)) for name, score, (x0, y0, x1, y1) in triples]
 
+    def rows(self) -> list[Row]:
+        """A row for each box: `label`, `score`, and `x0`, `y0`, `x1`, `y1` in px."""
+        rows: list[Row] = []
+        for label, score, box in self.each():
+            edges = {name: round(edge, EDGE_DIGITS) for name, edge in zip(EDGES, box, strict=True)}
+            rows.append({"label": label, "score": round(score, SCORE_DIGITS), **edges})
+        return rows
+
+    def record(self) -> Record:
+        """What JSON holds: the size of the image and the rows."""
+        return {"width": self.width, "height": self.height, "boxes": self.rows()}
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json_line(self.record())
+
+    def summary(self) -> str:
+        """How many of each label, the most frequent first, for people."""
+        return ", ".join(f"{count} {label}" for label, count in Counter(self.names).most_common()) or "nothing"
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy of the image in RGB with each box, its label and its score.
+
+        Args:
+            image: upright and at its full size, as `decode_image` gives it.
+        """
+        return draw_detections(image, self)
+
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
         """Those at the indices, or where the mask is true."""
-        return Detections(self.labels, self.boxes[chosen], self.scores[chosen], self.classes[chosen])
+        return replace(self, boxes=self.boxes[chosen], scores=self.scores[chosen], classes=self.classes[chosen])
 
     def above(self, thresholds: float | Sequence[float]) -> Detections:
         """Those whose score is above the threshold, one for all or one per label."""
@@ -66,12 +107,14 @@ class Detections:
         return self.take(self.scores > each[self.classes])
 
 
-def none(labels: tuple[str, ...]) -> Detections:
-    """No detections."""
-    return Detections(labels, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+def none(labels: tuple[str, ...], width: int = 0, height: int = 0) -> Detections:
+    """No detections, on an image of this size, px."""
+    return Detections(labels, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), width, height)
 
 
-def decode(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
+def decode_detections(
+    outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
+) -> list[Detections]:
     """The detections of each image of the batch, as torchvision's SSD finds them.
 
     Boxes of each class with a score above its threshold, at most `candidates` of them, lose those that overlap a higher one;
@@ -175,7 +218,9 @@ def _image(
         kept = nms(boxes, found, classes, head.iou, most=head.detections)
         if len(kept) == head.detections:
             break
-    return Detections(manifest.labels, placed(boxes[kept], placement), found[kept], classes[kept])
+    return Detections(
+        manifest.labels, placed(boxes[kept], placement), found[kept], classes[kept], placement.width, placement.height
+    )
 
 
 def _falling(scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int) -> Iterator[NDArray[np.float32]]:
@@ -227,12 +272,21 @@ def _found(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, place
     """What a network found that decodes inside."""
     boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
     thresholds = thresholds_of(_head(manifest), len(manifest.labels))
-    found = []
+    if boxes.shape[1:] != (*scores.shape[1:], 4) or scores.shape[1:] != classes.shape[1:] or scores.ndim != 2:
+        raise CheckpointError(
+            f"the network returns boxes of shape {_shape(boxes)}, scores of shape {_shape(scores)} and classes of shape "
+            f"{_shape(classes)}; it must be N x K x 4, N x K and N x K"
+        )
+    if classes.max(initial=-1) >= len(manifest.labels):
+        raise CheckpointError(f"the network returns class {classes.max():g} but its manifest has {len(manifest.labels)} labels")
+    detections = []
     for i, placement in enumerate(placements):
-        own = classes[i].astype(np.int64)
-        real = (own >= 0) & (scores[i] > thresholds[own])
-        found.append(Detections(manifest.labels, placed(boxes[i][real], placement), scores[i][real], own[real]))
-    return found
+        classes_of_image = classes[i].astype(np.int64)
+        real = (classes_of_image >= 0) & (scores[i] > thresholds[classes_of_image])  # the rest fills the places up
+        boxes_on_image = placed(boxes[i][real], placement)
+        size = placement.width, placement.height
+        detections.append(Detections(manifest.labels, boxes_on_image, scores[i][real], classes_of_image[real], *size))
+    return detections
 
 
 def _head(manifest: Manifest) -> SsdHead:

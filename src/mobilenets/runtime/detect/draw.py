@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.segment.palette import Color, colors_for
+
+if TYPE_CHECKING:
+    from mobilenets.runtime.detect.decode import Detections
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +31,33 @@ class Mark:
     dashed: bool = False
 
 
-def draw(image: Image.Image, detections: Detections) -> Image.Image:
-    """A copy of the canvas, in RGB, with each detection's box, label and score in its class's color; the highest on top.
+def draw_detections(image: Image.Image, detections: Detections) -> Image.Image:
+    """A copy of the image, in RGB, with each detection's box, label and score in its class's color; the highest on top.
 
     Args:
         image: upright and at its full size, as `decode_image` gives it.
-        detections: on that canvas.
+        detections: on that image.
     """
     colors = colors_for(detections.labels)
-    rows = zip(detections.rows(), detections.classes.tolist(), strict=True)
+    rows = zip(detections.each(), detections.classes.tolist(), strict=True)
     marks = [Mark(box, f"{label} {score:.0%}", colors[index]) for (label, score, box), index in rows]
     return draw_marks(image, reversed(marks))
 
 
 def draw_marks(image: Image.Image, marks: Iterable[Mark]) -> Image.Image:
-    """A copy of the canvas, in RGB, with the marks on it, later ones on top; all texts lie over all lines."""
-    canvas = image.copy() if image.mode == "RGB" else image.convert("RGB")
-    pen = ImageDraw.Draw(canvas)
-    shorter = min(canvas.size)
+    """A copy of the image, in RGB, with the marks on it, later ones on top; all texts lie over all lines."""
+    drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
+    pen = ImageDraw.Draw(drawn)
+    shorter = min(drawn.size)
     thickness = max(1, round(shorter / 180))
     font = ImageFont.load_default(max(11, round(shorter / 30)))
-    drawn = list(marks)
-    for mark in drawn:
+    all_marks = list(marks)
+    for mark in all_marks:
         _outline(pen, mark, thickness)
-    for mark in drawn:
+    for mark in all_marks:
         if mark.text:
-            _text(pen, mark, font, thickness, canvas.size)
-    return canvas
+            _text(pen, mark, font, thickness, drawn.size)
+    return drawn
 
 
 def _outline(pen: ImageDraw.ImageDraw, mark: Mark, thickness: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -20,7 +21,8 @@ from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.detect.nms import areas, intersections, nms
 from mobilenets.runtime.images import large
 from mobilenets.runtime.ordered import in_order
-from mobilenets.runtime.predictor import Predictor, Source, given
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.runtime.sources import Source, decoded
 from mobilenets.specs.ssd import SsdHead
 
 OVERLAP = 0.2
@@ -58,7 +60,7 @@ def predict_tiles(
         OSError: the file cannot be read.
         UsageError: the model is no detector, or a value is out of range.
     """
-    image = large.decode(given(source), channels=predictor.manifest.input.channels)
+    image = decoded(source, channels=predictor.manifest.input.channels, decode=large.decode)
     return predict_tiles_decoded(predictor, image, tile=tile, overlap=overlap, whole=whole, progress=progress)
 
 
@@ -80,15 +82,17 @@ def predict_tiles_decoded(
     regions = tiles(*image.size, tile=tile, overlap=overlap)
     if len(regions) > 1 and whole:
         regions.append((0, 0, *image.size))
-    found = []
     least = tile if len(regions) > 1 else 0
     threads = predictor.threads
     looks = in_order(partial(_look, predictor, image, least), regions, threads=threads, ahead=2 * threads, name="tiles")
-    for done, one in enumerate(looks, start=1):
-        found.append(one)
+    found_by_tile = []
+    for done, detections in enumerate(looks, start=1):
+        found_by_tile.append(detections)
         if progress is not None:
             progress(done, len(regions))
-    return merged(found, regions, image.size, iou=head.iou) if len(found) > 1 else found[0]
+    if len(regions) == 1:
+        return replace(found_by_tile[0], width=image.width, height=image.height)
+    return merged(found_by_tile, regions, image.size, iou=head.iou)
 
 
 def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> list[Tile]:
@@ -130,7 +134,7 @@ def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int
     fine = (areas(places) == areas(places).min())[seen_by]
     kept = stay[nms(boxes[stay], (scores + fine)[stay], classes[stay], iou)]  # what is seen at full detail first
     kept = kept[np.argsort(-scores[kept], kind="stable")]
-    return Detections(labels, boxes[kept], scores[kept], classes[kept])
+    return Detections(labels, boxes[kept], scores[kept], classes[kept], *size)
 
 
 def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:

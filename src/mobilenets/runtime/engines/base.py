@@ -1,4 +1,4 @@
-"""Engines run a network on a batch of prepared images: one class per runtime, one protocol."""
+"""`Engine`: what every runtime is to the rest of the package, and the manifest of files that have no room for one."""
 
 from __future__ import annotations
 
@@ -8,97 +8,106 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Outputs = dict[str, "NDArray[np.float32]"]
+"""What a network returns, by name; the first axis of each is the batch."""
 
-class Engine(Protocol):
-    """Runs a network."""
+LARGEST_MANIFEST = 1 << 24
+"""Bytes; 20,000 labels of 100 letters take an eighth of it."""
 
-    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The outputs by name, for a batch `N C H W`; a classifier gives `{"logits": N classes}`."""
+
+class Runs(Protocol):
+    """Anything that runs a network: an engine, or the gate before one."""
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`."""
         ...
 
 
-class OnnxEngine:
-    """ONNX Runtime on the CPU. May run several batches at once, from several threads.
+class Engine(Protocol):
+    """Runs one network. A runtime is a class that inherits from this and sets what its defaults do not say.
+
+    `Predictor` calls an engine, and it is the only one that does: it never enters an engine twice at once unless the engine is
+    `concurrent`, and it cuts and fills batches to the size that the engine takes.
 
     Args:
-        path: the `.onnx` file.
-        threads: that compute one batch; all cores by default.
-
-    Raises:
-        CheckpointError: the file is missing or is not an ONNX model that ONNX Runtime can run.
+        source: what messages call the network, such as the path of its file.
+        outputs: names of what the network returns.
+        input_shape: height and width of the only input that the network takes, px; None if it takes others too.
+        batch: the only number of images that the network takes at once; None for any number.
+        concurrent: whether several threads may be inside `run` at the same time.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as failures
-        except ImportError as error:
-            raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to onnx writes one")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only: warnings about the graph say nothing to a user
-        options.intra_op_num_threads = threads or 0
-        # Threads that spin while they wait take the cores that decode the next images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except tuple(getattr(failures, name) for name in _LOAD_FAILURES) as error:
-            raise CheckpointError(
-                f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can run: {_first_line(error)}",
-                hint="export it again, or update onnxruntime if the file is newer",
-            ) from error
-        self.path = path
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [output.name for output in self._session.get_outputs()]
+    source: str = "the network"
+    outputs: tuple[str, ...]
+    input_shape: tuple[int, int] | None = None
+    batch: int | None = None
+    concurrent: bool = False
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of what the network gives."""
-        return tuple(self._outputs)
-
-    @property
-    def shape(self) -> tuple[int, int] | None:
-        """Height and width of the only inputs that the network takes, px; None where it takes others too."""
-        sides = self._session.get_inputs()[0].shape[2:]
-        return (sides[0], sides[1]) if len(sides) == 2 and all(isinstance(side, int) for side in sides) else None
-
-    def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The outputs by name, for a batch `N C H W`."""
-        arrays = self._session.run(self._outputs, {self._input: batch})
-        return {name: np.asarray(array) for name, array in zip(self._outputs, arrays, strict=True)}
-
-    def manifest(self) -> Manifest:
-        """The manifest in the file's metadata.
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`; a classifier returns `{"logits": N classes}`.
 
         Raises:
-            CheckpointError: the file has none, or a damaged one.
+            CheckpointError: the runtime cannot run the network on this input.
         """
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise CheckpointError(
-                f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are prepared",
-                hint="use a file written by 'mobilenets export'",
-            )
+        ...
+
+    def manifest(self) -> Manifest:
+        """The labels, head and input contract of the network.
+
+        Raises:
+            CheckpointError: they are missing, as here, or damaged.
+        """
+        raise CheckpointError(f"'{self.source}' has no manifest", hint="give Predictor the manifest")
+
+    def close(self) -> None:
+        """Release what the runtime holds, which is nothing here; the engine cannot run afterwards."""
+        return  # not abstract: most runtimes need no more
+
+
+def parsed_manifest(text: str, path: Path) -> Manifest:
+    """The manifest in a text that belongs to the exported file `path`.
+
+    Raises:
+        CheckpointError: it is damaged; the message names the file.
+    """
+    try:
         return Manifest.from_json(text)
+    except CheckpointError as error:
+        raise CheckpointError(f"'{path}': {error}", hint=error.hint) from error
+    except RecursionError as error:
+        raise CheckpointError(f"'{path}': not a manifest: it is nested too deep", hint="export the model again") from error
 
 
-_LOAD_FAILURES = (
-    "Fail",
-    "InvalidArgument",
-    "InvalidGraph",
-    "InvalidProtobuf",
-    "NoModel",
-    "NoSuchFile",
-    "NotImplemented",
-    "RuntimeException",
-)
+def manifest_beside(path: Path) -> Path:
+    """Where the manifest of an exported file lies if the file's format has no room for one: `model.bin.json`."""
+    return path.with_name(f"{path.name}.json")
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def read_manifest_beside(path: Path) -> Manifest:
+    """The manifest in the `.json` file beside an exported file.
+
+    Raises:
+        CheckpointError: there is no such file, or it is damaged.
+    """
+    beside = manifest_beside(path)
+    try:
+        with beside.open("rb") as file:
+            data = file.read(LARGEST_MANIFEST + 1)
+        if len(data) > LARGEST_MANIFEST:
+            raise CheckpointError(f"'{beside}' is larger than any manifest, {LARGEST_MANIFEST // 2**20} MB")
+        return parsed_manifest(data.decode("utf-8"), beside)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"'{path}' has no manifest, which names its labels and says how images are preprocessed: "
+            f"there is no '{beside.name}' beside it",
+            hint="copy both files that 'mobilenets export' wrote",
+        ) from error
+    except OSError as error:
+        raise CheckpointError(f"'{beside}' cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"'{beside}' is damaged: it is not UTF-8 text", hint="export the model again") from error

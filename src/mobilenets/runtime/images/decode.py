@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import stat
 import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeVar
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mobilenets.errors import ImageError
+from mobilenets.runtime.images.depth import eight_bits
+from mobilenets.runtime.images.png import SIGNATURE, without_texts
+
+Read = TypeVar("Read")
 
 Reason = Literal["missing", "unreadable", "empty", "bomb", "not-an-image", "truncated", "damaged"]
 
@@ -33,8 +41,16 @@ DECODE_ERRORS = (
 """What Pillow's decoders raise on broken files."""
 
 MODES = {1: "L", 3: "RGB"}
+
+ALWAYS_DECODED = 256 << 20
+"""Bytes of decoded pixels that any file may have, however small it is."""
+
+MOST_TIMES = 1000
+"""Beyond them, decoded bytes per byte of the file. Photos have 5 to 200, a blank JPEG 300, a nearly blank PNG 1,000."""
+
+_IN_MEMORY = 1 << 30  # bytes of a file that is read at once; a larger one is decoded from the disk
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # in memory; of other modes 4
 _ORIENTATION_TAG = 0x0112
-_PHOTOMETRIC_TAG = 262
 _TURNS = {  # EXIF orientation: what makes it upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,21 +103,45 @@ def decode_image(source: bytes | Path, *, channels: int = 3, at_least: int | Non
 
 def decode_sized(source: bytes | Path, *, channels: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """The upright image, and the width and height it would have had at its full size."""
-    if channels not in MODES:
-        raise ImageError(f"an image file has 3 or 1 channels, not {channels}", hint="pass such inputs as arrays")
-    data = b""
-    try:
-        data = source.read_bytes() if isinstance(source, Path) else source
-        image = _open(io.BytesIO(data))
+    _check_channels(channels)
+
+    def work(file: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
+        image = _open(file)
         full = image.size
         if at_least is not None or channels == 1:
             smallest = image.size if at_least is None else (at_least, at_least)
             image.draft("L" if channels == 1 else None, smallest)
         image.load()
-        upright = _upright(_flat(image, MODES[channels]), image)
-        return upright, full[::-1] if _is_turned(image) else full
+        return _upright(_flat(image, MODES[channels]), image), full[::-1] if _is_turned(image) else full
+
+    return _worked(source, work, whole=True)
+
+
+def as_decoded(image: Image.Image, *, channels: int) -> Image.Image:
+    """An image that was opened with Pillow, as `decode_image` gives that of a file: upright, 8 bits, RGB or grey.
+
+    Args:
+        image: is left as it is, but for its pixels being loaded.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        ImageError: its pixels cannot be loaded.
+    """
+    _check_channels(channels)
+    try:
+        image.load()
+        return _upright(_flat(image, MODES[channels]), image)
     except DECODE_ERRORS as error:
-        raise _image_error(source, error, data) from error
+        raise _image_error(b"", error, b"") from error
+
+
+def read_image_file(path: Path) -> bytes | Path:
+    """The bytes of an image file; the path itself where it is so large that it is better decoded from the disk.
+
+    Raises:
+        OSError: it cannot be read, or is a folder, a pipe or a device.
+    """
+    return path if _regular_size(path) > _IN_MEMORY else path.read_bytes()
 
 
 def read_header(source: bytes | Path) -> Header:
@@ -110,12 +150,12 @@ def read_header(source: bytes | Path) -> Header:
     Raises:
         ImageError: the file is missing, empty, no image, or too large to be one.
     """
-    try:
-        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-            image = _open(file)
-            return Header(image.format or "", image.width, image.height, _is_turned(image))
-    except DECODE_ERRORS as error:
-        raise _image_error(source, error, source if isinstance(source, bytes) else b"") from error
+
+    def work(file: BinaryIO) -> Header:
+        image = _open(file)
+        return Header(image.format or "", image.width, image.height, _is_turned(image))
+
+    return _worked(source, work, whole=False)
 
 
 def upright_size(source: bytes | Path) -> tuple[int, int]:
@@ -135,7 +175,7 @@ def failure(error: BaseException | None) -> Reason:
         return "missing"
     if isinstance(error, _EmptyFileError):
         return "empty"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning | MemoryError):
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning | _BombError | MemoryError):
         return "bomb"
     if isinstance(error, UnidentifiedImageError):
         return "not-an-image"
@@ -154,8 +194,83 @@ class _HeaderError(ValueError):
     """The file begins as an image does, but its header makes no sense."""
 
 
+class _BombError(ValueError):
+    """The file is too small for the pixels that it claims."""
+
+
+_HEAD = 16  # bytes that tell formats apart
+
+
+def _check_channels(channels: int) -> None:
+    if channels not in MODES:
+        raise ImageError(f"an image file has 3 or 1 channels, not {channels}", hint="pass such inputs as arrays")
+
+
+def _worked(source: bytes | Path, work: Callable[[BinaryIO], Read], *, whole: bool) -> Read:
+    """What `work` makes of the bytes of an image.
+
+    Args:
+        source: the encoded image, or the file that holds it.
+        work: reads the image; its errors become an `ImageError`.
+        whole: whether all bytes of a file are needed; it is then read at once, which is faster.
+    """
+    head = b""
+    try:
+        with _stream(source, whole=whole) as file:
+            head = file.read(_HEAD)
+            try:
+                return work(file)
+            except ValueError:
+                # Pillow refuses a PNG whose texts or profile take more than a megabyte; they are not part of the image.
+                file.seek(0)
+                shorter = without_texts(file.read()) if head.startswith(SIGNATURE) else None
+                if shorter is None:
+                    raise
+                return work(io.BytesIO(shorter))
+    except DECODE_ERRORS as error:
+        raise _image_error(source, error, head) from error
+
+
+@contextmanager
+def _stream(source: bytes | Path, *, whole: bool) -> Iterator[BinaryIO]:
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    size_bytes = _regular_size(source)
+    if whole and size_bytes <= _IN_MEMORY:
+        yield io.BytesIO(source.read_bytes())
+        return
+    with source.open("rb") as file:
+        yield file
+
+
+def _regular_size(path: Path) -> int:
+    """Bytes of a file. A pipe is not waited for, and a device, which may have no end, is not read."""
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
+    raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+
+
 def _open(file: BinaryIO) -> Image.Image:
-    start = file.read(16)
+    """The image of a file, not yet loaded; refused where the file is too small for it."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    image = _identified(file)
+    decoded = image.width * image.height * _PIXEL_BYTES.get(image.mode, 4)
+    if decoded > max(ALWAYS_DECODED, MOST_TIMES * size_bytes):
+        raise _BombError(
+            f"is {image.width:,} x {image.height:,} px, {decoded // 2**20:,} MB in memory, out of {size_bytes:,} bytes: beyond "
+            f"{ALWAYS_DECODED // 2**20} MB a file may grow {MOST_TIMES:,} times; is it a decompression bomb?"
+        )
+    return image
+
+
+def _identified(file: BinaryIO) -> Image.Image:
+    start = file.read(_HEAD)
     if not start:
         raise _EmptyFileError
     try:
@@ -171,13 +286,13 @@ def _open(file: BinaryIO) -> Image.Image:
             raise
 
 
-def _image_error(source: bytes | Path, error: BaseException, data: bytes) -> ImageError:
+def _image_error(source: bytes | Path, error: BaseException, head: bytes) -> ImageError:
     where = f"'{source}'" if isinstance(source, Path) else "the image"
-    text, hint = _words(error, data)
+    text, hint = _words(error, head)
     return ImageError(f"{where} {text}", hint=hint)
 
 
-def _words(error: BaseException, data: bytes) -> tuple[str, str]:
+def _words(error: BaseException, head: bytes) -> tuple[str, str]:
     """What is wrong with an image, and what to do."""
     kind = failure(error)
     if kind == "missing":
@@ -186,11 +301,13 @@ def _words(error: BaseException, data: bytes) -> tuple[str, str]:
         return f"cannot be read: {getattr(error, 'strerror', None) or error}", ""
     if kind == "empty":
         return "is empty: 0 bytes", "copy it again from where it came from"
+    if isinstance(error, _BombError):
+        return str(error), "save it smaller, or leave it out"
     if kind == "bomb":
         most = f"{2 * Image.MAX_IMAGE_PIXELS:,} pixels" if Image.MAX_IMAGE_PIXELS else "what fits into memory"
         return f"claims more than {most}; is it a decompression bomb?", "save it smaller, or leave it out"
     if kind == "not-an-image":
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
+        if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
             return "is a HEIC image, which cannot be decoded here", "convert it to JPEG or PNG"
         return "is not an image of a known format", "JPEG, PNG, WebP, GIF, BMP, TIFF and other raster formats can be read"
     if kind == "truncated":
@@ -201,7 +318,7 @@ def _words(error: BaseException, data: bytes) -> tuple[str, str]:
 def _flat(image: Image.Image, mode: str) -> Image.Image:
     """The image in 8 bits and without transparency, as `mode`."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _eight_bits(image)
+        image = eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
@@ -217,24 +334,6 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
         srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
         image = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB")) or image
     return image if image.mode == mode else image.convert(mode)
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16 bits to 8 by their full range; floats by 0..1, 0..255 or, where they exceed both, their own range."""
-    values = np.asarray(image, dtype=np.float64)
-    if image.mode == "F":
-        values = np.nan_to_num(values)
-    low, high = float(values.min()), float(values.max())
-    if image.mode == "F" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif image.mode == "F" and low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    elif image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0.0, 65535.0
-    scaled = np.rint((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-    tags = getattr(image, "tag_v2", {})
-    white_is_zero = image.mode.startswith("I;16") and tags.get(_PHOTOMETRIC_TAG) == 0
-    return Image.fromarray(255 - scaled if white_is_zero else scaled)
 
 
 def _inverted(image: Image.Image) -> Image.Image:

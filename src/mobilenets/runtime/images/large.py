@@ -9,7 +9,8 @@ from threading import Lock
 
 from PIL import Image
 
-from mobilenets.runtime.images import decode as ordinary
+from mobilenets.runtime.images.decode import decode_image
+from mobilenets.runtime.images.decode import upright_size as usual_upright_size
 
 MOST = 2_000_000_000
 """Pixels of the largest image: 8 GB in memory, Pillow takes four bytes a pixel."""
@@ -28,7 +29,7 @@ def decode(source: bytes | Path, *, channels: int = 3) -> Image.Image:
         ImageError: see `decode_image`.
     """
     with _lifted():
-        return ordinary.decode_image(source, channels=channels)
+        return decode_image(source, channels=channels)
 
 
 def upright_size(source: bytes | Path) -> tuple[int, int]:
@@ -38,7 +39,7 @@ def upright_size(source: bytes | Path) -> tuple[int, int]:
         ImageError: see `decode.upright_size`.
     """
     with _lifted():
-        return ordinary.upright_size(source)
+        return usual_upright_size(source)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import MODES, decode_image, decode_sized
-from mobilenets.runtime.images.placement import Placement, letterbox, margin, placement, with_shorter_side
+from mobilenets.runtime.images.placement import Placement, fit, placement
 from mobilenets.runtime.images.sample import sampled
 from mobilenets.specs.model import InputContract, Interpolation
 
@@ -37,11 +38,24 @@ def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
     mode = MODES[contract.channels]
     if image.mode != mode:
         image = image.convert(mode)
-    if contract.resize == "letterbox":
-        return _letterboxed(image, contract)
     if contract.resize == "sample":
         return normalize(sampled(image, contract.shape), contract)
-    return normalize(resize(image, contract), contract)
+    return _padded(normalize(resize(image, contract), contract), image.size, contract)
+
+
+def prepare_channels(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.float32]:
+    """The network's input for an array of pixels H W C, or H W of one channel; C may be any number, each channel by itself.
+
+    Args:
+        pixels: with as many channels as the contract.
+        contract: of the network.
+    """
+    if contract.channels in MODES:
+        return prepare(Image.fromarray(pixels), contract)
+    mean, std = (np.broadcast_to(values, contract.channels).tolist() for values in (contract.mean, contract.std))
+    single = [replace(contract, channels=1, mean=(m,), std=(s,)) for m, s in zip(mean, std, strict=True)]
+    channels = [prepare(Image.fromarray(pixels[:, :, c]), own) for c, own in enumerate(single)]
+    return np.concatenate(channels)  # C H W
 
 
 def load_input(source: bytes | Path, contract: InputContract) -> NDArray[np.float32]:
@@ -76,21 +90,23 @@ def pixels_needed(contract: InputContract) -> int:
 
 
 def resize(image: Image.Image, contract: InputContract) -> Image.Image:
-    """The image in the shape of the contract, by any resize rule but "letterbox" and "sample", which give no image."""
-    size, method = contract.size, RESAMPLING[contract.interpolation]
-    if contract.resize == "crop_then_stretch":
-        left, top = margin(image.width, contract.crop), margin(image.height, contract.crop)
-        image = image.crop((left, top, image.width - left, image.height - top))
-    if contract.resize != "shorter_side_then_crop":
-        return image.resize(contract.shape[::-1], method)
-    shorter = int(size / contract.crop + 1e-6)  # timm rounds down; torchvision's 232 = 224 / (224 / 232) must stay 232
-    width, height = with_shorter_side(image.size, shorter)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    if max(width, height) > _LONGEST * shorter:
-        across, down = image.width / width, image.height / height
-        box = (left * across, top * down, (left + size) * across, (top + size) * down)
-        return image.resize((size, size), method, box=box)
-    return image.resize((width, height), method).crop((left, top, left + size, top + size))
+    """The image as it lies under the input, by any resize rule but "sample", which gives no image.
+
+    It has the shape of the input; by "letterbox" only one of its sides is as long, and the rest of the input is padding.
+    """
+    way, method = fit(image.width, image.height, contract), RESAMPLING[contract.interpolation]
+    if way.cut != (0, 0, *image.size):
+        image = image.crop(way.cut)
+    width, height = way.size
+    input_height, input_width = contract.shape
+    if width <= input_width and height <= input_height:
+        return image.resize(way.size, method)
+    inner = (way.left, way.top, way.left + input_width, way.top + input_height)
+    if max(width, height) > _LONGEST * min(width, height):  # cut first: the resized image would be huge
+        scale_x, scale_y = image.width / width, image.height / height
+        box = (inner[0] * scale_x, inner[1] * scale_y, inner[2] * scale_x, inner[3] * scale_y)
+        return image.resize((input_width, input_height), method, box=box)
+    return image.resize(way.size, method).crop(inner)
 
 
 def normalize(image: Image.Image | NDArray[np.float32], contract: InputContract) -> NDArray[np.float32]:
@@ -108,11 +124,18 @@ def normalize(image: Image.Image | NDArray[np.float32], contract: InputContract)
     return array
 
 
-def _letterboxed(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
-    down, across = contract.shape
-    width, height = letterbox(image.width, image.height, contract)
-    left, top = (across - width) // 2, (down - height) // 2
-    array = np.zeros((contract.channels, down, across), dtype=np.float32)  # 0 is the mean after normalizing
-    inner = normalize(image.resize((width, height), RESAMPLING[contract.interpolation]), contract)
-    array[:, top : top + height, left : left + width] = inner
+def _padded(inner: NDArray[np.float32], size: tuple[int, int], contract: InputContract) -> NDArray[np.float32]:
+    """The input with the resized image C h w in its place and zeros, the mean, around it.
+
+    Args:
+        inner: normalized.
+        size: width and height of the image before it was resized.
+        contract: of the network.
+    """
+    if inner.shape[1:] == contract.shape:
+        return inner
+    way = fit(*size, contract)
+    _, height, width = inner.shape
+    array = np.zeros((contract.channels, *contract.shape), dtype=np.float32)
+    array[:, -way.top : height - way.top, -way.left : width - way.left] = inner
     return array

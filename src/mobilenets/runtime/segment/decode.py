@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError, UsageError
-from mobilenets.runtime.engines.base import Engine, OnnxEngine
+from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.images.placement import Placement
 from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.rows import SCORE_DIGITS, Record, Row, json_line
+from mobilenets.runtime.segment.draw import overlay
 from mobilenets.runtime.segment.palette import Color, colors_for
 from mobilenets.runtime.segment.upsample import Axis, axis, upsampled, upsampled_largest
 from mobilenets.specs.deeplab import DeepLabHead
@@ -19,6 +21,10 @@ from mobilenets.specs.lraspp import LrasppHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
+
+SHOWN = 4
+"""Labels in a summary."""
 
 MOST = 255
 """Labels that a mask of 8 bits can hold beside the value that counts nowhere."""
@@ -26,7 +32,7 @@ MOST = 255
 _AT_ONCE = 1 << 22  # values that the confidence takes in memory at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Segmentation:
     """The class of every pixel of an image.
 
@@ -35,15 +41,25 @@ class Segmentation:
         colors: red, green and blue of each label.
         classes: index of each pixel's label, H W, of the upright image.
         logits: of the network's own coarse map, C h w; no values where none were kept.
-        rows, columns: where the pixels lie on that map; None where no logits were kept.
+        row_axis, column_axis: where the pixels lie on that map; None if no logits were kept.
     """
 
     labels: tuple[str, ...]
     colors: tuple[Color, ...]
     classes: NDArray[np.uint8]
     logits: NDArray[np.float32]
-    rows: Axis | None = None
-    columns: Axis | None = None
+    row_axis: Axis | None = None
+    column_axis: Axis | None = None
+
+    @property
+    def width(self) -> int:
+        """Of the image, px."""
+        return int(self.classes.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Of the image, px."""
+        return int(self.classes.shape[0])
 
     @property
     def areas(self) -> NDArray[np.int64]:
@@ -60,25 +76,57 @@ class Segmentation:
         order = np.argsort(-areas, kind="stable")
         return [(self.labels[i], float(areas[i] / self.classes.size)) for i in order if areas[i]]
 
+    def rows(self) -> list[Row]:
+        """A row for each label that occurs, the largest first: `label`, `pixels`, and `share` of the image, 0 to 1."""
+        return [
+            {"label": label, "pixels": round(share * self.classes.size), "share": round(share, SCORE_DIGITS)}
+            for label, share in self.present()
+        ]
+
+    def record(self) -> Record:
+        """What JSON holds: the size of the image and the rows; the mask itself is `classes`."""
+        return {"width": self.width, "height": self.height, "areas": self.rows()}
+
+    def to_json(self) -> str:
+        """The record as one line of JSON."""
+        return json_line(self.record())
+
+    def summary(self) -> str:
+        """The labels that cover most of the image, for people."""
+        present = self.present()
+        words = [f"{label} {share:.0%}" for label, share in present[:SHOWN]]
+        return ", ".join(words) + (f", {len(present) - SHOWN} more" if len(present) > SHOWN else "")
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """A copy of the image in RGB with each class in its color over it.
+
+        Args:
+            image: upright, of any size.
+        """
+        return overlay(image, self.classes, self.colors)
+
+    def __repr__(self) -> str:
+        return f"Segmentation({self.width} x {self.height} px: {self.summary()})"
+
     def confidence(self) -> NDArray[np.float32]:
         """The score of each pixel's label, 0 to 1, H W; computed when asked for.
 
         Raises:
             UsageError: the logits were not kept, as when the network itself gives classes.
         """
-        if self.rows is None or self.columns is None:
+        if self.row_axis is None or self.column_axis is None:
             raise UsageError("the scores of this segmentation were not kept")
         height, width = self.classes.shape
         scores = np.empty((height, width), np.float32)
         step = max(1, _AT_ONCE // (width * len(self.labels)))
         for first in range(0, height, step):
-            values = upsampled(self.logits, self.rows.part(first, first + step), self.columns)
+            values = upsampled(self.logits, self.row_axis.part(first, first + step), self.column_axis)
             values -= values.max(axis=0)
             scores[first : first + step] = 1 / np.exp(values, out=values).sum(axis=0)
         return scores
 
 
-def decode(
+def decode_segmentations(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
 ) -> list[Segmentation]:
     """One segmentation per image of the batch.
@@ -126,9 +174,9 @@ def require_logits(engine: Engine, purpose: str) -> None:
     Raises:
         UsageError: it gives none.
     """
-    if isinstance(engine, OnnxEngine) and "logits" not in engine.outputs:
+    if "logits" not in engine.outputs:
         raise UsageError(
-            f"{purpose} need logits, but '{engine.path}' gives {', '.join(engine.outputs)}",
+            f"{purpose} need logits, but '{engine.source}' gives {', '.join(engine.outputs)}",
             hint="give the run folder, or the raw export: 'mobilenets export RUN' writes model.onnx",
         )
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import ImageError, UsageError
-from mobilenets.runtime.engines.base import OnnxEngine
-from mobilenets.runtime.images.prepare import load_placed
 from mobilenets.runtime.manifest import Manifest
-from mobilenets.runtime.predictor import Predictor, Result, Source, given, name_of
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.runtime.result import Result
 from mobilenets.runtime.segment import decode as segment
 from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.runtime.segment.upsample import largest, upsampled
+from mobilenets.runtime.sources import Source, load, name_of, reusable, several
 from mobilenets.specs.model import InputContract
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ class MultiScale:
             raise UsageError(f"scales are averaged by a segmenter; this model's task is '{predictor.manifest.task}'")
         engine = predictor.engine
         segment.require_logits(engine, "several scales and mirror images")
-        if isinstance(engine, OnnxEngine) and engine.shape is not None and tuple(scales) != (1.0,):
-            height, width = engine.shape
+        if engine.input_shape is not None and tuple(scales) != (1.0,):
+            height, width = engine.input_shape
             raise UsageError(
                 f"the exported network takes {height} x {width} px only, not several scales",
                 hint="give the run folder, for torch: --engine torch",
             )
-        self._engine = engine
+        self._predictor = predictor
         self._contracts = [scaled(predictor.manifest.input, scale, predictor.manifest) for scale in scales]
         self._flip = flip
         self.manifest: Manifest = predictor.manifest
@@ -59,10 +59,10 @@ class MultiScale:
             ImageError: the image cannot be decoded.
             OSError: the file cannot be read.
         """
-        data = given(source)
+        image = reusable(source)
         total: NDArray[np.float32] | None = None
         for contract in self._contracts:
-            array, place = load_placed(data, contract)
+            array, place = load(image, contract)
             for mirrored in (False, True) if self._flip else (False,):
                 logits = self._logits(array, mirrored=mirrored)
                 rows, columns = segment.axes(logits, self.manifest, place, contract.shape)
@@ -72,9 +72,9 @@ class MultiScale:
         kept = np.empty((0, 0, 0), np.float32)
         return Segmentation(self.manifest.labels, segment.colors(self.manifest), largest(total), kept)
 
-    def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:  # as Predictor's
+    def stream(self, sources: Source | Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:  # as Predictor's
         """One result per source, in their order."""
-        for source in sources:
+        for source in several(sources):
             try:
                 yield Result(name_of(source), self.predict(source))
             except (ImageError, OSError) as error:
@@ -83,7 +83,7 @@ class MultiScale:
     def _logits(self, array: NDArray[np.float32], *, mirrored: bool) -> NDArray[np.float32]:
         """Of one input C H W, as it lies unmirrored."""
         seen = np.ascontiguousarray(array[:, :, ::-1]) if mirrored else array
-        logits = segment.checked(self._engine.run(seen[np.newaxis]), self.manifest)[0]
+        logits = segment.checked(self._predictor.run(seen[np.newaxis]), self.manifest)[0]
         unmirrored: NDArray[np.float32] = logits[:, :, ::-1] if mirrored else logits
         return unmirrored
 

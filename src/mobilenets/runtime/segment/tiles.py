@@ -19,10 +19,11 @@ from mobilenets.runtime.images import large
 from mobilenets.runtime.images.placement import placement
 from mobilenets.runtime.images.prepare import RESAMPLING, normalize, prepare
 from mobilenets.runtime.ordered import in_order
-from mobilenets.runtime.predictor import Predictor, Source, given
+from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment import decode as segment
 from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.runtime.segment.upsample import axis
+from mobilenets.runtime.sources import Source, decoded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def predict_tiles(
         UsageError: the model is no segmenter, its export gives no logits, or a value is out of range.
     """
     _check(predictor, overlap=overlap, scale=scale)  # before a large image is decoded
-    image = large.decode(given(source), channels=predictor.manifest.input.channels)
+    image = decoded(source, channels=predictor.manifest.input.channels, decode=large.decode)
     return _predicted(predictor, image, overlap=overlap, scale=scale, progress=progress)
 
 
@@ -143,8 +144,8 @@ def _predicted(
     tall, wide = image.height / scale, image.width / scale
     if tall <= height and wide <= width:
         place = placement(image.width, image.height, manifest.input)
-        outputs = predictor.engine.run(prepare(image, manifest.input)[np.newaxis])
-        return segment.decode(outputs, manifest, [place])[0]
+        outputs = predictor.run(prepare(image, manifest.input)[np.newaxis])
+        return segment.decode_segmentations(outputs, manifest, [place])[0]
     corners = segment.align_corners(manifest)
     tiles = _Tiles(predictor, image, scale)
     first = tiles.logits(0.0, 0.0)
@@ -174,7 +175,7 @@ class _Tiles:
 
     def logits(self, top: float, left: float) -> NDArray[np.float32]:
         """C h w of the tile whose corner is there, px of the input."""
-        outputs = self.predictor.engine.run(self._prepared(top, left)[np.newaxis])
+        outputs = self.predictor.run(self._prepared(top, left)[np.newaxis])
         logits: NDArray[np.float32] = segment.checked(outputs, self.predictor.manifest)[0]
         return logits
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 
 
 def test_outputs_come_by_name_for_any_batch(color_model: Path) -> None:

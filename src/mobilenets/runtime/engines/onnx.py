@@ -1,0 +1,109 @@
+"""ONNX Runtime: `.onnx` files, with the manifest in their metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError
+from mobilenets.runtime.engines.base import Engine, Outputs, manifest_beside, parsed_manifest, read_manifest_beside
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class OnnxEngine(Engine):
+    """ONNX Runtime on the CPU. It is pickled by its file, which is opened again on the other side.
+
+    Args:
+        path: the `.onnx` file.
+        threads: that compute one batch; all cores by default.
+
+    Raises:
+        CheckpointError: the file is missing or is not an ONNX model that ONNX Runtime can run.
+    """
+
+    concurrent = True
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
+        if not path.is_file():
+            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to onnx writes one")
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL  # what fails is raised; what is logged besides says nothing to a user
+        options.intra_op_num_threads = threads or 0
+        # Threads that spin while they wait take the cores that decode the next images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.path = path
+        self.source = str(path)
+        self.threads = threads
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            (image, *more), outputs = self._session.get_inputs(), self._session.get_outputs()
+            self._input, shape = image.name, image.shape
+            self.outputs = tuple(output.name for output in outputs)
+        except Exception as error:  # ONNX Runtime's own have no common class
+            raise CheckpointError(
+                f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can run: {_first_line(error)}",
+                hint="export it again, or update onnxruntime if the file is newer",
+            ) from error
+        if more or len(shape) != 4 or image.type != "tensor(float)":
+            raise CheckpointError(
+                f"'{path}' does not take images: its input must be one float tensor N C H W", hint="export the model again"
+            )
+        n, _, *sides = (side if isinstance(side, int) else None for side in shape)
+        self.batch = n
+        self.input_shape = (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`.
+
+        Raises:
+            CheckpointError: the network does not take such an input.
+        """
+        try:
+            arrays = self._session.run(self.outputs, {self._input: batch})
+        except Exception as error:  # as above
+            size = " x ".join(str(side) for side in batch.shape)
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {_first_line(error)}") from error
+        return {name: np.asarray(array) for name, array in zip(self.outputs, arrays, strict=True)}
+
+    def manifest(self) -> Manifest:
+        """The manifest in the file's metadata, or in the `.json` file beside it.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        try:
+            text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        except ValueError as error:  # not UTF-8
+            raise CheckpointError(f"'{self.path}' has damaged metadata: {error}", hint="export the model again") from error
+        if text is not None:
+            return parsed_manifest(text, self.path)
+        if manifest_beside(self.path).is_file():
+            return read_manifest_beside(self.path)
+        raise CheckpointError(
+            f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed",
+            hint="use a file written by 'mobilenets export'",
+        )
+
+    def close(self) -> None:
+        """Release the session."""
+        del self._session
+
+    def __reduce__(self) -> tuple[type[OnnxEngine], tuple[Path, int | None]]:
+        return OnnxEngine, (self.path.absolute(), self.threads)
+
+
+_FATAL = 4
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,83 @@
+"""Images of 16 bits, 32 bits or floats, as 8 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_PHOTOMETRIC_TAG = 262
+_MAX_SAMPLE_TAG = 281
+_AT_ONCE = 1 << 20  # pixels that are looked at at once, so that a large image is in memory once
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image of more than 8 bits, scaled to 8.
+
+    - Whole numbers: by the full range of 16 bits; of 12 or 8 bits where all values fit into those, as cameras, scanners and
+      microscopes write them into 16-bit files. A TIFF file may state its largest value itself.
+    - Floats: by 0 to 1 or 0 to 255 where they fit into it, else by their own range. Infinite values become the largest or
+      smallest finite one, and NaN the smallest.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    low, high = _float_range(image) if image.mode == "F" else _whole_range(image)
+    factor = 255 / max(high - low, 1e-12)
+    white_is_zero = image.mode.startswith("I;16") and _tag(image, _PHOTOMETRIC_TAG) == 0
+    result = Image.new("L", image.size)
+    for top, values in _strips(image):
+        if image.mode == "F":
+            values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        scaled = np.rint((np.clip(values, low, high) - low) * factor).astype(np.uint8)
+        result.paste(Image.fromarray(255 - scaled if white_is_zero else scaled), (0, top))
+    return result
+
+
+def _float_range(image: Image.Image) -> tuple[float, float]:
+    lows, highs = [], []
+    for _, values in _strips(image):
+        finite = values[np.isfinite(values)]
+        if len(finite):
+            lows.append(float(finite.min()))
+            highs.append(float(finite.max()))
+    if not lows:
+        raise ValueError("none of its values is finite")
+    low, high = min(lows), max(highs)
+    if low >= 0 and high <= 255:
+        return 0.0, 1.0 if high <= 1 else 255.0
+    return low, high
+
+
+def _whole_range(image: Image.Image) -> tuple[float, float]:
+    low, high, expanded = 0.0, 0.0, True
+    for _, values in _strips(image):
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        expanded = expanded and not (values % 257).any()  # 8 bits, spread over 16 by 257
+    if low < 0 or high > 65535:
+        return low, high
+    stated = _tag(image, _MAX_SAMPLE_TAG)
+    if isinstance(stated, int | float) and high <= stated < 65535 and stated > 0:
+        return 0.0, float(stated)
+    if expanded or high > 4095:
+        return 0.0, 65535.0
+    return 0.0, 4095.0 if high > 255 else 255.0
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """The values of a few rows at a time, with the first row of each."""
+    rows = max(1, _AT_ONCE // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        yield top, np.asarray(strip, np.float64)
+
+
+def _tag(image: Image.Image, number: int) -> object:
+    """A tag of a TIFF file, its first value where it has several; None of other files."""
+    value = getattr(image, "tag_v2", {}).get(number)
+    return value[0] if isinstance(value, tuple) and value else value
