@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import io
 import os
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from mobilenets.errors import MobileNetsError, UsageError, missing_extra
+from mobilenets.runtime.text import printable
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as in a shell."""
 
 # fmt: off
 COMMANDS = {  # name: what it does, as --help lists it
@@ -47,30 +53,80 @@ def build(first: str) -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; bad input ends in two lines and an exit code, never in a traceback."""
+    """Run the command line; what goes wrong ends in two lines and an exit code, never in a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF, large images: what matters of them is a finding of check
     try:
-        build(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), ""))(prog_name="mobilenets")
-    except MobileNetsError as error:
-        _fail(error)
-    except ModuleNotFoundError as error:
-        missing = missing_extra(error)
-        if missing is None:
-            raise
-        _fail(missing)
+        code = _run()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk is noticed here, not behind our back at exit
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = 1  # who read our output has seen enough
+    except Exception as error:
+        failure = failed(error)
+        if failure is None:
+            raise
+        code = _told(failure)
+    if code:
+        _forget_output()
+    sys.exit(code)
 
 
-def _fail(error: MobileNetsError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    if error.hint:
-        print(f"\nhint: {error.hint}", file=sys.stderr)
-    sys.exit(2 if isinstance(error, UsageError) else 1)
+def failed(error: Exception) -> MobileNetsError | None:
+    """What a failure is called, for people; None for a mistake of ours, whose traceback helps us."""
+    if isinstance(error, MobileNetsError):
+        return error
+    if isinstance(error, ImportError):
+        if any(words in str(error) for words in _NO_MEMORY):
+            return MobileNetsError(f"out of memory while a library was loaded: {error}", hint=_LESS)
+        return missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    if isinstance(error, OSError):
+        where = f"'{error.filename}': " if error.filename is not None else "cannot read or write: "
+        return MobileNetsError(f"{where}{error.strerror or error}", hint=_HINTS.get(error.errno or 0, ""))
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)):
+        return MobileNetsError("out of memory", hint=_LESS)
+    if isinstance(error, RecursionError):
+        return MobileNetsError("the input is nested too deep to be read")
+    return None
+
+
+_LESS = "close other programs, or ask for less: a smaller --batch, --size or --tile, or fewer --threads"
+_NO_MEMORY = ("can't start new thread", "Cannot allocate memory", "failed to map segment", "can't allocate memory")
+_HINTS = {errno.ENOSPC: "free some space; what was written before is kept", errno.EDQUOT: "your disk quota is used up"}
+
+
+def _run() -> int:
+    """The exit code of the command that was typed."""
+    first = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    try:
+        build(first)(prog_name="mobilenets")
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("interrupted", file=sys.stderr)
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _told(error: MobileNetsError) -> int:
+    with contextlib.suppress(OSError):  # nobody listens
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        if error.hint:
+            print(f"\nhint: {printable(error.hint)}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _forget_output() -> None:
+    """Throw away what standard output could not take: Python would try again at exit, and fail once more."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(wanted: bool) -> None:
