@@ -33,7 +33,8 @@ from mobilenets.data.samples import Sample
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, Segmenter, evaluate_segmentation
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.model import Model, with_spec
-from mobilenets.runtime.engines.base import OnnxEngine
+from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.scales import SCALES, MultiScale, scaled
@@ -84,7 +85,7 @@ VARIANTS = {        #      aspp   OS     MF   paper
 # fmt: on
 
 
-class Exported:
+class Exported(Engine):
     """An engine for inputs of any size: the network is exported to ONNX, with a parity check, for each size that comes.
 
     Args:
@@ -94,6 +95,7 @@ class Exported:
 
     def __init__(self, model: Model, folder: Path) -> None:
         self._model, self._folder = model, folder
+        self.outputs = model.outputs
         self._engines: dict[tuple[int, int], OnnxEngine] = {}
 
     def run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

@@ -21,11 +21,11 @@ from PIL import Image
 from mobilenets.errors import CheckpointError, UsageError
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.tiles import predict_tiles_decoded
-from mobilenets.runtime.engines.base import Engine, Outputs, manifest_beside, read_manifest_beside
+from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.engines.table import ENGINES, Runtime
-from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.manifest import Manifest, beside
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.scales import MultiScale
 from mobilenets.runtime.segment.tiles import predict_tiles_decoded as segment_tiles_decoded
@@ -88,6 +88,7 @@ def test_it_says_what_it_is(engine: Engine) -> None:
     assert engine.outputs == ("logits",)
     assert engine.manifest().labels == MANIFEST.labels
     assert engine.input_shape in (None, CONTRACT.shape)
+    assert engine.precision == "float32"
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
@@ -149,17 +150,17 @@ def test_a_runtime_from_outside_is_one_more_entry_of_the_table(tmp_path: Path) -
 
 def test_a_manifest_that_is_not_beside_the_file_is_asked_for(tmp_path: Path) -> None:
     path = TOY.write_toy(tmp_path / "model.toy", MANIFEST, 4)
-    manifest_beside(path).unlink()
-    with pytest.raises(CheckpointError, match=r"model\.toy' has no manifest.*no 'model\.toy\.json' beside it"):
-        read_manifest_beside(path)
+    beside(path).unlink()
+    with pytest.raises(CheckpointError, match=r"model\.toy' has no 'model\.toy\.json' beside it"):
+        TOY.ToyEngine(path).manifest()
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"{", b"[" * 5000, b"null"])
 def test_a_damaged_manifest_beside_the_file_is_named(tmp_path: Path, content: bytes) -> None:
     path = TOY.write_toy(tmp_path / "model.toy", MANIFEST, 4)
-    manifest_beside(path).write_bytes(content)
+    beside(path).write_bytes(content)
     with pytest.raises(CheckpointError, match=r"model\.toy\.json'"):
-        read_manifest_beside(path)
+        TOY.ToyEngine(path).manifest()
 
 
 def test_a_file_of_another_input_size_than_its_manifest_is_refused(tmp_path: Path, color_model: Path) -> None:
@@ -197,7 +198,7 @@ class Alone(Engine):
             return {
                 "boxes": np.zeros((n, 1, 4), np.float32),
                 "scores": np.zeros((n, 1), np.float32),
-                "classes": np.zeros((n, 1)),
+                "classes": np.zeros((n, 1), np.float32),
             }
         if "map" in self.outputs:
             return {"logits": batch[:, :, ::4, ::4]}

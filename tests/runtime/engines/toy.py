@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.runtime.engines.base import Engine, Outputs, manifest_beside, read_manifest_beside
-from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.engines.base import Engine, Outputs
+from mobilenets.runtime.manifest import Manifest, read_beside, write_beside
 
 
 class ToyEngine(Engine):
@@ -32,11 +32,11 @@ class ToyEngine(Engine):
         return {"logits": self._factor * batch.mean(axis=(2, 3))}
 
     def manifest(self) -> Manifest:
-        return read_manifest_beside(self.path)
+        return read_beside(self.path)
 
 
 def write_toy(path: Path, manifest: Manifest, factor: float) -> Path:
     """A `.toy` file with its manifest beside it."""
     path.write_text(str(factor))
-    manifest_beside(path).write_text(manifest.to_json(), encoding="utf-8")
+    write_beside(path, manifest)
     return path

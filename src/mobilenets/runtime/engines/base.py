@@ -1,4 +1,4 @@
-"""`Engine`: what every runtime is to the rest of the package, and the manifest of files that have no room for one."""
+"""`Engine`: what every runtime is to the rest of the package."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.manifest import Manifest, Precision
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Outputs = dict[str, "NDArray[np.float32]"]
 """What a network returns, by name; the first axis of each is the batch."""
-
-LARGEST_MANIFEST = 1 << 24
-"""Bytes; 20,000 labels of 100 letters take an eighth of it."""
 
 
 class Runs(Protocol):
@@ -30,6 +27,8 @@ class Runs(Protocol):
 
 class Engine(Protocol):
     """Runs one network. A runtime is a class that inherits from this and sets what its defaults do not say.
+
+    Its manifest is in the file's own metadata, or beside the file where the format has no room: `manifest.read_beside`.
 
     `Predictor` calls an engine, and it is the only one that does: it never enters an engine twice at once unless the engine is
     `concurrent`, and it cuts and fills batches to the size that the engine takes.
@@ -64,13 +63,18 @@ class Engine(Protocol):
         """
         raise CheckpointError(f"'{self.source}' has no manifest", hint="give Predictor the manifest")
 
+    @property
+    def precision(self) -> Precision:
+        """What the network computes in, as its manifest says."""
+        return self.manifest().precision
+
     def close(self) -> None:
         """Release what the runtime holds, which is nothing here; the engine cannot run afterwards."""
         return  # not abstract: most runtimes need no more
 
 
 def parsed_manifest(text: str, path: Path) -> Manifest:
-    """The manifest in a text that belongs to the exported file `path`.
+    """The manifest in a text that is part of the exported file `path`.
 
     Raises:
         CheckpointError: it is damaged; the message names the file.
@@ -79,35 +83,3 @@ def parsed_manifest(text: str, path: Path) -> Manifest:
         return Manifest.from_json(text)
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}", hint=error.hint) from error
-    except RecursionError as error:
-        raise CheckpointError(f"'{path}': not a manifest: it is nested too deep", hint="export the model again") from error
-
-
-def manifest_beside(path: Path) -> Path:
-    """Where the manifest of an exported file lies if the file's format has no room for one: `model.bin.json`."""
-    return path.with_name(f"{path.name}.json")
-
-
-def read_manifest_beside(path: Path) -> Manifest:
-    """The manifest in the `.json` file beside an exported file.
-
-    Raises:
-        CheckpointError: there is no such file, or it is damaged.
-    """
-    beside = manifest_beside(path)
-    try:
-        with beside.open("rb") as file:
-            data = file.read(LARGEST_MANIFEST + 1)
-        if len(data) > LARGEST_MANIFEST:
-            raise CheckpointError(f"'{beside}' is larger than any manifest, {LARGEST_MANIFEST // 2**20} MB")
-        return parsed_manifest(data.decode("utf-8"), beside)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"'{path}' has no manifest, which names its labels and says how images are preprocessed: "
-            f"there is no '{beside.name}' beside it",
-            hint="copy both files that 'mobilenets export' wrote",
-        ) from error
-    except OSError as error:
-        raise CheckpointError(f"'{beside}' cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"'{beside}' is damaged: it is not UTF-8 text", hint="export the model again") from error

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import Engine, Outputs, manifest_beside, parsed_manifest, read_manifest_beside
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.engines.base import Engine, Outputs, parsed_manifest
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest, beside, read_beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,8 +86,8 @@ class OnnxEngine(Engine):
             raise CheckpointError(f"'{self.path}' has damaged metadata: {error}", hint="export the model again") from error
         if text is not None:
             return parsed_manifest(text, self.path)
-        if manifest_beside(self.path).is_file():
-            return read_manifest_beside(self.path)
+        if beside(self.path).is_file():
+            return read_beside(self.path)
         raise CheckpointError(
             f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed",
             hint="use a file written by 'mobilenets export'",
