@@ -12,8 +12,13 @@ if TYPE_CHECKING:
     from mobilenets.data.open import open_dataset
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.exporters.onnx import export_onnx
+    from mobilenets.exporters.table import export
     from mobilenets.model import Model, create
+    from mobilenets.runtime.classify import Classification
+    from mobilenets.runtime.detect.decode import Detections
     from mobilenets.runtime.predictor import Predictor
+    from mobilenets.runtime.result import Result
+    from mobilenets.runtime.segment.decode import Segmentation
     from mobilenets.specs.deeplab import deeplab
     from mobilenets.specs.families import backbone
     from mobilenets.specs.lraspp import lraspp
@@ -23,15 +28,20 @@ if TYPE_CHECKING:
     from mobilenets.training.recipe import Recipe
 
 __all__ = [
+    "Classification",
+    "Detections",
     "InputContract",
     "Model",
     "ModelSpec",
     "Predictor",
     "Recipe",
+    "Result",
+    "Segmentation",
     "backbone",
     "create",
     "deeplab",
     "evaluate",
+    "export",
     "export_onnx",
     "load",
     "lraspp",
@@ -43,15 +53,20 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Classification": "mobilenets.runtime.classify",
+    "Detections": "mobilenets.runtime.detect.decode",
     "InputContract": "mobilenets.specs.model",
     "Model": "mobilenets.model",
     "ModelSpec": "mobilenets.specs.model",
     "Predictor": "mobilenets.runtime.predictor",
     "Recipe": "mobilenets.training.recipe",
+    "Result": "mobilenets.runtime.result",
+    "Segmentation": "mobilenets.runtime.segment.decode",
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
     "deeplab": "mobilenets.specs.deeplab",
     "evaluate": "mobilenets.evaluation.evaluators",
+    "export": "mobilenets.exporters.table",
     "export_onnx": "mobilenets.exporters.onnx",
     "load": "mobilenets.checkpoint",
     "lraspp": "mobilenets.specs.lraspp",

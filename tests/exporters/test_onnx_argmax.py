@@ -16,7 +16,7 @@ from PIL import Image
 from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx_argmax import compare_classes, export_onnx_argmax, with_argmax
 from mobilenets.exporters.onnx_tail import export_with_tail
-from mobilenets.exporters.table import WITH_ARGMAX, export
+from mobilenets.exporters.table import export
 from mobilenets.model import Model, TorchEngine, create
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.manifest import Manifest, manifest_of
@@ -125,7 +125,7 @@ def test_the_file_predicts_what_the_raw_one_predicts_at_the_inputs_size(
 def test_an_export_folder_says_how_many_pixels_are_the_same(tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    parity = export(made("deeplab"), tmp_path / "out", images=[image], exporters=WITH_ARGMAX)
+    parity = export(made("deeplab"), tmp_path / "out", images=[image], to="onnx-argmax")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["segmenter.onnx", "segmenter.parity.json"]
     (agreement,) = parity.agreements
     assert (parity.passed, parity.batches, agreement.total) == (True, (1, 2, 5, 1), 9 * SHAPE[0] * SHAPE[1])

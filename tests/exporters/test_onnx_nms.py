@@ -15,7 +15,7 @@ from PIL import Image
 from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx_nms import compare_detections, export_onnx_nms, with_nms
 from mobilenets.exporters.onnx_tail import export_with_tail
-from mobilenets.exporters.table import WITH_NMS, export
+from mobilenets.exporters.table import export
 from mobilenets.model import Model, create
 from mobilenets.runtime.detect.anchors import anchors
 from mobilenets.runtime.detect.decode import Detections, decode_detections
@@ -147,7 +147,7 @@ def detector() -> Model:
 def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp_path: Path) -> None:
     image = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8)).save(image)
-    parity = export(detector, tmp_path / "out", images=[image], exporters=WITH_NMS)
+    parity = export(detector, tmp_path / "out", images=[image], to="onnx-nms")
     assert parity.passed
     assert [output.name for output in parity.outputs] == ["logits", "offsets", "detections"]
     assert [(one.name, one.unit) for one in parity.agreements] == [("detections", "boxes")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint folder.")],
-    to: Annotated[str, typer.Option(metavar="RUNTIME", help="What to export to: onnx.")] = "onnx",
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="What to export to: onnx, onnx-nms or onnx-argmax.")] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")
     ] = None,
@@ -31,36 +31,38 @@ def command(
         float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
     ] = 1e-4,
     nms: Annotated[
-        bool, typer.Option("--nms", help="Detectors: boxes as outputs, in a file of its own, detector.onnx.")
+        bool, typer.Option("--nms", help="Short for --to onnx-nms: a detector that returns boxes, in detector.onnx.")
     ] = False,
     argmax: Annotated[
-        bool, typer.Option("--argmax", help="Segmenters: classes of pixels as output, in a file of its own, segmenter.onnx.")
+        bool,
+        typer.Option("--argmax", help="Short for --to onnx-argmax: a segmenter that returns classes, in segmenter.onnx."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Export a trained model and check it against torch.
 
-    The exported file holds the labels and says how images are prepared, so it predicts without torch:
+    The exported file holds the labels and the preprocessing, so it predicts without torch:
 
         mobilenets export runs/photos --to onnx --images photos/test
 
         mobilenets predict runs/photos/export/model.onnx image.jpg
 
-    A detector's file gives scores and offsets at every anchor, which 'predict' decodes; with --nms it gives boxes.
-    A segmenter's gives coarse logits, which 'predict' enlarges; with --argmax it gives the class of each pixel of its input.
+    A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with onnx-nms it returns boxes.
+    A segmenter's returns coarse logits, which 'predict' enlarges; with onnx-argmax it returns the class of each input pixel.
     """
     if nms and argmax:
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.exporters.table import EXPORTERS, WITH_ARGMAX, WITH_NMS, export
+    from mobilenets.exporters.table import EXPORTERS, export
+    from mobilenets.runtime.engines.open import checkpoint_in
 
-    exporters = WITH_NMS if nms else WITH_ARGMAX if argmax else EXPORTERS
-    file = exporters[to].file
-    found = checkpoints.find(checkpoint)
+    to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
+    file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
+    found = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(found)
-    real = _readable(images, most) if images else []
+    readable = _readable(images, most) if images else []
     folder = out or _export_folder(found)
-    parity = export(model, folder, to=to, images=real, tolerance=tolerance, exporters=exporters)
+    parity = export(model, folder, to=to, images=readable, tolerance=tolerance)
     size_bytes = (folder / file).stat().st_size
     if json:
         show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from mobilenets.runtime.sources import Source
 
 HEAD = 4096  # bytes of standard input that tell an image from a list of paths
+LARGEST = 1 << 30  # bytes of an image on standard input
+LONGEST = 1 << 16  # bytes of a line with a path
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def images(sources: Iterable[str]) -> Iterator[Source]:
@@ -31,7 +35,10 @@ def images(sources: Iterable[str]) -> Iterator[Source]:
             yield from _named(source)
 
 
-def _named(source: str) -> Iterator[Path]:
+def _named(source: str) -> Iterator[Source]:
+    if _ADDRESS.match(source):
+        yield _OnTheWeb(source)
+        return
     path = Path(source)
     if path.is_dir():
         from mobilenets.data.entries import image_files
@@ -65,6 +72,16 @@ def _matched(paths: list[str], *, folders: bool) -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
+class _OnTheWeb:
+    """An address in place of a file."""
+
+    name: str
+
+    def read(self) -> bytes:
+        raise ImageError("images on the web are not fetched; download it first, for instance with curl -O")
+
+
+@dataclass(frozen=True)
 class _Piped:
     """The image on standard input."""
 
@@ -82,8 +99,13 @@ def _standard_input() -> Iterator[Source]:
     if not head:
         raise DataError("there is nothing on standard input", hint="pipe an image or a list of paths into it")
     if b"\0" in head:
-        yield _Piped(stream.read())
+        data = stream.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise DataError(f"the image on standard input has more than {LARGEST >> 20} MB", hint="give its file instead")
+        yield _Piped(data)
         return
-    for line in stream:
+    while line := stream.readline(LONGEST + 1):
+        if len(line) > LONGEST:
+            raise DataError(f"a line on standard input is longer than any path, {LONGEST:,} bytes", hint="give one path a line")
         if name := os.fsdecode(line).strip("\r\n"):
             yield from _named(name)

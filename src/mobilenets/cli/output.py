@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mobilenets.data.cells import guarded
 from mobilenets.runtime.rows import escaped
-from mobilenets.runtime.text import csv_cell, printable, printable_lines
+from mobilenets.runtime.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,15 @@ def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([csv_cell(cell) for cell in row] for row in rows)
+
+
+def csv_cell(value: object) -> str:
+    """A cell of CSV that neither a spreadsheet nor a terminal obeys.
+
+    >>> csv_cell("=1+1"), csv_cell(-0.5)
+    ("'=1+1", '-0.5')
+    """
+    return printable(guarded(str(value)))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", caption: str = "") -> None:

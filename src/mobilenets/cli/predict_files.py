@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mobilenets.cli.naming import Names
 from mobilenets.data.writers.detections import RESULTS, Found, begin
 from mobilenets.errors import DataError, UsageError
+from mobilenets.files import drafted_quickly
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.images import large
@@ -113,21 +114,16 @@ class Files:
             self._pool.shutdown(cancel_futures=True)
 
     def _save(self, kind: str, source: Source, prediction: Detections | Segmentation, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{target.name[:40]}.part")  # renamed when complete; not flushed, for there may be thousands
-        try:
-            if kind == "masks":
-                assert isinstance(prediction, Segmentation)
-                image = indexed(prediction.classes, prediction.colors)
-            else:
-                image = prediction.draw(decoded(source, channels=3, decode=large.decode if self._alone else decode_image))
+        if kind == "masks":
+            assert isinstance(prediction, Segmentation)
+            image = indexed(prediction.classes, prediction.colors)
+        else:
+            image = prediction.draw(decoded(source, channels=3, decode=large.decode if self._alone else decode_image))
+        with drafted_quickly(target) as draft:
             if target.suffix == ".png":
                 image.save(draft, "PNG", compress_level=COMPRESSION)
             else:
                 image.save(draft, "JPEG", quality=QUALITY)
-            draft.replace(target)
-        finally:
-            draft.unlink(missing_ok=True)
 
     def _wait(self, most: int) -> None:
         while len(self._pending) > most:

@@ -11,12 +11,12 @@ from functools import partial
 from operator import methodcaller
 from typing import TYPE_CHECKING
 
-from mobilenets.cli.output import show, show_table
+from mobilenets.cli.output import csv_cell, show, show_table
 from mobilenets.cli.predict_files import Files
 from mobilenets.cli.predicting import Asked, predicted, predicted_alone, report, shown_by, tiling
 from mobilenets.data.writers.detections import COLUMNS
 from mobilenets.runtime.rows import json_line
-from mobilenets.runtime.text import csv_cell, printable
+from mobilenets.runtime.text import printable
 
 if TYPE_CHECKING:
     from mobilenets.runtime.decoders import Prediction

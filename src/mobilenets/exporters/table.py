@@ -1,9 +1,9 @@
-"""`EXPORTERS`: the runtimes a model can be exported to."""
+"""`export`, and `EXPORTERS`: what a model can be exported to."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.onnx_argmax import export_onnx_argmax
 from mobilenets.exporters.onnx_nms import export_onnx_nms
 from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.files import write_text
 from mobilenets.model import Model
 from mobilenets.table import Table
 
@@ -27,12 +28,12 @@ class Export(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """A runtime a model can be exported to.
+    """One kind of file that a model can be exported to.
 
     Args:
-        file: name of the file in an export folder.
+        file: its name in an export folder.
         export: writes it.
-        parity: name of the file that holds its comparison.
+        parity: name of the file that holds its comparison with the model.
     """
 
     file: str
@@ -41,44 +42,44 @@ class Exporter:
 
 
 # fmt: off
-EXPORTERS = Table("export runtime", {
-    "onnx": Exporter("model.onnx", export_onnx),
-})
-WITH_NMS = Table("export runtime with boxes as outputs", {
-    "onnx": Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
-})
-WITH_ARGMAX = Table("export runtime with classes of pixels as output", {
-    "onnx": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
+EXPORTERS: Table[Exporter] = Table("export format", {
+    "onnx":        Exporter("model.onnx", export_onnx),
+    "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
+    "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
 })
 # fmt: on
+"""What can be exported to: the network as it is, a detector that returns boxes, a segmenter that returns classes of pixels."""
 
 
 def export(
     model: Model,
-    folder: Path,
+    folder: str | Path = "export",
     *,
     to: str = "onnx",
     images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
-    exporters: Mapping[str, Exporter] = EXPORTERS,
 ) -> Parity:
-    """Write an export folder: the network's file, and `parity.json` with the comparison.
+    """Export a model and compare the file with it: `export(model, "export", to="onnx")`.
+
+    The folder then holds the network's file, which `Predictor.open` opens, and a `parity.json` with the comparison.
 
     Args:
-        model: what to export.
-        folder: where to; made when missing.
-        to: a name in `exporters`.
+        model: what to export; is left as it is.
+        folder: where to; made if it is missing.
+        to: "onnx"; "onnx-nms" for a detector that returns boxes; "onnx-argmax" for a segmenter that returns classes of pixels.
         images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest value of an output in a batch.
-        exporters: `EXPORTERS`, or those that decode inside: `WITH_NMS` for detectors, `WITH_ARGMAX` for segmenters.
 
     Raises:
         ExportError: the export failed or does not agree with the model; the folder's files are as they were.
+        ImageError: an image cannot be decoded.
+        MissingExtraError: a library that the format needs is not installed.
+        UnknownNameError: there is no such format.
     """
-    exporter = exporters[to]
+    folder, exporter = Path(folder), EXPORTERS[to]
     parity = exporter.export(model, folder / exporter.file, images=images, tolerance=tolerance)
     try:
-        (folder / exporter.parity).write_text(json.dumps(parity.to_data(), indent=1) + "\n", encoding="utf-8")
+        write_text(folder / exporter.parity, json.dumps(parity.to_data(), indent=1) + "\n")
     except OSError as error:
         raise ExportError(f"cannot write '{folder / exporter.parity}': {error.strerror or error}") from error
     return parity

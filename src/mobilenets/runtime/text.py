@@ -1,4 +1,4 @@
-"""Names of files and labels are anything; a terminal and a spreadsheet obey some of it. Here it becomes harmless."""
+"""Names of files and labels may hold anything, and a terminal obeys some of it. Here it becomes harmless."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 
 # Control characters but tab, line and paragraph separators, and what turns the direction of writing.
 _CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -22,15 +20,3 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """As `printable`, for a text of our own that may have several lines."""
     return "\n".join(printable(line) for line in text.split("\n"))
-
-
-def csv_cell(value: object) -> str:
-    """A cell of CSV: without control characters, and behind an apostrophe if a spreadsheet would take it for a formula.
-
-    >>> csv_cell("=1+1"), csv_cell(-0.5), csv_cell("cat")
-    ("'=1+1", '-0.5', 'cat')
-    """
-    text = str(value)
-    if len(text) > 1 and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
-        text = f"'{text}"
-    return printable(text)

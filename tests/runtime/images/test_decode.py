@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.errors import ImageError
-from mobilenets.runtime.images.decode import Header, decode_image, failure, read_header
+from mobilenets.runtime.images.decode import Header, as_decoded, decode_image, failure, read_header
+from mobilenets.runtime.images.depth import eight_bits
 from mobilenets.runtime.images.prepare import load_input, normalize, pixels_needed, prepare, resize
 from mobilenets.specs.model import IMAGENET_MEAN, IMAGENET_STD, InputContract
 
@@ -369,3 +370,109 @@ def test_pillows_own_settings_are_left_alone() -> None:
     decode_image(encoded(noise(8, 8), "PNG"))
     after = (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
     assert after == before
+
+
+# ---- what real files hold: long texts, few bits, infinities, too many pixels
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b"x" * (2 << 20))),
+        chunk(b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(b"x" * (2 << 20))),
+        chunk(b"tEXt", b"prompt\0" + b"x" * (2 << 20)) * 40,
+        chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(2 << 20))),
+    ],
+    ids=["zTXt", "iTXt", "tEXt", "iCCP"],
+)
+def test_a_png_with_megabytes_of_text_or_profile_is_its_pixels(extra: bytes, place: str) -> None:
+    data = encoded(Image.new("RGB", (3, 2), (10, 20, 30)), "PNG")
+    at = data.index(b"IDAT" if place == "before the pixels" else b"IEND") - 4
+    assert pixel(data[:at] + extra + data[at:]) == (10, 20, 30)
+
+
+def test_the_transparency_of_a_png_with_long_texts_stays() -> None:
+    data = png(2, 1, 8, 3, b"\0\1", (b"PLTE", bytes([100, 0, 0, 0, 100, 0])), (b"tRNS", bytes([255, 0])))
+    at = data.index(b"PLTE") - 4
+    data = data[:at] + chunk(b"zTXt", b"a\0\0" + zlib.compress(b"x" * (2 << 20))) + data[at:]
+    assert (pixel(data), pixel(data, (1, 0))) == ((100, 0, 0), (255, 255, 255))
+
+
+def deep(values: Any, kind: str, dtype: Any = np.uint16, **options: Any) -> bytes:
+    return encoded(Image.fromarray(np.asarray(values, dtype)), kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0, 819, 4095]], [0, 51, 255]),  # 12 bits
+        ([[0, 100, 200]], [0, 100, 200]),  # 8 bits
+        ([[0, 257, 2570]], [0, 1, 10]),  # 8 bits spread over 16: a dark image stays dark
+        ([[0, 4096, 65535]], [0, 16, 255]),
+    ],
+)
+def test_few_bits_in_a_16_bit_file_are_read_by_their_own_range(kind: str, values: Any, expected: list[int]) -> None:
+    image = decode_image(deep(values, kind), channels=1)
+    assert np.asarray(image).tolist() == [expected]
+
+
+def test_a_tiff_states_its_largest_value_itself() -> None:
+    data = deep([[0, 5000, 10_000]], "TIFF", tiffinfo={281: 16_383})
+    assert np.asarray(decode_image(data, channels=1)).tolist() == [[0, 78, 156]]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([[0.0, 0.5, np.inf, -np.inf, np.nan, 1.0]], [0, 128, 255, 0, 0, 255]),
+        ([[0.0, 100.0, np.inf, 200.0]], [0, 100, 200, 200]),
+        ([[-1.0, 0.0, 1.0, np.nan]], [0, 128, 255, 0]),
+        ([[1000.0, 3000.0, np.inf]], [0, 255, 255]),
+    ],
+)
+def test_infinities_of_a_float_image_are_its_largest_and_smallest_values(values: Any, expected: list[int]) -> None:
+    assert np.asarray(decode_image(deep(values, "TIFF", np.float32), channels=1)).tolist() == [expected]
+
+
+def test_a_float_image_without_a_finite_value_is_refused() -> None:
+    with pytest.raises(ImageError, match="none of its values is finite"):
+        decode_image(deep([[np.nan, np.inf]], "TIFF", np.float32))
+
+
+@pytest.mark.parametrize("read", [decode_image, read_header])
+def test_more_pixels_than_a_file_of_its_size_can_hold_are_refused_before_they_are_unpacked(read: Any, tmp_path: Path) -> None:
+    """100 megapixels of floats in one strip of which the file holds a few bytes."""
+    data = tiff((50, 2_097_152), 1, 32, 1, bytes(8000), sample_format=3)
+    (tmp_path / "bomb.tif").write_bytes(data)
+    for source in (data, tmp_path / "bomb.tif"):
+        with pytest.raises(ImageError, match=r"2,097,152 x 50 px, 400 MB .* beyond 256 MB a file may grow 1,000 times"):
+            read(source)
+
+
+def test_sixteen_bits_take_little_more_memory_than_the_image() -> None:
+    tracemalloc = pytest.importorskip("tracemalloc")
+    image = Image.new("F", (4000, 2000), 0.5)
+    tracemalloc.start()
+    assert eight_bits(image).getpixel((0, 0)) == 128
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60 << 20  # NumPy's part; all pixels at once as float64 would take 64 MB, and twice that to scale
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
+def test_a_device_is_not_read(path: str) -> None:
+    for read in (decode_image, read_header):
+        with pytest.raises(ImageError, match="cannot be read: it is a device, not a file"):
+            read(Path(path))
+
+
+def test_a_damaged_image_of_pillow_is_an_image_error() -> None:
+    data = encoded(noise(64, 64), "PNG")
+    with Image.open(io.BytesIO(data[: len(data) // 2])) as image, pytest.raises(ImageError, match="truncated"):
+        as_decoded(image, channels=3)

@@ -246,7 +246,10 @@ def _stream(source: bytes | Path, *, whole: bool) -> Iterator[BinaryIO]:
 
 def _regular_size(path: Path) -> int:
     """Bytes of a file. A pipe is not waited for, and a device, which may have no end, is not read."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except ValueError as error:  # a null character
+        raise OSError(errno.EINVAL, "no file can have such a name", str(path)) from error
     if stat.S_ISREG(status.st_mode):
         return status.st_size
     if stat.S_ISDIR(status.st_mode):

@@ -27,19 +27,20 @@ def eight_bits(image: Image.Image) -> Image.Image:
     Raises:
         ValueError: no value is finite.
     """
-    low, high = _float_range(image) if image.mode == "F" else _whole_range(image)
+    smallest, largest = _finite_range(image) if image.mode == "F" else (0.0, 0.0)
+    low, high = _float_scale(smallest, largest) if image.mode == "F" else _whole_scale(image)
     factor = 255 / max(high - low, 1e-12)
     white_is_zero = image.mode.startswith("I;16") and _tag(image, _PHOTOMETRIC_TAG) == 0
     result = Image.new("L", image.size)
     for top, values in _strips(image):
         if image.mode == "F":
-            values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+            values = np.nan_to_num(values, nan=smallest, posinf=largest, neginf=smallest)
         scaled = np.rint((np.clip(values, low, high) - low) * factor).astype(np.uint8)
         result.paste(Image.fromarray(255 - scaled if white_is_zero else scaled), (0, top))
     return result
 
 
-def _float_range(image: Image.Image) -> tuple[float, float]:
+def _finite_range(image: Image.Image) -> tuple[float, float]:
     lows, highs = [], []
     for _, values in _strips(image):
         finite = values[np.isfinite(values)]
@@ -48,13 +49,17 @@ def _float_range(image: Image.Image) -> tuple[float, float]:
             highs.append(float(finite.max()))
     if not lows:
         raise ValueError("none of its values is finite")
-    low, high = min(lows), max(highs)
-    if low >= 0 and high <= 255:
-        return 0.0, 1.0 if high <= 1 else 255.0
-    return low, high
+    return min(lows), max(highs)
 
 
-def _whole_range(image: Image.Image) -> tuple[float, float]:
+def _float_scale(smallest: float, largest: float) -> tuple[float, float]:
+    """What becomes 0 and 255."""
+    if smallest >= 0 and largest <= 255:
+        return 0.0, 1.0 if largest <= 1 else 255.0
+    return smallest, largest
+
+
+def _whole_scale(image: Image.Image) -> tuple[float, float]:
     low, high, expanded = 0.0, 0.0, True
     for _, values in _strips(image):
         low, high = min(low, float(values.min())), max(high, float(values.max()))
