@@ -42,7 +42,7 @@ class Exporter:
 
 
 # fmt: off
-EXPORTERS: Table[Exporter] = Table("export format", {
+EXPORTERS: Table[Exporter] = Table("export runtime", {
     "onnx":        Exporter("model.onnx", export_onnx),
     "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
     "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
