@@ -59,7 +59,22 @@ def as_shards(folder: Path) -> Path:
     return folder / "shards"
 
 
-KEPT: dict[str, Callable[[Path], Path]] = {"folder": lambda folder: folder, "list": as_list, "shards": as_shards}
+def as_listed_folder(folder: Path) -> Path:
+    (folder / "all").mkdir()
+    rows = []
+    for path in sorted(folder.glob("*/*.png")):
+        rows.append(f"{path.parent.name}{path.stem},{path.parent.name}\n")
+        path.rename(folder / "all" / f"{path.parent.name}{path.name}")
+    (folder / "labels.csv").write_text("id,label\n" + "".join(rows))
+    return folder
+
+
+KEPT: dict[str, Callable[[Path], Path]] = {
+    "folder": lambda folder: folder,
+    "list": as_list,
+    "lists": as_listed_folder,
+    "shards": as_shards,
+}
 
 
 def test_every_format_of_classes_is_covered() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,8 @@ from mobilenets.data.boxes import NamedBox
 from mobilenets.data.faults import Fault
 from mobilenets.data.masks import Mask
 from mobilenets.data.samples import Split
+from mobilenets.data.walk import SUFFIXES, suffix_of, walk
 from mobilenets.specs.model import Task
-
-# fmt: off
-SUFFIXES = frozenset((
-    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
-    ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
-))
-# fmt: on
-"""File name endings, lower case, of the formats that `runtime.image.decode` reads."""
 
 SPLIT_WORDS: dict[str, Split] = {
     "train": "train",
@@ -92,12 +85,37 @@ class Listing:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Image files below a folder by their names' endings, folder after folder, hidden ones left out."""
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        for file in sorted(files):
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in SUFFIXES:  # noqa: PTH122  # no Path per file
-                yield Path(place, file)
+    """Image files below a folder by their names' endings, folder after folder; see `walk` for what is passed over."""
+    for inner in walk(folder):
+        for name in inner.files:
+            if suffix_of(name) in SUFFIXES:
+                yield folder / inner.path / name
+
+
+def split_in(path: str) -> Split | None:
+    """The split that the folders of a path name; None where they name none or several.
+
+    >>> split_in("set/Train/images/a.jpg"), split_in("train/test/a.jpg")
+    ('train', None)
+    """
+    named = {SPLIT_WORDS[part] for part in path.lower().split("/")[:-1] if part in SPLIT_WORDS}
+    return named.pop() if len(named) == 1 else None
+
+
+def split_word(name: str) -> Split | None:
+    """The split that the name of a file or folder names among other words; None where it names none or several.
+
+    >>> split_word("instances_train2017"), split_word("seg_test"), split_word("trainers"), split_word("train_val")
+    ('train', 'test', None, None)
+    """
+    named = {SPLIT_WORDS[word] for word in re.findall("[a-z]+", name.lower()) if word in SPLIT_WORDS}
+    return named.pop() if len(named) == 1 else None
+
+
+def all_or_none(splits: Iterable[Split | None]) -> list[Split | None]:
+    """The splits where every image has one; else none for any."""
+    listed = list(splits)
+    return listed if all(listed) else [None] * len(listed)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

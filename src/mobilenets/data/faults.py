@@ -1,21 +1,35 @@
-"""`Fault`: what a reader found wrong and read past, for `check` to name."""
+"""`Fault`: something wrong in a dataset that a reader left out or corrected, for `check` to list."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-FaultCode = Literal["unannotated", "stray", "unknown-class", "split-twice"]
+FaultCode = Literal[
+    "contradiction",
+    "encoding",
+    "link-loop",
+    "same-name",
+    "special-file",
+    "split-twice",
+    "stray",
+    "unannotated",
+    "unknown-class",
+    "unreadable-folder",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that a reader read past.
+    """One thing that a reader left out or corrected.
 
     Args:
-        code: "unannotated": an image without an annotation file; "stray": an annotation without its image;
-            "unknown-class": a box of a class that the dataset does not list; "split-twice": an image in two splits.
-        message: in words, after the file's name.
+        code: "contradiction": a description that disagrees with itself or with its images; "encoding": a text file that is
+            not UTF-8; "link-loop": a link that is not followed; "same-name": two images that share one annotation;
+            "special-file": a pipe, socket or device; "split-twice": an image in two splits; "stray": an annotation without
+            its image; "unannotated": an image without an annotation; "unknown-class": a box of a class that the dataset
+            does not list; "unreadable-folder": a folder that cannot be opened.
+        message: what is wrong, to be read after the file's name.
         file: the file it is about, below the dataset's folder.
     """
 

@@ -8,6 +8,7 @@ from mobilenets.data.boxes import NamedBox
 from mobilenets.data.open import open_dataset
 from mobilenets.data.readers.box_lists import is_box_list, read_box_list
 from mobilenets.data.samples import Dataset
+from mobilenets.data.source import look_at
 from mobilenets.data.writers.lists import write_box_list
 from mobilenets.errors import DataError
 
@@ -44,12 +45,12 @@ def test_rows_of_an_image_are_gathered_and_a_bare_path_shows_nothing(tmp_path: P
 def test_usual_column_names_are_understood(tmp_path: Path, header: str, delimiter: str) -> None:
     rows = [header.split(), ["a.jpg", "1", "2", "3", "4", "cat"]]
     path = _list(tmp_path, "\n".join(delimiter.join(row) for row in rows), "boxes.tsv" if delimiter == "\t" else "boxes.csv")
-    assert is_box_list(str(path))
+    assert is_box_list(look_at(path))
     assert open_dataset(path, val=0, test=0).samples[0].boxes[0].corners == (1, 2, 3, 4)
 
 
 def test_a_list_of_labels_is_none_of_boxes(tmp_path: Path) -> None:
-    assert not is_box_list(str(_list(tmp_path, "path,label\na.jpg,cat\n")))
+    assert not is_box_list(look_at(_list(tmp_path, "path,label\na.jpg,cat\n")))
 
 
 @pytest.mark.parametrize(

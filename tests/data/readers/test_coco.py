@@ -9,6 +9,7 @@ from PIL import Image
 
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.readers.coco import is_coco, read_coco
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 
@@ -41,7 +42,7 @@ def _images(folder: Path, *names: str) -> None:
 
 def test_boxes_are_edges_crowds_are_kept_and_labels_follow_the_ids(tmp_path: Path) -> None:
     _images(tmp_path, "a.jpg", "b.jpg")
-    listing = read_coco(_write(tmp_path / "boxes.json", _coco()))
+    listing = read_coco(look_at(_write(tmp_path / "boxes.json", _coco())))
     assert listing.labels == ("cat", "dog")
     a, b = listing.entries
     assert a.boxes == (NamedBox("dog", 1.5, 2, 11.5, 22), NamedBox("cat", 0, 0, 40, 30, crowd=True))
@@ -54,8 +55,8 @@ def test_the_official_layout_gives_splits_and_folders(tmp_path: Path) -> None:
         _write(tmp_path / "annotations" / f"instances_{split}.json", _coco(images=images))
         _write(tmp_path / "annotations" / f"captions_{split}.json", {"images": images})
         _images(tmp_path / split, name)
-    assert is_coco(str(tmp_path))
-    listing = read_coco(tmp_path)
+    assert is_coco(look_at(tmp_path))
+    listing = read_coco(look_at(tmp_path))
     assert [(one.name, one.split) for one in listing.entries] == [("train2017/a.jpg", "train"), ("val2017/c.jpg", "val")]
     assert all(one.path.is_file() for one in listing.entries)
 
@@ -66,7 +67,7 @@ def test_roboflows_layout_and_its_empty_group_category_are_read(tmp_path: Path) 
     for split in ("train", "valid"):
         _write(tmp_path / split / "_annotations.coco.json", _coco(categories=categories, annotations=[one]))
         _images(tmp_path / split, "a.jpg", "b.jpg")
-    listing = read_coco(tmp_path)
+    listing = read_coco(look_at(tmp_path))
     assert listing.labels == ("cat",)
     assert [one.split for one in listing.entries] == ["train", "train", "val", "val"]
     assert "'pets' only groups others" in listing.notes[0]
@@ -75,7 +76,7 @@ def test_roboflows_layout_and_its_empty_group_category_are_read(tmp_path: Path) 
 def test_strays_and_unknown_categories_are_left_out_and_named(tmp_path: Path) -> None:
     stray = {"id": 1, "image_id": 77, "category_id": 3, "bbox": [1, 2, 10, 20]}
     unknown = {"id": 2, "image_id": 9, "category_id": 4, "bbox": [1, 2, 10, 20]}
-    listing = read_coco(_write(tmp_path / "boxes.json", _coco(annotations=[stray, unknown])))
+    listing = read_coco(look_at(_write(tmp_path / "boxes.json", _coco(annotations=[stray, unknown]))))
     assert [(fault.code, fault.file) for fault in listing.faults] == [("stray", "boxes.json"), ("unknown-class", "b.jpg")]
     assert all(not entry.boxes for entry in listing.entries)
 
@@ -85,14 +86,14 @@ def test_difficult_objects_survive(tmp_path: Path) -> None:
         {"id": i, "image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4], key: 1}
         for i, key in enumerate(("difficult", "ignore"))
     ]
-    listing = read_coco(_write(tmp_path / "boxes.json", _coco(annotations=marked)))
+    listing = read_coco(look_at(_write(tmp_path / "boxes.json", _coco(annotations=marked))))
     assert [box.difficult for box in listing.entries[0].boxes] == [True, True]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([], "is no COCO file: it has no list 'images'"),
+        ([], "is not a COCO file: it has no list 'images'"),
         ({"images": []}, "has no list 'annotations'"),
         (_coco(images=[]), "list no image"),
         (_coco(images=[3]), r"images\[0\] is no object"),
@@ -113,12 +114,12 @@ def test_difficult_objects_survive(tmp_path: Path) -> None:
 )
 def test_a_bad_file_is_named_with_the_key(tmp_path: Path, data: object, message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
-        read_coco(_write(tmp_path / "boxes.json", data))
+        read_coco(look_at(_write(tmp_path / "boxes.json", data)))
     assert "boxes.json" in str(error.value)
 
 
 def test_broken_json_is_named_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "boxes.json"
     path.write_text('{"images": [}\n')
-    with pytest.raises(DataError, match=r"boxes.json' is no JSON: .*line 1 column 13"):
-        read_coco(path)
+    with pytest.raises(DataError, match=r"boxes.json' is not valid JSON: .*line 1 column 13"):
+        read_coco(look_at(path))

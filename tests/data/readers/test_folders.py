@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mobilenets.data.readers.folders import read_folder
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 
@@ -18,7 +19,9 @@ def lay_out(folder: Path, *names: str) -> Path:
 
 
 def test_a_folder_per_class(tmp_path: Path) -> None:
-    listing = read_folder(lay_out(tmp_path / "pets", "dog/b.JPG", "dog/a.png", "cat/x.webp", "cat/.DS_Store", ".git/x.png"))
+    listing = read_folder(
+        look_at(lay_out(tmp_path / "pets", "dog/b.JPG", "dog/a.png", "cat/x.webp", "cat/.DS_Store", ".git/x.png"))
+    )
     assert listing.labels == ("cat", "dog")
     assert [(entry.name, entry.label, entry.split) for entry in listing.entries] == [
         ("cat/x.webp", "cat", None),
@@ -30,7 +33,9 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["val", "valid", "Validation"])
 def test_split_folders_above_the_classes(tmp_path: Path, word: str) -> None:
-    listing = read_folder(lay_out(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{word}/cat/2.png", "test/dog/3.png"))
+    listing = read_folder(
+        look_at(lay_out(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{word}/cat/2.png", "test/dog/3.png"))
+    )
     assert listing.labels == ("cat", "dog")
     assert {entry.name: entry.split for entry in listing.entries} == {
         "train/cat/1.png": "train",
@@ -41,20 +46,20 @@ def test_split_folders_above_the_classes(tmp_path: Path, word: str) -> None:
 
 
 def test_classes_may_be_called_train_and_car(tmp_path: Path) -> None:
-    assert read_folder(lay_out(tmp_path, "train/1.png", "car/2.png")).labels == ("car", "train")
+    assert read_folder(look_at(lay_out(tmp_path, "train/1.png", "car/2.png"))).labels == ("car", "train")
 
 
 def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    assert read_folder(lay_out(tmp_path, *(f"{i}/a.png" for i in (0, 2, 10)))).labels == ("0", "2", "10")
+    assert read_folder(look_at(lay_out(tmp_path, *(f"{i}/a.png" for i in (0, 2, 10))))).labels == ("0", "2", "10")
 
 
 def test_files_that_are_no_images_are_listed(tmp_path: Path) -> None:
-    listing = read_folder(lay_out(tmp_path, "cat/1.png", "cat/notes.txt", "README.md"))
+    listing = read_folder(look_at(lay_out(tmp_path, "cat/1.png", "cat/notes.txt", "README.md")))
     assert [path.name for path in listing.ignored] == ["README.md", "notes.txt"]
 
 
 def test_an_empty_class_folder_is_said(tmp_path: Path) -> None:
-    listing = read_folder(lay_out(tmp_path, "cat/1.png", "dog/readme.txt"))
+    listing = read_folder(look_at(lay_out(tmp_path, "cat/1.png", "dog/readme.txt")))
     assert listing.labels == ("cat",)
     assert listing.notes == (f"'{tmp_path / 'dog'}' holds no image",)
 
@@ -64,16 +69,16 @@ def test_an_empty_class_folder_is_said(tmp_path: Path) -> None:
     [
         (["a/b/1.png", "a/c/2.png"], "holds folders with images: 'b', 'c'"),
         (["1.png", "2.jpg"], "2 images but no folder"),
-        (["train/1.png", "test/2.png"], "'.*test' holds 1 images but no folder per class"),
+        (["train/1.png", "test/2.png"], "'.*test' holds 1 image but no folder per class"),
         (["train/cat/1.png", "birds/2.png"], "birds' lies beside the split folder 'train'"),
         (["cat/notes.txt"], "no folder below"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, names: list[str], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        read_folder(lay_out(tmp_path, *names))
+        read_folder(look_at(lay_out(tmp_path, *names)))
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds nothing"):
-        read_folder(tmp_path)
+        read_folder(look_at(tmp_path))

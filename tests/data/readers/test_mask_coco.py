@@ -11,7 +11,9 @@ from PIL import Image
 
 from mobilenets.data import masks
 from mobilenets.data.masks import IGNORE
+from mobilenets.data.readers.format import Asked
 from mobilenets.data.readers.mask_coco import read_coco_masks
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 SQUARE = [1.0, 1.0, 3.0, 1.0, 3.0, 3.0, 1.0, 3.0]
@@ -37,7 +39,7 @@ def wrote(
 
 
 def classes(path: Path, **options: Any) -> list[list[int]]:
-    mask = read_coco_masks(path, **options).entries[0].mask
+    mask = read_coco_masks(look_at(path), Asked(**options)).entries[0].mask
     assert mask is not None
     found: list[list[int]] = masks.read(mask).tolist()
     return found
@@ -45,7 +47,7 @@ def classes(path: Path, **options: Any) -> list[list[int]]:
 
 def test_polygons_are_painted_over_background(tmp_path: Path) -> None:
     path = wrote(tmp_path, annotation(7, [SQUARE]))
-    found = read_coco_masks(path)
+    found = read_coco_masks(look_at(path))
     assert (found.task, found.labels) == ("segment", ("background", "cat", "dog"))
     assert classes(path) == [[0] * 6, [0, 2, 2, 0, 0, 0], [0, 2, 2, 0, 0, 0], [0] * 6]
 
@@ -68,15 +70,15 @@ def test_compressed_run_lengths_are_read(tmp_path: Path) -> None:
 
 def test_an_ignored_category_counts_nowhere(tmp_path: Path) -> None:
     path = wrote(tmp_path, annotation(7, [SQUARE]))
-    assert classes(path, ignore=["dog"])[1] == [0, IGNORE, IGNORE, 0, 0, 0]
-    assert read_coco_masks(path, ignore=["dog"]).labels == ("background", "cat")
-    with pytest.raises(DataError, match="'cow' cannot be ignored"):
-        read_coco_masks(path, ignore=["cow"])
+    assert classes(path, ignore=("dog",))[1] == [0, IGNORE, IGNORE, 0, 0, 0]
+    assert read_coco_masks(look_at(path), Asked(ignore=("dog",))).labels == ("background", "cat")
+    with pytest.raises(DataError, match="has no category 'cow' to ignore"):
+        read_coco_masks(look_at(path), Asked(ignore=("cow",)))
 
 
 def test_a_background_of_its_own_is_not_doubled(tmp_path: Path) -> None:
     path = wrote(tmp_path, annotation(3, [SQUARE]), categories=[{"id": 3, "name": "cat"}, {"id": 9, "name": "Background"}])
-    assert read_coco_masks(path).labels == ("Background", "cat")
+    assert read_coco_masks(look_at(path)).labels == ("Background", "cat")
     assert classes(path)[1] == [0, 1, 1, 0, 0, 0]
 
 
@@ -85,10 +87,10 @@ def test_the_size_comes_from_the_image_where_the_file_says_none(tmp_path: Path) 
 
 
 def test_annotations_without_polygons_are_counted(tmp_path: Path) -> None:
-    found = read_coco_masks(wrote(tmp_path, annotation(3, [SQUARE]), annotation(3, [])))
+    found = read_coco_masks(look_at(wrote(tmp_path, annotation(3, [SQUARE]), annotation(3, []))))
     assert any("1 of 2 annotations" in note for note in found.notes)
-    with pytest.raises(DataError, match="has polygons or run lengths"):
-        read_coco_masks(wrote(tmp_path, annotation(3, [])))
+    with pytest.raises(DataError, match="has no annotation with polygons or run lengths"):
+        read_coco_masks(look_at(wrote(tmp_path, annotation(3, []))))
 
 
 @pytest.mark.parametrize(
@@ -102,4 +104,4 @@ def test_annotations_without_polygons_are_counted(tmp_path: Path) -> None:
 )
 def test_damaged_polygons_and_run_lengths_are_named(tmp_path: Path, segmentation: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"annotations\[0\].*{message}"):
-        read_coco_masks(wrote(tmp_path, annotation(3, segmentation)))
+        read_coco_masks(look_at(wrote(tmp_path, annotation(3, segmentation))))

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from mobilenets.data import masks
+from mobilenets.data.readers.format import Asked
 from mobilenets.data.readers.mask_folders import is_masked, read_masked
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 
@@ -29,15 +31,15 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_splits_are_those_of_the_folders(tmp_path: Path, layout: str) -> None:
     wrote(tmp_path, *LAYOUTS[layout])
-    assert is_masked(str(tmp_path))
-    found = read_masked(tmp_path)
+    assert is_masked(look_at(tmp_path))
+    found = read_masked(look_at(tmp_path))
     assert sorted((entry.split, entry.path.stem) for entry in found.entries) == [("train", "a"), ("val", "b")]
     assert (found.task, found.labels) == ("segment", ("class 0", "class 1"))
 
 
 def test_without_split_folders_the_splits_are_open(tmp_path: Path) -> None:
     wrote(tmp_path, "images/a.jpg", "images/deep/b.jpg", "masks/a_mask.png", "masks/deep/b.png")
-    found = read_masked(tmp_path)
+    found = read_masked(look_at(tmp_path))
     assert [(entry.name, entry.split) for entry in found.entries] == [("images/a.jpg", None), ("images/deep/b.jpg", None)]
     assert found.entries[1].mask is not None
     assert masks.read(found.entries[1].mask).tolist() == [[0, 1]]
@@ -45,7 +47,7 @@ def test_without_split_folders_the_splits_are_open(tmp_path: Path) -> None:
 
 def test_what_has_no_partner_is_left_out_and_named(tmp_path: Path) -> None:
     wrote(tmp_path, "images/a.jpg", "images/b.jpg", "masks/a.png", "masks/c.png")
-    found = read_masked(tmp_path)
+    found = read_masked(look_at(tmp_path))
     assert [entry.name for entry in found.entries] == ["images/a.jpg"]
     assert [(fault.code, fault.file) for fault in found.faults] == [("unannotated", "images/b.jpg"), ("stray", "masks/c.png")]
 
@@ -53,13 +55,13 @@ def test_what_has_no_partner_is_left_out_and_named(tmp_path: Path) -> None:
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     wrote(tmp_path, "images/a.jpg", "images/a.png", "masks/a.png")
     with pytest.raises(DataError, match="have the same name but for the ending"):
-        read_masked(tmp_path)
+        read_masked(look_at(tmp_path))
 
 
 def test_no_partner_at_all_says_what_was_expected(tmp_path: Path) -> None:
     wrote(tmp_path, "images/a.jpg", "masks/b.png")
     with pytest.raises(DataError, match="no image in") as caught:
-        read_masked(tmp_path)
+        read_masked(look_at(tmp_path))
     assert "images/ and masks/" in caught.value.hint
 
 
@@ -67,14 +69,14 @@ def test_class_folders_and_boxes_are_no_masks(tmp_path: Path) -> None:
     wrote(tmp_path, "classes/cat/a.jpg", "classes/dog/a.jpg", "boxes/images/a.jpg")
     (tmp_path / "boxes" / "labels").mkdir()
     (tmp_path / "boxes" / "labels" / "a.txt").write_text("0 0.5 0.5 1 1\n")
-    assert not is_masked(str(tmp_path / "classes"))
-    assert not is_masked(str(tmp_path / "boxes"))
-    assert not is_masked(str(tmp_path / "none"))
+    assert not is_masked(look_at(tmp_path / "classes"))
+    assert not is_masked(look_at(tmp_path / "boxes"))
+    assert not is_masked(look_at(tmp_path / "none"))
 
 
 def test_camvid_has_its_eleven_classes(shared: Path) -> None:
     names = "Sky,Building,Pole,Road,Pavement,Tree,SignSymbol,Fence,Car,Pedestrian,Bicyclist"
-    found = read_masked(shared / "data" / "camvid", classes=names, ignore=["11"])
+    found = read_masked(look_at(shared / "data" / "camvid"), Asked(classes=names, ignore=("11",)))
     assert found.labels == tuple(names.split(","))
     splits = [entry.split for entry in found.entries]
     assert [splits.count(split) for split in ("train", "val", "test")] == [367, 101, 233]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from mobilenets.data import masks
 from mobilenets.data.readers.mask_voc import is_voc_masks, read_voc_masks
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 
@@ -30,8 +31,8 @@ def voc(tmp_path: Path) -> Path:
 
 
 def test_splits_and_masks_are_vocs(voc: Path) -> None:
-    assert is_voc_masks(str(voc))
-    found = read_voc_masks(voc)
+    assert is_voc_masks(look_at(voc))
+    found = read_voc_masks(look_at(voc))
     assert [(entry.name, entry.split) for entry in found.entries] == [
         ("JPEGImages/a.jpg", "train"),
         ("JPEGImages/b.jpg", "val"),
@@ -43,7 +44,7 @@ def test_splits_and_masks_are_vocs(voc: Path) -> None:
 
 
 def test_the_challenges_classes_are_known(voc: Path) -> None:
-    found = read_voc_masks(voc)
+    found = read_voc_masks(look_at(voc))
     assert len(found.labels) == 21
     assert found.labels[15] == "person"
     assert any("21" in note for note in found.notes)
@@ -51,7 +52,7 @@ def test_the_challenges_classes_are_known(voc: Path) -> None:
 
 def test_a_file_of_names_goes_before_them(voc: Path) -> None:
     (voc / "labelmap.txt").write_text("background:0,0,0::\n" + "".join(f"thing {i}:{i},9,9::\n" for i in range(1, 16)))
-    found = read_voc_masks(voc)
+    found = read_voc_masks(look_at(voc))
     assert found.labels[15] == "thing 15"
     assert len(found.labels) == 16
 
@@ -59,7 +60,7 @@ def test_a_file_of_names_goes_before_them(voc: Path) -> None:
 def test_without_split_files_every_mask_counts(voc: Path) -> None:
     for path in (voc / "ImageSets/Segmentation").glob("*.txt"):
         path.unlink()
-    assert [entry.split for entry in read_voc_masks(voc).entries] == [None, None]
+    assert [entry.split for entry in read_voc_masks(look_at(voc)).entries] == [None, None]
 
 
 def test_no_mask_at_all_is_refused(voc: Path) -> None:
@@ -67,4 +68,4 @@ def test_no_mask_at_all_is_refused(voc: Path) -> None:
     (voc / "ImageSets/Segmentation/trainval.txt").unlink()
     (voc / "ImageSets/Segmentation/val.txt").unlink()
     with pytest.raises(DataError, match="has a mask of its name"):
-        read_voc_masks(voc)
+        read_voc_masks(look_at(voc))

@@ -8,6 +8,7 @@ from PIL import Image
 from mobilenets.data.boxes import Box, NamedBox
 from mobilenets.data.open import open_dataset
 from mobilenets.data.readers.voc import is_voc, read_voc
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 
@@ -36,7 +37,7 @@ def _sets(folder: Path, **names: str) -> None:
 
 def test_vocs_pixels_from_1_become_edges_from_0(tmp_path: Path) -> None:
     _annotate(tmp_path, "a", _object("cat", (1, 1, 40, 30)), _object("cat", (11, 6, 20, 10)))
-    (entry,) = read_voc(tmp_path).entries
+    (entry,) = read_voc(look_at(tmp_path)).entries
     assert entry.boxes == (NamedBox("cat", 0, 0, 40, 30), NamedBox("cat", 10, 5, 20, 10))
     assert (entry.name, entry.stated) == ("JPEGImages/a.jpg", (40, 30))
 
@@ -44,7 +45,7 @@ def test_vocs_pixels_from_1_become_edges_from_0(tmp_path: Path) -> None:
 def test_labelimgs_numbers_are_edges_where_1_stands_for_0(tmp_path: Path) -> None:
     head = "<path>/home/me/a.jpg</path><source><database>Unknown</database></source>"
     _annotate(tmp_path, "a", _object("cat", (1, 5, 20, 30)), _object("cat", (7, 7, 7, 7)), head=head)
-    listing = read_voc(tmp_path)
+    listing = read_voc(look_at(tmp_path))
     assert listing.entries[0].boxes == (NamedBox("cat", 0, 5, 20, 30), NamedBox("cat", 7, 7, 7, 7))
     assert listing.notes == ("files by labelImg: corners are edges, in px, and 1 stands for 0",)
 
@@ -52,7 +53,7 @@ def test_labelimgs_numbers_are_edges_where_1_stands_for_0(tmp_path: Path) -> Non
 def test_a_set_that_counts_from_0_is_found_by_its_zeros(tmp_path: Path) -> None:
     _annotate(tmp_path, "a", _object("cat", (0, 0, 20, 10)))
     _annotate(tmp_path, "b", _object("cat", (1, 3, 20, 10)))
-    listing = read_voc(tmp_path)
+    listing = read_voc(look_at(tmp_path))
     assert [entry.boxes[0] for entry in listing.entries] == [NamedBox("cat", 0, 0, 20, 10), NamedBox("cat", 1, 3, 20, 10)]
     assert "from 0" in listing.notes[0]
 
@@ -62,13 +63,13 @@ def test_splits_are_those_of_the_files_and_trainval_fills_in(tmp_path: Path) -> 
         _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
     _sets(tmp_path, train="a b", val="c", trainval="a b c d", test="e f")
     (tmp_path / "ImageSets" / "Main" / "cat_train.txt").write_text("g 1\n")
-    listing = read_voc(tmp_path)
+    listing = read_voc(look_at(tmp_path))
     assert {entry.path.stem: entry.split for entry in listing.entries} == {
         **dict.fromkeys("abd", "train"),
         "c": "val",
         **dict.fromkeys("ef", "test"),
     }
-    assert listing.notes == ("1 images are in no split of ImageSets/Main and left out, such as 'g'",)
+    assert listing.notes == ("1 image is in no split of ImageSets/Main and left out, such as 'g'",)
     assert listing.faults == ()
 
 
@@ -77,7 +78,7 @@ def test_names_with_spaces_and_the_marks_of_class_files_are_read(tmp_path: Path)
     _annotate(tmp_path, "b", _object("cat", (2, 2, 9, 9)))
     _sets(tmp_path, train="")
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("my cat\nb  -1\n")
-    assert {entry.path.stem for entry in read_voc(tmp_path).entries} == {"my cat", "b"}
+    assert {entry.path.stem for entry in read_voc(look_at(tmp_path)).entries} == {"my cat", "b"}
 
 
 def test_a_name_that_ends_in_a_number_is_no_mark_where_there_is_such_an_image(tmp_path: Path) -> None:
@@ -85,20 +86,20 @@ def test_a_name_that_ends_in_a_number_is_no_mark_where_there_is_such_an_image(tm
         _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
     _sets(tmp_path, train="")
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("frame 1\n")
-    assert [entry.path.stem for entry in read_voc(tmp_path).entries] == ["frame 1"]
+    assert [entry.path.stem for entry in read_voc(look_at(tmp_path)).entries] == ["frame 1"]
 
 
 def test_the_list_of_cvat_names_no_split(tmp_path: Path) -> None:
     for stem in "abc":
         _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
     _sets(tmp_path, default="a b")
-    assert [(entry.path.stem, entry.split) for entry in read_voc(tmp_path).entries] == [("a", None), ("b", None)]
+    assert [(entry.path.stem, entry.split) for entry in read_voc(look_at(tmp_path)).entries] == [("a", None), ("b", None)]
 
 
 def test_flags_are_kept_and_parts_are_no_objects(tmp_path: Path) -> None:
     part = "<part><name>head</name><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></part>"
     _annotate(tmp_path, "a", _object("cat", (2, 2, 9, 9), "<difficult>1</difficult>" + part))
-    assert read_voc(tmp_path).entries[0].boxes == (NamedBox("cat", 1, 1, 9, 9, difficult=True),)
+    assert read_voc(look_at(tmp_path)).entries[0].boxes == (NamedBox("cat", 1, 1, 9, 9, difficult=True),)
 
 
 def test_what_does_not_belong_together_is_left_out_and_named(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_what_does_not_belong_together_is_left_out_and_named(tmp_path: Path) -> 
     (tmp_path / "labels.txt").write_text("dog\ncat\n")
     (tmp_path / "Annotations" / "b.xml").unlink()
     (tmp_path / "JPEGImages" / "c.jpg").unlink()
-    listing = read_voc(tmp_path)
+    listing = read_voc(look_at(tmp_path))
     assert listing.labels == ("dog", "cat")
     assert [(entry.path.stem, len(entry.boxes)) for entry in listing.entries] == [("a", 1)]
     assert [(fault.code, fault.file) for fault in listing.faults] == [
@@ -121,7 +122,7 @@ def test_an_image_in_two_splits_stays_in_the_one_that_measures(tmp_path: Path) -
     for stem in "ab":
         _annotate(tmp_path, stem, _object("cat", (2, 2, 9, 9)))
     _sets(tmp_path, train="a b", test="b")
-    listing = read_voc(tmp_path)
+    listing = read_voc(look_at(tmp_path))
     assert [(entry.path.stem, entry.split) for entry in listing.entries] == [("a", "train"), ("b", "test")]
     assert [(fault.code, fault.file) for fault in listing.faults] == [("split-twice", "b")]
 
@@ -134,8 +135,8 @@ def test_files_beside_the_images_are_read_below_split_folders(tmp_path: Path) ->
             (tmp_path / file).rename(tmp_path / split / Path(file).name)
     for empty in ("Annotations", "JPEGImages"):
         (tmp_path / empty).rmdir()
-    assert is_voc(str(tmp_path))
-    assert [(entry.name, entry.split) for entry in read_voc(tmp_path).entries] == [
+    assert is_voc(look_at(tmp_path))
+    assert [(entry.name, entry.split) for entry in read_voc(look_at(tmp_path)).entries] == [
         ("train/a.jpg", "train"),
         ("valid/a.jpg", "val"),
     ]
@@ -144,7 +145,7 @@ def test_files_beside_the_images_are_read_below_split_folders(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<annotation><object></annotation>", "a.xml' is no XML: mismatched tag: line 1"),
+        ("<annotation><object></annotation>", "a.xml' is not valid XML: mismatched tag: line 1"),
         ("<html/>", "begins with <html>, not with <annotation>"),
         ("<annotation><object><bndbox/></object></annotation>", "object 1 has no <name>"),
         ("<annotation><object><name>cat</name></object></annotation>", "object 1, 'cat', has no <bndbox>"),
@@ -157,7 +158,7 @@ def test_a_bad_file_is_named_with_the_place_in_it(tmp_path: Path, text: str, mes
     _annotate(tmp_path, "a")
     (tmp_path / "Annotations" / "a.xml").write_text(text)
     with pytest.raises(DataError, match=message.replace("(", r"\(")):
-        read_voc(tmp_path)
+        read_voc(look_at(tmp_path))
 
 
 def test_bccd_has_its_published_splits_and_boxes(shared: Path) -> None:

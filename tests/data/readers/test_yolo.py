@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.readers.yolo import is_yolo, labels_path, read_yolo
+from mobilenets.data.readers.yolo import is_yolo, read_yolo
+from mobilenets.data.readers.yolo_places import labels_path
+from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames: [cat, dog]\n"
@@ -34,10 +36,10 @@ def pets(tmp_path: Path) -> Path:
 
 
 def test_shares_become_px(pets: Path) -> None:
-    assert is_yolo(str(pets))
-    assert is_yolo(str(pets / "data.yaml"))
-    listing = read_yolo(pets)
-    assert listing == read_yolo(pets / "data.yaml")
+    assert is_yolo(look_at(pets))
+    assert is_yolo(look_at(pets / "data.yaml"))
+    listing = read_yolo(look_at(pets))
+    assert listing == read_yolo(look_at(pets / "data.yaml"))
     a, b = listing.entries
     assert a.boxes == (NamedBox("dog", 15, 5, 25, 15), NamedBox("cat", 0, 0, 20, 10))
     assert (a.name, a.split, b.split, b.boxes) == ("images/train/a.jpg", "train", "val", ())
@@ -46,32 +48,32 @@ def test_shares_become_px(pets: Path) -> None:
 
 def test_an_image_that_exif_turns_is_measured_upright(pets: Path) -> None:
     _image(pets / "images" / "train" / "a.jpg", "0 0.5 0.5 1 1", turned=True)
-    assert read_yolo(pets).entries[0].boxes == (NamedBox("cat", 0, 0, 20, 40),)
+    assert read_yolo(look_at(pets)).entries[0].boxes == (NamedBox("cat", 0, 0, 20, 40),)
 
 
 def test_of_a_polygon_the_box_around_it_is_taken(pets: Path) -> None:
     _image(pets / "images" / "train" / "a.jpg", "0 0.25 0.5 0.5 0.25 0.75 0.75\n")
-    assert read_yolo(pets).entries[0].boxes == (NamedBox("cat", 10, 5, 30, 15),)
+    assert read_yolo(look_at(pets)).entries[0].boxes == (NamedBox("cat", 10, 5, 30, 15),)
 
 
 def test_names_may_be_a_mapping_and_places_lists_and_files(pets: Path) -> None:
     (pets / "val.txt").write_text("./images/val/b.jpg\n")
     (pets / "data.yaml").write_text("train: [images/train]\nval: val.txt\nnames:\n  1: dog\n  0: cat\n")
-    listing = read_yolo(pets)
+    listing = read_yolo(look_at(pets))
     assert listing.labels == ("cat", "dog")
     assert [(one.path.name, one.split) for one in listing.entries] == [("a.jpg", "train"), ("b.jpg", "val")]
 
 
 def test_roboflows_paths_are_found_beside_the_file(pets: Path) -> None:
     (pets / "data.yaml").write_text("train: ../images/train\nval: ../images/val\ntest: ../test/images\nnames: [cat, dog]\n")
-    assert len(read_yolo(pets).entries) == 2
+    assert len(read_yolo(look_at(pets)).entries) == 2
 
 
 def test_classes_txt_does_where_there_is_no_yaml(pets: Path) -> None:
     (pets / "data.yaml").unlink()
     (pets / "classes.txt").write_text("cat\ndog\n")
-    assert is_yolo(str(pets))
-    assert [(one.name, one.split, len(one.boxes)) for one in read_yolo(pets).entries] == [
+    assert is_yolo(look_at(pets))
+    assert [(one.name, one.split, len(one.boxes)) for one in read_yolo(look_at(pets)).entries] == [
         ("images/train/a.jpg", "train", 2),
         ("images/val/b.jpg", "val", 0),
     ]
@@ -80,7 +82,7 @@ def test_classes_txt_does_where_there_is_no_yaml(pets: Path) -> None:
 def test_what_does_not_belong_together_is_named(pets: Path) -> None:
     (pets / "labels" / "val" / "b.txt").rename(pets / "labels" / "val" / "c.txt")
     _image(pets / "images" / "train" / "a.jpg", "2 0.5 0.5 1 1\n")
-    listing = read_yolo(pets)
+    listing = read_yolo(look_at(pets))
     assert [(fault.code, fault.file) for fault in listing.faults] == [
         ("unknown-class", "labels/train/a.txt"),
         ("unannotated", "images/val/b.jpg"),
@@ -103,13 +105,13 @@ def test_what_does_not_belong_together_is_named(pets: Path) -> None:
 def test_a_bad_line_is_named(pets: Path, line: str, message: str) -> None:
     _image(pets / "images" / "train" / "a.jpg", f"0 0.5 0.5 1 1\n{line}\n")
     with pytest.raises(DataError, match=message):
-        read_yolo(pets)
+        read_yolo(look_at(pets))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [cat", "is no YAML: .*line 1"),
+        ("names: [cat", "is not valid YAML: .*line 1"),
         ("just text", "has no keys"),
         ("train: images/train", "has no key 'names'"),
         ("names: [cat, cat]\ntrain: images/train", "names 'cat' twice"),
@@ -121,4 +123,4 @@ def test_a_bad_line_is_named(pets: Path, line: str, message: str) -> None:
 def test_a_bad_yaml_is_named(pets: Path, text: str, message: str) -> None:
     (pets / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=message):
-        read_yolo(pets)
+        read_yolo(look_at(pets))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from mobilenets.data.readers.yolo import read_yolo
+from mobilenets.data.source import look_at
 from mobilenets.data.writers.detections import RESULTS, Found, begin, csv_rows
 from mobilenets.errors import DataError, UnknownNameError
 from mobilenets.runtime.detect.decode import Detections, none
@@ -56,7 +57,7 @@ def test_yolo_is_a_dataset_once_the_images_lie_beside_it(tmp_path: Path) -> None
     (tmp_path / "images" / "in").mkdir(parents=True)
     for name in ("two.jpg", "in/nothing.jpg"):
         Image.new("RGB", (100, 80)).save(tmp_path / "images" / name)
-    listing = read_yolo(tmp_path)
+    listing = read_yolo(look_at(tmp_path))
     boxes = {entry.path.name: entry.boxes for entry in listing.entries}
     assert [box.label for box in boxes["two.jpg"]] == ["dog", "cat"]
     corners = [[box.x0, box.y0, box.x1, box.y1] for box in boxes["two.jpg"]]

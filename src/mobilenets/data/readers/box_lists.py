@@ -5,9 +5,6 @@ An image without objects has one row with its path alone.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +12,21 @@ from pathlib import Path
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
-from mobilenets.data.readers.lists import delimiter_of, header_of, split_of, table_text
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.rows import (
+    Place,
+    as_written,
+    columns_of,
+    finder,
+    first_cells,
+    read_header,
+    read_rows,
+    split_of,
+)
 from mobilenets.data.remote import file_name, is_remote
-from mobilenets.data.words import finite
+from mobilenets.data.source import Source
+from mobilenets.data.text import class_name, finite, shown, whole
+from mobilenets.data.walk import Tree
 from mobilenets.data.writers.lists import CORNERS
 from mobilenets.errors import DataError
 
@@ -27,109 +36,112 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "y0": ("y0", "ymin", "y_min", "y1", "top"),
     "x1": ("x1", "xmax", "x_max", "x2", "right"),
     "y1": ("y1", "ymax", "y_max", "y2", "bottom"),
-    "label": ("label", "class", "category", "target", "name"),
+    "label": ("label", "class", "category", "target", "name", "class_name"),
     "split": ("split", "subset", "set", "partition"),
     "difficult": ("difficult",),
     "crowd": ("crowd", "iscrowd"),
     "group": ("group",),
     "picture": ("picture",),
+    "width": ("width",),
+    "height": ("height",),
 }
-"""What is read of each row, and the column names that are taken for it."""
+"""What is read of each row, and the column names that are taken for it; width and height are the image's."""
 
-_HINT = "the first line names the columns: path,x0,y0,x1,y1,label and if you like split,difficult,crowd,group"
+_BARE = ("path", *CORNERS, "label")  # the columns of a list without a first line that names them, as RetinaNet's are
+_HINT = "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group"
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 _LEAST = 20  # boxes that, all within one px of the corner, must be shares of the image
 
 
-def is_box_list(source: str) -> bool:
+def is_box_list(source: Source) -> bool:
     """Whether this is a CSV or TSV file with columns for the four edges."""
-    path = Path(source)
-    if path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
-        return False
-    head = header_of(table_text(path))
-    columns = _columns(head.replace('"', "").split(delimiter_of(path, head)))
+    return source.suffix in (".csv", ".tsv") and has_box_columns(source.path)
+
+
+def has_box_columns(path: Path) -> bool:
+    """Whether a table has a column of paths and one for each of the four edges."""
+    columns = _columns(read_header(path))
     return all(column in columns for column in ("path", *CORNERS))
 
 
-def read_box_list(path: Path, *, group: str | None = None) -> Listing:
+def read_box_file(source: Source, asked: Asked = NOTHING) -> Listing:
+    """The images of a list with their boxes: see `read_box_list`."""
+    return read_box_list(source.path, group=asked.group)
+
+
+def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = None) -> Listing:
     """The images of a list with their boxes; paths are relative to its folder.
 
-    The delimiter is a tab in `.tsv`, else a comma, or a semicolon where the header has no comma.
-
     Args:
-        path: the list, UTF-8.
+        path: the list.
         group: the column that names groups; by default the one called "group".
+        tree: of the dataset's folder, in which images are looked for; by default the list's own.
 
     Raises:
         DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
     """
-    text = table_text(path)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(path, header_of(text)))
-    try:
-        header = next(reader, [])
-        columns = _columns(header)
-        for column in ("path", *CORNERS, "label"):
-            if column not in columns:
-                raise DataError(f"{path} has no column '{column}'; found: {', '.join(header) or 'none'}", hint=_HINT)
-        if group is not None:
-            if group not in header:
-                raise DataError(f"{path} has no column '{group}'; found: {', '.join(header)}")
-            columns["group"] = header.index(group)
-        entries: dict[str, Entry] = {}
-        boxes: dict[str, list[NamedBox]] = {}
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                entry = _entry(path, reader.line_num, row, columns, len(header))
-                first = entries.setdefault(entry.name, entry)
-                if first.split != entry.split:
-                    found = f"'{first.split or ''}' and '{entry.split or ''}'"
-                    raise DataError(f"{path} line {reader.line_num}: '{entry.name}' is in the splits {found}")
-                boxes.setdefault(entry.name, []).extend(entry.boxes)
-    except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: {error}") from error
+    rows = read_rows(path)
+    columns = _columns(rows.header)
+    if _is_bare(rows.header):
+        rows = replace(rows, header=_BARE, cells=((1, list(rows.header)), *rows.cells))
+    for column in ("path", *CORNERS, "label"):
+        if column not in columns:
+            raise DataError(f"'{path}' has no column '{column}'; found: {', '.join(rows.header) or 'none'}", hint=_HINT)
+    if group is not None:
+        if group not in rows.header:
+            raise DataError(f"'{path}' has no column '{group}'; found: {', '.join(rows.header)}")
+        columns["group"] = rows.header.index(group)
+    exact = "picture" in columns  # written by this package, where spaces belong to names
+    place = as_written(path) if exact else finder(path, list(first_cells(rows, columns["path"])), tree)
+    entries: dict[str, Entry] = {}
+    boxes: dict[str, list[NamedBox]] = {}
+    for line, row in rows.cells:
+        where = f"'{path}' line {line}"
+        given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
+        entry = _entry(where, {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}, place)
+        first = entries.setdefault(entry.name, entry)
+        if first.split != entry.split:
+            raise DataError(f"{where}: '{entry.name}' is in the splits '{first.split or ''}' and '{entry.split or ''}'")
+        boxes.setdefault(entry.name, []).extend(entry.boxes)
     if not entries:
-        raise DataError(f"{path} lists no image", hint=_HINT)
-    _refuse_shares(path, [box for found in boxes.values() for box in found])
+        raise DataError(f"'{path}' lists no image", hint=_HINT)
+    _refuse_shares(path, [box for listed in boxes.values() for box in listed])
     _refuse_half_splits(path, list(entries.values()))
-    whole = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
-    labels = in_order(box.label for found in boxes.values() for box in found)
-    return Listing(whole, labels, path.stem, task="detect")
+    gathered = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
+    labels = in_order(box.label for listed in boxes.values() for box in listed)
+    return Listing(gathered, labels, path.stem, task="detect", faults=rows.faults)
 
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
     """The place of each column that is read; `x1` is the left edge only where there is an `x2`."""
+    if _is_bare(header):
+        return {column: i for i, column in enumerate(_BARE)}
     lower = [name.strip().lower() for name in header]
-    from_one = "x2" in lower
-    columns: dict[str, int] = {}
-    for column, names in COLUMNS.items():
-        for name in names:
-            if name in lower and not (name in ("x1", "y1") and (column[1] == "0") != from_one):
-                columns[column] = lower.index(name)
-                break
-    return columns
+    unlike = {"x0": "x1", "y0": "y1"} if "x2" not in lower else {"x1": "x1", "y1": "y1"}
+    known = {column: [name for name in names if name != unlike.get(column)] for column, names in COLUMNS.items()}
+    return columns_of(header, known)
 
 
-def _entry(path: Path, line: int, row: Sequence[str], columns: Mapping[str, int], length: int) -> Entry:
-    where = f"{path} line {line}"
-    if len(row) > length:
-        raise DataError(f"{where} has more fields than the header names", hint="quote fields that hold the delimiter")
-    exact = "picture" in columns  # written by this package, where spaces belong to names
-    given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
-    cells = {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}
-    place = cells["path"]
-    if not place:
+def _is_bare(header: Sequence[str]) -> bool:
+    """Whether a first line is a row already: a path, four numbers and a label."""
+    return len(header) == len(_BARE) and all(whole(cell.partition(".")[0]) is not None for cell in header[1:5])
+
+
+def _entry(where: str, cells: Mapping[str, str], place: Place) -> Entry:
+    written = cells["path"]
+    if not written:
         raise DataError(f"{where} has no path")
-    if not exact and os.sep == "/" and "\\" in place and "/" not in place:
-        place = place.replace("\\", "/")
-    url = place if is_remote(place) else ""
+    url = written if is_remote(written) else ""
+    size = whole(cells.get("width", "")), whole(cells.get("height", ""))
     return Entry(
-        Path(file_name(url)) if url else path.parent / place,
+        Path(file_name(url)) if url else place(written, where),
         "",
-        cells.get("picture") or place,
+        cells.get("picture") or written.replace("\\", "/"),
         split_of(where, cells.get("split", "")),
         group=cells.get("group", ""),
         url=url,
         boxes=tuple(_boxes(where, cells)),
+        stated=(size[0], size[1]) if size[0] and size[1] else None,
     )
 
 
@@ -141,20 +153,28 @@ def _boxes(where: str, cells: Mapping[str, str]) -> Iterator[NamedBox]:
     if not cells["label"]:
         raise DataError(f"{where} has a box without a label")
     x0, y0, x1, y1 = (finite(text, f"{where}: {corner}") for corner, text in zip(CORNERS, given, strict=True))
-    yield NamedBox(cells["label"], x0, y0, x1, y1, _flag(where, cells, "difficult"), _flag(where, cells, "crowd"))
+    yield NamedBox(
+        cells["label"] if "picture" in cells else class_name(cells["label"], where),
+        x0,
+        y0,
+        x1,
+        y1,
+        _flag(where, cells, "difficult"),
+        _flag(where, cells, "crowd"),
+    )
 
 
 def _flag(where: str, cells: Mapping[str, str], key: str) -> bool:
     text = cells.get(key, "").lower()
     if text not in _TRUE and text not in _FALSE:
-        raise DataError(f"{where}: {key} is '{text}', not 0 or 1")
+        raise DataError(f"{where}: {key} is {shown(text)}, not 0 or 1")
     return text in _TRUE
 
 
 def _refuse_shares(path: Path, boxes: Sequence[NamedBox]) -> None:
     if len(boxes) >= _LEAST and all(0 <= edge <= 1 for box in boxes for edge in (box.x0, box.y0, box.x1, box.y1)):
         raise DataError(
-            f"{path}: every edge lies between 0 and 1", hint="edges are px; multiply by the image's width and height"
+            f"'{path}': every edge lies between 0 and 1", hint="edges are px; multiply by the image's width and height"
         )
 
 
@@ -162,4 +182,13 @@ def _refuse_half_splits(path: Path, entries: Sequence[Entry]) -> None:
     named = sum(entry.split is not None for entry in entries)
     if 0 < named < len(entries):
         bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"{path} names a split for {named} of {len(entries)} images, but none for '{bare.name}'")
+        raise DataError(f"'{path}' names a split for {named} of {len(entries)} images, but none for '{bare.name}'")
+
+
+FORMAT = Format(
+    "a CSV or TSV file with the columns path,x0,y0,x1,y1,label[,split,difficult,crowd,group]",
+    is_box_list,
+    read_box_file,
+    "detect",
+    ("group",),
+)

@@ -2,63 +2,76 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing
+from mobilenets.data.documents import read_json
+from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, all_or_none
 from mobilenets.data.faults import Fault
-from mobilenets.data.samples import Split
+from mobilenets.data.locate import Locator
+from mobilenets.data.readers.coco_files import LAYOUT, coco_files, coco_split, is_coco, one_per_split
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.source import Source
+from mobilenets.data.text import class_name, number, shown, some
+from mobilenets.data.walk import Tree, below, scan
 from mobilenets.errors import DataError
 
-_ROBOFLOW = "_annotations.coco.json"
-_LAYOUT = "expected instances_train.json and instances_val.json in the folder or its annotations/, or one such file"
 _TRIED = 20  # images that tell in which folder they lie
 
 Record = Mapping[str, object]
 
 
-def is_coco(source: str) -> bool:
-    """Whether this is a JSON file, or a folder with instances_*.json, itself, in annotations/ or in its split folders."""
-    path = Path(source)
-    return path.suffix.lower() == ".json" and path.is_file() if not path.is_dir() else bool(coco_files(path))
-
-
-def read_coco(source: Path) -> Listing:
-    """The images of a COCO file, or of a folder's files, with their boxes; polygons and run lengths are not looked at.
+def read_coco(source: Source, asked: Asked = NOTHING) -> Listing:
+    """The images of a COCO file, or of a folder's files, with their boxes; masks are used where a box is missing.
 
     The split is the word in a file's name (instances_train2017.json), or the name of its folder. Images are looked for
-    in the folder named like the split (train2017/), in images/ and beside the file. "iscrowd" is kept; so is "difficult"
-    or "ignore", which COCO itself does not have.
+    in the folder named like the split (train2017/), in images/, beside the file, and by name in the whole folder. "iscrowd"
+    is kept; so is "difficult" or "ignore", which COCO itself does not have.
 
     Raises:
-        DataError: a file is no such JSON, or contradicts itself; says which, and the key.
+        DataError: a file is not such JSON, or contradicts itself; says which, and the key.
     """
-    root = source if source.is_dir() else source.parent
-    files = coco_files(source) if source.is_dir() else [source]
-    if not files:
-        raise DataError(f"'{source}' holds no COCO file", hint=_LAYOUT)
     labels: list[str] = []
     entries: list[Entry] = []
-    faults: list[Fault] = []
     notes: list[str] = []
+    files = opened(source)
+    faults: list[Fault] = list(files[0].tree.faults)
     for file in files:
-        one = CocoFile(file, root)
-        labels += [name for name in one.labels.values() if name not in labels]
-        entries += one.entries()
-        faults += one.faults
-        notes += one.notes
+        labels += [name for name in file.labels.values() if name not in labels]
+        entries += file.entries()
+        faults += file.faults
+        notes += file.notes
     if not entries:
-        raise DataError(f"{' and '.join(str(file) for file in files)} list no image", hint=_LAYOUT)
-    entries = list(once(entries, faults).values())
-    name = source.resolve().name if source.is_dir() else source.stem
-    if not all(entry.split for entry in entries):
-        entries = [replace(entry, split=None) for entry in entries]
-    return Listing(tuple(entries), tuple(labels), name, tuple(dict.fromkeys(notes)), task="detect", faults=tuple(faults))
+        raise DataError(f"{some(str(file.path) for file in files)} list no image", hint=LAYOUT)
+    return listing(source, entries, labels, notes, faults)
+
+
+def opened(source: Source) -> list[CocoFile]:
+    """The COCO files of a source, each taken apart.
+
+    Raises:
+        DataError: there are none, or several of one split.
+    """
+    if source.tree is None:
+        return [CocoFile(scan(source.path.parent), source.path.name)]
+    files = one_per_split(coco_files(source.tree), source.text)
+    if not files:
+        raise DataError(f"'{source.text}' holds no COCO file", hint=LAYOUT)
+    return [CocoFile(source.tree, path) for path in files]
+
+
+def listing(source: Source, entries: Sequence[Entry], labels: Sequence[str], notes: list[str], faults: list[Fault]) -> Listing:
+    """The listing of all files together: every image once, in a split only if all are."""
+    whole = list(once(entries, faults).values())
+    whole = [
+        replace(entry, split=split) for entry, split in zip(whole, all_or_none(entry.split for entry in whole), strict=True)
+    ]
+    task = "segment" if any(entry.mask is not None for entry in whole) else "detect"
+    name = source.path.resolve().name if source.tree is not None else source.path.stem
+    return Listing(tuple(whole), tuple(labels), name, tuple(dict.fromkeys(notes)), task=task, faults=tuple(faults))
 
 
 def once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
@@ -80,86 +93,125 @@ class CocoFile:
     """One file, taken apart.
 
     Args:
-        path: the file.
-        root: folder of the dataset, which names are relative to.
+        tree: the dataset's folder, which names are relative to.
+        path: of the file inside it.
     """
 
-    def __init__(self, path: Path, root: Path) -> None:
-        self.path = path
-        self.root = root
+    def __init__(self, tree: Tree, path: str) -> None:
+        self.tree = tree
+        self.path = tree.root / path
+        self.shown = path
         self.faults: list[Fault] = []
         self.notes: list[str] = []
-        data = _json(path)
-        self.images = [_record(path, "images", i, one) for i, one in enumerate(_list(path, data, "images"))]
-        self.annotations = [_record(path, "annotations", i, one) for i, one in enumerate(_list(path, data, "annotations"))]
-        self.labels = self._categories(_list(path, data, "categories"))
+        data = read_json(self.path)
+        if not isinstance(data, dict) or "images" not in data:
+            raise DataError(f"'{self.path}' is not a COCO file: it has no list 'images'", hint=LAYOUT)
+        self.images = self._records(data, "images")
+        self.annotations = self._records(data, "annotations")
+        self.labels = self._categories(self._records(data, "categories"))
 
     def entries(self) -> list[Entry]:
         """Its images in their order."""
         sizes: dict[object, tuple[int, int] | None] = {}
         names: dict[object, str] = {}
         for i, image in enumerate(self.images):
-            key, name = _key(image.get("id")), image.get("file_name")
+            key, name = id_of(image.get("id")), image.get("file_name")
             if key is None or not isinstance(name, str) or not name:
                 raise DataError(f"'{self.path}': images[{i}] has no id and file_name")
             if key in names:
-                raise DataError(f"'{self.path}': the image id {key} stands twice, for '{names[key]}' and '{name}'")
+                both = f"{shown(names[key])} and {shown(name)}"
+                raise DataError(f"'{self.path}': the image id {shown(image.get('id'))} stands twice, for {both}")
             width, height = (self._number(f"images[{i}]", image, side, 0) for side in ("width", "height"))
-            names[key] = name.replace("\\", "/")
-            sizes[key] = (int(width), int(height)) if width > 0 and height > 0 else None
-        boxes = self._boxes(names)
-        split = _split(self.path)
-        folder = self._folder(list(names.values()))
+            names[key] = name
+            sizes[key] = (int(width), int(height)) if width >= 1 and height >= 1 else None
+        locator = Locator(self.tree, self._folders(list(names.values())))
+        paths = {key: locator.find(name, f"'{self.path}'") for key, name in names.items()}
+        shown_names = {key: locator.name(path) for key, path in paths.items()}
+        boxes = self._boxes(shown_names, sizes)
+        split = coco_split(self.shown)
         return [
-            Entry(folder / name, "", self._name(folder / name), split, boxes=tuple(boxes[key]), stated=sizes[key])
-            for key, name in names.items()
+            Entry(path, "", shown_names[key], split, boxes=tuple(boxes[key]), stated=sizes[key]) for key, path in paths.items()
         ]
 
-    def _categories(self, records: Sequence[object]) -> dict[object, str]:
+    def _records(self, data: Record, key: str) -> list[Record]:
+        found = data.get(key)
+        if not isinstance(found, list):
+            hint = "a COCO file has the lists images, annotations and categories"
+            raise DataError(f"'{self.path}' has no list '{key}'", hint=hint)
+        for i, record in enumerate(found):
+            if not isinstance(record, dict):
+                raise DataError(f"'{self.path}': {key}[{i}] is no object")
+        return found
+
+    def _categories(self, records: Sequence[Record]) -> dict[object, str]:
         """Names by id, in the order of the ids."""
         found: dict[object, str] = {}
+        names: set[str] = set()
         above: set[object] = set()
-        for i, one in enumerate(records):
-            category = _record(self.path, "categories", i, one)
-            key, name = _key(category.get("id")), category.get("name")
-            if key is None or not isinstance(name, str) or not name:
-                raise DataError(f"'{self.path}': categories[{i}] has no id and name")
-            if key in found or name in found.values():
-                raise DataError(f"'{self.path}': categories[{i}] repeats the id {key} or the name '{name}'")
+        for i, category in enumerate(records):
+            where = f"'{self.path}': categories[{i}]"
+            key, text = id_of(category.get("id")), category.get("name")
+            if key is None or not isinstance(text, str) or not text:
+                raise DataError(f"{where} has no id and name")
+            name = class_name(text, where)
+            if key in found or name in names:
+                raise DataError(f"{where} repeats the id {shown(category.get('id'))} or the name '{name}'")
             found[key] = name
-            above.add(category.get("supercategory"))
-        used = {_key(one.get("category_id")) for one in self.annotations}
+            names.add(name)
+            above.add(str(category.get("supercategory")))
+        used = {id_of(annotation.get("category_id")) for annotation in self.annotations}
         groups = {unused: name for unused, name in found.items() if unused not in used and name in above}
         if len(groups) < len(found):
             for unused, name in groups.items():
                 self.notes.append(f"the category '{name}' only groups others and has no box; it is left out")
                 del found[unused]
-        return dict(sorted(found.items(), key=lambda item: (str(type(item[0])), item[0])))
+        return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
-    def _boxes(self, names: Mapping[object, str]) -> dict[object, list[NamedBox]]:
+    def _boxes(
+        self, names: Mapping[object, str], sizes: Mapping[object, tuple[int, int] | None]
+    ) -> dict[object, list[NamedBox]]:
         boxes: dict[object, list[NamedBox]] = defaultdict(list)
-        shown = self.path.relative_to(self.root).as_posix()
-        for i, one in enumerate(self.annotations):
+        boxed = 0
+        for i, annotation in enumerate(self.annotations):
             where = f"annotations[{i}]"
-            image, category = _key(one.get("image_id")), _key(one.get("category_id"))
+            image, category = id_of(annotation.get("image_id")), id_of(annotation.get("category_id"))
             if image not in names:
-                self.faults.append(Fault("stray", f"{where} is on image {image}, which is not listed; it is left out", shown))
+                message = f"{where} is on image {shown(annotation.get('image_id'))}, which is not listed; it is left out"
+                self.faults.append(Fault("stray", message, self.shown))
                 continue
             label = self.labels.get(category)
             if label is None:
-                message = f"has a box of category {category}, which {shown} does not list ({where}); it is left out"
-                self.faults.append(Fault("unknown-class", message, names[image]))
+                listed = f"category {shown(annotation.get('category_id'))}, which {self.shown} does not list ({where})"
+                self.faults.append(Fault("unknown-class", f"has a box of {listed}; it is left out", names[image]))
                 continue
-            x, y, width, height = self._bbox(where, one.get("bbox"))
-            flags = [self._number(where, one, key, 0) != 0 for key in ("iscrowd", "difficult", "ignore")]
+            around = self._around(annotation, sizes[image]) if annotation.get("bbox") in (None, []) else None
+            if around is not None:
+                boxed += 1
+            x, y, width, height = around or self._bbox(where, annotation.get("bbox"))
+            flags = [self._number(where, annotation, key, 0) != 0 for key in ("iscrowd", "difficult", "ignore")]
             crowd, difficult = flags[0], flags[1] or flags[2]
             boxes[image].append(NamedBox(label, x, y, x + width, y + height, difficult, crowd))
+        if boxed:
+            have = "annotation has" if boxed == 1 else "annotations have"
+            self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the polygons is taken")
         return boxes
 
+    def _around(self, annotation: Record, size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
+        """The box around an annotation's polygons; None where it has none."""
+        segmentation = annotation.get("segmentation")
+        if not isinstance(segmentation, list) or not segmentation:
+            return None
+        polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
+        numbers = [number(value) for polygon in polygons if isinstance(polygon, list) for value in polygon]
+        if len(numbers) < 4 or len(numbers) % 2 or any(math.isnan(value) for value in numbers):
+            return None
+        xs, ys = numbers[::2], numbers[1::2]
+        return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
     def _bbox(self, where: str, found: object) -> tuple[float, float, float, float]:
-        numbers = [_finite(value) for value in found] if isinstance(found, list) else []
+        numbers = [number(value) for value in found] if isinstance(found, list) and len(found) == 4 else []
         if len(numbers) != 4 or any(math.isnan(value) for value in numbers):
-            raise DataError(f"'{self.path}': {where} has the bbox {found}, not [x, y, width, height]")
+            raise DataError(f"'{self.path}': {where} has the bbox {shown(found)}, not [x, y, width, height]")
         x, y, width, height = numbers
         return x, y, width, height
 
@@ -167,77 +219,45 @@ class CocoFile:
         value = record.get(key)
         if value is None:
             return default
-        number = float(value) if isinstance(value, bool) else _finite(value)
-        if math.isnan(number):
-            raise DataError(f"'{self.path}': {where} has {key} {value!r}, not a number")
-        return number
+        found = float(value) if isinstance(value, bool) else number(value)
+        if math.isnan(found):
+            raise DataError(f"'{self.path}': {where} has {key} {shown(value)}, not a number")
+        return found
 
-    def _folder(self, names: Sequence[str]) -> Path:
-        """Where the images lie: the folder in which most of the first ones are."""
-        beside, word = self.path.parent, self.path.stem.removeprefix("instances_")
-        split = _split(self.path)
-        places = [beside, beside / word, beside / "images", beside.parent / word, beside.parent / "images"]
-        places += [folder / "images" / word for folder in (beside, beside.parent)] + [beside.parent]
-        if split is not None:
-            spelled = [spelling for spelling, meant in SPLIT_WORDS.items() if meant == split]
-            places += [folder / spelling for folder in (beside, beside.parent) for spelling in spelled]
+    def _folders(self, names: Sequence[str]) -> list[str]:
+        """Folders in which images may lie, the one that has most of the first ones before the others."""
+        beside, _, name = self.shown.rpartition("/")
+        above = beside.rpartition("/")[0]
+        word = name.rpartition(".")[0].removeprefix("instances_")
+        inner = [word, "images", f"images/{word}"]
+        split = coco_split(self.shown)
+        inner += [spelling for spelling, meant in SPLIT_WORDS.items() if meant == split]
+        inner += [f"images/{spelling}" for spelling, meant in SPLIT_WORDS.items() if meant == split]
+        places = [beside, *(below(folder, one) for one in inner for folder in (beside, above)), above, ""]
+        known = [
+            place
+            for place in dict.fromkeys(self.tree.resolved(place) if place else "" for place in places)
+            if place is not None
+        ]
+        known = [place for place in known if place in self.tree.folders]
         step = max(1, len(names) // _TRIED)
-        return max(places, key=lambda folder: sum((folder / name).is_file() for name in names[::step]))
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.as_posix()
-
-
-def coco_files(folder: Path) -> list[Path]:
-    """The files of a dataset, in the order train, val, test."""
-    found = [path for inner in (folder, folder / "annotations") for path in sorted(inner.glob("instances_*.json"))]
-    if not found:
-        found = [path for path in sorted((folder / "annotations").glob("*.json")) if _split(path)]
-    if not found:
-        found = [path / _ROBOFLOW for path in sorted(folder.iterdir()) if (path / _ROBOFLOW).is_file()]
-    if not found and (folder / _ROBOFLOW).is_file():
-        found = [folder / _ROBOFLOW]
-    order = {"train": 0, "val": 1, "test": 2}
-    return sorted(found, key=lambda path: (order.get(_split(path) or "", 3), path))
+        sample = [written.replace("\\", "/") for written in names[::step]]
+        return sorted(
+            known, key=lambda folder: -sum(self.tree.resolved(below(folder, written)) is not None for written in sample)
+        )
 
 
-def _split(path: Path) -> Split | None:
-    words = path.parent.name if path.name == _ROBOFLOW else path.stem.removeprefix("instances_")
-    return SPLIT_WORDS.get(words.lower().rstrip("0123456789_-"))
+def id_of(found: object) -> int | str | None:
+    """An id: 7, 7.0 and "7" are the same one, as pandas and some programs write it; None for what is none."""
+    if isinstance(found, bool):
+        return None
+    if isinstance(found, float):
+        return int(found) if math.isfinite(found) and found == int(found) else None
+    if isinstance(found, str):
+        text = found.strip()
+        bare = text.removesuffix(".0")
+        return int(bare) if bare.isascii() and bare.isdecimal() and len(bare) <= 18 and str(int(bare)) == bare else text or None
+    return found if isinstance(found, int) else None
 
 
-def _json(path: Path) -> Record:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"'{path}' is no JSON: {error}") from error
-    if not isinstance(data, dict) or "images" not in data:
-        raise DataError(f"'{path}' is no COCO file: it has no list 'images'", hint=_LAYOUT)
-    return data
-
-
-def _list(path: Path, data: Record, key: str) -> list[object]:
-    found = data.get(key)
-    if not isinstance(found, list):
-        raise DataError(f"'{path}' has no list '{key}'", hint="a COCO file has the lists images, annotations and categories")
-    return found
-
-
-def _record(path: Path, key: str, place: int, found: object) -> Record:
-    if not isinstance(found, dict):
-        raise DataError(f"'{path}': {key}[{place}] is no object")
-    return found
-
-
-def _key(found: object) -> int | str | None:
-    """An id, which COCO has as a number and some programs as text."""
-    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
-
-
-def _finite(value: object) -> float:
-    """The number, or nan for what is none."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return math.nan
+FORMAT = Format("a COCO file, or a folder with one per split", is_coco, read_coco, "detect")

@@ -2,106 +2,166 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
+from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
+from mobilenets.data.readers.foreign import unread_images
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.pairing import IMAGES, MASKS
 from mobilenets.data.samples import Split
+from mobilenets.data.source import Source
+from mobilenets.data.text import counted, folder_class, some
+from mobilenets.data.walk import SUFFIXES, Tree, below, suffix_of
 from mobilenets.errors import DataError
 
-_JUNK = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
-_LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images as CSV with the columns path,label"
+LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images as CSV with the columns path,label"
 
 
-def read_folder(folder: Path) -> Listing:
+def is_folder(source: Source) -> bool:
+    """Whether the source is a folder; it is asked last, when nothing else fits."""
+    return source.tree is not None
+
+
+def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     """Every image below the folder, by class.
 
     Hidden files and folders are passed over. Class folders without any image are left out and named.
 
     Raises:
-        DataError: the folder has no class folders, or class folders hold folders of images themselves.
+        DataError: the folder has no class folders, or its folders are not classes.
     """
-    folders, files = _scan(folder)
-    by_split = _split_folders(folders)
+    tree = source.tree
+    if tree is None:
+        raise DataError(f"'{source.text}' is not a folder", hint=LAYOUT)
+    _refuse_unread(tree, source.text)
+    root = _unwrapped(tree, "")
+    notes = [f"the images are in '{root}'"] if root else []
+    by_split = _split_folders(tree, root)
     if by_split is None:
+        folders = _inner(tree, root)
+        loose = _files(tree, root)
         if not folders:
-            found = f"{_images(files)} images but no folder" if files else "nothing"
-            raise DataError(f"'{folder}' holds {found}", hint=_LAYOUT)
-        entries, empty, ignored = _classes(folder, folders, None)
-        ignored = [*files, *ignored]
+            found = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
+            raise DataError(f"'{source.text}' holds {found}", hint=LAYOUT)
+        entries, empty, ignored = _classes(tree, root, folders, None)
+        ignored = [*loose, *ignored]
     else:
-        entries, empty, ignored = [], [], list(files)
-        for path, split in by_split:
-            classes, loose = _scan(path)
+        entries, empty, ignored = [], [], list(_files(tree, root))
+        for folder, split in by_split:
+            place = _unwrapped(tree, folder)
+            classes, loose = _inner(tree, place), _files(tree, place)
             if not classes and _images(loose):
-                raise DataError(f"'{path}' holds {_images(loose)} images but no folder per class", hint=_LAYOUT)
-            more, without, passed = _classes(folder, classes, split)
+                raise DataError(
+                    f"'{tree.root / folder}' holds {counted(_images(loose), 'image')} but no folder per class", hint=LAYOUT
+                )
+            more, without, passed = _classes(tree, place, classes, split)
             entries += more
             empty += without
             ignored += [*loose, *passed]
     if not entries:
-        raise DataError(f"no folder below '{folder}' holds an image", hint=_LAYOUT)
+        raise DataError(f"no folder below '{source.text}' holds an image", hint=LAYOUT)
     labels = in_order(entry.label for entry in entries)
-    notes = tuple(f"'{path}' holds no image" for path in empty)
-    return Listing(tuple(entries), labels, folder.resolve().name, notes, tuple(ignored))
+    notes += [f"'{tree.root / path}' holds no image" for path in empty]
+    name = tree.root.resolve().name
+    return Listing(tuple(entries), labels, name, tuple(notes), tuple(tree.root / path for path in ignored), faults=tree.faults)
 
 
-def _split_folders(folders: Iterable[Path]) -> list[tuple[Path, Split]] | None:
-    """The split folders among these, or None where they are class folders."""
-    named = [(path, SPLIT_WORDS[path.name.lower()]) for path in folders if path.name.lower() in SPLIT_WORDS]
-    others = [path for path in folders if path.name.lower() not in SPLIT_WORDS]
-    if not named or not any(_scan(path)[0] for path, _ in named):
+def has_classes(tree: Tree) -> bool:
+    """Whether two folders or more hold images directly and have names of classes, not of images, masks or splits."""
+    inner = [path for name, path in tree.inner("").items() if name not in IMAGES | MASKS | SPLIT_WORDS.keys()]
+    return sum(_images(_files(tree, path)) > 0 for path in inner) >= 2
+
+
+def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
+    """The split folders, or None where the folders are classes."""
+    inner = _inner(tree, root)
+    named = [(path, SPLIT_WORDS[_name(path).lower()]) for path in inner if _name(path).lower() in SPLIT_WORDS]
+    if not named:  # seg_train/ and seg_test/, training_set/ and test_set/
+        wordy = [(path, split) for path in inner if (split := split_word(_name(path))) is not None]
+        if len(wordy) == len([path for path in inner if tree.images(path)]) and {split for _, split in wordy} > {"train"}:
+            named = wordy
+    others = [path for path in inner if path not in dict(named)]
+    if not named or not any(_inner(tree, path) for path, _ in named):
         return None if others or not named else named
-    strangers = [path for path in others if _holds_images(path)]
+    strangers = [path for path in others if tree.images(path)]
     if strangers:
         raise DataError(
-            f"'{strangers[0]}' lies beside the split folder '{named[0][0].name}'",
+            f"'{tree.root / strangers[0]}' lies beside the split folder '{_name(named[0][0])}'",
             hint="put every class folder below train/, val/ or test/, or leave the split folders out",
         )
     return named
 
 
-def _classes(root: Path, folders: Iterable[Path], split: Split | None) -> tuple[list[Entry], list[Path], list[Path]]:
+def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None) -> tuple[list[Entry], list[str], list[str]]:
     """Entries of class folders, class folders without an image, and files that are no images."""
     entries: list[Entry] = []
-    empty: list[Path] = []
-    ignored: list[Path] = []
-    for path in folders:
-        inner, files = _scan(path)
-        nested = [one for one in inner if _holds_images(one)]
+    empty: list[str] = []
+    ignored: list[str] = []
+    _refuse_roles(tree, root, folders)
+    for folder in folders:
+        files = _files(tree, folder)
+        nested = [path for path in _inner(tree, folder) if tree.images(path)]
         if nested:
+            deeper = f"give '{tree.root / folder}' if these are the classes" if not _images(files) else ""
             raise DataError(
-                f"'{path}' holds folders with images: {', '.join(repr(one.name) for one in nested[:3])}",
-                hint="put the images of a class directly into its folder, or list them in a CSV with the columns path,label",
+                f"'{tree.root / folder}' holds folders with images: {some(map(_name, nested))}",
+                hint=deeper
+                or "put the images of a class directly into its folder, or list them in a CSV with the columns path,label",
             )
-        images = [file for file in files if file.suffix.lower() in SUFFIXES]
-        ignored += [file for file in files if file.suffix.lower() not in SUFFIXES]
+        images = [path for path in files if suffix_of(path) in SUFFIXES]
+        ignored += [path for path in files if suffix_of(path) not in SUFFIXES]
         if not images:
-            empty.append(path)
-        entries += [Entry(file, path.name, file.relative_to(root).as_posix(), split) for file in images]
+            empty.append(folder)
+            continue
+        label = folder_class(_name(folder), f"'{tree.root / folder}'")
+        entries += [Entry(tree.root / path, label, path, split) for path in images]
     return entries, empty, ignored
 
 
-def _scan(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Folders and files in a folder, sorted by name, without hidden ones and what systems leave behind."""
-    folders: list[str] = []
-    files: list[str] = []
-    try:
-        with os.scandir(folder) as found:
-            for item in found:
-                if item.name.startswith((".", "__MACOSX", "__pycache__")) or item.name.lower() in _JUNK:
-                    continue
-                (folders if item.is_dir() else files).append(item.name)
-    except OSError as error:
-        raise DataError(f"'{folder}' cannot be read: {error.strerror}") from error
-    return [folder / name for name in sorted(folders)], [folder / name for name in sorted(files)]
+def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
+    """Refuse folders that are called after what is in them (images/, labels/), which is never the name of a class."""
+    held = [path for path in folders if tree.images(path)]
+    if not held or not all(_name(path).lower() in IMAGES | MASKS for path in held):
+        return
+    counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
+    raise DataError(
+        f"'{tree.root / root}' has {some(map(_name, held))}, which are not class names, and no annotations that can be read; "
+        f"it holds these files: {counts}",
+        hint="labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks",
+    )
 
 
-def _holds_images(folder: Path) -> bool:
-    folders, files = _scan(folder)
-    return _images(files) > 0 or any(_holds_images(inner) for inner in folders)
+def _refuse_unread(tree: Tree, shown: str) -> None:
+    if not tree.images():
+        unread = unread_images(tree)
+        if unread is not None:
+            raise DataError(f"'{shown}' holds {unread[0]}", hint=unread[1])
 
 
-def _images(files: Iterable[Path]) -> int:
-    return sum(file.suffix.lower() in SUFFIXES for file in files)
+def _unwrapped(tree: Tree, folder: str) -> str:
+    """The folder, or the only one inside it where that has the same name, as unpacked archives do."""
+    name = _name(folder) or tree.root.resolve().name
+    inner = _inner(tree, folder)
+    while len(inner) == 1 and _name(inner[0]).lower() == name.lower() and not _images(_files(tree, folder)):
+        folder = inner[0]
+        inner = _inner(tree, folder)
+    return folder
+
+
+def _inner(tree: Tree, folder: str) -> list[str]:
+    return [below(folder, name) for name in tree.folders[folder].folders]
+
+
+def _files(tree: Tree, folder: str) -> list[str]:
+    return [below(folder, name) for name in tree.folders[folder].files]
+
+
+def _images(files: Iterable[str]) -> int:
+    return sum(suffix_of(path) in SUFFIXES for path in files)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+FORMAT = Format("a folder with a folder per class, below train/, val/, test/ or not", is_folder, read_folder)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.data.cells import unguarded
-from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
+from mobilenets.data.entries import Entry, Listing, in_order
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.rows import Place, Rows, as_written, cells_of, columns_of, finder, first_cells, read_rows, split_of
 from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample, Split
+from mobilenets.data.source import Source
+from mobilenets.data.text import class_name, shown, whole
+from mobilenets.data.walk import Tree
 from mobilenets.errors import DataError
 from mobilenets.table import unknown_name
 
@@ -31,37 +32,43 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What is read of each row, and the column names that are taken for it."""
 
-_HINT = "the first line names the columns: path,label and if you like split,weight,group"
+_HINT = "the first line names the columns: path,label and optionally split,weight,group"
 
 
-def read_list(path: Path, *, group: str | None = None) -> Listing:
+def is_list(source: Source) -> bool:
+    """Whether this is a CSV or TSV file."""
+    return source.suffix in (".csv", ".tsv")
+
+
+def read_list_file(source: Source, asked: Asked = NOTHING) -> Listing:
+    """The images of a CSV or TSV file: see `read_list`."""
+    return read_list(source.path, group=asked.group)
+
+
+def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None) -> Listing:
     """The images of a CSV or TSV file; paths are relative to its folder, http and https addresses stand for themselves.
 
-    The delimiter is a tab in `.tsv`, else a comma, or a semicolon where the header has no comma.
-
     Args:
-        path: the list, UTF-8.
+        path: the list.
         group: the column that names groups; by default the one called "group".
+        tree: of the dataset's folder, in which images are looked for; by default the list's own.
 
     Raises:
         DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
         UnknownNameError: there is no column named `group`.
     """
-    text = table_text(path)
-    delimiter = delimiter_of(path, header_of(text))
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
-    columns = _columns(path, reader.fieldnames or (), group)
-    try:
-        entries = _unique(tuple(_entries(path, reader, columns)))
-    except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: {error}") from error
+    rows = read_rows(path)
+    columns = _columns(rows, group)
+    exact = {"name", "offset", "size"} <= columns.keys()  # written by this package, where spaces belong to names
+    place = as_written(path) if exact else finder(path, list(first_cells(rows, columns["path"])), tree)
+    entries = _unique(path, tuple(_entries(rows, columns, place, exact=exact)))
     if not entries:
-        raise DataError(f"{path} lists no image", hint=_HINT)
+        raise DataError(f"'{path}' lists no image", hint=_HINT)
     named = [entry for entry in entries if entry.split is not None]
     if named and len(named) < len(entries):
         bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"{path} names a split for {len(named)} of {len(entries)} images, but none for '{bare.name}'")
-    return Listing(entries, in_order(entry.label for entry in entries), path.stem)
+        raise DataError(f"'{path}' names a split for {len(named)} of {len(entries)} images, but none for '{bare.name}'")
+    return Listing(entries, in_order(entry.label for entry in entries), path.stem, faults=rows.faults)
 
 
 def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
@@ -95,13 +102,15 @@ def split_names(path: Path) -> dict[str, Split]:
         DataError: the list cannot be read, or a line of it has no split.
     """
     known: dict[str, Split] = {}
-    reader = csv.DictReader(io.StringIO(table_text(path), newline=""))
-    for row in reader:
-        where = f"{path} line {reader.line_num}"
-        split = split_of(where, row.get("split") or "")
-        if split is None or not row.get("name"):
+    rows = read_rows(path)
+    columns = columns_of(rows.header, {"split": ("split",), "name": ("name",)})
+    for line, row in rows.cells:
+        where = f"'{path}' line {line}"
+        name = row[columns["name"]] if columns.get("name", len(row)) < len(row) else ""
+        split = split_of(where, cells_of(row, columns).get("split", ""))
+        if split is None or not name:
             raise DataError(f"{where} has no split or no name", hint="is it the splits.csv of a run?")
-        known[unguarded(row["name"])] = split
+        known[unguarded(name)] = split
     return known
 
 
@@ -111,80 +120,33 @@ def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-def table_text(path: Path) -> str:
-    """The text of a list, UTF-8 with or without a mark, its line ends as they are: names may hold some.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        return path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
-
-
-def header_of(text: str) -> str:
-    """The first line of a list."""
-    return re.split("[\r\n]", text, maxsplit=1)[0]
-
-
-def delimiter_of(path: Path, head: str) -> str:
-    """A tab in `.tsv`, else a comma, or a semicolon where the first line has no comma."""
-    return "\t" if path.suffix.lower() == ".tsv" else ";" if ";" in head and "," not in head else ","
-
-
-def split_of(where: str, text: str) -> Split | None:
-    """The split that a cell names; None where it is empty.
-
-    Raises:
-        DataError: it names none.
-    """
-    if not text:
-        return None
-    if text.lower() not in SPLIT_WORDS:
-        raise DataError(f"{where}: '{text}' is no split", hint="splits are train, val and test")
-    return SPLIT_WORDS[text.lower()]
-
-
-def _columns(path: Path, found: Sequence[str], group: str | None) -> dict[str, str]:
-    """The file's own name of each column that is read."""
-    lower = {name.strip().lower(): name for name in found}
-    columns = {}
-    for column, names in COLUMNS.items():
-        for name in names:
-            if name in lower:
-                columns[column] = lower[name]
-                break
+def _columns(rows: Rows, group: str | None) -> dict[str, int]:
+    """The place of each column that is read."""
+    columns = columns_of(rows.header, COLUMNS)
     for column in ("path", "label"):
         if column not in columns:
-            raise DataError(f"{path} has no column '{column}'; found: {', '.join(found) or 'none'}", hint=_HINT)
+            raise DataError(f"'{rows.path}' has no column '{column}'; found: {', '.join(rows.header) or 'none'}", hint=_HINT)
     if group is not None:
-        if group not in found:
-            raise unknown_name(f"column of {path}", group, dict.fromkeys(found))
-        columns["group"] = group
+        if group not in rows.header:
+            raise unknown_name(f"column of {rows.path}", group, dict.fromkeys(rows.header))
+        columns["group"] = rows.header.index(group)
     return columns
 
 
-def _entries(path: Path, reader: csv.DictReader[str], columns: Mapping[str, str]) -> Iterator[Entry]:
-    exact = {"name", "offset", "size"} <= columns.keys()  # written by this package, where spaces belong to names
-    for row in reader:
-        where = f"{path} line {reader.line_num}"
-        if None in row:
-            raise DataError(f"{where} has more fields than the header names", hint="quote fields that hold the delimiter")
-        cells = {column: unguarded(row[name] or "" if exact else (row[name] or "").strip()) for column, name in columns.items()}
-        if not any(cells.values()):
-            continue
+def _entries(rows: Rows, columns: Mapping[str, int], place: Place, *, exact: bool) -> Iterator[Entry]:
+    for line, row in rows.cells:
+        where = f"'{rows.path}' line {line}"
+        given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
+        cells = {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}
         for column in ("path", "label"):
             if not cells[column]:
                 raise DataError(f"{where} has no {column}")
-        place = cells["path"]
-        url = place if is_remote(place) else ""
-        if os.sep == "/" and "\\" in place and "/" not in place:
-            place = place.replace("\\", "/")
+        written = cells["path"]
+        url = written if is_remote(written) else ""
         yield Entry(
-            Path(file_name(url)) if url else path.parent / place,
-            cells["label"],
-            cells.get("name") or place,
+            Path(file_name(url)) if url else place(written, where),
+            cells["label"] if exact else class_name(cells["label"], where),
+            cells.get("name") or (written if exact else written.replace("\\", "/")),
             split=split_of(where, cells.get("split", "")),
             weight=_weight(where, cells.get("weight", "")),
             group=cells.get("group", ""),
@@ -198,28 +160,33 @@ def _weight(where: str, text: str) -> float:
     try:
         weight = float(text or 1)
     except ValueError as error:
-        raise DataError(f"{where}: the weight '{text}' is no number") from error
+        raise DataError(f"{where}: the weight {shown(text)} is no number") from error
     if not 0 <= weight < math.inf:
-        raise DataError(f"{where}: the weight {text} is not zero or more")
+        raise DataError(f"{where}: the weight {text[:20]} is not zero or more")
     return weight
 
 
 def _member(where: str, offset: str, size: str) -> tuple[int, int] | None:
     if not offset and not size:
         return None
-    if not offset.isdecimal() or not size.isdecimal():
-        raise DataError(f"{where}: offset '{offset}' and size '{size}' are not two whole numbers")
-    return int(offset), int(size)
+    first, length = whole(offset), whole(size)
+    if first is None or length is None:
+        raise DataError(f"{where}: offset {shown(offset)} and size {shown(size)} are not two whole numbers")
+    return first, length
 
 
-def _unique(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def _unique(path: Path, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """The entries, refused where a name stands twice with different labels or splits; plain repetitions are dropped."""
     seen: dict[str, Entry] = {}
     for entry in entries:
         first = seen.setdefault(entry.name, entry)
         if (first.label, first.split) != (entry.label, entry.split):
             one, other = (f"{entry.label} {entry.split or ''}".rstrip() for entry in (first, entry))
-            raise DataError(
-                f"'{entry.name}' is listed as '{one}' and as '{other}'", hint="an image has one label and one split"
-            )
+            hint = "an image has one label and one split"
+            raise DataError(f"'{path}': '{entry.name}' is listed as '{one}' and as '{other}'", hint=hint)
     return tuple(seen.values())
+
+
+FORMAT = Format(
+    "a CSV or TSV file with the columns path,label[,split,weight,group]", is_list, read_list_file, options=("group",)
+)

@@ -6,20 +6,25 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
+from mobilenets.data.limits import PIXELS
 from mobilenets.data.masks import IGNORE, Mask
-from mobilenets.data.readers.coco import CocoFile, Record, coco_files, once
+from mobilenets.data.readers.coco import CocoFile, Record, id_of, listing, opened
+from mobilenets.data.readers.coco_files import is_coco
+from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.regions import Region
+from mobilenets.data.source import Source
+from mobilenets.data.text import number
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
 from mobilenets.runtime.segment.palette import BACKGROUND
 
-NOTHING = "background"
+NO_OBJECT = "background"
 """The label of a pixel on no object, put first; categories may bring their own, as `palette.BACKGROUND` spells it."""
 
 
@@ -40,79 +45,80 @@ class _Object:
     area: float
 
 
-def read_coco_masks(source: Path, *, ignore: Sequence[str] = ()) -> Listing:
+def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of a COCO file, or of a folder's files, with the pixels of their objects.
 
     Where objects overlap, the smaller lies above. Images without any object are background all over.
 
     Args:
         source: as for `coco.read_coco`.
-        ignore: categories whose pixels count nowhere.
+        asked: with the categories whose pixels are not counted.
 
     Raises:
-        DataError: a file is no such JSON, contradicts itself, or has no polygons; says which, and the key.
+        DataError: a file is not such JSON, contradicts itself, or has no polygons; says which, and the key.
     """
-    root = source if source.is_dir() else source.parent
-    files = coco_files(source) if source.is_dir() else [source]
-    found: list[tuple[Entry, list[_Object]]] = []
-    labels: list[str] = []
-    faults: list[Fault] = []
+    whole: list[tuple[Entry, list[_Object]]] = []
+    names: list[str] = []
     notes: list[str] = []
-    for path in files:
-        file = CocoFile(path, root)
-        labels += [name for name in file.labels.values() if name not in labels]
-        found += _images(file, notes)
+    files = opened(source)
+    faults: list[Fault] = list(files[0].tree.faults)
+    for file in files:
+        names += [name for name in file.labels.values() if name not in names]
+        whole += _images(file, notes, faults)
         faults += file.faults
         notes += file.notes
-    if not any(objects for _, objects in found):
-        raise DataError(f"no annotation in '{source}' has polygons or run lengths", hint="is it a dataset of boxes?")
-    labels = _counted(labels, ignore, source)
+    if not any(objects for _, objects in whole):
+        raise DataError(f"'{source.text}' has no annotation with polygons or run lengths", hint="is it a dataset of boxes?")
+    labels = _counted(names, asked.ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
-    entries = [replace(entry, boxes=(), mask=_mask(entry, objects, index)) for entry, objects in found]
-    entries = list(once(entries, faults).values())
-    if not all(entry.split for entry in entries):
-        entries = [replace(entry, split=None) for entry in entries]
-    name = source.resolve().name if source.is_dir() else source.stem
-    return Listing(tuple(entries), tuple(labels), name, tuple(dict.fromkeys(notes)), task="segment", faults=tuple(faults))
+    entries = [replace(entry, boxes=(), mask=_mask(entry, objects, index)) for entry, objects in whole]
+    return listing(source, entries, labels, notes, faults)
 
 
-def _counted(names: Sequence[str], ignore: Sequence[str], source: Path) -> list[str]:
+def _counted(names: Sequence[str], ignore: Sequence[str], source: str) -> list[str]:
+    """The labels that count, the background first."""
     unknown = [name for name in ignore if name not in names]
     if unknown:
-        raise DataError(f"'{unknown[0]}' cannot be ignored: '{source}' has no such category")
+        raise DataError(f"'{source}' has no category '{unknown[0]}' to ignore")
     kept = [name for name in names if name not in ignore]
     own = [name for name in kept if name.lower() in BACKGROUND]
-    labels = [*(own or [NOTHING]), *(name for name in kept if name not in own)]
+    labels = [*(own or [NO_OBJECT]), *(name for name in kept if name not in own)]
     if len(labels) > IGNORE:
         raise DataError(f"'{source}' has {len(labels)} classes; a mask of 8 bits holds {IGNORE}")
     return labels
 
 
-def _images(file: CocoFile, notes: list[str]) -> list[tuple[Entry, list[_Object]]]:
+def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple[Entry, list[_Object]]]:
     """Each image with its objects."""
     objects: dict[object, list[_Object]] = defaultdict(list)
+    entries = {id_of(image.get("id")): entry for image, entry in zip(file.images, file.entries(), strict=True)}
+    sizes = {key: entry.stated for key, entry in entries.items()}
     without = 0
-    for i, one in enumerate(file.annotations):
-        label = file.labels.get(one.get("category_id"))
-        if label is None:
+    for i, annotation in enumerate(file.annotations):
+        label = file.labels.get(id_of(annotation.get("category_id")))
+        key = id_of(annotation.get("image_id"))
+        if label is None or key not in entries:
             continue  # `CocoFile.entries` names it
-        region = _region(file.path, i, one)
+        where = f"annotations[{i}]"
+        region = _region(f"'{file.path}': {where}", annotation)
         if region is None:
             without += 1
             continue
-        area = one.get("area")
-        objects[one.get("image_id")].append(
-            _Object(label, region, bool(one.get("iscrowd")), float(area) if isinstance(area, int | float) else math.inf)
-        )
+        problem = _misfit(region, annotation, sizes[key])
+        if problem:
+            faults.append(Fault("contradiction", f"{where} {problem}; it is left out", file.shown))
+            continue
+        area = number(annotation.get("area"))
+        area = math.inf if math.isnan(area) else area
+        objects[key].append(_Object(label, region, bool(annotation.get("iscrowd")), area))
     if without:
-        notes.append(f"{without} of {len(file.annotations)} annotations of {file.path.name} have no polygon and are left out")
-    return [(_sized(entry), objects[image.get("id")]) for image, entry in zip(file.images, file.entries(), strict=True)]
+        notes.append(f"{file.shown}: {without:,} of {len(file.annotations):,} annotations have no polygon and are left out")
+    return [(_sized(entry, file), objects[key]) for key, entry in entries.items()]
 
 
-def _region(path: Path, i: int, one: Record) -> Region | None:
+def _region(where: str, annotation: Record) -> Region | None:
     """The pixels of an annotation; None where it has none."""
-    where = f"'{path}': annotations[{i}]"
-    found: Any = one.get("segmentation")  # Any: JSON
+    found = annotation.get("segmentation")
     if isinstance(found, dict):
         counts = found.get("counts")
         if isinstance(counts, str) or (isinstance(counts, list) and all(isinstance(n, int) for n in counts)):
@@ -125,27 +131,54 @@ def _region(path: Path, i: int, one: Record) -> Region | None:
         return None
     polygons: list[list[float]] = []
     for polygon in found if isinstance(found, list) and isinstance(found[0], list) else [found]:
-        numbers = isinstance(polygon, list) and all(isinstance(n, int | float) and math.isfinite(n) for n in polygon)
-        if not numbers or len(polygon) % 2:
+        numbers = [number(value) for value in polygon] if isinstance(polygon, list) else [math.nan]
+        if len(numbers) % 2 or any(math.isnan(value) for value in numbers):
             raise DataError(f"{where} has a polygon that is no list of x and y", hint="[[x0, y0, x1, y1, ...], ...]")
-        if len(polygon) >= 6:
-            polygons.append(polygon)
+        if len(numbers) >= 6:
+            polygons.append(numbers)
     return regions.from_polygons(0, polygons) if polygons else None
 
 
-def _sized(entry: Entry) -> Entry:
-    """The entry with the image's size, from the file where the JSON does not say it."""
-    if entry.stated is not None:
-        return entry
-    try:
-        return replace(entry, stated=upright_size(entry.path))
-    except ImageError as error:
-        raise DataError(f"'{entry.name}' has no width and height in the JSON, and {error}") from error
+def _misfit(region: Region, annotation: Record, size: tuple[int, int] | None) -> str:
+    """How an annotation's pixels contradict the image's size; "" where they fit."""
+    if size is None:
+        return ""
+    width, height = size
+    if region.runs:
+        total = int(np.frombuffer(region.runs, np.uint32).sum(dtype=np.int64))
+        if total != width * height:
+            segmentation = annotation.get("segmentation")
+            stated = segmentation.get("size") if isinstance(segmentation, dict) else None
+            of = f" of size {stated}" if isinstance(stated, list) and len(stated) == 2 else ""
+            return f"has run lengths{of} for {total:,} pixels, but its image is {width} x {height}"
+    corners = [np.abs(np.frombuffer(polygon, np.float64)) for polygon in region.polygons]
+    if any(float(values.max()) > 10 * max(width, height) for values in corners):
+        return f"has a polygon far outside its image of {width} x {height}"
+    return ""
+
+
+def _sized(entry: Entry, file: CocoFile) -> Entry:
+    """The entry with the image's size, from the image itself where the JSON does not say it."""
+    if entry.stated is None:
+        try:
+            entry = replace(entry, stated=upright_size(entry.path))
+        except ImageError as error:
+            raise DataError(f"'{file.path}' says no width and height of '{entry.name}', and {error}") from error
+    assert entry.stated is not None
+    width, height = entry.stated
+    if width * height > PIXELS:
+        raise DataError(f"'{file.path}' says that '{entry.name}' is {width} x {height}; at most {PIXELS:,} pixels are drawn")
+    return entry
 
 
 def _mask(entry: Entry, objects: Sequence[_Object], index: dict[str, int]) -> Mask:
     assert entry.stated is not None
     width, height = entry.stated
-    order = sorted(objects, key=lambda one: (not one.crowd, -one.area))
-    painted = tuple(replace(one.region, label=index.get(one.label, IGNORE)) for one in order)
+    order = sorted(objects, key=lambda thing: (not thing.crowd, -thing.area))
+    painted = tuple(replace(thing.region, label=index.get(thing.label, IGNORE)) for thing in order)
     return Mask(regions=painted, width=width, height=height)
+
+
+FORMAT = Format(
+    "a COCO file with polygons or run lengths, or a folder with such files", is_coco, read_coco_masks, "segment", ("ignore",)
+)

@@ -1,91 +1,111 @@
 """Pascal VOC's segmentation: JPEGImages/, SegmentationClass/ with palette images, ImageSets/Segmentation/ with the splits.
 
-CVAT's "Segmentation mask" and labelme's VOC export are laid out so too, with a file of class names.
+CVAT's "Segmentation mask" and labelme's VOC export have this layout too, with a file of class names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
-from mobilenets.data.entries import SUFFIXES, Entry, Listing
+from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
+from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.mask_classes import FILES, find_classes
 from mobilenets.data.readers.voc_sets import read_sets
 from mobilenets.data.samples import Split
+from mobilenets.data.source import Source
+from mobilenets.data.walk import SUFFIXES, Tree, below, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 VOC_LABELS = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-"""The classes of the challenges of 2007 to 2012; 255 counts nowhere."""
+"""The classes of the challenges of 2007 to 2012; 255 is not counted."""
 
 _CHALLENGES = frozenset(("voc2007", "voc2008", "voc2009", "voc2010", "voc2011", "voc2012"))
-_IMAGES, _MASKS, _SETS = ("JPEGImages", "Images", "images"), "SegmentationClass", ("ImageSets", "Segmentation")
+_IMAGES, _MASKS = ("JPEGImages", "Images"), "SegmentationClass"
 _LAYOUT = "expected JPEGImages/, SegmentationClass/*.png and ImageSets/Segmentation/*.txt"
 
 
-def is_voc_masks(source: str) -> bool:
+def is_voc_masks(source: Source) -> bool:
     """Whether there is a folder SegmentationClass with images in it, beside one of images."""
-    folder = Path(source)
-    return bool(_files(folder / _MASKS)) and any((folder / name).is_dir() for name in _IMAGES)
+    return source.tree is not None and _base(source.tree) is not None
 
 
-def read_voc_masks(folder: Path, *, classes: str | Path | Sequence[str] = "", ignore: Sequence[str] = ()) -> Listing:
+def read_voc_masks(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of the split files with their masks; without split files, all that have a mask.
 
     The classes are named as `mask_classes` says, and without any file as the challenge does where the folder is called
     after one (VOC2012).
 
     Args:
-        folder: of one year.
-        classes: a file of class names, or the names; by default looked for in the folder.
-        ignore: names, values or colors of masks that count nowhere, besides 255.
+        source: the folder of one year, or the one above it.
+        asked: with the classes, by default looked for in the folder, and what is not counted besides 255.
 
     Raises:
         DataError: no image has a mask, a file cannot be read, or the classes make no sense.
     """
-    images = {path.stem: path for name in _IMAGES for path in _files(folder / name)}
-    masks = {path.stem: path for path in _files(folder / _MASKS)}
-    splits, faults = read_sets(folder.joinpath(*_SETS), images.keys())
+    tree = source.tree
+    base = _base(tree) if tree is not None else None
+    if tree is None or base is None:
+        raise DataError(f"'{source.text}' has no folder {_MASKS} beside its images", hint=_LAYOUT)
+    images = {stem_of(path): path for name in _IMAGES for path in _images(tree, tree.child(base, name))}
+    masks = {stem_of(path): path for path in _images(tree, tree.child(base, _MASKS))}
+    sets = tree.resolved(below(base, "ImageSets/Segmentation"))
+    splits, faults = read_sets(tree, sets, images.keys())
+    faults = [*tree.faults, *faults]
     notes: list[str] = []
     if splits:
         left = masks.keys() & images.keys() - splits.keys()
         if left:
-            notes.append(f"{len(left)} masks are in no split of {'/'.join(_SETS)} and left out, such as '{min(left)}'")
+            are = "mask is" if len(left) == 1 else "masks are"
+            notes.append(f"{len(left):,} {are} in no split of {sets} and left out, such as '{min(left)}'")
     else:
         splits = dict.fromkeys(sorted(masks))
-    both: list[tuple[Path, Path, Split | None]] = []
+    both: list[tuple[str, str, Split | None]] = []
     for stem, split in splits.items():
         image, mask = images.get(stem), masks.get(stem)
         if image is None:
-            faults.append(Fault("stray", "has no image and is left out", f"{_MASKS}/{stem}"))
+            faults.append(Fault("stray", "has no image and is left out", below(base, f"{_MASKS}/{stem}")))
         elif mask is None:
-            faults.append(Fault("unannotated", "has no mask and is left out", image.relative_to(folder).as_posix()))
+            faults.append(Fault("unannotated", "has no mask and is left out", image))
         else:
             both.append((image, mask, split))
     if not both:
-        raise DataError(f"no image in '{folder}' has a mask of its name", hint=_LAYOUT)
-    if not classes and folder.resolve().name.lower() in _CHALLENGES and not any((folder / name).is_file() for name in FILES):
-        classes = VOC_LABELS
+        raise DataError(f"no image in '{source.text}' has a mask of its name", hint=_LAYOUT)
+    folder = tree.root / base
+    if not asked.classes and folder.resolve().name.lower() in _CHALLENGES and not any(tree.child(base, name) for name in FILES):
+        asked = replace(asked, classes=VOC_LABELS)
         notes.append(f"no file names the classes; they are the 21 of {folder.resolve().name}")
-    known = find_classes(folder, [mask for _, mask, _ in both], classes=classes, ignore=ignore)
+    known = find_classes(folder, [tree.root / mask for _, mask, _ in both], classes=asked.classes, ignore=asked.ignore)
     entries = tuple(
-        Entry(image, "", image.relative_to(folder).as_posix(), split, mask=known.mask(mask)) for image, mask, split in both
+        Entry(tree.root / image, "", image, split, mask=known.mask(tree.root / mask)) for image, mask, split in both
     )
-    return Listing(
-        entries,
-        known.labels,
-        folder.resolve().name,
-        (*notes, *known.notes),
-        task="segment",
-        colors=known.colors,
-        faults=tuple(faults),
-    )
+    name = tree.root.resolve().name
+    notes += known.notes
+    return Listing(entries, known.labels, name, tuple(notes), task="segment", colors=known.colors, faults=tuple(faults))
 
 
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _base(tree: Tree) -> str | None:
+    """The folder with SegmentationClass/ and images in it, itself or one below."""
+    for folder in sorted(tree.folders, key=lambda path: (path.count("/") + bool(path), path)):
+        has_masks = folder.count("/") < 2 and bool(_images(tree, tree.child(folder, _MASKS)))
+        if has_masks and any(tree.child(folder, name) in tree.folders for name in _IMAGES):
+            return folder
+    return None
+
+
+def _images(tree: Tree, folder: str | None) -> list[str]:
+    if folder is None or folder not in tree.folders:
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return [below(folder, name) for name in tree.folders[folder].files if suffix_of(name) in SUFFIXES]
+
+
+FORMAT = Format(
+    "a folder with JPEGImages/, SegmentationClass/*.png and ImageSets/Segmentation/",
+    is_voc_masks,
+    read_voc_masks,
+    "segment",
+    ("classes", "ignore"),
+)

@@ -1,38 +1,44 @@
-"""Pascal VOC: an XML file of boxes per image, in Annotations/ beside JPEGImages/ and ImageSets/Main/, or beside the image.
+"""Pascal VOC: an XML file of boxes per image, beside the image or in a folder of its own, with or without ImageSets/Main/.
 
 How corners are counted differs between the programs that write such files:
 
-- VOC itself counts pixels from 1 and means the last one inclusively: `x0 = xmin - 1, x1 = xmax`.
+- VOC itself counts pixels from 1 and includes the last one: `x0 = xmin - 1, x1 = xmax`.
 - labelImg (its files name a `path` and the database "Unknown") writes edges, and 1 where the edge is 0:
-  `x0 = xmin`, or 0 for 1, and `x1 = xmax`. A box with equal corners is then one without area.
-- Other programs count from 0. Where more boxes begin at 0 than at 1, the numbers are edges: `x0 = xmin, x1 = xmax`.
+  `x0 = xmin`, or 0 for 1, and `x1 = xmax`. A box with equal corners then has no area.
+- Other programs count from 0. If more boxes begin at 0 than at 1, the numbers are edges: `x0 = xmin, x1 = xmax`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
+from mobilenets.data.documents import read_xml, xml_kind
+from mobilenets.data.entries import Entry, Listing, all_or_none, in_order, split_in
 from mobilenets.data.faults import Fault
+from mobilenets.data.locate import Locator
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.pairing import pair
 from mobilenets.data.readers.voc_sets import read_sets
 from mobilenets.data.samples import Split
-from mobilenets.data.words import finite, text_of
+from mobilenets.data.source import Source
+from mobilenets.data.text import class_name, counted, finite, read_text
+from mobilenets.data.walk import Tree, below, stem_of
 from mobilenets.errors import DataError
 
 LABELS_FILE = "labels.txt"
-"""The classes in their order, one a line, where a dataset has this file; else the names in the files, sorted."""
+"""The classes in their order, one a line, where a dataset has this file; else the names in the annotations, sorted."""
 
 Counting = Literal["from 1", "labelImg", "edges"]
 
-_ANNOTATIONS, _IMAGES, _SETS = "Annotations", ("JPEGImages", "Images", "images"), ("ImageSets", "Main")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_LAYOUT = "expected Annotations/*.xml with JPEGImages/ and ImageSets/Main/*.txt beside it, or XML files beside the images"
+_GLANCED = 20  # files that tell whether a folder's XML files are VOC's
+_LAYOUT = "expected one XML file per image, beside it or in Annotations/, and optionally ImageSets/Main/*.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
+    image: str
     size: tuple[int, int] | None
     by_labelimg: bool
     objects: tuple[_Object, ...]
@@ -52,140 +59,186 @@ class _Annotation:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An image with its annotation, either of which may be missing."""
+    """An image and its annotation, either of which may be missing; paths below the dataset's folder."""
 
-    image: Path | None
-    annotation: Path | None
+    image: str | None
+    annotation: str | None
     split: Split | None
 
 
-def is_voc(source: str) -> bool:
-    """Whether there is a folder with Annotations/*.xml, or with XML files, itself or in its split folders."""
-    folder = Path(source)
-    return folder.is_dir() and (_has_xml(folder / _ANNOTATIONS) or bool(_flat_folders(folder)))
+def is_voc(source: Source) -> bool:
+    """Whether the source is a folder with Pascal VOC's XML files, at any depth."""
+    if source.tree is None:
+        return False
+    tree = source.tree
+    return any(xml_kind(tree.root / path) == "annotation" for path in tree.with_suffix(".xml")[:_GLANCED])
 
 
-def read_voc(folder: Path) -> Listing:
+def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of the folder with their boxes.
 
-    Splits are those of ImageSets/Main/{train,val,trainval,test}.txt, or the folders train/, valid/ and test/.
+    Splits are those of ImageSets/Main/{train,val,trainval,test}.txt, or of folders called train/, valid/ and test/.
     An image that no split file names is left out, and so is one without an annotation file.
 
     Raises:
-        DataError: a file cannot be read or is no such annotation; says which, and where in it.
+        DataError: a file cannot be read or is not such an annotation; says which, and where in it.
     """
+    tree = _tree(source)
     notes: list[str] = []
-    if (folder / _ANNOTATIONS).is_dir():
-        places, faults = _in_sets(folder, notes)
-    else:
-        places, faults = _beside(folder), []
-    annotations = {place.annotation: _read(place.annotation) for place in places if place.annotation is not None}
-    labels = _labels(folder, annotations.values())
+    places, faults = _places(tree, notes)
+    annotations = {place.annotation: _read(tree.root / place.annotation) for place in places if place.annotation is not None}
+    places = _by_file_name(tree, places, annotations)
+    labels, more = _labels(tree, annotations.values())
+    faults += more
     from_zero = _counts_from_zero(annotations.values())
     entries = []
     for place in places:
         if place.annotation is None:
             assert place.image is not None
-            faults.append(Fault("unannotated", "has no annotation file and is left out", _below(place.image, folder)))
+            faults.append(Fault("unannotated", "has no annotation file and is left out", place.image))
             continue
-        found = annotations[place.annotation]
+        annotation = annotations[place.annotation]
         if place.image is None:
-            faults.append(Fault("stray", "has no image and is left out", _below(place.annotation, folder)))
+            faults.append(Fault("stray", "has no image and is left out", place.annotation))
             continue
-        counting: Counting = "labelImg" if found.by_labelimg else "edges" if from_zero else "from 1"
-        for one in found.objects:
-            if one.label not in labels:
-                message = f"has a box of '{one.label}', which {LABELS_FILE} does not list; it is left out"
-                faults.append(Fault("unknown-class", message, _below(place.annotation, folder)))
-        boxes = tuple(_box(one, counting) for one in found.objects if one.label in labels)
-        name = _below(place.image, folder)
-        entries.append(Entry(place.image, "", name, place.split, boxes=boxes, stated=found.size))
+        counting: Counting = "labelImg" if annotation.by_labelimg else "edges" if from_zero else "from 1"
+        unknown = [thing.label for thing in annotation.objects if thing.label not in labels]
+        for label in unknown:
+            message = f"has a box of '{label}', which {LABELS_FILE} does not list; it is left out"
+            faults.append(Fault("unknown-class", message, place.annotation))
+        boxes = tuple(_box(thing, counting) for thing in annotation.objects if thing.label in labels)
+        entries.append(Entry(tree.root / place.image, "", place.image, place.split, boxes=boxes, stated=annotation.size))
     if not entries:
-        raise DataError(f"no annotation in '{folder}' has its image", hint=_LAYOUT)
+        raise DataError(f"'{tree.root}' has {counted(len(annotations), 'annotation file')}, none with its image", hint=_LAYOUT)
     notes += _counted(annotations.values(), from_zero)
-    return Listing(tuple(entries), labels, folder.resolve().name, tuple(notes), task="detect", faults=tuple(faults))
+    name = tree.root.resolve().name
+    return Listing(tuple(entries), labels, name, tuple(notes), task="detect", faults=(*tree.faults, *faults))
 
 
-def _in_sets(folder: Path, notes: list[str]) -> tuple[list[_Place], list[Fault]]:
-    """The images of the split files, or where there are none all that have an image or an annotation."""
-    images = _images(folder)
-    annotations = {path.stem: path for path in _files(folder / _ANNOTATIONS, {".xml"})}
-    splits, faults = read_sets(folder.joinpath(*_SETS), images.keys())
-    if not splits:
-        stems = sorted(images.keys() | annotations.keys())
-        return [_Place(images.get(stem), annotations.get(stem), None) for stem in stems], faults
-    places = []
-    for stem, split in splits.items():
-        image = images.get(stem, next(_candidates(folder)) / f"{stem}.jpg")  # named as missing when it is looked at
-        places.append(_Place(image, annotations.get(stem), split))
-    unlisted = images.keys() & annotations.keys() - splits.keys()
-    if unlisted:
-        notes.append(f"{len(unlisted)} images are in no split of ImageSets/Main and left out, such as '{min(unlisted)}'")
-    places += [_Place(None, annotations[stem], None) for stem in sorted(annotations.keys() - images.keys() - splits.keys())]
-    places += [_Place(images[stem], None, None) for stem in sorted(images.keys() - annotations.keys() - splits.keys())]
+def _tree(source: Source) -> Tree:
+    if source.tree is None:
+        raise DataError(f"'{source.text}' is not a folder", hint=_LAYOUT)
+    return source.tree
+
+
+def _places(tree: Tree, notes: list[str]) -> tuple[list[_Place], list[Fault]]:
+    """The images and annotations of the folder, in the splits of its split files or folders."""
+    files = tree.with_suffix(".xml")
+    voc = {path.rpartition("/")[0] for path in files if xml_kind(tree.root / path) == "annotation"}
+    files = [path for path in files if path.rpartition("/")[0] in voc] or files
+    images = [image for image in tree.images() if "segmentation" not in image.rpartition("/")[0].lower()]
+    pairs = pair(files, images)
+    faults = list(pairs.faults)
+    whole = [_Place(image, annotation, None) for annotation, image in pairs.image_of.items()]
+    whole += [_Place(None, annotation, None) for annotation in pairs.strays]
+    whole += [_Place(image, None, None) for image in pairs.bare]
+    beside = {annotation.rpartition("/")[0]: image.rpartition("/")[0] for annotation, image in pairs.image_of.items()}
+    places: list[_Place] = []
+    roots = _roots(tree)
+    for root, sets in roots.items():
+        inside = [place for place in whole if _root_of(place, roots) == root]
+        whole = [place for place in whole if _root_of(place, roots) != root]
+        listed, wrong = _in_sets(tree, sets, root, inside, notes)
+        places += listed
+        faults += wrong
+    whole.sort(key=lambda place: _order(place, beside))
+    used = [place for place in whole if place.image is not None and place.annotation is not None]
+    splits = all_or_none([split_in(place.image or "") for place in used] + [place.split for place in places])
+    known = dict(zip([place.image for place in used], splits, strict=False))
+    places += [replace(place, split=known.get(place.image)) for place in whole]
+    if not all(place.split for place in places if place.image and place.annotation):
+        places = [replace(place, split=None) for place in places]
     return places, faults
 
 
-def _beside(folder: Path) -> list[_Place]:
-    """Images and XML files of the same name in one folder."""
-    places = []
-    for inner, split in _flat_folders(folder):
-        images = {path.stem: path for path in _files(inner, SUFFIXES)}
-        annotations = {path.stem: path for path in _files(inner, {".xml"})}
-        stems = sorted(images.keys() | annotations.keys())
-        places += [_Place(images.get(stem), annotations.get(stem), split) for stem in stems]
-    return places
+def _roots(tree: Tree) -> dict[str, str]:
+    """Folders with ImageSets/Main/ in them, the inner ones first, each with that path."""
+    found = {}
+    for folder in tree.folders:
+        sets = tree.child(folder, "ImageSets")
+        main = tree.child(sets, "Main") if sets is not None else None
+        if (
+            main is not None
+            and main in tree.folders
+            and any(name.lower().endswith(".txt") for name in tree.folders[main].files)
+        ):
+            found[folder] = main
+    return dict(sorted(found.items(), key=lambda item: (-item[0].count("/") - bool(item[0]), item[0])))
 
 
-def _flat_folders(folder: Path) -> list[tuple[Path, Split | None]]:
-    if _has_xml(folder):
-        return [(folder, None)]
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.lower() in SPLIT_WORDS)
-    return [(path, SPLIT_WORDS[path.name.lower()]) for path in inner if _has_xml(path)]
+def _root_of(place: _Place, roots: Mapping[str, str]) -> str | None:
+    path = place.annotation or place.image or ""
+    return next((root for root in roots if not root or path.startswith(f"{root}/")), None)
 
 
-def _has_xml(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.glob("*.xml"), None) is not None
+def _order(place: _Place, beside: Mapping[str, str]) -> tuple[str, str]:
+    folder = place.annotation.rpartition("/")[0] if place.annotation is not None else ""
+    images = place.image.rpartition("/")[0] if place.image is not None else beside.get(folder, folder)
+    return images, stem_of(place.image or place.annotation or "")
 
 
-def _candidates(folder: Path) -> Iterator[Path]:
-    found = [folder / name for name in _IMAGES if (folder / name).is_dir()]
-    yield from found or [folder / _IMAGES[0]]
+def _in_sets(tree: Tree, sets: str, root: str, places: list[_Place], notes: list[str]) -> tuple[list[_Place], list[Fault]]:
+    """The images that the split files list, and what they do not list."""
+    by_stem = {
+        stem_of(place.image or place.annotation or ""): place
+        for place in sorted(places, key=lambda place: place.image is None)[::-1]
+    }
+    splits, faults = read_sets(tree, sets, {stem_of(place.image) for place in places if place.image is not None})
+    if not splits:
+        return sorted(places, key=lambda place: stem_of(place.image or place.annotation or "")), faults
+    usual = [place.image.rpartition("/")[0] for place in places if place.image is not None]
+    folder = max(set(usual), key=usual.count) if usual else below(root, "JPEGImages")
+    listed = []
+    for stem, split in splits.items():
+        place = by_stem.get(stem, _Place(None, None, None))
+        image = place.image or below(folder, f"{stem}.jpg")  # named as missing when it is looked at
+        listed.append(_Place(image, place.annotation, split))
+    rest = [by_stem[stem] for stem in sorted(by_stem) if stem not in splits]
+    whole = [place for place in rest if place.image is not None and place.annotation is not None]
+    if whole:
+        are = "image is" if len(whole) == 1 else "images are"
+        notes.append(f"{len(whole):,} {are} in no split of {sets} and left out, such as '{stem_of(whole[0].image or '')}'")
+    listed += [place for place in rest if place.image is None]
+    listed += [place for place in rest if place.annotation is None]
+    return listed, faults
 
 
-def _images(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for inner in _candidates(folder) if inner.is_dir() for path in _files(inner, SUFFIXES)}
-
-
-def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"'{folder}' cannot be read: {error.strerror}") from error
+def _by_file_name(tree: Tree, places: list[_Place], annotations: Mapping[str, _Annotation]) -> list[_Place]:
+    """The places, with the image that an annotation names in <filename> where none has the file's own name."""
+    if all(place.image is not None for place in places):
+        return places
+    used = {place.image for place in places if place.annotation is not None}
+    locator = Locator(tree)
+    found, named = [], set()
+    for place in places:
+        annotation = annotations.get(place.annotation or "")
+        if place.image is None and annotation is not None and annotation.image and place.annotation is not None:
+            image = locator.name(locator.find(annotation.image, f"'{tree.root / place.annotation}'"))
+            if image in tree and image not in used:
+                used.add(image)
+                named.add(image)
+                place = replace(place, image=image, split=split_in(image) if place.split else None)
+        found.append(place)
+    return [place for place in found if place.annotation is not None or place.image not in named]
 
 
 def _read(path: Path) -> _Annotation:
-    try:
-        root = ElementTree.parse(path).getroot()
-    except ElementTree.ParseError as error:
-        raise DataError(f"'{path}' is no XML: {error}") from error
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from error
+    root = read_xml(path)
     if root.tag not in ("annotation", "annotations"):
         raise DataError(f"'{path}' begins with <{root.tag}>, not with <annotation>", hint=_LAYOUT)
-    width, height = (int(_number(path, root, f"size/{side}", 0)) for side in ("width", "height"))
+    width, height = (int(_number(f"'{path}'", root, f"size/{side}", 0)) for side in ("width", "height"))
     by_labelimg = root.find("path") is not None and _word(root, "source/database") == "Unknown"
-    objects = tuple(_object(path, one, i) for i, one in enumerate(root.findall("object"), start=1))
+    objects = tuple(_object(path, thing, i) for i, thing in enumerate(root.findall("object"), start=1))
     size = (width, height) if width > 0 and height > 0 else None
-    return _Annotation(size, by_labelimg, objects)
+    return _Annotation(_word(root, "filename"), size, by_labelimg, objects)
 
 
-def _object(path: Path, one: ElementTree.Element, number: int) -> _Object:
-    label = _word(one, "name")
-    where = f"'{path}', object {number}"
-    if not label:
+def _object(path: Path, thing: ElementTree.Element, i: int) -> _Object:
+    where = f"'{path}', object {i}"
+    if not _word(thing, "name"):
         raise DataError(f"{where} has no <name>")
-    box = one.find("bndbox")
+    label = class_name(_word(thing, "name"), where)
+    box = thing.find("bndbox")
     if box is None:
         raise DataError(f"{where}, '{label}', has no <bndbox>")
     corners = []
@@ -195,54 +248,62 @@ def _object(path: Path, one: ElementTree.Element, number: int) -> _Object:
             raise DataError(f"{where}, '{label}', has no <{key}> that is a number")
         corners.append(value)
     x0, y0, x1, y1 = corners
-    return _Object(label, (x0, y0, x1, y1), _flag(where, one, "difficult"), _flag(where, one, "crowd"))
+    return _Object(label, (x0, y0, x1, y1), _flag(where, thing, "difficult"), _flag(where, thing, "crowd"))
 
 
-def _box(one: _Object, counting: Counting) -> NamedBox:
-    x0, y0, x1, y1 = one.corners
+def _box(thing: _Object, counting: Counting) -> NamedBox:
+    x0, y0, x1, y1 = thing.corners
     if counting == "from 1":
         x0, y0 = x0 - 1, y0 - 1
     elif counting == "labelImg":
         x0, y0 = (0.0 if low == 1 else low for low in (x0, y0))
-    return NamedBox(one.label, x0, y0, x1, y1, one.difficult, one.crowd)
+    return NamedBox(thing.label, x0, y0, x1, y1, thing.difficult, thing.crowd)
 
 
 def _counts_from_zero(annotations: Iterable[_Annotation]) -> bool:
     """Whether more boxes begin at 0 than at 1, in files that labelImg did not write."""
-    lows = [low for found in annotations if not found.by_labelimg for one in found.objects for low in one.corners[:2]]
+    others = (annotation for annotation in annotations if not annotation.by_labelimg)
+    lows = [low for annotation in others for thing in annotation.objects for low in thing.corners[:2]]
     return lows.count(0) > lows.count(1)
 
 
 def _counted(annotations: Iterable[_Annotation], from_zero: bool) -> Iterator[str]:
-    if any(found.by_labelimg for found in annotations):
+    if any(annotation.by_labelimg for annotation in annotations):
         yield "files by labelImg: corners are edges, in px, and 1 stands for 0"
     if from_zero:
         yield "more boxes begin at 0 than at 1: corners are edges, in px from 0, not pixels from 1 as in VOC"
 
 
-def _labels(folder: Path, annotations: Iterable[_Annotation]) -> tuple[str, ...]:
-    path = folder / LABELS_FILE
-    if not path.is_file():
-        return in_order(one.label for found in annotations for one in found.objects)
-    labels = tuple(line.strip() for line in text_of(path).splitlines() if line.strip())
+def _labels(tree: Tree, annotations: Iterable[_Annotation]) -> tuple[tuple[str, ...], list[Fault]]:
+    path = tree.child("", LABELS_FILE)
+    if path is None:
+        return in_order(thing.label for annotation in annotations for thing in annotation.objects), []
+    text = read_text(tree.root / path)
+    where = f"'{tree.root / path}'"
+    lines = enumerate(text.lines, start=1)
+    labels = tuple(class_name(line, f"{where} line {i}") for i, line in lines if line.strip())
     twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
     if twice is not None:
-        raise DataError(f"'{path}' lists '{twice}' twice")
-    return labels
+        raise DataError(f"{where} lists '{twice}' twice")
+    return labels, text.faults(path)
 
 
-def _number(where: str | Path, element: ElementTree.Element, key: str, default: float) -> float:
+def _number(where: str, element: ElementTree.Element, key: str, default: float) -> float:
     text = _word(element, key)
     return finite(text, f"{where}: <{key}>") if text else default
 
 
 def _flag(where: str, element: ElementTree.Element, key: str) -> bool:
-    return _number(where, element, key, 0) != 0
+    text = _word(element, key).lower()
+    return (
+        text in ("true", "yes")
+        if text in ("true", "yes", "false", "no", "unspecified")
+        else _number(where, element, key, 0) != 0
+    )
 
 
 def _word(element: ElementTree.Element, key: str) -> str:
     return (element.findtext(key) or "").strip()
 
 
-def _below(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+FORMAT = Format("a folder with Pascal VOC's XML files, beside the images or in Annotations/", is_voc, read_voc, "detect")

@@ -1,40 +1,47 @@
-"""Pascal VOC's split files: ImageSets/Main/ for boxes, ImageSets/Segmentation/ for masks, one stem a line."""
+"""Pascal VOC's split files: ImageSets/Main/ for boxes, ImageSets/Segmentation/ for masks, one image a line."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS
 from mobilenets.data.faults import Fault
 from mobilenets.data.samples import Split
-from mobilenets.data.words import text_of
+from mobilenets.data.text import read_text
+from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 
 _FLAGS = ("1", "0", "-1")  # what VOC's files of one class add to a stem
 _ORDER: dict[Split | None, int] = {"train": 0, "val": 1, "test": 2, None: 3}
 
 
-def read_sets(folder: Path, stems: Collection[str]) -> tuple[dict[str, Split | None], list[Fault]]:
-    """The split of each stem: val and test as listed, trainval is train where no file says val, and CVAT's default is none.
+def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[dict[str, Split | None], list[Fault]]:
+    """The split of each image, by its name without folders and ending.
+
+    A name that only trainval.txt lists is in train; CVAT's default.txt names no split.
 
     Args:
-        folder: with `train.txt` and the others, any of which may be missing.
+        tree: of the dataset.
+        folder: with `train.txt` and the others, any of which may be missing; None for none.
         stems: of the images there are, by which a name that ends in a number is told from a name and a class's flag.
 
     Returns:
-        The splits, train first; and a fault for each stem in two of them, which stays in the one that measures.
+        The splits, train first; and a fault for each image in two of them, which stays in the one that measures.
 
     Raises:
         DataError: a file cannot be read.
     """
     found: dict[str, Split | None] = {}
     faults: list[Fault] = []
-    for name in ("test", "val", "train", "trainval", "default"):
-        path = folder / f"{name}.txt"
-        if not path.is_file():
+    if folder is None:
+        return found, faults
+    for name in ("test", "testing", "val", "valid", "validation", "train", "training", "trainval", "default"):
+        path = tree.child(folder, f"{name}.txt")
+        if path is None:
             continue
         split: Split | None = "train" if name == "trainval" else SPLIT_WORDS.get(name)
-        for line in text_of(path).splitlines():
+        text = read_text(tree.root / path)
+        faults += text.faults(path)
+        for line in text.lines:
             stem = _stem(line, stems)
             if not stem:
                 continue
@@ -45,6 +52,14 @@ def read_sets(folder: Path, stems: Collection[str]) -> tuple[dict[str, Split | N
 
 
 def _stem(line: str, stems: Collection[str]) -> str:
+    """The image that a line names: with or without folders, ending, and the flag of a class."""
     whole = line.strip()
+    if whole in stems:
+        return whole
     words = whole.rsplit(maxsplit=1)
-    return words[0] if len(words) == 2 and words[1] in _FLAGS and whole not in stems else whole
+    if len(words) == 2 and words[1] in _FLAGS:
+        whole = words[0]
+    if whole in stems:
+        return whole
+    bare = whole.replace("\\", "/").rpartition("/")[2]
+    return stem_of(bare) if suffix_of(bare) in SUFFIXES and bare not in stems else bare

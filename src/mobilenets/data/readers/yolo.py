@@ -1,237 +1,176 @@
-"""YOLO: a text file per image, a line per box: `class center_x center_y width height`, shares of the image; and data.yaml.
+"""YOLO: a text file per image, a line per box: `class center_x center_y width height`, as shares of the image's sides.
 
-The labels of `images/train/a.jpg` are in `labels/train/a.txt`: the last folder called images becomes labels; where no
-folder is called so, they lie beside the image. An image without such a file shows no object.
+The labels of `images/train/a.jpg` are in `labels/train/a.txt`, or beside the image, or in a folder of another name. An image
+without such a file shows no object.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing
+from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
-from mobilenets.data.samples import SPLITS, Split
-from mobilenets.data.words import text_of
+from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.yolo_places import (
+    LAYOUT,
+    Places,
+    darknet_file,
+    from_darknet,
+    from_folders,
+    from_yaml,
+    has_labels,
+    label_files,
+    labels_path,
+    yaml_file,
+)
+from mobilenets.data.samples import Split
+from mobilenets.data.source import Source
+from mobilenets.data.text import read_text, shown
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
 
-NAMES_FILES = ("classes.txt", "obj.names")
-"""The classes in their order, one a line, for folders without data.yaml."""
-
 _MOST = 2.0  # shares beyond this are px
-_LAYOUT = "expected data.yaml with the keys names and train, or classes.txt beside images/ and labels/"
+
+Shares = tuple[int, float, float, float, float]
+"""Class, x0, y0, x1, y1 as shares of the image."""
 
 
-class _Source(NamedTuple):
-    root: Path
-    names: dict[int, str]
-    images: list[tuple[Path, Split | None]]
+def is_yolo(source: Source) -> bool:
+    """Whether this is a YAML file, or a folder with one, with Darknet's obj.data, or with label files beside its images."""
+    if source.tree is None:
+        return source.suffix in (".yaml", ".yml", ".data")
+    return yaml_file(source.tree) is not None or darknet_file(source.tree) is not None or has_labels(source.tree)
 
 
-def is_yolo(source: str) -> bool:
-    """Whether this is a YAML file, or a folder with one that lies above images, or with classes.txt and labels/."""
-    path = Path(source)
-    if path.suffix.lower() in (".yaml", ".yml"):
-        return path.is_file()
-    return path.is_dir() and (_yaml(path) is not None or (_names_file(path) is not None and (path / "labels").is_dir()))
-
-
-def read_yolo(source: Path) -> Listing:
-    """The images of a YOLO dataset with their boxes; of polygons the box around them.
+def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
+    """The images of a YOLO dataset with their boxes; for polygons and poses, the box around them.
 
     Raises:
         DataError: a file cannot be read or a line makes no sense; says which.
     """
-    file = source if source.is_file() else _yaml(source)
-    found = _from_yaml(file) if file is not None else _from_folders(source)
-    if not found.images:
-        raise DataError(f"'{source}' lists no image", hint=_LAYOUT)
-    faults: list[Fault] = []
+    places = _places(source)
+    if not places.images:
+        raise DataError(f"'{source.text}' lists no image", hint=LAYOUT)
+    faults: list[Fault] = [*places.tree.faults, *places.faults]
     entries: dict[Path, Entry] = {}
-    for path, split in found.images:
+    for path, split in places.images:
         first = entries.get(path)
         if first is not None and first.split != split:
             message = f"is in {first.split} and in {split}; it stays in {split} only"
             faults.append(Fault("split-twice", message, first.name))
             del entries[path]
-        entries[path] = _entry(found, path, split, faults)
-    faults += _strays(found.root, entries)
-    name = found.root.resolve().name
-    return Listing(tuple(entries.values()), tuple(found.names.values()), name, task="detect", faults=tuple(faults))
+        elif first is not None:
+            continue
+        entries[path] = _entry(places, path, split, faults)
+    faults += _strays(places, entries)
+    listed = tuple(entries.values())
+    if not any(entry.boxes for entry in listed) and not any(path in places.labels for path in entries):
+        expected = _below(labels_path(next(iter(entries))), places.tree.root)
+        raise DataError(f"'{source.text}' has no label file for any image; expected '{expected}' and the like", hint=LAYOUT)
+    name = places.tree.root.resolve().name
+    return Listing(listed, tuple(places.names.values()), name, places.notes, task="detect", faults=tuple(faults))
 
 
-def labels_path(image: Path) -> Path:
-    """The text file of an image.
+def _places(source: Source) -> Places:
+    if source.tree is None:
+        if source.suffix == ".data":
+            from mobilenets.data.walk import scan
 
-    >>> labels_path(Path("set/images/train/a.jpg")).as_posix()
-    'set/labels/train/a.txt'
-    """
-    parts = list(image.parts)
-    places = [i for i, part in enumerate(parts[:-1]) if part == "images"]
-    if places:
-        parts[places[-1]] = "labels"
-    return Path(*parts).with_suffix(".txt")
+            return from_darknet(scan(source.path.parent), source.path.name)
+        return from_yaml(source.path)
+    yaml = yaml_file(source.tree)
+    if yaml is not None:
+        return from_yaml(source.tree.root / yaml)
+    darknet = darknet_file(source.tree)
+    return from_darknet(source.tree, darknet) if darknet is not None else from_folders(source.tree)
 
 
-def _entry(source: _Source, image: Path, split: Split | None, faults: list[Fault]) -> Entry:
-    name = _below(image, source.root)
-    path = labels_path(image)
-    lines: list[tuple[int, float, float, float, float]] = []
-    if path.is_file():
-        lines = list(_lines(path))
-    else:
-        faults.append(Fault("unannotated", f"has no file {_below(path, source.root)} and counts as without objects", name))
-    known = [line for line in lines if line[0] in source.names]
-    for index in dict.fromkeys(line[0] for line in lines if line[0] not in source.names):
-        message = f"has a box of class {index}, but there are names for 0 to {len(source.names) - 1}; it is left out"
-        faults.append(Fault("unknown-class", message, _below(path, source.root)))
+def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]) -> Entry:
+    root = places.tree.root
+    name = _below(image, root)
+    path = places.labels.get(image)
+    if path is None:
+        expected = _below(labels_path(image), root)
+        faults.append(Fault("unannotated", f"has no file {expected} and counts as without objects", name))
+        return Entry(image, "", name, split)
+    text = read_text(path)
+    lines = list(_lines(path, text.lines, places.keypoints))
+    known = [line for line in lines if line[0] in places.names]
+    for index in dict.fromkeys(line[0] for line in lines if line[0] not in places.names):
+        message = f"has a box of class {index}, but {_range(places.names)}; it is left out"
+        faults.append(Fault("unknown-class", message, _below(path, root)))
     if not known:
         return Entry(image, "", name, split)
     try:
         width, height = upright_size(image)
     except ImageError:
         return Entry(image, "", name, split)  # named as broken when it is looked at
-    boxes = (NamedBox(source.names[index], x0 * width, y0 * height, x1 * width, y1 * height) for index, x0, y0, x1, y1 in known)
+    boxes = (NamedBox(places.names[index], x0 * width, y0 * height, x1 * width, y1 * height) for index, x0, y0, x1, y1 in known)
     return Entry(image, "", name, split, boxes=tuple(boxes))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, float, float, float, float]]:
-    """Class, x0, y0, x1, y1 of each line, as shares."""
-    for number, line in enumerate(text_of(path).splitlines(), start=1):
-        words = line.split()
+def _range(names: Mapping[int, str]) -> str:
+    return (
+        f"there are names for 0 to {len(names) - 1}"
+        if list(names) == list(range(len(names)))
+        else f"there are {len(names)} names"
+    )
+
+
+def _lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Shares]:
+    """The boxes of a label file."""
+    for i, line in enumerate(lines, start=1):
+        words = line.replace(",", " ").split()
         if not words:
             continue
-        where = f"'{path}' line {number}"
+        where = f"'{path}' line {i}"
         try:
             values = [float(word) for word in words]
         except ValueError as error:
-            raise DataError(f"{where} is '{line.strip()}', not numbers alone") from error
-        if len(values) < 5 or (len(values) > 6 and len(values) % 2 == 0):
-            hint = "a line is: class center_x center_y width height"
-            raise DataError(f"{where} has {len(values)} numbers, not five", hint=hint)
-        if values[0] != int(values[0]) if math.isfinite(values[0]) else True:
-            raise DataError(f"{where}: the class is '{words[0]}', not a whole number")
-        shares = values[1:5] if len(values) <= 6 else values[1:]  # a sixth number is a score
-        wrong = next((word for word, value in zip(words[1:], shares, strict=False) if not abs(value) <= _MOST), None)
-        if wrong is not None:
-            raise DataError(f"{where}: {wrong} is no share of the image", hint="divide px by the image's width or height")
-        if len(shares) == 4:
-            x, y, width, height = shares
-            yield int(values[0]), x - width / 2, y - height / 2, x + width / 2, y + height / 2
-        else:
-            xs, ys = shares[::2], shares[1::2]
-            yield int(values[0]), min(xs), min(ys), max(xs), max(ys)
+            raise DataError(f"{where} is {shown(line.strip())}, not numbers alone") from error
+        yield _shares(where, words, values, keypoints)
 
 
-def _from_yaml(file: Path) -> _Source:
-    data = _load(file)
-    names = _names(file, data.get("names"))
-    stated = data.get("path")
-    roots = [file.parent]
-    if isinstance(stated, str) and stated:
-        roots.insert(0, file.parent / stated)
-    images: list[tuple[Path, Split | None]] = []
-    for key, value in data.items():
-        if key not in SPLIT_WORDS or value is None:
-            continue
-        places = value if isinstance(value, list) else [value]
-        for place in places:
-            if not isinstance(place, str):
-                raise DataError(f"'{file}': {key} is {place!r}, not a folder or a list of images")
-            images += [(path, SPLIT_WORDS[key]) for path in _images(file, key, place, roots)]
-    if not images and not any(key in SPLIT_WORDS for key in data):
-        raise DataError(f"'{file}' has no key 'train'", hint=_LAYOUT)
-    order = {split: i for i, split in enumerate(SPLITS)}
-    images.sort(key=lambda item: order[item[1] or "train"])
-    root = next((one for one in roots if all(path.is_relative_to(one) for path, _ in images)), file.parent)
-    return _Source(root, names, images)
+def _shares(where: str, words: list[str], values: list[float], keypoints: int) -> Shares:
+    """The box of a line: of five numbers, of six with a score, of a pose, or around a polygon."""
+    pose = len(values) == 5 + keypoints if keypoints else _has_visibilities(values)
+    if len(values) < 5 or (len(values) > 6 and len(values) % 2 == 0 and not pose):
+        raise DataError(f"{where} has {len(values)} numbers, not five", hint="a line is: class center_x center_y width height")
+    if not math.isfinite(values[0]) or values[0] != int(values[0]):
+        raise DataError(f"{where}: the class is {shown(words[0])}, not a whole number")
+    shares = values[1:5] if len(values) <= 6 or pose else values[1:]
+    wrong = next((word for word, value in zip(words[1:], shares, strict=False) if not abs(value) <= _MOST), None)
+    if wrong is not None:
+        raise DataError(f"{where}: {wrong[:20]} is no share of the image", hint="divide px by the image's width or height")
+    if len(shares) == 4:
+        x, y, width, height = shares
+        return int(values[0]), x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    xs, ys = shares[::2], shares[1::2]
+    return int(values[0]), min(xs), min(ys), max(xs), max(ys)
 
 
-def _images(file: Path, key: str, place: str, roots: Sequence[Path]) -> list[Path]:
-    """The images of one folder, or of one text file that lists them."""
-    spelled = [place, place.removeprefix("../")]  # Roboflow writes ../train/images for a folder beside the file
-    tried = [root / one for one in spelled for root in roots]
-    found = next((path for path in tried if path.exists()), None)
-    if found is None:
-        if key not in ("train", "training"):
-            return []
-        raise DataError(f"'{file}': {key} is '{place}', which does not exist; looked for '{tried[0]}'")
-    if found.is_dir():
-        return sorted(path for path in found.rglob("*") if path.suffix.lower() in SUFFIXES)
-    listed = [line.strip() for line in text_of(found).splitlines() if line.strip()]
-    return [(found.parent if line.startswith("./") else roots[0]) / line for line in listed]
+def _has_visibilities(values: list[float]) -> bool:
+    """Whether a box is followed by points of x, y and a visibility of 0, 1 or 2, which no polygon has at every third place."""
+    rest = values[5:]
+    return len(rest) >= 6 and len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3])
 
 
-def _from_folders(folder: Path) -> _Source:
-    file = _names_file(folder)
-    if file is None:
-        raise DataError(f"'{folder}' has neither data.yaml nor classes.txt", hint=_LAYOUT)
-    lines = [line.strip() for line in text_of(file).splitlines()]
-    names = _names(file, [line for line in lines if line])
-    top = folder / "images" if (folder / "images").is_dir() else folder
-    found = sorted(path for path in top.rglob("*") if path.suffix.lower() in SUFFIXES)
-    splits = [SPLIT_WORDS.get(path.relative_to(top).parts[0].lower()) for path in found]
-    known = bool(found) and all(splits)
-    return _Source(folder, names, [(path, split if known else None) for path, split in zip(found, splits, strict=True)])
-
-
-def _names(file: Path, found: object) -> dict[int, str]:
-    """Names by index: from a list, or from a mapping of indices."""
-    pairs = list(found.items()) if isinstance(found, dict) else list(enumerate(found)) if isinstance(found, list) else []
-    if not pairs:
-        raise DataError(f"'{file}' has no key 'names' with the classes", hint=_LAYOUT)
-    names: dict[int, str] = {}
-    for key, value in sorted(pairs, key=lambda pair: (not isinstance(pair[0], int), str(pair[0]).zfill(9))):
-        if not str(key).isdecimal() or isinstance(value, dict | list) or value is None or not str(value).strip():
-            raise DataError(f"'{file}': names has {key!r}: {value!r}, not an index and a name")
-        if str(value).strip() in names.values():
-            raise DataError(f"'{file}' names '{value}' twice")
-        names[int(str(key))] = str(value).strip()
-    return names
-
-
-def _strays(root: Path, entries: Iterable[Path]) -> list[Fault]:
+def _strays(places: Places, entries: Mapping[Path, Entry]) -> list[Fault]:
     """Label files, in the folders that have some, without an image."""
-    expected = {labels_path(path) for path in entries}
-    folders = sorted({path.parent for path in expected})
-    known = {*NAMES_FILES, "train.txt", "val.txt", "test.txt"}
-    strays = [
-        path
-        for folder in folders
-        if folder.is_dir()
-        for path in sorted(folder.glob("*.txt"))
-        if path not in expected and path.name not in known
-    ]
-    return [Fault("stray", "has no image and is left out", _below(path, root)) for path in strays]
-
-
-def _yaml(folder: Path) -> Path | None:
-    for name in ("data.yaml", "data.yml", "dataset.yaml"):
-        if (folder / name).is_file():
-            return folder / name
-    return None
-
-
-def _names_file(folder: Path) -> Path | None:
-    places = (folder / inner / name for name in NAMES_FILES for inner in (".", "labels"))
-    return next((path for path in places if path.is_file()), None)
-
-
-def _load(file: Path) -> Mapping[str, object]:
-    import yaml  # type: ignore[import-untyped]  # it ships no types
-
-    try:
-        data = yaml.safe_load(text_of(file))
-    except yaml.YAMLError as error:
-        raise DataError(f"'{file}' is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise DataError(f"'{file}' has no keys", hint=_LAYOUT)
-    return data
+    used = {places.labels[path] for path in entries if path in places.labels}
+    folders = {path.parent for path in used} | {labels_path(path).parent for path in entries}
+    files = (places.tree.root / path for path in label_files(places.tree))
+    strays = sorted(path for path in files if path not in used and path.parent in folders)
+    return [Fault("stray", "has no image and is left out", _below(path, places.tree.root)) for path in strays]
 
 
 def _below(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+FORMAT = Format(
+    "a data.yaml, or a folder with YOLO's label files and data.yaml, obj.data or classes.txt", is_yolo, read_yolo, "detect"
+)

@@ -1,0 +1,33 @@
+"""How large and how deep the description of a dataset may be: far above every real one, far below what stops a machine."""
+
+from __future__ import annotations
+
+JSON_BYTES = 4 << 30
+"""The annotations of COCO's training images are 0.45 GB, those of LVIS 1.1 GB."""
+
+TEXT_BYTES = 1 << 30
+"""A list of ten million images is about 0.8 GB."""
+
+XML_BYTES = 512 << 20
+"""One file per image is a few kB; CVAT writes a whole task into one."""
+
+YAML_BYTES = 1 << 20
+"""A data.yaml with the 21,000 classes of ImageNet is 0.5 MB."""
+
+YAML_VALUES = 200_000
+"""Values of a YAML file, each counted as often as an alias repeats it."""
+
+DEPTH = 64
+"""Lists and mappings inside each other; real descriptions have about six."""
+
+NAME_LENGTH = 500
+"""Characters of a class name."""
+
+COORDINATE = 1e9
+"""Pixels or any other number in an annotation, in absolute value."""
+
+DIGITS = 18
+"""Digits of a whole number in a text file."""
+
+PIXELS = 1 << 29
+"""Pixels of a mask that is drawn from polygons or run lengths: 512 MB."""

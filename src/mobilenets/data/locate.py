@@ -1,0 +1,131 @@
+"""`Locator`: the image that an annotation file means, however its path is written.
+
+Annotation files come from other machines. Their paths have backslashes, drives, percent signs, other upper and lower case,
+folders that are gone, or no ending. What is written is tried first; every other reading must lead to exactly one file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from mobilenets.data.text import legible
+from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
+from mobilenets.errors import DataError
+
+_DRIVE = re.compile(r"^[A-Za-z]:/")
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, of the file systems that are in use
+
+
+class Locator:
+    """Finds images below a folder by what annotation files call them.
+
+    Args:
+        tree: the folder.
+        first: folders inside it, in which paths are looked for before all others.
+    """
+
+    def __init__(self, tree: Tree, first: Sequence[str] = ("",)) -> None:
+        self._tree = tree
+        self._first = tuple(dict.fromkeys(first))
+        self._by_name: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+
+    def find(self, written: str, where: str) -> Path:
+        """The image's path; where no file fits, the path as it is written, which `check` names as missing.
+
+        Args:
+            written: path or name of the image.
+            where: file and place, for the error.
+
+        Raises:
+            DataError: no file system can have such a path.
+        """
+        checked_path(written, where)
+        readings = list(dict.fromkeys(_readings(written)))
+        for reading in readings:
+            found = self._at(reading)
+            if found is not None:
+                return found
+        for reading in readings:
+            inner = self._by_its_end(reading)
+            if inner is not None:
+                return self._tree.root / inner
+        plain = readings[0] if (os.sep == "\\" or "\\" not in written) else written.replace("\\", "/")
+        return self._tree.root / self._first[0] / plain
+
+    def name(self, path: Path) -> str:
+        """What reports call an image: its path below the folder."""
+        return path.relative_to(self._tree.root).as_posix() if path.is_relative_to(self._tree.root) else path.as_posix()
+
+    def _at(self, reading: str) -> Path | None:
+        """The file at a path: absolute, or below one of the folders."""
+        if reading.startswith("/") or ".." in reading.split("/"):
+            places = [self._tree.root / folder / reading for folder in self._first]
+            return next((Path(os.path.normpath(place)) for place in places if place.is_file()), None)
+        parts = [part for part in reading.split("/") if part not in ("", ".")]
+        for folder in self._first:
+            inner = self._tree.resolved("/".join([*filter(None, [folder]), *parts]))
+            if inner is not None and inner in self._tree:
+                return self._tree.root / inner
+        return None
+
+    def _by_its_end(self, reading: str) -> str | None:
+        """The one image whose path ends as the reading does, without the ending of its name where it has none."""
+        if not self._by_name:
+            for image in self._tree.images():
+                self._by_name.setdefault(image.rpartition("/")[2].lower(), []).append(image)
+                self._by_stem.setdefault(stem_of(image).lower(), []).append(image)
+        parts = [part for part in reading.lower().split("/") if part not in ("", ".", "..")]
+        if not parts:
+            return None
+        bare = suffix_of(parts[-1]) not in SUFFIXES
+        candidates = (self._by_stem if bare else self._by_name).get(parts[-1], [])
+        alike = [_common_end(parts, candidate.lower().split("/")) for candidate in candidates]
+        best = max(alike, default=0)
+        foreign = reading.startswith("/") or _DRIVE.match(reading) is not None
+        if best < 2 and len(parts) > 1 and not (foreign and len(candidates) == 1):
+            return None  # a folder is named, and it is another one
+        fitting = [candidate for candidate, count in zip(candidates, alike, strict=True) if count == best]
+        return fitting[0] if len(fitting) == 1 else None
+
+
+def checked_path(written: str, where: str) -> str:
+    """A path from a file, if a file system can have it.
+
+    Raises:
+        DataError: it has a zero byte, is too long, or cannot be encoded.
+    """
+    try:
+        raw = os.fsencode(written)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{where} has the path '{legible(written[:80])}' with characters that no file name has") from error
+    if b"\0" in raw:
+        raise DataError(f"{where} has a path with a zero byte")
+    if len(raw) > _LONGEST_PATH or any(len(part) > _LONGEST_NAME for part in re.split(rb"[/\\]", raw)):
+        raise DataError(f"{where} has a path of {len(written):,} characters, longer than file systems allow")
+    return written
+
+
+def _readings(written: str) -> list[str]:
+    """What a path may mean, the likeliest first."""
+    local = written.removeprefix("file://")
+    forms = [local]
+    if os.sep == "/" and "\\" in local:
+        forms.append(local.replace("\\", "/"))
+    if "%" in local:
+        forms += [unquote(form) for form in forms]
+    return [form for form in forms if "\0" not in form]
+
+
+def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many of the last parts of two paths are the same; of the very last the ending may be missing."""
+    count = 1
+    for mine, theirs in zip(one[-2::-1], other[-2::-1], strict=False):
+        if mine != theirs:
+            break
+        count += 1
+    return count

@@ -1,0 +1,104 @@
+"""What people have that is not read: named, with the way out, in place of a wrong guess."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from mobilenets.data.documents import head_text
+from mobilenets.data.source import Source
+from mobilenets.data.text import counted, some
+from mobilenets.data.walk import Tree
+
+# fmt: off
+_UNREAD = {  # ending: name, way out
+    ".heic": ("HEIC image", "convert them to JPEG or PNG first, for instance with: magick mogrify -format jpg *.HEIC"),
+    ".heif": ("HEIF image", "convert them to JPEG or PNG first, for instance with: magick mogrify -format jpg *.HEIF"),
+    ".dcm":  ("DICOM image", "convert them to 8-bit PNG first, with the window that a radiologist would use"),
+    ".dicom": ("DICOM image", "convert them to 8-bit PNG first, with the window that a radiologist would use"),
+    ".nii":  ("NIfTI volume", "save the slices as PNG first"),
+    ".gz":   ("compressed file", "unpack them first; of NIfTI volumes, save the slices as PNG"),
+    ".cr2":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".nef":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".arw":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".dng":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".jxl":  ("JPEG XL image", "convert them to JPEG or PNG first"),
+    ".svg":  ("SVG drawing", "render them to PNG first"),
+    ".psd":  ("Photoshop file", "export them as PNG first"),
+    ".pdf":  ("PDF file", "save the pages as PNG first"),
+    ".npy":  ("NumPy array", "save the images as PNG first"),
+    ".npz":  ("NumPy archive", "save the images as PNG first"),
+    ".mat":  ("MATLAB file", "save the images as PNG first"),
+    ".h5":   ("HDF5 file", "save the images as PNG first"),
+    ".hdf5": ("HDF5 file", "save the images as PNG first"),
+    ".mp4":  ("video", "save frames as JPEG first, for instance with: ffmpeg -i video.mp4 -vf fps=1 frames/%05d.jpg"),
+    ".avi":  ("video", "save frames as JPEG first, for instance with: ffmpeg -i video.avi -vf fps=1 frames/%05d.jpg"),
+    ".mov":  ("video", "save frames as JPEG first, for instance with: ffmpeg -i video.mov -vf fps=1 frames/%05d.jpg"),
+    ".zip":  ("zip archive", "unpack it first"),
+    ".7z":   ("7z archive", "unpack it first"),
+    ".rar":  ("RAR archive", "unpack it first"),
+    ".tgz":  ("compressed tar file", "unpack it first"),
+    ".tfrecord": ("TFRecord file", "export the dataset as Pascal VOC, COCO or YOLO instead"),
+    ".record": ("TFRecord file", "export the dataset as Pascal VOC, COCO or YOLO instead"),
+    ".parquet": ("Parquet file", "save the images as files first, with a CSV of path,label"),
+    ".arrow": ("Arrow file", "save the images as files first, with a CSV of path,label"),
+    ".mdb":  ("LMDB database", "save the images as files first, with a CSV of path,label"),
+    ".pkl":  ("pickle", "save the images as files first; pickles are never opened, because they run code"),
+    ".xlsx": ("Excel sheet", "save the sheet as CSV first"),
+    ".xls":  ("Excel sheet", "save the sheet as CSV first"),
+}
+_ELSE = "export the annotations as COCO, YOLO or Pascal VOC instead"
+_SIGNS = (  # what is at the beginning of a JSON file, what writes such files
+    (re.compile(r'"shapes"\s{0,9}:\s{0,9}\['), "labelme's JSON"),
+    (re.compile(r'"(_via_settings|_via_img_metadata|region_attributes)"'), "VGG Image Annotator's JSON"),
+    (re.compile(r'"(rectanglelabels|polygonlabels|brushlabels|completions|lead_time)"'), "Label Studio's own JSON"),
+    (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
+    (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
+    (re.compile(r'"(bounding_box|slot_names)"\s{0,9}:'), "Darwin's JSON"),
+)
+# fmt: on
+_GLANCED = 20
+
+
+def unread_images(tree: Tree) -> tuple[str, str] | None:
+    """What a folder holds in place of images, and the way out; None where it is nothing known."""
+    for suffix, n in tree.counts().items():
+        if suffix in _UNREAD:
+            noun, hint = _UNREAD[suffix]
+            return f"{counted(n, noun)} ({suffix}), which {'is' if n == 1 else 'are'} not read", hint
+    bare = tree.with_suffix("")
+    if bare and _is_dicom(tree, bare[0]):
+        return f"{counted(len(bare), 'DICOM image')} without an ending, such as {some(bare[:1])}, which are not read", _UNREAD[
+            ".dcm"
+        ][1]
+    return None
+
+
+def unread_file(source: Source) -> tuple[str, str] | None:
+    """What a single file is that is not read, and the way out; None where it is nothing known."""
+    if source.suffix in _UNREAD:
+        noun, hint = _UNREAD[source.suffix]
+        return f"a {noun}, which is not read", hint
+    sign = _json_sign(head_text(source.path)) if source.suffix == ".json" else ""
+    return (f"{sign}, which is not read", _ELSE) if sign else None
+
+
+def foreign_annotations(tree: Tree) -> tuple[str, str] | None:
+    """Annotations of a folder that no reader reads, and the way out; None where there are none."""
+    for path in islice(tree.with_suffix(".json"), _GLANCED):
+        sign = _json_sign(head_text(tree.root / path))
+        if sign:
+            return f"'{tree.root / path}' looks like {sign}, which is not read", _ELSE
+    return None
+
+
+def _json_sign(text: str) -> str:
+    return next((writer for sign, writer in _SIGNS if sign.search(text)), "")
+
+
+def _is_dicom(tree: Tree, path: str) -> bool:
+    try:
+        with (tree.root / path).open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -1,0 +1,88 @@
+"""Annotation files matched with their images by name, in whatever folders the two lie.
+
+The image of `train/labels/a.txt` may be `train/labels/a.jpg`, `train/images/a.png` or `images/train/a.jpg`. It has the same
+name without the ending, and of several such images it is the one whose folders are most alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mobilenets.data.entries import split_in
+from mobilenets.data.faults import Fault
+from mobilenets.data.walk import stem_of
+
+IMAGES = frozenset((
+    "images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "rgb", "input", "inputs", "original", "originals",
+))  # fmt: skip
+"""What people call the folder of images, lower case."""
+
+MASKS = frozenset((
+    "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "annots", "ann", "anns", "segmentation",
+    "segmentations", "segmentationclass", "segmentationobject", "gt", "groundtruth", "ground_truth", "ground truth",
+    "ground-truth", "targets", "target",
+))  # fmt: skip
+"""What people call the folder of masks or annotations, lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Annotation files and images, matched; all paths below one folder, with slashes.
+
+    Args:
+        image_of: the image of each annotation file that has one.
+        strays: annotation files without an image.
+        bare: images without an annotation file, in folders where others have one.
+        faults: images that share an annotation file.
+    """
+
+    image_of: dict[str, str]
+    strays: tuple[str, ...]
+    bare: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+def pair(annotations: Sequence[str], images: Sequence[str]) -> Pairs:
+    """The annotation files with their images."""
+    by_stem: dict[str, list[str]] = {}
+    for image in images:
+        by_stem.setdefault(stem_of(image).lower(), []).append(image)
+    image_of: dict[str, str] = {}
+    owner: dict[str, str] = {}
+    strays, faults = [], []
+    shared: set[str] = set()
+    for annotation in annotations:
+        candidates = by_stem.get(stem_of(annotation).lower(), [])
+        near = [(_nearness(annotation, image), image) for image in candidates if _may_match(annotation, image)]
+        best = max((nearness for nearness, _ in near), default=None)
+        fitting = [image for nearness, image in near if nearness == best]
+        free = [image for image in fitting if image not in owner]
+        if not free:
+            strays.append(annotation)
+            continue
+        image_of[annotation] = free[0]
+        owner[free[0]] = annotation
+        for other in free[1:]:
+            shared.add(other)
+            faults.append(
+                Fault("same-name", f"has the same name as '{free[0]}', and both share '{annotation}'; it is left out", other)
+            )
+    folders = {image.rpartition("/")[0] for image in owner}
+    bare = [image for image in images if image.rpartition("/")[0] in folders and image not in owner and image not in shared]
+    return Pairs(image_of, tuple(strays), tuple(bare), tuple(faults))
+
+
+def _may_match(annotation: str, image: str) -> bool:
+    """Whether the two are not in folders of different splits."""
+    one, other = split_in(annotation), split_in(image)
+    return one is None or other is None or one == other
+
+
+def _nearness(annotation: str, image: str) -> tuple[int, int, int]:
+    """How alike the folders of the two are; folders of images count for, folders of masks against."""
+    mine, theirs = (path.lower().split("/")[:-1] for path in (annotation, image))
+    same = mine == theirs
+    shared = sum(min(mine.count(part), theirs.count(part)) for part in set(mine))
+    role = any(part in IMAGES for part in theirs) - (not same and any(part in MASKS for part in theirs))
+    return same, shared, role

@@ -1,0 +1,278 @@
+"""Text files that describe a dataset: their encoding, and the names and numbers in them."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.data import limits
+from mobilenets.data.faults import Fault
+from mobilenets.errors import DataError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_SAVE = "save the file as UTF-8"
+_HIGH = re.compile(rb"[\x80-\xff]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a text file says.
+
+    Args:
+        content: its characters, without a byte-order mark.
+        encoding: that it was read with.
+        guessed: whether nothing in the file says that this is its encoding.
+    """
+
+    content: str
+    encoding: str = "utf-8"
+    guessed: bool = False
+
+    @property
+    def lines(self) -> list[str]:
+        """Its lines, ended by a line feed, a carriage return or both, and by nothing else."""
+        return re.split(r"\r\n|\n|\r", self.content)
+
+    def faults(self, shown: str) -> list[Fault]:
+        """That the encoding was guessed, about the file that is shown under this name."""
+        if not self.guessed:
+            return []
+        named = {"cp1252": "Windows-1252 (Western European)", "gb18030": "GB 18030 (Chinese)"}.get(self.encoding, self.encoding)
+        return [Fault("encoding", f"is not UTF-8; it was read as {named}", shown)]
+
+
+def read_text(path: Path, *, most: int = limits.TEXT_BYTES) -> Text:
+    """The text of a file in UTF-8, UTF-16, UTF-32, Windows-1252 or GB 18030.
+
+    Raises:
+        DataError: it cannot be read, is larger than `most` bytes, or is in no encoding that can be told; says the line.
+    """
+    return decoded(read_bytes(path, most=most), path)
+
+
+def read_bytes(path: Path, *, most: int) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        DataError: it cannot be read, is a pipe or device, or is larger than `most` bytes.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"'{path}' is not a regular file")
+        if status.st_size > most:
+            raise DataError(f"'{path}' has {status.st_size:,} bytes; at most {most:,} are read")
+        with path.open("rb") as file:
+            return file.read(most)
+    except (OSError, ValueError, MemoryError) as error:
+        raise DataError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error or 'out of memory'}") from error
+
+
+def decoded(data: bytes, path: Path) -> Text:
+    """The characters of a text file: see `read_text`.
+
+    Raises:
+        DataError: its encoding cannot be told; says the line.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            try:
+                return _checked(Text(data[len(mark) :].decode(encoding), encoding), path)
+            except UnicodeDecodeError as error:
+                line = _line(data[len(mark) : len(mark) + error.start].decode(encoding, "replace"))
+                raise DataError(f"'{path}' line {line} is not valid {encoding.upper()}", hint=_SAVE) from error
+    encoding = _wide(data)
+    if encoding:
+        try:
+            return _checked(Text(data.decode(encoding), encoding, guessed=True), path)
+        except UnicodeDecodeError:
+            pass
+    try:
+        return _checked(Text(data.decode("utf-8")), path)
+    except UnicodeDecodeError as error:
+        encoding = guess(data)
+        if encoding:
+            return _checked(Text(data.decode(encoding), encoding, guessed=True), path)
+        line = data.count(b"\n", 0, error.start) + 1
+        message = f"'{path}' line {line} is not UTF-8 (byte 0x{data[error.start]:02X}), and its encoding cannot be told"
+        raise DataError(message, hint=_SAVE) from error
+
+
+def guess(data: bytes) -> str:
+    """The encoding of bytes that are not UTF-8: "gb18030", "cp1252" or "" where both or neither are likely.
+
+    Chinese characters are pairs of high bytes that seldom touch Latin letters on both sides. Accented letters of Western
+    languages are single high bytes, seldom two, among Latin letters.
+    """
+    pairs, singles, inside = 0, 0, 0
+    for run in _HIGH.finditer(data):
+        length = run.end() - run.start()
+        before, after = data[max(run.start() - 1, 0) : run.start()], data[run.end() : run.end() + 1]
+        inside += before.isalpha() and after.isalpha()
+        pairs += length % 2 == 0 and min(run[0]) >= 0xA1
+        singles += length <= 2
+    runs = len(_HIGH.findall(data))
+    likely = ["gb18030"] * (pairs == runs and inside < runs / 2) + ["cp1252"] * (
+        singles == runs and (pairs < runs or inside > 0)
+    )
+    fitting = [encoding for encoding in likely if _decodes(data, encoding)]
+    return fitting[0] if len(fitting) == 1 else ""
+
+
+def class_name(name: str, where: str) -> str:
+    """The name of a class as it is kept: without spaces around it.
+
+    Args:
+        name: as it is written.
+        where: file and place, for the error.
+
+    Raises:
+        DataError: it is empty, too long, or has characters that a file of names cannot hold.
+    """
+    text = name.strip()
+    if not text:
+        raise DataError(f"{where} has an empty class name")
+    if len(text) > limits.NAME_LENGTH:
+        raise DataError(f"{where} has a class name of {len(text):,} characters; at most {limits.NAME_LENGTH} are allowed")
+    bad = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")), None)
+    if bad is not None:
+        what = "bytes that are not UTF-8" if unicodedata.category(bad) == "Cs" else f"the control character U+{ord(bad):04X}"
+        raise DataError(f"{where} has the class name '{legible(text)}' with {what}", hint="rename the class")
+    return text
+
+
+def folder_class(name: str, where: str) -> str:
+    """The class that a folder's name stands for; bytes of an old encoding are decoded where it can be told.
+
+    Raises:
+        DataError: as for `class_name`.
+    """
+    raw = os.fsencode(name)
+    encoding = guess(raw) if any("\udc80" <= character <= "\udcff" for character in name) else ""
+    return class_name(raw.decode(encoding) if encoding else name, where)
+
+
+def legible(name: str) -> str:
+    r"""A file's name in characters that can be printed and written: others are escaped.
+
+    >>> legible("a b.jpg"), legible("a\nb.jpg"), legible("caf\udce9.jpg")
+    ('a b.jpg', 'a\\nb.jpg', 'caf\\xe9.jpg')
+    """
+    if name.isprintable():
+        return name
+    return "".join(character if character.isprintable() or character == "\u3000" else _escaped(character) for character in name)
+
+
+def shown(value: object, most: int = 60) -> str:
+    """A value from a file as an error quotes it, cut short; never more than a glance at a long or deep one."""
+    if isinstance(value, str):
+        text = repr(value[: most + 1])
+    elif isinstance(value, bool | float) or value is None:
+        text = repr(value)
+    elif isinstance(value, int):
+        text = repr(value) if abs(value) < 10**most else "a number of many digits"
+    elif isinstance(value, list):
+        text = f"[{', '.join(shown(item, most) if not isinstance(item, list | dict) else '...' for item in value[:6])}]"
+        text = text if len(value) <= 6 else f"a list of {len(value)} values"
+    else:
+        text = "an object" if isinstance(value, dict) else f"a {type(value).__name__}"
+    return text if len(text) <= most + 2 else f"{text[:most]}..."
+
+
+def number(value: object) -> float:
+    """The finite number that a value of JSON is; nan for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= limits.COORDINATE:
+        return float(value)
+    return math.nan
+
+
+def finite(text: str, what: str) -> float:
+    """The finite number that a word stands for.
+
+    Args:
+        text: the word.
+        what: file, place and meaning, for the error.
+
+    Raises:
+        DataError: it is not a number, or an absurdly large one.
+    """
+    try:
+        value = float(text) if len(text) <= 100 and "_" not in text else math.nan
+    except ValueError:
+        value = math.nan
+    if not abs(value) <= limits.COORDINATE:
+        raise DataError(f"{what} is {shown(text)}, not a number" + (" in range" if abs(value) > limits.COORDINATE else ""))
+    return value
+
+
+def whole(text: str) -> int | None:
+    """The whole number, not negative, that a word stands for; None for anything else."""
+    return int(text) if text.isdecimal() and text.isascii() and len(text) <= limits.DIGITS else None
+
+
+def counted(n: int, noun: str, nouns: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(2000, "box", "boxes")
+    ('1 image', '2,000 boxes')
+    """
+    return f"{n:,} {noun if n == 1 else nouns or noun + 's'}"
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first names, quoted, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e"])
+    "'a', 'b', 'c' and 2 more"
+    """
+    listed = list(names)
+    quoted = ", ".join(f"'{legible(name)}'" for name in listed[:most])
+    return f"{quoted} and {len(listed) - most} more" if len(listed) > most else quoted
+
+
+def _wide(data: bytes) -> str:
+    """UTF-16 without a mark, by its many zero bytes at even or odd places; "" for anything else."""
+    if len(data) < 4 or len(data) % 2:
+        return ""
+    head = data[:4096]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if max(even, odd) < 0.4 * len(head) / 2 or min(even, odd) > 0.1 * len(head) / 2:
+        return ""
+    return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _checked(text: Text, path: Path) -> Text:
+    place = text.content.find("\0")
+    if place >= 0:
+        raise DataError(f"'{path}' line {_line(text.content[:place])} has a zero byte; is it a text file?")
+    return text
+
+
+def _line(before: str) -> int:
+    return before.count("\n") + 1
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        return not any(unicodedata.category(character) in ("Cn", "Co") for character in data.decode(encoding))
+    except UnicodeDecodeError:
+        return False
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii") if character != " " else character

@@ -1,0 +1,213 @@
+"""`scan` and `walk`: the files below a folder. Every reader finds its files here, so all of them pass over the same things.
+
+Hidden files and what operating systems leave behind are passed over. Links are followed, but never back into a folder above
+them. Pipes, devices and folders that cannot be read are skipped and named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.data.faults import Fault
+from mobilenets.errors import DataError
+
+SUFFIXES = frozenset((
+    ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
+    ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
+))  # fmt: skip
+"""File name endings, lower case, of the image formats that are read."""
+
+_JUNK_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
+_JUNK_FOLDERS = frozenset(("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"))
+_MOST_LINKS = 8  # times that one folder is entered through links; links among n folders would else give n! paths
+_DEEPEST = 64  # folders inside folders
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What one folder holds, by name and sorted.
+
+    Args:
+        path: the folder below the one that is scanned, with slashes; "" for that one itself.
+        files: regular files, and links that lead nowhere (an image that is missing is named later).
+        folders: folders to go into.
+        faults: what was skipped.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
+
+
+class Tree:
+    """All files below a folder, as one scan found them.
+
+    Args:
+        root: the folder; paths inside the tree are relative to it and have slashes.
+        found: its folders by path, the root ("") first.
+    """
+
+    def __init__(self, root: Path, found: Mapping[str, Folder]) -> None:
+        self.root = root
+        self.folders = found
+        self.faults = tuple(fault for folder in found.values() for fault in folder.faults)
+        self._by_suffix: dict[str, list[str]] = {}
+        for folder in found.values():
+            for name in folder.files:
+                self._by_suffix.setdefault(suffix_of(name), []).append(below(folder.path, name))
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return folder in self.folders and name in self.folders[folder].files
+
+    def files(self, folder: str = "", *, suffixes: frozenset[str] | None = None) -> list[str]:
+        """The files in a folder and all below it, folder after folder."""
+        prefix = f"{folder}/" if folder else ""
+        places = [one for one in self.folders.values() if not folder or one.path == folder or one.path.startswith(prefix)]
+        wanted = (below(one.path, name) for one in places for name in one.files)
+        return [path for path in wanted if suffixes is None or suffix_of(path) in suffixes]
+
+    def with_suffix(self, *suffixes: str) -> list[str]:
+        """All files with one of these endings, given in lower case."""
+        return [path for suffix in suffixes for path in self._by_suffix.get(suffix, ())]
+
+    def images(self, folder: str = "") -> list[str]:
+        """The image files in a folder and all below it, by their names' endings."""
+        return self.files(folder, suffixes=SUFFIXES)
+
+    def inner(self, folder: str = "") -> dict[str, str]:
+        """The folders in a folder: path by name in lower case."""
+        return {name.lower(): below(folder, name) for name in self.folders[folder].folders}
+
+    def child(self, folder: str, name: str) -> str | None:
+        """The file or folder of this name, in upper or lower case, in a folder; None where there is none."""
+        holder = self.folders.get(folder)
+        if holder is None:
+            return None
+        for names in (holder.files, holder.folders):
+            if name in names:
+                return below(folder, name)
+        lower = name.lower()
+        return next((below(folder, one) for one in (*holder.files, *holder.folders) if one.lower() == lower), None)
+
+    def resolved(self, path: str) -> str | None:
+        """The file or folder at a path in which upper and lower case may be wrong; None where there is none."""
+        if path in self or path in self.folders:
+            return path
+        place: str | None = ""
+        for name in path.split("/"):
+            place = self.child(place, name)
+            if place is None:
+                return None
+        return place
+
+    def counts(self) -> dict[str, int]:
+        """How many files there are of each ending."""
+        return {suffix: len(paths) for suffix, paths in sorted(self._by_suffix.items(), key=lambda item: -len(item[1]))}
+
+
+def scan(root: Path) -> Tree:
+    """The tree below a folder.
+
+    Raises:
+        DataError: the folder itself cannot be read.
+    """
+    found = {folder.path: folder for folder in walk(root)}
+    unreadable = next((fault for fault in found[""].faults if fault.code == "unreadable-folder" and fault.file == "."), None)
+    if unreadable is not None:
+        raise DataError(f"'{root}' {unreadable.message}")
+    return Tree(root, found)
+
+
+def walk(root: Path) -> Iterator[Folder]:
+    """The folder and all below it, each before its inner ones, in the order of their names."""
+    entered: dict[tuple[int, int], int] = {}
+    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while pending:
+        path, above = pending.pop()
+        place = os.path.join(root, path) if path else os.fspath(root)  # noqa: PTH118  # no Path per folder
+        try:
+            status = os.stat(place)  # noqa: PTH116
+            key = status.st_dev, status.st_ino
+            with os.scandir(place) as items:
+                folder, links = _sorted(path, items)
+        except OSError as error:
+            yield Folder(path, (), (), (Fault("unreadable-folder", f"cannot be read: {error.strerror or error}", path or "."),))
+            continue
+        entered[key] = entered.get(key, 0) + 1
+        followed, faults = [], list(folder.faults)
+        for name in folder.folders:
+            inner = below(path, name)
+            reason = _loop(os.path.join(place, name), above | {key}, entered) if name in links else ""  # noqa: PTH118
+            if inner.count("/") >= _DEEPEST:
+                reason = f"lies more than {_DEEPEST} folders deep and is left out"
+            if reason:
+                faults.append(Fault("link-loop", reason, inner))
+            else:
+                followed.append(name)
+        yield Folder(path, folder.files, tuple(followed), tuple(faults))
+        pending += [(below(path, name), above | {key}) for name in reversed(followed)]
+
+
+def below(folder: str, name: str) -> str:
+    """The path of what is in a folder."""
+    return f"{folder}/{name}" if folder else name
+
+
+def suffix_of(path: str) -> str:
+    """The ending of a file's name in lower case, with its dot; "" for none.
+
+    >>> suffix_of("a/b.tar.GZ"), suffix_of("a.b/c")
+    ('.gz', '')
+    """
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122  # no Path per file
+
+
+def stem_of(path: str) -> str:
+    """The name of a file without its folders and ending.
+
+    >>> stem_of("a/b.tar.gz")
+    'b.tar'
+    """
+    return os.path.splitext(path.rpartition("/")[2])[0]  # noqa: PTH122  # no Path per file
+
+
+def _sorted(path: str, items: Iterator[os.DirEntry[str]]) -> tuple[Folder, frozenset[str]]:
+    """A folder's files and folders by name, and which of the folders are links."""
+    files, folders, links, faults = [], [], set(), []
+    for item in items:
+        name = item.name
+        if name.startswith("."):
+            continue
+        if item.is_dir():
+            if name.lower() not in _JUNK_FOLDERS:
+                folders.append(name)
+                if item.is_symlink():
+                    links.add(name)
+        elif name.lower() in _JUNK_FILES:
+            continue
+        elif item.is_file() or item.is_symlink():
+            files.append(name)
+        else:
+            faults.append(Fault("special-file", "is a pipe, socket or device, not a file, and is left out", below(path, name)))
+    return Folder(path, tuple(sorted(files)), tuple(sorted(folders)), tuple(faults)), frozenset(links)
+
+
+def _loop(place: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[int, int], int]) -> str:
+    """Why a link is not followed; "" where it is."""
+    try:
+        status = os.stat(place)  # noqa: PTH116
+    except OSError:
+        return ""  # named when it is entered
+    key = status.st_dev, status.st_ino
+    if key in above:
+        return "is a link to a folder above it and is not followed"
+    return (
+        f"is a link to a folder that was entered {_MOST_LINKS} times already and is not followed"
+        if entered.get(key, 0) >= _MOST_LINKS
+        else ""
+    )
