@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mobilenets.data.entries import SUFFIXES
+from mobilenets.data.walk import SUFFIXES
 
 
 class Photos(Dataset[Tensor]):

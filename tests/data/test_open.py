@@ -14,11 +14,16 @@ import pytest
 from PIL import Image
 
 from mobilenets.data import open as opening
-from mobilenets.data.open import FORMATS, fingerprint, open_dataset
+from mobilenets.data.entries import Entry, Listing, in_order
+from mobilenets.data.open import fingerprint, open_dataset
+from mobilenets.data.readers.format import Asked, Format
 from mobilenets.data.readers.shards import write_shards
+from mobilenets.data.readers.table import FORMATS
 from mobilenets.data.samples import SPLITS, Dataset
+from mobilenets.data.source import Source
 from mobilenets.data.writers.lists import write_splits
 from mobilenets.errors import DataError, MissingExtraError, UsageError
+from mobilenets.table import Table
 
 
 def pets(folder: Path, n: int = 20) -> Path:
@@ -210,3 +215,39 @@ def test_the_fingerprint_does_not_depend_on_where_the_data_lies(tmp_path: Path) 
             one, samples=tuple(dataclasses.replace(s, path=tmp_path / "two" / "pets" / s.name) for s in one.samples)
         )
     )
+
+
+def test_a_format_of_ones_own_is_a_record_in_a_table_that_is_passed_on(tmp_path: Path) -> None:
+    """As `readers.format` describes: a toy layout whose classes are in the names of files, dog_1.png."""
+
+    def fits(source: Source) -> bool:
+        return source.tree is not None and "toy.txt" in source.tree
+
+    def read(source: Source, asked: Asked) -> Listing:
+        assert source.tree is not None
+        entries = tuple(Entry(source.path / name, name.partition("_")[0], name) for name in source.tree.images())
+        return Listing(entries, in_order(entry.label for entry in entries), "toy")
+
+    for name in ("dog_1.png", "dog_2.png", "cat_1.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "toy.txt").touch()
+    formats = Table("data format", {"toy": Format("a folder with toy.txt", fits, read), **FORMATS})
+    dataset = open_dataset(tmp_path, val=0, test=0, formats=formats)
+    assert (dataset.labels, [dataset.labels[sample.label] for sample in dataset.samples]) == (
+        ("cat", "dog"),
+        ["cat", "dog", "dog"],
+    )
+    with pytest.raises(DataError, match="3 images but no folder"):
+        open_dataset(tmp_path)
+
+
+def test_names_that_no_line_can_hold_are_escaped_and_their_files_still_open(tmp_path: Path) -> None:
+    pets(tmp_path / "pets", 3)
+    odd = tmp_path / "pets" / "cat" / "a\nb\u2028\udcff.png"
+    odd.write_bytes(b"odd")
+    dataset = open_dataset(tmp_path / "pets", val=0, test=0)
+    (sample,) = (sample for sample in dataset.samples if sample.read() == b"odd")
+    assert sample.name == "cat/a\\nb\\u2028\\xff.png"
+    write_splits(dataset, tmp_path / "splits.csv")
+    again = open_dataset(tmp_path / "splits.csv")
+    assert {one.name: one.read() for one in again.samples} == {one.name: one.read() for one in dataset.samples}

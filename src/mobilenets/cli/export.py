@@ -99,7 +99,7 @@ def _export_folder(checkpoint: Path) -> Path:
 
 
 def _readable(images: Path, most: int) -> list[bytes | Path]:
-    from mobilenets.data.entries import SUFFIXES
+    from mobilenets.data.walk import SUFFIXES
     from mobilenets.runtime.images.decode import decode_image
 
     if not images.exists():

@@ -155,7 +155,7 @@ def check_video(asked: Asked, task: Task) -> bool:
     Raises:
         UsageError: an option does not fit that.
     """
-    from mobilenets.data.entries import SUFFIXES as IMAGES
+    from mobilenets.data.walk import SUFFIXES as IMAGES
     from mobilenets.runtime.video import SUFFIXES as VIDEOS
     from mobilenets.runtime.video import codec_of, is_video
 

@@ -89,7 +89,7 @@ class _Bounded(ElementTree.TreeBuilder):
         self._path = path
         self._depth = 0
 
-    def start(self, tag: str, attrs: Mapping[str, str], /) -> ElementTree.Element:  # type: ignore[override]  # a plain mapping
+    def start(self, tag: str, attrs: Mapping[str, str], /) -> ElementTree.Element:
         self._depth += 1
         if self._depth > limits.DEPTH:
             raise DataError(f"'{self._path}' {_DEEP}")

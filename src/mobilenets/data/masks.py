@@ -23,7 +23,10 @@ STRAY = 65535
 """What `stored` gives for a color that no class has."""
 
 Color = tuple[int, int, int]
-Coding = Literal["index", "color"]
+Coding = Literal["index", "color", "alpha"]
+
+_LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF")
+_CHROMA = 24  # how far the channels of a grey image differ after lossy compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Mask:
 
     Args:
         path: an image whose values or colors stand for classes; None where regions do.
-        coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "color": a color in `colors`.
+        coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "alpha": a value of the alpha
+            channel; "color": a color in `colors`.
         classes: the class of each value, or of each color of `colors`; `IGNORE` for one that counts nowhere, -1 for one
             that no class has. The value 255 counts nowhere where `classes` does not reach it; () leaves values as they are.
         colors: red, green, blue of each class, for "color".
@@ -130,6 +134,8 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
     if mask.path is None:
         return regions.paint(mask.regions, mask.width, mask.height).astype(np.uint16)
     image = _opened(mask.path)
+    if mask.coding == "alpha":
+        return _alpha(image).astype(np.uint16)
     return _by_color(image, mask) if mask.coding == "color" else _by_value(image, mask.path)
 
 
@@ -144,15 +150,47 @@ def words(mask: Mask) -> str:
     return repr((mask.path.name, size, mask.coding, mask.classes, mask.colors))
 
 
-def peek(path: Path) -> tuple[tuple[int, ...], bool]:
+def peek(path: Path, coding: Coding = "index") -> tuple[tuple[int, ...], bool]:
     """The values that occur in a file, and whether it is in color instead; nothing of a file that cannot be read."""
     try:
         image = _opened(path)
-        if image.mode in ("RGB", "RGBA") and _is_colorful(image):
+        if coding == "index" and image.mode in ("RGB", "RGBA") and _is_colorful(image):
             return (), True
-        return tuple(np.flatnonzero(np.bincount(_by_value(image, path).ravel())).tolist()), False
+        values = _alpha(image) if coding == "alpha" else _by_value(image, path)
+        return tuple(np.flatnonzero(np.bincount(values.ravel())).tolist()), False
     except ImageError:
         return (), False
+
+
+def is_in_alpha(paths: Sequence[Path]) -> bool:
+    """Whether masks have one color all over, and differ in their alpha channel alone."""
+    colors: set[Color] = set()
+    alphas: set[int] = set()
+    for path in paths:
+        try:
+            image = _opened(path)
+        except ImageError:
+            continue
+        if image.mode not in ("RGBA", "LA"):
+            return False
+        colors.update(peek_colors(path))
+        if len(colors) > 1:
+            return False
+        alphas.update(np.unique(_alpha(image)).tolist())
+    return len(alphas) > 1
+
+
+def ends(paths: Sequence[Path]) -> tuple[float, int]:
+    """The share of pixels near 0 or near 255, if there are some of both, and how many different values there are."""
+    counts = np.zeros(256, np.int64)
+    for path in paths:
+        try:
+            values = _by_value(_opened(path), path)
+        except ImageError:
+            continue
+        counts += np.bincount(np.minimum(values, 255).ravel(), minlength=256)
+    low, high, total = int(counts[:32].sum()), int(counts[224:].sum()), int(counts.sum())
+    return (low + high) / max(total, 1) if low and high else 0.0, int(np.count_nonzero(counts))
 
 
 def peek_colors(path: Path) -> tuple[Color, ...]:
@@ -237,9 +275,17 @@ def _codes(image: Image.Image) -> NDArray[np.uint32]:
     return codes
 
 
+def _alpha(image: Image.Image) -> NDArray[np.uint8]:
+    """The alpha channel; opaque where there is none."""
+    if "A" not in image.getbands():
+        return np.full((image.height, image.width), 255, np.uint8)
+    return np.asarray(image.getchannel("A"))
+
+
 def _is_colorful(image: Image.Image) -> bool:
-    pixels = np.asarray(image)[:, :, :3]
-    return bool((pixels != pixels[:, :, :1]).any())
+    pixels = np.asarray(image)[:, :, :3].astype(np.int16)
+    differences = np.abs(pixels - pixels[:, :, :1])
+    return int(differences.max(initial=0)) > (_CHROMA if image.format in _LOSSY else 0)
 
 
 def _opened(path: Path) -> Image.Image:
@@ -255,7 +301,7 @@ def _opened(path: Path) -> Image.Image:
 
 _WORDS = {
     "missing": "does not exist",
-    "not-an-image": "is no image",
+    "not-an-image": "is not an image",
     "bomb": "claims too many pixels",
     "unreadable": "cannot be read",
 }
@@ -264,7 +310,7 @@ _WORDS = {
 def _is_lossy(path: Path) -> bool:
     try:
         with Image.open(path) as image:
-            return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF")
+            return image.format in _LOSSY
     except DECODE_ERRORS:
         return False
 

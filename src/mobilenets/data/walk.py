@@ -98,11 +98,12 @@ class Tree:
         """The file or folder at a path in which upper and lower case may be wrong; None where there is none."""
         if path in self or path in self.folders:
             return path
-        place: str | None = ""
+        place = ""
         for name in path.split("/"):
-            place = self.child(place, name)
-            if place is None:
+            inner = self.child(place, name)
+            if inner is None:
                 return None
+            place = inner
         return place
 
     def counts(self) -> dict[str, int]:

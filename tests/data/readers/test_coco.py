@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.readers.coco import is_coco, read_coco
+from mobilenets.data.readers.coco import read_coco
+from mobilenets.data.readers.coco_files import is_coco
 from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 

@@ -18,6 +18,7 @@ from mobilenets.data.source import Source
 from mobilenets.data.text import class_name, number, shown, some
 from mobilenets.data.walk import Tree, below, scan
 from mobilenets.errors import DataError
+from mobilenets.specs.model import Task
 
 _TRIED = 20  # images that tell in which folder they lie
 
@@ -69,7 +70,7 @@ def listing(source: Source, entries: Sequence[Entry], labels: Sequence[str], not
     whole = [
         replace(entry, split=split) for entry, split in zip(whole, all_or_none(entry.split for entry in whole), strict=True)
     ]
-    task = "segment" if any(entry.mask is not None for entry in whole) else "detect"
+    task: Task = "segment" if any(entry.mask is not None for entry in whole) else "detect"
     name = source.path.resolve().name if source.tree is not None else source.path.stem
     return Listing(tuple(whole), tuple(labels), name, tuple(dict.fromkeys(notes)), task=task, faults=tuple(faults))
 

@@ -13,18 +13,19 @@ The rules, in this order:
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from mobilenets.data import masks
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
+from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
+from mobilenets.data.text import class_name, read_text, shown, whole
 from mobilenets.errors import DataError, ImageError
 
 FILES = (
@@ -48,6 +49,12 @@ IGNORED = frozenset(
 MOST_VALUES = 64
 """Different values in masks without named classes above which they are taken for something else."""
 
+NO_OBJECT = "background"
+"""The name of the value 0 where only the other class has a name."""
+
+_SEPARATOR = re.compile(r"[\s,:]+")
+_ENDS = 0.98  # share of pixels near 0 or 255 from which on a mask was black and white before lossy compression
+_NOISE = 8  # different values from which on black and white is not clean
 _PEEKED = 30  # masks that are looked into where one answer serves all
 _HINT = "one name a line, or the columns name,r,g,b"
 _COLUMNS = {
@@ -114,15 +121,28 @@ def find_classes(
         DataError: a file of names makes no sense, something to ignore does not exist, or values are no classes.
     """
     named, source = _names(folder, classes)
-    if not named:
-        return _with_palette(_from_values(files, ignore), files)
-    named = _with_colors(named, folder)
     notes = (f"classes from '{source}'",) if source else ()
-    coding = _coding(named, files)
-    if coding == "index" and _is_binary(named, files):
-        named = (named[0], replace(named[1], value=IGNORE))
-        notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
-    return _with_palette(replace(_from_names(named, coding, ignore), notes=notes), files)
+    channel: Coding = "index"
+    if masks.is_in_alpha(files[:_PEEKED]):
+        channel = "alpha"
+        notes = (*notes, "the colors of the masks hold a single class; their alpha channel is read instead")
+    binary = _blurred(named, files, channel)
+    if binary is not None:
+        return replace(binary, notes=(*notes, *binary.notes))
+    if not named:
+        found = _from_values(files, ignore, channel)
+        return _two_or_more(_with_palette(replace(found, notes=(*notes, *found.notes)), files), folder)
+    named = _with_colors(named, folder)
+    coding = _coding(named, files) if channel == "index" else channel
+    if coding != "color":
+        values = {value for path in files[:_PEEKED] for value in masks.peek(path, coding)[0]}
+        if [one.value for one in named] == [0, 1] and values == {0, IGNORE}:
+            named = (named[0], replace(named[1], value=IGNORE))
+            notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
+        elif len(named) == 1 and len(values) == 2 and min(values) == 0:
+            named = (Named(NO_OBJECT, 0), replace(named[0], value=max(values)))
+            notes = (*notes, f"a single class is named: 0 is '{NO_OBJECT}' and {max(values)} is '{named[1].name}'")
+    return _two_or_more(_with_palette(replace(_from_names(named, coding, ignore), notes=notes), files), folder)
 
 
 def read_names(path: Path) -> tuple[Named, ...]:
@@ -131,18 +151,14 @@ def read_names(path: Path) -> tuple[Named, ...]:
     Raises:
         DataError: the file cannot be read, or a line makes no sense.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"'{path}' cannot be read: {error}", hint=_HINT) from error
-    lines = [line.strip() for line in text.splitlines()]
     if path.suffix.lower() == ".csv":
-        named = tuple(_table(path, text))
+        named = tuple(_table(path))
     else:
-        kept = [line for line in lines if line and not line.startswith("#")]
-        if kept[:1] == ["__ignore__"]:  # labelme's name of 255
+        lines = [(number, line.strip()) for number, line in enumerate(read_text(path).lines, start=1)]
+        kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
+        if kept and kept[0][1] == "__ignore__":  # labelme's name of 255
             del kept[0]
-        named = tuple(_line(path, i, line) for i, line in enumerate(kept))
+        named = tuple(_line(f"'{path}' line {number}", i, line) for i, (number, line) in enumerate(kept))
     if not named:
         raise DataError(f"'{path}' names no class", hint=_HINT)
     for what in ("name", "value"):
@@ -167,6 +183,29 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
         return tuple(Named(name, i) for i, name in enumerate(classes)), ""
     path = next(iter(_files_of_names(folder)), None)
     return (read_names(path), path.name) if path is not None else ((), "")
+
+
+def _two_or_more(found: Classes, folder: Path) -> Classes:
+    """The classes, refused where there is only one: a network that always answers it would be perfect."""
+    if len(found.labels) == 1:
+        message = f"'{folder}' has masks of a single class, '{found.labels[0]}'; segmentation needs two"
+        raise DataError(
+            message, hint="if 255 is the object and not to be ignored, name both classes: --classes background,object"
+        )
+    return found
+
+
+def _blurred(named: Sequence[Named], files: Sequence[Path], channel: Coding) -> Classes | None:
+    """Two classes where masks of black and white went through lossy compression: values below 128, and from 128 on."""
+    if channel != "index" or len(named) > 2 or [one.value for one in named] not in ([], [0], [0, 1]):
+        return None
+    share, different = masks.ends(files[:_PEEKED])
+    if different < _NOISE or share < _ENDS:
+        return None
+    names = [one.name for one in named]
+    low, high = names if len(names) == 2 else (NO_OBJECT, names[0]) if names else ("class 0", "class 1")
+    note = f"masks hold {different} values, nearly all close to 0 or 255: below 128 is '{low}', from 128 on is '{high}'"
+    return Classes((low, high), (), "index", (0,) * 128 + (1,) * 128, notes=(note,))
 
 
 def _files_of_names(folder: Path) -> list[Path]:
@@ -254,15 +293,7 @@ def _coding(named: Sequence[Named], files: Sequence[Path]) -> Coding:
     return "index"
 
 
-def _is_binary(named: Sequence[Named], files: Sequence[Path]) -> bool:
-    """Whether there are two classes, and masks hold nothing but 0 and 255."""
-    if [one.value for one in named] != [0, 1]:
-        return False
-    found = {value for path in files[:_PEEKED] for value in masks.peek(path)[0]}
-    return found == {0, IGNORE}
-
-
-def _from_values(files: Sequence[Path], ignore: Sequence[str]) -> Classes:
+def _from_values(files: Sequence[Path], ignore: Sequence[str], channel: Coding) -> Classes:
     """Classes named by the values that occur in the masks."""
     not_values = [text for text in ignore if not text.isdecimal()]
     if not_values:
@@ -270,9 +301,11 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str]) -> Classes:
             f"'{not_values[0]}' cannot be ignored: the classes have no names", hint="name them in classes.txt, one a line"
         )
     found: set[int] = set()
+    many = files[0]
     with ThreadPoolExecutor(thread_name_prefix="masks") as pool:
-        for values in pool.map(_values, files):
+        for path, values in zip(files, pool.map(partial(_values, channel=channel), files), strict=True):
             found.update(values)
+            many = path if len(values) > MOST_VALUES and many == files[0] else many
     gone = {int(text) for text in ignore}
     binary = found == {0, IGNORE} and IGNORE not in gone
     kept = sorted(found - gone if binary else found - gone - {IGNORE})
@@ -280,66 +313,65 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str]) -> Classes:
         raise DataError(f"none of the {len(files)} masks holds a class")
     if len(kept) > MOST_VALUES:
         raise DataError(
-            f"the masks hold {len(kept)} different values, from {kept[0]} to {kept[-1]}, and nothing names their classes",
+            f"'{many}' and the other masks hold {len(kept)} different values, {kept[0]} to {kept[-1]}, and no file names them",
             hint="were they saved as JPEG or resized? else name the classes in classes.txt, one a line",
         )
     labels = [Named(f"class {1 if binary and value == IGNORE else value}", value) for value in kept]
     names = "class 0 and 255 as class 1" if binary else f"{len(kept)} values found in the masks"
     note = f"no file names the classes: {names}; name them in classes.txt, one a line"
-    return replace(_from_names(labels, "index", list(ignore)), notes=(note,))
+    return replace(_from_names(labels, channel, list(ignore)), notes=(note,))
 
 
-def _values(path: Path) -> tuple[int, ...]:
+def _values(path: Path, channel: Coding) -> tuple[int, ...]:
     try:
-        return tuple(np.flatnonzero(np.bincount(masks.stored(Mask(path)).ravel())).tolist())
+        return tuple(np.flatnonzero(np.bincount(masks.stored(Mask(path, channel)).ravel())).tolist())
     except ImageError as error:
         if isinstance(error.__cause__, Exception):
             return ()  # a file that cannot be read is named when it is checked or drawn
         raise DataError(str(error), hint=error.hint) from error
 
 
-def _table(path: Path, text: str) -> Iterable[Named]:
-    delimiter = ";" if ";" in text.split("\n", 1)[0] else ","
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    header = {field.strip().lower(): field for field in reader.fieldnames or () if field}
-    column = {key: next((header[word] for word in words if word in header), None) for key, words in _COLUMNS.items()}
-    name = column["name"]
-    if name is None:
-        raise DataError(f"'{path}' has no column 'name'; it has {', '.join(header) or 'none'}", hint=_HINT)
-    shades = [column[key] for key in "rgb"]
-    for i, row in enumerate(row for row in reader if (row[name] or "").strip()):
-        where = f"'{path}' line {reader.line_num}"
-        value = row.get(column["value"] or "") or str(i)
-        color = _color([row[shade] for shade in shades if shade is not None], where) if all(shades) else None
-        if not value.strip().isdecimal() or int(value) >= masks.STRAY:
-            raise DataError(f"{where}: '{value}' is no value of a mask")
-        yield Named(row[name].strip(), int(value), color)
+def _table(path: Path) -> Iterable[Named]:
+    rows = read_rows(path)
+    columns = columns_of(rows.header, _COLUMNS)
+    if "name" not in columns:
+        raise DataError(f"'{path}' has no column 'name'; it has {', '.join(rows.header) or 'none'}", hint=_HINT)
+    for i, (line, row) in enumerate(
+        (line, row) for line, row in rows.cells if len(row) > columns["name"] and row[columns["name"]].strip()
+    ):
+        where = f"'{path}' line {line}"
+        cells = cells_of(row, columns)
+        color = _color([cells[shade] for shade in "rgb"], where) if all(shade in columns for shade in "rgb") else None
+        value = whole(cells.get("value") or str(i))
+        if value is None or value >= masks.STRAY:
+            raise DataError(f"{where}: {shown(cells.get('value', ''))} is no value of a mask")
+        yield Named(class_name(cells["name"], where), value, color)
 
 
-_CVAT = re.compile(r"^([^:]+):(\d+,\d+,\d+|):[^:]*:[^:]*$")
-_COLOR_FIRST = re.compile(r"^(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\D.*)$")
-_COLOR_LAST = re.compile(r"^(\D.*?)[\s,:]+(\d+)[\s,]+(\d+)[\s,]+(\d+)$")
-_NUMBERED = re.compile(r"^(\d+)\s*[:=,\t]\s*(\D.*)$")
-
-
-def _line(path: Path, i: int, line: str) -> Named:
+def _line(where: str, i: int, line: str) -> Named:
     """A line of a text file: a name, or one with a value before it or a color beside it."""
-    where = f"'{path}' line {i + 1}"
-    if found := _CVAT.match(line):
-        return Named(found[1].strip(), i, _color(found[2].split(","), where) if found[2] else None)
-    if found := _COLOR_FIRST.match(line):
-        return Named(found[4].strip(), i, _color([found[1], found[2], found[3]], where))
-    if found := _COLOR_LAST.match(line):
-        return Named(found[1].strip(), i, _color([found[2], found[3], found[4]], where))
-    if found := _NUMBERED.match(line):
-        return Named(found[2].strip(), int(found[1]))
-    return Named(line, i)
+    name, colon, rest = line.partition(":")
+    if colon and rest.count(":") == 2:  # CVAT's name:r,g,b:parts:actions
+        color = rest.partition(":")[0]
+        return Named(class_name(name, where), i, _color(color.split(","), where) if color else None)
+    first = _SEPARATOR.split(line, maxsplit=3)  # r g b name
+    if len(first) == 4 and all(map(str.isdecimal, first[:3])) and not first[3][:1].isdecimal():
+        return Named(class_name(first[3], where), i, _color(first[:3], where))
+    last = [word[::-1] for word in _SEPARATOR.split(line[::-1], maxsplit=3)]  # name r g b, from the end
+    if len(last) == 4 and all(map(str.isdecimal, last[:3])) and not last[3][:1].isdecimal():
+        return Named(class_name(last[3], where), i, _color(last[2::-1], where))
+    for sign in ":=,\t":  # 7: name
+        number, found, name = line.partition(sign)
+        value = whole(number.strip())
+        if found and value is not None and name.strip() and not name.strip()[0].isdecimal():
+            return Named(class_name(name, where), value)
+    return Named(class_name(line, where), i)
 
 
-def _color(texts: Sequence[str | None], where: str) -> Color:
-    values = [int(text) if text is not None and text.strip().isdecimal() else -1 for text in texts]
-    if len(values) != 3 or not all(0 <= value <= 255 for value in values):
-        raise DataError(f"{where}: {', '.join(str(text) for text in texts)} is no color; three numbers of 0 to 255 are")
+def _color(texts: Sequence[str], where: str) -> Color:
+    values = [value for text in texts if (value := whole(text.strip())) is not None and value <= 255]
+    if len(texts) != 3 or len(values) != 3:
+        raise DataError(f"{where}: {', '.join(text[:20] for text in texts)} is no color; three numbers of 0 to 255 are")
     return values[0], values[1], values[2]
 
 

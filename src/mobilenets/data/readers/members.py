@@ -12,9 +12,9 @@ from typing import IO, cast
 
 from mobilenets import files
 from mobilenets.data import remote
-from mobilenets.data.entries import SUFFIXES
 from mobilenets.data.remote import RemoteFile
 from mobilenets.data.remote_cache import cache_file, checksum_of, kept
+from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError
 
 LABEL_SUFFIXES = (".json", ".txt", ".cls")

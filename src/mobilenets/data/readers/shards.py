@@ -13,11 +13,12 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mobilenets import files
-from mobilenets.data.entries import SPLIT_WORDS, SUFFIXES, Entry, Listing, in_order
+from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.readers.members import SHARD_HINT, Key, keys_of
 from mobilenets.data.remote import file_name, is_remote, read
 from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
 from mobilenets.data.splits import digest
+from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError, UsageError
 
 LABELS_FILE = "labels.txt"

@@ -133,7 +133,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
         raise DataError(f"'{file}' has no line 'names = obj.names'", hint=LAYOUT)
     locator = Locator(tree, (path.rpartition("/")[0], ""))
     names_file = _file(tree, path, data["names"])
-    names = numbered_names(f"'{names_file}'", _lines(names_file))
+    names = numbered_names(f"'{names_file}'", list(_words(names_file)))
     faults: list[Fault] = []
     by_key: dict[str, list[Path]] = {}
     for key in data.keys() & SPLIT_WORDS.keys():
@@ -141,7 +141,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
         if not listed.is_file():
             faults.append(Fault("contradiction", f"names {key} = {shown(data[key])}, which does not exist", path))
             continue
-        by_key[key] = [locator.find(line.removeprefix("data/"), f"'{listed}'") for line in _lines(listed)]
+        by_key[key] = [locator.find(line.removeprefix("data/"), f"'{listed}'") for line in _words(listed)]
     found = [image for images in by_key.values() for image in images]
     if not found:
         pairs = pair(label_files(tree), tree.images())
@@ -350,7 +350,7 @@ def _file(tree: Tree, description: str, written: str) -> Path:
     return tree.root / folder / plain
 
 
-def _lines(path: Path) -> list[Plain]:
+def _words(path: Path) -> list[str]:
     return [line.strip() for line in read_text(path).lines if line.strip()]
 
 
