@@ -1,0 +1,146 @@
+"""Training runs that are killed at random moments: each must resume or start anew, and end with the undisturbed weights.
+
+A tiny network learns a synthetic dataset through the command line, for each of the three tasks. First it runs undisturbed.
+Then, for every kill, a run with the same seed is sent SIGKILL at a random moment of that time, so that loading, training,
+saving, export and report are all hit. `--resume` must then finish the run; if the kill came before anything was saved, a
+fresh start with the same `--out` must. The weights are compared with those of the undisturbed run, byte by byte.
+
+    python benchmarks/kills.py --kills 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mobilenets.cli.app import main as command_line
+
+TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--epochs", "3", "--set", "batch=8", "--set", "workers=0")
+TASKS = {
+    "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0"),
+    "detect": ("--set", "evaluate_every_epochs=1"),
+    "segment": ("--set", "evaluate_every_epochs=1"),
+}
+
+
+def main() -> int:
+    """Print a line for each task; 1 if a run was lost or ended with other weights."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20, help="of each task")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # a forked process has no more
+    lost = 0
+    for task in options.tasks:
+        with tempfile.TemporaryDirectory() as name:
+            outcomes = killed(task, Path(name), options.kills, random.Random(f"{options.seed} {task}"))
+        lost += options.kills - outcomes["resumed, same weights"] - outcomes["started anew, same weights"]
+        print(json.dumps({"task": task, "kills": options.kills, **outcomes}), flush=True)
+    return int(lost > 0)
+
+
+def killed(task: str, folder: Path, kills: int, generator: random.Random) -> Counter[str]:
+    """How often each outcome occurred."""
+    drawn(task, folder / "data")
+    data = str(folder / "data" / "boxes.csv" if task == "detect" else folder / "data")
+    log = folder / "log"
+    train = ("train", data, *TINY, *TASKS[task], "--out")
+    start = time.monotonic()
+    assert run((*train, str(folder / "undisturbed")), log) == 0, log.read_text()
+    seconds = time.monotonic() - start
+    expected = weights(folder / "undisturbed")
+    outcomes: Counter[str] = Counter()
+    for i in range(kills):
+        out = folder / f"run-{i}"
+        run((*train, str(out)), log, kill_after=generator.uniform(0, seconds))
+        if run(("train", data, "--out", str(out), "--resume"), log) == 0:
+            outcome = "resumed"
+        elif run((*train, str(out)), log) == 0:
+            outcome = "started anew"
+        else:
+            outcomes["lost"] += 1
+            continue
+        outcomes[f"{outcome}, {'same' if weights(out) == expected else 'OTHER'} weights"] += 1
+        shutil.rmtree(out)
+    return outcomes
+
+
+def run(arguments: Sequence[str], log: Path, *, kill_after: float | None = None) -> int:
+    """The exit code of the command line in a process of its own; negative where a signal ended it.
+
+    The process is forked, so that it need not import torch again.
+
+    Args:
+        arguments: of `mobilenets`.
+        log: a file for what it prints.
+        kill_after: seconds after which it is sent SIGKILL.
+    """
+    process = os.fork()
+    if process == 0:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.argv = ["mobilenets", *arguments]
+        code = 1
+        try:
+            command_line()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        else:
+            code = 0
+        finally:
+            os._exit(code)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(process, signal.SIGKILL)  # a process that has ended waits to be asked for its code
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def weights(folder: Path) -> tuple[bytes, bytes]:
+    """The best and the last weights of a run."""
+    best, last = ((folder / part / "model.safetensors").read_bytes() for part in ("best", "last"))
+    return best, last
+
+
+def drawn(task: str, folder: Path) -> None:
+    """A dataset of 24 small images: bright or dark ones, or bright squares with their boxes or masks."""
+    generator = np.random.default_rng(0)
+    for name in ("images", "masks") if task == "segment" else ("cat", "dog") if task == "classify" else ("images",):
+        (folder / name).mkdir(parents=True)
+    rows = ["path,x0,y0,x1,y1,label"]
+    for i in range(24):
+        pixels = generator.integers(0, 128, (64, 64, 3), np.uint8)
+        x, y = (int(place) for place in generator.integers(0, 32, 2))
+        if task == "classify":
+            Image.fromarray(pixels + np.uint8(i % 2 * 120)).save(folder / ("cat", "dog")[i % 2] / f"{i}.png")
+            continue
+        pixels[y : y + 32, x : x + 32] += 120
+        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        rows.append(f"images/{i}.png,{x},{y},{x + 32},{y + 32},square")
+        if task == "segment":
+            mask = np.zeros((64, 64), np.uint8)
+            mask[y : y + 32, x : x + 32] = 1
+            Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
+    if task == "detect":
+        (folder / "boxes.csv").write_text("\n".join(rows) + "\n")
+    if task == "segment":
+        (folder / "classes.txt").write_text("ground\nsquare\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
