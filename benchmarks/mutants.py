@@ -61,7 +61,17 @@ def photo(seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (24, 32, 3), np.uint8))
 
 
-def model(folder: Path) -> mobilenets.Model:
+def png(image: Image.Image) -> bytes:
+    """The image as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PHOTO = png(photo())
+
+
+def model() -> mobilenets.Model:
     """A tiny classifier."""
     contract = mobilenets.InputContract(size=32)
     return mobilenets.create(
@@ -71,19 +81,19 @@ def model(folder: Path) -> mobilenets.Model:
 
 def a_checkpoint(folder: Path) -> Path:
     """The description of a checkpoint."""
-    mobilenets.save(model(folder), folder / "checkpoint")
+    mobilenets.save(model(), folder / "checkpoint")
     return folder / "checkpoint" / "model.json"
 
 
 def some_weights(folder: Path) -> Path:
     """The weights of a checkpoint."""
-    mobilenets.save(model(folder), folder / "checkpoint")
+    mobilenets.save(model(), folder / "checkpoint")
     return folder / "checkpoint" / "model.safetensors"
 
 
 def an_export(folder: Path) -> Path:
     """An exported network."""
-    mobilenets.export_onnx(model(folder), folder / "model.onnx")
+    mobilenets.export_onnx(model(), folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -170,7 +180,7 @@ def dataset(path: Path) -> object:
 KINDS = {
     "model.json": Kind(a_checkpoint, lambda path: mobilenets.load(path.parent)),
     "safetensors": Kind(some_weights, lambda path: mobilenets.load(path.parent)),
-    "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(np.zeros((32, 32, 3), np.uint8))),
+    "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(io.BytesIO(PHOTO))),
     **{
         name.lower(): Kind(an_image(name), lambda path: decode_image(path.read_bytes()))
         for name in ("JPEG", "PNG", "GIF", "TIFF", "WEBP")
@@ -211,12 +221,15 @@ def attacked(kind: str, count: int, seed: int, keep: Path | None) -> Counter[str
         process = context.Process(target=worker, args=(kind, first, count, seed, keep, theirs))
         process.start()
         theirs.close()
+        started = False
         try:
             while True:
                 outcomes[ours.recv()] += 1
-                first += 1
+                started, first = True, first + 1
         except EOFError:
             process.join()
+        if first < count and not started and process.exitcode == 1:
+            sys.exit(f"{kind}: the undamaged file cannot be read")
         if first < count:  # the process died on this mutant
             outcomes[f"process ended with {process.exitcode}"] += 1
             first += 1
