@@ -11,6 +11,7 @@ are faults.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import multiprocessing
 import random
