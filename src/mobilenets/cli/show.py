@@ -49,6 +49,7 @@ def command(
     Example: mobilenets show photos/ --open
     """
     from mobilenets import files
+    from mobilenets.data.samples import SPLITS
     from mobilenets.reports import gallery
     from mobilenets.reports.gallery_page import gallery_page
 
@@ -67,7 +68,7 @@ def command(
             shown.append(one)
             advance(1)
         batch = _batch(dataset, recipe, overrides or [], seed)
-    objects = [sum(of_split) for of_split in zip(*map(dataset.counts, ("train", "val", "test")), strict=True)]
+    objects = [sum(of_split) for of_split in zip(*map(dataset.counts, SPLITS), strict=True)]
     html = gallery_page(
         dataset,
         shown,
