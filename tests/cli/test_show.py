@@ -134,7 +134,7 @@ def test_a_batch_is_augmented_by_the_recipe(source: str, name: str, mobilenets: 
     assert (said["recipe"], said["augmented"]) == (name, min(16, len(page.figures) - 3))
     assert said["augmented"] >= 3
     assert "input of 64 x 64 px" in text
-    assert f"As a training sees them: recipe {name}" in text
+    assert f"As training sees them: recipe {name}" in text
 
 
 def test_an_image_that_cannot_be_decoded_is_shown_with_the_reason(pets: Path, mobilenets: Any) -> None:

@@ -83,7 +83,7 @@ def gallery_page(
         "tiles": "".join(_tile(one, dataset.labels, hexes, colors) for one in shown),
         "shown": f"{len(shown):,}",
         "of": f"{len(dataset.samples):,}",
-        "batch_title": f"As a training sees them: recipe {_text(batch.recipe)}" if batch.recipe else "As a training sees them",
+        "batch_title": f"As training sees them: recipe {_text(batch.recipe)}" if batch.recipe else "As training sees them",
         "batch_note": _text(batch.note),
         "batch": "".join(_tile(one, dataset.labels, hexes, colors) for one in batch.images),
     }

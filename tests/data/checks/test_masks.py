@@ -177,3 +177,11 @@ def test_no_usable_mask_in_train_is_an_error(data: Path) -> None:
     for path in (data / "train/masks").iterdir():
         path.write_bytes(b"")
     assert "no-training" in [item.code for item in quick_check(opened(data)).at("error")]
+
+
+def test_masks_of_a_single_class_are_an_error(data: Path) -> None:
+    for path in data.rglob("masks/*.png"):
+        Image.fromarray(np.ones((48, 64), np.uint8)).save(path)
+    (error,) = check(opened(data)).at("error")
+    assert (error.code, error.message.partition(",")[0]) == ("one-class", "every pixel is of the class 'road' or ignored")
+    assert quick_check(opened(data)).at("error") == (error,)

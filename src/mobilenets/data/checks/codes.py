@@ -94,7 +94,7 @@ share a group, so that they are drawn into one split."""
 
 CURES: dict[str, str] = {
     "no-training":    "add images, or give `train` splits that leave some to train on",
-    "one-class":      "add images of a second class, in a folder of their own; are the labels elsewhere?",
+    "one-class":      "add a second class: a folder of images, or the background of masks; are the labels elsewhere?",
     "unreadable-folder": "give yourself the right to read the folder, or leave it out",
     "untrained":      "move images of these classes into train, or leave the classes out",
     "swapped":        "`train` exchanges the corners; correct the annotations of val and test",

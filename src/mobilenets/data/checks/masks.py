@@ -189,6 +189,11 @@ def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
     if "train" not in splits or not any(share.images[0] for share in shares):
         yield Remark("no-training", "the train split has no image with a usable mask", "")
         return
+    shown = [share.label for share in shares if share.pixels]
+    if len(shown) == 1:
+        message = f"every pixel is of the class '{shown[0]}' or ignored, but a segmenter needs two classes"
+        yield Remark("one-class", f"{message}; is the background a class of its own?", "")
+        return
     for share in shares:
         total = sum(share.images)
         if not total:
