@@ -1,4 +1,4 @@
-"""Files on web servers, whole or in parts, through urllib3; whatever a server sends is compared with what was asked of it."""
+"""Files on web servers, whole or in parts, through urllib3. Whatever a server sends is compared with what it was asked for."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ T = TypeVar("T")
 SCHEMES = ("http://", "https://")
 TIMEOUT_S = 30.0
 BACKOFF_S = 0.5
-"""Pause before a server is asked for the third time; it doubles with each further try, up to 10 s."""
+"""Pause in seconds before the third request to a server; it doubles with each further one, up to 10."""
 
 LEAST_RATE = 1_000
-"""Bytes a second below which a server is given up, after it was waited for as long as `PATIENCE_S`."""
+"""Bytes per second; a server that is slower over `PATIENCE_S` seconds is given up."""
 
 PATIENCE_S = 30.0
 MOST_BYTES = 1 << 30
@@ -314,7 +314,7 @@ def _get(
             raise OSError(f"the server sends from address to address: {error.reason}") from error
         raise ConnectionError(f"no answer from the server: {_words(error.reason or error)}") from error
     except (LocationParseError, ValueError) as error:
-        raise OSError(f"is no address: {error}") from error
+        raise OSError(f"it is not a valid address: {error}") from error
     except HTTPError as error:
         raise ConnectionError(f"no answer from the server: {_words(error)}") from error
     if response.status not in (200, _PARTIAL):

@@ -139,7 +139,7 @@ def test_classes_without_a_box_stay_where_classes_are_listed(tmp_path: Path) -> 
         write_boxes(dataset, tmp_path / kind, kind)
         assert open_dataset(tmp_path / kind).labels == dataset.labels
     notes = write_boxes(dataset, tmp_path / "csv", "csv")
-    assert "the class 'cat' has no box, so the list does not name it" in notes
+    assert "the class 'cat' has no box, so it is missing from the list" in notes
 
 
 def test_coco_keeps_the_size_of_each_image(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Datasets of boxes, written as Pascal VOC, COCO, YOLO or CSV; the readers beside read them back."""
+"""Writes detection datasets as Pascal VOC, COCO, YOLO or CSV; the package's own readers read them back."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _TASKS: dict[Task, str] = {"classify": "classification", "detect": "detection", 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """One way to write boxes.
+    """One format for boxes.
 
     Args:
         title: what is written, for messages and documentation.
-        folder: where an image goes, below the dataset's folder.
-        write: everything but the images; returns what the format cannot hold, each a line for people.
+        folder: of an image, below the dataset's folder.
+        write: writes everything but the images; returns what the format cannot hold, each a line for people.
     """
 
     title: str
@@ -75,7 +75,7 @@ def write_boxes(
 
 
 def yolo_line(label: int, corners: tuple[float, float, float, float], width: int, height: int) -> str:
-    """A box of YOLO's text files: class, center, width and height, as shares of the image.
+    """A line of YOLO's text files: class, then center, width and height of the box as shares of the image.
 
     >>> yolo_line(2, (10, 20, 30, 40), 200, 100)
     '2 0.1 0.3 0.1 0.2'
@@ -169,7 +169,7 @@ def _write_csv(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
     write_box_list(moved, folder / "boxes.csv", below=folder)
     used = {box.label for one in placed for box in one.sample.boxes}
     unused = [label for i, label in enumerate(dataset.labels) if i not in used]
-    return [f"the class '{label}' has no box, so the list does not name it" for label in unused]
+    return [f"the class '{label}' has no box, so it is missing from the list" for label in unused]
 
 
 def _add(element: ElementTree.Element, **children: str) -> None:
@@ -202,4 +202,4 @@ WRITERS: Table[Writer] = Table("format of boxes", {
                    lambda one: "images", _write_csv),
 })
 # fmt: on
-"""How boxes can be written."""
+"""The formats in which boxes can be written."""

@@ -17,16 +17,16 @@ from mobilenets.runtime.detect.decode import Detections
 from mobilenets.table import Table
 
 COLUMNS = ("file", "label", "score", "x0", "y0", "x1", "y1")
-"""Of CSV; `read_box_list` reads them back, without the score."""
+"""The columns of CSV; `read_box_list` reads them back, without the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An image and what was found on it.
+    """The detections on one image.
 
     Args:
-        path: where the image lies.
-        name: of the image, below the folder that holds all; no other one has the same before its ending.
+        path: of the image.
+        name: of the image, below the folder that holds all of them; no other image has the same name before its extension.
         width, height: px, upright.
         detections: on it.
     """
@@ -39,7 +39,7 @@ class Found:
 
 
 class Writing(Protocol):
-    """Files that are being written."""
+    """Result files that are being written."""
 
     def add(self, found: Found) -> None:
         """Write one more image; may raise OSError."""
@@ -52,11 +52,11 @@ class Writing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One way to write what was found.
+    """One format for detections.
 
     Args:
         title: what is written, for documentation.
-        begin: opens it in a folder, for a model with these labels.
+        begin: starts the files in a folder, for a model with these labels.
     """
 
     title: str
@@ -84,7 +84,7 @@ def begin(kind: str, folder: Path, labels: tuple[str, ...]) -> Writing:
 
 
 def csv_rows(file: str, detections: Detections) -> list[tuple[str, ...]]:
-    """A row of `COLUMNS` for each box; where there is none, one with the image alone, as lists of boxes have it."""
+    """A row of `COLUMNS` for each box; without boxes, one row with the image alone, as in lists of boxes."""
     rows = [(file, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in corners)) for label, score, corners in detections.each()]
     return rows or [(file, *[""] * (len(COLUMNS) - 1))]
 
@@ -175,4 +175,4 @@ RESULTS: Table[Results] = Table("kind of results", {
     "yolo": Results("labels/*.txt and classes.txt", _Yolo),
 })
 # fmt: on
-"""How detections can be written."""
+"""The formats in which detections can be written."""

@@ -1,4 +1,4 @@
-"""Images of a dataset that is written anew: their names in the new place, and their copies."""
+"""The images of a dataset that is written in another format: their new names, and their copies."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _UNWRITABLE = frozenset(("Cc", "Cs", "Zl", "Zp"))  # categories of Unicode that 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An image in its new place.
+    """An image under its new name.
 
     Args:
-        sample: what it was.
-        name: its file name there; no other image has the same one before the dot.
+        sample: that it comes from.
+        name: its new file name, whose part before the dot no other image has.
         width, height: px, upright.
     """
 
@@ -41,7 +41,7 @@ class Placed:
 
 
 def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
-    """The images under their new names; those without a readable header are left out, and `notes` says so."""
+    """The images under their new names. Those without a readable header are left out, and `notes` says so."""
     placed, left_out = [], []
     for sample, name in zip(dataset.samples, plain_names(dataset.samples), strict=True):
         try:
@@ -80,7 +80,7 @@ def plain(text: str) -> str:
 
 
 def copy(placed: Placed, folder: Path, *, link: bool) -> None:
-    """The image's file in `folder`, or with `link` a symbolic link to it where it is a file of its own.
+    """Copy the image into `folder`; with `link`, make a symbolic link instead if the image is a file of its own.
 
     Raises:
         DataError: it cannot be read or written.
@@ -114,7 +114,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, and the folders above it.
+    """Write a text file, and make the folders above it.
 
     Raises:
         DataError: it cannot be written.
