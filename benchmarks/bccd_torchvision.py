@@ -41,7 +41,7 @@ from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Sample
 from mobilenets.evaluation.detect.coco import Coco, coco_metrics
 from mobilenets.evaluation.detect.truth import truth_of
-from mobilenets.model import Model, with_spec
+from mobilenets.model import Model, rebuilt
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.images.decode import decode_image
 from mobilenets.runtime.images.prepare import load_input
@@ -131,7 +131,7 @@ def main() -> None:
 def with_norms(model: Model, samples: Sequence[Sample]) -> Model:
     """The model with torchvision's padding and, where norms were folded away, norms that were put back at 320 px."""
     padded = replace(model.spec.backbone, padding="symmetric")
-    found = with_spec(model, replace(model.spec, backbone=padded, input=CONTRACT))
+    found = rebuilt(model, replace(model.spec, backbone=padded, input=CONTRACT))
     if norms.folded(found):
         chosen = np.random.default_rng(0).permutation(len(samples))[:OBSERVED]
         images = np.stack([load_input(samples[i].read(), CONTRACT) for i in chosen])

@@ -32,7 +32,7 @@ from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Sample
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, Segmenter, evaluate_segmentation
 from mobilenets.exporters.onnx import export_onnx
-from mobilenets.model import Model, with_spec
+from mobilenets.model import Model, rebuilt
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.manifest import manifest_of
@@ -105,7 +105,7 @@ class Exported(Engine):
             path = self._folder / f"{height}x{width}.onnx"
             if not path.is_file():
                 spec = self._model.spec
-                export_onnx(with_spec(self._model, replace(spec, input=spec.input.shaped(height, width))), path)
+                export_onnx(rebuilt(self._model, replace(spec, input=spec.input.shaped(height, width))), path)
             self._engines[height, width] = OnnxEngine(path)
         return self._engines[height, width].run(batch)
 
@@ -215,7 +215,7 @@ def at_output_stride(model: Model, output_stride: int) -> Model:
     assert isinstance(head, DeepLabHead)
     rates = aspp_rates(output_stride) if head.rates else ()
     dilated = with_output_stride(model.spec.backbone, output_stride)
-    return with_spec(model, replace(model.spec, backbone=dilated, head=replace(head, rates=rates))).eval()
+    return rebuilt(model, replace(model.spec, backbone=dilated, head=replace(head, rates=rates))).eval()
 
 
 def macs(model: Model, *, multi_scale: bool) -> int:

@@ -7,7 +7,6 @@ python scripts/reference.py --check docs/reference    exit 1 if a page is out of
 from __future__ import annotations
 
 import ast
-import dataclasses
 import difflib
 import importlib
 import inspect
@@ -22,6 +21,7 @@ from typer.models import ArgumentInfo
 import mobilenets
 from mobilenets.analysis.graph import COUNTING_RULE, trace
 from mobilenets.cli.app import COMMANDS
+from mobilenets.keys import Setting, settings
 from mobilenets.model import Model
 from mobilenets.specs.families import COMPARISONS, PAPERS
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -30,7 +30,6 @@ from mobilenets.training.recipes import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- models: begin, written by `make docs` -->\n", "<!-- models: end -->\n"
-MANY = 30  # a signature with more arguments than this is no help
 HEADER = "<!-- Written by `make docs` from the code; do not edit. -->\n\n"
 
 
@@ -88,6 +87,8 @@ def _methods(value: type) -> Iterator[tuple[str, object]]:
 def _signature(name: str, value: object) -> str:
     assert callable(value)
     signature = inspect.signature(value)
+    if value is Recipe:
+        return f"Recipe(*, epochs: int = 30, batch: int = 32, ...)  # {len(settings(Recipe))} keys, see recipes.md"
     pieces, starred = [], False
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
@@ -98,8 +99,6 @@ def _signature(name: str, value: object) -> str:
         pieces.append(f"{parameter.name}{annotation}{default}")
     returns = signature.return_annotation
     arrow = "" if inspect.isclass(value) or returns is signature.empty else f" -> {_plain(returns)}"
-    if len(pieces) > MANY:
-        return f"{name}({pieces[0]}, {pieces[1]}, ...)  # {len(pieces)} keys, see recipes.md"
     line = f"{name}({', '.join(pieces)}){arrow}"
     return line if len(line) <= 100 else f"{name}(\n" + "".join(f"    {piece},\n" for piece in pieces) + f"){arrow}"
 
@@ -139,18 +138,18 @@ def _docstring(value: object) -> str:
 
 
 def recipes() -> str:
-    """Every key of a recipe, and every recipe as its difference from the defaults."""
-    comments = _comments()
-    keys = [
-        (f"`{field.name}`", f"`{_toml(field.default)}`", str(field.type), comments.get(field.name, ""))
-        for field in dataclasses.fields(Recipe)
-    ]
+    """Every key of a recipe by its part, and every recipe as its difference from the defaults."""
     parts = [
-        "# Recipes\n\n`mobilenets train DATA --recipe NAME --set key=value ...` takes a recipe and changes some of its keys. "
-        "The recipe of a run is recorded in its `run.json`.\n",
+        "# Recipes\n\n`mobilenets train DATA --recipe NAME --set KEY=VALUE ...` takes a recipe and changes some of its keys. "
+        "A run's own recipe is in its `run.json`. A key that has no effect, because it belongs to another task or another key "
+        "turns it off, is refused.\n",
         "## Keys\n",
-        _table(("key", "default", "type", "meaning"), keys),
     ]
+    keys = settings(Recipe).values()
+    for part in dict.fromkeys(setting.part for setting in keys):
+        rows = [_key(setting) for setting in keys if setting.part is part]
+        parts.append(f"### {part.__name__}\n\n{_docstring(part)}\n")
+        parts.append(_table(("key", "default", "values", "tasks", "meaning"), rows))
     for name, recipe in RECIPES.items():
         changed = difference(recipe, Recipe())
         parts.append(
@@ -161,14 +160,16 @@ def recipes() -> str:
     return "\n".join(parts)
 
 
-def _comments() -> dict[str, str]:
-    """The comment after each field of `Recipe` in its source."""
-    found = {}
-    for line in inspect.getsource(Recipe).splitlines():
-        code, _, comment = line.partition("  # ")
-        if ": " in code and " = " in code:
-            found[code.split(":")[0].strip()] = comment
-    return found
+def _key(setting: Setting) -> tuple[str, str, str, str, str]:
+    """The row of a key."""
+    if setting.between is not None:
+        values = f"{setting.kind.__name__}, {setting.between[0]:g} to {setting.between[1]:g}"
+    else:
+        values = ", ".join(f"`{choice}`" for choice in setting.choices) or setting.kind.__name__
+    other, *wanted = (*setting.needs, "") if setting.needs else ("", "")
+    condition = f" (with {other}{'=' if wanted[:-1] else ''}{' or '.join(map(str, wanted[:-1]))})" if other else ""
+    tasks = ", ".join(setting.tasks) or "all"
+    return f"`{setting.name}`", f"`{_toml(setting.default)}`", values, tasks, setting.meaning + condition
 
 
 def _toml(value: object) -> str:

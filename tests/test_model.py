@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mobilenets.errors import SpecError
-from mobilenets.model import Model, TorchEngine, create, with_input, with_labels
+from mobilenets.model import Model, TorchEngine, create, rebuilt
 from mobilenets.specs import codec
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
@@ -38,14 +38,14 @@ def test_same_seed_same_weights() -> None:
 
 def test_creating_leaves_the_global_random_state_alone() -> None:
     before = torch.get_rng_state()
-    with_labels(create(SPEC), ["a", "b"])
-    with_input(create(SPEC), InputContract(size=48))
+    rebuilt(create(SPEC), replace(SPEC, labels=("a", "b")))
+    rebuilt(create(SPEC), replace(SPEC, input=InputContract(size=48)))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_new_labels_get_a_new_head_on_the_same_backbone() -> None:
     model = create(SPEC)
-    other = with_labels(model, ["defective", "functional"], seed=1)
+    other = rebuilt(model, replace(model.spec, labels=("defective", "functional")), seed=1)
     assert same(weights(model.backbone), weights(other.backbone))  # type: ignore[arg-type]  # a Backbone has the same state
     assert other(torch.zeros(2, 3, 32, 32)).shape == (2, 2)
     assert other.spec.labels == ("defective", "functional")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mobilenets.specs.ssd import ssd, ssdlite
     from mobilenets.training.loop import train
     from mobilenets.training.recipe import Recipe
+    from mobilenets.training.recipes import recipe
+    from mobilenets.training.step import Step
 
 __all__ = [
     "Classification",
@@ -37,6 +39,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Segmentation",
+    "Step",
     "backbone",
     "create",
     "deeplab",
@@ -46,6 +49,7 @@ __all__ = [
     "load",
     "lraspp",
     "open_dataset",
+    "recipe",
     "save",
     "ssd",
     "ssdlite",
@@ -62,6 +66,7 @@ _HOMES = {
     "Recipe": "mobilenets.training.recipe",
     "Result": "mobilenets.runtime.result",
     "Segmentation": "mobilenets.runtime.segment.decode",
+    "Step": "mobilenets.training.step",
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
     "deeplab": "mobilenets.specs.deeplab",
@@ -71,6 +76,7 @@ _HOMES = {
     "load": "mobilenets.checkpoint",
     "lraspp": "mobilenets.specs.lraspp",
     "open_dataset": "mobilenets.data.open",
+    "recipe": "mobilenets.training.recipes",
     "save": "mobilenets.checkpoint",
     "ssd": "mobilenets.specs.ssd",
     "ssdlite": "mobilenets.specs.ssd",

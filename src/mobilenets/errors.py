@@ -85,7 +85,6 @@ class MissingExtraError(MobileNetsError, ImportError):
 _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "torch":            "train",
     "torchvision":      "train",
-    "accelerate":       "train",
     "safetensors":      "train",
     "onnx":             "train",
     "onnxscript":       "train",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from mobilenets.net.backbone import Backbone
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.manifest import Manifest, manifest_of
-from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.model import ModelSpec
 from mobilenets.tasks.table import build
 
 
@@ -72,42 +71,21 @@ def create(spec: ModelSpec, *, seed: int = 0) -> Model:
     return model
 
 
-def with_labels(model: Model, labels: Sequence[str], *, seed: int = 0) -> Model:
-    """A copy of a model with a fresh head for other labels: the start of transfer learning.
+def rebuilt(model: Model, spec: ModelSpec, *, seed: int = 0) -> Model:
+    """A model of `spec` with the weights of `model` wherever they fit; what does not fit is freshly drawn.
 
-    Args:
-        model: whose backbone weights are copied.
-        labels: the new classes, in the order of the new logits.
-        seed: of the new head's weights.
-    """
-    spec = replace(model.spec, labels=tuple(labels), head=model.spec.head.fresh())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        copy = Model(spec)
-        for module in copy.head.modules():
-            if isinstance(module, nn.Conv2d):
-                _draw_convolution(module)
-        copy.head.draw()
-    copy.backbone.load_state_dict(model.backbone.state_dict())
-    return copy
-
-
-def with_spec(model: Model, spec: ModelSpec) -> Model:
-    """A copy of a model under another spec of the same shapes: another input contract, padding, dropout or fitted head.
+    The backbone's tensors fit where names and shapes agree. The head's fit if it is the same kind of head with the same labels.
 
     Args:
         model: whose weights are copied.
-        spec: the new spec.
+        spec: what to build: other labels, another head, another input contract, padding, dropout or fitted values.
+        seed: of the fresh weights.
     """
-    with torch.random.fork_rng(devices=[]):
-        copy = Model(spec)
-    copy.load_state_dict(model.state_dict())
-    return copy
-
-
-def with_input(model: Model, contract: InputContract) -> Model:
-    """A copy of a model that takes images another way, at another size for instance."""
-    return with_spec(model, replace(model.spec, input=contract))
+    made = create(spec, seed=seed)
+    _copy(model.backbone, made.backbone)
+    if (model.spec.head.name, model.spec.task, model.spec.labels) == (spec.head.name, spec.task, spec.labels):
+        _copy(model.head, made.head)
+    return made
 
 
 class TorchEngine(Engine):
@@ -158,6 +136,17 @@ def _evaluating(model: Model) -> Iterator[None]:
         finally:
             for module in training:
                 module.training = True
+
+
+def _copy(source: nn.Module, target: nn.Module) -> None:
+    """Every tensor whose name and shape both have."""
+    theirs, ours = source.state_dict(), target.state_dict()
+    target.load_state_dict(
+        {
+            name: theirs[name] if name in theirs and theirs[name].shape == tensor.shape else tensor
+            for name, tensor in ours.items()
+        }
+    )
 
 
 def _draw_convolution(conv: nn.Conv2d) -> None:

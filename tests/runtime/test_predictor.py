@@ -192,7 +192,7 @@ def test_predicting_needs_no_training_library(color_model: Path, folder: Path) -
     program = f"""
     import sys
 
-    blocked = {{"torch", "torchvision", "matplotlib", "jinja2", "safetensors", "accelerate", "onnx", "scipy"}}
+    blocked = {{"torch", "torchvision", "matplotlib", "jinja2", "safetensors", "onnx", "scipy"}}
 
     class Blocker:
         def find_spec(self, name, path=None, target=None):

@@ -13,7 +13,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
 from mobilenets.errors import SpecError
-from mobilenets.model import Model, create, with_labels
+from mobilenets.model import Model, create, rebuilt
 from mobilenets.runtime.detect.anchors import anchors, map_sizes
 from mobilenets.runtime.detect.decode import boxes_of
 from mobilenets.specs.families import PAPERS, backbone
@@ -161,7 +161,7 @@ def test_sigmoid_scores_begin_at_the_prior() -> None:
 def test_same_seed_same_weights_and_a_new_head_keeps_the_backbone() -> None:
     first, second = create(ssdlite(SMALL, LABELS), seed=3), create(ssdlite(SMALL, LABELS), seed=3)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
-    other = with_labels(first, ("a", "b"))
+    other = rebuilt(first, replace(first.spec, labels=("a", "b")))
     kept, known = other.backbone.state_dict(), first.backbone.state_dict()
     assert all(torch.equal(kept[name], known[name]) for name in known)
     assert other.head.logits[0].predict.weight.std().item() == pytest.approx(0.03, rel=0.1)

@@ -13,7 +13,7 @@ from mobilenets import checkpoint
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import RecipeError
 from mobilenets.evaluation.evaluators import evaluate
-from mobilenets.model import Model, TorchEngine, create
+from mobilenets.model import Model, TorchEngine, create, rebuilt
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
@@ -22,11 +22,12 @@ from mobilenets.specs.rows import BackboneSpec
 from mobilenets.specs.ssd import SsdHead, ssdlite
 from mobilenets.tasks.detect import IGNORED
 from mobilenets.training.detect import lesson
-from mobilenets.training.heads import spec_for, with_task
+from mobilenets.training.heads import spec_for
 from mobilenets.training.loop import train
-from mobilenets.training.recipe import HeadName, Recipe
+from mobilenets.training.parts import HeadName
+from mobilenets.training.recipe import Recipe
 from mobilenets.training.recipes import recipe as recipe_of
-from mobilenets.training.start import first_model
+from mobilenets.training.start import final_spec, first_model
 from mobilenets.weights import norms
 from mobilenets.weights.load import load
 
@@ -155,7 +156,7 @@ def test_objects_that_are_not_to_be_learned_are_no_background_either(flag: str, 
 def test_a_head_of_another_task_is_refused(name: HeadName, boxed: Dataset, tiny: BackboneSpec) -> None:
     classifier = create(ModelSpec(tiny, ("a", "b"), InputContract(size=96)))
     with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is to detect") as caught:
-        with_task(classifier, boxed, replace(RECIPE, head=name))
+        final_spec(classifier.spec, boxed, replace(RECIPE, head=name))
     assert caught.value.hint == "heads for it: ssdlite, ssd"
 
 
@@ -196,7 +197,7 @@ def test_anchors_of_the_recipe_are_those_of_the_head(boxed: Dataset, tiny: Backb
 def test_a_classifier_becomes_a_detector_with_its_backbone(boxed: Dataset, tiny: BackboneSpec) -> None:
     contract = InputContract(size=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     classifier = create(ModelSpec(tiny, ("a", "b", "c"), contract), seed=5)
-    made = with_task(classifier, boxed, RECIPE)
+    made = first_model(classifier, boxed, RECIPE)
     assert (made.spec.task, made.spec.labels, made.spec.input.shape) == ("detect", ("red", "blue"), (96, 96))
     assert (made.spec.input.mean, made.spec.input.std) == (contract.mean, contract.std)
     theirs, ours = classifier.backbone.state_dict(), made.backbone.state_dict()
@@ -206,9 +207,12 @@ def test_a_classifier_becomes_a_detector_with_its_backbone(boxed: Dataset, tiny:
 
 def test_folded_norms_are_put_back_before_a_detector_learns(boxed: Dataset, shared: Path) -> None:
     classifier = load(str(shared / "weights" / "mobilenet_v2_1.0_224_quant.tflite"))
-    recipe = replace(recipe_of("detect"), size=96, norm_momentum=0.0)
+    recipe = replace(recipe_of("detect"), size=96, norm_momentum=None)
     small = replace(boxed, samples=boxed.samples[:4])
-    before, after = with_task(classifier, small, recipe).eval(), first_model(classifier, small, recipe).eval()
+    before, after = (
+        rebuilt(classifier, final_spec(classifier.spec, small, recipe)).eval(),
+        first_model(classifier, small, recipe).eval(),
+    )
     assert (norms.folded(before), norms.folded(after)) == (True, False)
     x = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():

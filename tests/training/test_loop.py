@@ -22,6 +22,7 @@ from mobilenets.data.readers.lists import read_splits
 from mobilenets.data.readers.shards import write_shards
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, DataError, RecipeError, TrainingError
+from mobilenets.evaluation.classify.calibration import fit_temperature
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime.images.prepare import load_input
 from mobilenets.specs.model import ClassifierHead
@@ -74,14 +75,15 @@ def _one_thread() -> None:
 
 def test_a_run_learns_and_leaves_its_files(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    easy = replace(recipe, epochs=8, optimizer="sgd", learning_rate=0.05, dropout=0.0, ema=0.0, crop_scale_min=0.5)
+    easy = replace(recipe, epochs=16, optimizer="sgd", learning_rate=0.05, dropout=0.0, ema=0.0, crop_scale_min=0.5)
+    easy = replace(easy, save_every_seconds=1e6)
     steps = list(train(model, dataset, easy, run))
-    assert [step.step for step in steps] == list(range(1, 33))
+    assert [step.step for step in steps] == list(range(1, 65))
     assert max(step.metrics.get("val_accuracy", 0.0) for step in steps) >= 0.9
     names = {"run.json", "splits.csv", "metrics.csv", "metrics.jsonl", "curves.png", "best", "last"}
     assert {path.name for path in run.iterdir()} == names
     rows = record.read_metrics(run)
-    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert [row["epoch"] for row in rows] == list(range(1, 17))
     assert rows[-1]["val_accuracy"] == steps[-1].metrics["val_accuracy"]
     about = record.read_run(run)
     assert about["data"]["counts"]["train"] == [24, 24]
@@ -95,10 +97,13 @@ def test_the_kept_metrics_are_those_of_the_shipped_predictor(
     best = checkpoint.load(tmp_path / "run")
     samples = dataset.split("val")
     images = np.stack([load_input(sample.path, best.spec.input) for sample in samples])
-    predicted = TorchEngine(best).run(images)["logits"].argmax(axis=1)
+    logits = TorchEngine(best).run(images)["logits"]
+    predicted = logits.argmax(axis=1)
     accuracy = float((predicted == [sample.label for sample in samples]).mean())
     assert checkpoint.read(tmp_path / "run").metrics["val_accuracy"] == accuracy
-    assert best.spec.head != ClassifierHead()
+    temperature = fit_temperature(logits, np.array([sample.label for sample in samples]))
+    assert isinstance(best.spec.head, ClassifierHead)
+    assert best.spec.head.temperature == pytest.approx(temperature, rel=1e-3)
 
 
 def test_the_same_recipe_and_seed_give_the_same_weights_with_any_number_of_workers(

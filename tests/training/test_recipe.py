@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
 
 from mobilenets.errors import RecipeError, UnknownNameError
+from mobilenets.keys import settings
 from mobilenets.specs.families import BACKBONES
 from mobilenets.training.recipe import Recipe, difference, with_overrides
 from mobilenets.training.recipes import RECIPES, recipe
@@ -98,6 +98,7 @@ def test_v3_has_the_figures_of_section_6_1_1() -> None:
     v3 = RECIPES["mobilenet_v3_large"]
     assert (v3.learning_rate, v3.batch, v3.decay_factor, v3.decay_every_epochs) == (0.1, 4096, 0.99, 3)
     assert (v3.weight_decay, v3.ema, v3.norm_momentum) == (1e-5, 0.9999, 0.01)
+    assert v3.dropout is not None
     assert math.isclose(1 - v3.dropout, 0.8)
 
 
@@ -123,7 +124,5 @@ def test_v4_has_the_figures_of_table_10() -> None:
 
 
 def test_every_number_of_a_recipe_has_a_range() -> None:
-    from mobilenets.training.recipe import _RANGES
-
-    numbers = {field.name for field in dataclasses.fields(Recipe) if field.type in ("int", "float")}
-    assert numbers == set(_RANGES)
+    numbers = {setting.name for setting in settings(Recipe).values() if setting.kind in (int, float)}
+    assert numbers == {setting.name for setting in settings(Recipe).values() if setting.between is not None}

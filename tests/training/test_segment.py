@@ -18,7 +18,7 @@ from mobilenets.errors import RecipeError
 from mobilenets.evaluation.evaluators import evaluate
 from mobilenets.feeding.augment_masks import MaskAugmentation
 from mobilenets.feeding.masks import Masked
-from mobilenets.model import Model, TorchEngine, create
+from mobilenets.model import Model, TorchEngine, create, rebuilt
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation
@@ -27,12 +27,13 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec
-from mobilenets.training.heads import spec_for, with_task, without_effect
+from mobilenets.training.heads import spec_for, without_effect
 from mobilenets.training.loop import train
-from mobilenets.training.recipe import HeadName, Recipe
+from mobilenets.training.parts import HeadName
+from mobilenets.training.recipe import Recipe
 from mobilenets.training.recipes import recipe as recipe_of
 from mobilenets.training.segment import class_weights
-from mobilenets.training.start import first_model
+from mobilenets.training.start import final_spec, first_model
 from mobilenets.weights import norms
 from mobilenets.weights.load import load
 
@@ -135,7 +136,7 @@ def test_a_stopped_training_ends_with_the_very_same_weights(segmenter: Model, ma
 def test_a_head_of_another_task_is_refused(name: HeadName, masked: Dataset, tiny: BackboneSpec) -> None:
     classifier = create(ModelSpec(tiny, ("a", "b"), InputContract(size=96)))
     with pytest.raises(RecipeError, match=f"head={name}, but 'rectangles' is to segment") as caught:
-        with_task(classifier, masked, replace(RECIPE, head=name))
+        final_spec(classifier.spec, masked, replace(RECIPE, head=name))
     assert caught.value.hint == "heads for it: deeplab, lraspp"
 
 
@@ -205,7 +206,7 @@ def test_rare_classes_weigh_more(tmp_path: Path) -> None:
 def test_a_classifier_becomes_a_segmenter_with_its_backbone(masked: Dataset, tiny: BackboneSpec) -> None:
     contract = InputContract(size=64, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     classifier = create(ModelSpec(tiny, ("a", "b", "c"), contract), seed=5)
-    made = with_task(classifier, masked, replace(RECIPE, on="second_last", output_stride=8))
+    made = first_model(classifier, masked, replace(RECIPE, on="second_last", output_stride=8))
     assert (made.spec.task, made.spec.labels, made.spec.input.shape) == ("segment", masked.labels, (96, 96))
     assert (made.spec.input.mean, made.spec.input.std) == (contract.mean, contract.std)
     theirs, ours = classifier.backbone.state_dict(), made.backbone.state_dict()
@@ -222,9 +223,12 @@ def test_the_recipe_says_which_rates(masked: Dataset, tiny: BackboneSpec) -> Non
 
 def test_folded_norms_are_put_back_before_a_segmenter_learns(masked: Dataset, shared: Path) -> None:
     classifier = load(str(shared / "weights" / "mobilenet_v2_1.0_224_quant.tflite"))
-    recipe = replace(recipe_of("segment"), size=96, norm_momentum=0.0)
+    recipe = replace(recipe_of("segment"), size=96, norm_momentum=None)
     small = replace(masked, samples=masked.samples[:4])
-    before, after = with_task(classifier, small, recipe).eval(), first_model(classifier, small, recipe).eval()
+    before, after = (
+        rebuilt(classifier, final_spec(classifier.spec, small, recipe)).eval(),
+        first_model(classifier, small, recipe).eval(),
+    )
     assert (norms.folded(before), norms.folded(after)) == (True, False)
     x = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():

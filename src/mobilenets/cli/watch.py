@@ -87,12 +87,15 @@ class Watch:
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a stop instead of breaking in; yields whether one was asked for. A second Ctrl-C breaks in."""
+    """Ctrl-C and SIGTERM ask for a stop instead of breaking in; yields whether one was asked for. A second Ctrl-C breaks in.
+
+    A second SIGTERM does not: `torchrun` sends one to every process as soon as one of them has ended.
+    """
     asked = False
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def ask(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked = True
 

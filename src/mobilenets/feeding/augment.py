@@ -10,51 +10,25 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-Policy = Literal["none", "trivial", "rand"]
+from mobilenets.feeding.settings import ImageKeys
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """What may happen to an image in training. Chances and shares are 0 to 1.
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(ImageKeys):
+    """What may happen to an image in training: a recipe's keys, and what follows from the network's input.
 
     Args:
-        size: of the result, px.
-        fill: gray level, 0 to 255, of what a turn, shift or erasing uncovers.
-        crop_scale_min, crop_scale_max: share of the image's area that a random crop keeps.
-        crop_ratio_max: of a crop's width by its height, and the inverse.
-        flip_horizontal, flip_vertical: chances.
-        dihedral: one of the eight turns and mirrors of a square, each as likely.
-        rotation_degrees: largest turn, either way.
-        brightness, contrast, saturation, hue: of color jitter.
-        policy: "trivial" for TrivialAugment (wide), "rand" for RandAugment.
-        rand_layers, rand_magnitude, rand_probability: of RandAugment: operations, their strength (0 to 30), chance of each.
-        erase: chance that a rectangle is erased.
+        size: side of the result, px.
+        fill: gray level, 0 to 255, of what a rotation or erasing uncovers.
     """
 
     size: int
     fill: int = 128
-    crop_scale_min: float = 0.08
-    crop_scale_max: float = 1.0
-    crop_ratio_max: float = 4 / 3
-    flip_horizontal: float = 0.5
-    flip_vertical: float = 0.0
-    dihedral: bool = False
-    rotation_degrees: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    policy: Policy = "none"
-    rand_layers: int = 2
-    rand_magnitude: int = 9
-    rand_probability: float = 1.0
-    erase: float = 0.0
 
     @property
     def shorter_side(self) -> int:

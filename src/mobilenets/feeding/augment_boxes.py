@@ -14,6 +14,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from mobilenets.feeding.augment import seeded
+from mobilenets.feeding.settings import BoxKeys
 
 Window = tuple[int, int, int, int]  # left, top, right, bottom in px of the image, beyond which it may reach
 
@@ -22,39 +23,21 @@ _OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of a crop with a box, at leas
 _TRIES = 40
 
 
-@dataclass(frozen=True, slots=True)
-class BoxAugmentation:
-    """What may happen to an image and its boxes in training. Chances and shares are 0 to 1.
+@dataclass(frozen=True)
+class BoxAugmentation(BoxKeys):
+    """What may happen to an image and its boxes in training: a recipe's keys, and what follows from the network's input.
+
+    One crop in seven leaves the image whole. Photometric changes are those of SSD's code, but for the exchange of red, green
+    and blue: colors tell objects apart.
 
     Args:
         height, width: of the result, px, to which the image is stretched.
         fill: gray level, 0 to 255, around an image that is zoomed out.
-        zoom_out: chance that the image is laid on a larger canvas (SSD, section 3.6).
-        zoom_out_max: longest side of the canvas by that of the image.
-        crop: chance of a crop that keeps objects' centers and overlaps one of them by a random share (SSD, section 2.2);
-            one in seven of these leaves the image whole.
-        crop_scale_min: least side of a crop by that of the image.
-        crop_ratio_max: of a crop's width by its height, px, and the inverse.
-        flip_horizontal, flip_vertical: chances.
-        dihedral: one of the eight turns and mirrors of a square, each as likely.
-        photometric: chance of each change of brightness, contrast, saturation and hue, as strong as in SSD's code. That also
-            exchanges red, green and blue, which is left out here: colors tell objects apart.
-        smallest: px of the result; a box that is narrower or lower is dropped.
     """
 
     height: int
     width: int
     fill: int = 128
-    zoom_out: float = 0.0
-    zoom_out_max: float = 4.0
-    crop: float = 1.0
-    crop_scale_min: float = 0.3
-    crop_ratio_max: float = 2.0
-    flip_horizontal: float = 0.5
-    flip_vertical: float = 0.0
-    dihedral: bool = False
-    photometric: float = 0.0
-    smallest: float = 1.0
 
     @property
     def shorter_side(self) -> int:

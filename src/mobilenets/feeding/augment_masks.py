@@ -13,33 +13,23 @@ from torchvision.transforms.v2 import functional
 
 from mobilenets.data.masks import IGNORE
 from mobilenets.feeding.augment import seeded
+from mobilenets.feeding.settings import MaskKeys
 
 
-@dataclass(frozen=True, slots=True)
-class MaskAugmentation:
-    """What may happen to an image and its mask in training. Chances are 0 to 1.
+@dataclass(frozen=True)
+class MaskAugmentation(MaskKeys):
+    """What may happen to an image and its mask in training: a recipe's keys, and what follows from the network's input.
 
     Args:
-        height, width: of the result, px: the network's input.
-        scale_min, scale_max: of the image; at 1 all of it fills the result, as in evaluation. Drawn evenly (DeepLabv3, 4.1).
+        height, width: of the result, px: the network's input. The scale is drawn evenly (DeepLabv3, section 4.1).
         keep_ratio: whether the image keeps its ratio, as under "letterbox"; else it is stretched, as under "stretch".
         fill: gray level, 0 to 255, around an image that is smaller than the result; its mask is ignored there.
-        flip_horizontal, flip_vertical: chances.
-        brightness, contrast, saturation, hue: of color jitter.
     """
 
     height: int
     width: int
-    scale_min: float = 0.5
-    scale_max: float = 2.0
     keep_ratio: bool = False
     fill: int = 128
-    flip_horizontal: float = 0.5
-    flip_vertical: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
 
     def stored_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height, px, at which an image of this size is kept: its own, unless no scale needs so much."""

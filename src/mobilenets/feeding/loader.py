@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,10 +26,10 @@ from torch.utils.data import Dataset as TorchDataset
 from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError
 from mobilenets.feeding.augment import Augment, Augmentation, seed_of
+from mobilenets.feeding.settings import Balance
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.images.decode import decode_image
 
-Balance = Literal["none", "sample", "loss", "logits"]
 Draw = tuple[int, int, int]  # epoch, place within the epoch, index of the sample
 TRIES = 20  # images that may stand in for a broken one
 

@@ -69,6 +69,11 @@ class DeepLabHead:
             raise SpecError(f"dropout {self.dropout} is not from 0 to below 1")
         check_ranges(self, SpecError)
 
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        return "deeplab"
+
     def fresh(self) -> DeepLabHead:
         """Without colors, which belong to the labels."""
         return replace(self, colors=())

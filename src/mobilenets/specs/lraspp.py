@@ -65,6 +65,11 @@ class LrasppHead:
             raise SpecError(f"a pooling window of {self.window} with strides {self.window_strides} cannot be")
         check_ranges(self, SpecError)
 
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        return "lraspp"
+
     def fresh(self) -> LrasppHead:
         """Without colors, which belong to the labels."""
         return replace(self, colors=())

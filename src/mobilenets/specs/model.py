@@ -82,6 +82,11 @@ class Head(Protocol):
 
     task: ClassVar[Task]
 
+    @property
+    def name(self) -> str:
+        """What recipes call it."""
+        ...
+
     def fresh(self) -> Self:
         """The same head with nothing fitted to labels or data."""
         ...
@@ -106,6 +111,11 @@ class ClassifierHead:
         if not self.temperature > 0:
             raise SpecError(f"temperature {self.temperature} is not positive")
         check_ranges(self, SpecError)
+
+    @property
+    def name(self) -> str:
+        """The one head of classifiers."""
+        return "default"
 
     def fresh(self) -> ClassifierHead:
         """At temperature 1."""

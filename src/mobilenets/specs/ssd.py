@@ -93,6 +93,11 @@ class SsdHead:
                 raise SpecError(f"threshold {share} is not between 0 and 1")
         check_ranges(self, SpecError)
 
+    @property
+    def name(self) -> str:
+        """What recipes call it: "ssdlite" or "ssd"."""
+        return "ssdlite" if self.separable else "ssd"
+
     def fresh(self) -> SsdHead:
         """Without the thresholds of the labels."""
         return replace(self, class_thresholds=())

@@ -49,6 +49,7 @@ def loss(
     label_smoothing: float = 0.0,
     class_weights: Tensor | None = None,
     log_priors: Tensor | None = None,
+    over: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy.
 
@@ -59,8 +60,9 @@ def loss(
         label_smoothing: share of each target that is spread over all classes.
         class_weights: of each class, to balance them.
         log_priors: added to the logits, so that rare classes need a larger margin (Menon et al. 2021, eq. 10).
+        over: what the sum over the images is divided by; by default their number.
     """
     if log_priors is not None:
         logits = logits + log_priors
     each = functional.cross_entropy(logits, targets, class_weights, reduction="none", label_smoothing=label_smoothing)  # N
-    return (each * weights).mean()
+    return (each * weights).sum() / (len(each) if over is None else over)

@@ -193,6 +193,7 @@ def loss(
     activation: Scores,
     negatives: float = 3.0,
     box_share: float = 1.0,
+    over: Tensor | None = None,
 ) -> Tensor:
     """Cross entropy of the scores with hard negatives, plus smooth L1 of the offsets, by the number of matched anchors.
 
@@ -206,6 +207,7 @@ def loss(
         activation: of the head; with "sigmoid" every label has a binary cross entropy.
         negatives: anchors on the background for each matched one.
         box_share: weight of the offsets' part.
+        over: what the sum is divided by; by default the matched anchors, as `matched_anchors` counts them, at least 1.
     """
     logits = logits.float()
     if activation == "softmax":
@@ -214,7 +216,7 @@ def loss(
         wanted = _one_hot(targets.classes, logits)
         each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(2)  # N A
     counted = (targets.classes > BACKGROUND) | hard_negatives(each.detach(), targets.classes, negatives)
-    return _mean(each * counted, offsets, targets, weights, box_share)
+    return _mean(each * counted, offsets, targets, weights, box_share, over)
 
 
 def focal_loss(
@@ -226,6 +228,7 @@ def focal_loss(
     gamma: float = 2.0,
     alpha: float = 0.75,
     box_share: float = 1.0,
+    over: Tensor | None = None,
 ) -> Tensor:
     """Focal loss of sigmoid scores at every anchor, plus smooth L1 of the offsets, by the number of matched anchors.
 
@@ -236,10 +239,21 @@ def focal_loss(
         weights: of each image, N.
         gamma, alpha: of the focal loss (arXiv:1708.02002, eq. 5); by default those of TensorFlow's SSDLite on V3.
         box_share: weight of the offsets' part.
+        over: what the sum is divided by; by default the matched anchors, as `matched_anchors` counts them, at least 1.
     """
     logits = logits.float()
     each = sigmoid_focal_loss(logits, _one_hot(targets.classes, logits), alpha=alpha, gamma=gamma).sum(2)  # N A
-    return _mean(each * (targets.classes != IGNORED), offsets, targets, weights, box_share)
+    return _mean(each * (targets.classes != IGNORED), offsets, targets, weights, box_share, over)
+
+
+def matched_anchors(targets: Targets, weights: Tensor) -> Tensor:
+    """How many anchors match a box, in the images that count.
+
+    Args:
+        targets: of the batch.
+        weights: of each image, N.
+    """
+    return (targets.classes > BACKGROUND)[weights > 0].sum()
 
 
 def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
@@ -257,12 +271,12 @@ def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
     return background & (rank < wanted)
 
 
-def _mean(each: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_share: float) -> Tensor:
-    """The sum over anchors, those of the offsets added, by the number of matched anchors in the batch."""
+def _mean(each: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_share: float, over: Tensor | None) -> Tensor:
+    """The sum over anchors, those of the offsets added, by the number of matched anchors."""
     matched = targets.classes > BACKGROUND
     distance = functional.smooth_l1_loss(offsets.float(), targets.offsets, reduction="none").sum(2)  # N A
     of_image = each.sum(1) + box_share * (distance * matched).sum(1)  # N
-    return (of_image * weights).sum() / matched[weights > 0].sum().clamp(min=1)
+    return (of_image * weights).sum() / (matched_anchors(targets, weights).clamp(min=1) if over is None else over)
 
 
 def _one_hot(classes: Tensor, logits: Tensor) -> Tensor:

@@ -185,6 +185,7 @@ def loss(
     auxiliary: Tensor | None = None,
     auxiliary_share: float = AUXILIARY_SHARE,
     align_corners: bool = False,
+    over: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy of all pixels that count, at the mask's size; with shares of the Dice and Lovász losses on request.
 
@@ -201,19 +202,23 @@ def loss(
         auxiliary: logits of the auxiliary head, N classes h w; their cross entropy is added.
         auxiliary_share: of that.
         align_corners: as the head's record says.
+        over: what the sum over the pixels is divided by; by default what `pixels` counts here. Where it is that of a larger
+            batch, Dice and Lovász losses, which are no sums, count by this part's share of it.
     """
+    here = pixels(mask, ignore=ignore, class_weights=class_weights)
+    over = here.clamp(min=_SMOOTH) if over is None else over
     large = enlarge(logits, mask.shape[1:], align_corners=align_corners)  # N classes H W
-    total = _cross_entropy(large, mask, weights, ignore, class_weights)
+    total = _cross_entropy(large, mask, weights, ignore, class_weights) / over
     if dice or lovasz:
         step = max(1, math.isqrt(mask.numel() // OVERLAP_PIXELS))
         scores, some = large[:, :, ::step, ::step].softmax(1), mask[:, ::step, ::step]
         counts = (some != ignore) * weights[:, None, None]  # N H W
         target = functional.one_hot(some.where(some != ignore, 0), logits.shape[1]).movedim(-1, 1)  # N classes H W
-        total = total + dice * dice_loss(scores, target, counts) if dice else total
-        total = total + lovasz * lovasz_loss(scores, target, counts) if lovasz else total
+        total = total + dice * dice_loss(scores, target, counts) * here / over if dice else total
+        total = total + lovasz * lovasz_loss(scores, target, counts) * here / over if lovasz else total
     if auxiliary is not None:
         shallow = enlarge(auxiliary, mask.shape[1:], align_corners=align_corners)
-        total = total + auxiliary_share * _cross_entropy(shallow, mask, weights, ignore, class_weights)
+        total = total + auxiliary_share * _cross_entropy(shallow, mask, weights, ignore, class_weights) / over
     return total
 
 
@@ -253,14 +258,24 @@ def lovasz_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
     return _mean_of((wrong * steps).sum(1), inside[:, 0] > 0)
 
 
-def _cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor, ignore: int, class_weights: Tensor | None) -> Tensor:
-    each = functional.cross_entropy(logits, mask, class_weights, ignore_index=ignore, reduction="none")  # N H W
+def pixels(mask: Tensor, *, ignore: int = 255, class_weights: Tensor | None = None) -> Tensor:
+    """How many pixels count, or the sum of their classes' weights.
+
+    Args:
+        mask: the class of each pixel, N H W.
+        ignore: value of the pixels that do not count.
+        class_weights: of each class.
+    """
     valid = mask != ignore
     if class_weights is None:
-        pixels = valid.sum()
-    else:
-        pixels = class_weights[mask.where(valid, 0)].mul(valid).sum()
-    return (each * weights[:, None, None]).sum() / pixels.clamp(min=_SMOOTH)
+        return valid.sum()
+    return class_weights[mask.where(valid, 0).long()].mul(valid).sum()
+
+
+def _cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor, ignore: int, class_weights: Tensor | None) -> Tensor:
+    """The sum over the pixels that count."""
+    each = functional.cross_entropy(logits, mask, class_weights, ignore_index=ignore, reduction="none")  # N H W
+    return (each * weights[:, None, None]).sum()
 
 
 def _mean_of(each: Tensor, which: Tensor) -> Tensor:

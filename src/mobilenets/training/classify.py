@@ -39,6 +39,11 @@ class Answers:
     logits: NDArray[np.float32]
     truth: NDArray[np.int64]
 
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        return len(self.truth)
+
     def metrics(self) -> dict[str, float]:
         """Loss (nats, without label smoothing), accuracy and mean recall of the classes."""
         predicted = self.logits.argmax(axis=1)
@@ -76,7 +81,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     augmentation = Augmentation(
         size=contract.size,
         fill=round(255 * sum(contract.mean) / len(contract.mean)),
-        **shared(recipe, Augmentation, but=("size",)),
+        **shared(recipe, Augmentation),
     )
     mix = Mix(
         spec.classes, mixup_alpha=recipe.mixup_alpha, cutmix_alpha=recipe.cutmix_alpha, probability=recipe.mix_probability
@@ -88,7 +93,10 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
         mixed, shares = mix(x, targets[0], seed)
         return mixed, (shares,)
 
-    def loss(logits: Tensor, targets: tuple[Tensor, ...], of_images: Tensor) -> Tensor:
+    def count(_targets: tuple[Tensor, ...], of_images: Tensor) -> Tensor:
+        return torch.tensor(float(len(of_images)))
+
+    def loss(logits: Tensor, targets: tuple[Tensor, ...], of_images: Tensor, over: Tensor) -> Tensor:
         return classify.loss(
             logits.float(),
             targets[0],
@@ -96,14 +104,20 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
             label_smoothing=recipe.label_smoothing,
             class_weights=weights,
             log_priors=priors,
+            over=over,
         )
 
-    return Lesson(Labelled(augmentation, channels=contract.channels), prepare, loss, answers, COLUMNS, RANK, axes_of(spec.head))
+    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(found, spec.classes)
+
+    return Lesson(
+        Labelled(augmentation, channels=contract.channels), prepare, count, loss, outcome, COLUMNS, RANK, axes_of(spec.head)
+    )
 
 
-def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
-    """The logits of all chunks with the labels of their samples."""
-    logits, truth = [], []
+def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], classes: int) -> Answers:  # Any: arrays
+    """The logits of all chunks, of which there may be none, with the labels of their samples."""
+    logits, truth = [np.zeros((0, classes), np.float32)], []
     for chunk, outputs in found:
         logits.append(outputs["logits"])
         truth += [sample.label for sample in chunk.samples]

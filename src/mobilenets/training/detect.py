@@ -46,6 +46,11 @@ class Answers:
     classes: int
     numbers: bool
 
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        return len(self.judged)
+
     def metrics(self) -> dict[str, float]:
         """COCO's metrics, 0 to 1."""
         if not self.numbers:
@@ -88,18 +93,28 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
         raise RecipeError("the focal loss needs a head with sigmoid scores", hint="set activation=sigmoid, or focal_gamma=0")
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
-    augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation, but=("width",)))
+    augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation))
     places = torch.from_numpy(anchors(head, contract.shape).copy())
 
     def targets(boxes: Tensor, labels: Tensor, ignored: Tensor) -> tuple[Tensor, ...]:
         return detect.match(boxes, labels, places, variances=head.variances, threshold=recipe.match_iou, ignored=ignored)
 
-    def loss(outputs: tuple[Tensor, Tensor], found: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+    def count(found: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+        return detect.matched_anchors(detect.Targets(*found), weights)
+
+    def loss(outputs: tuple[Tensor, Tensor], found: tuple[Tensor, ...], weights: Tensor, over: Tensor) -> Tensor:
         logits, offsets = outputs
         wanted = detect.Targets(*found)
         if recipe.focal_gamma:
             return detect.focal_loss(
-                logits, offsets, wanted, weights, gamma=recipe.focal_gamma, alpha=recipe.focal_alpha, box_share=recipe.box_share
+                logits,
+                offsets,
+                wanted,
+                weights,
+                gamma=recipe.focal_gamma,
+                alpha=recipe.focal_alpha,
+                box_share=recipe.box_share,
+                over=over,
             )
         return detect.loss(
             logits,
@@ -109,6 +124,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
             activation=head.activation,
             negatives=recipe.negatives,
             box_share=recipe.box_share,
+            over=over,
         )
 
     manifest = manifest_of(replace(spec, head=head.fresh()))
@@ -116,7 +132,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
         return answers(found, manifest)
 
-    return Lesson(Boxed(augmentation, targets, channels=contract.channels), unmixed, loss, outcome, COLUMNS, RANK)
+    return Lesson(Boxed(augmentation, targets, channels=contract.channels), unmixed, count, loss, outcome, COLUMNS, RANK)
 
 
 def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays

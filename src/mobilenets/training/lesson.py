@@ -16,6 +16,11 @@ from mobilenets.training.validation import Chunk
 class Outcome(Protocol):
     """What a model said of the validation images."""
 
+    @property
+    def images(self) -> int:
+        """How many images were seen."""
+        ...
+
     def metrics(self) -> dict[str, float]:
         """Figures of it, each beginning with "val_"."""
         ...
@@ -40,7 +45,10 @@ class Lesson:
     Args:
         teacher: makes augmented images and their targets of samples.
         prepare: mixes a batch under a seed: images of the network's input and targets, both on the device.
-        loss: of the outputs, the targets, and the weight of each image.
+        count: how much a part weighs in the mean over its batch, from its targets and the weight of each image: images,
+            matched anchors or pixels.
+        loss: of a part: its outputs, its targets, the weight of each image, and the count of the whole batch, by which the sum
+            over the part is divided.
         outcome: of all chunks of validation images, each with the network's outputs by name on the CPU.
         columns: the metrics that the run's table has, best known first.
         rank: metrics that say which of two checkpoints is better, the most important first; "-name" where less is better.
@@ -49,7 +57,8 @@ class Lesson:
 
     teacher: Teacher
     prepare: Callable[[Tensor, tuple[Tensor, ...], int], tuple[Tensor, tuple[Tensor, ...]]]
-    loss: Callable[[Any, tuple[Tensor, ...], Tensor], Tensor]  # Any: a tensor, or a tuple of several outputs
+    count: Callable[[tuple[Tensor, ...], Tensor], Tensor]
+    loss: Callable[[Any, tuple[Tensor, ...], Tensor, Tensor], Tensor]  # Any: a tensor, or a tuple of several outputs
     outcome: Callable[[Iterable[tuple[Chunk, Mapping[str, Any]]]], Outcome]  # Any: arrays
     columns: tuple[str, ...]
     rank: tuple[str, ...]

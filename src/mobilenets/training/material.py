@@ -100,9 +100,9 @@ def from_images(
 
 
 def from_features(
-    model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, run: Path, *, main: bool
+    model: Model, dataset: Dataset, recipe: Recipe, plan: Plan, device: torch.device, run: Path | None, *, main: bool
 ) -> Material:
-    """The frozen backbone's features, computed once, through the head. They are kept in the run's folder.
+    """The frozen backbone's features, computed once, through the head. They are kept in the run's folder, if there is one.
 
     Args:
         model: on `device`.
@@ -115,20 +115,23 @@ def from_features(
     """
     contract = model.spec.input
     key = _key(model, dataset)
-    path = run / FEATURES
+    path = None if run is None else run / FEATURES
     splits = {split: _prepared(dataset.split(split), contract, 0) for split in ("train", "val")}
-    features = _read(path, key)
+    features = None if path is None else _read(path, key)
     if features is None:
         model.eval()
         features = {}
         for split, prepared in splits.items():
             if prepared.samples:
                 found = list(prepared.through(model.backbone.features, device))
+                if not found:
+                    said = f"none of {len(prepared.samples)} images of '{split}' can be read"
+                    raise DataError(said, hint="run 'mobilenets check' on the data")
                 features[split] = torch.cat([rows.float().cpu() for _, rows in found])
                 read = [sample for chunk, _ in found for sample in chunk.samples]
                 features[f"{split}_labels"] = torch.tensor([sample.label for sample in read])
                 features[f"{split}_weights"] = torch.tensor([sample.weight for sample in read])
-        if main:
+        if main and path is not None:
             _write(path, features, key)
     held = features
     labels, weights = held["train_labels"], held["train_weights"]

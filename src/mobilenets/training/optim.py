@@ -128,13 +128,20 @@ def add_l2(optimizer: torch.optim.Optimizer) -> None:
             torch._foreach_add_([weight.grad for weight in weights], weights, alpha=group["l2"])
 
 
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step, counted from 0.
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, *, steps: int = 0) -> float:
+    """The learning rate of a step.
 
-    Warm-up is linear. Exponential decay counts from step 0, as TensorFlow's; the cosine begins where the warm-up ends.
+    Warm-up is linear, over at most half of the steps. Exponential decay counts from step 0, as TensorFlow's; the cosine begins
+    where the warm-up ends.
+
+    Args:
+        recipe: its schedule.
+        step: counted from 0.
+        steps_per_epoch: which the recipe's epochs are measured in.
+        steps: of the whole training, if not those of all epochs.
     """
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    total = recipe.epochs * steps_per_epoch
+    total = steps or recipe.epochs * steps_per_epoch
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
     if step < warmup:
         share = recipe.warmup_start + (1 - recipe.warmup_start) * step / warmup
     elif recipe.schedule == "poly":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import importlib.metadata
 import io
 import json
@@ -15,30 +14,36 @@ from typing import Any
 from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import SPLITS, Dataset
 from mobilenets.data.writers.lists import write_splits
-from mobilenets.errors import CheckpointError, RecipeError
+from mobilenets.documents import parse
+from mobilenets.errors import CheckpointError, DocumentError, RecipeError
+from mobilenets.files import write_bytes, write_text
+from mobilenets.keys import values_of
 from mobilenets.reports import plots
 from mobilenets.reports.history import panels
 from mobilenets.specs.model import ModelSpec
-from mobilenets.training.recipe import Recipe, difference, from_data
+from mobilenets.training.recipe import Recipe, difference, from_data, from_version_1
 
+FORMAT = 2
+"""Of run.json. The first one had no number, and listed every key of a recipe, with or without effect."""
 RUN = "run.json"
 SPLITS_FILE = "splits.csv"
 METRICS = "metrics.csv"
 EVENTS = "metrics.jsonl"
 BEFORE = ("epoch", "step", "learning_rate", "train_loss")
 BEHIND = ("images_per_second", "seconds")
-_LIBRARIES = ("mobilenets", "torch", "torchvision", "accelerate", "numpy", "pillow", "safetensors")
+_LIBRARIES = ("mobilenets", "torch", "torchvision", "numpy", "pillow", "safetensors")
 _FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
 
 
 def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: Mapping[str, object]) -> None:
-    """Make the run folder and write down what the run is made of.
+    """Make the run folder and write down what the run is made of: run.json last, when all else is there.
 
     Raises:
         CheckpointError, DataError: the folder cannot be written.
     """
     data = {
-        "recipe": dataclasses.asdict(recipe),
+        "format": FORMAT,
+        "recipe": values_of(recipe),
         "seed": recipe.seed,
         "data": {
             "name": dataset.name,
@@ -54,10 +59,10 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: 
     }
     try:
         run.mkdir(parents=True, exist_ok=True)
-        (run / RUN).write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_splits(dataset, run / SPLITS_FILE)
+        write_text(run / RUN, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
         raise CheckpointError(f"cannot write '{run}': {error.strerror or error}") from error
-    write_splits(dataset, run / SPLITS_FILE)
 
 
 def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
@@ -68,10 +73,10 @@ def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
     """
     path = run / RUN
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"'{run}' is not a run: no {RUN} in it", hint="leave --resume out to start one") from error
-    except ValueError as error:
+    except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
     if not isinstance(data, dict) or not {"recipe", "data"} <= data.keys():
         raise CheckpointError(f"'{path}' is damaged: it lacks recipe or data")
@@ -84,8 +89,9 @@ def recipe_of(run: Path) -> Recipe:
     Raises:
         CheckpointError: there is no run, or its run.json is damaged.
     """
+    data = read_run(run)
     try:
-        return from_data(read_run(run)["recipe"])
+        return from_data(data["recipe"]) if "format" in data else from_version_1(data["recipe"])
     except RecipeError as error:
         raise CheckpointError(f"'{run / RUN}' has a recipe of another version: {error}") from error
 
@@ -121,12 +127,13 @@ class Metrics:
         self._columns = (*BEFORE, *columns, *BEHIND)
         self._table, self._events = run / METRICS, run / EVENTS
         rows = list(csv.DictReader(io.StringIO(_text(self._table)))) if step else []
-        with self._table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns, lineterminator="\n", restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(row for row in rows if _number(row.get("step")) <= step)
+        table = io.StringIO()
+        writer = csv.DictWriter(table, self._columns, lineterminator="\n", restval="", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(row for row in rows if _number(row.get("step")) <= step)
+        write_text(self._table, table.getvalue())
         lines = [line for line in _text(self._events).splitlines() if step and _step_of(line) <= step]
-        self._events.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_text(self._events, "".join(f"{line}\n" for line in lines))
         self._waiting: list[str] = []
 
     def step(self, values: Mapping[str, object]) -> None:
@@ -159,7 +166,7 @@ def draw_curves(run: Path) -> None:
     """Draw metrics.csv into curves.png."""
     drawn = panels(run / METRICS)
     if drawn:
-        (run / "curves.png").write_bytes(plots.png(plots.curves(drawn)))
+        write_bytes(run / "curves.png", plots.png(plots.curves(drawn)))
 
 
 def _text(path: Path) -> str:

@@ -35,10 +35,12 @@ class Answers:
 
     Args:
         confusion: pixels `[true class, predicted class]` of all images, at their own resolution.
+        images: how many there were.
         numbers: whether every output was a number.
     """
 
     confusion: NDArray[np.int64]
+    images: int
     numbers: bool
 
     def metrics(self) -> dict[str, float]:
@@ -62,7 +64,8 @@ class Answers:
     def joined(self, others: Sequence[Answers]) -> Answers:
         """The pixels of this one and the others."""
         every = (self, *others)
-        return Answers(np.sum([one.confusion for one in every], axis=0), all(one.numbers for one in every))
+        confusion = np.sum([one.confusion for one in every], axis=0)
+        return Answers(confusion, sum(one.images for one in every), all(one.numbers for one in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
@@ -80,12 +83,16 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     keep_ratio = contract.resize == "letterbox"
     augmentation = MaskAugmentation(
-        height=height, width=width, fill=fill, keep_ratio=keep_ratio, **shared(recipe, MaskAugmentation, but=("width",))
+        height=height, width=width, fill=fill, keep_ratio=keep_ratio, **shared(recipe, MaskAugmentation)
     )
     teacher = Masked(augmentation, channels=contract.channels)
-    weights = class_weights(samples, teacher, spec.classes).to(device) if recipe.balance == "loss" else None
+    shares = class_weights(samples, teacher, spec.classes) if recipe.balance == "loss" else None
+    weights = None if shares is None else shares.to(device)
 
-    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_images: Tensor) -> Tensor:
+    def count(found: tuple[Tensor, ...], _of_images: Tensor) -> Tensor:
+        return segment.pixels(found[0], class_weights=shares)
+
+    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_images: Tensor, over: Tensor) -> Tensor:
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
         return segment.loss(
             logits.float(),
@@ -97,6 +104,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
             auxiliary=None if auxiliary is None else auxiliary.float(),
             auxiliary_share=recipe.auxiliary_share,
             align_corners=head.align_corners,
+            over=over,
         )
 
     manifest = manifest_of(spec)
@@ -104,21 +112,22 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
         return answers(found, manifest)
 
-    return Lesson(teacher, unmixed, loss, outcome, COLUMNS, RANK)
+    return Lesson(teacher, unmixed, count, loss, outcome, COLUMNS, RANK)
 
 
 def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
     """The pixels of all chunks, compared with the masks of their samples."""
     classes = len(manifest.labels)
-    counts = np.zeros((classes, classes), np.int64)
+    counts, images = np.zeros((classes, classes), np.int64), 0
     for chunk, outputs in found:
         if not np.isfinite(outputs["logits"]).all():
-            return Answers(counts, numbers=False)
+            return Answers(counts, images + len(chunk.samples), numbers=False)
         decoded = runtime.decode_segmentations(outputs, manifest, chunk.placements)
         for one, sample in zip(decoded, chunk.samples, strict=True):
             assert sample.mask is not None
             counts += segment_metrics.confusion(sample.mask.read(), one.classes, classes)
-    return Answers(counts, numbers=True)
+        images += len(chunk.samples)
+    return Answers(counts, images, numbers=True)
 
 
 def class_weights(samples: Sequence[Sample], teacher: Masked, classes: int) -> Tensor:

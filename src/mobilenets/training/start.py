@@ -1,9 +1,10 @@
-"""The model a run begins with: the dataset's labels, the recipe's settings, norms that can learn; and what stays frozen."""
+"""The model a run begins with: its spec, one build and one transplant of weights; and which parts of it stay frozen."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,54 +15,77 @@ from torch import Tensor, nn
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, ImageError, RecipeError
 from mobilenets.feeding.augment import seed_of
-from mobilenets.model import Model, with_labels, with_spec
+from mobilenets.model import Model, rebuilt
 from mobilenets.runtime.images.prepare import load_input
-from mobilenets.specs.deeplab import DeepLabHead
-from mobilenets.specs.lraspp import LrasppHead
-from mobilenets.specs.model import ClassifierHead, Head, InputContract
-from mobilenets.specs.ssd import SsdHead
-from mobilenets.training.heads import is_kept, with_task
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.training.heads import KINDS, is_kept, spec_for
 from mobilenets.training.recipe import Recipe
 from mobilenets.weights import norms
 
+log = logging.getLogger("mobilenets.training")
+
+WHOLE = ("stretch", "letterbox", "sample")
+"""Ways to resize that show the network the whole image."""
 _IMAGES_FOR_NORMS = (32, 128)  # least and most
 _PIXELS_FOR_NORMS = 128 * 224 * 224  # of the input: of large images fewer are enough
 _IMAGES_AT_ONCE = 8
 
 
-def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
-    """A copy of `model` for the dataset's labels, with the recipe's head if it names another, its size, dropout and norms.
+def final_spec(weights: ModelSpec, dataset: Dataset, recipe: Recipe) -> ModelSpec:
+    """The network that a run trains.
 
-    Batch norm that was folded into the convolutions is put back where it will learn, from training images.
+    Args:
+        weights: the network that the first weights belong to.
+        dataset: its task, labels and colors.
+        recipe: its head if it names another, its size, dropout and batch norm settings.
 
     Raises:
-        DataError: none of the images that norms are observed on can be read.
-        RecipeError: the recipe's head is not one of the task.
+        RecipeError: the recipe's head is not one of the task, or a key of it has no effect on this network.
     """
-    if not is_kept(model.spec.head, dataset.task, recipe):
-        model = with_task(model, dataset, recipe)
-    elif model.spec.labels != dataset.labels:
-        model = with_labels(model, dataset.labels, seed=seed_of(recipe.seed, "head"))
-    spec = model.spec
+    kept = is_kept(weights.head, dataset.task, recipe)
+    spec = weights if kept else spec_for(dataset, weights.backbone, weights.input, recipe)
+    head = spec.head if spec.labels == dataset.labels else spec.head.fresh()
+    if recipe.input_crop not in (0, 1) and spec.input.resize in WHOLE:
+        raise RecipeError(
+            f"input_crop={recipe.input_crop} has no effect: this network sees the whole image ('{spec.input.resize}')",
+            hint="leave it out",
+        )
     contract = replace(
         spec.input,
         size=recipe.size or spec.input.size,
         wide=recipe.wide or (spec.input.wide if not recipe.size else 0),
         crop=recipe.input_crop or spec.input.crop,
     )
+    body = spec.backbone
     backbone = replace(
-        spec.backbone,
-        norm_momentum=recipe.norm_momentum or spec.backbone.norm_momentum,
-        stochastic_depth=recipe.stochastic_depth,
-        dropout=recipe.dropout,
+        body,
+        norm_momentum=body.norm_momentum if recipe.norm_momentum is None else recipe.norm_momentum,
+        stochastic_depth=body.stochastic_depth if recipe.stochastic_depth is None else recipe.stochastic_depth,
+        dropout=body.dropout if recipe.dropout is None else recipe.dropout,
     )
-    head = _of_data(spec.head, dataset, recipe.norm_momentum)
-    if isinstance(head, ClassifierHead):
-        head = replace(head, mirrors=recipe.mirrors)
-    model = with_spec(model, replace(spec, input=contract, backbone=backbone, head=head))
-    if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(model):
-        norms.reinsert(model, _observed(dataset.split("train"), contract, recipe.seed))
-    return model
+    return ModelSpec(backbone, dataset.labels, contract, KINDS[head.name].adapted(head, dataset, recipe), weights.weights)
+
+
+def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
+    """A model of `final_spec` with the weights of `model` where they fit.
+
+    Batch norm that was folded into the convolutions is put back where it will learn, from training images.
+
+    Raises:
+        DataError: none of the images that batch norm is observed on can be read.
+        RecipeError: the recipe's head is not one of the task, or a key of it has no effect on this network.
+    """
+    made = rebuilt(model, final_spec(model.spec, dataset, recipe), seed=seed_of(recipe.seed, "head"))
+    if model.spec.task == dataset.task and not is_kept(model.spec.head, dataset.task, recipe):
+        left = model.spec.head.name
+        log.info("head=%s: a fresh one on the backbone; the %s head of the weights is left out", recipe.head, left)
+    theirs, ours = model.backbone.state_dict(), made.backbone.state_dict()
+    fresh = [name for name, tensor in ours.items() if name not in theirs or theirs[name].shape != tensor.shape]
+    if fresh:
+        log.info("%d of %d tensors of the backbone are new: its last block differs", len(fresh), len(ours))
+    if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(made):
+        norms.reinsert(made, _observed(dataset.split("train"), made.spec.input, recipe.seed))
+    return made
 
 
 def freeze(model: Model, recipe: Recipe) -> None:
@@ -87,37 +111,48 @@ def to_training(model: Model, recipe: Recipe) -> None:
                 module.eval()
 
 
-def set_norm_momentum(model: Model, update: int) -> None:
-    """From scratch, let the first steps' statistics average over all steps so far, until the spec's momentum is reached.
+def unused_norms(model: nn.Module) -> tuple[str, ...]:
+    """Names of the batch norms whose running statistics have seen no image: mean 0 and variance 1."""
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)
+        and module.running_mean is not None
+        and module.running_var is not None
+        and not module.running_mean.any()
+        and bool((module.running_var == 1).all())
+    )
 
-    Running statistics begin at mean 0 and variance 1; without this a short run would be validated with what is left of them.
+
+class YoungNorms:
+    """Batch norms that began at mean 0 and variance 1: at first their statistics average over all batches so far.
+
+    Without this a short run would be validated with what is left of 0 and 1.
 
     Args:
-        model: whose norms are set.
-        update: of the statistics, counted from 0.
+        model: that they belong to.
+        names: of the norms.
     """
-    momentum = model.spec.backbone.norm_momentum
-    if model.spec.weights == "scratch" and update <= 1 / momentum + 1:
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-                module.momentum = max(momentum, 1 / (update + 1))
+
+    def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
+        modules = dict(model.named_modules())
+        norms = [modules[name] for name in names]
+        self._norms = [(one, one.momentum) for one in norms if isinstance(one, nn.BatchNorm2d | nn.SyncBatchNorm)]
+
+    def before(self, update: int) -> None:
+        """Set the share of a batch in the statistics.
+
+        Args:
+            update: of the statistics, counted from 0 over the whole run.
+        """
+        for norm, momentum in self._norms:
+            norm.momentum = max(momentum or 0.0, 1 / (update + 1))
 
 
 def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
     if recipe.freeze_blocks == -1:
         return [model.backbone]
     return list(model.backbone.blocks)[: recipe.freeze_blocks]
-
-
-def _of_data(head: Head, dataset: Dataset, momentum: float) -> Head:
-    """The head without what was fitted, with the colors of the data, and with this momentum in its norms, if one is given."""
-    fresh = head.fresh()
-    if isinstance(fresh, SsdHead):
-        return replace(fresh, norm_momentum=momentum or fresh.norm_momentum)
-    if isinstance(fresh, DeepLabHead | LrasppHead) and isinstance(head, DeepLabHead | LrasppHead):
-        colors = dataset.colors or head.colors
-        return replace(fresh, colors=colors, norm_momentum=momentum or fresh.norm_momentum)
-    return fresh
 
 
 def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:

@@ -7,17 +7,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as pack_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from mobilenets import checkpoint
-from mobilenets.errors import CheckpointError
-from mobilenets.model import Model
-from mobilenets.training.optim import Average
+from mobilenets.documents import decode, parse
+from mobilenets.errors import CheckpointError, DocumentError
+
+if TYPE_CHECKING:
+    from mobilenets.training.learner import Learner
 
 TENSORS = "training.safetensors"
 PROGRESS = "training.json"
@@ -29,58 +32,50 @@ class Progress:
 
     Args:
         step: optimizer steps done.
-        epochs: how many the run will have.
+        epochs: how many the run will have, the last one perhaps in part.
+        steps: how many optimizer steps the run will have; 0 for those of all its epochs.
         seconds: trained so far.
         best: the best validation metrics; empty before the first.
         best_epoch: when they were reached, counted from 1.
         loss_sum: of the steps of the unfinished epoch, for its mean.
         loss_scale: of float16 gradients; 0 where not in use.
+        young_norms: names of the batch norms that began with unused statistics.
     """
 
     step: int = 0
     epochs: int = 0
+    steps: int = 0
     seconds: float = 0.0
     best: Mapping[str, float] = field(default_factory=dict)
     best_epoch: int = 0
     loss_sum: float = 0.0
     loss_scale: float = 0.0
+    young_norms: tuple[str, ...] = ()
 
 
-def save(
-    folder: Path,
-    model: Model,
-    trained: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
-    progress: Progress,
-    *,
-    recipe: Mapping[str, object],
-) -> None:
+def save(folder: Path, learner: Learner, progress: Progress, *, recipe: Mapping[str, object]) -> None:
     """Write the checkpoint `folder` with everything needed to go on from it.
 
     Args:
-        folder: usually `last` of the run.
-        model: the whole model.
-        trained: the part of it that the optimizer knows.
-        optimizer: its state is saved by parameter name.
-        average: the averaged weights, where the recipe has them.
+        folder: to write, or to replace.
+        learner: model, optimizer and averages.
         progress: where the run stands.
         recipe: for the checkpoint's description.
 
     Raises:
         CheckpointError: the disk is full or not writable.
     """
-    names: dict[Tensor, str] = {weight: name for name, weight in trained.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in learner.trained.named_parameters()}
     tensors = {
         f"optimizer/{kind}/{names[weight]}": tensor
-        for weight, state in optimizer.state.items()
+        for weight, state in learner.optimizer.state.items()
         for kind, tensor in state.items()
         if isinstance(tensor, Tensor)
     }
-    if average is not None:
-        tensors.update({f"average/{name}": tensor for name, tensor in average.tensors.items()})
+    if learner.average is not None:
+        tensors.update({f"average/{name}": tensor for name, tensor in learner.average.tensors.items()})
     with checkpoint.replacing(folder) as new:
-        checkpoint.write(model, new, metrics=progress.best, recipe=recipe)
+        checkpoint.write(learner.model, new, metrics=progress.best, recipe=recipe)
         packed = pack_tensors({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
         (new / TENSORS).write_bytes(packed)
         (new / PROGRESS).write_text(json.dumps(dataclasses.asdict(progress), indent=1) + "\n", encoding="utf-8")
@@ -94,14 +89,14 @@ def progress_of(folder: Path) -> Progress:
     """
     path = checkpoint.settled(folder) / PROGRESS
     try:
-        return Progress(**json.loads(path.read_text(encoding="utf-8")))
+        return decode(parse(path.read_bytes()), Progress)
     except OSError as error:
         raise CheckpointError(f"'{folder}' has no training state to go on from: {error.strerror or error}") from error
-    except (ValueError, TypeError) as error:
+    except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
 
 
-def restore(folder: Path, trained: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None) -> None:
+def restore(folder: Path, learner: Learner) -> None:
     """Give optimizer and averaged weights the state that `save` wrote.
 
     Raises:
@@ -110,15 +105,15 @@ def restore(folder: Path, trained: nn.Module, optimizer: torch.optim.Optimizer, 
     path = checkpoint.settled(folder) / TENSORS
     try:
         tensors = parse_tensors(path.read_bytes())
-        weights = dict(trained.named_parameters())
+        weights = dict(learner.trained.named_parameters())
         for name, tensor in tensors.items():
             owner, _, rest = name.partition("/")
             if owner == "optimizer":
                 kind, _, weight_name = rest.partition("/")
                 weight = weights[weight_name]
-                optimizer.state[weight][kind] = _like(weight, tensor)
-        if average is not None:
-            average.load(
+                learner.optimizer.state[weight][kind] = _like(weight, tensor)
+        if learner.average is not None:
+            learner.average.load(
                 {name.removeprefix("average/"): tensor for name, tensor in tensors.items() if name.startswith("average/")}
             )
     except OSError as error:

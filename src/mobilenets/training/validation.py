@@ -60,19 +60,15 @@ class Prepared:
         self._kept: list[Chunk] = []
 
     def through(self, network: Callable[[Tensor], Result], device: torch.device) -> Iterator[tuple[Chunk, Result]]:
-        """Every chunk with what the network gives for it.
+        """Every chunk with what the network gives for it; nothing where no image can be read.
 
         Raises:
-            DataError: not one image can be read, or the server that has them cannot be reached.
+            DataError: the server that has the images cannot be reached.
         """
-        found = False
         for chunk in self.chunks():
-            found = True
             with torch.inference_mode():
                 result = network(chunk.images.to(device))
             yield chunk, result
-        if not found:
-            raise DataError(f"none of {len(self.samples)} images can be read", hint="run 'mobilenets check' on the data")
 
     def readable(self) -> tuple[Sample, ...]:
         """The samples whose images could be read; complete after `outcome`."""

@@ -1,0 +1,96 @@
+"""How `mobilenets train` ends: the best model is exported, evaluated and reported, and the next command is said."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.cli.output import note, progress, show, show_json
+from mobilenets.cli.results import show_report
+from mobilenets.errors import ExportError, ImageError, MissingExtraError
+
+if TYPE_CHECKING:
+    from mobilenets.data.samples import Dataset, Split
+    from mobilenets.evaluation.evaluators import AnyReport
+    from mobilenets.model import Model
+    from mobilenets.runtime.predictor import Predictor
+
+
+def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -> bool:
+    """Export, evaluate on a split, report, and say what to type next.
+
+    Returns:
+        Whether an export or a report could be written.
+    """
+    from mobilenets import checkpoint
+    from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.model import TorchEngine
+    from mobilenets.runtime.manifest import manifest_of
+    from mobilenets.runtime.predictor import Predictor
+
+    best = checkpoint.load(run)
+    exported = _exported(best, run, dataset)
+    predictor = Predictor.open(run) if exported else Predictor(manifest_of(best.spec), TorchEngine(best))
+    samples = [sample for sample in dataset.samples if sample.split == part]
+    with progress(f"evaluating {part}", len(samples)) as advance:
+        report = evaluate(predictor, samples, dataset.labels, progress=advance)
+    page = _report(report, predictor, run, dataset, part)
+    if json:
+        metrics = {one.name: one.value for one in report.metrics}
+        files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
+        show_json({"run": str(run), "split": part, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
+    else:
+        show_report(report, page, title=f"{part} split, {len(samples):,} images")
+        show(f"run       {run}")
+        if exported:
+            show(f"export    {run / 'export' / 'model.onnx'}")
+        if page:
+            show(f"report    {page}")
+    place = shlex.quote(str(run))
+    if not exported and not page:
+        return False
+    note(f"next: mobilenets predict {place} IMAGE")
+    note(f"      mobilenets evaluate {place} {shlex.quote(data)}")
+    note(f"      mobilenets train {shlex.quote(data)} --weights {place}")
+    return True
+
+
+def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
+    from mobilenets.exporters.table import export
+    from mobilenets.runtime.images.decode import decode_image
+
+    images = []
+    for sample in (dataset.split("val") or dataset.split("train"))[:16]:
+        try:
+            image = sample.read()
+            decode_image(image)
+        except (OSError, ImageError):
+            continue
+        images.append(image)
+    try:
+        export(best, run / "export", images=images)
+    except (ExportError, MissingExtraError) as error:
+        note(f"warning: no export: {error}")
+        return False
+    return True
+
+
+def _report(report: AnyReport, predictor: Predictor, run: Path, dataset: Dataset, part: str) -> Path | None:
+    from mobilenets.reports.history import facts
+    from mobilenets.reports.write import write_report
+
+    by_name = {sample.name: sample for sample in dataset.samples}
+    try:
+        return write_report(
+            report,
+            run / "report",
+            read_image=lambda name: by_name[name].read(),
+            title=f"{run.name} on {dataset.name}, {part}",
+            context=facts(run),
+            history=run / "metrics.csv",
+            next_command=f"mobilenets predict {run} IMAGE",
+        )
+    except (MissingExtraError, OSError) as error:
+        note(f"warning: no report: {error}")
+        return None

@@ -1,0 +1,113 @@
+"""`Learner`: the network, its optimizer and its averaged weights; what one optimizer step changes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from mobilenets.feeding.augment import seed_of
+from mobilenets.feeding.loader import Batch
+from mobilenets.model import Model
+from mobilenets.training import machine
+from mobilenets.training.lesson import Lesson
+from mobilenets.training.material import Material
+from mobilenets.training.optim import Average, add_l2, optimizer, set_learning_rate
+from mobilenets.training.ranks import Ranks
+from mobilenets.training.recipe import Recipe
+from mobilenets.training.start import YoungNorms
+
+
+class Learner:
+    """A model that learns.
+
+    Args:
+        model: on the device of `ranks`, with what is frozen taken out of what learns.
+        lesson: of its task.
+        material: what it learns from.
+        recipe: how.
+        ranks: the processes that share the work.
+        young_norms: names of the batch norms that began with unused statistics.
+    """
+
+    def __init__(
+        self, model: Model, lesson: Lesson, material: Material, recipe: Recipe, ranks: Ranks, *, young_norms: Sequence[str]
+    ) -> None:
+        self.model, self.lesson, self.material, self.recipe, self.ranks = model, lesson, material, recipe, ranks
+        self.trained = material.trained
+        self.optimizer = optimizer(self.trained, recipe)
+        self.average = Average(self.trained, recipe.ema) if recipe.ema else None
+        self.amp = machine.autocast_type(recipe, ranks.device)
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=self.amp is torch.float16)
+        network = ranks.network(self.trained)
+        self._network: nn.Module = torch.compile(network) if recipe.compile else network  # type: ignore[assignment]
+        self._parallel = network
+        self._young = YoungNorms(model, young_norms)
+
+    def step(self, parts: Sequence[Batch], step: int, rate: float) -> Tensor:
+        """One optimizer step over the parts of a batch, as if they were computed at once.
+
+        Args:
+            parts: that this process computes, one after the other.
+            step: counted from 0 over the whole run.
+            rate: learning rate.
+
+        Returns:
+            This process's share of the loss: its sum over the processes, divided by their number, is the batch's.
+        """
+        set_learning_rate(self.optimizer, rate)
+        torch.manual_seed(seed_of(self.recipe.seed, step, self.ranks.index))  # of dropout and stochastic depth
+        whole = torch.stack([self.lesson.count(part.targets, part.weights) for part in parts]).sum().double()
+        over = (self.ranks.sum(whole).clamp(min=1) / self.ranks.count).to(self.ranks.device, torch.float32)
+        total = torch.zeros((), device=self.ranks.device)
+        for i, part in enumerate(parts):
+            self._young.before(step * len(parts) + i)
+            with self._sync_after(i == len(parts) - 1):
+                loss = self._loss(part, seed_of(self.recipe.seed, step, self.ranks.index, i), over)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's backward has no types
+            total += loss.detach()
+        return total
+
+    def update(self, step: int) -> None:
+        """Change the weights by the gradients of the last step.
+
+        Args:
+            step: counted from 0 over the whole run.
+        """
+        self.scaler.unscale_(self.optimizer)
+        if self.recipe.clip_norm:
+            clip_grad_norm_(self.trained.parameters(), self.recipe.clip_norm, foreach=True)
+        add_l2(self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(step + 1)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside the block the model has its averaged weights, if the recipe averages them."""
+        return self.average.applied() if self.average is not None else contextlib.nullcontext()
+
+    @torch.no_grad()
+    def finite(self) -> bool:
+        """Whether every weight, running statistic, average and number of the optimizer is finite."""
+        held = [*self.model.state_dict().values()]
+        held += [tensor for state in self.optimizer.state.values() for tensor in state.values() if isinstance(tensor, Tensor)]
+        held += [] if self.average is None else [*self.average.tensors.values()]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in held if tensor.is_floating_point())
+
+    def _loss(self, part: Batch, seed: int, over: Tensor) -> Tensor:
+        device = self.ranks.device
+        targets = tuple(target.to(device, non_blocking=True) for target in part.targets)
+        x, targets = self.lesson.prepare(self.material.inputs(part.images), targets, seed)
+        with torch.autocast(device.type, self.amp, enabled=self.amp is not None):
+            outputs = self._network(x)
+        return self.lesson.loss(outputs, targets, part.weights.to(device), over)
+
+    def _sync_after(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients travel between processes after the last part of a step only."""
+        return contextlib.nullcontext() if last else self.ranks.without_sync(self._parallel)

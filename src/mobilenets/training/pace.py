@@ -1,0 +1,126 @@
+"""`Pace`: how long steps and validations take, how many steps fit into a time budget, and how much time is left."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from mobilenets.training.recipe import Recipe
+
+_STEPS = 100  # steps that times are averaged over
+_SPARE = 0.97  # share of the time left that is planned: steps vary
+_FORWARD = 0.4  # time of an image in validation by that in training, until one is measured
+_EXPORT_S = 8.0  # what exporting and drawing a report take besides predicting
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What happens before and after a training, which a time budget pays for too.
+
+    Args:
+        seconds_before: spent until training was called.
+        images_after: predicted for the report; -1 where there is no export and no report.
+    """
+
+    seconds_before: float = 0.0
+    images_after: int = -1
+
+
+ALONE = Around()
+"""A training of which nothing is exported or reported."""
+
+
+class Pace:
+    """The clock of a run.
+
+    Args:
+        recipe: its budget, batch and epochs.
+        per_epoch: steps of an epoch.
+        validation_images: of one validation; 0 for none.
+        spent: seconds, in earlier parts of the run and before training was called.
+        images_after: as `Around` has them.
+    """
+
+    def __init__(self, recipe: Recipe, per_epoch: int, validation_images: int, *, spent: float, images_after: int) -> None:
+        self._recipe = recipe
+        self._per_epoch = per_epoch
+        self._images = validation_images
+        self._after = images_after
+        self._spent = spent
+        self._began = self._marked = time.monotonic()
+        self._durations: deque[float] = deque(maxlen=max(_STEPS, min(per_epoch, 10 * _STEPS)))
+        self._first = 0.0
+        self._steps = 0
+        self._validation = 0.0
+
+    def seconds(self) -> float:
+        """Spent so far, earlier parts of the run included."""
+        return self._spent + time.monotonic() - self._began
+
+    def start(self) -> None:
+        """The first step begins now."""
+        self._marked = time.monotonic()
+
+    def step_done(self) -> None:
+        """A step ended, and all that happened since the one before."""
+        now = time.monotonic()
+        if self._steps == 0:
+            self._first = now - self._marked  # slower than those that follow: memory, kernels and files are cold
+        else:
+            self._durations.append(now - self._marked)
+        self._steps += 1
+        self._marked = now
+
+    def validation_done(self, seconds: float) -> None:
+        """A validation took so long; it does not count as a part of its step."""
+        self._validation = seconds
+        self._marked += seconds
+
+    @property
+    def step_seconds(self) -> float:
+        """Mean of the last steps."""
+        return sum(self._durations) / len(self._durations) if self._durations else self._first
+
+    def images_per_second(self) -> float:
+        """Of training, by all processes."""
+        return self._recipe.batch / max(self.step_seconds, 1e-9)
+
+    def due(self, step: int) -> bool:
+        """Whether a plan is made after this step: each epoch, and before the first one ends after 1, 2, 4, 8, ... steps."""
+        return step % self._per_epoch == 0 or self._steps & (self._steps - 1) == 0 or self._over(step)
+
+    def plan(self, step: int) -> int:
+        """How many steps the run can have, at least those done: the recipe's, or those that its budget has room for."""
+        wanted = self._recipe.epochs * self._per_epoch
+        budget = self._recipe.time_budget_minutes * 60
+        if not budget:
+            return wanted
+        room = _SPARE * (budget - self.seconds() - self._ending())
+        share = self._validation_seconds() / (self._recipe.evaluate_every_epochs * self._per_epoch)
+        return min(wanted, step + max(0, math.floor(room / max(self.step_seconds + share, 1e-9))))
+
+    def left(self, step: int, steps: int) -> float:
+        """Seconds until the run ends, validations, export and report included."""
+        every = self._recipe.evaluate_every_epochs * self._per_epoch
+        between = steps // every - step // every - (steps % every == 0 and steps > step)
+        return (steps - step) * self.step_seconds + between * self._validation_seconds() + self._ending()
+
+    def _over(self, step: int) -> bool:
+        budget = self._recipe.time_budget_minutes * 60
+        return bool(budget) and self.seconds() + self._ending() + self.step_seconds > budget
+
+    def _validation_seconds(self) -> float:
+        return self._validation or self._images * self._image_seconds()
+
+    def _image_seconds(self) -> float:
+        """Of one image without its gradient."""
+        if self._validation and self._images:
+            return self._validation / self._images
+        return _FORWARD * self.step_seconds / self._recipe.batch
+
+    def _ending(self) -> float:
+        """Of the last validation, the export and the report."""
+        after = 0.0 if self._after < 0 else _EXPORT_S + self._after * self._image_seconds()
+        return self._validation_seconds() + after

@@ -1,0 +1,156 @@
+"""`Ranks`: the processes of one run, as `torchrun` starts them, and what travels between them."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from mobilenets.errors import RecipeError, TrainingError
+
+T = TypeVar("T")
+_FAILED = "mobilenets/failed"  # key of the shared store under which the first error stands
+_PATIENCE = datetime.timedelta(hours=1)  # one process may export, decode or download while the others wait
+
+
+class Ranks:
+    """The processes of a run.
+
+    Args:
+        device: of this process.
+        count: how many processes there are.
+        index: which one this is; the first one, 0, writes the files.
+        local: how many of them run on this machine.
+    """
+
+    def __init__(self, device: torch.device, *, count: int = 1, index: int = 0, local: int = 1) -> None:
+        self.device = device
+        self.count = count
+        self.index = index
+        self.local = local
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.index == 0
+
+    def network(self, module: nn.Module) -> nn.Module:
+        """The module, whose gradients are averaged over the processes as they are computed."""
+        if self.count == 1:
+            return module
+        ids = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
+
+    def without_sync(self, network: nn.Module) -> AbstractContextManager[None]:
+        """Inside the block gradients stay in this process, to be added to those of the next part."""
+        return network.no_sync() if isinstance(network, nn.parallel.DistributedDataParallel) else contextlib.nullcontext()
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes, which all get."""
+        if self.count > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def gather(self, mine: T) -> list[T]:
+        """What each process has, in their order, for all of them."""
+        if self.count == 1:
+            return [mine]
+        everyone: list[Any] = [None] * self.count
+        distributed.all_gather_object(everyone, mine)
+        return everyone
+
+    def first(self, mine: T) -> T:
+        """What the first process has, for all of them."""
+        if self.count == 1:
+            return mine
+        shared = [mine]
+        distributed.broadcast_object_list(shared, 0)
+        return shared[0]
+
+    def share(self, module: nn.Module) -> None:
+        """Give every process the weights and running statistics of the first."""
+        if self.count > 1:
+            for tensor in module.state_dict().values():
+                distributed.broadcast(tensor, 0)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """An error in one process ends all of them: the others learn of it by their next message, and say what it was.
+
+        Raises:
+            TrainingError: another process failed or was killed.
+        """
+        if self.count == 1:
+            yield
+            return
+        try:
+            yield
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            if not _is_of_the_connection(error):
+                self._leave_word(f"process {self.index + 1} of {self.count}: {error}")
+                self.close()  # the others' next message fails, within moments
+                raise
+            raise TrainingError(self._word() or "another process of this run was killed or lost") from error
+
+    def close(self) -> None:
+        """Leave the group; nothing waits for anyone."""
+        if self.count > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+    def _leave_word(self, text: str) -> None:
+        with contextlib.suppress(Exception):  # the store may be gone with the process that held it
+            distributed.distributed_c10d._get_default_store().set(_FAILED, text)
+
+    def _word(self) -> str:
+        with contextlib.suppress(Exception):
+            store = distributed.distributed_c10d._get_default_store()
+            if store.check([_FAILED]):
+                return str(store.get(_FAILED).decode(errors="replace"))
+        return ""
+
+
+def ranks(device: str) -> Ranks:
+    """The processes of this run, as `torchrun` or `accelerate launch` set them up by environment variables.
+
+    Args:
+        device: "auto" for a GPU where there is one, or "cpu".
+
+    Raises:
+        RecipeError: the device is not known.
+    """
+    if device not in ("auto", "cpu"):
+        raise RecipeError(f"device '{device}' is neither 'auto' nor 'cpu'", hint="choose among GPUs with CUDA_VISIBLE_DEVICES")
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and device == "auto" else None
+    kind = "cpu" if found is None else found.type
+    count, index = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    place = int(os.environ.get("LOCAL_RANK", "0"))
+    here = torch.device(kind, place) if kind == "cuda" else torch.device(kind)
+    if kind == "cuda":
+        torch.cuda.set_device(here)
+    if count > 1 and not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+    return Ranks(here, count=count, index=index, local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _is_of_the_connection(error: Exception) -> bool:
+    """Whether an error says that another process is gone. gloo raises plain RuntimeErrors."""
+    if isinstance(error, distributed.DistError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        word in said for word in ("gloo", "nccl", "connection closed by peer", "connection reset")
+    )
