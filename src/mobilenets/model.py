@@ -88,6 +88,18 @@ def rebuilt(model: Model, spec: ModelSpec, *, seed: int = 0) -> Model:
     return made
 
 
+def with_spec(model: Model, spec: ModelSpec) -> Model:
+    """A copy of a model with every weight, under another spec of the same shapes: other names of the labels, another input.
+
+    Args:
+        model: whose weights are copied.
+        spec: the new spec.
+    """
+    made = create(spec)
+    made.load_state_dict(model.state_dict())
+    return made
+
+
 class TorchEngine(Engine):
     """Runs a model on preprocessed images; what `runtime.Predictor` takes in place of an exported file.
 
