@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets import checkpoint
-from mobilenets.analysis.graph import trace
+from mobilenets.analysis.trace import trace
 from mobilenets.data.open import open_dataset
 from mobilenets.data.samples import Sample
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, Segmenter, evaluate_segmentation

@@ -68,6 +68,23 @@ print("LOADED", *(name for name in ("torch", "onnxruntime", "matplotlib") if nam
     assert python(code).splitlines()[-1].strip() == "LOADED"
 
 
+@pytest.mark.parametrize("arguments", [["models"], ["models", "--pretrained"], ["info", "mobilenet_v4_hybrid_medium"]])
+def test_listing_networks_and_their_cost_is_quick_and_loads_no_torch(arguments: list[str]) -> None:
+    code = f"""
+import sys
+from mobilenets.cli.app import main
+sys.argv = ["mobilenets", *{arguments}]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("LOADED", *(name for name in ("torch", "onnxruntime", "matplotlib") if name in sys.modules))
+"""
+    assert python(code).splitlines()[-1].strip() == "LOADED"
+    help_takes = cpu_seconds(sys.executable, "-m", "mobilenets", "--help")
+    assert cpu_seconds(sys.executable, "-m", "mobilenets", *arguments) < 2 * help_takes + 0.2  # 0.5 s on a quiet machine
+
+
 def below_the_torch_line() -> list[str]:
     packages = [SOURCE / name for name in ("specs", "runtime", "data", "reports")]
     found = [info.name for package in packages for info in pkgutil.iter_modules([str(package)], f"mobilenets.{package.name}.")]

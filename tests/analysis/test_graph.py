@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilenets.analysis.graph import Graph, Layer, trace
+from mobilenets.analysis.graph import Graph, Layer
 from mobilenets.analysis.memory import plan
+from mobilenets.analysis.trace import trace
 from mobilenets.errors import SpecError
 from mobilenets.model import Model
 from mobilenets.net.backbone import Backbone

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph, trace
+from mobilenets.analysis.graph import Graph
 from mobilenets.analysis.memory import Precision, activation_bytes, bottleneck_plan, plan
+from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Row

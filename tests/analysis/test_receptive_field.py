@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilenets.analysis.graph import trace
 from mobilenets.analysis.receptive_field import ReceptiveField, receptive_field, receptive_fields
+from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import Attention, BackboneSpec, Bottleneck, Conv, Row

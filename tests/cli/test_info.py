@@ -117,7 +117,7 @@ def test_a_checkpoint_in_place_of_a_name(info: Info, tmp_path: Path) -> None:
         (("mobilenet_v2", "--padding", "same"), 1, "error: padding 'same' is not one of"),
         (("mobilenet_v2", "--output-stride", "4"), 1, "error: output stride 4 is not one of 8, 16, 32"),
         (("mobilenet_v2", "--precision", "fp8"), 2, "error: precision 'fp8' is not one of fp32, fp16, int8"),
-        (("mobilenet_v2", "--json", "--csv"), 2, "error: --json and --csv exclude each other"),
+        (("mobilenet_v2", "--json", "--csv"), 2, "error: --json and --csv cannot be combined"),
         (("runs/nothing-here",), 1, "error: "),
     ],
 )

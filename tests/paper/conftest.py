@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenets.analysis.graph import Graph, trace
+from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import ModelSpec

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph, trace
+from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Row, Separable, places

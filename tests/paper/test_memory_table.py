@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph, trace
+from mobilenets.analysis.graph import Graph
 from mobilenets.analysis.memory import activation_bytes
+from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import ModelSpec

@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mobilenets.analysis.graph import Graph, trace
+from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.net.blocks import SqueezeExcite
 from mobilenets.specs.deeplab import DeepLabHead, deeplab

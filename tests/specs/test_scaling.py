@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from mobilenets.analysis.graph import trace
+from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs import v1, v2, v3, v4
 from mobilenets.specs.families import backbone

@@ -15,88 +15,106 @@ if TYPE_CHECKING:
     from mobilenets.analysis.graph import Graph
     from mobilenets.analysis.memory import MemoryPlan, Precision
     from mobilenets.analysis.paper_table import PaperTable
-    from mobilenets.model import Model
+    from mobilenets.specs.model import ModelSpec
 
 LAYER_COLUMNS = ("#", "Layer", "Operator", "Output", "Params", "MACs", "Share", "Bytes", "Live")
 
 
 def command(
     network: Annotated[str, typer.Argument(help="A network's name, or a checkpoint or run folder.", metavar="NETWORK")],
-    width: Annotated[float | None, typer.Option(help="Width multiplier, 1 if not given.", show_default=False)] = None,
+    width: Annotated[float | None, typer.Option(help="Width multiplier; the default is 1.", show_default=False)] = None,
     size: Annotated[
         str,
-        typer.Option(help="Input size in px, 192 or 512x1024 (height x width); the paper's if not given.", show_default=False),
+        typer.Option(help="Input size in px: 192, or 512x1024 (height x width); default: the paper's.", show_default=False),
     ] = "",
-    classes: Annotated[int | None, typer.Option(help="Outputs, 1000 if not given.", show_default=False)] = None,
-    channels: Annotated[int | None, typer.Option(help="Input channels, 3 if not given.", show_default=False)] = None,
-    padding: Annotated[str, typer.Option(help="tf, symmetric or end; tf if not given.", show_default=False)] = "",
+    classes: Annotated[int | None, typer.Option(help="Number of classes; the default is 1000.", show_default=False)] = None,
+    channels: Annotated[int | None, typer.Option(help="Input channels; the default is 3.", show_default=False)] = None,
+    padding: Annotated[str, typer.Option(help="tf, symmetric or end; the default is tf.", show_default=False)] = "",
     output_stride: Annotated[
-        int | None, typer.Option(help="8, 16 or 32: input px per px of the last map; 32 if not given.", show_default=False)
+        int | None,
+        typer.Option(help="Input px per px of the last feature map: 8, 16 or 32 (default).", show_default=False),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Of memory and weights: fp32, fp16 or int8.")] = "fp32",
-    layers: Annotated[bool, typer.Option("--layers", help="A row a layer in place of the paper's table.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="The table alone, as CSV.")] = False,
+    precision: Annotated[str, typer.Option(help="Number format of weights and activations: fp32, fp16 or int8.")] = "fp32",
+    layers: Annotated[bool, typer.Option("--layers", help="Print one row per layer instead of the paper's table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the table alone, as CSV.")] = False,
 ) -> None:
     """Print a network's table as its paper does, with parameters, MACs, memory and receptive field.
 
     Example: mobilenets info mobilenet_v2 --width 0.75 --size 192 --layers --precision int8
     """
     if json and csv:
-        raise UsageError("--json and --csv exclude each other")
-    from mobilenets.analysis.graph import trace
+        raise UsageError("--json and --csv cannot be combined")
     from mobilenets.analysis.memory import plan
     from mobilenets.analysis.paper_table import paper_table
 
-    wide = _precision(precision)
-    model = _model(network, width, classes, channels, padding, output_stride)
-    spec = model.spec.backbone
-    height, across = _size(size) if size else (model.spec.input.size,) * 2
-    graph = trace(model, (1, spec.in_channels, height, across))
-    memory = plan(graph, wide)
-    table = paper_table(spec, model.spec.classes, height, across)
+    number_format = _precision(precision)
+    shape = _size(size) if size else None
+    options = {"width": width, "classes": classes, "channels": channels, "padding": padding, "output-stride": output_stride}
+    if _is_checkpoint(network):
+        given = [f"--{name}" for name, value in options.items() if value not in (None, "")]
+        if given:
+            raise UsageError(f"{', '.join(given)}: a checkpoint says this itself", hint="--size and --precision work with both")
+        spec, graph = _of_checkpoint(Path(network), shape)
+    else:
+        spec, graph = _of_network(network, width, classes, channels, padding, output_stride, shape)
+    height, across = graph.shapes[0][2:]
+    memory = plan(graph, number_format)
+    table = paper_table(spec.backbone, spec.classes, height, across)
     if json:
-        output.show_json(_data(model, graph, memory, table, height, across))
+        output.show_json(_data(spec, graph, memory, table))
         return
     columns, rows = (LAYER_COLUMNS, _layer_rows(graph, memory)) if layers else (table.columns, table.lines)
     if csv:
         output.show_csv(columns, rows)
         return
-    output.show_table(columns, [[_readable(cell) for cell in row] for row in rows], title=_title(model, height, across))
+    output.show_table(columns, [[_readable(cell) for cell in row] for row in rows], title=_title(spec, height, across))
     for line in _summary(graph, memory):
         output.show(line)
 
 
-def _model(
-    network: str, width: float | None, classes: int | None, channels: int | None, padding: str, output_stride: int | None
-) -> Model:
-    import torch
+def _is_checkpoint(network: str) -> bool:
+    from mobilenets.specs.families import BACKBONES
 
-    from mobilenets.model import Model
-    from mobilenets.specs.families import BACKBONES, backbone
+    return network not in BACKBONES and (Path(network).exists() or os.sep in network)
+
+
+def _of_checkpoint(path: Path, shape: tuple[int, int] | None) -> tuple[ModelSpec, Graph]:
+    """The spec of a checkpoint and what its network does at an input size, by default its own."""
+    from mobilenets import checkpoint
+    from mobilenets.analysis.trace import trace
+
+    model = checkpoint.load(path)
+    return model.spec, trace(model, (1, model.spec.backbone.in_channels, *(shape or model.spec.input.shape)))
+
+
+def _of_network(
+    name: str,
+    width: float | None,
+    classes: int | None,
+    channels: int | None,
+    padding: str,
+    output_stride: int | None,
+    shape: tuple[int, int] | None,
+) -> tuple[ModelSpec, Graph]:
+    """The spec of a classifier to order and what it does, without importing torch."""
+    from mobilenets.analysis.outline import outline
+    from mobilenets.specs.families import backbone
     from mobilenets.specs.model import InputContract, ModelSpec
 
-    if network not in BACKBONES and (Path(network).exists() or os.sep in network):
-        options = {"width": width, "classes": classes, "channels": channels, "padding": padding, "output-stride": output_stride}
-        given = [f"--{name}" for name, value in options.items() if value not in (None, "")]
-        if given:
-            raise UsageError(f"{', '.join(given)}: a checkpoint says this itself", hint="--size and --precision work with both")
-        from mobilenets import checkpoint
-
-        return checkpoint.load(Path(network))
     if classes is not None and classes < 1:
         raise UsageError(f"{classes} classes; at least 1 is needed")
-    spec = backbone(
-        network,
+    body = backbone(
+        name,
         width=1.0 if width is None else width,
         in_channels=3 if channels is None else channels,
         padding=padding or "tf",  # type: ignore[arg-type]  # checked there
         output_stride=32 if output_stride is None else output_stride,
     )
     labels = tuple(str(i) for i in range(1000 if classes is None else classes))
-    contract = InputContract(size=spec.size, channels=spec.in_channels, mean=(0.5,), std=(0.5,))
-    with torch.device("meta"):
-        return Model(ModelSpec(spec, labels, contract))
+    contract = InputContract(size=body.size, channels=body.in_channels, mean=(0.5,), std=(0.5,))
+    spec = ModelSpec(body, labels, contract)
+    return spec, outline(body, spec.classes, *(shape or contract.shape))
 
 
 def _precision(text: str) -> Precision:
@@ -136,11 +154,12 @@ def _layer_rows(graph: Graph, memory: MemoryPlan) -> list[tuple[object, ...]]:
     ]
 
 
-def _title(model: Model, height: int, across: int) -> str:
-    spec = model.spec.backbone
-    width = f", width {spec.width:g}" if spec.width != 1 else ""
-    stride = f", output stride {spec.output_stride}" if spec.output_stride != 32 else ""
-    return f"{spec.name}{width}{stride}, input {height}x{across}x{spec.in_channels}, {model.spec.classes:,} classes"
+def _title(spec: ModelSpec, height: int, across: int) -> str:
+    body = spec.backbone
+    width = f", width {body.width:g}" if body.width != 1 else ""
+    stride = f", output stride {body.output_stride}" if body.output_stride != 32 else ""
+    classes = f"{spec.classes:,} class{'es' if spec.classes != 1 else ''}"
+    return f"{body.name}{width}{stride}, input {height}x{across}x{body.in_channels}, {classes}"
 
 
 def _summary(graph: Graph, memory: MemoryPlan) -> list[str]:
@@ -163,26 +182,24 @@ def _summary(graph: Graph, memory: MemoryPlan) -> list[str]:
     ]
 
 
-def _data(
-    model: Model, graph: Graph, memory: MemoryPlan, table: PaperTable, height: int, across: int
-) -> dict[str, Any]:  # Any: JSON
+def _data(spec: ModelSpec, graph: Graph, memory: MemoryPlan, table: PaperTable) -> dict[str, Any]:  # Any: JSON
     from mobilenets.analysis.graph import COUNTING_RULE
     from mobilenets.analysis.memory import BYTES, bottleneck_plan
     from mobilenets.analysis.receptive_field import receptive_field
 
-    spec = model.spec.backbone
+    body = spec.backbone
     field = receptive_field(graph)
     columns = ("index", "name", "operator", "output", "params", "macs", "share", "output_bytes", "live_bytes")
     layers = [dict(zip(columns, row, strict=True)) for row in _layer_rows(graph, memory)]
     for row, layer in zip(layers, graph.layers, strict=True):
         row["output"], row["share"] = list(graph.shapes[layer.output][1:]), layer.macs / max(graph.macs, 1)
     return {
-        "network": spec.name,
-        "width": spec.width,
-        "input": [spec.in_channels, height, across],
-        "classes": model.spec.classes,
-        "padding": spec.padding,
-        "output_stride": spec.output_stride,
+        "network": body.name,
+        "width": body.width,
+        "input": list(graph.shapes[0][1:]),
+        "classes": spec.classes,
+        "padding": body.padding,
+        "output_stride": body.output_stride,
         "params": graph.params,
         "macs": graph.macs,
         "precision": memory.precision,

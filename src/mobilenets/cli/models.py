@@ -1,4 +1,4 @@
-"""`mobilenets models`: the networks, and the public weights there are for them."""
+"""`mobilenets models`: the networks, and the public weights available for them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Score", "Metric", "Lic
 
 _SHOWN = ("name", "params", "macs", "size", "weights", "paper", "network", "width", "score", "metric", "license", "cached")
 
+IMAGENET_CLASSES = 1000
+
 # fmt: off
 PAPERS = {  # module of specs: the paper
     "v1": "arXiv:1704.04861",
@@ -30,18 +32,18 @@ PAPERS = {  # module of specs: the paper
 
 
 def command(
-    pretrained: Annotated[bool, typer.Option("--pretrained", help="The public weights in place of the networks.")] = False,
-    model: Annotated[str, typer.Option(help="Only this network.", metavar="NAME", show_default=False)] = "",
-    comparisons: Annotated[bool, typer.Option("--all", help="Also the networks that the papers compare theirs with.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="As CSV.")] = False,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="List public weights instead of networks.")] = False,
+    model: Annotated[str, typer.Option(help="List only this network.", metavar="NAME", show_default=False)] = "",
+    comparisons: Annotated[bool, typer.Option("--all", help="Include the papers' comparison networks.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """List the networks with parameters and MACs at their paper's input size, or the public weights there are.
+    """List the networks with their parameters and MACs at the paper's input size, or the public weights.
 
     Example: mobilenets models --pretrained --model mobilenet_v4_conv_small
     """
     if json and csv:
-        raise UsageError("--json and --csv exclude each other")
+        raise UsageError("--json and --csv cannot be combined")
     columns, rows = _public(model) if pretrained else _networks(model, comparisons)
     if json:
         output.show_json(rows)
@@ -51,30 +53,23 @@ def command(
         return
     output.show_table(columns, [[_readable(name, cell) for name, cell in row.items() if name in _SHOWN] for row in rows])
     if pretrained:
-        output.show("use one: mobilenets train photos/ --weights NAME, or: mobilenets convert NAME")
+        output.show("to use one: mobilenets train photos/ --weights NAME, or: mobilenets convert NAME")
     else:
-        output.show("a network's layers: mobilenets info NAME; its public weights: mobilenets models --pretrained --model NAME")
+        output.show("for its layers: mobilenets info NAME; for its public weights: mobilenets models --pretrained --model NAME")
 
 
 def _networks(only: str, comparisons: bool) -> tuple[Sequence[str], list[dict[str, object]]]:
-    import torch
-
-    from mobilenets.analysis.graph import trace
-    from mobilenets.model import Model
+    from mobilenets.analysis.outline import outline
     from mobilenets.specs.families import BACKBONES, COMPARISONS
-    from mobilenets.specs.model import InputContract, ModelSpec
     from mobilenets.weights.catalogue import CATALOGUE
 
     names = [only] if only else [name for name in BACKBONES if comparisons or name not in COMPARISONS]
     public = [entry.model for entry in CATALOGUE.values()]
-    labels = tuple(str(i) for i in range(1000))
     rows: list[dict[str, object]] = []
     for name in names:
         build = BACKBONES[name]
         spec = build()
-        with torch.device("meta"):
-            network = Model(ModelSpec(spec, labels, input=InputContract(size=spec.size)))
-        graph = trace(network, (1, 3, spec.size, spec.size))
+        graph = outline(spec, IMAGENET_CLASSES, spec.size, spec.size)
         rows.append(
             {
                 "name": name,

@@ -1,0 +1,224 @@
+"""A classifier's graph from its spec alone, without torch: what `trace` records when the module runs.
+
+With it the commands that print a cost need not import torch, which takes seconds. The counts are still those of the module that
+runs: a test holds this graph against `trace` for every network of the family, layer by layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mobilenets.analysis.graph import Graph, Kind, Layer, Window
+from mobilenets.errors import SpecError
+from mobilenets.specs.rows import (
+    Attention,
+    BackboneSpec,
+    Bottleneck,
+    Conv,
+    Fused,
+    Padding,
+    Place,
+    ResNetBottleneck,
+    Separable,
+    Universal,
+    places,
+)
+
+
+def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> Graph:
+    """The graph of a backbone with a classifier, for one image.
+
+    Args:
+        backbone: the network up to its classifier.
+        classes: how many logits.
+        height, width: of the input, px.
+    """
+    run = _Run(backbone)
+    x = run.value(backbone.in_channels, height, width)
+    for i, place in enumerate(places(backbone)):
+        x = _block(run, place, f"backbone.blocks.{i}", i, x)
+    x = run.pool("pool", x, -1)
+    for i, row in enumerate(backbone.tail):
+        x = run.conv(f"backbone.tail.{i}", x, row.c_out, row.kernel, norm=row.norm)
+    c_in = run.channels(x)
+    logits = run.layer("head.linear", "linear", (x,), (1, classes), params=(c_in + 1) * classes, macs=c_in * classes)
+    return Graph(tuple(run.layers), tuple(run.shapes), (logits,))
+
+
+def _block(run: _Run, place: Place, name: str, block: int, x: int) -> int:
+    """Add the layers of one row; the value that leaves it."""
+    row, stride, dilation = place.row, place.stride, place.dilation
+    same = row.stride == 1 and place.c_in == row.c_out
+    run.block = block
+    try:
+        match row:
+            case Conv():
+                return run.conv(name, x, row.c_out, row.kernel, stride, dilation, norm=row.norm)
+            case Separable():
+                deep = run.depthwise(f"{name}.depthwise", x, row.kernel, stride, dilation)
+                return run.conv(f"{name}.pointwise", deep, row.c_out)
+            case Bottleneck():
+                wide = run.conv(f"{name}.expand", x, row.c_expand) if row.c_expand != place.c_in else x
+                deep = run.depthwise(f"{name}.depthwise", wide, row.kernel, stride, dilation)
+                if row.shortcut == "expansion" and row.stride == 1:
+                    deep = run.join(name, "add", deep, wide)
+                if row.c_squeeze:
+                    deep = _squeeze_excite(run, f"{name}.squeeze", deep, row.c_squeeze)
+                out = run.conv(f"{name}.project", deep, row.c_out)
+                return run.join(name, "add", x, out) if same and row.shortcut == "bottleneck" else out
+            case Fused():
+                wide = run.conv(f"{name}.expand", x, row.c_expand, row.kernel, stride, dilation)
+                out = run.conv(f"{name}.project", wide, row.c_out)
+                return run.join(name, "add", x, out) if same else out
+            case Universal():
+                at_start = 1 if row.middle_kernel else stride
+                start = run.depthwise(f"{name}.start", x, row.start_kernel, at_start, dilation)
+                wide = run.conv(f"{name}.expand", start, row.c_expand)
+                deep = run.depthwise(f"{name}.middle", wide, row.middle_kernel, stride, dilation)
+                out = run.conv(f"{name}.project", deep, row.c_out, scaled=row.layer_scale)
+                return run.join(name, "add", x, out) if same else out
+            case Attention():
+                return _attention(run, row, name, x)
+            case ResNetBottleneck():
+                beside = x if same else run.conv(f"{name}.shortcut", x, row.c_out, 1, stride)
+                narrow = run.conv(f"{name}.reduce", x, row.c_reduce)
+                middle = run.conv(f"{name}.middle", narrow, row.c_reduce, row.kernel, stride, dilation)
+                return run.join(name, "add", beside, run.conv(f"{name}.expand", middle, row.c_out))
+            case _:
+                raise SpecError(f"there is no outline of a row of kind {type(row).__name__}")
+    finally:
+        run.block = -1
+
+
+def _squeeze_excite(run: _Run, name: str, x: int, c_squeeze: int) -> int:
+    pooled = run.pool(name, x, run.block)
+    narrow = run.plain_conv(f"{name}.reduce", pooled, c_squeeze, bias=True)
+    weights = run.plain_conv(f"{name}.expand", narrow, run.channels(x), bias=True)
+    return run.join(name, "multiply", x, weights)
+
+
+def _attention(run: _Run, row: Attention, name: str, x: int) -> int:
+    channels = run.channels(x)
+    y = run.layer(f"{name}.norm", "norm", (x,), run.shapes[x], params=2 * channels)
+    query = run.plain_conv(f"{name}.query", y, row.heads * row.key_dim)
+    smaller = run.depthwise(f"{name}.key_reduce", y, 3, row.kv_stride) if row.kv_stride > 1 else y
+    key = run.plain_conv(f"{name}.key", smaller, row.key_dim)
+    smaller = run.depthwise(f"{name}.value_reduce", y, 3, row.kv_stride) if row.kv_stride > 1 else y
+    value = run.plain_conv(f"{name}.value", smaller, row.key_dim)
+    _, _, h, w = run.shapes[query]
+    _, _, kv_h, kv_w = run.shapes[key]
+    run.shapes[query] = (1, row.heads, h * w, row.key_dim)  # torch scales queries and keys, and repeats the keys for that
+    run.shapes[key] = (1, row.heads, row.key_dim, kv_h * kv_w)
+    macs = row.heads * h * w * kv_h * kv_w * row.key_dim
+    scores = run.layer(name, "matmul", (query, key), (1, row.heads, h * w, kv_h * kv_w), macs=macs)
+    mixed = run.layer(name, "matmul", (scores, value), (row.heads, h * w, row.key_dim), macs=macs)
+    c_mixed = row.heads * row.key_dim
+    out = run.layer(
+        f"{name}.project",
+        "conv",
+        (mixed,),
+        (1, row.c_out, h, w),
+        params=row.c_out * (c_mixed + row.layer_scale),
+        macs=row.c_out * h * w * c_mixed,
+        window=Window((1, 1), (1, 1), (1, 1)),
+    )
+    return run.join(name, "add", x, out)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The layers so far."""
+
+    like: BackboneSpec
+    layers: list[Layer] = field(default_factory=list)
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    block: int = -1
+
+    def value(self, *shape: int) -> int:
+        """A value of one image: channels, height, width."""
+        self.shapes.append((1, *shape))
+        return len(self.shapes) - 1
+
+    def channels(self, value: int) -> int:
+        return self.shapes[value][1]
+
+    def layer(
+        self,
+        name: str,
+        kind: Kind,
+        inputs: tuple[int, ...],
+        shape: tuple[int, ...],
+        *,
+        params: int = 0,
+        macs: int = 0,
+        window: Window | None = None,
+    ) -> int:
+        """Add a layer; the value that it makes."""
+        self.shapes.append(shape)
+        output = len(self.shapes) - 1
+        self.layers.append(Layer(name, kind, inputs, output, params, macs, window, self.block))
+        return output
+
+    def conv(
+        self,
+        name: str,
+        x: int,
+        c_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        dilation: int = 1,
+        *,
+        norm: bool = True,
+        scaled: bool = False,
+    ) -> int:
+        """A full convolution with batch norm, or with a bias; `scaled` adds a learned factor per channel."""
+        extra = (2 if norm else 1) + scaled
+        rule: Padding = "tf" if self.like.padding == "end" else self.like.padding
+        return self._convolution(f"{name}.conv", x, c_out, 1, (kernel, stride, dilation), rule, extra)
+
+    def depthwise(self, name: str, x: int, kernel: int, stride: int = 1, dilation: int = 1) -> int:
+        """A depthwise convolution with batch norm; nothing where the kernel is 0."""
+        if kernel == 0:
+            return x
+        channels = self.channels(x)
+        return self._convolution(f"{name}.conv", x, channels, channels, (kernel, stride, dilation), self.like.padding, 2)
+
+    def plain_conv(self, name: str, x: int, c_out: int, *, bias: bool = False) -> int:
+        """A 1 x 1 convolution without batch norm."""
+        return self._convolution(name, x, c_out, 1, (1, 1, 1), "symmetric", int(bias))
+
+    def pool(self, name: str, x: int, block: int) -> int:
+        """The mean of each channel."""
+        self.block = block
+        return self.layer(name, "pool", (x,), (1, self.channels(x), 1, 1))
+
+    def join(self, name: str, kind: Kind, first: int, second: int) -> int:
+        """The sum or product of two values."""
+        return self.layer(name, kind, (first, second), self.shapes[first])
+
+    def _convolution(
+        self, name: str, x: int, c_out: int, groups: int, window: tuple[int, int, int], rule: Padding, extra: int
+    ) -> int:
+        kernel, stride, dilation = window
+        _, c_in, height, width = self.shapes[x]
+        shape = (1, c_out, *(_side(side, kernel, stride, dilation, rule) for side in (height, width)))
+        of_one_output = c_in // groups * kernel * kernel
+        return self.layer(
+            name,
+            "depthwise" if groups > 1 else "conv",
+            (x,),
+            shape,
+            params=c_out * (of_one_output + extra),
+            macs=c_out * shape[2] * shape[3] * of_one_output,
+            window=Window((kernel, kernel), (stride, stride), (dilation, dilation)),
+        )
+
+
+def _side(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> int:
+    """The side of the map that a convolution makes."""
+    reach = dilation * (kernel - 1)
+    if stride == 1 or rule == "symmetric":
+        return (side + 2 * (reach // 2) - reach - 1) // stride + 1
+    if rule == "tf":
+        return -(-side // stride)
+    return (side + max(reach + 1 - stride, 0) - reach - 1) // stride + 1
