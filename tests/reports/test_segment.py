@@ -11,7 +11,6 @@ from PIL import Image
 
 from mobilenets.evaluation.segment.evaluate import Compared, SegmentationReport
 from mobilenets.reports.segment import report as segment
-from mobilenets.reports.segment.report import WRONG
 from mobilenets.reports.write import write_report
 
 COLORS = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
@@ -80,7 +79,7 @@ def test_a_worst_image_shows_photo_mistakes_truth_and_prediction(report: Segment
     assert drawn.size == (80, 60)
     pixels = np.asarray(drawn).astype(int)
     assert pixels[20, 20].tolist() == [90, 90, 90]
-    assert np.abs(pixels[20, 60] - (0.75 * np.array(WRONG) + 0.25 * 90)).max() <= 1
+    assert np.abs(pixels[20, 60] - (0.75 * np.array(segment.wrong_color(COLORS)) + 0.25 * 90)).max() <= 1
     assert pixels[20, 41].tolist() == [90, 90, 90]  # ignored is not wrong
     assert pixels[50, 20].tolist() == [200, 0, 0]
     assert pixels[50, 60].tolist() == [0, 0, 0]

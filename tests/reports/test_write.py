@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import html.parser
 import io
 import json
@@ -95,9 +97,13 @@ def page(written: Path) -> Page:
 def test_the_folder_holds_every_format_plot_and_image(written: Path) -> None:
     found = sorted(str(path.relative_to(written)) for path in written.rglob("*") if path.is_file())
     assert found == [
+        "examples/01.jpg",
+        "examples/02.jpg",
+        "examples/03.jpg",
         "mistakes/01.jpg",
         "mistakes/02.jpg",
         "mistakes/03.jpg",
+        "per_image.npz",
         "plots/confusion.png",
         "plots/curves.png",
         "plots/reliability.png",
@@ -112,14 +118,78 @@ def test_the_folder_holds_every_format_plot_and_image(written: Path) -> None:
 
 def test_the_page_needs_nothing_outside_itself(page: Page) -> None:
     assert all(source.startswith(("data:", "#")) for source in page.sources)
-    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 3
-    assert not page.tags & {"script", "link", "iframe"}
+    behind_cells = sum(name.startswith("confusion-cell-") for name in page.ids)
+    assert behind_cells == 4
+    assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 3 + 3 + 6 * behind_cells
+    assert not page.tags & {"link", "iframe"}
 
 
 def test_the_page_is_well_formed_and_its_ids_are_its_own(page: Page) -> None:
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert {source[1:] for source in page.sources if source.startswith("#")} <= set(page.ids)
+
+
+def test_the_page_runs_no_script_but_its_own(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+    assert "javascript:" not in text
+
+
+def test_cells_of_the_confusion_matrix_link_to_their_images(page: Page) -> None:
+    links = {source[1:] for source in page.sources if source.startswith("#confusion-cell-")}
+    assert links == {name for name in page.ids if name.startswith("confusion-cell-")}
+
+
+def test_what_strangers_wrote_is_shown_literally_everywhere(tmp_path: Path) -> None:
+    """A file name and labels with HTML, Markdown, formulas, control characters, and bytes that are not UTF-8."""
+    evil = "<img src=x onerror=alert(1)>|`**\x1b[31m\n\u2028\u202e\udcff.png"
+    labels = ("=cmd|' /C calc'!A0", "$x_1$ [a](javascript:b)")
+    logits = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0]], np.float32)
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    report = Report("m", labels, (evil, "b", "c"), np.array([1, 0, 1]), logits, scores, 1.0)
+    write_report(report, tmp_path / "out", read_image=read_image, title=evil, context={"Run": {evil: evil}})
+    html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in html
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    rows = (tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8")
+    for text in (html, markdown, rows):
+        assert not set(text) & set("\x1b\u2028\u202e")
+    outside_code = re.sub(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", "", markdown)
+    assert not re.search(r"(?<!\\)<img", outside_code)
+    assert "[a](javascript" not in markdown
+    cells = list(csv.reader(io.StringIO(rows)))
+    assert not any(cell.startswith(("=", "+", "@")) for row in cells for cell in row)
+    assert len(rows.splitlines()) == 4
+    names = json.loads((tmp_path / "out" / "report.json").read_bytes())["worst"]
+    assert names[0]["name"] == evil
+
+
+def test_a_folder_with_other_things_keeps_them(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "mistakes").mkdir()
+    (tmp_path / "mistakes" / "99.jpg").write_bytes(b"old")
+    page = write_report(report_of(), tmp_path, read_image=read_image, worst=1)
+    assert page.is_file()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "mistakes").iterdir()] == ["01.jpg"]
+
+
+def test_a_report_that_fails_leaves_the_older_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "report"
+    write_report(report_of(), folder, read_image=read_image, worst=1)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def full(*_: object) -> bytes:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mobilenets.reports.write._arrays", full)  # the last file that is written
+    with pytest.raises(OSError, match="No space"):
+        write_report(report_of(3), folder, read_image=read_image, worst=4)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
 def test_labels_and_titles_are_escaped(written: Path) -> None:
@@ -167,7 +237,7 @@ def test_markdown_shows_table_plots_and_images_that_exist(written: Path) -> None
     text = (written / "report.md").read_text(encoding="utf-8")
     assert "| top-1 accuracy |" in text
     links = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
-    assert len(links) == 5 + 3
+    assert len(links) == 5 + 3 + 3
     assert all((written / link).is_file() for link in links)
 
 

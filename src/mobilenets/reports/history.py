@@ -1,78 +1,187 @@
-"""What a run folder tells of a training: the learning curves of `metrics.csv` and the facts of `run.json`."""
+"""What a run folder says about its training: the learning curves of `metrics.csv` and the facts of `run.json`."""
 
 from __future__ import annotations
 
 import csv
-import json
+import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenets.errors import CheckpointError
+from mobilenets import documents
+from mobilenets.errors import CheckpointError, DocumentError
+from mobilenets.reports import words
 
-Line = tuple[str, Sequence[float], Sequence[float]]
+PICKS = ("val_map", "val_miou", "val_accuracy")
+"""The metric that picks the best checkpoint, one per task; the first column that a run has is its own."""
 
 # fmt: off
-PANELS = {  # title: words in the names of its columns
-    "loss":          ("loss", "nll"),
-    "share right":   ("accuracy", "top1", "top5", "f1", "auc", "recall"),
-    "learning rate": ("rate", "lr"),
+_TITLES = {  # column of metrics.csv: what people call it
+    "train_loss":            "training loss",
+    "val_loss":              "validation loss",
+    "val_accuracy":          "accuracy",
+    "val_balanced_accuracy": "balanced accuracy",
+    "val_map":               "mAP",
+    "val_map50":             "mAP50",
+    "val_map75":             "mAP75",
+    "val_recall":            "recall",
+    "val_miou":              "mean IoU",
+    "val_pixel_accuracy":    "pixel accuracy",
+    "val_mean_accuracy":     "mean accuracy",
+    "learning_rate":         "learning rate",
 }
+_OTHER = frozenset(("epoch", "step", "images_per_second", "seconds"))  # columns that are no curve
 # fmt: on
 
+FALLING = 0.02
+"""Relative fall of the loss over the last fifth of a training from which on it was still falling."""
 
-def panels(history: Path) -> list[tuple[str, list[Line]]]:
-    """Title and lines of each panel that has any: name, epochs and values of each column that `PANELS` knows.
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve.
 
     Args:
-        history: a CSV with a column `epoch` (or `step`) and numbers; empty cells are left out.
+        name: in the legend.
+        x, y: epochs and values.
+        picks: whether this metric picks the best checkpoint.
     """
-    with history.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        return []
-    across = "epoch" if "epoch" in rows[0] else "step"
-    found = []
-    for title, words in PANELS.items():
-        columns = [column for column in rows[0] if any(word in _words(column) for word in words)]
-        lines = [line for line in (_line(rows, across, column) for column in columns) if line[1]]
-        if lines:
-            found.append((title, lines))
-    return found
+
+    name: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    picks: bool = False
 
 
-def facts(run: Path) -> dict[str, dict[str, object]]:
-    """The tables of facts in a run's `run.json`, by title; empty where there is no such file.
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Curves that share an axis.
+
+    Args:
+        title: above them.
+        lines: the most important first.
+        shares: whether the values are shares, 0 to 1.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    shares: bool = False
+
+
+def read_history(history: Path) -> list[dict[str, float]]:
+    """The rows of a run's `metrics.csv`, without what is empty or no number; none if there is no such file.
 
     Raises:
         CheckpointError: the file is damaged.
     """
+    try:
+        text = history.read_text(encoding="utf-8")
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, csv.Error) as error:
+        raise CheckpointError(f"'{history}' cannot be read: {error}") from error
+    numbers = ({column: _number(cell) for column, cell in row.items() if isinstance(column, str)} for row in rows)
+    return [{column: value for column, value in row.items() if math.isfinite(value)} for row in numbers]
+
+
+def panels(history: Path) -> list[Panel]:
+    """The learning curves: losses, the validation metrics with the one that picks the checkpoint first, the learning rate.
+
+    Args:
+        history: a CSV with a column `epoch` (or `step`) and numbers; empty cells are left out.
+    """
+    rows = read_history(history)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    across = "epoch" if "epoch" in columns else "step"
+    pick = picking(rows)
+    rates = [column for column in columns if column == "learning_rate" or column.startswith("lr")]
+    losses = [column for column in columns if "loss" in column]
+    others = [column for column in columns if column not in _OTHER and column not in rates and column not in losses]
+    others.sort(key=lambda column: column != pick)
+    found = []
+    for title, chosen, shares in (("loss", losses, False), ("validation", others, True), ("learning rate", rates, False)):
+        lines = tuple(line for line in (_line(rows, across, column, column == pick) for column in chosen) if line.x)
+        if lines:
+            found.append(Panel(title, lines, shares and all(0 <= y <= 1 for line in lines for y in line.y)))
+    return found
+
+
+def picking(rows: Sequence[Mapping[str, float]]) -> str:
+    """The column that picks the best checkpoint of a run; "" if it has none."""
+    return next((pick for pick in PICKS if any(pick in row for row in rows)), "")
+
+
+def facts(run: Path) -> dict[str, dict[str, object]]:
+    """The tables of facts about a run, by title, with how the training went first; empty if the folder is no run.
+
+    Raises:
+        CheckpointError: run.json or metrics.csv is damaged.
+    """
     path = run / "run.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = documents.parse(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, DocumentError) as error:
         raise CheckpointError(f"'{path}' cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise CheckpointError(f"'{path}' is damaged: it holds no table")
     tables = {key.capitalize(): dict(value) for key, value in data.items() if isinstance(value, Mapping)}
     single = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
-    return {"Run": single, **tables} if single else tables
+    told = {**_training(read_history(run / "metrics.csv"), tables), **single}
+    return {"Run": told, **tables} if told else tables
 
 
-def _line(rows: Sequence[dict[str, str]], across: str, column: str) -> Line:
-    points = [(_number(row.get(across)), _number(row.get(column))) for row in rows]
-    points = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    return column.replace("_", " "), [x for x, _ in points], [y for _, y in points]
+def still_falling(rows: Sequence[Mapping[str, float]]) -> bool:
+    """Whether the loss was still falling when the training ended: by 2% or more over the last fifth of the epochs.
+
+    The validation loss decides; if there is none, the training loss does.
+    """
+    column = "val_loss" if sum("val_loss" in row for row in rows) > 1 else "train_loss"
+    losses = [row[column] for row in rows if column in row]
+    if len(losses) < 2:
+        return False
+    back = max(1, len(losses) // 5)
+    before, after = min(losses[:-back]), min(losses[-back:])
+    return before > 0 and (before - after) / before > FALLING
 
 
-def _number(text: str | None) -> float:
+def epochs_of(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> tuple[int, int]:
+    """How many epochs were trained, and how many the recipe asks for; 0 where that is unknown."""
+    done = max((int(row["epoch"]) for row in rows if "epoch" in row), default=0)
+    planned = tables.get("Recipe", {}).get("epochs", 0)
+    return done, planned if isinstance(planned, int) else 0
+
+
+def _training(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """Duration, epochs and the size of the splits, in words."""
+    told: dict[str, object] = {}
+    seconds = max((row["seconds"] for row in rows if "seconds" in row), default=0.0)
+    if seconds:
+        told["duration"] = words.duration(seconds)
+    done, planned = epochs_of(rows, tables)
+    if done:
+        pick = picking(rows)
+        best = max((row for row in rows if pick in row), key=lambda row: row[pick], default=None)
+        told["epochs"] = f"{done:,} of {planned:,}" if planned > done else f"{done:,}"
+        if best is not None and "epoch" in best:
+            told["best epoch"] = f"{int(best['epoch']):,}, validation {_TITLES[pick]} {best[pick]:.1%}"
+    images = tables.get("Data", {}).get("images")
+    if isinstance(images, Mapping):
+        told["images"] = ", ".join(f"{split} {count:,}" for split, count in images.items() if isinstance(count, int) and count)
+    return told
+
+
+def _line(rows: Sequence[Mapping[str, float]], across: str, column: str, picks: bool) -> Line:
+    points = [(row[across], row[column]) for row in rows if across in row and column in row]
+    name = _TITLES.get(column, column.replace("_", " "))
+    return Line(name, tuple(x for x, _ in points), tuple(y for _, y in points), picks)
+
+
+def _number(text: object) -> float:
     try:
-        return float(text or "nan")
+        return float(text) if isinstance(text, str) else math.nan
     except ValueError:
-        return float("nan")
-
-
-def _words(column: str) -> list[str]:
-    return column.lower().replace("/", "_").replace(".", "_").replace(" ", "_").split("_")
+        return math.nan

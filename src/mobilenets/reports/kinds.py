@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.metric import Metric
 from mobilenets.evaluation.segment.evaluate import SegmentationReport
 from mobilenets.reports.classify import report as classify
 from mobilenets.reports.detect import report as detect
-from mobilenets.reports.page import Brief, Content
+from mobilenets.reports.page import Brief, Content, Remark
 from mobilenets.reports.segment import report as segment
+from mobilenets.specs.model import Task
 
 
 class Evaluated(Protocol):
@@ -25,13 +28,18 @@ class Evaluated(Protocol):
         ...
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the images that were read."""
+        ...
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Of the model."""
         ...
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The table of metrics, the one that matters most first."""
+        """The table of metrics, the most important one first."""
         ...
 
     @property
@@ -41,16 +49,16 @@ class Evaluated(Protocol):
 
     @property
     def seconds(self) -> float:
-        """The evaluation took, decoding included."""
+        """Duration of the evaluation, decoding included."""
         ...
 
     def __len__(self) -> int:
-        """Images that were read."""
+        """Number of images that were read."""
         ...
 
 
 class Describe(Protocol):
-    """Finds what a report has to say to people."""
+    """Puts a report into words, plots and images."""
 
     def __call__(self, report: Any, *, read_image: Callable[[str], bytes], worst: int) -> Content:  # Any: the kind's report
         """Plots, tables, and the `worst` images to look at."""
@@ -62,22 +70,60 @@ class Kind:
     """How a report is written.
 
     Args:
+        task: that the network has.
         content: for people.
         data: its own entries of `report.json`; takes the report and how many of the worst mistakes to name.
-        csv: `predictions.csv`.
+        csv: the text of `predictions.csv`.
         brief: for the command line; takes the report and how many of the worst mistakes to name.
+        remarks: what its figures mean.
+        support: images or objects of each class.
+        noun: what those are.
+        per_image: what `compare` needs to know of each image.
     """
 
+    task: Task
     content: Describe
     data: Callable[[Any, int], Mapping[str, object]]  # Any: the kind's report
     csv: Callable[[Any], str]
     brief: Callable[[Any, int], Brief]
+    remarks: Callable[[Any], list[Remark]]
+    support: Callable[[Any], Mapping[str, int]]
+    noun: str
+    per_image: Callable[[Any], Mapping[str, NDArray[Any]]]
 
 
-# fmt: off
 KINDS: dict[type, Kind] = {
-    Report:             Kind(classify.content, classify.data, classify.csv_text, classify.brief),
-    DetectionReport:    Kind(detect.content, detect.data, detect.csv_text, detect.brief),
-    SegmentationReport: Kind(segment.content, segment.data, segment.csv_text, segment.brief),
+    Report: Kind(
+        task="classify",
+        content=classify.content,
+        data=classify.data,
+        csv=classify.csv_text,
+        brief=classify.brief,
+        remarks=classify.remarks,
+        support=classify.support,
+        noun="image",
+        per_image=classify.per_image,
+    ),
+    DetectionReport: Kind(
+        task="detect",
+        content=detect.content,
+        data=detect.data,
+        csv=detect.csv_text,
+        brief=detect.brief,
+        remarks=detect.remarks,
+        support=detect.support,
+        noun="object",
+        per_image=detect.per_image,
+    ),
+    SegmentationReport: Kind(
+        task="segment",
+        content=segment.content,
+        data=segment.data,
+        csv=segment.csv_text,
+        brief=segment.brief,
+        remarks=segment.remarks,
+        support=segment.support,
+        noun="image",
+        per_image=segment.per_image,
+    ),
 }
-# fmt: on

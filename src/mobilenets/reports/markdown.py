@@ -5,47 +5,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mobilenets.reports import words
+from mobilenets.reports.escape import code, markdown, printable
 from mobilenets.reports.page import Page, Shown
 
 
-def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str]) -> str:
-    """The page as Markdown.
+def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], examples: Sequence[str] = ()) -> str:
+    """The page as Markdown. What comes from file names and labels is shown literally.
 
     Args:
         plots: file name of each plot.
-        images: file name of each shown image, "" where it cannot be shown.
+        images: file name of each image with mistakes, "" where it cannot be shown.
+        examples: file name of each image without, likewise.
     """
     content = page.content
-    metrics = words.metric_lines(page.metrics)
-    parts = [f"# {page.title}", content.subtitle, _table(("metric", "value", "95% interval", ""), metrics)]
-    if content.shown:
-        heads = ("image", "file", *(fact.word for fact in content.shown[0].facts))
-        lines = [_line(one, file) for one, file in zip(content.shown, images, strict=True)]
-        parts += [f"## {content.headline}", content.introduction, _table(heads, lines)]
+    parts = [f"# {markdown(page.title)}", markdown(content.subtitle)]
+    parts += ["\n".join(f"- {markdown(remark.text)}" for remark in page.remarks)] if page.remarks else []
+    parts += [_table(("metric", "value", "95% interval", ""), words.metric_lines(page.metrics))]
+    for headline, introduction, group, files in (
+        (content.headline, content.introduction, content.shown, images),
+        ("For comparison: right", "", content.right, examples),
+    ):
+        if group:
+            heads = ("image", "file", *(fact.word for fact in group[0].facts))
+            rows = [_cells(image, file) for image, file in zip(group, files, strict=True)]
+            parts += [f"## {headline}", *([introduction] if introduction else []), _raw_table(heads, rows)]
     for plot, file in zip(content.plots, plots, strict=True):
         parts += [f"## {plot.title}", f"![{plot.title}]({_link(file)})"]
     for table in content.tables:
         parts += [f"## {table.title}", *([table.note] if table.note else []), _table(table.columns, table.rows)]
     if page.unreadable:
-        parts += ["## Not readable", _table(("file", "reason"), [(f"`{name}`", error) for name, error in page.unreadable])]
+        rows = [(code(name), markdown(error)) for name, error in page.unreadable]
+        parts += ["## Not readable", _raw_table(("file", "reason"), rows)]
     for section, facts in page.context.items():
-        parts += [f"## {section}", _table(("", ""), [(key, words.plain(fact)) for key, fact in facts.items()])]
+        rows = [(markdown(key), markdown(words.plain(fact))) for key, fact in facts.items()]
+        parts += [f"## {markdown(section)}", _raw_table(("", ""), rows)]
     if page.next_command:
-        parts += ["## Next", f"```\n{page.next_command}\n```"]
+        parts += ["## Next", f"```\n{printable(page.next_command)}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _line(one: Shown, file: str) -> tuple[str, ...]:
-    return (f"![]({_link(file)})" if file else "", f"`{one.name}`", *(fact.text for fact in one.facts))
+def _cells(image: Shown, file: str) -> tuple[str, ...]:
+    return (f"![]({_link(file)})" if file else "", code(image.name), *(markdown(fact.text) for fact in image.facts))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of text that is shown literally."""
+    return _raw_table(columns, [[markdown(cell) for cell in row] for row in rows])
+
+
+def _raw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _link(file: str) -> str:

@@ -18,7 +18,21 @@ from mobilenets.runtime.images.decode import decode_image
 Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
-SHOWN, DRAWN = 480, 960  # px, longer side of a shown image, and of one with something drawn on it
+SHOWN, DRAWN, SMALL = 480, 960, 112
+"""Longer side, px, of a shown image, of one with something drawn on it, and of one among many of its kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A sentence about what the figures mean.
+
+    Args:
+        text: for people.
+        warning: whether it puts the figures in doubt.
+    """
+
+    text: str
+    warning: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +40,7 @@ class Fact:
     """A line below an image.
 
     Args:
-        word: what it is about: "said", "truth".
+        word: what it is about: "predicted", "truth".
         text: what there is to say.
         tone: whether that is good or bad.
     """
@@ -43,7 +57,7 @@ class Shown:
     Args:
         name: of its file.
         facts: what there is to see.
-        jpeg: the image, small; empty where it cannot be read any more.
+        jpeg: the image, small; empty if it cannot be read any more.
     """
 
     name: str
@@ -52,8 +66,25 @@ class Shown:
 
     @property
     def uri(self) -> str:
-        """The image as a data URI; "" where there is none."""
+        """The image as a data URI; "" if there is none."""
         return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode() if self.jpeg else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Images behind one cell of the confusion matrix.
+
+    Args:
+        anchor: the id that the cell links to.
+        title: what they have in common.
+        total: how many there are.
+        shown: some of them.
+    """
+
+    anchor: str
+    title: str
+    total: int
+    shown: tuple[Shown, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +95,7 @@ class Table:
         title: its heading.
         columns: their heads.
         rows: the cells, as many as there are columns.
-        words: how many of the first columns are words; the rest are numbers, which stand to the right.
+        words: how many of the first columns are words; the rest are numbers, which are aligned right.
         note: below the heading.
         most: rows that the page shows; the others are in report.json and report.md.
     """
@@ -83,12 +114,14 @@ class Content:
 
     Args:
         subtitle: what was evaluated, in one line.
-        headline: of the images.
-        introduction: above the images, or instead of them where there are none.
-        shown: the images.
+        headline: of the images with mistakes.
+        introduction: above them, or instead of them if there are none.
+        shown: the images with mistakes.
         plots: in their order.
         tables: below the plots.
         wide: whether the images are shown large.
+        right: images without a mistake, for comparison.
+        cells: the images behind each cell of the confusion matrix.
     """
 
     subtitle: str
@@ -98,11 +131,13 @@ class Content:
     plots: tuple[Plot, ...]
     tables: tuple[Table, ...]
     wide: bool = False
+    right: tuple[Shown, ...] = ()
+    cells: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the command line tells of a report besides its metrics.
+    """What the command line says about a report besides its metrics.
 
     Args:
         worst: the images to look at first, the worst first.
@@ -119,12 +154,13 @@ class Page:
 
     Args:
         title: of the page.
-        metrics: the first one is the one that matters most.
+        metrics: the first one is the most important.
         content: of the kind of report.
         speed: of the evaluation, in words.
         unreadable: name and reason of each image that could not be read.
         context: facts about the run.
         next_command: to type next.
+        remarks: what the figures mean.
     """
 
     title: str
@@ -134,6 +170,7 @@ class Page:
     unreadable: Sequence[tuple[str, str]] = ()
     context: Context = field(default_factory=dict)
     next_command: str = ""
+    remarks: Sequence[Remark] = ()
 
 
 def shown(
@@ -141,6 +178,8 @@ def shown(
     facts: tuple[Fact, ...],
     read_image: Callable[[str], bytes],
     drawn: Callable[[Image.Image], Image.Image] | None = None,
+    *,
+    side: int = 0,
 ) -> Shown:
     """The image of that name, small.
 
@@ -148,15 +187,16 @@ def shown(
         facts: below it.
         read_image: its encoded bytes.
         drawn: the image at its full size with something drawn on it.
+        side: the longer side, px; `SHOWN` or `DRAWN` by default.
     """
+    side = side or (DRAWN if drawn else SHOWN)
     try:
-        image = decode_image(read_image(name), at_least=None if drawn else SHOWN)
+        image = decode_image(read_image(name), at_least=None if drawn else side)
     except (ImageError, OSError):
         return Shown(name, facts, b"")
     if drawn is not None:
         image = drawn(image)
-    side = DRAWN if drawn else SHOWN
     image.thumbnail((side, side))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
     return Shown(name, facts, buffer.getvalue())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mobilenets.errors import MissingExtraError
+from mobilenets.reports.escape import printable
+from mobilenets.reports.history import Panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Bars(Protocol):
-    """How one class fares."""
+    """How well one class is predicted."""
 
     @property
     def label(self) -> str:
@@ -28,12 +30,12 @@ class Bars(Protocol):
 
     @property
     def precision(self) -> float:
-        """Share of what was called so that is."""
+        """Share of what was predicted as the class that truly belongs to it."""
         ...
 
     @property
     def recall(self) -> float:
-        """Share of what is that was found."""
+        """Share of what truly belongs to the class that was found."""
         ...
 
     @property
@@ -43,12 +45,22 @@ class Bars(Protocol):
 
     @property
     def support(self) -> int:
-        """How many there truly are."""
+        """How many truly belong to it."""
         ...
 
 
 INK, MUTED, LINE, SURFACE, ACCENT, WRONG = "#1b2333", "#69728a", "#dfe4ee", "#fefefe", "#2f6fe4", "#d8503f"
-VARIABLES = {INK: "--ink", MUTED: "--muted", LINE: "--line", SURFACE: "--surface", ACCENT: "--accent", WRONG: "--wrong"}
+TEAL, PURPLE, AMBER, ROSE = "#0f9488", "#8651d4", "#b07a12", "#b0508f"
+
+# fmt: off
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", LINE: "--line", SURFACE: "--surface", ACCENT: "--accent", WRONG: "--wrong",
+    TEAL: "--teal", PURPLE: "--purple", AMBER: "--amber", ROSE: "--rose",
+}
+# fmt: on
+
+SERIES = (ACCENT, TEAL, PURPLE, AMBER, ROSE)
+"""Colors of classes and curves. `WRONG` is none of them: that color always means a mistake."""
 CELLS_WITH_NUMBERS, CELLS_WITH_LABELS, BARS = 20, 60, 24
 
 
@@ -70,26 +82,32 @@ class Plot:
     wide: bool = False
 
 
-def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """True labels down, predicted labels across.
+def confusion(
+    counts: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    links: Mapping[tuple[int, int], str] | None = None,
+) -> Figure:
+    """True labels down, predicted labels across. What is right is blue, what is wrong is red.
 
     Args:
         counts: `[true label, predicted label]`, square.
-        rows, columns: names.
+        shares: how strongly each cell is colored, 0 to 1.
+        rows, columns: names; a cell is right if its row and its column have the same name.
+        links: the id of an element of the page that a cell links to.
     """
     classes = len(rows)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(9.0, max(3.6, 2.2 + 0.42 * classes))
     figure, axes = figure_of(side, side)
-    color = [int(ACCENT[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    cells = np.concatenate([np.broadcast_to(color, (classes, classes, 3)), shares[:, :, np.newaxis]], axis=2)
-    axes.imshow(cells, interpolation="nearest", aspect="equal")
     if classes <= CELLS_WITH_NUMBERS:
-        for (i, j), count in np.ndenumerate(counts):
-            if count or classes < 6:
-                tone = "white" if shares[i, j] > 0.55 else INK
-                share = f"\n{shares[i, j]:.0%}" if classes < 6 else ""
-                axes.text(j, i, f"{count:,}{share}", ha="center", va="center", color=tone, fontsize=9 if classes < 12 else 7)
+        _number_cells(axes, counts, shares, rows, columns, links or {})
+    else:
+        right = np.array([[row == column for column in columns] for row in rows])
+        colors = np.where(right[..., np.newaxis], _rgb(ACCENT), _rgb(WRONG))
+        cells = np.concatenate([colors, shares[:, :, np.newaxis]], axis=2)
+        axes.imshow(cells, interpolation="nearest", aspect="equal")
     if classes <= CELLS_WITH_LABELS:
         places = range(classes)
         size = 9 if classes <= CELLS_WITH_NUMBERS else 5
@@ -111,8 +129,36 @@ def confusion(counts: NDArray[np.int64], rows: Sequence[str], columns: Sequence[
     return figure
 
 
+def _number_cells(
+    axes: Axes,
+    counts: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    links: Mapping[tuple[int, int], str],
+) -> None:
+    """Cells as rectangles with their counts, and with a link if there are images to look at."""
+    from matplotlib.patches import Rectangle
+
+    classes = len(rows)
+    axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
+    for (i, j), count in np.ndenumerate(counts):
+        color = ACCENT if rows[i] == columns[j] else WRONG
+        strength = float(shares[i, j])
+        cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=color, alpha=strength, linewidth=0)
+        share = f"\n{strength:.0%}" if classes < 6 else ""
+        text = axes.text(j, i, "", ha="center", va="center", fontsize=9 if classes < 12 else 7)
+        if count or (classes < 6 and not (rows[i] not in columns and columns[j] not in rows)):
+            text.set_text(f"{count:,}{share}")
+        text.set_color("white" if strength > 0.55 else INK)
+        if (i, j) in links:
+            cell.set_url(f"#{links[i, j]}")
+            text.set_url(f"#{links[i, j]}")
+        axes.add_patch(cell)
+
+
 def class_bars(classes: Sequence[Bars]) -> Figure:
-    """F1 of each class that occurs, with precision and recall marked; the lowest ones where there are many."""
+    """F1 of each class that occurs, with precision and recall marked; the lowest ones if there are many."""
     rows = [row for row in classes if row.support]
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.f1)[:BARS]
@@ -135,7 +181,7 @@ def bars_with_marks(
     places = np.arange(len(names))[::-1]
     axes.barh(places, bars[1], height=0.62, color=ACCENT, alpha=0.55, label=bars[0])
     axes.plot(precision, places, "o", color=INK, markersize=5, label="precision")
-    axes.plot(recall, places, "D", color=WRONG, markersize=4.5, label="recall")
+    axes.plot(recall, places, "D", color=PURPLE, markersize=4.5, label="recall")
     axes.set_yticks(places, names)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.6, len(names) - 0.4)
@@ -146,19 +192,24 @@ def bars_with_marks(
     return figure
 
 
-def curves(panels: Sequence[tuple[str, Sequence[tuple[str, Sequence[float], Sequence[float]]]]]) -> Figure:
-    """Learning curves.
-
-    Args:
-        panels: title and lines of each; a line is its name, its x values (epochs) and its y values.
-    """
+def curves(panels: Sequence[Panel]) -> Figure:
+    """Learning curves; the one that picks the best checkpoint is thick, with a mark at its best epoch."""
     figure, first = figure_of(4.3 * len(panels), 3.5, columns=len(panels))
-    for axes, (title, lines) in zip(figure.axes or [first], panels, strict=True):
-        for (name, x, y), color, style in zip(lines, color_cycle(len(lines)), line_styles(len(lines)), strict=True):
-            axes.plot(x, y, style, color=color, linewidth=1.8, marker="o" if len(x) < 3 else None, label=name)
-        axes.set_title(title, color=INK, fontsize=10, loc="left", weight="bold")
+    for axes, panel in zip(figure.axes or [first], panels, strict=True):
+        count = len(panel.lines)
+        for line, color, style in zip(panel.lines, color_cycle(count), line_styles(count), strict=True):
+            width, strength = (2.4, 1.0) if line.picks or count < 3 else (1.4, 0.75)
+            marker = "o" if len(line.x) < 3 else None
+            name = f"{line.name} (picks the checkpoint)" if line.picks and count > 1 else line.name
+            axes.plot(line.x, line.y, style, color=color, linewidth=width, alpha=strength, marker=marker, label=name)
+            if line.picks:
+                best = int(np.argmax(line.y))
+                axes.plot(line.x[best], line.y[best], "o", color=color, markersize=7)
+        axes.set_title(panel.title, color=INK, fontsize=10, loc="left", weight="bold")
         axes.set_xlabel("epoch")
         axes.locator_params(axis="x", integer=True)
+        if panel.shares:
+            percent_scale(axes)
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
     return figure
 
@@ -211,21 +262,33 @@ def percent(axes: Axes, which: str) -> None:
     axis.set_ticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
 
 
+def percent_scale(axes: Axes) -> None:
+    """Ticks of the y axis as percentages, whatever its range is."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
+
+
 def legend_above(axes: Axes, columns: int) -> None:
     """The legend, above the plot."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def color_cycle(count: int) -> list[str]:
-    """Colors of lines."""
-    return [(ACCENT, WRONG, MUTED, INK)[i % 4] for i in range(count)]
+    """Colors of classes and curves; never the color of mistakes."""
+    return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
 def line_styles(count: int) -> list[str]:
-    """Styles of lines: those with a color that was there before are broken."""
-    return ["-" if i < 4 else "--" for i in range(count)]
+    """Styles of lines: those whose color occurred before are dashed."""
+    return [("-", "--", ":")[i // len(SERIES) % 3] for i in range(count)]
 
 
 def short(label: str, most: int = 24) -> str:
-    """The label, cut after `most` characters."""
-    return label if len(label) <= most else label[: most - 1] + "…"
+    """The label, cut after `most` characters, without control characters, and with no formula in it for matplotlib."""
+    text = printable(label).replace("$", r"\$")
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _rgb(color: str) -> NDArray[np.float64]:
+    return np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])

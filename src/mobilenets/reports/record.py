@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mobilenets.evaluation.metric import Metric
 from mobilenets.reports.kinds import KINDS, Evaluated
-from mobilenets.reports.page import Context
+from mobilenets.reports.page import Context, Remark
+
+PER_IMAGE = "per_image.npz"
+"""File of a report that `compare` reads."""
 
 
-def to_json(report: Evaluated, *, title: str, context: Context, next_command: str, worst: int) -> str:
+def to_json(
+    report: Evaluated, *, title: str, context: Context, next_command: str, worst: int, remarks: Sequence[Remark] = ()
+) -> str:
     """The report as indented JSON; what cannot be computed is null."""
     data = {
         "title": title,
@@ -20,7 +25,8 @@ def to_json(report: Evaluated, *, title: str, context: Context, next_command: st
         "labels": report.labels,
         "images": len(report),
         "seconds": round(report.seconds, 3),
-        "metrics": {one.name: _metric(one) for one in report.metrics},
+        "metrics": {metric.name: _metric(metric) for metric in report.metrics},
+        "remarks": [{"text": remark.text, "warning": remark.warning} for remark in remarks],
         **KINDS[type(report)].data(report, worst),
         "unreadable": [{"name": name, "error": error} for name, error in report.unreadable],
         "context": context,
@@ -44,4 +50,4 @@ def _finite(data: Any) -> Any:  # Any: whatever JSON can hold
         return data if math.isfinite(data) else None
     if isinstance(data, Mapping):
         return {key: _finite(value) for key, value in data.items()}
-    return [_finite(one) for one in data] if isinstance(data, list | tuple) else data
+    return [_finite(item) for item in data] if isinstance(data, list | tuple) else data

@@ -1,4 +1,4 @@
-"""How reports write figures and facts."""
+"""How reports write figures, durations and facts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from mobilenets.evaluation.metric import Metric
 
 PLAIN = frozenset(("nll", "roc_auc"))
-"""Metrics that are no share; all others are written as percentages."""
+"""Metrics that are not a share; all others are written as percentages."""
 
 
 def value(metric: Metric) -> str:
@@ -35,16 +35,28 @@ def interval(metric: Metric) -> str:
 
 def metric_lines(metrics: Sequence[Metric]) -> list[tuple[str, str, str, str]]:
     """Title, value, interval and note of each metric, as people read them."""
-    return [(one.title, value(one), interval(one), one.note) for one in metrics]
+    return [(metric.title, value(metric), interval(metric), metric.note) for metric in metrics]
 
 
 def plain(fact: object) -> str:
     """A value of a context as one line of text."""
     if isinstance(fact, Mapping):
-        return ", ".join(f"{key} {plain(one)}" for key, one in fact.items())
+        return ", ".join(f"{key} {plain(value)}" for key, value in fact.items())
     if isinstance(fact, list | tuple):
-        return ", ".join(plain(one) for one in fact)
+        return ", ".join(plain(value) for value in fact)
     return f"{fact:g}" if isinstance(fact, float) else str(fact)
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units.
+
+    >>> duration(9.6), duration(185), duration(7260)
+    ('10 s', '3 min 5 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

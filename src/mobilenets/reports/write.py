@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from mobilenets.files import flush, replaced_folder
 from mobilenets.reports import plots, record
 from mobilenets.reports.history import panels
 from mobilenets.reports.html import to_html
 from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.markdown import to_markdown
-from mobilenets.reports.page import Context, Page
+from mobilenets.reports.page import Context, Page, Remark, Shown
 from mobilenets.reports.plots import Plot
+
+OWN = frozenset(
+    ("report.html", "report.md", "report.json", "predictions.csv", record.PER_IMAGE, "plots", "mistakes", "examples")
+)
+"""What a report's folder holds."""
 
 
 def write_report(
@@ -25,18 +36,22 @@ def write_report(
     history: Path | None = None,
     next_command: str = "",
     worst: int = 8,
+    remarks: Sequence[Remark] = (),
 ) -> Path:
     """Write `report.html` (one file, nothing outside it), `report.md`, `report.json`, `predictions.csv`, plots and images.
 
+    The folder takes the place of an older report as a whole: a reader finds the old report or the new one, never parts of both.
+
     Args:
         report: of an evaluation.
-        folder: is made; files of an older report in it are replaced.
+        folder: is made. If it holds other things than a report, those stay, and each part of the report is replaced by itself.
         read_image: the encoded image of a name in the report.
         title: of the page; the model's name by default.
         context: titled tables of facts, such as the recipe and the data's fingerprint.
         history: the run's `metrics.csv`, for the learning curves.
         next_command: to type next, shown at the end.
         worst: how many of the worst mistakes to show.
+        remarks: what the figures mean.
 
     Returns:
         The path of `report.html`.
@@ -55,31 +70,73 @@ def write_report(
         unreadable=report.unreadable,
         context=context or {},
         next_command=next_command,
+        remarks=remarks,
     )
     html = to_html(page)
+    data = record.to_json(
+        report, title=page.title, context=page.context, next_command=next_command, worst=worst, remarks=remarks
+    )
+    with _place(folder) as draft:
+        figures = [f"plots/{plot.name}.png" for plot in page.content.plots]
+        (draft / "plots").mkdir()
+        for plot, file in zip(page.content.plots, figures, strict=True):
+            (draft / file).write_bytes(plots.png(plot.figure))
+        images = _images(page.content.shown, draft, "mistakes")
+        examples = _images(page.content.right, draft, "examples")
+        markdown = to_markdown(page, plots=figures, images=images, examples=examples)
+        (draft / "report.json").write_bytes(
+            data.encode("utf-8", "backslashreplace")
+        )  # half a pair of surrogates, as JSON has it
+        for name, text in (("report.md", markdown), ("predictions.csv", kind.csv(report)), ("report.html", html)):
+            (draft / name).write_text(text, encoding="utf-8")
+        (draft / record.PER_IMAGE).write_bytes(_arrays(report))
+    return folder / "report.html"
 
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
-    (folder / "mistakes").mkdir(exist_ok=True)
-    for old in (folder / "mistakes").glob("[0-9][0-9].jpg"):
-        old.unlink()
-    figures = [f"plots/{plot.name}.png" for plot in page.content.plots]
-    for plot, file in zip(page.content.plots, figures, strict=True):
-        (folder / file).write_bytes(plots.png(plot.figure))
-    images = [f"mistakes/{i:02}.jpg" if one.jpeg else "" for i, one in enumerate(page.content.shown, start=1)]
-    for one, file in zip(page.content.shown, images, strict=True):
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, whose content takes its place in `folder` when the block ends."""
+    if not folder.is_dir() or all(entry.name in OWN for entry in folder.iterdir()):
+        with replaced_folder(folder) as draft:
+            yield draft
+        return
+    draft = folder / ".report.new"  # in the folder, which holds things that are not ours and cannot be replaced as a whole
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        yield draft
+        flush(draft)
+        for entry in sorted(draft.iterdir()):
+            if (folder / entry.name).is_dir():
+                shutil.rmtree(folder / entry.name)
+            entry.replace(folder / entry.name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _images(shown: Sequence[Shown], folder: Path, name: str) -> list[str]:
+    """Write the images into a folder of that name; the path of each below `folder`, "" for one that cannot be read."""
+    (folder / name).mkdir()
+    files = [f"{name}/{i:02}.jpg" if image.jpeg else "" for i, image in enumerate(shown, start=1)]
+    for image, file in zip(shown, files, strict=True):
         if file:
-            (folder / file).write_bytes(one.jpeg)
-    data = record.to_json(report, title=page.title, context=page.context, next_command=next_command, worst=worst)
-    (folder / "report.json").write_text(data, encoding="utf-8")
-    (folder / "report.md").write_text(to_markdown(page, plots=figures, images=images), encoding="utf-8")
-    (folder / "predictions.csv").write_text(kind.csv(report), encoding="utf-8")
-    target = folder / "report.html"
-    target.write_text(html, encoding="utf-8")
-    return target
+            (folder / file).write_bytes(image.jpeg)
+    return files
+
+
+def _arrays(report: Evaluated) -> bytes:
+    """What `compare` reads: arrays with a row for each image, and no Python objects."""
+    kind = KINDS[type(report)]
+    buffer = io.BytesIO()
+    names, labels = np.array(report.names, np.str_), np.array(report.labels, np.str_)
+    arrays = {"names": names, "labels": labels, "task": np.array(kind.task), **kind.per_image(report)}
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def _curves(history: Path | None) -> list[Plot]:
     drawn = panels(history) if history is not None and history.is_file() else []
     if not drawn:
         return []
-    return [Plot("curves", "Learning curves", "Epoch by epoch, as it was trained.", plots.curves(drawn), wide=True)]
+    caption = "Epoch by epoch. The thick line picks the checkpoint; the dot is its best epoch."
+    return [Plot("curves", "Learning curves", caption, plots.curves(drawn), wide=True)]

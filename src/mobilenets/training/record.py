@@ -8,6 +8,7 @@ import io
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: 
             "fingerprint": fingerprint(dataset),
             "labels": list(dataset.labels),
             "counts": {split: list(dataset.counts(split)) for split in SPLITS},
+            "images": {split: len(dataset.split(split)) for split in SPLITS},
         },
+        "started": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         "model": spec.backbone.name,
         "weights": spec.weights,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES} | {"python": platform.python_version()},

@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.data.masks import IGNORE
 from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError, UsageError
-from mobilenets.evaluation.intervals import bootstrap
+from mobilenets.evaluation.intervals import Statistic, bootstrap
 from mobilenets.evaluation.metric import Metric, label_columns, metric_named, nothing_read
 from mobilenets.evaluation.segment import metrics as segment_metrics
 from mobilenets.evaluation.segment.metrics import Boundaries
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT, KEPT_SIDE = 24, 480
-"""Images whose masks a report keeps to show them, the worst ones, and the longer side of those masks, px."""
+"""Number of worst images, and of best ones, whose masks a report keeps to show them; longer side of those masks, px."""
 
 
 class Segmenter(Protocol):
@@ -45,16 +45,16 @@ class Segmenter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LabelMetrics:
-    """How one label fares.
+    """How well one class is segmented.
 
     Args:
         label: its name.
-        iou: intersection over union, 0 to 1; NaN for one that is neither in the truth nor predicted.
-        recall: share of its pixels that were found; NaN when it has none.
-        precision: share of the pixels predicted as it that are; NaN when there are none.
-        boundary_f: how well its boundaries agree, the mean over images; NaN when it has none.
-        pixels: that truly are of it.
-        images: that truly show it.
+        iou: intersection over union, 0 to 1; NaN if the class is neither in the truth nor predicted.
+        recall: share of its pixels that were found; NaN if it has none.
+        precision: share of the pixels predicted as this class that truly belong to it; NaN if there are none.
+        boundary_f: how well its boundaries agree, the mean over images; NaN if it has none.
+        pixels: number of pixels that truly belong to it.
+        images: number of images that truly show it.
     """
 
     label: str
@@ -68,11 +68,11 @@ class LabelMetrics:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetrics:
-    """How one image fares.
+    """How well one image is segmented.
 
     Args:
         name: of the image.
-        mean_iou: over the labels that it truly shows; NaN where every pixel is ignored.
+        mean_iou: over the classes that it truly shows; NaN if every pixel is ignored.
         accuracy: share of its pixels that are right.
     """
 
@@ -93,23 +93,27 @@ class Compared:
     predicted: NDArray[np.uint8]
 
 
+Kept = tuple[float, int, str, Compared]
+"""Rank, number, name and masks of an image."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentationReport:
-    """What an evaluation of a segmenter found.
+    """The result of evaluating a segmenter.
 
     Args:
         model: the network's name.
         labels: of the model.
         colors: of the labels.
         names: of the images that were read, N.
-        hits: pixels of each label that were predicted right, by image, N classes.
-        support: pixels that truly are of each label, N classes.
-        called: pixels predicted as each label, N classes; ignored ones are in none of the three.
+        hits: pixels of each class that were predicted right, by image, N classes.
+        support: pixels that truly belong to each class, N classes.
+        called: pixels predicted as each class, N classes; ignored ones are in none of the three.
         confusion: pixels `[true label, predicted label]` of all images.
         boundary_f: of each label by image, N classes; NaN where a label has no boundary.
-        kept: the masks of the worst images by name.
+        kept: the masks of the worst and the best images by name.
         unreadable: name and reason of each image or mask that could not be read.
-        seconds: the evaluation took, decoding and masks included.
+        seconds: duration of the evaluation, decoding and masks included.
         metrics: the table of metrics, computed from the above.
         classes: the metrics of each label.
         images: the metrics of each image, in order.
@@ -143,7 +147,7 @@ class SegmentationReport:
         """The metric of that name.
 
         Raises:
-            UnknownNameError: the evaluation has none of that name.
+            UnknownNameError: there is none.
         """
         return metric_named(self.metrics, name)
 
@@ -151,6 +155,11 @@ class SegmentationReport:
         """The images with the lowest mean IoU, the worst first; those without a pixel that counts are left out."""
         known = [row for row in self.images if not np.isnan(row.mean_iou)]
         return tuple(sorted(known, key=lambda row: row.mean_iou)[:k])
+
+    def best(self, k: int = 3) -> tuple[ImageMetrics, ...]:
+        """The images with the highest mean IoU, the best first, without those that `worst` would show too."""
+        known = sorted((row for row in self.images if not np.isnan(row.mean_iou)), key=lambda row: -row.mean_iou)
+        return tuple(known[: min(k, len(known) // 2)])
 
 
 def evaluate_segmentation(
@@ -162,10 +171,10 @@ def evaluate_segmentation(
     batch: int | None = None,
     boundaries: bool = True,
 ) -> SegmentationReport:
-    """How well a segmenter does on images with masks, at their own size. What cannot be read is named and counts nowhere.
+    """How well a segmenter does on images with masks, at their own size. What cannot be read is named and not counted.
 
     Args:
-        predictor: with any engine; the images take the way they take in production.
+        predictor: with any engine; images are preprocessed exactly as in production.
         samples: images whose masks hold indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of images done since the last call.
@@ -192,7 +201,8 @@ def evaluate_segmentation(
     counts: list[NDArray[np.int64]] = []
     edges: list[NDArray[np.float64]] = []
     confusion = np.zeros((classes, classes), np.int64)
-    worst: list[tuple[float, int, str, Compared]] = []  # a heap, the best of them first
+    worst: list[Kept] = []  # heaps: of the worst images the best one comes first, of the best ones the worst
+    best: list[Kept] = []
     for result in predictor.stream(remembered(), batch=batch):
         sample = waiting.pop(0)
         try:
@@ -207,10 +217,12 @@ def evaluate_segmentation(
             counts.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]))
             edges.append(_edges(truth, predicted, classes).f_scores if boundaries else np.full(classes, np.nan))
             miou = segment_metrics.mean_iou(*counts[-1])
-            if not np.isnan(miou) and (len(worst) < KEPT or -miou > worst[0][0]):
-                heapq.heappush(worst, (-miou, len(names), result.name, Compared(_small(truth), _small(predicted))))
-                if len(worst) > KEPT:
-                    heapq.heappop(worst)
+            if not np.isnan(miou):
+                for kept, rank in ((worst, -miou), (best, miou)):
+                    if len(kept) < KEPT or rank > kept[0][0]:
+                        heapq.heappush(kept, (rank, len(names), result.name, Compared(_small(truth), _small(predicted))))
+                        if len(kept) > KEPT:
+                            heapq.heappop(kept)
         if progress is not None:
             progress(1)
     if not names:
@@ -226,7 +238,7 @@ def evaluate_segmentation(
         called=called,
         confusion=confusion,
         boundary_f=np.stack(edges),
-        kept={name: compared for _, _, name, compared in worst},
+        kept={name: compared for _, _, name, compared in (*worst, *best)},
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )
@@ -265,7 +277,7 @@ def _edges(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
 
 
 def _classes(report: SegmentationReport) -> tuple[LabelMetrics, ...]:
-    hits, support, called = (one.sum(axis=0) for one in (report.hits, report.support, report.called))
+    hits, support, called = (counts.sum(axis=0) for counts in (report.hits, report.support, report.called))
     ious = segment_metrics.ious(hits, support, called)
     recall, precision = segment_metrics.shares(hits, support), segment_metrics.shares(hits, called)
     edges = segment_metrics.means(report.boundary_f)
@@ -285,17 +297,29 @@ def _image(report: SegmentationReport, i: int) -> ImageMetrics:
     return ImageMetrics(report.names[i], segment_metrics.mean_iou(hits, support, called), accuracy)
 
 
+def mean_iou_of(hits: NDArray[np.int64], support: NDArray[np.int64], predicted: NDArray[np.int64]) -> Statistic:
+    """The mean IoU as a function of how often each image counts.
+
+    Args:
+        hits, support, predicted: pixels of each class in each image, N classes; as in `SegmentationReport`.
+    """
+
+    def miou(drawn: NDArray[np.int64]) -> float:
+        return segment_metrics.mean_iou(drawn @ hits, drawn @ support, drawn @ predicted)
+
+    return miou
+
+
 def _metrics(report: SegmentationReport) -> Iterator[Metric]:
     """Each with its interval over images drawn with replacement."""
     present = int((report.support.sum(axis=0) > 0).sum())
 
-    def figure(name: str, title: str, of: Callable[[NDArray[np.int64]], float], note: str) -> Metric:
+    def figure(name: str, title: str, of: Statistic, note: str, minor: bool = False) -> Metric:
         value = of(np.ones(len(report), np.int64))
         interval = bootstrap(of, len(report)) if len(report) > 1 else None
-        return Metric(name, title, value, interval, note)
+        return Metric(name, title, value, interval, note, minor)
 
-    def miou(drawn: NDArray[np.int64]) -> float:
-        return segment_metrics.mean_iou(drawn @ report.hits, drawn @ report.support, drawn @ report.called)
+    miou = mean_iou_of(report.hits, report.support, report.called)
 
     def accuracy(drawn: NDArray[np.int64]) -> float:
         pixels = int((drawn @ report.support).sum())
@@ -306,7 +330,8 @@ def _metrics(report: SegmentationReport) -> Iterator[Metric]:
 
     yield figure("miou", "mean IoU", miou, f"mean over the {present} classes that occur")
     yield figure("pixel_accuracy", "pixel accuracy", accuracy, f"of {int(report.support.sum()):,} pixels that count")
-    yield figure("mean_accuracy", "mean accuracy", mean_accuracy, "mean share found of each class's pixels")
+    alone = present == 1  # then it is the pixel accuracy
+    yield figure("mean_accuracy", "mean accuracy", mean_accuracy, "mean recall of the classes", alone)
     known = ~np.isnan(report.boundary_f)
     if known.any():
         scores = np.nan_to_num(report.boundary_f)

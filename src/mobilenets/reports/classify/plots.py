@@ -10,7 +10,7 @@ import numpy as np
 from mobilenets.evaluation.classify import metrics
 from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.reports import plots as drawing
-from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, Plot, figure_of, legend_above, percent
+from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, Plot, figure_of, legend_above, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,36 +23,51 @@ def plots(report: Report) -> Iterator[Plot]:
         MissingExtraError: matplotlib is not installed.
     """
     many = len(report.labels) > 8
-    note = "Share of each true class, by row, that was given each label."
-    yield Plot(
-        "confusion", "Confusion matrix", note, drawing.confusion(report.confusion, report.labels, report.labels), wide=many
-    )
+    counts = report.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    links = {(i, j): anchor(i, j) for i, j in linked(report)}
+    note = "Each row: how the images of a true class were predicted. Blue is right, red is wrong."
+    note += " Select a cell to see its images." if links else ""
+    matrix = drawing.confusion(counts, shares, report.labels, report.labels, links=links)
+    yield Plot("confusion", "Confusion matrix", note, matrix, wide=many)
     if report.positive is not None:
-        note = f"True against false positives for '{report.labels[1]}' as the threshold falls."
+        note = f"True and false positives for '{short(report.labels[1], 40)}' as the threshold falls."
         yield Plot("roc", "ROC curve", note, roc(report))
     if len(report.labels) > 2:
         which = f"The {drawing.BARS} classes with the lowest F1. " if len(report.labels) > drawing.BARS else ""
         yield Plot(
             "classes", "Classes", f"{which}Bar: F1; marks: precision and recall.", drawing.class_bars(report.classes), wide=many
         )
-    note = f"Accuracy beside score, {len(report.reliability)} bins. On the diagonal a score of 80% is right in 80 of 100 cases."
+    note = f"Accuracy by score, in {len(report.reliability)} bins. On the diagonal, a score of 80% is right in 80 of 100 cases."
     yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
-    yield Plot("scores", "Scores", "How sure the model is where it is right and where it is wrong.", scores(report))
+    yield Plot("scores", "Scores", "How confident the model is when it is right and when it is wrong.", scores(report))
+
+
+def anchor(i: int, j: int) -> str:
+    """The id of the images behind a cell of the confusion matrix."""
+    return f"cell-{i}-{j}"
+
+
+def linked(report: Report) -> list[tuple[int, int]]:
+    """The cells of the confusion matrix with images to look at; none if there are too many classes for numbers in them."""
+    if len(report.labels) > drawing.CELLS_WITH_NUMBERS:
+        return []
+    return [(int(i), int(j)) for i, j in zip(*np.nonzero(report.confusion), strict=True)]
 
 
 def reliability(report: Report) -> Figure:
-    """Accuracy in bins of score, beside the diagonal."""
+    """Accuracy in bins of score, with the diagonal on which scores mean what they say."""
     bins = report.reliability
     figure, axes = figure_of(4.6, 4.2)
-    largest = max(one.count for one in bins)
-    for one in bins:
-        if one.count:
-            width = one.high - one.low
-            alpha = 0.3 + 0.6 * one.count / largest
-            axes.bar(one.low, one.accuracy, width * 0.94, align="edge", color=ACCENT, alpha=alpha)
-            axes.plot([one.low + width * 0.1, one.high - width * 0.1], [one.score, one.score], color=WRONG, linewidth=1.8)
+    largest = max(bar.count for bar in bins)
+    for bar in bins:
+        if bar.count:
+            width = bar.high - bar.low
+            alpha = 0.3 + 0.6 * bar.count / largest
+            axes.bar(bar.low, bar.accuracy, width * 0.94, align="edge", color=ACCENT, alpha=alpha)
+            axes.plot([bar.low + width * 0.1, bar.high - width * 0.1], [bar.score, bar.score], color=INK, linewidth=1.8)
     axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
-    axes.plot([], [], color=WRONG, linewidth=1.8, label="mean score of the bin")
+    axes.plot([], [], color=INK, linewidth=1.8, label="mean score of the bin; strong bars: many images")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="accuracy")
     percent(axes, "x")
     percent(axes, "y")
@@ -84,7 +99,7 @@ def roc(report: Report) -> Figure:
     axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1)
     called = report.predicted == 1
     point = (called[~positive].mean(), called[positive].mean())
-    axes.plot(*point, "o", color=WRONG, markersize=7, label="as it predicts now")
+    axes.plot(*point, "o", color=INK, markersize=7, label="at the threshold it uses")
     axes.text(0.96, 0.06, f"AUC {report.metric('roc_auc').value:.3f}", ha="right", color=INK, fontsize=13, weight="bold")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), xlabel="false-positive rate", ylabel="true-positive rate")
     percent(axes, "x")

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mobilenets.evaluation.classify.calibration import losses, negative_log_likelihood
 from mobilenets.evaluation.classify.evaluate import Report, Row
 from mobilenets.reports import words
-from mobilenets.reports.classify.plots import plots
-from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
+from mobilenets.reports.classify.plots import anchor, linked, plots
+from mobilenets.reports.escape import csv_cell
+from mobilenets.reports.page import SMALL, Brief, Cell, Content, Fact, Remark, Shown, Table, shown
+
+MOST_OF_CELL, MOST_OF_CELLS = 6, 150
+"""Images shown behind one cell of the confusion matrix, and behind all of them."""
 
 
 def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say of a classifier.
+    """What there is to say about a classifier.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -25,7 +32,7 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
     introduction = "None: every image was classified right."
     if wrong:
         introduction = (
-            f"Wrong and most sure of it: {len(mistakes)} of {wrong:,}. Look at them first; some may be labelled wrong."
+            f"The {len(mistakes)} most confident of {wrong:,} mistakes. Look at them first; some images may be labeled wrong."
         )
     return Content(
         subtitle=subtitle(report),
@@ -34,11 +41,13 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
         shown=mistakes,
         plots=tuple(plots(report)),
         tables=tuple(_tables(report)),
+        right=tuple(_right(row, read_image) for row in report.best(worst)),
+        cells=tuple(_cells(report, read_image)) if worst else (),
     )
 
 
 def data(report: Report, worst: int) -> dict[str, object]:
-    """What `report.json` holds of a classifier."""
+    """What `report.json` says about a classifier."""
     truth, predicted = np.nonzero(report.confusion)
     return {
         "temperature": report.temperature,
@@ -53,8 +62,8 @@ def data(report: Report, worst: int) -> dict[str, object]:
         if len(truth) <= 10_000
         else None,
         "reliability": [
-            {"low": one.low, "high": one.high, "count": one.count, "score": one.score, "accuracy": one.accuracy}
-            for one in report.reliability
+            {"low": bar.low, "high": bar.high, "count": bar.count, "score": bar.score, "accuracy": bar.accuracy}
+            for bar in report.reliability
         ],
         "worst": [
             {"name": row.name, "truth": row.truth, "predicted": row.predicted, "score": row.score}
@@ -69,8 +78,8 @@ def csv_text(report: Report) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("name", "truth", "predicted", "score", "truth_score", "correct"))
     for row in report.rows():
-        values = (row.name, row.truth, row.predicted, f"{row.score:.6f}", f"{row.truth_score:.6f}", int(row.correct))
-        writer.writerow(values)
+        texts = (csv_cell(text) for text in (row.name, row.truth, row.predicted))
+        writer.writerow((*texts, f"{row.score:.6f}", f"{row.truth_score:.6f}", int(row.correct)))
     return buffer.getvalue()
 
 
@@ -78,6 +87,44 @@ def brief(report: Report, worst: int) -> Brief:
     """The worst mistakes."""
     rows = tuple((row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in report.worst(worst))
     return Brief(Table("Worst mistakes", ("worst mistakes", "truth", "predicted", "score"), rows))
+
+
+def remarks(report: Report) -> list[Remark]:
+    """Whether the accuracy is above that of a constant answer, and whether the temperature helps."""
+    found = []
+    support = np.bincount(report.truth, minlength=len(report.labels))
+    share, label = support.max() / len(report), report.labels[int(support.argmax())]
+    accuracy = report.metric("top1")
+    if (support > 0).sum() > 1 and accuracy.interval is not None and accuracy.interval.low <= share:
+        found.append(
+            Remark(
+                f"Always answering '{label}' would be right for {share:.1%} of these images; the model is right for "
+                f"{accuracy.value:.1%}, which is not clearly better."
+            )
+        )
+    shipped, plain = report.metric("nll").value, negative_log_likelihood(report.logits, report.truth)
+    if report.temperature != 1 and shipped > plain:
+        found.append(
+            Remark(
+                f"The temperature {report.temperature:.2f}, fitted on validation images, does not help here: the negative log "
+                f"likelihood is {shipped:.3f}, and {plain:.3f} without it."
+            )
+        )
+    return found
+
+
+def support(report: Report) -> dict[str, int]:
+    """Images of each class."""
+    return {row.label: row.support for row in report.classes}
+
+
+def per_image(report: Report) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
+    """What `compare` needs to know of each image."""
+    return {
+        "truth": report.truth,
+        "predicted": report.predicted,
+        "loss": losses(report.logits, report.truth, report.temperature),
+    }
 
 
 def subtitle(report: Report) -> str:
@@ -89,7 +136,7 @@ def subtitle(report: Report) -> str:
 
 
 def confused(report: Report, most: int = 10) -> list[tuple[str, str, int]]:
-    """The pairs of labels that are taken for one another most often: true label, predicted label, how often."""
+    """The pairs of labels that are confused most often: true label, predicted label, number of images."""
     counts = report.confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
@@ -98,9 +145,28 @@ def confused(report: Report, most: int = 10) -> list[tuple[str, str, int]]:
 
 
 def _mistake(row: Row, read_image: Callable[[str], bytes]) -> Shown:
-    said = Fact("said", f"{row.predicted} {row.score:.1%}", "bad")
+    said = Fact("predicted", f"{row.predicted} {row.score:.1%}", "bad")
     truth = Fact("truth", f"{row.truth} {row.truth_score:.1%}", "good")
     return shown(row.name, (said, truth), read_image)
+
+
+def _right(row: Row, read_image: Callable[[str], bytes]) -> Shown:
+    return shown(row.name, (Fact("predicted", f"{row.predicted} {row.score:.1%}", "good"),), read_image)
+
+
+def _cells(report: Report, read_image: Callable[[str], bytes]) -> Iterator[Cell]:
+    """Some images behind each cell of the confusion matrix, the most confident first."""
+    cells = linked(report)
+    each = min(MOST_OF_CELL, max(1, MOST_OF_CELLS // max(1, len(cells))))
+    order = np.argsort(-report.confidence, kind="stable")
+    for i, j in cells:
+        own = order[(report.truth[order] == i) & (report.predicted[order] == j)]
+        truth, predicted = report.labels[i], report.labels[j]
+        title = f"{truth}, predicted right" if i == j else f"{truth}, predicted as {predicted}"
+        images = tuple(
+            shown(report.names[k], (Fact("score", f"{report.confidence[k]:.1%}"),), read_image, side=SMALL) for k in own[:each]
+        )
+        yield Cell(f"confusion-{anchor(i, j)}", title, len(own), images)
 
 
 def _tables(report: Report) -> list[Table]:
@@ -108,7 +174,7 @@ def _tables(report: Report) -> list[Table]:
     pairs = confused(report) if len(report.labels) > 2 else []
     if pairs:
         rows = tuple((truth, predicted, f"{count:,}") for truth, predicted, count in pairs)
-        tables.append(Table("Most often confused", ("truth", "taken for", "images"), rows, words=2))
+        tables.append(Table("Most often confused", ("truth", "predicted as", "images"), rows, words=2))
     classes = [row for row in report.classes if row.support]
     columns = ("class", "precision", "recall", "F1", "images")
     table = Table("Class by class", columns, ())

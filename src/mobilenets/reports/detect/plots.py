@@ -15,6 +15,7 @@ from mobilenets.reports.plots import MUTED, WRONG, Plot, color_cycle, figure_of,
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 LINES = 8  # classes of one plot that have a line of their own
 
@@ -26,28 +27,32 @@ def plots(report: DetectionReport) -> Iterator[Plot]:
         MissingExtraError: matplotlib is not installed.
     """
     few = _named(report)
-    which = f"The {LINES} classes with the most objects; grey: all others. " if len(few) < _occurring(report) else ""
-    note = f"{which}Overlap 0.50. Marks: at the score threshold."
+    which = f"The {LINES} classes with the most objects; gray: all others. " if len(few) < _occurring(report) else ""
+    note = f"{which}Overlap 0.50. Dots: at the score threshold."
     yield Plot("precision_recall", "Precision and recall", note, precision_recall(report))
-    note = f"{which}Overlap 0.50. Marks: at the score threshold, which is best where the curve is highest."
+    note = f"{which}Overlap 0.50. Dots: at the score threshold; it is best where the curve is highest."
     yield Plot("f1", "F1 by score threshold", note, f1_curves(report))
     names = [*report.labels, "background"]
-    note = "Share of each true class, by row, that was found as each; last row: found where nothing is."
-    matrix = drawing.confusion(report.confusion, names, [*report.labels, "missed"])
+    note = (
+        "Each row: what became of the objects of a class. Last row: detections where nothing is, as a share of all detections "
+        "of that class. Blue is right, red is wrong."
+    )
+    counts = report.confusion
+    matrix = drawing.confusion(counts, _shares(counts), names, [*report.labels, "missed"])
     yield Plot("confusion", "Confusion matrix with background", note, matrix, wide=len(names) > 8)
     if len(report.labels) > 1:
         worst = f"The {drawing.BARS} classes with the lowest F1. " if len(report.labels) > drawing.BARS else ""
         note = f"{worst}Bar: F1; marks: precision and recall."
         yield Plot("classes", "Classes", note, drawing.class_bars(report.classes), wide=len(names) > 8)
-    yield Plot("scores", "Scores", "How sure the model is of what is there and of what is not.", scores(report))
+    yield Plot("scores", "Scores", "How confident the model is about what is there and what is not.", scores(report))
 
 
 def precision_recall(report: DetectionReport) -> Figure:
     """Precision against recall of each class as the threshold falls."""
     figure, axes = figure_of(4.6, 4.2)
-    for one in report.ranked:
-        if one.support:
-            points = detect_metrics.curve(one)
+    for ranked in report.ranked:
+        if ranked.support:
+            points = detect_metrics.curve(ranked)
             axes.plot(points.recall, points.precision, color=MUTED, alpha=0.25, linewidth=0.8)
     for k, color, style in _lines(report):
         points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
@@ -75,9 +80,9 @@ def f1_curves(report: DetectionReport) -> Figure:
 def scores(report: DetectionReport) -> Figure:
     """Histogram of scores, right and wrong detections stacked."""
     figure, axes = figure_of(4.6, 4.2)
-    values = np.concatenate([one.scores for one in report.ranked])
-    hits = np.concatenate([one.hits for one in report.ranked])
-    names = [f"something is there ({int(hits.sum()):,})", f"nothing is ({int((~hits).sum()):,})"]
+    values = np.concatenate([ranked.scores for ranked in report.ranked])
+    hits = np.concatenate([ranked.hits for ranked in report.ranked])
+    names = [f"an object is there ({int(hits.sum()):,})", f"nothing is there ({int((~hits).sum()):,})"]
     parts, colors = [values[hits], values[~hits]], [drawing.ACCENT, WRONG]
     axes.hist(parts, bins=np.linspace(0, 1, 26).tolist(), stacked=True, color=colors, label=names, rwidth=0.9)
     axes.set_yscale("symlog")  # far more are low than high
@@ -87,8 +92,15 @@ def scores(report: DetectionReport) -> Figure:
     return figure
 
 
+def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of each true class; in the last row, of the detections of each class."""
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares[-1] = counts[-1] / np.maximum(counts.sum(axis=0), 1)
+    return shares
+
+
 def _lines(report: DetectionReport) -> Iterator[tuple[int, str, str]]:
-    """The classes that get a line of their own, each with its color and style."""
+    """The classes that have a line of their own, each with its color and style."""
     named = _named(report)
     return zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.evaluation.detect import metrics as detect_metrics
@@ -15,25 +18,28 @@ from mobilenets.evaluation.detect.evaluate import DetectionReport, Verdict
 from mobilenets.evaluation.detect.truth import FALSE, IGNORED
 from mobilenets.reports import words
 from mobilenets.reports.detect.plots import plots
-from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
+from mobilenets.reports.escape import csv_cell
+from mobilenets.reports.page import DRAWN, Brief, Content, Fact, Remark, Shown, Table, shown
 from mobilenets.runtime.detect.draw import Mark, draw_marks
+from mobilenets.runtime.detect.nms import ious
 
 RIGHT, WRONG, MISSED, OTHER = (29, 158, 96), (226, 54, 40), (255, 176, 0), (192, 64, 222)
 POINTS = 101  # of a curve in report.json, at most
+CANDIDATES = 400  # boxes that are tried as the constant box
 
 
 def content(report: DetectionReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say of a detector.
+    """What there is to say about a detector.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     found = report.worst(worst)
-    introduction = "None: every object was found, and nothing that is not there."
-    if report.worst(1):
+    introduction = "None: every object was found, and nothing else."
+    if found:
         introduction = (
-            "The images with the most and surest mistakes. Red: nothing is there. Purple: it is of another class. "
-            "Yellow, dashed: not found. Green: right. Some may be labelled wrong."
+            "The images with the most, and the most confident, mistakes. Red: nothing is there. Purple: the object is of "
+            "another class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
         )
     return Content(
         subtitle=subtitle(report),
@@ -43,11 +49,12 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
         plots=tuple(plots(report)),
         tables=tuple(_tables(report)),
         wide=True,
+        right=tuple(_right(verdict, read_image) for verdict in report.best(worst // 2)),
     )
 
 
 def data(report: DetectionReport, worst: int) -> dict[str, object]:
-    """What `report.json` holds of a detector."""
+    """What `report.json` says about a detector."""
     names = (*report.labels, None)
     confusion = report.confusion
     return {
@@ -62,9 +69,9 @@ def data(report: DetectionReport, worst: int) -> dict[str, object]:
                 "recall": row.recall,
                 "f1": row.f1,
                 "support": row.support,
-                "curve": _points(detect_metrics.curve(one)),
+                "curve": _points(detect_metrics.curve(ranked)),
             }
-            for row, one in zip(report.classes, report.ranked, strict=True)
+            for row, ranked in zip(report.classes, report.ranked, strict=True)
         ],
         "confusion": [
             {"truth": names[i], "predicted": names[j], "count": int(confusion[i, j])}
@@ -96,21 +103,78 @@ def csv_text(report: DetectionReport) -> str:
         for (label, score, box), j in zip(verdict.shown.each(), verdict.found.tolist(), strict=True):
             truth = report.labels[verdict.truth.classes[j]] if j >= 0 else ""
             kind = {FALSE: "false", IGNORED: "ignored"}.get(j) or ("right" if truth == label else "other class")
-            writer.writerow((verdict.name, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in box), kind, truth))
+            edges = (f"{edge:.2f}" for edge in box)
+            writer.writerow((csv_cell(verdict.name), csv_cell(label), f"{score:.6f}", *edges, kind, csv_cell(truth)))
         for j in verdict.missed:
             truth = report.labels[verdict.truth.classes[j]]
-            writer.writerow((verdict.name, "", "", *(f"{edge:.2f}" for edge in verdict.truth.boxes[j]), "missed", truth))
+            edges = (f"{edge:.2f}" for edge in verdict.truth.boxes[j])
+            writer.writerow((csv_cell(verdict.name), "", "", *edges, "missed", csv_cell(truth)))
     return buffer.getvalue()
 
 
 def brief(report: DetectionReport, worst: int) -> Brief:
     """The classes, and the images with the worst mistakes."""
     rows = tuple(
-        (one.name, f"{len(one.false):,}", f"{len(one.confused):,}", f"{len(one.missed):,}", f"{len(one.hits):,}")
-        for one in report.worst(worst)
+        (verdict.name, *(f"{len(which):,}" for which in (verdict.false, verdict.confused, verdict.missed, verdict.hits)))
+        for verdict in report.worst(worst)
     )
     columns = ("worst images", "false positives", "other class", "misses", "right")
     return Brief(Table("Worst images", columns, rows), tuple(_tables(report)))
+
+
+def remarks(report: DetectionReport) -> list[Remark]:
+    """Whether objects lie so much at one place that a box there finds them without looking."""
+    explained, hits, _ = constant_box(report)
+    if explained < 5 or 3 * explained < hits:
+        return []
+    return [
+        Remark(
+            f"One constant box, predicted in every image, explains {explained:,} of {hits:,} hits: many objects lie at the "
+            "same place, and finding them there says little about images where they lie elsewhere."
+        )
+    ]
+
+
+def constant_box(report: DetectionReport) -> tuple[int, int, tuple[float, float, float, float]]:
+    """The one box that finds the most of what the detector finds, if it is predicted in every image.
+
+    Returns:
+        How many of the right detections it explains, one per image at most; how many there are; the box, px.
+    """
+    found: list[NDArray[np.float32]] = []
+    images: list[int] = []
+    for i, verdict in enumerate(report.verdicts()):
+        boxes = verdict.truth.boxes[verdict.found[verdict.hits]]
+        found.append(boxes)
+        images += [i] * len(boxes)
+    boxes = np.concatenate(found) if images else np.zeros((0, 4), np.float32)
+    if not len(boxes):
+        return 0, 0, (0.0, 0.0, 0.0, 0.0)
+    step = -(-len(boxes) // CANDIDATES)
+    candidates = boxes[::step]
+    explained = [len(set(np.array(images)[overlaps >= 0.5].tolist())) for overlaps in ious(candidates, boxes)]
+    best = int(np.argmax(explained))
+    x0, y0, x1, y1 = candidates[best].tolist()
+    return explained[best], len(boxes), (x0, y0, x1, y1)
+
+
+def support(report: DetectionReport) -> dict[str, int]:
+    """Objects of each class."""
+    return {row.label: row.support for row in report.classes}
+
+
+def per_image(report: DetectionReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
+    """What `compare` needs to know of each image: every detection that counts, by overlap and class, and the objects."""
+    levels = report.coco.ranked
+    flat = [(t, k, ranked) for t, of_overlap in enumerate(levels) for k, ranked in enumerate(of_overlap)]
+    return {
+        "overlap": np.repeat([t for t, _, _ in flat], [len(ranked.scores) for *_, ranked in flat]).astype(np.uint8),
+        "class": np.repeat([k for _, k, _ in flat], [len(ranked.scores) for *_, ranked in flat]).astype(np.uint32),
+        "score": np.concatenate([ranked.scores for *_, ranked in flat]),
+        "hit": np.concatenate([ranked.hits for *_, ranked in flat]),
+        "image": np.concatenate([ranked.images for *_, ranked in flat]).astype(np.uint32),
+        "objects": np.stack([ranked.objects for ranked in levels[0]]),
+    }
 
 
 def subtitle(report: DetectionReport) -> str:
@@ -134,8 +198,24 @@ def _shown(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
     return shown(verdict.name, facts, read_image, partial(_drawn, verdict=verdict))
 
 
+def _right(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
+    facts = (Fact("right", f"all {words.count(len(verdict.hits), 'object')}", "good"),)
+    return shown(verdict.name, facts, read_image, partial(_drawn, verdict=verdict))
+
+
 def _drawn(image: Image.Image, *, verdict: Verdict) -> Image.Image:
-    return draw_marks(image, _marks(verdict))
+    """The image with its boxes, no larger than it is shown, so that lines and labels are of one size in all images."""
+    scale = min(1.0, DRAWN / max(image.size))
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    canvas = image.resize(size, Image.Resampling.LANCZOS) if scale < 1 else image
+    across = max(size[0], size[1] * 4 / 3)  # px that fill the width of the frame an image is shown in, which is 4 : 3
+    marks = (replace(mark, box=_scaled(mark.box, scale)) for mark in _marks(verdict))
+    return draw_marks(canvas, marks, text_px=max(8, round(across / 44)))
+
+
+def _scaled(box: tuple[float, float, float, float], scale: float) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box
+    return x0 * scale, y0 * scale, x1 * scale, y1 * scale
 
 
 def _marks(verdict: Verdict) -> Iterator[Mark]:
@@ -158,8 +238,8 @@ def _marks(verdict: Verdict) -> Iterator[Mark]:
 def _tables(report: DetectionReport) -> Iterator[Table]:
     columns = ("class", "AP50", "AP", "threshold", "precision", "recall", "F1", "objects")
     classes = [row for row in report.classes if row.support]
-    which = "the model's" if report.model_thresholds else "those with the best F1 on these images"
-    note = f"AP over all scores; precision, recall and F1 above the score thresholds, which are {which}; overlap 0.50."
+    which = "which come with the model" if report.model_thresholds else "those with the best F1 on these images"
+    note = f"AP counts all scores; precision, recall and F1 those above the thresholds, {which}; overlap 0.50."
     rows = tuple(
         (
             row.label,

@@ -23,19 +23,20 @@ def plots(report: SegmentationReport) -> Iterator[Plot]:
     """
     wide = len(report.labels) > 8
     which = f"The {BARS} classes with the lowest IoU. " if len(_rows(report)) > BARS else ""
-    note = f"{which}Bar: intersection over union; marks: share of its pixels found, share of what was called so that is."
+    note = f"{which}Bar: intersection over union; marks: precision and recall of its pixels."
     yield Plot("classes", "Classes", note, class_bars(report), wide=wide)
     occurring = [i for i, row in enumerate(report.classes) if row.pixels or report.called[:, i].any()]
     counts = report.confusion[np.ix_(occurring, occurring)]
-    shares = np.rint(100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)).astype(np.int64)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [report.labels[i] for i in occurring]
-    note = "Percent of each true class's pixels, by row, that were given each label."
-    yield Plot("confusion", "Confusion matrix", note, drawing.confusion(shares, names, names), wide=wide)
-    yield Plot("images", "Images", "How many images reach which mean IoU, over the labels that each shows.", images(report))
+    note = "Each row: how the pixels of a true class were predicted, in percent. Blue is right, red is wrong."
+    percent_of = np.rint(100 * shares).astype(np.int64)
+    yield Plot("confusion", "Confusion matrix", note, drawing.confusion(percent_of, shares, names, names), wide=wide)
+    yield Plot("images", "Images", "How many images reach which mean IoU, over the classes that each shows.", images(report))
 
 
 def class_bars(report: SegmentationReport) -> Figure:
-    """IoU of each label that occurs, with recall and precision marked; the lowest ones where there are many."""
+    """IoU of each class that occurs, with recall and precision marked; the lowest ones if there are many."""
     rows = _rows(report)
     if len(rows) > BARS:
         rows = sorted(rows, key=lambda row: row.iou)[:BARS]

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from mobilenets.data.masks import IGNORE
 from mobilenets.evaluation.segment.evaluate import Compared, ImageMetrics, SegmentationReport
 from mobilenets.reports import words
-from mobilenets.reports.page import Brief, Content, Fact, Shown, Table, shown
+from mobilenets.reports.escape import csv_cell, printable
+from mobilenets.reports.page import Brief, Content, Fact, Remark, Shown, Table, shown
 from mobilenets.reports.segment.plots import plots
-from mobilenets.runtime.segment.draw import indexed, overlay
+from mobilenets.runtime.segment.draw import IGNORED, indexed, overlay
 from mobilenets.runtime.segment.palette import Color
 
 PANEL = 480  # px, longer side of one of the four panels of a shown image
 MOST = 100  # classes of the page's table
-WRONG: Color = (226, 54, 40)
+TEXT_PX = 17  # of titles and legend
+CHOICES: tuple[Color, ...] = ((226, 54, 40), (255, 0, 200), (0, 225, 255), (255, 214, 0), (255, 255, 255))
+"""Colors that mistakes may be drawn in."""
+
+APART = 150.0
+"""Distance in RGB from which on two colors are told apart at a glance."""
 
 
 def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say of a segmenter.
+    """What there is to say about a segmenter.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
     images = tuple(_shown(report, row, read_image) for row in report.worst(worst))
     introduction = (
-        "The images with the lowest mean IoU. Above: the photo, and in red what is wrong; below: the truth and what was "
-        "predicted. Some may be labelled wrong."
+        "The images with the lowest mean IoU: the photo and its mistakes above, the true and the predicted classes below. Some "
+        "images may be labeled wrong."
     )
     return Content(
         subtitle=subtitle(report),
@@ -43,11 +50,12 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
         plots=tuple(plots(report)),
         tables=(_confused(report), _classes(report)),
         wide=True,
+        right=tuple(_shown(report, row, read_image) for row in report.best(worst // 2)),
     )
 
 
 def data(report: SegmentationReport, worst: int) -> dict[str, object]:
-    """What `report.json` holds of a segmenter."""
+    """What `report.json` says about a segmenter."""
     truth, predicted = np.nonzero(report.confusion)
     return {
         "colors": report.colors,
@@ -72,15 +80,15 @@ def data(report: SegmentationReport, worst: int) -> dict[str, object]:
 
 
 def csv_text(report: SegmentationReport) -> str:
-    """One line per image: name, mean IoU, pixel accuracy, and the IoU of each label; empty where it has none."""
+    """One line per image: name, mean IoU, pixel accuracy, and the IoU of each class; empty where it has none."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("name", "mean_iou", "pixel_accuracy", *(f"iou {label}" for label in report.labels)))
+    writer.writerow(("name", "mean_iou", "pixel_accuracy", *(csv_cell(f"iou {label}") for label in report.labels)))
     union = report.support + report.called - report.hits
     for i, row in enumerate(report.images):
         ious = [f"{hits / whole:.4f}" if whole else "" for hits, whole in zip(report.hits[i], union[i], strict=True)]
         figures = ("" if np.isnan(figure) else f"{figure:.4f}" for figure in (row.mean_iou, row.accuracy))
-        writer.writerow((row.name, *figures, *ious))
+        writer.writerow((csv_cell(row.name), *figures, *ious))
     return buffer.getvalue()
 
 
@@ -88,6 +96,32 @@ def brief(report: SegmentationReport, worst: int) -> Brief:
     """The classes, and the worst images."""
     rows = tuple((row.name, words.share(row.mean_iou), words.share(row.accuracy)) for row in report.worst(worst))
     return Brief(Table("Worst images", ("worst images", "mean IoU", "pixels right"), rows), (_classes(report),))
+
+
+def remarks(report: SegmentationReport) -> list[Remark]:
+    """Whether the pixel accuracy is above that of a constant answer."""
+    support = report.support.sum(axis=0)
+    share, label = support.max() / max(support.sum(), 1), report.labels[int(support.argmax())]
+    accuracy = report.metric("pixel_accuracy")
+    low = accuracy.interval.low if accuracy.interval is not None else accuracy.value
+    if not (support > 0).sum() > 1 or not low <= share:
+        return []
+    return [
+        Remark(
+            f"Predicting '{label}' everywhere would get {share:.1%} of the pixels right; the model gets "
+            f"{accuracy.value:.1%}, which is not clearly better."
+        )
+    ]
+
+
+def support(report: SegmentationReport) -> dict[str, int]:
+    """Images that show each class."""
+    return {row.label: row.images for row in report.classes}
+
+
+def per_image(report: SegmentationReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
+    """What `compare` needs to know of each image."""
+    return {"hits": report.hits, "support": report.support, "predicted": report.called}
 
 
 def subtitle(report: SegmentationReport) -> str:
@@ -101,7 +135,7 @@ def subtitle(report: SegmentationReport) -> str:
 
 
 def confused(report: SegmentationReport, most: int = 10) -> list[tuple[str, str, int]]:
-    """The pairs of labels that are taken for one another most often: true label, predicted label, pixels."""
+    """The pairs of labels that are confused most often: true label, predicted label, pixels."""
     counts = report.confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
@@ -112,7 +146,7 @@ def confused(report: SegmentationReport, most: int = 10) -> list[tuple[str, str,
 def _confused(report: SegmentationReport) -> Table:
     support = {row.label: row.pixels for row in report.classes}
     rows = tuple((truth, other, words.share(n / support[truth]), f"{n:,}") for truth, other, n in confused(report))
-    return Table("Most often confused", ("truth", "taken for", "of its pixels", "pixels"), rows, words=2)
+    return Table("Most often confused", ("truth", "predicted as", "of its pixels", "pixels"), rows, words=2)
 
 
 def _classes(report: SegmentationReport) -> Table:
@@ -141,19 +175,70 @@ def _classes(report: SegmentationReport) -> Table:
 def _shown(report: SegmentationReport, row: ImageMetrics, read_image: Callable[[str], bytes]) -> Shown:
     facts = (Fact("mean IoU", words.share(row.mean_iou), "bad"), Fact("pixels right", words.share(row.accuracy), "good"))
     compared = report.kept.get(row.name)
-    drawn = partial(panels, compared=compared, colors=report.colors) if compared is not None else None
+    drawn = partial(_drawn, compared=compared, report=report) if compared is not None else None
     return shown(row.name, facts, read_image, drawn)
 
 
+def _drawn(photo: Image.Image, *, compared: Compared, report: SegmentationReport) -> Image.Image:
+    """The panels with their titles, above a legend of the classes that occur in them."""
+    four = panels(photo, compared=compared, colors=report.colors)
+    occurring = np.union1d(np.unique(compared.truth), np.unique(compared.predicted))
+    entries = [(report.colors[k], printable(report.labels[k])) for k in occurring.tolist() if k < len(report.labels)]
+    if (compared.truth == IGNORE).any():
+        entries.append((IGNORED, "not counted"))
+    entries.append((wrong_color(report.colors), "mistake"))
+    return with_legend(four, ("photo", "mistakes", "truth", "prediction"), entries)
+
+
+def wrong_color(colors: Sequence[Color]) -> Color:
+    """The color to draw mistakes in: red, unless a class is of a similar color."""
+
+    def distance(choice: Color) -> float:
+        return min((float(np.linalg.norm(np.subtract(choice, color))) for color in colors), default=APART)
+
+    return next((choice for choice in CHOICES if distance(choice) >= APART), max(CHOICES, key=distance))
+
+
+def with_legend(four: Image.Image, titles: Sequence[str], entries: Sequence[tuple[Color, str]]) -> Image.Image:
+    """Four panels with their titles, and below them colored squares with what they stand for.
+
+    Args:
+        four: the panels in two rows.
+        titles: of the panels.
+        entries: of the legend.
+    """
+    font = ImageFont.load_default(TEXT_PX)
+    line, square, gap = round(1.6 * TEXT_PX), TEXT_PX, TEXT_PX // 2
+    places: list[tuple[int, int]] = []
+    x, y = gap, four.height + gap
+    for _, text in entries:
+        width = square + gap + round(font.getlength(text)) + 2 * gap
+        if x > gap and x + width > four.width:
+            x, y = gap, y + line
+        places.append((x, y))
+        x += width
+    canvas = Image.new("RGB", (four.width, y + line), "white")
+    canvas.paste(four)
+    pen = ImageDraw.Draw(canvas)
+    for (x, y), (color, text) in zip(places, entries, strict=True):
+        pen.rectangle((x, y, x + square, y + square), fill=color, outline=(120, 120, 120))
+        pen.text((x + square + gap, y + square / 2), text, font=font, fill="black", anchor="lm")
+    for i, title in enumerate(titles):
+        x, y = i % 2 * four.width // 2, i // 2 * four.height // 2
+        pen.rectangle((x, y, x + round(font.getlength(title)) + 2 * gap, y + line), fill=(0, 0, 0))
+        pen.text((x + gap, y + line / 2), title, font=font, fill="white", anchor="lm")
+    return canvas
+
+
 def panels(photo: Image.Image, *, compared: Compared, colors: tuple[Color, ...]) -> Image.Image:
-    """Four panels: the photo, and what is wrong in it; the truth, and what was predicted."""
+    """Four panels: the photo, and its mistakes; the true classes, and the predicted ones."""
     small = photo.convert("RGB")
     small.thumbnail((PANEL, PANEL))
     wrong = ((compared.truth != compared.predicted) & (compared.truth != IGNORE)).astype(np.uint8)
     size = small.size
     four = (
         small,
-        overlay(small, wrong, ((0, 0, 0), WRONG), opacity=0.75),
+        overlay(small, wrong, ((0, 0, 0), wrong_color(colors)), opacity=0.75),
         _flat(compared.truth, colors, size),
         _flat(compared.predicted, colors, size),
     )

@@ -1,0 +1,76 @@
+"""What the figures of a report mean, in sentences: too few images, a training that ended early, a baseline as good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mobilenets.reports import words
+from mobilenets.reports.history import epochs_of, facts, read_history, still_falling
+from mobilenets.reports.kinds import KINDS, Evaluated
+from mobilenets.reports.page import Remark
+
+TOO_FEW, FEW = 30, 100
+"""Images of a split below which nothing can be judged, and below which only large differences can."""
+
+FEW_OF_CLASS = 10
+"""Images or objects of a class below which its own figures say little."""
+
+NAMED = 5  # classes in a sentence
+
+
+def remarks_of(report: Evaluated, *, split: str, run: Path) -> tuple[Remark, ...]:
+    """Everything there is to say about a report's figures; what puts them in doubt comes first.
+
+    Args:
+        report: of an evaluation.
+        split: that was evaluated; "all" for a whole dataset.
+        run: the run folder; a folder that is no run has no training to speak of.
+
+    Raises:
+        CheckpointError: run.json or metrics.csv is damaged.
+    """
+    of_training = training_remarks(read_history(run / "metrics.csv"), facts(run))
+    found = [*size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
+    return tuple(sorted(found, key=lambda remark: not remark.warning))
+
+
+def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> list[Remark]:
+    """Whether the training ended early, and whether it had more to gain.
+
+    Args:
+        rows: of metrics.csv.
+        tables: of facts about the run.
+    """
+    done, planned = epochs_of(rows, tables)
+    falling = still_falling(rows)
+    if planned > done > 0:
+        so_far = f"The model was trained for {done:,} of {planned:,} epochs"
+        longer = ", and the loss was still falling: a longer training would probably help." if falling else "."
+        return [Remark(so_far + longer, warning=falling)]
+    if done and falling:
+        return [Remark(f"The loss was still falling after {words.count(done, 'epoch')}: more epochs would probably help.")]
+    return []
+
+
+def size_remarks(report: Evaluated, split: str) -> list[Remark]:
+    """Whether there are enough images to judge by."""
+    found = []
+    images, best = len(report), report.metrics[0]
+    whose = "The dataset" if split == "all" else f"The {split} split"
+    spread = words.interval(best)
+    could = f" The true {best.title} may be anywhere from {spread}." if spread else ""
+    if images < TOO_FEW:
+        found.append(Remark(f"{whose} has {words.count(images, 'image')}: too few to judge.{could}"))
+    elif images < FEW:
+        found.append(Remark(f"{whose} has {images} images: only large differences can be seen.{could}"))
+    kind = KINDS[type(report)]
+    few = sorted(((n, label) for label, n in kind.support(report).items() if 0 < n < FEW_OF_CLASS), key=lambda pair: pair[0])
+    if few and images >= TOO_FEW:
+        named = ", ".join(f"'{label}' ({count})" for count, label in few[:NAMED])
+        more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
+        subject, whose = ("1 class has", "Its") if len(few) == 1 else (f"{len(few)} classes have", "Their")
+        found.append(
+            Remark(f"{subject} fewer than {FEW_OF_CLASS} {kind.noun}s here: {named}{more}. {whose} own figures say little.")
+        )
+    return found
