@@ -12,7 +12,7 @@ import typer
 
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
-from mobilenets.cli.results import show_report
+from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def command(
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
+    from mobilenets.reports.remarks import remarks_of
+    from mobilenets.reports.write import write_report
     from mobilenets.runtime.segment.scales import MultiScale
 
     predictor = _predictor(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
@@ -108,17 +110,34 @@ def command(
     following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
     usual = "report" if split is None or part == _part(dataset, None)[0] else f"report-{part}"
     folder = out or home / (usual if own else f"report-{dataset.name}")
+    remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
+    named = {sample.name: sample for sample in samples}
     written: Path | None = None
     try:
-        written = _written(report, samples, folder, title=title, home=home, following=following, worst=worst)
+        written = write_report(
+            report,
+            folder,
+            read_image=lambda name: named[name].read(),
+            title=title,
+            context=told,
+            history=home / "metrics.csv",
+            next_command=following,
+            worst=worst,
+            remarks=remarks,
+        )
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"'{folder}': the report cannot be written: {reason}", hint="--out FOLDER") from error
     except MissingExtraError as error:
         if out is not None:
             raise
         note(f"no report: {error} ({error.hint})")
     if json:
-        show(to_json(report, title=title, context=told, next_command=following, worst=worst).rstrip())
+        text = to_json(report, title=title, context=told, next_command=following, worst=worst, remarks=remarks)
+        show(text.rstrip())
     else:
         show_report(report, written)
+        show_remarks(remarks)
         _name_unreadable(report)
     if written is not None:
         note(f"report: {written}")
@@ -182,30 +201,6 @@ def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]
         have = ", ".join(sorted(present)) or "no images"
         raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every image")
     return part, samples
-
-
-def _written(
-    report: AnyReport, samples: tuple[Sample, ...], folder: Path, *, title: str, home: Path, following: str, worst: int
-) -> Path:
-    from mobilenets.reports.history import facts
-    from mobilenets.reports.write import write_report
-
-    named = {sample.name: sample for sample in samples}
-    try:
-        return write_report(
-            report,
-            folder,
-            read_image=lambda name: named[name].read(),
-            title=title,
-            context=facts(home),
-            history=home / "metrics.csv",
-            next_command=following,
-            worst=worst,
-        )
-    except OSError as error:
-        raise DataError(
-            f"the report cannot be written to '{folder}': {error.strerror or error}", hint="--out FOLDER"
-        ) from error
 
 
 def _name_unreadable(report: AnyReport) -> None:

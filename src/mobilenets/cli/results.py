@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import show, show_table
+from mobilenets.reports.escape import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.text import Text
 
     from mobilenets.reports.kinds import Evaluated
+    from mobilenets.reports.page import Remark
 
 SHOWN = 3  # worst mistakes
 ROWS = 20  # of a table of classes
@@ -42,6 +46,12 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
     found = [file for file in files if file is not None]
     if found:
         _show_images(found)
+
+
+def show_remarks(remarks: Sequence[Remark]) -> None:
+    """Print what the figures mean."""
+    for remark in remarks:
+        show(f"{'warning' if remark.warning else 'note'}: {printable(remark.text)}")
 
 
 def _image(page: Path | None, rank: int) -> Path | None:

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import note, progress, show, show_json
-from mobilenets.cli.results import show_report
+from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.errors import ExportError, ImageError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mobilenets.data.samples import Dataset, Split
     from mobilenets.evaluation.evaluators import AnyReport
     from mobilenets.model import Model
-    from mobilenets.runtime.predictor import Predictor
+    from mobilenets.reports.page import Remark
 
 
 def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -> bool:
@@ -26,6 +28,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -
     from mobilenets import checkpoint
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.model import TorchEngine
+    from mobilenets.reports.remarks import remarks_of
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
 
@@ -35,13 +38,15 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -
     samples = [sample for sample in dataset.samples if sample.split == part]
     with progress(f"evaluating {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)
-    page = _report(report, predictor, run, dataset, part)
+    remarks = remarks_of(report, split=part, run=run, dataset=dataset)
+    page = _report(report, run, dataset, part, remarks)
     if json:
         metrics = {one.name: one.value for one in report.metrics}
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
         show_json({"run": str(run), "split": part, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
     else:
         show_report(report, page, title=f"{part} split, {len(samples):,} images")
+        show_remarks(remarks)
         show(f"run       {run}")
         if exported:
             show(f"export    {run / 'export' / 'model.onnx'}")
@@ -76,7 +81,7 @@ def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
     return True
 
 
-def _report(report: AnyReport, predictor: Predictor, run: Path, dataset: Dataset, part: str) -> Path | None:
+def _report(report: AnyReport, run: Path, dataset: Dataset, part: str, remarks: Sequence[Remark]) -> Path | None:
     from mobilenets.reports.history import facts
     from mobilenets.reports.write import write_report
 
@@ -89,7 +94,8 @@ def _report(report: AnyReport, predictor: Predictor, run: Path, dataset: Dataset
             title=f"{run.name} on {dataset.name}, {part}",
             context=facts(run),
             history=run / "metrics.csv",
-            next_command=f"mobilenets predict {run} IMAGE",
+            next_command=f"mobilenets predict {shlex.quote(str(run))} IMAGE",
+            remarks=remarks,
         )
     except (MissingExtraError, OSError) as error:
         note(f"warning: no report: {error}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mobilenets.data.checks.leaks import Leak, copied_leaks
+from mobilenets.data.samples import Dataset
 from mobilenets.reports import words
 from mobilenets.reports.history import epochs_of, facts, read_history, still_falling
 from mobilenets.reports.kinds import KINDS, Evaluated
@@ -19,20 +21,29 @@ FEW_OF_CLASS = 10
 NAMED = 5  # classes in a sentence
 
 
-def remarks_of(report: Evaluated, *, split: str, run: Path) -> tuple[Remark, ...]:
+def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | None = None) -> tuple[Remark, ...]:
     """Everything there is to say about a report's figures; what puts them in doubt comes first.
 
     Args:
         report: of an evaluation.
         split: that was evaluated; "all" for a whole dataset.
         run: the run folder; a folder that is no run has no training to speak of.
+        dataset: the whole dataset, to look for images that stand in two splits.
 
     Raises:
         CheckpointError: run.json or metrics.csv is damaged.
     """
     of_training = training_remarks(read_history(run / "metrics.csv"), facts(run))
-    found = [*size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
+    of_data = leak_remarks(copied_leaks(dataset), split) if dataset is not None else []
+    found = [*of_data, *size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
     return tuple(sorted(found, key=lambda remark: not remark.warning))
+
+
+def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
+    """Whether images of the split were trained on, or decisions fitted on them."""
+    return [
+        Remark(f"{leak}: the figures are better than they would be on new images.") for leak in leaks if leak.split == split
+    ]
 
 
 def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> list[Remark]:

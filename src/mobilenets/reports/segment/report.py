@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    images = tuple(_shown(report, row, read_image) for row in report.worst(worst))
+    images = tuple(_shown(report, row, read_image, "bad") for row in report.worst(worst))
     introduction = (
         "The images with the lowest mean IoU: the photo and its mistakes above, the true and the predicted classes below. Some "
         "images may be labeled wrong."
@@ -50,7 +50,7 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
         plots=tuple(plots(report)),
         tables=(_confused(report), _classes(report)),
         wide=True,
-        right=tuple(_shown(report, row, read_image) for row in report.best(worst // 2)),
+        right=tuple(_shown(report, row, read_image, "good") for row in report.best(worst // 2)),
     )
 
 
@@ -172,8 +172,10 @@ def _classes(report: SegmentationReport) -> Table:
     return Table("Class by class", columns, rows, note=note, most=MOST)
 
 
-def _shown(report: SegmentationReport, row: ImageMetrics, read_image: Callable[[str], bytes]) -> Shown:
-    facts = (Fact("mean IoU", words.share(row.mean_iou), "bad"), Fact("pixels right", words.share(row.accuracy), "good"))
+def _shown(
+    report: SegmentationReport, row: ImageMetrics, read_image: Callable[[str], bytes], tone: Literal["good", "bad"]
+) -> Shown:
+    facts = (Fact("mean IoU", words.share(row.mean_iou), tone), Fact("pixels right", words.share(row.accuracy)))
     compared = report.kept.get(row.name)
     drawn = partial(_drawn, compared=compared, report=report) if compared is not None else None
     return shown(row.name, facts, read_image, drawn)
