@@ -8,12 +8,14 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from mobilenets.data import open as opening
+from mobilenets.data.checks.leaks import copied_leaks
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.open import fingerprint, open_dataset
 from mobilenets.data.readers.format import Asked, Format
@@ -202,9 +204,12 @@ def test_the_fingerprint_notices_sizes_labels_splits_and_names(tmp_path: Path) -
     assert first != fingerprint(dataclasses.replace(dataset, labels=("cat", "wolf")))
     assert first != fingerprint(dataclasses.replace(dataset, samples=dataset.samples[1:]))
     (tmp_path / "pets" / "cat" / "3.png").write_bytes(b"other")
-    assert first != fingerprint(dataset)
+    assert first == fingerprint(dataset)  # as it was opened
+    assert first != fingerprint(open_dataset(tmp_path / "pets"))
     (tmp_path / "pets" / "cat" / "3.png").unlink()
     assert len(fingerprint(dataset)) == 64
+    unmeasured = tuple(dataclasses.replace(sample, size_bytes=None) for sample in dataset.samples)
+    assert first != fingerprint(dataclasses.replace(dataset, samples=unmeasured))
 
 
 def test_the_fingerprint_does_not_depend_on_where_the_data_lies(tmp_path: Path) -> None:
@@ -251,3 +256,29 @@ def test_names_that_no_line_can_hold_are_escaped_and_their_files_still_open(tmp_
     write_splits(dataset, tmp_path / "splits.csv")
     again = open_dataset(tmp_path / "splits.csv")
     assert {one.name: one.read() for one in again.samples} == {one.name: one.read() for one in dataset.samples}
+
+
+@pytest.mark.parametrize("kind", ["folder", "masks"])
+def test_opening_fingerprints_and_leaks_stat_each_file_once(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = ("images", "masks") if kind == "masks" else ("cat", "dog")
+    for folder in folders:
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            Image.new("L", (8, 8), i % 2).save(tmp_path / folder / f"{i}.png")
+    calls: Counter[str] = Counter()
+    for name in ("stat", "lstat"):
+        own = getattr(os, name)
+
+        def counted(path: Any, *arguments: Any, own: Any = own, **options: Any) -> Any:
+            calls[os.fspath(path) if not isinstance(path, int) else ""] += 1
+            return own(path, *arguments, **options)
+
+        monkeypatch.setattr(os, name, counted)
+    dataset = open_dataset(tmp_path)
+    first = fingerprint(dataset)
+    copied_leaks(dataset)
+    assert fingerprint(dataset) == first
+    monkeypatch.undo()
+    images = {path: count for path, count in calls.items() if path.endswith(".png")}
+    assert len(images) == 8
+    assert set(images.values()) == {1}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,7 @@ class Mask:
         colors: red, green, blue of each class, for "color".
         regions: of classes, painted in their order over class 0; `width` and `height` are then the image's.
         width, height: px; 0 for a file.
+        size_bytes: of the file, as it was when the dataset was opened; None if nobody looked.
     """
 
     path: Path | None = None
@@ -51,6 +52,7 @@ class Mask:
     regions: tuple[Region, ...] = ()
     width: int = 0
     height: int = 0
+    size_bytes: int | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> NDArray[np.uint8]:
         """The class of each pixel, H W; `IGNORE` where it counts nowhere.
@@ -143,10 +145,12 @@ def words(mask: Mask) -> str:
     """What tells a mask from others, wherever its folder lies: the file's name and size in bytes, or its regions."""
     if mask.path is None:
         return repr(mask)
-    try:
-        size = mask.path.stat().st_size
-    except OSError:
-        size = -1
+    size = mask.size_bytes
+    if size is None:
+        try:
+            size = mask.path.stat().st_size
+        except OSError:
+            size = -1
     return repr((mask.path.name, size, mask.coding, mask.classes, mask.colors))
 
 

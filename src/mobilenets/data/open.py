@@ -17,7 +17,7 @@ from mobilenets.data.readers.foreign import foreign_annotations, unread_file
 from mobilenets.data.readers.format import Asked, Format
 from mobilenets.data.readers.table import FORMATS
 from mobilenets.data.remote import is_remote
-from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.samples import Dataset, Sample, measured
 from mobilenets.data.source import Source, look_at
 from mobilenets.data.splits import are_drawn, by_rarest, fill
 from mobilenets.data.text import legible
@@ -138,7 +138,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     )
     notes = (*listing.notes, *notes)
     more = listing.ignored, listing.task, listing.colors, listing.faults
-    return Dataset(listing.labels, samples, listing.name, notes, *more)
+    return Dataset(listing.labels, measured(samples, threads=cores()), listing.name, notes, *more)
 
 
 def _in_strata(listing: Listing) -> Sequence[Entry]:
@@ -185,14 +185,10 @@ def _answer(sample: Sample) -> tuple[str, ...]:
 
 
 def _size(sample: Sample) -> int:
-    if sample.member is not None:
-        return sample.member[1]
-    if sample.url:
-        return -1
-    try:
-        return sample.path.stat().st_size
-    except OSError:
-        return -1
+    """In bytes; -1 for what does not exist or is on a web server. A sample of no `open_dataset` is measured now."""
+    if sample.size_bytes is None:
+        (sample,) = measured([sample], threads=1)
+    return -1 if sample.size_bytes is None else sample.size_bytes
 
 
 def _check_options(name: str, kind: Format, asked: Asked) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -20,6 +21,7 @@ from mobilenets.specs.model import Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+_BLOCK = 1024  # files that a thread asks for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +92,29 @@ def opened(path: Path) -> BinaryIO:
 
 
 def measured(samples: Sequence[Sample], *, threads: int) -> tuple[Sample, ...]:
-    """The samples with the sizes of their files, each of which is asked for once, so that nobody need ask again.
+    """The samples with the sizes of their files and masks. Each file is stat-ed here once, so that nobody needs to do it again.
 
-    Files that do not exist, and what is not a file, get no size; `check` names them.
+    What does not exist, or is not a file, gets no size; `check` names it.
     """
+    blocks = [samples[first : first + _BLOCK] for first in range(0, len(samples), _BLOCK)]
     with ThreadPoolExecutor(threads, thread_name_prefix="stat") as pool:
-        sizes = pool.map(_size_bytes, samples, chunksize=256)
-        return tuple(
-            sample if size is None else replace(sample, size_bytes=size) for sample, size in zip(samples, sizes, strict=True)
-        )
+        return tuple(chain.from_iterable(pool.map(lambda block: [_measured(sample) for sample in block], blocks)))
 
 
-def _size_bytes(sample: Sample) -> int | None:
+def _measured(sample: Sample) -> Sample:
+    mask = sample.mask
+    if mask is not None and mask.path is not None:
+        mask = replace(mask, size_bytes=_file_size(mask.path))
     if sample.member is not None:
-        return sample.member[1]
-    if sample.url:
-        return None
+        size = sample.member[1]
+    else:
+        size = None if sample.url else _file_size(sample.path)
+    return replace(sample, mask=mask, size_bytes=size)
+
+
+def _file_size(path: Path) -> int | None:
     try:
-        status = sample.path.stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.data.checks import duplicates
-from mobilenets.data.samples import Sample, opened
+from mobilenets.data.samples import Sample
 from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import Header, Reason, decode_image, failure, read_header
 
@@ -45,8 +45,6 @@ def glance(sample: Sample) -> Look:
     if sample.url:
         return Look()
     try:
-        if sample.member is None and sample.size_bytes is None:
-            opened(sample.path).close()  # not a file, perhaps
         header = read_header(sample.path if sample.member is None else _bytes(sample))
     except OSError as error:
         return _broken(_unreadable(error), sample)
