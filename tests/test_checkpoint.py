@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ from safetensors.torch import save as pack_tensors
 from mobilenets import checkpoint
 from mobilenets.errors import CheckpointError
 from mobilenets.model import Model, create
-from mobilenets.specs.families import BACKBONES, backbone
+from mobilenets.specs.codec import HEADS as HEAD_KINDS
+from mobilenets.specs.deeplab import DeepLabHead, deeplab
+from mobilenets.specs.families import BACKBONES, PAPERS, backbone
+from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import ClassifierHead, InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
+from mobilenets.specs.ssd import ssd, ssdlite
 
 TINY = BackboneSpec("tiny", rows=(Conv(8, 3, 2), Bottleneck(16, 8, stride=2), Conv(12)))
 
@@ -379,7 +384,31 @@ def test_killed_at_any_moment_a_whole_checkpoint_is_left(tmp_path: Path) -> None
     assert result.returncode == 0, result.stderr
 
 
-GOLDEN = sorted((Path(__file__).parent / "golden" / "keys").glob("*.txt"))
+def test_a_checkpoint_of_the_version_before_typed_decoding_is_read(tmp_path: Path) -> None:
+    """Its weights were drawn from seed 3 of the same network, whose draws have not changed."""
+    folder = Path(__file__).parent / "golden" / "checkpoint-1"
+    loaded, description = checkpoint.load(folder), checkpoint.read(folder)
+    assert loaded.spec == ModelSpec(TINY, ("Möwe", "雪"), InputContract(32), ClassifierHead(1.7))
+    assert description.recipe == {"epochs": 3, "learning_rate": 0.1}
+    assert str(description.metrics) == "{'val_top1': 0.75, 'val_loss': nan}"
+    expected = create(loaded.spec, seed=3).state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+
+
+KEYS = Path(__file__).parent / "golden" / "keys"
+V2, V3 = backbone("mobilenet_v2"), backbone("mobilenet_v3_large")
+DEEPLAB = deeplab(V2, ("a", "b"), auxiliary="s16")
+HEADS = {
+    "ssdlite": ssdlite(V2, ("a", "b")),
+    "ssdlite_sigmoid_reduced": ssdlite(V3, ("a", "b"), reduced=True, activation="sigmoid"),
+    "ssd": ssd(V2, ("a", "b")),
+    "ssd_kernel_1": ssd(V2, ("a", "b"), kernel=1),
+    "deeplab": deeplab(V2, ("a", "b"), auxiliary="s8"),
+    "deeplab_decoder": deeplab(V2, ("a", "b"), decoder="s4"),
+    "deeplab_without_rates": deeplab(V2, ("a", "b"), rates=()),
+    "deeplab_refined": replace(DEEPLAB, head=DeepLabHead(auxiliary="s16", rates=(6, 12, 18), refines=True)),
+    "lraspp": lraspp(V3, ("a", "b"), reduced=True, auxiliary="s16"),
+}
 
 
 def grouped(keys: Iterable[str]) -> str:
@@ -391,8 +420,22 @@ def grouped(keys: Iterable[str]) -> str:
     return "".join(f"{layer}: {' '.join(names)}\n" for layer, names in layers.items())
 
 
-@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
-def test_state_dict_keys_are_those_of_every_version_before(file: Path) -> None:
+@pytest.mark.parametrize("name", PAPERS)
+def test_state_dict_keys_are_those_of_every_version_before(name: str) -> None:
     """A promise: keys change only together with `checkpoint.FORMAT` and a way to read the old ones."""
-    model = Model(ModelSpec(backbone(file.stem), ("a", "b")))
-    assert grouped(model.state_dict()) == file.read_text()
+    with torch.device("meta"):
+        model = Model(ModelSpec(backbone(name), ("a", "b")))
+    assert grouped(model.state_dict()) == (KEYS / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_state_dict_keys_of_heads_are_those_of_every_version_before(name: str) -> None:
+    with torch.device("meta"):
+        model = Model(HEADS[name])
+    keys = [key for key in model.state_dict() if key.startswith("head.")]
+    assert grouped(keys) == (KEYS / "heads" / f"{name}.txt").read_text()
+
+
+def test_every_kind_of_head_has_golden_keys() -> None:
+    covered = {type(spec.head).__name__ for spec in HEADS.values()} | {"ClassifierHead"}  # that of the networks
+    assert covered == HEAD_KINDS.keys()
