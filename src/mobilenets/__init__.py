@@ -8,14 +8,31 @@ from typing import TYPE_CHECKING
 from mobilenets.errors import missing_extra
 
 if TYPE_CHECKING:
-    from mobilenets.checkpoint import load, save
+    from mobilenets.checkpoint import save
     from mobilenets.data.open import open_dataset
+    from mobilenets.data.samples import Dataset
+    from mobilenets.errors import (
+        CheckpointError,
+        DataError,
+        DocumentError,
+        ExportError,
+        ImageError,
+        MissingExtraError,
+        MobileNetsError,
+        RecipeError,
+        SpecError,
+        TrainingError,
+        UnknownNameError,
+        UsageError,
+        WeightsError,
+    )
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.exporters.onnx import export_onnx
     from mobilenets.exporters.table import export
     from mobilenets.model import Model, create
     from mobilenets.runtime.classify import Classification
     from mobilenets.runtime.detect.decode import Detections
+    from mobilenets.runtime.manifest import Manifest
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.runtime.result import Result
     from mobilenets.runtime.segment.decode import Segmentation
@@ -28,18 +45,34 @@ if TYPE_CHECKING:
     from mobilenets.training.recipe import Recipe
     from mobilenets.training.recipes import recipe
     from mobilenets.training.step import Step
+    from mobilenets.weights.load import load
 
 __all__ = [
+    "CheckpointError",
     "Classification",
+    "DataError",
+    "Dataset",
     "Detections",
+    "DocumentError",
+    "ExportError",
+    "ImageError",
     "InputContract",
+    "Manifest",
+    "MissingExtraError",
+    "MobileNetsError",
     "Model",
     "ModelSpec",
     "Predictor",
     "Recipe",
+    "RecipeError",
     "Result",
     "Segmentation",
+    "SpecError",
     "Step",
+    "TrainingError",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
     "backbone",
     "create",
     "deeplab",
@@ -57,23 +90,38 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CheckpointError": "mobilenets.errors",
     "Classification": "mobilenets.runtime.classify",
+    "DataError": "mobilenets.errors",
+    "Dataset": "mobilenets.data.samples",
     "Detections": "mobilenets.runtime.detect.decode",
+    "DocumentError": "mobilenets.errors",
+    "ExportError": "mobilenets.errors",
+    "ImageError": "mobilenets.errors",
     "InputContract": "mobilenets.specs.model",
+    "Manifest": "mobilenets.runtime.manifest",
+    "MissingExtraError": "mobilenets.errors",
+    "MobileNetsError": "mobilenets.errors",
     "Model": "mobilenets.model",
     "ModelSpec": "mobilenets.specs.model",
     "Predictor": "mobilenets.runtime.predictor",
     "Recipe": "mobilenets.training.recipe",
+    "RecipeError": "mobilenets.errors",
     "Result": "mobilenets.runtime.result",
     "Segmentation": "mobilenets.runtime.segment.decode",
+    "SpecError": "mobilenets.errors",
     "Step": "mobilenets.training.step",
+    "TrainingError": "mobilenets.errors",
+    "UnknownNameError": "mobilenets.errors",
+    "UsageError": "mobilenets.errors",
+    "WeightsError": "mobilenets.errors",
     "backbone": "mobilenets.specs.families",
     "create": "mobilenets.model",
     "deeplab": "mobilenets.specs.deeplab",
     "evaluate": "mobilenets.evaluation.evaluators",
     "export": "mobilenets.exporters.table",
     "export_onnx": "mobilenets.exporters.onnx",
-    "load": "mobilenets.checkpoint",
+    "load": "mobilenets.weights.load",
     "lraspp": "mobilenets.specs.lraspp",
     "open_dataset": "mobilenets.data.open",
     "recipe": "mobilenets.training.recipes",

@@ -27,6 +27,7 @@ from mobilenets.documents import decode, parse
 from mobilenets.errors import CheckpointError, DocumentError, MobileNetsError
 from mobilenets.files import settled as settled
 from mobilenets.model import Model
+from mobilenets.runtime.manifest import beside
 from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ModelSpec
 
@@ -154,6 +155,8 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str:
 def find(path: str | Path) -> Path:
     """The checkpoint folder that `path` means: itself, a run folder's `best` or else `last`, or the folder of a file of one.
 
+    A file that was exported from a run, and still lies in its folder, means the run.
+
     Raises:
         CheckpointError: there is none; the hint says what to do with what was found instead.
     """
@@ -161,7 +164,10 @@ def find(path: str | Path) -> Path:
     if path.name in (WEIGHTS, DESCRIPTION) and (path.parent / DESCRIPTION).is_file():
         return path.parent
     if path.is_file():
-        raise _not_a_checkpoint(path)
+        run = _exported_from(path)
+        if run is None:
+            raise _not_a_checkpoint(path)
+        path = run
     for folder in (path, path / "best", path / "last"):
         if (settled(folder) / DESCRIPTION).is_file():
             return settled(folder)
@@ -254,6 +260,16 @@ def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path
             raise CheckpointError(f"{unfit}'{name}' holds {given[name].dtype} where the network has {tensor.dtype}")
 
 
+def _exported_from(path: Path) -> Path | None:
+    """The run or checkpoint folder that an exported file lies in or under; None for other files, and where it was moved."""
+    if path.suffix.lower() != ".onnx" and not beside(path).is_file():
+        return None
+    for folder in (path.parent, path.parent.parent):
+        if any((settled(place) / DESCRIPTION).is_file() for place in (folder, folder / "best", folder / "last")):
+            return folder
+    return None
+
+
 def _not_a_checkpoint(path: Path) -> CheckpointError:
     suffix = path.suffix.lower()
     if suffix in _PICKLES:
@@ -264,7 +280,10 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
     if suffix in _FOREIGN:
         return CheckpointError(f"'{path}' is a weights file, not a checkpoint folder", hint=f"mobilenets convert {path}")
     if suffix == ".onnx":
-        return CheckpointError(f"'{path}' is an exported network, not a checkpoint", hint=f"mobilenets predict {path} IMAGE")
+        return CheckpointError(
+            f"'{path}' is an exported network, which only predicts; it lies in no run folder that has its checkpoint",
+            hint=f"mobilenets predict {path} IMAGE, or mobilenets.Predictor.open in Python",
+        )
     return CheckpointError(f"'{path}' is a file, and a checkpoint is a folder with '{WEIGHTS}' and '{DESCRIPTION}'")
 
 

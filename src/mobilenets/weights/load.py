@@ -13,6 +13,7 @@ from typing import Any
 from mobilenets import checkpoint
 from mobilenets.errors import SpecError, WeightsError
 from mobilenets.model import Model
+from mobilenets.runtime.manifest import beside
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
@@ -87,15 +88,18 @@ def load(
     labels: Sequence[str] = (),
     told: Told = NOTHING_TOLD,
 ) -> Model:
-    """A model with public weights, or with those of a file, in evaluation mode.
+    """A model with the weights of a run, a checkpoint, an exported file's run, the catalogue or another library's file.
+
+    It is in evaluation mode.
 
     A state dict that comes with nothing else gets the input contract that its library usually has, and is taken for the plain
     network where timm has variants with the same tensors (`mobilenetv4_conv_aa_medium`); `spec.weights` says so.
     Weights without batch norms (TFLite) carry identities in their place; `norms.reinsert` makes them fit for training.
 
     Args:
-        source: a name of the catalogue; a `.tflite`, `.h5`, `.keras`, `.weights.h5`, `.pth`, `.ckpt` or `.safetensors` file; or
-            a checkpoint folder.
+        source: a run folder, which means its best checkpoint; a checkpoint folder; an exported file in a run folder, which
+            means the run (elsewhere it only predicts: `Predictor.open`); a name of the catalogue; or a `.tflite`, `.h5`,
+            `.keras`, `.weights.h5`, `.pth`, `.ckpt` or `.safetensors` file.
         library: whose format the file has, where it should not be found out.
         model: the network that is expected; or timm's or the catalogue's name for the file, which gives its input contract.
         width: the width that is expected; 0 for any.
@@ -128,7 +132,7 @@ def read(
         reading = _read(fetch(entry), claim, labels, told)
     else:
         path = Path(source).expanduser()
-        if path.is_dir() and not (path / "config.json").is_file():
+        if _is_ours(path):
             reading = Reading(checkpoint.load(path), "mobilenets", labels="read")
         else:
             file = _file(path, str(source))
@@ -139,6 +143,16 @@ def read(
         wanted = f"{expected or spec.name} {width or spec.width:g}"
         raise WeightsError(f"'{source}' holds {spec.name} {spec.width:g}, not {wanted}")
     return reading
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path is for `checkpoint.load` to read or refuse: a folder, a checkpoint's file, an exported file."""
+    if path.is_dir():
+        return not (path / "config.json").is_file()
+    in_checkpoint = (
+        path.name in (checkpoint.WEIGHTS, checkpoint.DESCRIPTION) and (path.parent / checkpoint.DESCRIPTION).is_file()
+    )
+    return in_checkpoint or path.suffix.lower() == ".onnx" or beside(path).is_file()
 
 
 def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model:
