@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilenets.cli.measuring import home_of, part_of, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.cli.results import show_remarks, show_report
-from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
+from mobilenets.errors import DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset, Sample
     from mobilenets.evaluation.evaluators import AnyReport
-    from mobilenets.runtime.predictor import Predictor
-    from mobilenets.specs.model import Task
 
 PARTS = ("train", "val", "test", "all")
 ENGINES = ("onnx", "torch")
@@ -82,8 +78,8 @@ def command(
     from mobilenets.reports.write import write_report
     from mobilenets.runtime.segment.scales import MultiScale
 
-    predictor = _predictor(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
-    home = _home(run)
+    predictor = predictor_of(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
+    home = home_of(run)
     told = facts(home)
     trained_on = str(told.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
@@ -93,13 +89,13 @@ def command(
         )
     source = data or trained_on
     splits = home / "splits.csv"
-    own = _same(source, trained_on) or _same(source, str(splits))
+    own = same_source(source, trained_on) or same_source(source, str(splits))
     reading = Reading.of(predictor.manifest.task, classes, ignore)
     task = predictor.manifest.task
-    dataset = _trained_on(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
+    dataset = trained_on_data(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a dataset to {dataset.task}, but '{run}' is a model to {task}")
-    part, samples = _part(dataset, split)
+    part, samples = part_of(dataset, split)
     note(f"{_images(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     seen = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
@@ -108,7 +104,7 @@ def command(
     name = home.name if told else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
     following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
-    usual = "report" if split is None or part == _part(dataset, None)[0] else f"report-{part}"
+    usual = "report" if split is None or part == part_of(dataset, None)[0] else f"report-{part}"
     folder = out or home / (usual if own else f"report-{dataset.name}")
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
     named = {sample.name: sample for sample in samples}
@@ -142,65 +138,6 @@ def command(
     if written is not None:
         note(f"report: {written}")
     note(f"next: {following}")
-
-
-def _predictor(run: Path, engine: str | None) -> Predictor:
-    from mobilenets.runtime.engines.open import exported
-    from mobilenets.runtime.predictor import Predictor
-
-    if engine != "torch":
-        try:
-            return Predictor.open(exported(run))
-        except CheckpointError:
-            if engine == "onnx" or not run.is_dir() or not _holds_checkpoint(run):
-                raise
-            note(f"'{run}' has no export; its checkpoint is evaluated with torch")
-    try:
-        from mobilenets import checkpoint
-        from mobilenets.model import TorchEngine
-        from mobilenets.runtime.manifest import manifest_of
-    except ImportError as error:
-        raise MissingExtraError(error.name or "torch", "train") from error
-    model = checkpoint.load(run)
-    return Predictor(manifest_of(model.spec), TorchEngine(model))
-
-
-def _holds_checkpoint(run: Path) -> bool:
-    return any((run / name).exists() for name in ("model.safetensors", "best", "last"))
-
-
-def _home(run: Path) -> Path:
-    """The run folder that a run, a folder inside it or a file in one of those belongs to; else the folder itself."""
-    folder = run if run.is_dir() else run.parent
-    return next((one for one in (folder, folder.resolve().parent) if (one / "run.json").is_file()), folder)
-
-
-def _same(source: str, other: str) -> bool:
-    return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
-
-
-def _trained_on(splits: Path, told: Mapping[str, object], task: Task) -> Dataset:
-    """The images of a run, in its splits; boxes and masks are read where they came from."""
-    from mobilenets.data.readers.lists import in_splits, read_splits, split_names
-
-    if task != "classify":
-        how = told.get("reading", {})
-        found = Reading.from_data(how if isinstance(how, Mapping) else {}).open(str(told.get("source", "")), val=0, test=0)
-        return in_splits(found, split_names(splits))
-    labels = told.get("labels", ())
-    dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
-    return replace(dataset, name=str(told.get("name") or dataset.name))
-
-
-def _part(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]:
-    """The split to evaluate and its samples: test where there are splits, everything where there are none."""
-    present = {sample.split for sample in dataset.samples}
-    part = split or next((name for name in ("test", "val") if name in present), "all")
-    samples = tuple(sample for sample in dataset.samples if part in (sample.split, "all"))
-    if not samples:
-        have = ", ".join(sorted(present)) or "no images"
-        raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every image")
-    return part, samples
 
 
 def _name_unreadable(report: AnyReport) -> None:

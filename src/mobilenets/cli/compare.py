@@ -1,0 +1,124 @@
+"""`mobilenets compare`: several runs on the same test images, in one table and one plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.measuring import home_of, part_of, predictor_of, same_source, trained_on_data
+from mobilenets.cli.output import note, progress, show, show_table
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
+from mobilenets.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.evaluation.compare import Measured
+
+PARTS = ("train", "val", "test", "all")
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders or exports; the first is the base.")],
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Measure all of them on this dataset; by default, on what each was tested on."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="SPLIT", help="train, val, test or all of DATA; test by default if there is one.")
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="top1, balanced_accuracy, macro_f1, nll; map, map50, map75; miou, pixel_accuracy. By default the first.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write comparison.html, .md, .json and .png there.", show_default=False),
+    ] = None,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Compare runs on the same images, with the interval of each figure and of each difference to the first run.
+
+        mobilenets compare runs/photos runs/photos-2 --out comparison
+
+    Differences are paired: both models are compared image by image, which shows much smaller differences than two separate
+    intervals do. Predictions come from the runs' reports if they have them; otherwise the runs are evaluated.
+    """
+    if len(runs) < 2:
+        raise UsageError("there is nothing to compare with one run", hint="mobilenets compare RUN RUN...")
+    if split is not None and split not in PARTS:
+        raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
+    if split is not None and data is None:
+        raise UsageError("--split is a part of --data DATA, which is missing")
+    from mobilenets.evaluation.compare import compare
+    from mobilenets.reports import comparison as written
+
+    names = _names(runs)
+    measured = []
+    for run, name in zip(runs, names, strict=True):
+        stored = _stored(run, name) if data is None else None
+        measured.append(stored or _evaluated(run, name, data, split, classes, ignore))
+    result = compare(measured, metric)
+    if json:
+        show(written.to_json(result).rstrip())
+    else:
+        show_table(written.columns(result), written.rows(result))
+        show_table(("", f"difference to {result.rows[0].name}"), written.bars(result))
+        note(written.sentence(result))
+    if out is not None:
+        try:
+            note(f"comparison: {written.write_comparison(result, out)}")
+        except OSError as error:
+            raise DataError(f"'{out}': the comparison cannot be written: {error.strerror or error}") from error
+
+
+def _names(runs: list[Path]) -> list[str]:
+    """The last part of each path, with more of the path if several end alike."""
+    short = [run.resolve().name for run in runs]
+    return [name if short.count(name) == 1 else str(run) for run, name in zip(runs, short, strict=True)]
+
+
+def _stored(run: Path, name: str) -> Measured | None:
+    """What the run's report says about each image; None if there is no report, or one of an older model."""
+    from mobilenets.reports.record import PER_IMAGE
+    from mobilenets.reports.stored import read_measured
+
+    home = home_of(run)
+    for folder in (home / "report", home):
+        found = read_measured(folder, name)
+        if found is None:
+            continue
+        checkpoint = home / "best" / "model.json"
+        if checkpoint.is_file() and checkpoint.stat().st_mtime > (folder / PER_IMAGE).stat().st_mtime:
+            note(f"'{run}': its report is older than its model, which is evaluated again")
+            return None
+        return found
+    return None
+
+
+def _evaluated(run: Path, name: str, data: str | None, split: str | None, classes: str, ignore: list[str] | None) -> Measured:
+    """What the run's model does on each image of the dataset, or of its own test split."""
+    from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.reports.history import facts
+    from mobilenets.reports.stored import measured_of
+
+    predictor = predictor_of(run, None)
+    home = home_of(run)
+    told = facts(home).get("Data", {})
+    source = data or str(told.get("source", ""))
+    if not source:
+        raise UsageError(f"'{run}' has no report, and does not say what it was trained on", hint="--data DATA")
+    task, splits = predictor.manifest.task, home / "splits.csv"
+    own = same_source(source, str(told.get("source", ""))) or same_source(source, str(splits))
+    reading = Reading.of(task, classes, ignore)
+    dataset = trained_on_data(splits, told, task) if own else reading.open(source, val=0, test=0)
+    if dataset.task != task:
+        raise DataError(f"'{dataset.name}' is a {dataset.task} dataset, but '{run}' is a {task} model")
+    part, samples = part_of(dataset, split)
+    with progress(f"evaluating {name} on {part}", len(samples)) as advance:
+        return measured_of(evaluate(predictor, samples, dataset.labels, progress=advance), name)

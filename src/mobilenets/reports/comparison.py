@@ -1,0 +1,192 @@
+"""A comparison of models as a table, a plot, JSON, Markdown and one HTML file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.evaluation.compare import Compared, Comparison
+from mobilenets.evaluation.intervals import Interval
+from mobilenets.files import write_bytes, write_text
+from mobilenets.reports import plots, words
+from mobilenets.reports.escape import markdown, printable
+from mobilenets.reports.html import render
+from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, figure_of, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 25
+"""Characters of an interval drawn in text."""
+
+
+def columns(comparison: Comparison) -> tuple[str, ...]:
+    """Heads of the table."""
+    first = comparison.rows[0].name
+    return ("model", comparison.title, "95% interval", f"difference to {short(first, 20)}", "95% interval", "p", "verdict")
+
+
+def rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """The table: one line per model."""
+    return [
+        (
+            row.name,
+            _value(comparison, row.value),
+            _interval(comparison, row.interval),
+            _difference(comparison, row.difference) if row.verdict else "",
+            _interval(comparison, row.paired, signed=True),
+            _p(row.p),
+            row.verdict,
+        )
+        for row in comparison.rows
+    ]
+
+
+def bars(comparison: Comparison) -> list[tuple[str, str]]:
+    """Each difference as text: its interval as a line, the difference as a dot, and where 0 is."""
+    known = [row.paired for row in comparison.rows if row.paired is not None and not math.isnan(row.paired.low)]
+    low, high = (min([0.0, *(interval.low for interval in known)]), max([0.0, *(interval.high for interval in known)]))
+    spread = max(high - low, 1e-9)
+
+    def place(value: float) -> int:
+        return min(WIDTH - 1, max(0, round((value - low) / spread * (WIDTH - 1))))
+
+    drawn = []
+    for row in comparison.rows:
+        cells = [" "] * WIDTH
+        cells[place(0)] = "│"
+        if row.paired is not None and not math.isnan(row.paired.low):
+            for i in range(place(row.paired.low), place(row.paired.high) + 1):
+                cells[i] = "┼" if cells[i] == "│" else "─"
+            cells[place(row.difference)] = "●"
+        drawn.append((row.name, "".join(cells)))
+    return drawn
+
+
+def sentence(comparison: Comparison) -> str:
+    """What the comparison is based on."""
+    text = f"{comparison.title} on the {words.count(comparison.images, 'image')} that all models were measured on"
+    if comparison.left_out:
+        text += f" ({comparison.left_out:,} that only some were measured on are left out)"
+    test = "McNemar's exact test" if comparison.metric == "top1" else "from the same draws"
+    better = "higher" if comparison.rising else "lower"
+    return (
+        f"{text}; {better} is better. Intervals: 95%, of the differences by bootstrap over the same draws of images; p: {test}."
+    )
+
+
+def figure(comparison: Comparison) -> Figure:
+    """The figures on the left and the paired differences on the right, each with its interval.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    count = len(comparison.rows)
+    drawn, first = figure_of(9.0, 1.5 + 0.42 * count, columns=2)
+    left, right = drawn.axes[0] or first, drawn.axes[1]
+    scale = 100 if comparison.percent else 1
+    for i, row in enumerate(comparison.rows):
+        y = count - 1 - i
+        color = _color(row)
+        for axes, value, interval in ((left, row.value, row.interval), (right, row.difference, row.paired)):
+            shade = INK if axes is left else color
+            if interval is not None and not math.isnan(interval.low):
+                axes.plot([scale * interval.low, scale * interval.high], [y, y], color=shade, linewidth=2.4, alpha=0.55)
+            if axes is left or row.verdict:
+                axes.plot(scale * value, y, "o", color=shade, markersize=7)
+    right.axvline(0, color=MUTED, linewidth=1.2, linestyle="--")
+    unit = ", %" if comparison.percent else ""
+    left.set_title(f"{comparison.title}{unit}", color=INK, fontsize=10, loc="left", weight="bold")
+    points = ", percentage points" if comparison.percent else ""
+    right.set_title(
+        f"difference to {short(comparison.rows[0].name)}{points}", color=INK, fontsize=10, loc="left", weight="bold"
+    )
+    for axes in (left, right):
+        axes.set_ylim(-0.6, count - 0.4)
+        axes.set_yticks(range(count), [])
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y", visible=False)
+    left.set_yticks(range(count), [short(row.name) for row in reversed(comparison.rows)])
+    return drawn
+
+
+def to_json(comparison: Comparison) -> str:
+    """The comparison as indented JSON; what cannot be computed is null."""
+    data = {"sentence": sentence(comparison), **asdict(comparison)}
+    return json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n"
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The comparison as Markdown, beside `comparison.png`."""
+    lines = [columns(comparison), ["---"] * len(columns(comparison)), *rows(comparison)]
+    table = "\n".join("| " + " | ".join(markdown(cell) for cell in line) + " |" for line in lines)
+    return f"# {_title(comparison)}\n\n{sentence(comparison)}\n\n{table}\n\n![{comparison.title}](comparison.png)\n"
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Write `comparison.html` (one file, nothing outside it), `.md`, `.json` and `.png`.
+
+    Returns:
+        The path of the HTML file.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+        OSError: the folder cannot be written.
+    """
+    plot = figure(comparison)
+    html = render(
+        "comparison.html.j2",
+        title=_title(comparison),
+        sentence=sentence(comparison),
+        columns=columns(comparison),
+        rows=rows(comparison),
+        verdicts=[row.verdict for row in comparison.rows],
+        svg=plots.svg(plot, "comparison"),
+    )
+    write_bytes(folder / "comparison.png", plots.png(plot))
+    write_bytes(folder / "comparison.json", to_json(comparison).encode("utf-8", "backslashreplace"))
+    write_text(folder / "comparison.md", to_markdown(comparison))
+    write_text(folder / "comparison.html", html)
+    return folder / "comparison.html"
+
+
+def _title(comparison: Comparison) -> str:
+    return f"{words.count(len(comparison.rows), 'model')} compared"
+
+
+def _color(row: Compared) -> str:
+    return {"better": ACCENT, "worse": WRONG}.get(row.verdict, MUTED)
+
+
+def _value(comparison: Comparison, value: float) -> str:
+    return words.share(value) if comparison.percent else "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _difference(comparison: Comparison, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{100 * value:+.1f}" if comparison.percent else f"{value:+.3f}"
+
+
+def _interval(comparison: Comparison, interval: Interval | None, *, signed: bool = False) -> str:
+    if interval is None or math.isnan(interval.low):
+        return ""
+    written = _difference if signed else _value
+    return f"{written(comparison, interval.low)} to {written(comparison, interval.high)}"
+
+
+def _p(p: float) -> str:
+    return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _finite(data: object) -> object:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(item) for item in data]
+    return printable(data) if isinstance(data, str) else data
