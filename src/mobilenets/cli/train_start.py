@@ -147,14 +147,17 @@ def checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
     """The dataset after the quick check, without unreadable files where the user agreed to that."""
     from mobilenets.data.checks.boxes import REPAIRED
     from mobilenets.data.checks.check import quick_check, without
+    from mobilenets.data.checks.codes import in_brief
+    from mobilenets.data.checks.leaks import copied_leaks
 
     if not main:
         return without(dataset, quick_check(dataset).broken) if skip_bad else dataset
     with progress("checking", len(dataset.samples)) as advance:
         findings = quick_check(dataset, advance=advance)
-    for finding in findings.items:
-        if finding.level == "warning" or finding.code in REPAIRED:
-            note(f"warning: {finding.message}")
+    for line in in_brief(finding for finding in findings.items if finding.level == "warning" or finding.code in REPAIRED):
+        note(f"warning: {line}")
+    for leak in copied_leaks(dataset):
+        note(f"warning: {leak}, so its results look better than they are; mobilenets check DATA names them")
     serious = [finding for finding in findings.at("error") if finding.code not in REPAIRED]
     errors = [finding for finding in serious if not (skip_bad and set(finding.files) & findings.broken)]
     if errors:

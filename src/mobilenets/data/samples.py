@@ -106,9 +106,8 @@ def _measured(sample: Sample) -> Sample:
     if mask is not None and mask.path is not None:
         mask = replace(mask, size_bytes=_file_size(mask.path))
     if sample.member is not None:
-        size = sample.member[1]
-    else:
-        size = None if sample.url else _file_size(sample.path)
+        return replace(sample, mask=mask, size_bytes=sample.member[1])
+    size = None if sample.url else _file_size(sample.path)
     return replace(sample, mask=mask, size_bytes=size)
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from mobilenets.cli import train_start
 from mobilenets.data.checks.codes import CODES, CURES, WRITTEN
 from mobilenets.data.checks.leaks import Leak, copied_leaks, leaks
 from mobilenets.data.samples import Dataset, Sample, Split
@@ -62,3 +66,22 @@ def test_every_error_has_a_cure() -> None:
     errors = {code for code, (level, _) in CODES.items() if level == "error"}
     assert errors == CURES.keys() | WRITTEN
     assert not CURES.keys() & WRITTEN
+
+
+def test_a_training_is_warned_of_copies_and_of_each_kind_of_finding_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = []
+    for i in range(24):
+        path = tmp_path / f"{i}.jpg"
+        Image.new("RGB", (64, 64), (10 * i, 0, 0)).save(path, "PNG")
+        samples.append(Sample(path, i % 2, ("train", "train", "val", "test")[i % 4], name=path.name))
+    shutil.copy(tmp_path / "0.jpg", tmp_path / "3.jpg")
+    assert train_start.checked(Dataset(("a", "b"), tuple(samples)), skip_bad=False, main=True).samples == tuple(samples)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "PNG" in line or "extensions" in line] == [
+        "warning: 0.jpg: is PNG, but its name says JPEG",
+        "warning: 1.jpg: is PNG, but its name says JPEG",
+        "warning: and 22 more extensions of another format",
+    ]
+    assert any(line.startswith("warning: 1 of 6 test images also stands in train, so its results") for line in lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Level = Literal["error", "warning", "info"]
@@ -114,6 +115,23 @@ CURES: dict[str, str] = {
 def finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:
     """A finding at the level of its code."""
     return Finding(CODES[code][0], code, message, tuple(files))
+
+
+def in_brief(items: Iterable[Finding], *, most: int = 2) -> list[str]:
+    """The findings in a few lines: the first ones of each code, the file before its message, and how many more there are.
+
+    >>> in_brief([Finding("warning", "extension", "is PNG", (name,)) for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")])
+    ['a.jpg: is PNG', 'b.jpg: is PNG', 'and 2 more extensions of another format']
+    """
+    lines = []
+    for code, group in groupby(items, key=lambda item: item.code):
+        same = list(group)
+        for item in same[:most]:
+            others = f" and {len(item.files) - 1:,} more" if len(item.files) > 1 else ""
+            lines.append(f"{item.files[0]}{others}: {item.message}" if item.files else item.message)
+        if len(same) > most:
+            lines.append(f"and {len(same) - most:,} more {CODES[code][1]}")
+    return lines
 
 
 def in_order(items: Iterable[Finding]) -> tuple[Finding, ...]:
