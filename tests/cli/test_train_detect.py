@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,8 +112,8 @@ def test_boxes_that_training_reads_past_are_warned_of_and_no_test_leaves_the_tes
         csv.writer(file).writerows([(f"{i:02d}.png", "red", 9, 9, 9, 30) for i in range(18)])  # in every split, no area
     options = (*TINY, "--model", "mobilenet_v1", "--epochs", 1, "--set", "batch=4", "--no-test", "--json")
     result = run("train", data, *options, "--out", tmp_path / "run")
-    assert "warning: 00.png: 'red' at 9 9 9 30 has no area" in result.stderr
-    assert "warning: and 16 more boxes without area" in result.stderr
+    assert re.search(r"warning: \d\d\.png: 'red' at 9 9 9 30 has no area", result.stderr)
+    assert re.search(r"warning: and \d+ more boxes without area", result.stderr)
     told = json.loads(result.stdout)
     assert told["split"] == "val"
     assert told["metrics"]["map50"] == pytest.approx(told["best"]["val_map50"], abs=0.02)  # exported, and as it was trained

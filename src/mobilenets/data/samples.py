@@ -83,7 +83,10 @@ def opened(path: Path) -> BinaryIO:
     Raises:
         OSError: it does not exist, cannot be read, or is not a file.
     """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError as error:  # a null character
+        raise OSError(errno.EINVAL, "no file can have such a name") from error
     kind = os.fstat(handle).st_mode
     if not stat.S_ISREG(kind):
         os.close(handle)
@@ -114,7 +117,7 @@ def _measured(sample: Sample) -> Sample:
 def _file_size(path: Path) -> int | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a null character
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 

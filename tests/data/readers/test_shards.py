@@ -7,6 +7,7 @@ import json
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mobilenets.data.open import open_dataset
@@ -230,3 +231,25 @@ def test_writing_refuses_a_folder_with_shards(tmp_path: Path) -> None:
         write_shards(some(tmp_path), tmp_path / "s")
     with pytest.raises(UsageError, match="0 images"):
         write_shards(some(tmp_path), tmp_path / "t", per_shard=0)
+
+
+def test_damaged_headers_end_in_words_or_images(tmp_path: Path) -> None:
+    good = tar(
+        tmp_path / "a.tar", {f"{i}.{e}": d for i in range(3) for e, d in (("jpg", bytes(700)), ("cls", b"1"))}
+    ).read_bytes()
+    random = np.random.default_rng(0)
+    outcomes = set()
+    for _ in range(300):
+        data = bytearray(good)
+        header = 512 * int(random.integers(len(data) // 512))
+        field = header + int(random.choice((0, 100, 124, 130, 156, 257)))
+        data[field : field + 4] = bytes(random.choice((0, 0x80, 0xFF, 48, 55), 4).tolist())
+        data[header + 148 : header + 156] = b" " * 8
+        data[header + 148 : header + 156] = b"%06o\0 " % sum(data[header : header + 512])  # the checksum fits
+        (tmp_path / "a.tar").write_bytes(data)
+        try:
+            outcomes.add(len(read_shards(str(tmp_path / "a.tar")).entries))
+        except DataError as error:
+            outcomes.add(-1 if "a.tar" in str(error) else -2)
+    assert {-1, 3} <= outcomes
+    assert -2 not in outcomes

@@ -76,7 +76,7 @@ def keys_of(shard: str) -> list[Key]:
         if remote.is_remote(shard):
             return _remote_keys(remote.ask(shard))
         return _local_keys(Path(shard), shard)
-    except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+    except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         hint = "is the address right, and is there a network?" if isinstance(error, ConnectionError) else SHARD_HINT
         raise DataError(f"shard '{shard}' cannot be read: {error}", hint=hint) from error
 
@@ -150,7 +150,11 @@ def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> 
 
 def _labelled(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
     """The members that are images or name classes, each with its key and suffix."""
+    end = -1
     for member in tar:
+        if member.size < 0 or member.offset < end:  # tarfile would go round in circles
+            raise tarfile.ReadError(f"the header at byte {member.offset:,} is damaged")
+        end = member.offset_data
         name, suffix = split_name(member)
         if suffix in SUFFIXES or suffix in LABEL_SUFFIXES:
             yield member, name, suffix
