@@ -66,6 +66,10 @@ class ExportError(MobileNetsError):
     """An export that failed or does not agree with the model."""
 
 
+class GraphError(MobileNetsError):
+    """A lowered graph that is damaged, or an operator that cannot be lowered, run or written."""
+
+
 class MissingExtraError(MobileNetsError, ImportError):
     """An optional dependency that is not installed.
 
@@ -87,7 +91,8 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "torchvision":      "train",
     "safetensors":      "train",
     "onnx":             "train",
-    "onnxscript":       "train",
+    "ai_edge_litert":   "tflite",
+    "flatbuffers":      "tflite",
     "tensorboard":      "train",
     "matplotlib":       "report",
     "jinja2":           "report",

@@ -45,7 +45,7 @@ def export_onnx_argmax(
         CheckpointError: there are more classes than 8 bits hold.
         ExportError: the model is no segmenter, the exporter failed, the file cannot be written, or classes differ.
         ImageError: an image cannot be decoded.
-        MissingExtraError: onnx or onnxscript is not installed.
+        MissingExtraError: onnx is not installed.
     """
     if model.spec.task != "segment":
         raise not_for(model, "only segmenters have classes of pixels", option="--argmax")

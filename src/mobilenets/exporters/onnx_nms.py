@@ -49,7 +49,7 @@ def export_onnx_nms(
     Raises:
         ExportError: the model is no detector, the exporter failed, the file cannot be written, or detections differ.
         ImageError: an image cannot be decoded.
-        MissingExtraError: onnx or onnxscript is not installed.
+        MissingExtraError: onnx is not installed.
     """
     if not isinstance(model.spec.head, SsdHead):
         raise not_for(model, "only detectors have boxes", option="--nms")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError, MissingExtraError
+from mobilenets.exporters.checked import prepared_batches
 from mobilenets.exporters.drafts import drafted
-from mobilenets.exporters.onnx import export_onnx, prepared_batches
+from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.parity import Agreement, OutputParity, Parity
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime.engines.base import Engine
@@ -111,7 +112,7 @@ def export_with_tail(
     Raises:
         ExportError: the exporter failed, the file cannot be written, or the two differ.
         ImageError: an image cannot be decoded.
-        MissingExtraError: onnx or onnxscript is not installed.
+        MissingExtraError: onnx is not installed.
     """
     try:
         import onnx

@@ -13,6 +13,7 @@ from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.onnx_argmax import export_onnx_argmax
 from mobilenets.exporters.onnx_nms import export_onnx_nms
 from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.exporters.tflite import export_tflite, export_tflite_half
 from mobilenets.files import write_text
 from mobilenets.model import Model
 from mobilenets.table import Table
@@ -46,6 +47,8 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "onnx":        Exporter("model.onnx", export_onnx),
     "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
     "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
+    "tflite":      Exporter("model.tflite", export_tflite, "tflite.parity.json"),
+    "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),
 })
 # fmt: on
 """What can be exported to: the network as it is, a detector that returns boxes, a segmenter that returns classes of pixels."""
@@ -66,7 +69,8 @@ def export(
     Args:
         model: what to export; is left as it is.
         folder: where to; made if it is missing.
-        to: "onnx"; "onnx-nms" for a detector that returns boxes; "onnx-argmax" for a segmenter that returns classes of pixels.
+        to: "onnx" or "tflite"; "tflite-half" with weights in 16 bits; "onnx-nms" for a detector that returns boxes, and
+            "onnx-argmax" for a segmenter that returns the class of each pixel.
         images: files or encoded bytes to compare on, besides random input.
         tolerance: largest difference, relative to the largest value of an output in a batch.
 

@@ -254,14 +254,13 @@ class AttentionBlock(nn.Module):
         self.drop = StochasticDepth(drop, "row")
 
     def forward(self, x: Tensor) -> Tensor:
-        n, _, h, w = x.shape
         y = self.norm(x)
-        query = self.query(y).reshape(n, self.heads, self.key_dim, h * w).transpose(2, 3)  # N heads HW key_dim
-        key = self.key(self.key_reduce(y)).flatten(2).transpose(1, 2).unsqueeze(1)  # N 1 hw key_dim
-        value = self.value(self.value_reduce(y)).flatten(2).transpose(1, 2).unsqueeze(1)  # N 1 hw key_dim
-        shared = (n, self.heads, -1, self.key_dim)
-        out = functional.scaled_dot_product_attention(query, key.expand(shared), value.expand(shared))
-        out = out.transpose(2, 3).reshape(n, self.heads * self.key_dim, h, w)
+        # All heads share one key and one value, so that heads are only more rows of queries.
+        query = _rows(self.query(y), self.key_dim)  # N 1 HW·heads key_dim
+        key = _rows(self.key(self.key_reduce(y)), self.key_dim)  # N 1 hw key_dim
+        value = _rows(self.value(self.value_reduce(y)), self.key_dim)  # N 1 hw key_dim
+        out = functional.scaled_dot_product_attention(query, key, value).squeeze(1)  # N HW·heads key_dim
+        out = out.reshape(x.shape[0], *x.shape[2:], -1).permute(0, 3, 1, 2)  # N heads·key_dim H W
         return _residual(x, self.drop(self.scale(self.project(out))))
 
 
@@ -327,6 +326,11 @@ def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dil
         dilation=dilation,
         norm=row.norm,
     )
+
+
+def _rows(x: Tensor, columns: int) -> Tensor:
+    """A map as rows of so many numbers, place after place: N 1 P columns."""
+    return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns).unsqueeze(1)
 
 
 def _residual(x: Tensor, branch: Tensor) -> Tensor:

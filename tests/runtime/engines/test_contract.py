@@ -67,7 +67,23 @@ def toy_engine(color_model: Path, folder: Path) -> Engine:
     return engine
 
 
-OPENED: dict[str, Callable[[Path, Path], Engine]] = {"onnx": onnx_engine, "torch": torch_engine, "toy": toy_engine}
+def litert_engine(color_model: Path, folder: Path) -> Engine:
+    pytest.importorskip("torch")
+    from mobilenets.exporters.tflite import export_tflite
+    from mobilenets.model import create
+    from mobilenets.runtime.engines.litert import LiteRtEngine
+
+    backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
+    export_tflite(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.tflite")
+    return LiteRtEngine(folder / "model.tflite")
+
+
+OPENED: dict[str, Callable[[Path, Path], Engine]] = {
+    "onnx": onnx_engine,
+    "torch": torch_engine,
+    "toy": toy_engine,
+    "tflite": litert_engine,
+}
 
 
 @pytest.fixture(params=OPENED)

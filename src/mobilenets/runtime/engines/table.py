@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.table import Table
 
@@ -35,7 +36,8 @@ class Runtime:
 
 # fmt: off
 ENGINES: Table[Runtime] = Table("kind of exported file", {
-    ".onnx": Runtime("ONNX Runtime", OnnxEngine),
+    ".onnx":   Runtime("ONNX Runtime", OnnxEngine),
+    ".tflite": Runtime("LiteRT", LiteRtEngine),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.

@@ -1,0 +1,76 @@
+"""A graph as one file: safetensors, whose header holds operators, outputs and manifest. Loading it runs no code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.operators import CHOICES, Operator
+from mobilenets.documents import decode, encode, parse
+from mobilenets.errors import GraphError, MobileNetsError
+from mobilenets.files import write_bytes
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+
+FORMAT = 1
+_GRAPH_KEY = "graph"
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What the header says besides the manifest."""
+
+    format: int
+    operators: Annotated[tuple[Operator, ...], Meta(min_length=1, max_length=100_000)]
+    outputs: dict[str, str]
+
+
+def save(graph: Graph, path: Path) -> None:
+    """Write a graph.
+
+    Args:
+        graph: is checked first.
+        path: the `.safetensors` file; its folder is made.
+
+    Raises:
+        GraphError: the graph is none.
+        OSError: the file cannot be written.
+    """
+    from safetensors.numpy import save as packed
+
+    graph.check()
+    written = _Written(FORMAT, graph.operators, dict(graph.outputs))
+    metadata = {_GRAPH_KEY: json.dumps(encode(written, choices=CHOICES)), METADATA_KEY: graph.manifest.to_json()}
+    write_bytes(path, packed(dict(graph.tensors), metadata))
+
+
+def load(path: Path) -> Graph:
+    """The graph that `save` wrote.
+
+    Raises:
+        GraphError: the file is missing, damaged, of another format, or its operators are no network.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    except (OSError, SafetensorError, ValueError, TypeError) as error:
+        raise GraphError(f"'{path}' cannot be read as a graph: {error}") from error
+    for key in (_GRAPH_KEY, METADATA_KEY):
+        if key not in metadata:
+            raise GraphError(f"'{path}' has no '{key}' in its header", hint="lower the model again")
+    try:
+        written = decode(parse(metadata[_GRAPH_KEY]), _Written, choices=CHOICES)
+        if written.format != FORMAT:
+            raise GraphError(f"it has format {written.format}, but this version reads format {FORMAT}")
+        graph = Graph(Manifest.from_json(metadata[METADATA_KEY]), written.operators, tensors, written.outputs)
+        graph.check()
+    except MobileNetsError as error:
+        raise GraphError(f"'{path}' is not a graph: {error}", hint="lower the model again") from error
+    return graph

@@ -1,0 +1,89 @@
+"""`Graph`: a network as plain data, and the checks that make it one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.deploy.operators import Operator
+from mobilenets.deploy.shapes import Shape, shape_of
+from mobilenets.errors import GraphError
+from mobilenets.runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INPUT = "image"
+"""Name of the value that a graph begins with."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network as a device sees it: norms folded, activations fused, weights as arrays.
+
+    Args:
+        manifest: labels, head and input contract.
+        operators: in an order in which each reads only what was made before it.
+        tensors: weights by name.
+        outputs: what the network returns: the name that the decoder knows ("logits") and the value that has it.
+    """
+
+    manifest: Manifest
+    operators: tuple[Operator, ...]
+    tensors: Mapping[str, NDArray[np.generic]]
+    outputs: Mapping[str, str]
+
+    def shapes(self) -> dict[str, Shape]:
+        """The shape of every value, without the batch; the input first.
+
+        Raises:
+            GraphError: an operator does not fit what it reads.
+        """
+        contract = self.manifest.input
+        shapes: dict[str, Shape] = {INPUT: (contract.channels, *contract.shape)}
+        for operator in self.operators:
+            shapes[operator.output] = shape_of(operator, [shapes[name] for name in operator.inputs], self.tensors)
+        return shapes
+
+    def readers(self) -> Counter[str]:
+        """How many read each value; the caller of the network is one."""
+        counts = Counter(name for operator in self.operators for name in operator.inputs)
+        counts.update(self.outputs.values())
+        return counts
+
+    def check(self) -> None:
+        """Say what keeps these operators from being a network.
+
+        Raises:
+            GraphError: a value is read before it is made or made twice, a weight is missing or not finite, shapes do not fit.
+        """
+        for problem in _problems(self):
+            raise GraphError(problem)
+        self.shapes()
+
+
+def _problems(graph: Graph) -> Iterator[str]:
+    made = {INPUT}
+    names: set[str] = set()
+    for operator in graph.operators:
+        if operator.name in names:
+            yield f"two operators are called '{operator.name}'"
+        if operator.output in made:
+            yield f"'{operator.output}' is made twice, the second time by '{operator.name}'"
+        for name in operator.inputs:
+            if name not in made:
+                yield f"'{operator.name}' reads '{name}', which nothing before it makes"
+        names.add(operator.name)
+        made.add(operator.output)
+    if not graph.outputs:
+        yield "the graph has no output"
+    for name, value in graph.outputs.items():
+        if value not in made:
+            yield f"the output '{name}' is '{value}', which nothing makes"
+    for name, tensor in graph.tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            yield f"the weight '{name}' is not finite"

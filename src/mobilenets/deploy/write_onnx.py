@@ -1,0 +1,239 @@
+"""A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.operators import ActivationKind
+from mobilenets.errors import MissingExtraError
+from mobilenets.runtime.manifest import METADATA_KEY
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 18
+IR_VERSION = 9
+"""Of the file, which older versions of ONNX Runtime read too."""
+
+BATCH = "batch"
+
+
+def to_onnx(graph: Graph) -> onnx.ModelProto:
+    """The graph as an ONNX model, its input `image`, N C H W of any N, its outputs named as the graph's.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    try:
+        from onnx import TensorProto, checker, helper
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    shapes = graph.shapes()
+    writer = _Writer(graph)
+    for operator in graph.operators:
+        _WRITERS[type(operator)](writer, operator)
+    outputs = []
+    for name, value in graph.outputs.items():
+        kind = TensorProto.INT64 if value in writer.indices else TensorProto.FLOAT
+        outputs.append(helper.make_tensor_value_info(name, kind, [BATCH, *shapes[value]]))
+        writer.node("Identity", [value], name)
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [BATCH, *shapes[INPUT]])]
+    body = helper.make_graph(writer.nodes, graph.manifest.model, inputs, outputs, writer.constants)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
+    model.ir_version = IR_VERSION
+    helper.set_model_props(model, {METADATA_KEY: graph.manifest.to_json()})
+    checker.check_model(model)
+    return model
+
+
+class _Writer:
+    """The nodes and constants so far."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Any] = []  # Any: protobuf messages
+        self.constants: list[Any] = []
+        self.weights: set[str] = set()
+        self.indices: set[str] = set()  # values that are whole numbers
+
+    def weight(self, name: str) -> str:
+        """A weight of the graph, under its own name; several operators may share it."""
+        if name not in self.weights:
+            self.weights.add(self.constant(name, self.graph.tensors[name], np.float32))
+        return name
+
+    def constant(self, name: str, values: object, kind: type = np.int64) -> str:
+        """A constant that the operators of ONNX need besides the weights."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:  # Any: what attributes hold
+        """Append a node, called as its output."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
+        return output
+
+    def activated(self, kind: ActivationKind, output: str, write: Callable[[str], str]) -> None:
+        """What `write` makes, then the activation, as `output`."""
+        if kind == "linear":
+            write(output)
+        else:
+            _ACTIVATIONS[kind](self, write(f"{output}/linear"), output)
+
+
+def _window(operator: op.Conv | op.Depthwise) -> dict[str, Any]:  # Any: what attributes hold
+    top, bottom, left, right = operator.padding
+    return {"strides": operator.stride, "dilations": operator.dilation, "pads": (top, left, bottom, right)}
+
+
+def _conv(writer: _Writer, operator: op.Conv) -> None:
+    inputs = (*operator.inputs, writer.weight(operator.weight), writer.weight(operator.bias))
+    kernel = writer.graph.tensors[operator.weight].shape[2:]
+    writer.activated(
+        operator.activation,
+        operator.output,
+        lambda output: writer.node("Conv", inputs, output, kernel_shape=kernel, **_window(operator)),
+    )
+
+
+def _depthwise(writer: _Writer, operator: op.Depthwise) -> None:
+    inputs = (*operator.inputs, writer.weight(operator.weight), writer.weight(operator.bias))
+    groups, _, *kernel = writer.graph.tensors[operator.weight].shape
+    writer.activated(
+        operator.activation,
+        operator.output,
+        lambda output: writer.node("Conv", inputs, output, kernel_shape=kernel, group=groups, **_window(operator)),
+    )
+
+
+def _dense(writer: _Writer, operator: op.Dense) -> None:
+    inputs = (*operator.inputs, writer.weight(operator.weight), writer.weight(operator.bias))
+    writer.activated(operator.activation, operator.output, lambda output: writer.node("Gemm", inputs, output, transB=1))
+
+
+def _add(writer: _Writer, operator: op.Add) -> None:
+    writer.activated(operator.activation, operator.output, lambda output: writer.node("Add", operator.inputs, output))
+
+
+def _multiply(writer: _Writer, operator: op.Multiply) -> None:
+    writer.node("Mul", operator.inputs, operator.output)
+
+
+def _pool(writer: _Writer, operator: op.Pool) -> None:
+    shapes = writer.graph.shapes()
+    if shapes[operator.inputs[0]][1:] == operator.kernel:
+        writer.node("GlobalAveragePool", operator.inputs, operator.output)
+    else:
+        writer.node("AveragePool", operator.inputs, operator.output, kernel_shape=operator.kernel, strides=operator.stride)
+
+
+def _activation(writer: _Writer, operator: op.Activation) -> None:
+    _ACTIVATIONS[operator.kind](writer, operator.inputs[0], operator.output)
+
+
+def _resize(writer: _Writer, operator: op.Resize) -> None:
+    # Batch and channels are taken from the map: not every runtime knows Resize with axes.
+    map_, name = operator.inputs[0], operator.output
+    front = writer.node("Shape", [map_], f"{name}/front", start=0, end=2)
+    size = writer.node("Concat", [front, writer.constant(f"{name}/size", operator.size)], f"{name}/shape", axis=0)
+    mode = operator.coordinates
+    writer.node("Resize", [map_, "", "", size], name, mode="linear", coordinate_transformation_mode=mode)
+
+
+def _concat(writer: _Writer, operator: op.Concat) -> None:
+    writer.node("Concat", operator.inputs, operator.output, axis=1)
+
+
+def _flatten(writer: _Writer, operator: op.Flatten) -> None:
+    writer.node("Flatten", operator.inputs, operator.output, axis=1)
+
+
+def _rows(writer: _Writer, operator: op.Rows) -> None:
+    last = writer.node("Transpose", operator.inputs, f"{operator.output}/channels_last", perm=(0, 2, 3, 1))
+    shape = writer.constant(f"{operator.output}/shape", (0, -1, operator.columns))
+    writer.node("Reshape", [last, shape], operator.output)
+
+
+def _places(writer: _Writer, operator: op.Places) -> None:
+    shape = writer.constant(f"{operator.output}/shape", (0, *operator.size, -1))
+    last = writer.node("Reshape", [*operator.inputs, shape], f"{operator.output}/channels_last")
+    writer.node("Transpose", [last], operator.output, perm=(0, 3, 1, 2))
+
+
+def _matmul(writer: _Writer, operator: op.MatMul) -> None:
+    first, second = operator.inputs
+    if operator.transposed:
+        second = writer.node("Transpose", [second], f"{operator.output}/transposed", perm=(0, 2, 1))
+    if operator.factor == 1.0:
+        writer.node("MatMul", [first, second], operator.output)
+        return
+    product = writer.node("MatMul", [first, second], f"{operator.output}/product")
+    factor = writer.constant(f"{operator.output}/factor", operator.factor, np.float32)
+    writer.node("Mul", [product, factor], operator.output)
+
+
+def _softmax(writer: _Writer, operator: op.Softmax) -> None:
+    writer.node("Softmax", operator.inputs, operator.output, axis=-1)
+
+
+def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
+    writer.indices.add(operator.output)
+    writer.node("ArgMax", operator.inputs, operator.output, axis=1, keepdims=0)  # of equal ones the first, as in NumPy
+
+
+def _relu6(writer: _Writer, value: str, output: str) -> None:
+    low, high = (writer.constant(f"{output}/{side}", side, np.float32) for side in (0, 6))
+    writer.node("Clip", [value, low, high], output)
+
+
+def _gelu(writer: _Writer, value: str, output: str) -> None:
+    scaled = writer.node("Mul", [value, writer.constant(f"{output}/root", 2**-0.5, np.float32)], f"{output}/scaled")
+    erf = writer.node("Erf", [scaled], f"{output}/erf")
+    one = writer.node("Add", [erf, writer.constant(f"{output}/one", 1, np.float32)], f"{output}/shifted")
+    half = writer.node("Mul", [value, writer.constant(f"{output}/half", 0.5, np.float32)], f"{output}/halved")
+    writer.node("Mul", [half, one], output)
+
+
+def _plain(kind: str, **attributes: Any) -> Callable[[_Writer, str, str], None]:  # Any: what attributes hold
+    def write(writer: _Writer, value: str, output: str) -> None:
+        writer.node(kind, [value], output, **attributes)
+
+    return write
+
+
+# fmt: off
+_ACTIVATIONS: dict[ActivationKind, Callable[[_Writer, str, str], None]] = {
+    "linear":       _plain("Identity"),
+    "relu":         _plain("Relu"),
+    "relu6":        _relu6,
+    "hard_swish":   _plain("HardSwish"),
+    "hard_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
+    "sigmoid":      _plain("Sigmoid"),
+    "gelu":         _gelu,
+}
+_WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: the operator of the writer's kind
+    op.Conv:       _conv,
+    op.Depthwise:  _depthwise,
+    op.Dense:      _dense,
+    op.Add:        _add,
+    op.Multiply:   _multiply,
+    op.Pool:       _pool,
+    op.Activation: _activation,
+    op.Resize:     _resize,
+    op.Concat:     _concat,
+    op.Flatten:    _flatten,
+    op.Rows:       _rows,
+    op.Places:     _places,
+    op.MatMul:     _matmul,
+    op.Softmax:    _softmax,
+    op.ArgMax:     _argmax,
+}
+# fmt: on

@@ -1,0 +1,263 @@
+"""A graph as TFLite, written directly: channels last without a transpose, activations fused, weights as they are stored.
+
+A map is 1 H W C in the file, rows are 1 P C and a row is 1 C. The batch is one image, as the runtimes of small devices want it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.operators import ActivationKind
+from mobilenets.deploy.shapes import Shape
+from mobilenets.deploy.tflite_file import Draft
+
+FUSED: dict[ActivationKind, str] = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
+"""Activations that TFLite's operators apply themselves."""
+
+
+def to_tflite(graph: Graph, *, half: bool = False) -> bytes:
+    """The graph as a `.tflite` file, its input `image`, 1 H W C, its outputs named as the graph's.
+
+    Args:
+        graph: a network.
+        half: whether weights are kept in 16 bits, half as large; they are computed with in 32.
+
+    Raises:
+        MissingExtraError: ai-edge-litert or flatbuffers is not installed.
+    """
+    writer = _Writer(graph, half=half)
+    for operator in graph.operators:
+        _WRITERS[type(operator)](writer, operator)
+    outputs = {name: writer.values[value] for name, value in graph.outputs.items()}
+    return writer.draft.packed({INPUT: writer.values[INPUT]}, outputs, graph.manifest)
+
+
+def channels_last(shape: Shape) -> tuple[int, ...]:
+    """The shape in the file of a value of one image."""
+    return (1, *shape[1:], *shape[:1]) if len(shape) == 3 else (1, *shape)
+
+
+def same_margins(size: Sequence[int], kernel: Sequence[int], operator: op.Conv | op.Depthwise) -> op.Margins:
+    """The margins that TensorFlow's padding "SAME" gives a map of this height and width."""
+    margins: list[int] = []
+    for i in range(2):
+        reach, stride = operator.dilation[i] * (kernel[i] - 1) + 1, operator.stride[i]
+        total = max((-(-size[i] // stride) - 1) * stride + reach - size[i], 0)
+        margins += [total // 2, total - total // 2]
+    return margins[0], margins[1], margins[2], margins[3]
+
+
+class _Writer:
+    """The file so far, and which of its tensors has each value of the graph."""
+
+    def __init__(self, graph: Graph, *, half: bool) -> None:
+        self.graph, self.half = graph, half
+        self.shapes = graph.shapes()
+        self.draft = Draft()
+        self.values = {INPUT: self.draft.value(INPUT, channels_last(self.shapes[INPUT]))}
+
+    def inputs(self, operator: op.Operator) -> list[int]:
+        """The tensors that an operator reads."""
+        return [self.values[name] for name in operator.inputs]
+
+    def weight(self, name: str, values: NDArray[Any]) -> int:  # Any: floats
+        """A tensor of weights; in 16 bits with an operator that makes 32 of them."""
+        if not self.half:
+            return self.draft.constant(name, np.asarray(values, np.float32))
+        stored = self.draft.constant(f"{name}/half", np.asarray(values, np.float16))
+        return self.draft.operator("DEQUANTIZE", [stored], self.draft.value(name, values.shape))
+
+    def made(self, operator: op.Operator) -> int:
+        """A new tensor for what an operator makes."""
+        self.values[operator.output] = self.draft.value(operator.output, channels_last(self.shapes[operator.output]))
+        return self.values[operator.output]
+
+    def activated(self, kind: ActivationKind, operator: op.Operator, write: Callable[[str, int], int]) -> None:
+        """What `write` makes with a fused activation, then what cannot be fused."""
+        if kind in FUSED:
+            write(FUSED[kind], self.made(operator))
+            return
+        shape = channels_last(self.shapes[operator.output])
+        linear = write(FUSED["linear"], self.draft.value(f"{operator.output}/linear", shape))
+        _ACTIVATIONS[kind](self.draft, linear, self.made(operator), operator.output, shape)
+
+
+def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dict[str, Any]]:  # Any: what options hold
+    """The tensor that a window moves over, padded where no rule of TFLite does it, and how it moves."""
+    [source] = writer.inputs(operator)
+    channels, *size = writer.shapes[operator.inputs[0]]
+    kernel = writer.graph.tensors[operator.weight].shape[2:]
+    padding, margins = "VALID", operator.padding
+    if any(margins) and margins == same_margins(size, kernel, operator):
+        padding = "SAME"
+    elif any(margins):
+        top, bottom, left, right = margins
+        sides = writer.draft.constant(
+            f"{operator.output}/sides", np.asarray([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
+        )
+        shape = (1, size[0] + top + bottom, size[1] + left + right, channels)
+        source = writer.draft.operator("PAD", [source, sides], writer.draft.value(f"{operator.output}/padded", shape))
+    (down, across), (dilation_down, dilation_across) = operator.stride, operator.dilation
+    return source, {
+        "padding": padding,
+        "strideH": down,
+        "strideW": across,
+        "dilationHFactor": dilation_down,
+        "dilationWFactor": dilation_across,
+    }
+
+
+def _conv(writer: _Writer, operator: op.Conv) -> None:
+    source, window = _window(writer, operator)
+    weight = writer.weight(operator.weight, writer.graph.tensors[operator.weight].transpose(0, 2, 3, 1))  # O kh kw C
+    bias = writer.weight(operator.bias, writer.graph.tensors[operator.bias])
+
+    def write(fused: str, made: int) -> int:
+        return writer.draft.operator("CONV_2D", [source, weight, bias], made, fusedActivationFunction=fused, **window)
+
+    writer.activated(operator.activation, operator, write)
+
+
+def _depthwise(writer: _Writer, operator: op.Depthwise) -> None:
+    source, window = _window(writer, operator)
+    weight = writer.weight(operator.weight, writer.graph.tensors[operator.weight].transpose(1, 2, 3, 0))  # 1 kh kw C
+    bias = writer.weight(operator.bias, writer.graph.tensors[operator.bias])
+
+    def write(fused: str, made: int) -> int:
+        inputs = [source, weight, bias]
+        options = {"depthMultiplier": 1, "fusedActivationFunction": fused, **window}
+        return writer.draft.operator("DEPTHWISE_CONV_2D", inputs, made, **options)
+
+    writer.activated(operator.activation, operator, write)
+
+
+def _dense(writer: _Writer, operator: op.Dense) -> None:
+    [source] = writer.inputs(operator)
+    weight, bias = (writer.weight(name, writer.graph.tensors[name]) for name in (operator.weight, operator.bias))
+
+    def write(fused: str, made: int) -> int:
+        return writer.draft.operator("FULLY_CONNECTED", [source, weight, bias], made, fusedActivationFunction=fused)
+
+    writer.activated(operator.activation, operator, write)
+
+
+def _add(writer: _Writer, operator: op.Add) -> None:
+    inputs = writer.inputs(operator)
+
+    def write(fused: str, made: int) -> int:
+        return writer.draft.operator("ADD", inputs, made, fusedActivationFunction=fused)
+
+    writer.activated(operator.activation, operator, write)
+
+
+def _multiply(writer: _Writer, operator: op.Multiply) -> None:
+    writer.draft.operator("MUL", writer.inputs(operator), writer.made(operator), fusedActivationFunction="NONE")
+
+
+def _pool(writer: _Writer, operator: op.Pool) -> None:
+    [source] = writer.inputs(operator)
+    if writer.shapes[operator.inputs[0]][1:] == operator.kernel:
+        axes = writer.draft.constant(f"{operator.output}/axes", np.asarray([1, 2], np.int32))
+        writer.draft.operator("MEAN", [source, axes], writer.made(operator), keepDims=True)
+        return
+    (height, width), (down, across) = operator.kernel, operator.stride
+    window = {"filterHeight": height, "filterWidth": width, "strideH": down, "strideW": across, "padding": "VALID"}
+    writer.draft.operator("AVERAGE_POOL_2D", [source], writer.made(operator), fusedActivationFunction="NONE", **window)
+
+
+def _activation(writer: _Writer, operator: op.Activation) -> None:
+    [source] = writer.inputs(operator)
+    shape = channels_last(writer.shapes[operator.output])
+    _ACTIVATIONS[operator.kind](writer.draft, source, writer.made(operator), operator.output, shape)
+
+
+def _resize(writer: _Writer, operator: op.Resize) -> None:
+    size = writer.draft.constant(f"{operator.output}/size", np.asarray(operator.size, np.int32))
+    aligned = operator.coordinates == "align_corners"
+    inputs = [*writer.inputs(operator), size]
+    writer.draft.operator("RESIZE_BILINEAR", inputs, writer.made(operator), alignCorners=aligned, halfPixelCenters=not aligned)
+
+
+def _concat(writer: _Writer, operator: op.Concat) -> None:
+    axis = 3 if len(writer.shapes[operator.output]) == 3 else 1
+    made = writer.made(operator)
+    writer.draft.operator("CONCATENATION", writer.inputs(operator), made, axis=axis, fusedActivationFunction="NONE")
+
+
+def _reshape(writer: _Writer, operator: op.Flatten | op.Rows | op.Places) -> None:
+    shape = channels_last(writer.shapes[operator.output])
+    numbers = writer.draft.constant(f"{operator.output}/shape", np.asarray(shape, np.int32))
+    inputs = [*writer.inputs(operator), numbers]
+    writer.draft.operator("RESHAPE", inputs, writer.made(operator), newShape=list(shape))
+
+
+def _matmul(writer: _Writer, operator: op.MatMul) -> None:
+    inputs = writer.inputs(operator)
+    if operator.factor != 1.0:
+        shape = channels_last(writer.shapes[operator.inputs[0]])
+        factor = writer.draft.constant(f"{operator.output}/factor", np.asarray([operator.factor], np.float32))
+        scaled = writer.draft.value(f"{operator.output}/scaled", shape)
+        inputs[0] = writer.draft.operator("MUL", [inputs[0], factor], scaled, fusedActivationFunction="NONE")
+    writer.draft.operator("BATCH_MATMUL", inputs, writer.made(operator), adjY=operator.transposed)
+
+
+def _softmax(writer: _Writer, operator: op.Softmax) -> None:
+    writer.draft.operator("SOFTMAX", writer.inputs(operator), writer.made(operator), beta=1.0)
+
+
+def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
+    axis = writer.draft.constant(f"{operator.output}/axis", np.asarray(3, np.int32))
+    shape = (1, *writer.shapes[operator.output])
+    made = writer.values[operator.output] = writer.draft.value(operator.output, shape, kind="INT64")
+    writer.draft.operator("ARG_MAX", [*writer.inputs(operator), axis], made, outputType="INT64")
+
+
+def _one_operator(kind: str) -> Callable[[Draft, int, int, str, tuple[int, ...]], None]:
+    def write(draft: Draft, source: int, made: int, name: str, shape: tuple[int, ...]) -> None:
+        draft.operator(kind, [source], made)
+
+    return write
+
+
+def _hard_sigmoid(draft: Draft, source: int, made: int, name: str, shape: tuple[int, ...]) -> None:
+    """relu6(x + 3) / 6: TFLite has no operator for it."""
+    three, sixth = (
+        draft.constant(f"{name}/{part}", np.asarray([number], np.float32)) for part, number in (("three", 3), ("sixth", 1 / 6))
+    )
+    cut = draft.operator("ADD", [source, three], draft.value(f"{name}/cut", shape), fusedActivationFunction="RELU6")
+    draft.operator("MUL", [cut, sixth], made, fusedActivationFunction="NONE")
+
+
+# fmt: off
+_ACTIVATIONS: dict[ActivationKind, Callable[[Draft, int, int, str, tuple[int, ...]], None]] = {
+    "relu":         _one_operator("RELU"),
+    "relu6":        _one_operator("RELU6"),
+    "hard_swish":   _one_operator("HARD_SWISH"),
+    "hard_sigmoid": _hard_sigmoid,
+    "sigmoid":      _one_operator("LOGISTIC"),
+    "gelu":         _one_operator("GELU"),
+}
+_WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: the operator of the writer's kind
+    op.Conv:       _conv,
+    op.Depthwise:  _depthwise,
+    op.Dense:      _dense,
+    op.Add:        _add,
+    op.Multiply:   _multiply,
+    op.Pool:       _pool,
+    op.Activation: _activation,
+    op.Resize:     _resize,
+    op.Concat:     _concat,
+    op.Flatten:    _reshape,
+    op.Rows:       _reshape,
+    op.Places:     _reshape,
+    op.MatMul:     _matmul,
+    op.Softmax:    _softmax,
+    op.ArgMax:     _argmax,
+}
+# fmt: on

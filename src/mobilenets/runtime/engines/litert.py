@@ -1,0 +1,138 @@
+"""LiteRT: `.tflite` files, with the manifest in their metadata."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.runtime.engines.base import Engine, Outputs, parsed_manifest
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest, beside, read_beside
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+
+class LiteRtEngine(Engine):
+    """LiteRT on the CPU, one image at a time. It is pickled by its file, which is opened again on the other side.
+
+    An interpreter of LiteRT computes for one thread only, so that each thread that runs gets one of its own.
+
+    Args:
+        path: the `.tflite` file.
+        threads: that compute one image; one by default.
+
+    Raises:
+        CheckpointError: the file is missing or is not a network that LiteRT can run.
+        MissingExtraError: ai-edge-litert is not installed.
+    """
+
+    batch = 1
+    concurrent = True
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if not path.is_file():
+            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to tflite writes one")
+        self.path = path
+        self.source = str(path)
+        self.threads = threads
+        self._data = path.read_bytes()
+        self._interpreters = threading.local()
+        runner = self._runner()
+        inputs = list(runner.get_input_details().values())
+        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] != np.float32:
+            raise CheckpointError(
+                f"'{path}' does not take images: its input must be one float tensor 1 H W C", hint="export the model again"
+            )
+        [self._input] = runner.get_input_details()
+        self.outputs = tuple(sorted(runner.get_output_details()))
+        _, height, width, _ = inputs[0]["shape"]
+        self.input_shape = (int(height), int(width))
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for one preprocessed image, `1 C H W`.
+
+        Raises:
+            CheckpointError: the network does not take such an input.
+        """
+        image = np.ascontiguousarray(batch.transpose(0, 2, 3, 1))  # 1 H W C
+        try:
+            outputs = self._runner()(**{self._input: image})
+        except (ValueError, RuntimeError) as error:
+            size = " x ".join(str(side) for side in batch.shape)
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {error}") from error
+        return {name: _channels_first(output) for name, output in outputs.items()}
+
+    def manifest(self) -> Manifest:
+        """The manifest in the file's metadata, or in the `.json` file beside it.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        text = _metadata(self._data, METADATA_KEY)
+        if text is not None:
+            return parsed_manifest(text, self.path)
+        if beside(self.path).is_file():
+            return read_beside(self.path)
+        raise CheckpointError(
+            f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed",
+            hint="'mobilenets convert' makes a checkpoint of TFLite files from elsewhere",
+        )
+
+    def close(self) -> None:
+        """Release the interpreters."""
+        self._interpreters = threading.local()
+
+    def __reduce__(self) -> tuple[type[LiteRtEngine], tuple[Path, int | None]]:
+        return LiteRtEngine, (self.path.absolute(), self.threads)
+
+    def _runner(self) -> Any:  # Any: LiteRT has no types
+        """This thread's interpreter, by the names of inputs and outputs."""
+        if not hasattr(self._interpreters, "runner"):
+            runtime = litert()
+            try:
+                interpreter = runtime.Interpreter(model_content=self._data, num_threads=self.threads or 1)
+                self._interpreters.runner = interpreter.get_signature_runner()
+            except (ValueError, RuntimeError) as error:
+                raise CheckpointError(
+                    f"'{self.path}' is not a network that LiteRT can run: {str(error).strip().splitlines()[0]}",
+                    hint="export it again, or update ai-edge-litert if the file is newer",
+                ) from error
+        return self._interpreters.runner
+
+
+def litert() -> ModuleType:
+    """LiteRT's interpreters.
+
+    Raises:
+        MissingExtraError: ai-edge-litert is not installed.
+    """
+    try:
+        from ai_edge_litert import interpreter
+    except ImportError as error:
+        raise MissingExtraError("ai-edge-litert", "tflite") from error
+    module: ModuleType = interpreter
+    return module
+
+
+def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A map 1 H W C as 1 C H W; what is no map stays as it is."""
+    return np.ascontiguousarray(output.transpose(0, 3, 1, 2)) if output.ndim == 4 else output
+
+
+def _metadata(data: bytes, key: str) -> str | None:
+    """The text of an entry of the file's metadata; None if there is none."""
+    from ai_edge_litert.schema_py_generated import Model
+
+    model = Model.GetRootAs(data)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == key.encode():
+            values = model.Buffers(entry.Buffer()).DataAsNumpy()
+            return bytes(values).decode("utf-8", "replace")
+    return None

@@ -1,0 +1,68 @@
+"""A graph's file: what is saved is loaded, and what is damaged is refused with a reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.deploy.conftest import SPECS, MakeGraph
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.file import load, save
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.errors import GraphError
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
+
+
+@pytest.fixture(scope="module")
+def small() -> Graph:
+    return lower(create(SPECS["v3 small"]()))
+
+
+def test_a_saved_graph_is_loaded_as_it_was(small: Graph, tmp_path: Path) -> None:
+    save(small, tmp_path / "graph.safetensors")
+    again = load(tmp_path / "graph.safetensors")
+    assert (again.operators, again.outputs, again.manifest) == (small.operators, small.outputs, small.manifest)
+    assert again.tensors.keys() == small.tensors.keys()
+    assert all(np.array_equal(again.tensors[name], tensor) for name, tensor in small.tensors.items())
+
+
+@pytest.mark.parametrize(
+    ("operators", "problem"),
+    [
+        ((op.Add(name="a", inputs=(INPUT, "b"), output="a"),), "'a' reads 'b', which nothing before it makes"),
+        ((op.Add(name="a", inputs=(INPUT, INPUT), output=INPUT),), f"'{INPUT}' is made twice"),
+        ((op.Conv(name="c", inputs=(INPUT,), output="c", weight="w", bias="b"),), "'c' has no weight 'w'"),
+        ((op.Dense(name="d", inputs=(INPUT,), output="d", weight="w", bias="b"),), "'d' reads shapes"),
+        ((op.Pool(name="p", inputs=(INPUT,), output="p", kernel=(5, 1)),), "'p' has a window larger than its map, 4 x 4"),
+        ((op.Rows(name="r", inputs=(INPUT,), output="r", columns=2),), "'r' makes rows of 2 from 1 channels"),
+    ],
+)
+def test_operators_that_are_no_network_are_refused(
+    make_graph: MakeGraph, operators: tuple[op.Operator, ...], problem: str
+) -> None:
+    with pytest.raises(GraphError, match=problem.replace("(", r"\(")):
+        make_graph(operators).check()
+
+
+@pytest.mark.slow
+def test_damaged_files_end_in_an_error(small: Graph, tmp_path: Path) -> None:
+    save(small, tmp_path / "graph.safetensors")
+    data = (tmp_path / "graph.safetensors").read_bytes()
+    header = 8 + int.from_bytes(data[:8], "little")
+    random = np.random.default_rng(0)
+    damaged = tmp_path / "damaged.safetensors"
+    refused = 0
+    for _ in range(400):
+        mutant = bytearray(data[: int(random.integers(0, len(data)))] if random.random() < 0.2 else data)
+        for place in random.integers(0, min(header, max(len(mutant), 1)), random.integers(1, 4)):
+            if place < len(mutant):
+                mutant[place] = random.integers(0, 256)
+        damaged.write_bytes(mutant)
+        try:
+            load(damaged)
+        except GraphError:
+            refused += 1
+    assert refused > 200
