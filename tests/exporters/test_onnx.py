@@ -95,7 +95,9 @@ def test_torchs_own_exporter_writes_a_file_of_the_same_outputs(exported: tuple[M
     assert program is not None
     program.save(str(tmp_path / "oracle.onnx"))
     [expected] = onnxruntime.InferenceSession(tmp_path / "oracle.onnx").run(None, {"x": x.numpy()})
-    np.testing.assert_allclose(OnnxEngine(path).run(x.numpy())["logits"], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        OnnxEngine(path).run(x.numpy())["logits"], expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
+    )
 
 
 def test_input_and_output_have_their_names_types_and_shapes(exported: tuple[Model, Path]) -> None:
@@ -174,7 +176,7 @@ def test_a_failed_export_leaves_the_file_that_was_there(tmp_path: Path) -> None:
 def test_a_model_that_gives_no_numbers_fails(tmp_path: Path) -> None:
     model = made(PLAIN, size=32)
     torch.nn.init.constant_(model.head.linear.bias, float("nan"))
-    with pytest.raises(ExportError, match="the weight 'head.linear.bias' is not finite"):
+    with pytest.raises(ExportError, match=r"the weight 'head\.linear\.bias' is not finite"):
         export_onnx(model, tmp_path / "model.onnx")
 
 

@@ -47,5 +47,6 @@ A runtime from outside is one more entry: `Predictor.open(path, engines={**ENGIN
 
 
 def known_endings(engines: Mapping[str, Runtime]) -> str:
-    """The endings for a message: `.onnx`, or `.onnx, .toy`."""
-    return ", ".join(engines)
+    """The endings for a message: `.onnx`, or `.onnx, .tflite or .toy`."""
+    *first, last = engines
+    return f"{', '.join(first)} or {last}" if first else last
