@@ -119,7 +119,8 @@ def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, 
     down, across = (
         resize_matrix(old, new, operator.coordinates) for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
     )
-    return np.matmul(np.matmul(down, inputs[0]), across.T)
+    large: Array = np.matmul(np.matmul(down, inputs[0]), across.T)
+    return large
 
 
 def _concat(operator: op.Concat, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
@@ -140,7 +141,8 @@ def _places(operator: op.Places, inputs: Sequence[Array], tensors: Mapping[str, 
 
 def _matmul(operator: op.MatMul, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     second = inputs[1].swapaxes(1, 2) if operator.transposed else inputs[1]
-    return np.matmul(inputs[0], second) * np.float32(operator.factor)
+    product: Array = np.matmul(inputs[0], second) * np.float32(operator.factor)
+    return product
 
 
 def _softmax(operator: op.Softmax, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
@@ -150,7 +152,8 @@ def _softmax(operator: op.Softmax, inputs: Sequence[Array], tensors: Mapping[str
 
 
 def _argmax(operator: op.ArgMax, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> NDArray[np.int64]:
-    return inputs[0].argmax(1)
+    best: NDArray[np.int64] = inputs[0].argmax(1)
+    return best
 
 
 def _relu6(x: Array) -> Array:
@@ -164,7 +167,8 @@ def _sigmoid(x: Array) -> Array:
 
 def _gelu(x: Array) -> Array:
     erf = np.vectorize(math.erf, otypes=[np.float64])
-    return (x * 0.5 * (1 + erf(x / math.sqrt(2)))).astype(np.float32)
+    curve: Array = (x * 0.5 * (1 + erf(x / math.sqrt(2)))).astype(np.float32)
+    return curve
 
 
 _SIXTH = np.float32(1 / 6)

@@ -100,7 +100,7 @@ class Draft:
             inputs, outputs: tensors by the names that programs ask for.
             manifest: is kept in the file's metadata.
         """
-        import flatbuffers
+        import flatbuffers  # type: ignore[import-untyped]  # it has no types
 
         schema = self._schema
         graph = schema.SubGraphT()

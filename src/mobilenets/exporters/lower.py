@@ -86,7 +86,9 @@ class _Lowering:
         """The weights as they are kept."""
         return {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in self.tensors.items()}
 
-    def add(self, kind: type[Operator], node: Node, inputs: Sequence[Node], **fields: Any) -> None:  # Any: fields differ
+    def add(
+        self, operator: Callable[..., Operator], node: Node, inputs: Sequence[Node], **fields: Any
+    ) -> None:  # Any: they differ
         """Append an operator that makes the node's value; both are called after the module."""
         module = _module(node).removesuffix(".conv")
         self.names[module] += 1
@@ -95,7 +97,7 @@ class _Lowering:
             for part in ("weight", "bias"):
                 self.tensors[f"{name}.{part}"] = fields[part]
                 fields[part] = f"{name}.{part}"
-        self.operators.append(kind(name=name, inputs=tuple(self.values[one] for one in inputs), output=name, **fields))
+        self.operators.append(operator(name=name, inputs=tuple(self.values[one] for one in inputs), output=name, **fields))
         self.values[node] = name
 
     def passed(self, node: Node, source: Node) -> None:
@@ -129,8 +131,10 @@ class _Lowering:
         if i is None:
             self.add(op.Activation, node, [source], kind=kind)
             return
-        self.operators[i] = replace(self.operators[i], activation=kind)
-        self.values[node] = self.operators[i].output
+        linear = self.operators[i]
+        assert isinstance(linear, _FUSING)
+        self.operators[i] = replace(linear, activation=kind)
+        self.values[node] = linear.output
 
 
 def _conv(lowering: _Lowering, node: Node) -> None:
