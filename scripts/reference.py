@@ -7,6 +7,7 @@ python scripts/reference.py --check docs/reference    exit 1 if a page is out of
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import importlib
 import inspect
@@ -61,26 +62,71 @@ def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
     return f"{names} {metavar}".strip(), info.help or "", shown
 
 
+# fmt: off
+TOPICS = {  # heading: the names in reading order; errors come last, of themselves
+    "Load, train, measure, export": ("load", "save", "train", "evaluate", "export", "export_onnx"),
+    "Predict":                      ("Predictor", "Result", "Classification", "Detections", "Segmentation", "Manifest"),
+    "Build a network":              ("backbone", "create", "ssdlite", "ssd", "deeplab", "lraspp", "Model", "ModelSpec",
+                                     "InputContract"),
+    "Data and recipes":             ("open_dataset", "Dataset", "recipe", "Recipe", "Step"),
+}
+# fmt: on
+
+
 def python_names() -> str:
-    """Every public name with its signature and docstring."""
+    """Every public name with its signature and docstring, by topic."""
+    listed = {name for names in TOPICS.values() for name in names}
+    errors = [name for name in mobilenets.__all__ if _is_error(name)]
+    unlisted = [name for name in mobilenets.__all__ if name not in listed and name not in errors]
+    topics = {**TOPICS, **({"More": tuple(unlisted)} if unlisted else {})}
     parts = [
         "# Python\n\nEverything that `import mobilenets` offers. "
-        "A name is imported when it is first used, and torch only if the name needs it.\n"
+        "A name is imported when it is first used, and torch only if the name needs it.\n",
+        "".join(
+            f"- {topic}: {', '.join(f'[`{name}`](#{name.lower()})' for name in names)}\n" for topic, names in topics.items()
+        )
+        + "- [Errors](#errors)\n",
     ]
-    for name in mobilenets.__all__:
-        value = getattr(mobilenets, name)
-        parts.append(f"## {name}\n\n```python\n{_signature(name, value)}\n```\n\n{_docstring(value)}\n")
-        if inspect.isclass(value):
-            parts += [
-                f"### {name}.{method}\n\n```python\n{_signature(method, function)}\n```\n\n{_docstring(function)}\n"
-                for method, function in _methods(value)
-            ]
+    for topic, names in topics.items():
+        parts.append(f"## {topic}\n")
+        parts += [part for name in names for part in _entry(name, getattr(mobilenets, name))]
+    parts.append("## Errors\n\nAll are `MobileNetsError`, whose `hint` says what to do next, and may be empty.\n")
+    parts.append(_table(("error", "is also a", "meaning"), [_error(name) for name in errors]))
     return "\n".join(parts)
+
+
+def _entry(name: str, value: object) -> Iterator[str]:
+    """A public name with its properties and methods."""
+    yield f"### {name}\n\n```python\n{_signature(name, value)}\n```\n\n{_docstring(value)}\n"
+    if not inspect.isclass(value):
+        return
+    properties = {key: member for key, member in vars(value).items() if isinstance(member, property) and key[0] != "_"}
+    if properties:
+        lines = "".join(f"- `{key}`: {_first_line(member)}\n" for key, member in properties.items())
+        yield f"**Properties**\n\n{lines}"
+    for method, function in _methods(value):
+        yield f"#### {name}.{method}\n\n```python\n{_signature(method, function)}\n```\n\n{_docstring(function)}\n"
+
+
+def _is_error(name: str) -> bool:
+    value = getattr(mobilenets, name)
+    return inspect.isclass(value) and issubclass(value, Exception)
+
+
+def _error(name: str) -> tuple[str, str, str]:
+    """A row of the table of errors."""
+    value = getattr(mobilenets, name)
+    builtin = [base.__name__ for base in value.__mro__ if base.__module__ == "builtins"]
+    return f"`{name}`", ", ".join(f"`{base}`" for base in builtin[:1] if base != "Exception"), _first_line(value)
+
+
+def _first_line(value: object) -> str:
+    return inspect.cleandoc(value.__doc__ or "").splitlines()[0]
 
 
 def _methods(value: type) -> Iterator[tuple[str, object]]:
     for method, function in vars(value).items():
-        plain = function.__func__ if isinstance(function, staticmethod) else function
+        plain = function.__func__ if isinstance(function, staticmethod | classmethod) else function
         if not method.startswith("_") and inspect.isfunction(plain) and plain.__doc__:
             yield method, plain
 
@@ -96,12 +142,19 @@ def _signature(name: str, value: object) -> str:
             pieces.append("*")
             starred = True
         annotation = "" if parameter.annotation is parameter.empty else f": {_plain(parameter.annotation)}"
-        default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+        default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
         pieces.append(f"{parameter.name}{annotation}{default}")
     returns = signature.return_annotation
     arrow = "" if inspect.isclass(value) or returns is signature.empty else f" -> {_plain(returns)}"
     line = f"{name}({', '.join(pieces)}){arrow}"
     return line if len(line) <= 100 else f"{name}(\n" + "".join(f"    {piece},\n" for piece in pieces) + f"){arrow}"
+
+
+def _default(value: object) -> str:
+    """A default as a reader wants it: records and functions by their name alone."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return repr(value) if value == type(value)() and len(repr(value)) <= 40 else f"{type(value).__name__}(...)"
+    return "..." if callable(value) else repr(value)
 
 
 def _plain(annotation: object) -> str:
@@ -121,10 +174,16 @@ class _Bare(ast.NodeTransformer):
 
 
 def _docstring(value: object) -> str:
-    """The docstring, with `Args:` and `Raises:` as lists."""
-    lines, section = [], ""
+    """The docstring, with `Args:` and `Raises:` as lists and examples as code."""
+    lines: list[str] = []
+    section, example = "", False
     for line in inspect.cleandoc(value.__doc__ or "").splitlines():
-        if line in ("Args:", "Raises:"):
+        if example != (line.startswith(">>> ") or (example and line != "")):
+            example = not example
+            lines.append("```python" if example else "```")
+        if example:
+            lines.append(line.partition("  # doctest:")[0])
+        elif line in ("Args:", "Raises:"):
             section = line
             lines.append({"Args:": "**Arguments**\n", "Raises:": "**Raises**\n"}[line])
         elif section and line.startswith("    ") and not line.startswith("     "):
@@ -135,7 +194,7 @@ def _docstring(value: object) -> str:
         else:
             section = "" if line else section
             lines.append(line)
-    return "\n".join(lines)
+    return "\n".join([*lines, "```"] if example else lines)
 
 
 def recipes() -> str:
