@@ -33,11 +33,11 @@ import numpy as np
 from PIL import Image
 
 import mobilenets
-from mobilenets.errors import MobileNetsError
+from mobilenets.errors import DataError, MobileNetsError
 from mobilenets.runtime.images.decode import decode_image
 from mobilenets.specs.rows import BackboneSpec, Conv
 
-SECONDS, BYTES = 20, 4 << 30
+SECONDS, BYTES = 20, 4 << 30  # of processor time, and of memory
 ODD: tuple[Any, ...] = (  # Any: JSON values
     None, True, -1, 0, 2, 10**9, 10**400, -(10**30), 0.5, -1e308, 1e999, float("nan"), "", "x", "NaN", "\ud800", "a\n\x00b",
     "1e5", [], {}, [[]], [None], {"": {}}, "../../etc/passwd", "x" * 10_000,
@@ -174,7 +174,11 @@ def dataset(path: Path) -> object:
     folder = path if path.suffix == ".csv" else path.parents[1] if path.parent.name in ("Annotations", "masks") else path.parent
     opened = mobilenets.open_dataset(folder)
     for sample in opened.samples:
-        decode_image(sample.read())
+        try:
+            image = sample.read()
+        except OSError as error:  # a list may name a file that does not exist; check and train say so
+            raise DataError(str(error)) from error
+        decode_image(image)
     return opened
 
 
@@ -246,12 +250,12 @@ def worker(kind: str, first: int, count: int, seed: int, keep: Path | None, pipe
         KINDS[kind].read(path)  # imports everything, and must work
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
-        signal.signal(signal.SIGALRM, late)
+        signal.signal(signal.SIGPROF, late)
         for i in range(first, count):
             path.write_bytes(mutant(original, random.Random(f"{seed} {kind} {i}")))
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             outcome = outcome_of(kind, path)
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             if keep is not None and outcome not in ("accepted", "refused"):
                 keep.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, keep / f"{kind}-{i}{path.suffix}")
