@@ -70,8 +70,10 @@ def read_yaml(path: Path) -> Plain:
     import yaml
 
     text = read_text(path, most=limits.YAML_BYTES)
+    if _nesting(text.content) > limits.DEPTH:
+        raise DataError(f"'{path}' {_DEEP}")
     try:
-        node = yaml.compose(text.content, Loader=yaml.SafeLoader)
+        node = yaml.compose(text.content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return _plain(node, path, iter(range(limits.YAML_VALUES)), 0) if node is not None else None
     except RecursionError as error:
         raise DataError(f"'{path}' {_DEEP}") from error
@@ -122,6 +124,15 @@ def _xml_text(data: bytes, path: Path) -> str:
             ) from error
 
 
+def _nesting(text: str) -> int:
+    """How deep the brackets or the dashes of a YAML file go; PyYAML takes a minute over some thousand open ones."""
+    depth = deepest = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if bracket[0] in "[{" else -1))
+        deepest = max(deepest, depth)
+    return max(deepest, *(len(dashes[0]) // 2 for dashes in re.finditer(r"(?:[-?] ){2,}", text)), 0)
+
+
 def _plain(node: yaml.Node, path: Path, budget: Iterator[int], depth: int) -> Plain:
     import yaml
 
@@ -138,7 +149,7 @@ def _plain(node: yaml.Node, path: Path, budget: Iterator[int], depth: int) -> Pl
                 raise DataError(f"'{path}' line {key.start_mark.line + 1} has a key that is not a plain word")
             found[key.value] = _plain(value, path, budget, depth + 1)
         return found
-    return None if node.style is None and node.value in ("", "~") else str(node.value)
+    return None if not node.style and node.value in ("", "~") else str(node.value)
 
 
 def xml_kind(path: Path) -> str:

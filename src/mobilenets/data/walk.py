@@ -127,9 +127,9 @@ def scan(root: Path) -> Tree:
 def walk(root: Path) -> Iterator[Folder]:
     """The folder and all below it, each before its inner ones, in the order of their names."""
     entered: dict[tuple[int, int], int] = {}
-    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    pending: list[tuple[str, frozenset[tuple[int, int]], bool]] = [("", frozenset(), False)]
     while pending:
-        path, above = pending.pop()
+        path, above, linked = pending.pop()
         place = os.path.join(root, path) if path else os.fspath(root)  # noqa: PTH118  # no Path per folder
         try:
             status = os.stat(place)  # noqa: PTH116
@@ -143,7 +143,8 @@ def walk(root: Path) -> Iterator[Folder]:
         followed, faults = [], list(folder.faults)
         for name in folder.folders:
             inner = below(path, name)
-            reason = _loop(os.path.join(place, name), above | {key}, entered) if name in links else ""  # noqa: PTH118
+            tried = linked or name in links  # behind a link, plain folders too may be above themselves
+            reason = _loop(os.path.join(place, name), above | {key}, entered) if tried else ""  # noqa: PTH118
             if inner.count("/") >= _DEEPEST:
                 reason = f"lies more than {_DEEPEST} folders deep and is left out"
             if reason:
@@ -151,7 +152,7 @@ def walk(root: Path) -> Iterator[Folder]:
             else:
                 followed.append(name)
         yield Folder(path, folder.files, tuple(followed), tuple(faults))
-        pending += [(below(path, name), above | {key}) for name in reversed(followed)]
+        pending += [(below(path, name), above | {key}, linked or name in links) for name in reversed(followed)]
 
 
 def below(folder: str, name: str) -> str:
@@ -206,9 +207,9 @@ def _loop(place: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[
         return ""  # named when it is entered
     key = status.st_dev, status.st_ino
     if key in above:
-        return "is a link to a folder above it and is not followed"
+        return "leads back to a folder above it and is not followed"
     return (
-        f"is a link to a folder that was entered {_MOST_LINKS} times already and is not followed"
+        f"leads to a folder that was entered {_MOST_LINKS} times already and is not followed"
         if entered.get(key, 0) >= _MOST_LINKS
         else ""
     )

@@ -197,3 +197,26 @@ def test_color_masks_without_a_palette_file_say_what_is_missing(tmp_path: Path) 
 def test_a_text_that_is_neither_file_nor_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'names\.txt' is no file"):
         find_classes(tmp_path, [], classes="names.txt")
+
+
+def test_black_and_white_that_jpeg_blurred_is_cut_in_the_middle(tmp_path: Path) -> None:
+    values = np.zeros((64, 64), np.uint8)
+    values[20:50, 11:43] = 255
+    Image.fromarray(values).save(tmp_path / "a.jpg", quality=60)
+    stored = masks.stored(masks.Mask(tmp_path / "a.jpg"))
+    assert len(np.unique(stored)) > 8
+    for classes, labels in (("", ("class 0", "class 1")), (["ground", "road"], ("ground", "road"))):
+        found = find_classes(tmp_path, [tmp_path / "a.jpg"], classes=classes)
+        assert found.labels == labels
+        assert "nearly all close to 0 or 255" in found.notes[-1]
+        assert (masks.read(found.mask(tmp_path / "a.jpg")) == (values > 0)).mean() > 0.99
+
+
+def test_a_single_class_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="masks of a single class, 'class 0'; segmentation needs two"):
+        find_classes(tmp_path, [index(tmp_path / "a.png", 0, 0, 0)])
+
+
+def test_a_line_of_a_million_characters_is_read_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="line 1 has a class name of 1,000,002 characters"):
+        read_names(wrote(tmp_path / "classes.txt", "a" + " " * 1_000_000 + "b\n"))

@@ -7,17 +7,21 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from mobilenets.data import regions
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.documents import read_json
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, all_or_none
 from mobilenets.data.faults import Fault
+from mobilenets.data.limits import PIXELS
 from mobilenets.data.locate import Locator
 from mobilenets.data.readers.coco_files import LAYOUT, coco_files, coco_split, is_coco, one_per_split
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, number, shown, some
+from mobilenets.data.text import class_name, counted, number, shown, some
 from mobilenets.data.walk import Tree, below, scan
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, ImageError
 from mobilenets.specs.model import Task
 
 _TRIED = 20  # images that tell in which folder they lie
@@ -110,6 +114,10 @@ class CocoFile:
         self.images = self._records(data, "images")
         self.annotations = self._records(data, "annotations")
         self.labels = self._categories(self._records(data, "categories"))
+        if self.annotations and not self.labels:
+            raise DataError(
+                f"'{self.path}' has {counted(len(self.annotations), 'annotation')}, but its list 'categories' is empty"
+            )
 
     def entries(self) -> list[Entry]:
         """Its images in their order."""
@@ -128,7 +136,7 @@ class CocoFile:
         locator = Locator(self.tree, self._folders(list(names.values())))
         paths = {key: locator.find(name, f"'{self.path}'") for key, name in names.items()}
         shown_names = {key: locator.name(path) for key, path in paths.items()}
-        boxes = self._boxes(shown_names, sizes)
+        boxes = self._boxes(shown_names)
         split = coco_split(self.shown)
         return [
             Entry(path, "", shown_names[key], split, boxes=tuple(boxes[key]), stated=sizes[key]) for key, path in paths.items()
@@ -168,9 +176,7 @@ class CocoFile:
                 del found[unused]
         return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
-    def _boxes(
-        self, names: Mapping[object, str], sizes: Mapping[object, tuple[int, int] | None]
-    ) -> dict[object, list[NamedBox]]:
+    def _boxes(self, names: Mapping[object, str]) -> dict[object, list[NamedBox]]:
         boxes: dict[object, list[NamedBox]] = defaultdict(list)
         boxed = 0
         for i, annotation in enumerate(self.annotations):
@@ -185,7 +191,7 @@ class CocoFile:
                 listed = f"category {shown(annotation.get('category_id'))}, which {self.shown} does not list ({where})"
                 self.faults.append(Fault("unknown-class", f"has a box of {listed}; it is left out", names[image]))
                 continue
-            around = self._around(annotation, sizes[image]) if annotation.get("bbox") in (None, []) else None
+            around = _around(annotation) if annotation.get("bbox") in (None, []) else None
             if around is not None:
                 boxed += 1
             x, y, width, height = around or self._bbox(where, annotation.get("bbox"))
@@ -194,20 +200,8 @@ class CocoFile:
             boxes[image].append(NamedBox(label, x, y, x + width, y + height, difficult, crowd))
         if boxed:
             have = "annotation has" if boxed == 1 else "annotations have"
-            self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the polygons is taken")
+            self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the segmentation is taken")
         return boxes
-
-    def _around(self, annotation: Record, size: tuple[int, int] | None) -> tuple[float, float, float, float] | None:
-        """The box around an annotation's polygons; None where it has none."""
-        segmentation = annotation.get("segmentation")
-        if not isinstance(segmentation, list) or not segmentation:
-            return None
-        polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
-        numbers = [number(value) for polygon in polygons if isinstance(polygon, list) for value in polygon]
-        if len(numbers) < 4 or len(numbers) % 2 or any(math.isnan(value) for value in numbers):
-            return None
-        xs, ys = numbers[::2], numbers[1::2]
-        return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
     def _bbox(self, where: str, found: object) -> tuple[float, float, float, float]:
         numbers = [number(value) for value in found] if isinstance(found, list) and len(found) == 4 else []
@@ -246,6 +240,37 @@ class CocoFile:
         return sorted(
             known, key=lambda folder: -sum(self.tree.resolved(below(folder, written)) is not None for written in sample)
         )
+
+
+def _around(annotation: Record) -> tuple[float, float, float, float] | None:
+    """The box around an annotation's polygons or run lengths; None where it has none."""
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        return _around_runs(segmentation)
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
+    numbers = [number(value) for polygon in polygons if isinstance(polygon, list) for value in polygon]
+    if len(numbers) < 4 or len(numbers) % 2 or any(math.isnan(value) for value in numbers):
+        return None
+    xs, ys = numbers[::2], numbers[1::2]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def _around_runs(segmentation: Record) -> tuple[float, float, float, float] | None:
+    """The box around run lengths of a stated size; None where they do not fit it."""
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    sides = [int(number(side)) for side in size if number(side) >= 1] if isinstance(size, list) else []
+    if len(sides) != 2 or sides[0] * sides[1] > PIXELS or not isinstance(counts, str | list):
+        return None
+    try:
+        inside = regions.inside(regions.from_runs(0, counts), sides[1], sides[0])  # H W
+    except (ImageError, OverflowError, ValueError, TypeError):
+        return None
+    if not inside.any():
+        return None
+    xs, ys = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
+    return float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1)
 
 
 def id_of(found: object) -> int | str | None:

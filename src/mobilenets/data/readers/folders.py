@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
 from mobilenets.data.readers.foreign import unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.pairing import IMAGES, MASKS
+from mobilenets.data.readers.pairing import IMAGES, MASKS, NO_CLASSES
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
-from mobilenets.data.text import counted, folder_class, some
+from mobilenets.data.text import counted, folder_class, legible, some
 from mobilenets.data.walk import SUFFIXES, Tree, below, suffix_of
 from mobilenets.errors import DataError
 
@@ -42,7 +43,7 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         loose = _files(tree, root)
         if not folders:
             found = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
-            raise DataError(f"'{source.text}' holds {found}", hint=LAYOUT)
+            raise DataError(f"'{source.text}' holds {found}", hint=_above(source.path) or LAYOUT)
         entries, empty, ignored = _classes(tree, root, folders, None)
         ignored = [*loose, *ignored]
     else:
@@ -113,7 +114,7 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
         if not images:
             empty.append(folder)
             continue
-        label = folder_class(_name(folder), f"'{tree.root / folder}'")
+        label = folder_class(_name(folder), f"'{legible(str(tree.root / folder))}'")
         entries += [Entry(tree.root / path, label, path, split) for path in images]
     return entries, empty, ignored
 
@@ -121,14 +122,38 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
 def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
     """Refuse folders that are called after what is in them (images/, labels/), which is never the name of a class."""
     held = [path for path in folders if tree.images(path)]
-    if not held or not all(_name(path).lower() in IMAGES | MASKS for path in held):
+    roles = all(_is_role(path) for path in held) or any(_name(path).lower() in NO_CLASSES for path in held)
+    if not held or not (roles or (len(held) == 1 and _has_other_data(tree))):
         return
     counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
+    deeper = [path for path in held if any(tree.images(inner) for inner in _inner(tree, path))]
+    labels = "labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks"
     raise DataError(
-        f"'{tree.root / root}' has {some(map(_name, held))}, which are not class names, and no annotations that can be read; "
+        f"'{tree.root / root}' has no folder per class, but {some(map(_name, held))}, and no annotations that can be read; "
         f"it holds these files: {counts}",
-        hint="labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks",
+        hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else labels,
     )
+
+
+def _is_role(path: str) -> bool:
+    """Whether a folder is called after what is in it, as images/, image_2/ or labels/."""
+    return _name(path).lower().rstrip("0123456789_-") in IMAGES | MASKS
+
+
+def _has_other_data(tree: Tree) -> bool:
+    """Whether there are tables, or about as many files of text as images, as annotations would be."""
+    texts = [path for path in tree.with_suffix(".txt", ".xml") if "readme" not in path.lower()]
+    return bool(tree.with_suffix(".csv", ".tsv", ".json")) or len(texts) > max(2, len(tree.images()) // 2)
+
+
+def _above(folder: Path) -> str:
+    """The way out where only the images of a dataset are given: the folder above has annotations; or ""."""
+    try:
+        beside = [item.name.lower() for item in folder.resolve().parent.iterdir() if item.name != folder.resolve().name]
+    except OSError:
+        return ""
+    signs = [name for name in beside if name in MASKS or name.endswith((".xml", ".json", ".csv", ".yaml", ".yml"))]
+    return f"is the dataset the folder above, '{folder.parent}', which also has {some(sorted(signs))}?" if signs else ""
 
 
 def _refuse_unread(tree: Tree, shown: str) -> None:

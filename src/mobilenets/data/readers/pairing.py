@@ -25,6 +25,9 @@ MASKS = frozenset((
 ))  # fmt: skip
 """What people call the folder of masks or annotations, lower case."""
 
+NO_CLASSES = (MASKS - {"label", "target", "targets"}) | {"images", "imgs", "img", "jpegimages"}
+"""Names of folders that are never those of classes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairs:

@@ -258,9 +258,13 @@ def _images(file: Path, key: str, place: str, roots: Sequence[Tree], faults: lis
         faults.append(Fault("contradiction", f"{key} is '{place}', which does not exist", file.name))
         return []
     if found.is_dir():
-        tree = scan(found)
-        faults += tree.faults
-        return [found / image for image in tree.images()]
+        for tree in roots:
+            inner = found.relative_to(tree.root).as_posix().removeprefix(".") if found.is_relative_to(tree.root) else None
+            if inner is not None and inner in tree.folders:
+                return [tree.root / image for image in tree.images(inner)]
+        outside = scan(found)
+        faults += outside.faults
+        return [found / image for image in outside.images()]
     if suffix_of(found.name) in SUFFIXES:
         return [found]
     images = []
