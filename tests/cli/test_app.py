@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mobilenets.cli.app import COMMANDS
+from mobilenets.cli.app import COMMANDS, failed
 from mobilenets.runtime.images.decode import decode_image
 
 
@@ -57,3 +57,69 @@ def test_what_pillow_says_of_damaged_exif_is_not_shown(
     options = ("--out", tmp_path / "report") if command == "evaluate" else ()
     assert mobilenets(command, *model, tmp_path / "photos", *options).out
     assert [str(one.message) for one in recwarn if "EXIF" in str(one.message)] == []
+
+
+# ---- what goes wrong outside of us ends in one line
+
+
+def full_disk(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "mobilenets", *map(str, arguments)]
+        return subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, which is a full disk")
+@pytest.mark.parametrize("options", [(), ("--csv",), ("--json",)])
+def test_a_full_disk_behind_standard_output_is_one_line(color_model: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    for i in range(3):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")
+    for arguments in (("predict", color_model, tmp_path, *options), ("--version",), ("--help",)):
+        done = full_disk(*arguments)
+        assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done.stderr
+        assert done.stderr.startswith("error: ")
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(color_model: Path, tmp_path: Path) -> None:
+    for i in range(30):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")
+    command = [sys.executable, "-m", "mobilenets", "predict", str(color_model), str(tmp_path), "--json", "--batch", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError(13, "Permission denied", "runs/x"), "'runs/x': Permission denied"),
+        (OSError(28, "No space left on device"), "cannot read or write: No space left on device"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("can't start new thread"), "out of memory"),
+        (ImportError("libgomp.so.1: failed to map segment from shared object"), "out of memory"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deep"),
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "this needs 'torch'"),
+    ],
+)
+def test_failures_have_words(error: Exception, words: str) -> None:
+    found = failed(error)
+    assert found is not None
+    assert words in str(found)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback() -> None:
+    assert failed(KeyError("x")) is None
+    assert failed(RuntimeError("a bug")) is None
+
+
+def test_ctrl_c_is_one_word(mobilenets: Any, color_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mobilenets.runtime.predictor.Predictor.open", interrupted)
+    done = mobilenets("predict", color_model, "a.jpg")
+    assert (done.code, done.out, done.err) == (130, "", "interrupted\n")

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,3 +143,104 @@ def test_rows_appear_while_the_list_is_still_being_written(color_model: Path, al
         assert json.loads(process.stdout.readline())["label"] == "blue"
         process.stdin.close()
         assert len(process.stdout.readlines()) == 63
+
+
+# ---- what folders of strangers hold
+
+
+def files_of(done: Any) -> list[str]:
+    return [Path(row["file"]).name for row in csv.DictReader(done.out.splitlines())]
+
+
+def test_pipes_and_folders_that_cannot_be_read_are_named_and_skipped(mobilenets: Run, color_model: Path, album: Path) -> None:
+    os.mkfifo(album / "pipe.jpg")
+    (album / "locked").mkdir(mode=0)
+    done = mobilenets("predict", color_model, album, "--csv")
+    (album / "locked").chmod(0o755)
+    assert (done.code, files_of(done)) == (0, ["a.png", "c.bmp", "b.jpg"])
+    assert f"{album / 'pipe.jpg'}: is a pipe, socket or device, not a file, and is left out" in done.err
+    if os.geteuid():  # root may read everything
+        assert f"{album / 'locked'}: cannot be read: Permission denied" in done.err
+
+
+@pytest.mark.parametrize("pattern", ["", "/**/*.*", "/**"])
+def test_links_in_a_circle_end(mobilenets: Run, color_model: Path, album: Path, pattern: str) -> None:
+    for name in ("up", "up2"):
+        (album / "below" / name).symlink_to("..")
+    done = mobilenets("predict", color_model, f"{album}{pattern}", "--csv")
+    assert sorted(set(files_of(done))) == ["a.png", "b.jpg", "c.bmp"]
+    assert "is a link to a folder above it and is not followed" in done.err
+
+
+def test_a_folder_of_another_format_is_told_by_its_name(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    done = mobilenets("predict", color_model, tmp_path / "phone")
+    assert done.code == 1
+    assert "HEIC" in done.err
+    assert "hint: " in done.err
+
+
+def test_an_address_is_named_as_it_was_typed(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, "https://example.com/a.jpg", album / "a.png", "--csv")
+    assert (done.code, files_of(done)) == (0, ["a.png"])
+    assert done.err.startswith("https://example.com/a.jpg: images on the web are not fetched")
+
+
+@pytest.mark.parametrize("options", [(), ("--csv",), ("--json",)])
+def test_no_control_character_of_a_name_or_label_reaches_the_terminal(
+    mobilenets: Run, color_model: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+    from mobilenets.specs.model import InputContract
+
+    model = onnx.load(color_model)
+    labels = ("\x1b[31mred", "[/green]", "blue\u2028\x9b2J")
+    onnx.helper.set_model_props(model, {METADATA_KEY: Manifest("m\x07", labels, InputContract(size=16)).to_json()})
+    onnx.save(model, tmp_path / "model.onnx")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a\x1b[2J.png", "b\nc\r.png", "[bold].png", "[x].png", "\u202eabc.png", "\udcff.png"):
+        Image.new("RGB", (9, 9), "red").save(folder / name)
+    (folder / "\x1bbroken.png").write_bytes(b"no image")
+    done = mobilenets("predict", tmp_path / "model.onnx", folder, *options)
+    single = mobilenets("predict", tmp_path / "model.onnx", folder / "[x].png", *options)
+    alone = mobilenets("predict", tmp_path / "model.onnx", folder / "a\x1b[2J.png", *options)
+    assert (done.code, single.code, alone.code) == (0, 0, 0)
+    for text in (done.out, done.err, single.out, alone.out):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202e]", text)
+    rows = done.out.splitlines()
+    assert len(rows) == (7 if options == ("--csv",) else 6)
+    if options == ("--json",):
+        assert {Path(json.loads(row)["file"]).name for row in rows} >= {"a\x1b[2J.png", "b\nc\r.png", "\u202eabc.png"}
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_guarded(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, "-", "--csv", stdin=f"{album}/a.png\n".encode())
+    assert files_of(done) == ["a.png"]
+    Image.new("RGB", (9, 9)).save(album / "=1+1.png")
+    listed = subprocess.run(
+        [sys.executable, "-m", "mobilenets", "predict", str(color_model), "=1+1.png", "--csv"],
+        cwd=album,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout.splitlines()[1].startswith("'=1+1.png,")
+
+
+def test_an_endless_standard_input_ends(color_model: Path) -> None:
+    with Path("/dev/zero").open("rb") as endless:
+        command = [sys.executable, "-c", _SMALL_INPUT, "predict", str(color_model), "-"]
+        done = subprocess.run(command, stdin=endless, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the image on standard input has more than 1 MB")
+
+
+_SMALL_INPUT = """
+import mobilenets.cli.images
+mobilenets.cli.images.LARGEST = 1 << 20
+from mobilenets.cli.app import main
+main()
+"""

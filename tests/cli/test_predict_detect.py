@@ -258,3 +258,46 @@ finally:
     with Image.open(tmp_path / "found" / "drawn" / "large.jpg") as drawn:
         assert drawn.size == (10_000, 10_000)
     assert int(megabytes) < 1000  # of which the image and the drawn one are 763
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_killed_prediction_leaves_no_half_file(cell_model: Path, album: Path) -> None:
+    """Killed at each place where a file is opened for writing: what lies under a final name is whole, or of the run before."""
+    out = album.parent / "found"
+    arguments = [
+        "predict",
+        str(cell_model),
+        str(album),
+        "--out",
+        str(out),
+        "--write",
+        "coco",
+        "--write",
+        "drawn",
+        "--write",
+        "csv",
+    ]
+    program = f"""
+import os, sys
+seen, last = 0, int(sys.argv.pop(1))
+def hook(event, arguments):
+    global seen
+    if event in ("open", "os.rename") and {str(out)!r} in str(arguments[0]) and (event != "open" or "w" in str(arguments[1])):
+        seen += 1
+        if seen == last: os.kill(os.getpid(), 9)
+sys.addaudithook(hook)
+sys.argv[1:] = {arguments!r}
+from mobilenets.cli.app import main
+main()
+"""
+    kills = 0
+    for last in (1, 2, 3, 5, 7):
+        done = subprocess.run([sys.executable, "-c", program, str(last)], capture_output=True, text=True, check=False)
+        kills += done.returncode == -9
+        for path in (path for path in out.rglob("*.*") if path.is_file() and not path.name.startswith(".")):
+            if path.suffix == ".json":
+                assert isinstance(json.loads(path.read_text()), list)
+            elif path.suffix == ".jpg":
+                with Image.open(path) as image:
+                    image.load()
+    assert kills >= 4

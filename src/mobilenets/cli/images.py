@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -22,53 +23,92 @@ LONGEST = 1 << 16  # bytes of a line with a path
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def images(sources: Iterable[str]) -> Iterator[Source]:
+def images(sources: Iterable[str], *, skipped: Callable[[str], object] = lambda text: None) -> Iterator[Source]:
     """The images that sources name, lazily: files as they are, folders and globs searched, "-" from standard input.
+
+    Args:
+        sources: as typed.
+        skipped: is called with what was left out and why: folders that cannot be read, pipes and devices, loops of links.
 
     Raises:
         DataError: a folder or glob has no images, or standard input is empty.
     """
     for source in sources:
         if source == "-":
-            yield from _standard_input()
+            yield from _standard_input(skipped)
         else:
-            yield from _named(source)
+            yield from _named(source, skipped)
 
 
-def _named(source: str) -> Iterator[Source]:
+def _named(source: str, skipped: Callable[[str], object]) -> Iterator[Source]:
     if _ADDRESS.match(source):
         yield _OnTheWeb(source)
         return
     path = Path(source)
     if path.is_dir():
-        from mobilenets.data.entries import image_files
-
-        found: Iterator[Path] = image_files(path)
-        missing = f"no images in '{source}'"
+        found, missing = _below(path, skipped), f"no images in '{source}'"
     elif not path.exists() and any(sign in source for sign in "*?["):
-        from glob import glob
-
-        found = _matched(sorted(glob(source, recursive=True)), folders="**" not in source)  # noqa: PTH207  # may be absolute
-        missing = f"no images match '{source}'"
+        found, missing = _matched(source, skipped), f"no images match '{source}'"
     else:
         yield path
         return
     first = next(found, None)
     if first is None:
-        raise DataError(missing)
+        raise _nothing(path, missing)
     yield first
     yield from found
 
 
-def _matched(paths: list[str], *, folders: bool) -> Iterator[Path]:
-    """The files among `paths`, and what is in the folders among them."""
-    from mobilenets.data.entries import image_files
+def _below(folder: Path, skipped: Callable[[str], object], *, any_name: bool = False) -> Iterator[Path]:
+    """The image files below a folder, by their names' endings unless any name will do."""
+    from mobilenets.data.walk import SUFFIXES, suffix_of, walk
 
-    for path in map(Path, paths):
-        if path.is_file():
+    for inner in walk(folder):
+        for fault in inner.faults:
+            skipped(f"{folder if fault.file == '.' else folder / fault.file}: {fault.message}")
+        for name in inner.files:
+            if any_name or suffix_of(name) in SUFFIXES:
+                yield folder / inner.path / name
+
+
+def _matched(pattern: str, skipped: Callable[[str], object]) -> Iterator[Path]:
+    """The files that match, and what is in the folders that match."""
+    if "**" in pattern:  # links in a circle would keep `glob` busy for ever
+        yield from sorted(_matched_below(pattern, skipped))
+        return
+    from glob import glob
+
+    for path in map(Path, sorted(glob(pattern))):  # noqa: PTH207  # may be absolute
+        if path.is_dir():
+            yield from _below(path, skipped)
+        else:
             yield path
-        elif folders:
-            yield from image_files(path)
+
+
+def _matched_below(pattern: str, skipped: Callable[[str], object]) -> Iterator[Path]:
+    parts = Path(pattern).parts
+    plain = next(i for i, part in enumerate(parts) if any(sign in part for sign in "*?["))
+    root = Path(*parts[:plain])
+    ways = [
+        ".*" if part == "**" else fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z") for part in parts[plain:]
+    ]
+    whole = "".join(f"(?:{way}/)?" if way == ".*" else f"(?:{way.replace('.*', '[^/]*')})/" for way in ways)
+    matches = re.compile(whole, re.DOTALL)
+    for path in _below(root, skipped, any_name=True):
+        if matches.fullmatch(f"{path.relative_to(root).as_posix()}/"):
+            yield path
+
+
+def _nothing(path: Path, missing: str) -> DataError:
+    """The error for a folder without images; it says what the folder holds instead, if that is known."""
+    from mobilenets.data.readers.foreign import unread_images
+    from mobilenets.data.walk import scan
+
+    unread = unread_images(scan(path)) if path.is_dir() else None
+    if unread is None:
+        return DataError(missing)
+    words, hint = unread
+    return DataError(f"{missing}: it holds {words}", hint=hint)
 
 
 @dataclass(frozen=True)
@@ -92,7 +132,7 @@ class _Piped:
         return self.data
 
 
-def _standard_input() -> Iterator[Source]:
+def _standard_input(skipped: Callable[[str], object]) -> Iterator[Source]:
     """One image, or the images of a list of paths; text has no zero byte, image files have."""
     stream = cast(BufferedReader, sys.stdin.buffer)
     head = stream.peek(HEAD)[:HEAD]
@@ -108,4 +148,4 @@ def _standard_input() -> Iterator[Source]:
         if len(line) > LONGEST:
             raise DataError(f"a line on standard input is longer than any path, {LONGEST:,} bytes", hint="give one path a line")
         if name := os.fsdecode(line).strip("\r\n"):
-            yield from _named(name)
+            yield from _named(name, skipped)

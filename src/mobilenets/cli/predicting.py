@@ -85,7 +85,7 @@ def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
     taken: deque[Source] = deque()
 
     def remembered() -> Iterator[Source]:
-        for source in images(asked.sources):
+        for source in images(asked.sources, skipped=note):
             taken.append(source)
             yield source
 
@@ -128,7 +128,7 @@ def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
     from mobilenets.runtime.sources import name_of, reason
 
     watched = asked.single and sys.stderr.isatty()
-    for source in images(asked.sources):
+    for source in images(asked.sources, skipped=note):
         try:
             with progress("tiles", None) if watched else nullcontext(lambda amount: None) as advance:
                 result = Result(name_of(source), look(source, progress=_by_one(advance)))

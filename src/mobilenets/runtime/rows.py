@@ -18,7 +18,7 @@ SCORE_DIGITS = 6
 EDGE_DIGITS = 2
 """Digits behind the point of edges of boxes, px."""
 
-_RAW_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
+_RAW_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def json_line(data: Mapping[str, object]) -> str:
