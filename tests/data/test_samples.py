@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,3 +43,8 @@ def test_sizes_are_asked_for_once_and_do_not_make_samples_differ(tmp_path: Path)
     sized = measured(samples, threads=2)
     assert [sample.size_bytes for sample in sized] == [10, None, 7]
     assert list(sized) == samples
+
+
+def test_opening_local_data_imports_nothing_for_the_network() -> None:
+    program = "import sys, mobilenets.data.open, mobilenets.data.checks.check; assert 'urllib3' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -12,11 +12,11 @@ from itertools import islice
 from pathlib import Path
 
 from mobilenets.data import masks
+from mobilenets.data.addresses import is_remote
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.readers.foreign import foreign_annotations, unread_file
 from mobilenets.data.readers.format import Asked, Format
 from mobilenets.data.readers.table import FORMATS
-from mobilenets.data.remote import is_remote
 from mobilenets.data.samples import Dataset, Sample, measured
 from mobilenets.data.source import Source, look_at
 from mobilenets.data.splits import are_drawn, by_rarest, fill

@@ -9,11 +9,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from mobilenets import files
 from mobilenets.data import remote
+from mobilenets.data.checksums import checksum_of
 from mobilenets.data.remote import RemoteFile
 
 LIMIT_GB = 50.0
@@ -98,14 +98,6 @@ def read_member(url: str, offset: int, size: int, checksum: str) -> bytes:
             f"{where} are not those that were indexed: did the file change on its server? Open the data again"
         )
     return data
-
-
-def checksum_of(chunks: Iterator[bytes] | list[bytes]) -> str:
-    """BLAKE2b of 8 bytes, in hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=8)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _sweep(folder: Path) -> None:

@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from mobilenets.data import remote, remote_cache
 from mobilenets.data.boxes import Box
 from mobilenets.data.faults import Fault
 from mobilenets.data.masks import Mask
@@ -66,8 +65,12 @@ class Sample:
             OSError: the file does not exist or cannot be read.
         """
         if self.url and self.member is not None:
-            return remote_cache.read_member(self.url, *self.member, self.checksum)
+            from mobilenets.data.remote_cache import read_member
+
+            return read_member(self.url, *self.member, self.checksum)
         if self.url:
+            from mobilenets.data import remote
+
             return remote.read(self.url)
         with opened(self.path) as file:
             if self.member is None:

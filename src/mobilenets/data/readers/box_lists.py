@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
@@ -23,7 +24,6 @@ from mobilenets.data.readers.rows import (
     read_rows,
     split_of,
 )
-from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.source import Source
 from mobilenets.data.text import class_name, finite, shown, whole
 from mobilenets.data.walk import Tree

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.rows import Place, Rows, as_written, cells_of, columns_of, finder, first_cells, read_rows, split_of
-from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import class_name, shown, whole

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import IO, cast
 
 from mobilenets import files
-from mobilenets.data import remote
-from mobilenets.data.remote import RemoteFile
-from mobilenets.data.remote_cache import cache_file, checksum_of, kept
+from mobilenets.data.addresses import is_remote
+from mobilenets.data.checksums import checksum_of
 from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError
 
@@ -35,7 +34,7 @@ class Key:
         suffix, offset, size: of its image; an empty suffix where it has none.
         label: what the member that names its class holds.
         label_suffix: which kind of member that is; empty for none.
-        checksum: of the image, for a shard on a web server; see `remote_cache.checksum_of`.
+        checksum: of the image, for a shard on a web server; see `checksums.checksum_of`.
         others: how many more images have this key.
     """
 
@@ -73,8 +72,8 @@ def keys_of(shard: str) -> list[Key]:
         DataError: the shard cannot be read, is cut off, or holds two members of one name; names it.
     """
     try:
-        if remote.is_remote(shard):
-            return _remote_keys(remote.ask(shard))
+        if is_remote(shard):
+            return _remote_keys(shard)
         return _local_keys(Path(shard), shard)
     except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         hint = "is the address right, and is there a network?" if isinstance(error, ConnectionError) else SHARD_HINT
@@ -92,7 +91,11 @@ def _local_keys(path: Path, shard: str, *, checksums: bool = False) -> list[Key]
     return keys
 
 
-def _remote_keys(file: RemoteFile) -> list[Key]:
+def _remote_keys(url: str) -> list[Key]:
+    from mobilenets.data import remote
+    from mobilenets.data.remote_cache import cache_file, kept
+
+    file = remote.ask(url)
     index = cache_file(file.url, ".json")
     mark = [_FORMAT, file.url, file.length, file.version]
     known = _kept(index, mark)

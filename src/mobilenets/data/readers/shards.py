@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from mobilenets import files
+from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.readers.members import SHARD_HINT, Key, keys_of
-from mobilenets.data.remote import file_name, is_remote, read
 from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
 from mobilenets.data.splits import digest
 from mobilenets.data.walk import SUFFIXES
@@ -263,6 +263,8 @@ def _label_names(shard: str) -> tuple[str, ...]:
     """The names in `labels.txt` beside a shard; none where there is no such file."""
     try:
         if is_remote(shard):
+            from mobilenets.data.remote import read
+
             text = read(urljoin(shard, LABELS_FILE), most=_LABELS_BYTES).decode("utf-8-sig", "replace")
             text = "" if text.lstrip().startswith("<") else text  # a page that says there is none
         else:

@@ -5,6 +5,7 @@ A new format is one reader module that ends in its `FORMAT`, and one line here.
 
 from __future__ import annotations
 
+from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.readers import (
     box_lists,
     coco,
@@ -21,7 +22,6 @@ from mobilenets.data.readers import (
 from mobilenets.data.readers.elpv import read_elpv
 from mobilenets.data.readers.format import Format
 from mobilenets.data.readers.shards import expand, read_shards, shard_files
-from mobilenets.data.remote import file_name, is_remote
 from mobilenets.data.source import Source
 from mobilenets.table import Table
 

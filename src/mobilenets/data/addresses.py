@@ -1,0 +1,22 @@
+"""Addresses of files on web servers, told from paths; `remote` reads them."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+SCHEMES = ("http://", "https://")
+
+
+def is_remote(source: str) -> bool:
+    """Whether a source is the address of a file on a web server."""
+    return source.startswith(SCHEMES)
+
+
+def file_name(url: str) -> str:
+    """What follows the last slash of the address's path.
+
+    >>> file_name("https://host/shards/a-000.tar?token=x")
+    'a-000.tar'
+    """
+    path = url.partition("?")[0].partition("#")[0]
+    return urllib.parse.unquote(path.rpartition("/")[2])
