@@ -62,7 +62,9 @@ def test_p_of_accuracy_is_the_binomial_test_of_scipy(only_first: int, only_secon
 def test_a_lower_likelihood_loss_is_better() -> None:
     right = [True, False] * 20
     result = compare([classifier("a", right, loss=0.9), classifier("b", right, loss=0.4)], "nll")
-    assert (result.rising, result.rows[1].difference, result.rows[1].verdict) == (False, pytest.approx(-0.5), "better")
+    assert not result.rising
+    assert result.rows[1].difference == pytest.approx(-0.5)
+    assert result.rows[1].verdict == "better"
 
 
 def test_only_images_that_all_were_measured_on_count() -> None:

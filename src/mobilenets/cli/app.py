@@ -26,7 +26,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "check":    "Look through a dataset for what would spoil a training.",
     "show":     "Show a dataset as one HTML page: images, boxes, masks, augmentation.",
     "train":    "Train a classifier on your images.",
-    "evaluate": "Measure a model on labelled images and write a report.",
+    "evaluate": "Measure a model on labeled images and write a report.",
     "compare":  "Compare runs on the same images, with paired intervals.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
     "export":   "Export a trained model and check it against torch.",

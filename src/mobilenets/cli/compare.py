@@ -118,7 +118,7 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     reading = Reading.of(task, classes, ignore)
     dataset = trained_on_data(splits, told, task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a {dataset.task} dataset, but '{run}' is a {task} model")
+        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{run}' has the task {task}")
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         return measured_of(evaluate(predictor, samples, dataset.labels, progress=advance), name)

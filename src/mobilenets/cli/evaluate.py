@@ -1,4 +1,4 @@
-"""`mobilenets evaluate`: a model against labelled images, and a report."""
+"""`mobilenets evaluate`: measure a model on labeled images and write a report."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "val", "test", "all")
 ENGINES = ("onnx", "torch")
+_KINDS = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
 
 def command(
@@ -27,45 +28,49 @@ def command(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder, CSV, tar shards or their address, boxes, or 'elpv'; the data the run was trained on by default.",
+            help="Folder, CSV, tar shards or their address, boxes, or 'elpv'; by default, what the run was trained on.",
             show_default=False,
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="SPLIT", help="train, val, test or all; test where the data has splits, else all.", show_default=False
+            metavar="SPLIT",
+            help="train, val, test or all; by default test if there is one, else all.",
+            show_default=False,
         ),
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="ENGINE", help="onnx or torch; what RUN holds by default, the export first.", show_default=False),
+        typer.Option(metavar="ENGINE", help="onnx or torch; by default the export in RUN if there is one.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where the report goes; into RUN by default.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where to write the report; in RUN by default.", show_default=False),
     ] = None,
     worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Images that go through the network at once; by default what suits it."),
+        typer.Option(min=1, metavar="N", help="Batch size; chosen automatically by default."),
     ] = None,
     multi_scale: Annotated[
         bool,
         typer.Option(
-            "--multi-scale", help="Segmenters: the mean over six scales and mirror images, the papers' MF; with torch, slow."
+            "--multi-scale",
+            help="Segmenters: average over six scales and mirror images (the papers' MF); slow.",
         ),
     ] = False,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Measure a model on labelled images and write a report.
+    """Measure a model on labeled images and write a report.
 
-    The images take the way they take in 'mobilenets predict':
+    Images are preprocessed exactly as 'mobilenets predict' does it:
 
         mobilenets evaluate runs/photos photos/test
 
-    Images that cannot be read are named and count nowhere. The data that a run was trained on is read from its splits.csv.
+    Images that cannot be read are named and not counted. Without DATA, the test split of the run's own dataset is used.
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
@@ -84,7 +89,7 @@ def command(
     trained_on = str(told.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
         raise UsageError(
-            f"'{run}' does not say what it was trained on; which DATA?",
+            f"'{run}' does not say what it was trained on; DATA is missing",
             hint=f"mobilenets evaluate {shlex.quote(str(run))} DATA",
         )
     source = data or trained_on
@@ -94,7 +99,7 @@ def command(
     task = predictor.manifest.task
     dataset = trained_on_data(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
-        raise DataError(f"'{dataset.name}' is a dataset to {dataset.task}, but '{run}' is a model to {task}")
+        raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")
     part, samples = part_of(dataset, split)
     note(f"{_images(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     seen = MultiScale(predictor) if multi_scale else predictor
@@ -144,7 +149,7 @@ def _name_unreadable(report: AnyReport) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:
-        note(f"{_images(len(report.unreadable))} could not be read; they count nowhere")
+        note(f"{_images(len(report.unreadable))} could not be read and are not counted")
 
 
 def _images(count: int) -> str:

@@ -1,4 +1,4 @@
-"""A report as the terminal shows it: metrics with intervals, then the worst mistakes, as images where it has colors."""
+"""A report in the terminal: metrics with intervals, then the worst mistakes, as images if the terminal has colors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
 
     Args:
         report: of an evaluation.
-        page: the written `report.html`, beside which the images of the mistakes lie; none where no report was written.
+        page: the written `report.html`, with the images of the mistakes beside it; None if no report was written.
         title: of the table of metrics.
     """
     from mobilenets.reports.kinds import KINDS
@@ -60,7 +60,7 @@ def _image(page: Path | None, rank: int) -> Path | None:
 
 
 def _show_images(files: list[Path]) -> None:
-    """Images side by side; nothing where standard output is no terminal with colors."""
+    """Images side by side; nothing if standard output is not a terminal with colors."""
     from rich.console import Console
     from rich.table import Table
 

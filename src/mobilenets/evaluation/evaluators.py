@@ -1,10 +1,11 @@
-"""`evaluate`: how well a network of any task does, and the evaluation of each."""
+"""`evaluate`: measure a network of any task, and the table of each task's evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from mobilenets.data.samples import Sample
 from mobilenets.evaluation.classify.evaluate import Report, evaluate_classification
 from mobilenets.evaluation.detect.evaluate import DetectionReport, evaluate_detection
 from mobilenets.evaluation.segment.evaluate import SegmentationReport, evaluate_segmentation
@@ -16,18 +17,18 @@ AnyReport = Report | DetectionReport | SegmentationReport
 
 
 class Evaluate(Protocol):
-    """`evaluate_classification` and its like."""
+    """The signature of `evaluate_classification` and its counterparts."""
 
     def __call__(
         self,
         predictor: Any,  # Any: a `Predictor`, and for a segmenter a `MultiScale` too
-        samples: Iterable[Any],  # Any: images with the task's answers
+        samples: Iterable[Sample],
         labels: Sequence[str],
         *,
         progress: Callable[[int], None] | None,
         batch: int | None,
     ) -> AnyReport:
-        """How well a network does on images with answers."""
+        """Measure a network on labeled images."""
         ...
 
 
@@ -40,20 +41,20 @@ EVALUATORS: dict[Task, Evaluate] = {
 
 def evaluate(
     predictor: Predictor | MultiScale,
-    samples: Iterable[Any],  # Any: images with the task's answers
+    samples: Iterable[Sample],
     labels: Sequence[str],
     *,
     progress: Callable[[int], None] | None = None,
     batch: int | None = None,
 ) -> AnyReport:
-    """How well a network of any task does on images with answers: a report with `metrics`, one of them by `metric(name)`.
+    """Measure a network of any task on labeled images. The report has `metrics`; `metric(name)` returns one of them.
 
-    Classifiers have accuracy and calibration ("top1", "ece"), detectors COCO's and Pascal VOC's metrics ("map", "map50"),
-    segmenters IoU ("miou").
+    Classifiers are measured by accuracy and calibration ("top1", "ece"), detectors by the metrics of COCO and Pascal VOC
+    ("map", "map50"), segmenters by IoU ("miou").
 
     Args:
-        predictor: with any engine; its task says what is measured.
-        samples: with labels, boxes or masks, as `open_dataset` gives them; classes are indices into `labels`.
+        predictor: with any engine; its task decides what is measured.
+        samples: with labels, boxes or masks, as `open_dataset` returns them; classes are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model.
         progress: called with the number of images done since the last call.
         batch: images that go through the network at once; the predictor's own by default.

@@ -68,13 +68,14 @@ def bars(comparison: Comparison) -> list[tuple[str, str]]:
 
 def sentence(comparison: Comparison) -> str:
     """What the comparison is based on."""
-    text = f"{comparison.title} on the {words.count(comparison.images, 'image')} that all models were measured on"
+    text = f"All models were measured on the same {words.count(comparison.images, 'image')}"
     if comparison.left_out:
         text += f" ({comparison.left_out:,} that only some were measured on are left out)"
+    better = "Higher" if comparison.rising else "Lower"
     test = "McNemar's exact test" if comparison.metric == "top1" else "from the same draws"
-    better = "higher" if comparison.rising else "lower"
     return (
-        f"{text}; {better} is better. Intervals: 95%, of the differences by bootstrap over the same draws of images; p: {test}."
+        f"{text}. {better} {comparison.title} is better. Intervals are of 95% confidence; those of the differences are paired: "
+        f"from the same bootstrap draws of images for both models; p: {test}."
     )
 
 

@@ -125,15 +125,16 @@ def test_what_cannot_be_compared_is_named_and_counts_nowhere(segmenter: Make, pn
         evaluate_segmentation(segmenter(32, 32), images[:1], LABELS)
 
 
-def test_only_the_worst_are_kept_and_small(segmenter: Make, png: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_worst_and_the_best_are_kept_and_small(segmenter: Make, png: Encode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_evaluation, "KEPT", 2)
     monkeypatch.setattr(segment_evaluation, "KEPT_SIDE", 8)
     images = []
-    for i in range(4):  # the higher, the more is wrong
+    for i in range(6):  # the higher, the more is wrong
         truth = np.zeros((32, 32), np.uint8)
         truth[:, 16 - 3 * i :] = 1
         images.append(flag(png, str(i), 0, 1, truth))
     found = evaluate_segmentation(segmenter(32, 32), images, LABELS)
-    assert set(found.kept) == {"2", "3"}
-    assert found.kept["3"].truth.shape == (8, 8)
-    assert [row.name for row in found.worst(2)] == ["3", "2"]
+    assert set(found.kept) == {"0", "1", "4", "5"}
+    assert found.kept["5"].truth.shape == (8, 8)
+    assert [row.name for row in found.worst(2)] == ["5", "4"]
+    assert [row.name for row in found.best(2)] == ["0", "1"]

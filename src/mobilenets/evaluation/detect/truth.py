@@ -16,7 +16,7 @@ IOU = 0.5
 """A detection finds an object if they overlap by at least this."""
 
 FALSE, IGNORED = -1, -2
-"""In place of an object's index: the detection found nothing; or it found something that counts neither way."""
+"""In place of an object's index: the detection matched nothing; or it matched something that counts neither way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +67,8 @@ def match(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.
     Returns:
         Indices into `truth`, or `FALSE` or `IGNORED`, K.
     """
-    found: NDArray[np.int64] = match_at(detections, truth, (iou,), truth.ignored[np.newaxis])[0, 0]
-    return found
+    matched: NDArray[np.int64] = match_at(detections, truth, (iou,), truth.ignored[np.newaxis])[0, 0]
+    return matched
 
 
 def match_at(
@@ -89,9 +89,9 @@ def match_at(
     overlaps = _overlaps(detections, truth)
     overlaps[detections.classes[:, np.newaxis] != truth.classes] = 0
     least = np.minimum(np.asarray(thresholds), 1 - 1e-10)
-    found = np.full((len(ignored), len(least), len(detections)), FALSE)  # A T K
+    matched = np.full((len(ignored), len(least), len(detections)), FALSE)  # A T K
     if not len(truth):
-        return found
+        return matched
     free = np.ones((len(ignored), len(least), len(truth)), np.bool_)  # A T M
     real = ~ignored[:, np.newaxis]  # A 1 M
     last = len(truth) - 1
@@ -101,9 +101,9 @@ def match_at(
         best = last - own[..., ::-1].argmax(axis=-1)  # the last of equal ones, as pycocotools: A T
         a, t = np.nonzero(near.any(axis=-1))
         taken = best[a, t]
-        found[a, t, i] = np.where(ignored[a, taken], IGNORED, taken)
+        matched[a, t, i] = np.where(ignored[a, taken], IGNORED, taken)
         free[a, t, taken] = truth.crowd[taken]
-    return found
+    return matched
 
 
 def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.int64]:
@@ -112,18 +112,18 @@ def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray
     A detection is about the object of its class that it overlaps most, free or not: the first one finds it, and each further
     one is false. If that object is ignored, all its detections are.
     """
-    found = np.full(len(detections), FALSE)
+    matched = np.full(len(detections), FALSE)
     if not len(truth) or not len(detections):
-        return found
+        return matched
     overlaps = _overlaps(detections, truth)
     overlaps[detections.classes[:, np.newaxis] != truth.classes] = 0
     meant = overlaps.argmax(axis=1)
     near = overlaps[np.arange(len(detections)), meant] >= iou
-    found[near & truth.ignored[meant]] = IGNORED
+    matched[near & truth.ignored[meant]] = IGNORED
     real = np.flatnonzero(near & ~truth.ignored[meant])
     objects, first = np.unique(meant[real], return_index=True)
-    found[real[first]] = objects
-    return found
+    matched[real[first]] = objects
+    return matched
 
 
 def judge(detections: Detections, truth: Truth, iou: float = IOU) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -133,19 +133,19 @@ def judge(detections: Detections, truth: Truth, iou: float = IOU) -> tuple[NDArr
         Indices into `truth`, or `FALSE` or `IGNORED`, K; and for each object the index of the detection that found it or
         confused it, or `FALSE` if it was missed, or `IGNORED`, M.
     """
-    found = match(detections, truth, iou)
+    matched = match(detections, truth, iou)
     by = np.full(len(truth), FALSE)
     by[truth.ignored] = IGNORED
-    hits = np.flatnonzero(found >= 0)
-    by[found[hits]] = hits
+    hits = np.flatnonzero(matched >= 0)
+    by[matched[hits]] = hits
     if len(truth):
         overlaps = ious(detections.boxes, truth.boxes)
-        for i in np.flatnonzero(found == FALSE):
+        for i in np.flatnonzero(matched == FALSE):
             own = np.where(by == FALSE, overlaps[i], 0)
             j = int(own.argmax())
             if own[j] >= iou:
-                found[i], by[j] = j, i
-    return found, by
+                matched[i], by[j] = j, i
+    return matched, by
 
 
 def _overlaps(detections: Detections, truth: Truth) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ KEPT, KEPT_SIDE = 24, 480
 
 
 class Segmenter(Protocol):
-    """What can be evaluated: a `Predictor` of a segmenter, or a `MultiScale`."""
+    """What can be evaluated: a segmenter's `Predictor`, or a `MultiScale`."""
 
     @property
     def manifest(self) -> Manifest:
@@ -86,7 +86,7 @@ class Compared:
     """The masks of one image, made small without mixing classes.
 
     Args:
-        truth, predicted: index of the label of each pixel, h w; `IGNORE` in the truth where it counts nowhere.
+        truth, predicted: index of the label of each pixel, h w; `IGNORE` in the truth where a pixel is not counted.
     """
 
     truth: NDArray[np.uint8]
@@ -179,7 +179,7 @@ def evaluate_segmentation(
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
         progress: called with the number of images done since the last call.
         batch: images that go through the network at once; the predictor's own by default.
-        boundaries: whether boundaries are compared too, which takes as long as all the rest of the counting.
+        boundaries: whether to compare boundaries too, which takes as long as all other counting together.
 
     Raises:
         DataError: a class of the data is unknown to the model, or no image could be read.
@@ -245,7 +245,7 @@ def evaluate_segmentation(
 
 
 def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The true and the predicted classes, both H W.
+    """The true and the predicted class of each pixel, both H W.
 
     Raises:
         ImageError: the image or the mask cannot be read, or they are of different sizes.
@@ -264,7 +264,7 @@ def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _small(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask with no side above `KEPT_SIDE`: every so-many-th of its rows and columns."""
+    """The mask with no side above `KEPT_SIDE`, by leaving out rows and columns, so that classes do not mix."""
     longer = max(mask.shape)
     if longer <= KEPT_SIDE:
         return mask.copy()

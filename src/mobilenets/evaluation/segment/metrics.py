@@ -1,4 +1,4 @@
-"""Metrics of a segmenter, from one small matrix and a few counts per image, in NumPy."""
+"""Metrics of a segmenter, in NumPy, from a small confusion matrix and a few counts per image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE = 0.0075
-"""How far two boundaries may lie apart and still agree, as a share of the image's diagonal (Csurka et al. 2013)."""
+"""Distance up to which two boundaries agree, as a share of the image's diagonal (Csurka et al. 2013)."""
 
 _AT_ONCE = 1 << 20  # pixels that are counted at once: counting takes eight bytes each
 _BITS = 64  # classes whose boundaries are looked at together
@@ -24,8 +24,9 @@ class Boundaries:
     """Pixels on the boundaries of each class of one image.
 
     Args:
-        predicted, true: how many there are.
-        predicted_hits, true_hits: how many of them have one of the other kind, of the same class, within the tolerance.
+        predicted, true: number of boundary pixels in the prediction and in the truth.
+        predicted_hits, true_hits: how many of them have a boundary pixel of the same class on the other side within the
+            tolerance.
     """
 
     predicted: NDArray[np.int64]
@@ -35,14 +36,14 @@ class Boundaries:
 
     @property
     def f_scores(self) -> NDArray[np.float64]:
-        """Of each class, 0 to 1; NaN for one without a boundary in either."""
+        """F-score of each class, 0 to 1; NaN for a class without a boundary in either."""
         precision = shares(self.predicted_hits, self.predicted)
         recall = shares(self.true_hits, self.true)
         return shares(2 * precision * recall, precision + recall, empty=0.0, known=self.predicted + self.true > 0)
 
 
 def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels `[true class, predicted class]` of one image; those whose true class is `IGNORE` count nowhere.
+    """Pixels `[true class, predicted class]` of one image; those whose true class is `IGNORE` are not counted.
 
     Args:
         truth, predicted: H W, or of any equal shapes.
@@ -59,43 +60,46 @@ def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: i
 
 
 def ious(hits: NDArray[np.int64], support: NDArray[np.int64], called: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each class, 0 to 1; NaN for one that is neither in the truth nor predicted.
+    """Intersection over union of each class, 0 to 1; NaN for a class that is neither in the truth nor predicted.
 
     Args:
         hits: pixels of each class that were predicted right.
-        support: pixels that truly are of it.
-        called: pixels that were predicted to be.
+        support: pixels that truly belong to the class.
+        called: pixels that were predicted as the class.
     """
     return shares(hits, support + called - hits)
 
 
 def mean_iou(hits: NDArray[np.int64], support: NDArray[np.int64], called: NDArray[np.int64]) -> float:
-    """Mean intersection over union of the classes that occur in the truth; NaN without any. Arguments as of `ious`."""
+    """Mean intersection over union of the classes that occur in the truth; NaN if none does. Arguments as of `ious`."""
     present = support > 0
     return float(ious(hits, support, called)[present].mean()) if present.any() else float("nan")
 
 
 def mean_accuracy(hits: NDArray[np.int64], support: NDArray[np.int64]) -> float:
-    """Mean share of a class's pixels that were found, over the classes that occur in the truth; NaN without any."""
+    """Mean recall of the classes that occur in the truth; NaN if none does."""
     present = support > 0
     return float((hits[present] / support[present]).mean()) if present.any() else float("nan")
 
 
 def boundaries(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int, *, radius: int) -> Boundaries:
-    """How well the boundaries of one image's classes agree.
+    """How well the boundaries of the classes agree in one image.
 
-    A boundary is the pixels of a class beside another class. Where the truth counts nowhere, and beside it, there is none.
+    The boundary of a class is its pixels beside another class. Ignored pixels, and pixels beside them, have no boundary.
+
+    The idea: each boundary pixel sets the bit of its class; spreading the bits over a disk marks everything within the radius;
+    a boundary pixel agrees if its own bit is set in the other side's spread.
 
     Args:
         truth, predicted: H W.
         classes: how many there are.
-        radius: px that boundaries may lie apart.
+        radius: distance in px within which boundaries agree.
     """
     counts = np.zeros((4, classes), np.int64)
     predicted = np.where(truth == IGNORE, np.uint8(IGNORE), predicted)
     edges = [_edges(predicted), _edges(truth)]
     for first in range(0, classes, _BITS):
-        own = [_bits(one, edge, first) for one, edge in zip((predicted, truth), edges, strict=True)]
+        own = [_bits(mask, edge, first) for mask, edge in zip((predicted, truth), edges, strict=True)]  # H W each
         near = [_within(bits, radius) for bits in own]
         for i, (mask, edge, bits, other) in enumerate(
             ((predicted, edges[0], own[0], near[1]), (truth, edges[1], own[1], near[0]))
@@ -106,7 +110,7 @@ def boundaries(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: 
 
 
 def tolerance(height: int, width: int) -> int:
-    """How many px boundaries may lie apart in an image of that size; at least 1."""
+    """Distance in px within which boundaries agree in an image of that size; at least 1."""
     return max(1, round(TOLERANCE * float(np.hypot(height, width))))
 
 
@@ -117,19 +121,19 @@ def shares(
     empty: float = float("nan"),
     known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """`part / whole`, and `empty` for nothing of nothing; NaN where it is not `known`."""
+    """`part / whole`; `empty` where the whole is 0, NaN where it is not `known`."""
     part, whole = np.nan_to_num(part.astype(np.float64)), np.nan_to_num(whole.astype(np.float64))
     quotient: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), empty), where=whole > 0)
     return quotient if known is None else np.where(known, quotient, np.nan)
 
 
 def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each column over the rows where it is no NaN; NaN where it is always."""
+    """The mean of each column without its NaNs; NaN for a column of NaNs alone."""
     return shares(np.nan_to_num(values).sum(axis=0), (~np.isnan(values)).sum(axis=0))
 
 
 def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels beside one of another class, above, below, left or right; `IGNORE` is no class."""
+    """Pixels with a neighbor of another class above, below, left or right; `IGNORE` is no class."""
     edge = np.zeros(mask.shape, np.bool_)
     known = mask != IGNORE
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
@@ -148,7 +152,7 @@ def _bits(mask: NDArray[np.uint8], edge: NDArray[np.bool_], first: int) -> NDArr
 
 
 def _within(bits: NDArray[np.uint64], radius: int) -> NDArray[np.uint64]:
-    """The bits that any pixel within `radius` px has: a disk, row by row."""
+    """The bits of all pixels within `radius` px, a disk that is built row by row."""
     height, width = bits.shape
     result = bits.copy()
     wide = bits.copy()  # bits within `reach` px in the same row
@@ -167,5 +171,5 @@ def _within(bits: NDArray[np.uint64], radius: int) -> NDArray[np.uint64]:
     return result
 
 
-def _counts(found: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    return np.bincount(found, minlength=256)[:classes]
+def _counts(values: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    return np.bincount(values, minlength=256)[:classes]
