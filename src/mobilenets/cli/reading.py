@@ -1,4 +1,4 @@
-"""How a dataset is read: what the options `--task`, `--classes` and `--ignore` say, kept in run.json."""
+"""How a dataset is read: the options `--task`, `--classes` and `--ignore`, which run.json records."""
 
 from __future__ import annotations
 
@@ -16,30 +16,28 @@ if TYPE_CHECKING:
 
 TaskOption = Annotated[
     str | None,
-    typer.Option(metavar="TASK", help="classify, detect or segment, where the data can teach several.", show_default=False),
+    typer.Option(
+        metavar="TASK", help="classify, detect or segment, for a dataset that fits several tasks.", show_default=False
+    ),
 ]
 ClassesOption = Annotated[
     str,
-    typer.Option(
-        metavar="A,B,...|FILE", help="Names of the classes of masks, in the order of their values.", show_default=False
-    ),
+    typer.Option(metavar="A,B,...|FILE", help="Class names for masks, in the order of their values.", show_default=False),
 ]
 IgnoreOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME", help="A class, value or #rrggbb of masks that counts nowhere; may be repeated.", show_default=False
-    ),
+    typer.Option(metavar="NAME", help="A mask class, value or #rrggbb color to ignore; may be repeated.", show_default=False),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the user said of a dataset besides where it is.
+    """What the user says about a dataset besides where it is.
 
     Args:
-        task: what is to be learned; "" for what the data says.
-        classes: names of the classes of masks, or a file of them.
-        ignore: what counts nowhere in masks.
+        task: what to learn; "" for what the dataset suggests.
+        classes: names of the classes of masks, or a file with them.
+        ignore: what to ignore in masks.
     """
 
     task: str = ""
@@ -48,7 +46,7 @@ class Reading:
 
     @staticmethod
     def of(task: str | None, classes: str, ignore: list[str] | None) -> Reading:
-        """As the options have it.
+        """From the values of the options.
 
         Raises:
             UsageError: there is no such task.
@@ -59,7 +57,7 @@ class Reading:
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Reading:  # Any: JSON
-        """As run.json has it."""
+        """From run.json."""
         return Reading(str(data.get("task", "")), str(data.get("classes", "")), tuple(map(str, data.get("ignore", ()))))
 
     def to_data(self) -> dict[str, object]:

@@ -34,8 +34,8 @@ class Entry:
     Args:
         path: the image file, or the tar file that holds it.
         label: name of its class; "" where the answer is boxes or a mask.
-        name: unique in the source; reports use it.
-        split: None where the source leaves it open.
+        name: unique in the source; used in reports.
+        split: None where the source does not say.
         weight, group, member, url, mask, stated, checksum: as in `Sample`.
         stratum: splits keep the shares of strata inside a class; "" for none.
         boxes: the objects in the image, for detection.
@@ -65,11 +65,11 @@ class Listing:
         labels: class names in their order.
         name: of the dataset, for display.
         notes: what the reader decided, each a line for people.
-        ignored: files that lie among the images and are none by their name.
-        val, test: shares that are customary for this source.
+        ignored: files among the images whose names are not those of images.
+        val, test: the usual shares of these splits for this source.
         task: what is to be predicted.
-        colors: red, green, blue of each label, 0 to 255, where the source says so.
-        faults: what was read past.
+        colors: red, green, blue of each label, 0 to 255, where the source states them.
+        faults: what was left out or corrected.
     """
 
     entries: tuple[Entry, ...]

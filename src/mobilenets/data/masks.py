@@ -17,10 +17,10 @@ from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import DECODE_ERRORS, failure
 
 IGNORE = 255
-"""The class of a pixel that counts nowhere, after reading."""
+"""The class of an ignored pixel, after reading: it is neither learned nor measured."""
 
 STRAY = 65535
-"""What `stored` gives for a color that no class has."""
+"""What `stored` gives for a color that belongs to no class."""
 
 Color = tuple[int, int, int]
 Coding = Literal["index", "color", "alpha"]
@@ -37,8 +37,8 @@ class Mask:
         path: an image whose values or colors stand for classes; None where regions do.
         coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "alpha": a value of the alpha
             channel; "color": a color in `colors`.
-        classes: the class of each value, or of each color of `colors`; `IGNORE` for one that counts nowhere, -1 for one
-            that no class has. The value 255 counts nowhere where `classes` does not reach it; () leaves values as they are.
+        classes: the class of each value, or of each color of `colors`; `IGNORE` for an ignored one, -1 for one that belongs to
+            no class. The value 255 is ignored where `classes` does not reach it; () leaves values as they are.
         colors: red, green, blue of each class, for "color".
         regions: of classes, painted in their order over class 0; `width` and `height` are then the image's.
         width, height: px; 0 for a file.
@@ -55,10 +55,10 @@ class Mask:
     size_bytes: int | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> NDArray[np.uint8]:
-        """The class of each pixel, H W; `IGNORE` where it counts nowhere.
+        """The class of each pixel, H W; `IGNORE` where it is ignored.
 
         Raises:
-            ImageError: the file cannot be read, or has a value that no class has.
+            ImageError: the file cannot be read, or has a value that belongs to no class.
         """
         return read(self)
 
@@ -70,12 +70,12 @@ class Survey:
     Args:
         width, height: px.
         pixels: of each class that occurs, by class.
-        ignored: pixels that count nowhere.
-        strays: values that no class has, each with its pixels; `STRAY` for all colors that no class has.
+        ignored: pixels that are ignored.
+        strays: values that belong to no class, each with its pixels; `STRAY` for all colors that belong to none.
         colors: how many different colors those are.
         between: share of the changes along rows that pass through a value between the two, one pixel wide: below 0.03 in
             masks as drawn, above 0.2 in ones that were resized by interpolation or saved as JPEG.
-        lossy: whether the file is of a format that does not keep values as they were.
+        lossy: whether the file's format changes values.
     """
 
     width: int
@@ -89,10 +89,10 @@ class Survey:
 
 
 def read(mask: Mask) -> NDArray[np.uint8]:
-    """The class of each pixel, H W; `IGNORE` where it counts nowhere.
+    """The class of each pixel, H W; `IGNORE` where it is ignored.
 
     Raises:
-        ImageError: the file cannot be read, or has a value that no class has.
+        ImageError: the file cannot be read, or has a value that belongs to no class.
     """
     values = stored(mask)
     classes = lookup(mask)[values]
@@ -102,7 +102,7 @@ def read(mask: Mask) -> NDArray[np.uint8]:
 
 
 def survey(mask: Mask) -> Survey:
-    """The values of a mask, counted; what no class has is no error.
+    """The values of a mask, counted; a value that belongs to no class is not an error.
 
     Raises:
         ImageError: the file cannot be read.
@@ -142,7 +142,7 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
 
 
 def words(mask: Mask) -> str:
-    """What tells a mask from others, wherever its folder lies: the file's name and size in bytes, or its regions."""
+    """What identifies a mask wherever its folder is: the file's name and size in bytes, or its regions."""
     if mask.path is None:
         return repr(mask)
     size = mask.size_bytes
@@ -208,7 +208,7 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
 
 
 def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
-    """The colors of these values in a palette image, if they are all different and no mere ramp of greys; else none."""
+    """The colors of these values in a palette image, if they are all different and not just shades of grey; else none."""
     try:
         with Image.open(path) as image:
             flat = (image.getpalette() or []) if image.mode == "P" else []
@@ -231,7 +231,7 @@ def lookup(mask: Mask) -> NDArray[np.int16]:
 
 
 def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A mask H W at another size, px: each pixel is one of the old ones, never a mixture."""
+    """A mask H W at another size, px, by nearest neighbor: no value is mixed from others."""
     if classes.shape == (height, width):
         return classes
     return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
@@ -242,17 +242,17 @@ def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
         first = np.asarray(image)[:, :, 0]
         if image.mode != "LA" and _is_colorful(image):
             raise ImageError(
-                f"the mask '{path}' is a color image, but the data does not say which color is which class",
+                f"'{path}' is a color image, but the dataset does not say which color is which class",
                 hint="put a palette.csv with the columns name,r,g,b beside the folders, or save masks with one value per class",
             )
         return first.astype(np.uint16)
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
         raise ImageError(
-            f"the mask '{path}' has mode {image.mode}, not a whole number per pixel", hint="save it as PNG, 8 bits"
+            f"'{path}' is a mask of mode {image.mode}, not of one whole number per pixel", hint="save it as an 8-bit PNG"
         )
     values = np.asarray(image)
     if values.size and (int(values.max()) >= STRAY or int(values.min()) < 0):
-        raise ImageError(f"the mask '{path}' has values from {values.min()} to {values.max()}; 0 to 254 are expected")
+        raise ImageError(f"'{path}' is a mask with values from {values.min()} to {values.max()}; 0 to 254 are expected")
     return values.astype(np.uint16)
 
 
@@ -300,7 +300,7 @@ def _opened(path: Path) -> Image.Image:
             return image
     except DECODE_ERRORS as error:
         kind = failure(error)
-        raise ImageError(f"the mask '{path}' {_WORDS.get(kind, f'is {kind}')}") from error
+        raise ImageError(f"'{path}' {_WORDS.get(kind, f'is {kind}')}") from error
 
 
 _WORDS = {
@@ -320,7 +320,7 @@ def _is_lossy(path: Path) -> bool:
 
 
 def _where(mask: Mask) -> str:
-    return "the mask" if mask.path is None else f"the mask '{mask.path}'"
+    return "the mask" if mask.path is None else f"'{mask.path}'"
 
 
 def _strays(values: NDArray[np.uint16]) -> str:

@@ -37,7 +37,7 @@ def from_runs(label: int, counts: Sequence[int] | str) -> Region:
     """The region of COCO's `counts`: run lengths as numbers, or compressed to a text.
 
     Raises:
-        ImageError: the text is no such.
+        ImageError: the text is not such run lengths.
     """
     lengths = decompressed(counts) if isinstance(counts, str) else np.asarray(counts, np.int64)
     if lengths.size and int(lengths.min()) < 0:
@@ -81,12 +81,12 @@ def decompressed(text: str) -> NDArray[np.int64]:
     As rleFrString of cocoapi's maskApi.c reads them.
 
     Raises:
-        ImageError: the text is no such.
+        ImageError: the text is not such run lengths.
     """
     try:
         codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - 48
     except UnicodeEncodeError as error:
-        raise ImageError("compressed run lengths have a character that is none of them") from error
+        raise ImageError("compressed run lengths have a character that is not allowed in them") from error
     if not codes.size:
         return codes
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:

@@ -26,7 +26,7 @@ def photo(path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)).save(path)
 
 
-def mask(path: Path, high: int = 1, mode: str = "L") -> None:
+def mask(path: Path, high: int = 1, mode: str = "L") -> Path:
     """A mask whose left half is 0."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.zeros((6, 8), np.uint8)
@@ -35,12 +35,14 @@ def mask(path: Path, high: int = 1, mode: str = "L") -> None:
         Image.fromarray(np.dstack([np.zeros((6, 8, 3), np.uint8), values])).save(path)
     else:
         Image.fromarray(values).save(path)
+    return path
 
 
-def text(path: Path, content: str, encoding: str = "utf-8") -> None:
+def text(path: Path, content: str, encoding: str = "utf-8") -> Path:
     """A text file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode(encoding))
+    return path
 
 
 def xml(name: str = "cat", file: str = "") -> str:
@@ -56,17 +58,19 @@ def coco(*names: str, **more: object) -> str:
     return json.dumps({"images": images, "categories": [{"id": 1, "name": "cat"}], "annotations": boxes})
 
 
-def each(folder: Path, image: str, annotation: str, content: str, encoding: str = "utf-8") -> None:
+def each(folder: Path, image: str, annotation: str, content: str, encoding: str = "utf-8") -> Path:
     """Images with a text file each; `*` is their number."""
     for i in range(N):
         photo(folder / image.replace("*", str(i)))
         text(folder / annotation.replace("*", str(i)), content, encoding)
+    return folder
 
 
-def split_each(folder: Path, image: str, annotation: str, content: str) -> None:
+def split_each(folder: Path, image: str, annotation: str, content: str) -> Path:
     """The same in train and val; `%` is the split."""
     for split in ("train", "val"):
         each(folder, image.replace("%", split), annotation.replace("%", split), content)
+    return folder
 
 
 def photos(folder: Path, pattern: str) -> tuple[str, ...]:
@@ -259,9 +263,17 @@ def test_masks_are_found_wherever_they_lie(tmp_path: Path, layout: str) -> None:
         assert sample.mask.read().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]] * 6
 
 
-def classes(d: Path, *folders: str) -> None:
+def classes(d: Path, *folders: str) -> Path:
     for folder in folders:
         photos(d, f"{folder}/{folder.replace('/', '-')}*.png")
+    return d
+
+
+def linked(d: Path) -> None:
+    classes(d.parent, "elsewhere/a", "elsewhere/b")
+    for name in "ab":
+        (d / name).symlink_to(d.parent / f"elsewhere/{name}")
+    (d / "a/up").symlink_to(d)
 
 
 def kaggle(d: Path) -> None:
@@ -288,15 +300,7 @@ CLASSIFY: dict[str, tuple[Layout, tuple[str, ...], int]] = {
         ("0", "1"),
         2 * N,
     ),
-    "folders that are links": (
-        lambda d: (
-            classes(d.parent, "elsewhere/a", "elsewhere/b"),
-            [(d / name).symlink_to(d.parent / f"elsewhere/{name}") for name in "ab"],
-            (d / "a/up").symlink_to(d),
-        ),
-        ("a", "b"),
-        2 * N,
-    ),
+    "folders that are links": (linked, ("a", "b"), 2 * N),
     "names in Windows-1252": (
         lambda d: [photos(d, os.fsdecode(os.fsencode(name) + b"/*.png")) for name in (b"M\xfccke", b"K\xe4fer")],
         ("Käfer", "Mücke"),
