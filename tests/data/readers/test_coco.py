@@ -97,7 +97,7 @@ def test_difficult_objects_survive(tmp_path: Path) -> None:
         ([], "is not a COCO file: it has no list 'images'"),
         ({"images": []}, "has no list 'annotations'"),
         (_coco(images=[]), "list no image"),
-        (_coco(images=[3]), r"images\[0\] is no object"),
+        (_coco(images=[3]), r"images\[0\] is not an object"),
         (_coco(images=[{"id": 5}]), r"images\[0\] has no id and file_name"),
         (
             _coco(images=[{"id": 5, "file_name": "a"}, {"id": 5, "file_name": "b"}]),

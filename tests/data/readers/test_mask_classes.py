@@ -60,8 +60,8 @@ def test_values_may_be_given(tmp_path: Path) -> None:
         ("classes.txt", "sky\nsky\n", "has the name 'sky' twice"),
         ("classes.txt", "\n", "names no class"),
         ("palette.csv", "color,r\n", "has no column 'name'"),
-        ("palette.csv", "name,r,g,b\nsky,1,2,300\n", "line 2: 1, 2, 300 is no color"),
-        ("classes.csv", "name,id\nsky,one\n", "'one' is no value"),
+        ("palette.csv", "name,r,g,b\nsky,1,2,300\n", "line 2: 1, 2, 300 is not a color"),
+        ("classes.csv", "name,id\nsky,one\n", "'one' is not a value"),
     ],
 )
 def test_a_damaged_file_of_names_says_where(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -195,7 +195,7 @@ def test_color_masks_without_a_palette_file_say_what_is_missing(tmp_path: Path) 
 
 
 def test_a_text_that_is_neither_file_nor_names_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"'names\.txt' is no file"):
+    with pytest.raises(DataError, match=r"'names\.txt' is not a file"):
         find_classes(tmp_path, [], classes="names.txt")
 
 

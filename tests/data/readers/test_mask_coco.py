@@ -96,8 +96,8 @@ def test_annotations_without_polygons_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ([[1, 2, 3, 4, 5]], "no list of x and y"),
-        ([["a", 2, 3, 4, 5, 6]], "no list of x and y"),
+        ([[1, 2, 3, 4, 5]], "not a list of x and y"),
+        ([["a", 2, 3, 4, 5, 6]], "not a list of x and y"),
         ({"size": [4, 6]}, "without counts"),
         ({"size": [4, 6], "counts": [-1, 25]}, "damaged run lengths"),
     ],

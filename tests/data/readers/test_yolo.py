@@ -98,8 +98,8 @@ def test_what_does_not_belong_together_is_named(pets: Path) -> None:
         ("0 0.5 0.5 1", "line 2 has 4 numbers, not five"),
         ("0 0.5 0.5 1 1 1 1 1", "line 2 has 8 numbers, not five"),
         ("0.5 0.5 0.5 1 1", "line 2: the class is '0.5', not a whole number"),
-        ("0 12 8 5 5", "line 2: 12 is no share of the image"),
-        ("0 nan 0.5 1 1", "line 2: nan is no share of the image"),
+        ("0 12 8 5 5", "line 2: 12 is not a share of the image"),
+        ("0 nan 0.5 1 1", "line 2: nan is not a share of the image"),
     ],
 )
 def test_a_bad_line_is_named(pets: Path, line: str, message: str) -> None:

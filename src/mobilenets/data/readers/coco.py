@@ -149,7 +149,7 @@ class CocoFile:
             raise DataError(f"'{self.path}' has no list '{key}'", hint=hint)
         for i, record in enumerate(found):
             if not isinstance(record, dict):
-                raise DataError(f"'{self.path}': {key}[{i}] is no object")
+                raise DataError(f"'{self.path}': {key}[{i}] is not an object")
         return found
 
     def _categories(self, records: Sequence[Record]) -> dict[object, str]:

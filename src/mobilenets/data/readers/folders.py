@@ -94,7 +94,7 @@ def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
 
 
 def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None) -> tuple[list[Entry], list[str], list[str]]:
-    """Entries of class folders, class folders without an image, and files that are no images."""
+    """Entries of class folders, class folders without an image, and files that are not images."""
     entries: list[Entry] = []
     empty: list[str] = []
     ignored: list[str] = []

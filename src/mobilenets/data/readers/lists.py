@@ -160,7 +160,7 @@ def _weight(where: str, text: str) -> float:
     try:
         weight = float(text or 1)
     except ValueError as error:
-        raise DataError(f"{where}: the weight {shown(text)} is no number") from error
+        raise DataError(f"{where}: the weight {shown(text)} is not a number") from error
     if not 0 <= weight < math.inf:
         raise DataError(f"{where}: the weight {text[:20]} is not zero or more")
     return weight

@@ -2,12 +2,12 @@
 
 The rules, in this order:
 
-- The value 255 counts nowhere, unless a class has it or masks hold nothing but 0 and 255: then 255 is the class 1.
+- The value 255 is ignored, unless a class has it or masks hold nothing but 0 and 255: then 255 is the class 1.
 - Names come from the argument `classes`, else from the first file of `FILES` in the folder, else from the values that occur:
   "class 0", "class 7", ...
 - Colors come with the names, else from a file of `FILES` in the folder that has them for these names, or for their values, else
   from the palette of the masks.
-- A class counts nowhere where its name is one of `IGNORED`, or where the argument `ignore` has its name or value.
+- A class is ignored if its name is one of `IGNORED`, or if the argument `ignore` has its name or value.
 - A value that no class has and that is not ignored is an error, which `check` names and reading refuses: never a guess.
 """
 
@@ -44,7 +44,7 @@ FILES = (
 IGNORED = frozenset(
     ("void", "__ignore__", "unlabelled", "unlabeled", "ignore", "ignored", "ignore label", "ignore_label", "don't care")
 )
-"""Names of classes that count nowhere, lower case."""
+"""Names of classes that are ignored, lower case."""
 
 MOST_VALUES = 64
 """Different values in masks without named classes above which they are taken for something else."""
@@ -115,10 +115,10 @@ def find_classes(
         folder: in which a file of `FILES` may lie.
         files: the masks.
         classes: a file of names, or names in the order of their values, as a sequence or with commas between; "" looks.
-        ignore: names, values or colors (`#rrggbb`) that count nowhere.
+        ignore: names, values or colors (`#rrggbb`) to ignore.
 
     Raises:
-        DataError: a file of names makes no sense, something to ignore does not exist, or values are no classes.
+        DataError: a file of names makes no sense, something to ignore does not exist, or values belong to no class.
     """
     named, source = _names(folder, classes)
     notes = (f"classes from '{source}'",) if source else ()
@@ -136,7 +136,7 @@ def find_classes(
     coding = _coding(named, files) if channel == "index" else channel
     if coding != "color":
         values = {value for path in files[:_PEEKED] for value in masks.peek(path, coding)[0]}
-        if [one.value for one in named] == [0, 1] and values == {0, IGNORE}:
+        if [entry.value for entry in named] == [0, 1] and values == {0, IGNORE}:
             named = (named[0], replace(named[1], value=IGNORE))
             notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
         elif len(named) == 1 and len(values) == 2 and min(values) == 0:
@@ -162,7 +162,7 @@ def read_names(path: Path) -> tuple[Named, ...]:
     if not named:
         raise DataError(f"'{path}' names no class", hint=_HINT)
     for what in ("name", "value"):
-        twice = _twice([getattr(one, what) for one in named])
+        twice = _twice([getattr(entry, what) for entry in named])
         if twice is not None:
             raise DataError(f"'{path}' has the {what} '{twice}' twice")
     return named
@@ -174,7 +174,7 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
         return read_names(Path(classes)), str(classes)
     if isinstance(classes, str) and classes:
         if "," not in classes:
-            raise DataError(f"'{classes}' is no file of class names", hint="give a file, or names with commas between")
+            raise DataError(f"'{classes}' is not a file of class names", hint="give a file, or names separated by commas")
         classes = [name.strip() for name in classes.split(",")]
     if not isinstance(classes, str):
         twice = _twice(list(classes))
@@ -197,12 +197,12 @@ def _two_or_more(found: Classes, folder: Path) -> Classes:
 
 def _blurred(named: Sequence[Named], files: Sequence[Path], channel: Coding) -> Classes | None:
     """Two classes where masks of black and white went through lossy compression: values below 128, and from 128 on."""
-    if channel != "index" or len(named) > 2 or [one.value for one in named] not in ([], [0], [0, 1]):
+    if channel != "index" or len(named) > 2 or [entry.value for entry in named] not in ([], [0], [0, 1]):
         return None
     share, different = masks.ends(files[:_PEEKED])
     if different < _NOISE or share < _ENDS:
         return None
-    names = [one.name for one in named]
+    names = [entry.name for entry in named]
     low, high = names if len(names) == 2 else (NO_OBJECT, names[0]) if names else ("class 0", "class 1")
     note = f"masks hold {different} values, nearly all close to 0 or 255: below 128 is '{low}', from 128 on is '{high}'"
     return Classes((low, high), (), "index", (0,) * 128 + (1,) * 128, notes=(note,))
@@ -215,17 +215,18 @@ def _files_of_names(folder: Path) -> list[Path]:
 
 def _with_colors(named: tuple[Named, ...], folder: Path) -> tuple[Named, ...]:
     """Names without any color, with those that a file in the folder has for all of them, or else for all their values."""
-    if any(one.color for one in named):
+    if any(entry.color for entry in named):
         return named
     for path in _files_of_names(folder):
         try:
-            colored = [one for one in read_names(path) if one.color]
+            colored = [entry for entry in read_names(path) if entry.color]
         except DataError:
             continue  # nobody asked for its names
-        by_name, by_value = {one.name.lower(): one.color for one in colored}, {one.value: one.color for one in colored}
-        for colors in ([by_name.get(one.name.lower()) for one in named], [by_value.get(one.value) for one in named]):
+        by_name = {entry.name.lower(): entry.color for entry in colored}
+        by_value = {entry.value: entry.color for entry in colored}
+        for colors in ([by_name.get(entry.name.lower()) for entry in named], [by_value.get(entry.value) for entry in named]):
             if all(colors):
-                return tuple(replace(one, color=color) for one, color in zip(named, colors, strict=True))
+                return tuple(replace(entry, color=color) for entry, color in zip(named, colors, strict=True))
     return named
 
 
@@ -239,18 +240,18 @@ def _with_palette(found: Classes, files: Sequence[Path]) -> Classes:
 
 
 def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -> Classes:
-    values = {one.value for one in named}
+    values = {entry.value for entry in named}
     unknown = set()
-    gone = {one.value for one in named if one.name.lower() in IGNORED}
+    gone = {entry.value for entry in named if entry.name.lower() in IGNORED}
     extra: list[int] = []
     shades: list[Color] = []
     for text in ignore:
-        by_name = [one.value for one in named if one.name.lower() == text.lower()]
+        by_name = [entry.value for entry in named if entry.name.lower() == text.lower()]
         color = _hex(text)
         if by_name:
             gone.update(by_name)
         elif color is not None and coding == "color":
-            gone.update(one.value for one in named if one.color == color)
+            gone.update(entry.value for entry in named if entry.color == color)
             shades.append(color)
         elif text.isdecimal() and int(text) < masks.STRAY and (coding == "index" or int(text) in values):
             gone.add(int(text))
@@ -259,16 +260,16 @@ def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -
             unknown.add(text)
     if unknown:
         raise DataError(f"'{min(unknown)}' cannot be ignored: it is neither a class nor a value nor a color of the masks")
-    counted = [one for one in named if one.value not in gone]
-    labels = tuple(one.name for one in counted)
-    colors = tuple(one.color for one in counted if one.color is not None)
+    counted = [entry for entry in named if entry.value not in gone]
+    labels = tuple(entry.name for entry in counted)
+    colors = tuple(entry.color for entry in counted if entry.color is not None)
     if len(labels) > IGNORE:
         raise DataError(f"there are {len(labels)} classes; a mask of 8 bits holds {IGNORE}")
-    index = {one.value: i for i, one in enumerate(counted)}
+    index = {entry.value: i for i, entry in enumerate(counted)}
     if coding == "color":
-        coded = tuple(one.color for one in named if one.color is not None)
+        coded = tuple(entry.color for entry in named if entry.color is not None)
         rest = [color for color in dict.fromkeys(shades) if color not in coded]
-        table = tuple(index.get(one.value, IGNORE) for one in named) + (IGNORE,) * len(rest)
+        table = tuple(index.get(entry.value, IGNORE) for entry in named) + (IGNORE,) * len(rest)
         return Classes(labels, colors, coding, table, (*coded, *rest))
     codes = [-1] * (max((*values, *extra)) + 1)
     if len(codes) > IGNORE:
@@ -280,10 +281,10 @@ def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -
 
 def _coding(named: Sequence[Named], files: Sequence[Path]) -> Coding:
     """Whether masks hold values or colors: colors only where every class has one and a mask's pixels are such colors."""
-    colors = {one.color for one in named}
+    colors = {entry.color for entry in named}
     if None in colors or len(colors) < len(named):
         return "index"
-    values = {one.value for one in named}
+    values = {entry.value for entry in named}
     for path in files[:_PEEKED]:
         found, in_color = masks.peek(path)
         if in_color:
@@ -344,7 +345,7 @@ def _table(path: Path) -> Iterable[Named]:
         color = _color([cells[shade] for shade in "rgb"], where) if all(shade in columns for shade in "rgb") else None
         value = whole(cells.get("value") or str(i))
         if value is None or value >= masks.STRAY:
-            raise DataError(f"{where}: {shown(cells.get('value', ''))} is no value of a mask")
+            raise DataError(f"{where}: {shown(cells.get('value', ''))} is not a value of a mask")
         yield Named(class_name(cells["name"], where), value, color)
 
 
@@ -371,7 +372,9 @@ def _line(where: str, i: int, line: str) -> Named:
 def _color(texts: Sequence[str], where: str) -> Color:
     values = [value for text in texts if (value := whole(text.strip())) is not None and value <= 255]
     if len(texts) != 3 or len(values) != 3:
-        raise DataError(f"{where}: {', '.join(text[:20] for text in texts)} is no color; three numbers of 0 to 255 are")
+        raise DataError(
+            f"{where}: {', '.join(text[:20] for text in texts)} is not a color, which is three numbers from 0 to 255"
+        )
     return values[0], values[1], values[2]
 
 

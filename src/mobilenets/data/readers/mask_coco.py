@@ -133,7 +133,7 @@ def _region(where: str, annotation: Record) -> Region | None:
     for polygon in found if isinstance(found, list) and isinstance(found[0], list) else [found]:
         numbers = [number(value) for value in polygon] if isinstance(polygon, list) else [math.nan]
         if len(numbers) % 2 or any(math.isnan(value) for value in numbers):
-            raise DataError(f"{where} has a polygon that is no list of x and y", hint="[[x0, y0, x1, y1, ...], ...]")
+            raise DataError(f"{where} has a polygon that is not a list of x and y", hint="[[x0, y0, x1, y1, ...], ...]")
         if len(numbers) >= 6:
             polygons.append(numbers)
     return regions.from_polygons(0, polygons) if polygons else None

@@ -125,7 +125,7 @@ def split_of(where: str, text: str) -> Split | None:
     if not text:
         return None
     if text.lower() not in SPLIT_WORDS:
-        raise DataError(f"{where}: {shown(text)} is no split", hint="splits are train, val and test")
+        raise DataError(f"{where}: {shown(text)} is not a split", hint="splits are train, val and test")
     return SPLIT_WORDS[text.lower()]
 
 

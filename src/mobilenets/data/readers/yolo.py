@@ -144,7 +144,7 @@ def _shares(where: str, words: list[str], values: list[float], keypoints: int) -
     shares = values[1:5] if len(values) <= 6 or pose else values[1:]
     wrong = next((word for word, value in zip(words[1:], shares, strict=False) if not abs(value) <= _MOST), None)
     if wrong is not None:
-        raise DataError(f"{where}: {wrong[:20]} is no share of the image", hint="divide px by the image's width or height")
+        raise DataError(f"{where}: {wrong[:20]} is not a share of the image", hint="divide px by the image's width or height")
     if len(shares) == 4:
         x, y, width, height = shares
         return int(values[0]), x - width / 2, y - height / 2, x + width / 2, y + height / 2
