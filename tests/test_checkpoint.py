@@ -19,9 +19,9 @@ from safetensors.torch import save as pack_tensors
 from mobilenets import checkpoint
 from mobilenets.errors import CheckpointError
 from mobilenets.model import Model, create
-from mobilenets.specs.codec import HEADS as HEAD_KINDS
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.families import BACKBONES, PAPERS, backbone
+from mobilenets.specs.heads import HEADS as HEAD_KINDS
 from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import ClassifierHead, InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv

@@ -116,7 +116,7 @@ def test_the_site_is_not_built_with_a_broken_link(fault: str, tmp_path: Path) ->
 
 def test_extras_are_installed_as_the_messages_say() -> None:
     """`errors.INSTALL` is the place that changes with a release; every page types the same command."""
-    expected = {INSTALL.format(extra=extra) for extra in ("train,weights", "train", "video")}
+    expected = {INSTALL.format(extra=extra) for extra in ("train,weights", "train", "video", "tflite")}
     for page in PAGES:
         typed = re.findall(r"pip install '[^']*\[[^']*'", page.read_text())
         assert set(typed) <= expected, page

@@ -7,14 +7,9 @@ from typing import Any
 
 from mobilenets.documents import Choice, Choices, decode, encode, parse
 from mobilenets.errors import DocumentError, SpecError
-from mobilenets.specs.deeplab import DeepLabHead
-from mobilenets.specs.lraspp import LrasppHead
-from mobilenets.specs.model import ClassifierHead, Head, ModelSpec
+from mobilenets.specs.heads import HEADS
+from mobilenets.specs.model import Head, ModelSpec
 from mobilenets.specs.rows import ROWS, Row
-from mobilenets.specs.ssd import SsdHead
-
-HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead, SsdHead, DeepLabHead, LrasppHead)}
-"""Every head there is, by the name that files know it by."""
 
 CHOICES: Choices = {Row: Choice("row", ROWS), Head: Choice("head", HEADS)}
 """What may stand in the place of a row and of a head."""

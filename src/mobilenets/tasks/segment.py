@@ -12,6 +12,7 @@ from torch.nn import functional
 from mobilenets.net.backbone import Backbone
 from mobilenets.net.blocks import ConvNorm
 from mobilenets.specs.deeplab import DeepLabHead
+from mobilenets.specs.heads import SegmentationHead
 from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 
@@ -283,11 +284,11 @@ def _mean_of(each: Tensor, which: Tensor) -> Tensor:
     return (each * which).sum() / which.sum().clamp(min=1)
 
 
-def _outputs(record: DeepLabHead | LrasppHead, *, training: bool) -> tuple[str, ...]:
+def _outputs(record: SegmentationHead, *, training: bool) -> tuple[str, ...]:
     return ("logits", "auxiliary") if training and record.auxiliary else ("logits",)
 
 
-def _maps(deep: str, record: DeepLabHead | LrasppHead, backbone: Backbone, x: Tensor, *, training: bool) -> dict[str, Tensor]:
+def _maps(deep: str, record: SegmentationHead, backbone: Backbone, x: Tensor, *, training: bool) -> dict[str, Tensor]:
     """The deepest map and those that the record names."""
     names = (deep, record.low, record.auxiliary if training else "")
     return backbone.maps(x, [name for name in names if name])

@@ -40,7 +40,7 @@ MODULES: dict[str, Any] = {  # Any: constructors, each of its own record
     "DeepLabHead": DeepLab,
     "LrasppHead": Lraspp,
 }
-"""The module of every head in `specs.codec.HEADS`."""
+"""The module of every head in `specs.heads.HEADS`."""
 
 
 def build(spec: ModelSpec) -> nn.Module:

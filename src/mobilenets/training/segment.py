@@ -17,8 +17,7 @@ from mobilenets.feeding.augment_masks import MaskAugmentation
 from mobilenets.feeding.masks import Masked
 from mobilenets.runtime.manifest import Manifest, manifest_of
 from mobilenets.runtime.segment import decode as runtime
-from mobilenets.specs.deeplab import DeepLabHead
-from mobilenets.specs.lraspp import LrasppHead
+from mobilenets.specs.heads import SegmentationHead
 from mobilenets.specs.model import Head, ModelSpec
 from mobilenets.tasks import segment
 from mobilenets.training.lesson import Lesson, unmixed
@@ -78,7 +77,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
         device: where the model is.
     """
     head, contract = spec.head, spec.input
-    assert isinstance(head, DeepLabHead | LrasppHead)
+    assert isinstance(head, SegmentationHead)
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     keep_ratio = contract.resize == "letterbox"

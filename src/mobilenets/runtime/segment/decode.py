@@ -16,8 +16,7 @@ from mobilenets.runtime.rows import SCORE_DIGITS, Record, Row, json_line
 from mobilenets.runtime.segment.draw import overlay
 from mobilenets.runtime.segment.palette import Color, colors_for
 from mobilenets.runtime.segment.upsample import Axis, axis, upsampled, upsampled_largest
-from mobilenets.specs.deeplab import DeepLabHead
-from mobilenets.specs.lraspp import LrasppHead
+from mobilenets.specs.heads import SegmentationHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -217,8 +216,8 @@ def colors(manifest: Manifest) -> tuple[Color, ...]:
     return own if len(own) == len(manifest.labels) else colors_for(manifest.labels)
 
 
-def _head(manifest: Manifest) -> DeepLabHead | LrasppHead:
-    if not isinstance(manifest.head, DeepLabHead | LrasppHead):
+def _head(manifest: Manifest) -> SegmentationHead:
+    if not isinstance(manifest.head, SegmentationHead):
         raise CheckpointError(f"a segmenter cannot have a {type(manifest.head).__name__}")
     return manifest.head
 
