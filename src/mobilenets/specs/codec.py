@@ -8,7 +8,7 @@ from typing import Any
 from mobilenets.documents import Choice, Choices, decode, encode, parse
 from mobilenets.errors import DocumentError, SpecError
 from mobilenets.specs.heads import HEADS
-from mobilenets.specs.model import Head, ModelSpec
+from mobilenets.specs.model import ClassifierHead, Head, ModelSpec
 from mobilenets.specs.rows import ROWS, Row
 
 CHOICES: Choices = {Row: Choice("row", ROWS), Head: Choice("head", HEADS)}
