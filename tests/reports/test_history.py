@@ -33,10 +33,18 @@ def test_columns_are_sorted_into_panels_and_empty_cells_left_out(tmp_path: Path)
 )
 def test_the_metric_that_picks_the_checkpoint_is_drawn_first(tmp_path: Path, columns: str, picks: str) -> None:
     path = tmp_path / "metrics.csv"
-    path.write_text(f"epoch,{columns}\n1{',0.25' * (columns.count(',') + 1)}\n")
+    values = [f"0.{i}" for i, _ in enumerate(columns.split(","), start=1)]
+    path.write_text(f"epoch,{columns}\n1,{','.join(values)}\n")
     validation = next(panel for panel in panels(path) if panel.title == "validation")
     assert (validation.lines[0].name, validation.lines[0].picks) == (picks, True)
     assert sum(line.picks for line in validation.lines) == 1
+
+
+def test_a_curve_that_equals_another_is_not_drawn_twice(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,val_balanced_accuracy,val_accuracy,train_loss,val_loss\n1,0.5,0.5,1,1.1\n2,0.75,0.75,1,1\n")
+    lines = {panel.title: [line.name for line in panel.lines] for panel in panels(path)}
+    assert lines == {"loss": ["training loss", "validation loss"], "validation": ["accuracy"]}
 
 
 def test_the_metrics_that_pick_are_those_of_training() -> None:

@@ -89,6 +89,8 @@ def read_history(history: Path) -> list[dict[str, float]]:
 def panels(history: Path) -> list[Panel]:
     """The learning curves: losses, the validation metrics with the one that picks the checkpoint first, the learning rate.
 
+    Of curves that are equal throughout, such as accuracy and balanced accuracy of even classes, only the first is drawn.
+
     Args:
         history: a CSV with a column `epoch` (or `step`) and numbers; empty cells are left out.
     """
@@ -100,12 +102,13 @@ def panels(history: Path) -> list[Panel]:
     losses = [column for column in columns if "loss" in column]
     others = [column for column in columns if column not in _OTHER and column not in rates and column not in losses]
     others.sort(key=lambda column: column != pick)
-    found = []
+    drawn_panels = []
     for title, chosen, shares in (("loss", losses, False), ("validation", others, True), ("learning rate", rates, False)):
-        lines = tuple(line for line in (_line(rows, across, column, column == pick) for column in chosen) if line.x)
+        drawn = (_line(rows, across, column, column == pick) for column in chosen)
+        lines = tuple({(line.x, line.y): line for line in reversed([line for line in drawn if line.x])}.values())[::-1]
         if lines:
-            found.append(Panel(title, lines, shares and all(0 <= y <= 1 for line in lines for y in line.y)))
-    return found
+            drawn_panels.append(Panel(title, lines, shares and all(0 <= y <= 1 for line in lines for y in line.y)))
+    return drawn_panels
 
 
 def picking(rows: Sequence[Mapping[str, float]]) -> str:

@@ -201,7 +201,17 @@ def curves(panels: Sequence[Panel]) -> Figure:
             width, strength = (2.4, 1.0) if line.picks or count < 3 else (1.4, 0.75)
             marker = "o" if len(line.x) < 3 else None
             name = f"{line.name} (picks the checkpoint)" if line.picks and count > 1 else line.name
-            axes.plot(line.x, line.y, style, color=color, linewidth=width, alpha=strength, marker=marker, label=name)
+            axes.plot(
+                line.x,
+                line.y,
+                style,
+                color=color,
+                linewidth=width,
+                alpha=strength,
+                marker=marker,
+                label=name,
+                zorder=3 if line.picks else 2,
+            )
             if line.picks:
                 best = int(np.argmax(line.y))
                 axes.plot(line.x[best], line.y[best], "o", color=color, markersize=7)
