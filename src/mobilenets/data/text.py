@@ -76,7 +76,7 @@ def read_bytes(path: Path, *, most: int) -> bytes:
         if status.st_size > most:
             raise DataError(f"'{path}' has {status.st_size:,} bytes; at most {most:,} are read")
         with path.open("rb") as file:
-            return file.read(most)
+            return file.read(status.st_size)  # read(most) would reserve that many bytes first
     except (OSError, ValueError, MemoryError) as error:
         raise DataError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error or 'out of memory'}") from error
 
