@@ -140,10 +140,10 @@ def _show_findings(found: Findings, *, show_all: bool) -> None:
 
 def _cures(data: str, dataset: Dataset, found: Findings) -> list[str]:
     """What to do about the errors, each a line; the list that `--write` writes comes first."""
-    from mobilenets.data.checks.codes import CURES, WRITTEN
+    from mobilenets.data.checks.codes import CODES, CURES, WRITTEN
 
     codes = list(dict.fromkeys(item.code for item in found.at("error")))
-    lines = [str(leak) + ", so its results look better than they are" for leak in found.leaks if leak.other == "train"]
+    lines = [f"{leak}, so results on {leak.split} look better than they are" for leak in found.leaks if leak.other == "train"]
     written = [code for code in codes if code in WRITTEN]
     if written and dataset.task != "segment":
         lines.append("to train without what is broken, and with look-alikes in one split:")
@@ -152,7 +152,7 @@ def _cures(data: str, dataset: Dataset, found: Findings) -> list[str]:
         lines.append(
             "delete the images that are broken, and keep look-alikes in one split; `train --skip-bad` skips broken ones"
         )
-    return [*lines, *(f"{CURES[code]}" for code in codes if code in CURES)]
+    return [*lines, *(f"{CODES[code][1]}: {CURES[code]}" for code in codes if code in CURES)]
 
 
 def _verdict(found: Findings) -> str:

@@ -84,4 +84,4 @@ def test_a_training_is_warned_of_copies_and_of_each_kind_of_finding_once(
         "warning: 1.jpg: is PNG, but its name says JPEG",
         "warning: and 22 more extensions of another format",
     ]
-    assert any(line.startswith("warning: 1 of 6 test images also stands in train, so its results") for line in lines)
+    assert any(line.startswith("warning: 1 of 6 test images also stands in train, so results on test") for line in lines)
