@@ -30,12 +30,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from PIL import Image
 
 import mobilenets
 from mobilenets.errors import DataError, MobileNetsError
 from mobilenets.runtime.images.decode import decode_image
-from mobilenets.specs.rows import BackboneSpec, Conv
+from mobilenets.runtime.manifest import METADATA_KEY, manifest_of
+from mobilenets.specs.rows import Attention, BackboneSpec, Bottleneck, Conv, Separable, Universal
+from mobilenets.training import record, state
 
 SECONDS, BYTES = 20, 4 << 30  # of processor time, and of memory
 ODD: tuple[Any, ...] = (  # Any: JSON values
@@ -84,6 +87,71 @@ def a_checkpoint(folder: Path) -> Path:
     """The description of a checkpoint."""
     mobilenets.save(model(), folder / "checkpoint")
     return folder / "checkpoint" / "model.json"
+
+
+def a_detector(folder: Path) -> Path:
+    """The description of a detector's checkpoint."""
+    body = BackboneSpec("plain", (Conv(8, 3, 2), Bottleneck(16, 8, stride=2, c_squeeze=4), Universal(16, 8, 3, 3, stride=2)))
+    mobilenets.save(mobilenets.create(mobilenets.ssdlite(body, ["cat", "dog"], size=32)), folder / "checkpoint")
+    return folder / "checkpoint" / "model.json"
+
+
+def a_segmenter(folder: Path) -> Path:
+    """The description of a segmenter's checkpoint."""
+    body = BackboneSpec("plain", (Conv(8, 3, 2), Separable(8, 3, 2), Attention(8, heads=2, key_dim=4), Conv(16)))
+    colors = ((0, 0, 0), (255, 0, 0))
+    spec = mobilenets.lraspp(body, ["road", "sky"], size=32, low="s2", output_stride=8, colors=colors)
+    mobilenets.save(mobilenets.create(spec), folder / "checkpoint")
+    return folder / "checkpoint" / "model.json"
+
+
+def a_manifest(folder: Path) -> Path:
+    """The manifest of an exported network, beside it."""
+    mobilenets.export_onnx(model(), folder / "model.onnx")
+    (folder / "manifest.json").write_text(manifest_of(model().spec).to_json())
+    return folder / "manifest.json"
+
+
+def predict_with_manifest(path: Path) -> object:
+    """Put the manifest into the exported file, and predict with it."""
+    network = onnx.load(path.parent / "model.onnx")
+    [entry] = [entry for entry in network.metadata_props if entry.key == METADATA_KEY]
+    entry.value = path.read_bytes().decode("utf-8", "replace")
+    onnx.save(network, path.parent / "changed.onnx")
+    return mobilenets.Predictor.open(path.parent / "changed.onnx").predict(io.BytesIO(PHOTO))
+
+
+def a_recipe(folder: Path) -> Path:
+    """A recipe as JSON."""
+    (folder / "recipe.json").write_text(mobilenets.recipe("finetune").to_json())
+    return folder / "recipe.json"
+
+
+def a_run(folder: Path) -> Path:
+    """The run.json of a run of one epoch."""
+    return trained(folder) / "run.json"
+
+
+def a_training_state(folder: Path) -> Path:
+    """The training.json of a run of one epoch."""
+    return trained(folder) / "last" / "training.json"
+
+
+def trained(folder: Path) -> Path:
+    """A run folder."""
+    for i in range(8):
+        (folder / "photos" / ("cat", "dog")[i % 2]).mkdir(parents=True, exist_ok=True)
+        photo(i).save(folder / "photos" / ("cat", "dog")[i % 2] / f"{i}.png")
+    recipe = mobilenets.Recipe(epochs=1, batch=4, workers=0, size=32)
+    for _ in mobilenets.train(model(), mobilenets.open_dataset(folder / "photos"), recipe, folder / "run"):
+        pass
+    return folder / "run"
+
+
+def resumed(path: Path) -> object:
+    """Read everything that a resumed run reads of its descriptions."""
+    run = path.parent if path.name == "run.json" else path.parents[1]
+    return record.recipe_of(run), state.progress_of(run / "last"), mobilenets.load(run / "last")
 
 
 def some_weights(folder: Path) -> Path:
@@ -184,6 +252,12 @@ def dataset(path: Path) -> object:
 
 KINDS = {
     "model.json": Kind(a_checkpoint, lambda path: mobilenets.load(path.parent)),
+    "detector.json": Kind(a_detector, lambda path: mobilenets.load(path.parent)),
+    "segmenter.json": Kind(a_segmenter, lambda path: mobilenets.load(path.parent)),
+    "manifest": Kind(a_manifest, predict_with_manifest),
+    "recipe": Kind(a_recipe, lambda path: mobilenets.Recipe.from_json(path.read_text(encoding="utf-8", errors="replace"))),
+    "run.json": Kind(a_run, resumed),
+    "training.json": Kind(a_training_state, resumed),
     "safetensors": Kind(some_weights, lambda path: mobilenets.load(path.parent)),
     "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(io.BytesIO(PHOTO))),
     **{

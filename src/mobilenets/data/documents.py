@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +10,8 @@ from xml.etree import ElementTree
 
 from mobilenets.data import limits
 from mobilenets.data.text import counted, decoded, read_bytes, read_text
-from mobilenets.errors import DataError
+from mobilenets.documents import parse
+from mobilenets.errors import DataError, DocumentError
 
 if TYPE_CHECKING:
     import yaml  # type: ignore[import-untyped]  # it ships no types
@@ -31,11 +31,10 @@ def read_json(path: Path) -> Any:  # Any: JSON
     """
     text = read_text(path, most=limits.JSON_BYTES)
     try:
-        return json.loads(text.content)
-    except RecursionError as error:
-        raise DataError(f"'{path}' {_DEEP}") from error
-    except (ValueError, MemoryError) as error:
-        raise DataError(f"'{path}' is not valid JSON: {error or 'out of memory'}") from error
+        return parse(text.content)
+    except (DocumentError, MemoryError) as error:
+        reason = str(error).removeprefix("not JSON: ") or "out of memory"
+        raise DataError(f"'{path}' is not valid JSON: {reason}") from error
 
 
 def read_xml(path: Path) -> ElementTree.Element:

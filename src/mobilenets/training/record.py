@@ -182,6 +182,6 @@ def _number(text: str | None) -> float:
 
 def _step_of(line: str) -> float:
     try:
-        return float(json.loads(line)["step"])
+        return float(parse(line)["step"])
     except (ValueError, KeyError, TypeError):
         return float("inf")  # cut off when the run was killed

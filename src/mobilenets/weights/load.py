@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilenets import checkpoint
+from mobilenets.documents import parse
 from mobilenets.errors import SpecError, WeightsError
 from mobilenets.model import Model
 from mobilenets.runtime.manifest import beside
@@ -183,7 +183,7 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
     config = path.with_name("config.json")
     if config.is_file() and library in (None, "timm"):
         try:
-            data = json.loads(config.read_text(encoding="utf-8"))
+            data = parse(config.read_bytes())
             return Claim(library, str(data.get("architecture", model)), _timm_contract(data["pretrained_cfg"]), path.name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
             pass  # some other program's file
