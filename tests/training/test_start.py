@@ -75,17 +75,20 @@ def test_where_weights_came_from_decides_nothing(model: Model, dataset: Dataset,
 
 
 def test_unused_norms_average_over_all_batches_so_far_and_others_keep_their_momentum() -> None:
-    model = nn.Sequential(nn.BatchNorm2d(1, momentum=0.1), nn.BatchNorm2d(1, momentum=0.1))
-    model[1].running_mean.fill_(0.5)
+    fresh, used = nn.BatchNorm2d(1, momentum=0.1), nn.BatchNorm2d(1, momentum=0.1)
+    assert fresh.running_mean is not None
+    assert used.running_mean is not None
+    used.running_mean.fill_(0.5)
+    model = nn.Sequential(fresh, used)
     assert unused_norms(model) == ("0",)
-    young = YoungNorms(model, unused_norms(model))  # type: ignore[arg-type]  # any module
+    young = YoungNorms(model, unused_norms(model))
     values = [2.0, 4.0, 9.0]
     for update, value in enumerate(values):
         young.before(update)
-        model[0](torch.full((2, 1, 1, 1), value))
-        model[1](torch.full((2, 1, 1, 1), value))
-    assert model[0].running_mean.item() == pytest.approx(sum(values) / 3)
-    assert model[1].running_mean.item() == pytest.approx(((0.5 * 0.9 + 0.2) * 0.9 + 0.4) * 0.9 + 0.9)
+        fresh(torch.full((2, 1, 1, 1), value))
+        used(torch.full((2, 1, 1, 1), value))
+    assert fresh.running_mean.item() == pytest.approx(sum(values) / 3)
+    assert used.running_mean.item() == pytest.approx(((0.5 * 0.9 + 0.2) * 0.9 + 0.4) * 0.9 + 0.9)
 
 
 def test_fine_tuning_a_run_from_scratch_keeps_its_running_statistics(model: Model, dataset: Dataset, recipe: Recipe) -> None:
