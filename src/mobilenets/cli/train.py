@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,9 @@ import typer
 
 from mobilenets.cli.output import note
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.cli.train_cross import cross_validate
 from mobilenets.cli.train_finish import finish
-from mobilenets.cli.train_start import Chosen, checked, fresh, repaired, resumed
+from mobilenets.cli.train_start import Chosen, Start, checked, fresh, repaired, resumed
 from mobilenets.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -76,6 +78,16 @@ def command(
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Leave the test split alone and report on val: for trying recipes.")
     ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Cross-validate: K models measure on images they have not seen, and the final model is trained on all images. "
+            "By default 5 if a class has under 30 images and the data has no splits of its own; 0 never does.",
+            show_default=False,
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -98,6 +110,7 @@ def command(
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
     from mobilenets.cli.watch import Watch, interrupts
+    from mobilenets.training.cross import whole
     from mobilenets.training.pace import Around
 
     main = os.environ.get("RANK", "0") == "0"
@@ -113,7 +126,9 @@ def command(
         dataset = checked(repaired(dataset.with_val_in_train() if with_val else dataset), skip_bad=skip_bad, main=main)
         chosen = Chosen(model, width, size, weights, recipe, tuple(overrides or ()), epochs, seed)
         start = fresh(dataset, chosen, Reading.of(task, classes, ignore))
-    dataset = start.dataset
+    folds = _folds(start, folds, fixed=with_val or no_test)
+    start = replace(start, dataset=whole(start.dataset)) if folds else start
+    dataset, budget = start.dataset, start.recipe.time_budget_minutes / (1 if start.resumes else folds + 1)
     log = logging.getLogger("mobilenets")
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
     log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
@@ -123,7 +138,7 @@ def command(
         steps = train(
             start.model,
             dataset,
-            start.recipe,
+            replace(start.recipe, time_budget_minutes=budget),
             run,
             resume=start.resumes,
             device=device,
@@ -131,16 +146,40 @@ def command(
             reading=start.reading.to_data(),
             weights=start.weights,
             stop=asked,
-            around=Around(time.monotonic() - began, len(dataset.split(reported))),
+            around=Around(time.monotonic() - began, 0 if folds else len(dataset.split(reported))),
         )
         for step in steps:
             watch.show(step)
+    measured = None
+    if folds and not steps.stopped:
+        with interrupts() as asked:
+            measured = cross_validate(start, run, folds, device=device, asked=asked, minutes=budget)
     if steps.stopped:
         log.info("stopped after step %d of %d; everything is saved", step.step, step.steps)
         log.info("go on with: mobilenets train %s --out %s --resume", shlex.quote(data), shlex.quote(str(run)))
         raise typer.Exit(130)
-    if main and not finish(run, dataset, data, part=reported, json=json):
+    if main and not finish(run, dataset, data, part=reported, json=json, measured=measured):
         raise typer.Exit(1)
+
+
+def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
+    """How many folds to cross-validate with; 0 for none. A resumed run without val and test images is that of a final model."""
+    from mobilenets.training.cross import FOLDS, SMALL, is_small
+
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if wanted == 1:
+        raise UsageError("--folds 1 leaves nothing to train on; at least 2 are needed")
+    if wanted and several:
+        raise UsageError("--folds runs in one process; leave out torchrun, or --folds")
+    if wanted is not None:
+        return wanted
+    open_to_it = start.dataset.drawn if not start.resumes else not (start.dataset.split("val") or start.dataset.split("test"))
+    if several or fixed or not open_to_it or not is_small(start.dataset):
+        return 0
+    note(
+        f"a class has under {SMALL} images: the final model trains on all of them, and {FOLDS} folds measure it (--folds 0: no)"
+    )
+    return FOLDS
 
 
 def _speak(main: bool) -> None:

@@ -19,8 +19,16 @@ if TYPE_CHECKING:
     from mobilenets.reports.page import Remark
 
 
-def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -> bool:
-    """Export, evaluate on a split, report, and say what to type next.
+def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, measured: AnyReport | None = None) -> bool:
+    """Export, evaluate, report, and say what to type next.
+
+    Args:
+        run: the run folder.
+        dataset: that it was trained on.
+        data: where it is.
+        part: the split to evaluate on.
+        json: whether results are for programs.
+        measured: the report of a cross-validation, which then takes the place of an evaluation.
 
     Returns:
         Whether an export or a report could be written.
@@ -36,16 +44,20 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool) -
     exported = _exported(best, run, dataset)
     predictor = Predictor.open(run) if exported else Predictor(manifest_of(best.spec), TorchEngine(best))
     samples = [sample for sample in dataset.samples if sample.split == part]
-    with progress(f"evaluating {part}", len(samples)) as advance:
-        report = evaluate(predictor, samples, dataset.labels, progress=advance)
-    remarks = remarks_of(report, split=part, run=run, dataset=dataset)
-    page = _report(report, run, dataset, part, remarks)
+    if measured is None:
+        with progress(f"evaluating {part}", len(samples)) as advance:
+            report = evaluate(predictor, samples, dataset.labels, progress=advance)
+    else:
+        report = measured
+    shown: str = part if measured is None else "cross-validation"
+    remarks = remarks_of(report, split=shown, run=run, dataset=dataset)
+    page = _report(report, run, dataset, shown, remarks)
     if json:
         metrics = {one.name: one.value for one in report.metrics}
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
-        show_json({"run": str(run), "split": part, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
+        show_json({"run": str(run), "split": shown, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
     else:
-        show_report(report, page, title=f"{part} split, {len(samples):,} images")
+        show_report(report, page, title=f"{shown}{' split' if measured is None else ''}, {len(report):,} images")
         show_remarks(remarks)
         show(f"run       {run}")
         if exported:

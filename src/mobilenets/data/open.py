@@ -138,7 +138,8 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     )
     notes = (*listing.notes, *notes)
     more = listing.ignored, listing.task, listing.colors, listing.faults
-    return Dataset(listing.labels, measured(samples, threads=cores()), listing.name, notes, *more)
+    drawn = all(entry.split is None for entry in listing.entries)
+    return Dataset(listing.labels, measured(samples, threads=cores()), listing.name, notes, *more, drawn=drawn)
 
 
 def _in_strata(listing: Listing) -> Sequence[Entry]:

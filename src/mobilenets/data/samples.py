@@ -138,6 +138,7 @@ class Dataset:
         task: what a model is to predict.
         colors: red, green, blue of each label, 0 to 255, if the data has them.
         faults: what the reader left out or corrected.
+        drawn: whether all splits were drawn because the source names none.
     """
 
     labels: tuple[str, ...]
@@ -148,6 +149,7 @@ class Dataset:
     task: Task = "classify"
     colors: tuple[tuple[int, int, int], ...] = ()
     faults: tuple[Fault, ...] = ()
+    drawn: bool = False
 
     def with_val_in_train(self) -> Dataset:
         """The dataset with its val split moved into train, for the last run before a test."""

@@ -1,0 +1,89 @@
+"""Cross-validation for small datasets: every image is predicted by a model that was trained without it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.splits import digest
+from mobilenets.errors import UsageError
+from mobilenets.evaluation.evaluators import AnyReport
+from mobilenets.specs.model import Head, Task
+from mobilenets.training import classify, detect, segment
+from mobilenets.training.lesson import Outcome
+
+FOLDS = 5
+SMALL = 30
+"""Images of a class, below which the splits of a dataset are too small to judge by."""
+
+
+def is_small(dataset: Dataset) -> bool:
+    """Whether a class of images has fewer than `SMALL`.
+
+    >>> from pathlib import Path
+    >>> few = tuple(Sample(Path(f"{i}.png"), i % 2, "train") for i in range(58))
+    >>> is_small(Dataset(("a", "b"), few))
+    True
+    """
+    counts = Counter(sample.label for sample in dataset.samples)
+    return dataset.task == "classify" and min(counts[k] for k in range(len(dataset.labels))) < SMALL
+
+
+def whole(dataset: Dataset) -> Dataset:
+    """The dataset with every image in train, for the final model."""
+    return replace(dataset, samples=tuple(replace(sample, split="train") for sample in dataset.samples))
+
+
+def parted(dataset: Dataset, folds: int, *, seed: int) -> Iterator[Dataset]:
+    """The dataset once for each fold, which is its test split while all other images are in train.
+
+    Folds have equal shares of each class, and images of one group are in one fold.
+
+    Args:
+        dataset: whose splits do not matter.
+        folds: how many, at least 2.
+        seed: another seed draws other folds.
+
+    Raises:
+        UsageError: there are fewer images than folds.
+    """
+    if not 2 <= folds <= len(dataset.samples):
+        raise UsageError(f"{folds} folds cannot be made of {len(dataset.samples)} images; at least 2 are needed")
+    names = [sample.group or sample.name or str(sample.path) for sample in dataset.samples]
+    labels = {name: sample.label for name, sample in zip(names, dataset.samples, strict=True)}
+    dealt = sorted(labels, key=lambda name: (labels[name], digest(name, seed)))  # like cards, class by class
+    fold_of = {name: i % folds for i, name in enumerate(dealt)}
+    for fold in range(folds):
+        samples = tuple(
+            replace(sample, split="test" if fold_of[name] == fold else "train")
+            for name, sample in zip(names, dataset.samples, strict=True)
+        )
+        if any(sample.split == "test" for sample in samples):
+            yield replace(dataset, samples=samples)
+
+
+def fitted(head: Head, report: AnyReport, task: Task) -> tuple[Head, dict[str, float]]:
+    """A head fitted to images that its kind of model was not trained on, and their validation metrics.
+
+    Args:
+        head: of the final model.
+        report: the pooled one of all folds.
+        task: of both.
+    """
+    outcome = _OUTCOMES[task](report)
+    return outcome.fitted(head), outcome.metrics()
+
+
+def held_out(dataset: Dataset) -> Sequence[Sample]:
+    """The images of a fold."""
+    return dataset.split("test")
+
+
+_OUTCOMES: dict[Task, Callable[[Any], Outcome]] = {  # Any: the report of the task
+    "classify": lambda report: classify.Answers(report.logits, report.truth),
+    "detect": lambda report: detect.Answers(report.judged, len(report.labels), numbers=True),
+    "segment": lambda report: segment.Answers(report.confusion, len(report), numbers=True),
+}

@@ -1,0 +1,49 @@
+"""`mobilenets train` on a small dataset."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+TINY = ("--weights", "none", "--width", "0.1", "--size", "32", "--set", "workers=0", "--set", "batch=4", "--epochs", "1")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve images in two folders."""
+    random = np.random.default_rng(0)
+    for i in range(12):
+        folder = tmp_path / "photos" / ("dark", "bright")[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 150, (40, 44, 3)) + 100 * (i % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:03d}.png")
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
+    photos: Path, mobilenets: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = mobilenets("train", photos, *TINY, "--folds", "3", "--out", run, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["split"] == "cross-validation"
+    assert told["best"]["val_loss"] > 0
+    report = json.loads((run / "report" / "report.json").read_text())
+    assert report["images"] == 12
+    assert json.loads((run / "run.json").read_text())["data"]["counts"]["train"] == [6, 6]
+    assert (run / "export" / "model.onnx").is_file()
+    again = mobilenets("train", photos, "--out", run, "--resume", "--folds", "3", "--json")
+    assert json.loads(again.out)["metrics"] == told["metrics"]
+
+
+def test_one_fold_is_refused(photos: Path, mobilenets: Callable[..., Any], tmp_path: Path) -> None:
+    done = mobilenets("train", photos, *TINY, "--folds", "1", "--out", tmp_path / "run")
+    assert (done.code, "at least 2 are needed" in done.err) == (2, True)
