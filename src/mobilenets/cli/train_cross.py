@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from mobilenets.cli.output import note
+from mobilenets.cli.train_start import Start, first_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mobilenets.cli.train_start import Start
     from mobilenets.evaluation.evaluators import AnyReport
 
 
@@ -40,9 +40,9 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     from mobilenets.training.loop import train
 
     recipe = replace(start.recipe, time_budget_minutes=minutes, tensorboard=False)
-    dataset, reports = start.dataset, []
+    dataset, first, reports = start.dataset, first_weights(start), []
     for i, part in enumerate(parted(dataset, folds, seed=recipe.seed)):
-        steps = train(start.model, part, recipe, device=device, stop=asked)
+        steps = train(first, part, recipe, device=device, stop=asked)
         for _ in steps:
             pass
         if steps.stopped:
@@ -51,8 +51,8 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
         model = steps.model
         report = evaluate(Predictor(manifest_of(model.spec), TorchEngine(model)), held_out(part), dataset.labels)
         reports.append(report)
-        first = report.metrics[0]
-        note(f"fold {i + 1} of {folds}: {len(report)} images, {first.name} {first.value:.3f}")
+        metric = report.metrics[0]
+        note(f"fold {i + 1} of {folds}: {len(report)} images, {metric.name} {metric.value:.3f}")
     report = pooled(reports, dataset.task)
     best = checkpoint.load(run)
     head, metrics = fitted(best.spec.head, report, dataset.task)

@@ -50,7 +50,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
     else:
         report = measured
     shown: str = part if measured is None else "cross-validation"
-    remarks = remarks_of(report, split=shown, run=run, dataset=dataset)
+    remarks = remarks_of(report, split=part if measured is None else "all", run=run, dataset=dataset)
     page = _report(report, run, dataset, shown, remarks)
     if json:
         metrics = {one.name: one.value for one in report.metrics}

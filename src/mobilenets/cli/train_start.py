@@ -131,6 +131,13 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
     return Start(dataset, model, recipe, chosen.weights, reading)
 
 
+def first_weights(start: Start) -> Model:
+    """The weights that a run began with, also where it is resumed."""
+    if not start.resumes:
+        return start.model
+    return _with_weights(start.recipe, start.weights, named=()) or _scratch(start.dataset, start.recipe)
+
+
 def repaired(dataset: Dataset) -> Dataset:
     """The dataset with the boxes it trains on put right; what was decided in reading and repairing it is said."""
     from mobilenets.data.checks.boxes import repaired
