@@ -9,7 +9,7 @@ import pytest
 
 from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
-from mobilenets.training import pace, state
+from mobilenets.training import state
 from mobilenets.training.loop import train
 from mobilenets.training.pace import Pace
 from mobilenets.training.recipe import Recipe
@@ -20,7 +20,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("mobilenets.training.pace.time.monotonic", lambda: self.now)
 
     def steps(self, of: Pace, seconds: float, count: int) -> None:
         for _ in range(count):
