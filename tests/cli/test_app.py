@@ -73,7 +73,8 @@ def full_disk(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_full_disk_behind_standard_output_is_one_line(color_model: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     for i in range(3):
         Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")
-    for arguments in (("predict", color_model, tmp_path, *options), ("--version",), ("--help",)):
+    commands: list[tuple[str | Path, ...]] = [("predict", color_model, tmp_path, *options), ("--version",), ("--help",)]
+    for arguments in commands:
         done = full_disk(*arguments)
         assert (done.returncode, "No space left on device" in done.stderr) == (1, True), done.stderr
         assert done.stderr.startswith("error: ")

@@ -28,7 +28,7 @@ IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), d
 def scores(predictor: Predictor) -> list[float]:
     found = predictor.predict(IMAGE)
     assert isinstance(found, Classification)
-    return found.scores.tolist()
+    return [float(score) for score in found.scores]
 
 
 def expected(seed: int) -> list[float]:

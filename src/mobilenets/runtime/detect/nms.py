@@ -1,4 +1,8 @@
-"""Boxes in NumPy: how far they overlap, and non-maximum suppression."""
+"""Boxes in NumPy: how far they overlap, and non-maximum suppression.
+
+Suppression in two lines: boxes are sorted along one axis, so that only near ones are compared, as arrays of pairs; and they are
+taken by falling score in blocks, each first thinned out by the boxes kept before and then within itself.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,14 @@ _SLACK = 1e-3  # px; the line of boxes is only a rough choice, which rounding mu
 
 def areas(boxes: NDArray[Real]) -> NDArray[Real]:
     """Of boxes x0 y0 x1 y1, N x 4: px squared."""
-    found: NDArray[Real] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    return found
+    areas_px: NDArray[Real] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])  # N
+    return areas_px
 
 
 def intersections(first: NDArray[Real], second: NDArray[Real]) -> NDArray[Real]:
     """Area that each pair of boxes shares, px squared; the two arrays broadcast, their last axis is x0 y0 x1 y1."""
-    sides = np.minimum(first[..., 2:], second[..., 2:])
-    sides -= np.maximum(first[..., :2], second[..., :2])
+    sides = np.minimum(first[..., 2:], second[..., 2:])  # ... 2: right and lower edges
+    sides -= np.maximum(first[..., :2], second[..., :2])  # ... 2: width and height of what is shared
     np.maximum(sides, 0, out=sides)
     shared: NDArray[Real] = sides[..., 0] * sides[..., 1]
     return shared
@@ -37,10 +41,10 @@ def ious(first: NDArray[Real], second: NDArray[Real]) -> NDArray[Real]:
     >>> ious(np.array([[0, 0, 2, 2]], np.float32), np.array([[1, 0, 3, 2], [5, 5, 6, 6]], np.float32)).round(3).tolist()
     [[0.3330000042915344, 0.0]]
     """
-    shared = intersections(first[:, np.newaxis], second[np.newaxis])
-    union = areas(first)[:, np.newaxis] + areas(second) - shared
-    found: NDArray[Real] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return found
+    shared = intersections(first[:, np.newaxis], second[np.newaxis])  # N M
+    union = areas(first)[:, np.newaxis] + areas(second) - shared  # N M
+    overlaps: NDArray[Real] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return overlaps
 
 
 def nms(
@@ -51,29 +55,29 @@ def nms(
     *,
     most: int | None = None,
 ) -> NDArray[np.int64]:
-    """Which boxes stay when each takes away those of its own class that overlap it and score lower.
+    """Which boxes stay when each box suppresses those of its own class that overlap it and score lower.
 
-    As `torchvision.ops.batched_nms`; of equal scores the earlier box comes first. Only boxes that lie near each other are
-    compared, so that many boxes far apart cost little; memory is bounded even where all lie on top of one another.
+    The result is that of `torchvision.ops.batched_nms`; of equal scores the earlier box comes first. Only boxes near each other
+    are compared, so many boxes far apart cost little. Memory is bounded even if all boxes lie on top of one another.
 
     Args:
         boxes: x0 y0 x1 y1, N x 4.
         scores: of each, N.
         classes: of each, N.
-        iou: a box goes when its overlap with a higher one is more than this.
+        iou: a box is suppressed if its overlap with a higher-scoring one exceeds this.
         most: how many boxes to keep, the best ones; all by default.
 
     Returns:
         Indices of the boxes that stay, by falling score.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores, kind="stable")  # N, by falling score: a lower place is a higher score
     line = _line(boxes[order], classes[order])
     limit = len(order) if most is None else most
     kept = np.zeros(0, np.int64)  # places in `line`, as all below
     length = min(BLOCK, max(64, 2 * limit))
     for start in range(0, len(order), length):
         block = np.arange(start, min(start + length, len(order)))
-        block = _survivors(line, _unbeaten(line, kept, block, iou), iou)
+        block = _survivors(line, _unbeaten(line, kept, block, iou), iou)  # by earlier blocks, then within the block
         kept = np.concatenate([kept, block])
         if len(kept) >= limit:
             break
@@ -82,14 +86,14 @@ def nms(
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Boxes along one axis, the classes behind one another.
+    """Boxes along one axis. The classes lie one after another, with gaps, so boxes of two classes are never near.
 
     Args:
         boxes: N x 4.
         areas: N.
         classes: N.
-        begin: left edge, or upper edge where that axis spreads them wider, N; boxes of two classes are never near.
-        side: along that axis, N.
+        begin: left edge, or upper edge if boxes are spread wider vertically, N.
+        side: length along that axis, N.
     """
 
     boxes: NDArray[np.float32]
@@ -110,7 +114,7 @@ def _line(boxes: NDArray[np.float32], classes: NDArray[np.int64]) -> _Line:
 
 
 def _unbeaten(line: _Line, kept: NDArray[np.int64], block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
-    """The boxes of a block that none of `kept` takes away."""
+    """The boxes of a block that none of `kept` suppresses."""
     if not len(kept):
         return block
     alive = np.ones(len(line.begin), np.bool_)
@@ -122,10 +126,10 @@ def _unbeaten(line: _Line, kept: NDArray[np.int64], block: NDArray[np.int64], io
 
 
 def _survivors(line: _Line, block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
-    """The boxes of a block that no surviving one with a higher score, which has a lower place, takes away.
+    """The boxes of a block that no surviving box with a higher score, hence a lower place, suppresses.
 
-    Whether a box survives hangs on higher ones only: the first round settles those that nobody rivals, and each further
-    one the next link of every chain.
+    Whether a box survives depends on higher-scoring ones only. So the first round settles the boxes that nothing overlaps, and
+    each further round settles the next link of every chain, until nothing changes.
     """
     pairs = list(_rivals(line, block, block, iou))
     first, second = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1)) if pairs else (block[:0], block[:0])
@@ -142,29 +146,30 @@ def _survivors(line: _Line, block: NDArray[np.int64], iou: float) -> NDArray[np.
 def _rivals(
     line: _Line, first: NDArray[np.int64], second: NDArray[np.int64], iou: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """The pairs of one class that overlap by more than `iou` and of which that of `first` begins first, in portions.
+    """Pairs of one class that overlap by more than `iou`, where the box of `first` begins first; in portions.
 
-    The overlap of two boxes is at most that of their sides on the line: the second begins in the first (1 - iou) of the first.
+    Two boxes overlap at most as much as their sides on the line do. To overlap by `iou`, the second must therefore begin within
+    the first (1 - iou) of the first one's side: a range that `searchsorted` finds.
     """
     second = second[np.argsort(line.begin[second], kind="stable")]
     begin, reach = line.begin[first], (1 - iou) * line.side[first] + _SLACK
-    low = np.searchsorted(line.begin[second], begin - _SLACK, "left")
-    counts = np.searchsorted(line.begin[second], begin + reach, "right") - low
-    portion = (np.cumsum(counts) - counts) // PAIRS
+    low = np.searchsorted(line.begin[second], begin - _SLACK, "left")  # of each of `first`: its first near one
+    counts = np.searchsorted(line.begin[second], begin + reach, "right") - low  # of each of `first`: how many are near
+    portion = (np.cumsum(counts) - counts) // PAIRS  # rows of a portion make about PAIRS pairs
     at_most = _float32_below(iou)
     for rows in np.split(np.arange(len(first)), np.flatnonzero(np.diff(portion)) + 1):
         count = counts[rows]
-        left = np.repeat(rows, count)
-        offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        i, j = first[left], second[low[left] + offsets]
+        left = np.repeat(rows, count)  # P: the row of each pair
+        offsets = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)  # P: 0, 1, ... within each row
+        i, j = first[left], second[low[left] + offsets]  # P: the boxes of each pair
         shared = intersections(line.boxes[i], line.boxes[j])
-        with np.errstate(invalid="ignore", divide="ignore"):  # two empty boxes: not a number is above nothing
+        with np.errstate(invalid="ignore", divide="ignore"):  # two empty boxes give NaN, which exceeds nothing
             over = shared / (line.areas[i] + line.areas[j] - shared) > at_most
         over &= (i != j) & (line.classes[i] == line.classes[j])
         yield i[over], j[over]
 
 
 def _float32_below(value: float) -> np.float32:
-    """The largest 32-bit float that is not above `value`: comparing with it is comparing with `value` itself."""
+    """The largest 32-bit float that does not exceed `value`: comparing 32-bit numbers with it is exact."""
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))

@@ -1,7 +1,7 @@
-"""From the coarse map that a segmenter gives to every pixel of an image: bilinear, and only where it matters.
+"""From the coarse map of a segmenter to a class for every pixel: bilinear interpolation, only where it matters.
 
-Between four places of the map that prefer the same class, every weighted mean of them prefers it too. So only the cells
-in which the preferred classes differ are interpolated; the result is the same.
+If the four places around a pixel prefer the same class, every weighted mean of them prefers it too. So only the cells whose
+corners disagree are interpolated; the result is the same as interpolating everything.
 """
 
 from __future__ import annotations
@@ -74,26 +74,29 @@ def upsampled(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray
     first, last = int(rows.low[0]), int(rows.low[-1]) + 2
     values = values[:, first:last]
     wide = values[:, :, columns.low]  # C h W
-    wide += (values[:, :, columns.high] - wide) * columns.share
+    wide += (values[:, :, columns.high] - wide) * columns.share  # C h W
     above = rows.low - first
     below = np.minimum(above + 1, wide.shape[1] - 1)
     tall: NDArray[np.float32] = wide[:, above]  # C H W
-    tall += (wide[:, below] - tall) * rows.share[:, np.newaxis]
+    tall += (wide[:, below] - tall) * rows.share[:, np.newaxis]  # C H W
     return tall
 
 
 def largest(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Index along the first axis of the largest value, the first of equal ones; up to 256 of them."""
-    found = np.zeros(values.shape[1:], np.uint8)
+    classes = np.zeros(values.shape[1:], np.uint8)
     best = values[0].copy()
     for k in range(1, len(values)):
-        np.copyto(found, k, where=values[k] > best)
+        np.copyto(classes, k, where=values[k] > best)
         np.maximum(best, values[k], out=best)
-    return found
+    return classes
 
 
 def upsampled_largest(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.uint8]:
-    """`largest(upsampled(values, rows, columns))`, several times faster and with little memory.
+    """The same as `largest(upsampled(values, rows, columns))`, several times faster and with little memory.
+
+    Every pixel first takes the class of the place before it. Then the cells whose corners differ are resolved: a band is the
+    pixel rows between two rows of the map, and each pixel column of a mixed cell in it is one line to interpolate.
 
     Args:
         values: C h w.
@@ -103,12 +106,12 @@ def upsampled_largest(values: NDArray[np.float32], rows: Axis, columns: Axis) ->
         H W.
     """
     values = _with_two_places(values)
-    places = largest(values)
-    found: NDArray[np.uint8] = places[:, columns.low][rows.low]
-    mixed = (places[1:] != places[:-1])[:, :-1] | (places[1:] != places[:-1])[:, 1:]
-    mixed |= (places[:, 1:] != places[:, :-1])[:-1]
-    flat = np.ascontiguousarray(values).reshape(len(values), -1)
-    first = np.searchsorted(rows.low, np.arange(values.shape[1]))  # of each band of rows
+    preferred = largest(values)  # h w
+    classes: NDArray[np.uint8] = preferred[:, columns.low][rows.low]  # H W
+    mixed = (preferred[1:] != preferred[:-1])[:, :-1] | (preferred[1:] != preferred[:-1])[:, 1:]  # h-1 w-1: cells
+    mixed |= (preferred[:, 1:] != preferred[:, :-1])[:-1]
+    flat = np.ascontiguousarray(values).reshape(len(values), -1)  # C h*w
+    first = np.searchsorted(rows.low, np.arange(values.shape[1]))  # h: the first pixel row of each band
     step = max(1, _PAIRS // len(columns.low))
     for band in range(0, len(mixed), step):
         bands, across = np.nonzero(mixed[band : band + step][:, columns.low])
@@ -116,13 +119,13 @@ def upsampled_largest(values: NDArray[np.float32], rows: Axis, columns: Axis) ->
         height = int((first[band + 1 : band + step + 1] - first[band : band + step][: len(mixed) - band]).max())
         chunk = max(1, _AT_ONCE // max(height, 1))
         for i in range(0, len(bands) if height else 0, chunk):
-            _resolve(flat, found, rows, columns, first, bands[i : i + chunk], across[i : i + chunk], height)
-    return found
+            _resolve(flat, classes, rows, columns, first, bands[i : i + chunk], across[i : i + chunk], height)
+    return classes
 
 
 def _resolve(
     flat: NDArray[np.float32],
-    found: NDArray[np.uint8],
+    classes: NDArray[np.uint8],
     rows: Axis,
     columns: Axis,
     first: NDArray[np.intp],
@@ -130,16 +133,19 @@ def _resolve(
     across: NDArray[np.intp],
     height: int,
 ) -> None:
-    """Fill in the pixels of `found` in these columns of these bands of rows; `height` is that of the highest band."""
+    """Fill in the pixels of `classes` in these columns of these bands; `height` is that of the highest band.
+
+    Down a column, the value of each class is linear: `top + change * ratio`. The largest one wins, class by class.
+    """
     width = max(columns.places, 2)
     corner = bands * width + columns.low[across]
     share = columns.share[across]
-    top = flat[:, corner]  # C n
+    top = flat[:, corner]  # C n: the upper edge of each cell, at the column
     top += (flat[:, corner + 1] - top) * share
     change = flat[:, corner + width]
     change += (flat[:, corner + width + 1] - change) * share
-    change -= top
-    # Rows beyond a lower band repeat its last one: they are written twice with the same answer.
+    change -= top  # C n
+    # Rows beyond a lower band repeat its last row, which is then written twice with the same answer.
     down = np.minimum(first[bands] + np.arange(height)[:, np.newaxis], np.maximum(first[bands + 1] - 1, 0))
     ratio = rows.share[down]
     best = top[0] + change[0] * ratio  # height n
@@ -151,14 +157,14 @@ def _resolve(
         np.greater(value, best, out=more)
         np.copyto(answer, k, where=more)
         np.maximum(best, value, out=best)
-    here = first[bands] < first[bands + 1]  # a band may lie between two pixels
+    here = first[bands] < first[bands + 1]  # a band between two pixel rows is empty
     if not here.all():
         down, across, answer = down[:, here], across[here], answer[:, here]
-    found[down, across] = answer
+    classes[down, across] = answer
 
 
 def _with_two_places(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The values with each side of one place doubled."""
+    """The values with each side of length 1 doubled, so that there are cells."""
     for side in (1, 2):
         if values.shape[side] == 1:
             values = np.repeat(values, 2, axis=side)
