@@ -3,7 +3,7 @@
     python benchmarks/fuzz_prediction.py --mutants 10000
 
 In each mutant some bytes are changed, cut out, repeated or cut off; in a manifest, values are replaced by senseless ones. The
-mutants of a kind run in another process, so that a crash of a library is counted and the rest goes on. Anything but a prediction
+mutants of a kind run in another process, so that a crash of a library counts and the rest goes on. Anything but a prediction
 or a `MobileNetsError` (or an `OSError` for an image) counts as a failure, and its number makes the same mutant again.
 """
 
@@ -62,7 +62,10 @@ def report(kind: str, count: int) -> int:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
             assert child.stdout is not None
             for line in child.stdout:
-                number, outcome, words = line.rstrip("\n").split("\t")
+                fields = line.rstrip("\n").split("\t")
+                if len(fields) != 3 or not fields[0].isdecimal():
+                    continue  # what a library printed, or a line that a crash cut off
+                number, outcome, words = fields
                 first = int(number) + 1
                 if outcome in outcomes:
                     outcomes[outcome] += 1
