@@ -1,4 +1,4 @@
-"""Mirrored views of an image, whose logits a classifier averages: for images that mean the same in a mirror."""
+"""Mirrored views of an image, whose logits a classifier averages: for images that mean the same when mirrored."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ AXES: dict[Mirrors, tuple[tuple[int, ...], ...]] = {
     "both":       ((), (3,), (2,), (2, 3)),
 }
 # fmt: on
-"""The axes of N C H W that each view is flipped along."""
+"""The axes of N C H W along which each view is flipped."""
 
 
 def axes_of(head: Head) -> tuple[tuple[int, ...], ...]:
-    """The views that a head answers for; only a classifier has more than the image itself."""
+    """The views that a head averages; only a classifier has more than the image itself."""
     return AXES[head.mirrors] if isinstance(head, ClassifierHead) else AXES["none"]
 
 

@@ -11,9 +11,9 @@ from mobilenets.specs.ssd import SsdHead
 
 
 def anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Every anchor as x0 y0 x1 y1 in px of the input, A x 4: map by map, row by row, and the shapes of a place together.
+    """Every anchor as x0 y0 x1 y1 in px of the input, A x 4: map by map, row by row, all shapes of a place together.
 
-    Each map spreads its places evenly over the input; an anchor may reach beyond it.
+    The places of a map are spread evenly over the input; an anchor may reach beyond the input.
 
     Args:
         head: whose maps and anchors.
@@ -43,6 +43,6 @@ def _anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
         sides.append(np.tile(np.minimum(shares, 1) if head.clip else shares, (h * w, 1)))
     center = np.concatenate(centers).astype(np.float32)
     half = np.float32(0.5) * np.concatenate(sides).astype(np.float32)
-    found = np.concatenate([(center - half) * input_wh, (center + half) * input_wh], axis=1)
-    found.setflags(write=False)
-    return found
+    boxes = np.concatenate([(center - half) * input_wh, (center + half) * input_wh], axis=1)  # A 4
+    boxes.setflags(write=False)
+    return boxes

@@ -29,20 +29,20 @@ EDGES = ("x0", "y0", "x1", "y1")
 LARGEST = math.log(1000 / 16)
 """Of the coded width and height: a box grows to at most 62.5 times its anchor, as in torchvision's BoxCoder."""
 
-_ROUNDING = 1e-3  # of logits; what may not be left out for rounding
-_FIRST = 8  # times as many boxes as are kept are looked at first
+_ROUNDING = 1e-3  # of logits: an anchor this near to the threshold is decoded, since rounding may lift it
+_FIRST = 8  # times as many boxes as are kept are decoded first
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
-    """What a detector found on one image, the highest score first.
+    """The boxes that a detector found on one image, the highest score first.
 
     Args:
         labels: class names of the model.
         boxes: x0 y0 x1 y1 in px of the upright original image, K x 4.
         scores: of each box, 0 to 1, K.
         classes: index into `labels` of each box, K.
-        width, height: of the image, px; 0 if nobody said.
+        width, height: of the image, px; 0 if unknown.
     """
 
     labels: tuple[str, ...]
@@ -115,14 +115,14 @@ def none(labels: tuple[str, ...], width: int = 0, height: int = 0) -> Detections
 def decode_detections(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
 ) -> list[Detections]:
-    """The detections of each image of the batch, as torchvision's SSD finds them.
+    """The detections of each image of the batch, as torchvision's SSD computes them.
 
-    Boxes of each class with a score above its threshold, at most `candidates` of them, lose those that overlap a higher one;
-    the best of all classes are mapped to the image.
+    For each class, the best `candidates` boxes above its threshold go through non-maximum suppression; the best of all classes
+    are mapped to the image.
 
     Args:
-        outputs: of an engine: `"logits"`, N A classes + background, and `"offsets"`, N A 4; or what a network gives that
-            does all this itself: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none.
+        outputs: of an engine: `"logits"`, N A classes + background, and `"offsets"`, N A 4. Or those of a network that decodes
+            inside: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none.
         manifest: of the network that gave them.
         placements: where each image lies under the input.
 
@@ -164,9 +164,9 @@ def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
 
 
 def _likely(logits: NDArray[np.float32], head: SsdHead, lowest: np.float32) -> NDArray[np.int64]:
-    """The anchors at which some label may score above `lowest`: few, and only their scores need computing.
+    """The anchors at which some label may score above `lowest`. They are few, and only their scores are computed.
 
-    Whatever the other labels are, softmax gives the best one at most exp(its logit - the background's).
+    Softmax gives the best label at most exp(its logit - the background's), whatever the other labels are.
     """
     if not 0 < lowest < 1:
         return np.arange(len(logits))
@@ -178,7 +178,7 @@ def _likely(logits: NDArray[np.float32], head: SsdHead, lowest: np.float32) -> N
 def boxes_of(
     offsets: NDArray[np.float32], anchors: NDArray[np.float32], variances: tuple[float, float, float, float]
 ) -> NDArray[np.float32]:
-    """Boxes x0 y0 x1 y1 that offsets tx ty tw th mean at their anchors (SSD, eq. 2), not clipped.
+    """Boxes x0 y0 x1 y1 from offsets tx ty tw th at their anchors (SSD, eq. 2), not clipped.
 
     Args:
         offsets: N x 4.
@@ -194,7 +194,7 @@ def boxes_of(
 
 
 def thresholds_of(head: SsdHead, classes: int) -> NDArray[np.float32]:
-    """The score that a box of each class must exceed: the head's own for that class, and in any case the one for all."""
+    """The score that a box of each class must exceed: the larger of the class's threshold and the common one."""
     own = np.asarray(head.class_thresholds or (0.0,) * classes, np.float32)
     return np.maximum(own, np.float32(head.score_threshold))
 
@@ -224,9 +224,9 @@ def _image(
 
 
 def _falling(scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int) -> Iterator[NDArray[np.float32]]:
-    """Thresholds that leave about the `most` highest scores where there are more, then the given ones.
+    """Thresholds that leave about the `most` highest scores, if there are more; then the given thresholds.
 
-    Lower boxes never take higher ones away: where the first ones give enough boxes, they are the boxes of all.
+    A box never suppresses one with a higher score. So if the highest scores already give enough boxes, the rest need no look.
     """
     lowest = _kth(scores.max(axis=1), most)  # of the best class at each anchor: quick, and never too high
     above = np.maximum(thresholds, np.nextafter(lowest, np.float32(0)))
@@ -269,7 +269,7 @@ def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float
 
 
 def _found(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
-    """What a network found that decodes inside."""
+    """The detections of a network that decodes inside."""
     boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
     thresholds = thresholds_of(_head(manifest), len(manifest.labels))
     if boxes.shape[1:] != (*scores.shape[1:], 4) or scores.shape[1:] != classes.shape[1:] or scores.ndim != 2:

@@ -1,7 +1,9 @@
-"""Large images with small objects: a detector looks at tile after tile, and what several tiles saw becomes one detection.
+"""Large images with small objects: a detector looks at each tile, and what several tiles saw becomes one detection.
 
-The image is decoded once, 8 bits a channel, which is four bytes a pixel in Pillow; besides it only the tiles that threads
-work on are in memory.
+Merging in two lines: boxes that a tile's border cuts are linked to those of neighboring tiles that show the same object; linked
+parts are joined, or give way to an entire box, and non-maximum suppression removes the remaining duplicates.
+
+The image is decoded once, at 4 bytes a pixel in Pillow; besides it, only the tiles in work are in memory.
 """
 
 from __future__ import annotations
@@ -27,10 +29,10 @@ from mobilenets.specs.ssd import SsdHead
 
 OVERLAP = 0.2
 
-_TOUCH = 0.01  # of a tile's side: what ends nearer than this to an inner border may go on behind it
+_TOUCH = 0.01  # of a tile's side: a box that ends this near to an inner border may continue beyond it
 _LEAST = 1.0  # px of a tile's side, for the same
-_SAME = 0.5  # overlap, within the part that two tiles share, from which on they saw the same object
-_INSIDE = 0.7  # of a cut box, from which on it is a part of an entire one
+_SAME = 0.5  # IoU within the part that two tiles share, above which both saw the same object
+_INSIDE = 0.7  # share of a cut box inside an entire one, above which it is part of that one
 
 Tile = tuple[int, int, int, int]
 """x0 y0 x1 y1, px of the image."""
@@ -45,15 +47,15 @@ def predict_tiles(
     whole: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Detections:
-    """What is found on an image of any size, tile by tile; up to two gigapixels, beyond Pillow's limit against bombs.
+    """Detections on an image of up to two gigapixels, tile by tile.
 
     Args:
         predictor: of a detector.
-        source: the image; one that fits into a tile is looked at as `Predictor.predict` does.
-        tile: side of the tiles, px of the image; each is brought to the size of the network's input.
+        source: the image. One that fits into a tile is predicted as by `Predictor.predict`.
+        tile: side of the tiles, px of the image; each is resized to the network's input.
         overlap: share of a tile that it shares with the next, 0 to 0.9; best a little more than the objects' size.
-        whole: whether the whole image is looked at too, for objects larger than a tile.
-        progress: called with the tiles done and all tiles, after each.
+        whole: whether to look at the whole image too, for objects larger than a tile.
+        progress: called after each tile with the number of tiles done and of all tiles.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -73,7 +75,7 @@ def predict_tiles_decoded(
     whole: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Detections:
-    """The same for a decoded image, upright."""
+    """The same for an image that is decoded and upright."""
     head = predictor.manifest.head
     if not isinstance(head, SsdHead):
         raise UsageError(f"these tiles are for detectors; this model's task is '{predictor.manifest.task}'")
@@ -110,24 +112,24 @@ def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> li
 
 
 def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int, int], *, iou: float) -> Detections:
-    """The detections of all tiles as those of the image.
+    """The detections of all tiles as detections of the image.
 
-    One that a tile's border cuts is the same as another tile's where both agree on the part that both tiles see, or where it
-    lies inside an entire one: it gives way to an entire one; where there is none, the object is larger than the overlap, and
-    its parts are joined. Then doubles go by non-maximum suppression.
+    A box that a tile's border cuts shows the same object as another tile's box if both agree on the part that both tiles see,
+    or if it lies inside an entire box. It gives way to an entire box. If there is none, the object is larger than the overlap, and
+    its parts are joined. Non-maximum suppression then removes duplicates.
 
     Args:
         found: by each tile, in px of the image.
         regions: the tiles, in the same order.
         size: width and height of the image.
-        iou: overlap from which on a box takes away others of its label.
+        iou: overlap above which a box suppresses others of its label.
     """
     labels = found[0].labels
-    boxes = np.concatenate([one.boxes for one in found])
-    scores = np.concatenate([one.scores for one in found])
-    classes = np.concatenate([one.classes for one in found])
-    seen_by = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    places = np.asarray(regions, np.float32)
+    boxes = np.concatenate([of_tile.boxes for of_tile in found])  # N 4
+    scores = np.concatenate([of_tile.scores for of_tile in found])  # N
+    classes = np.concatenate([of_tile.classes for of_tile in found])  # N
+    seen_by = np.repeat(np.arange(len(found)), [len(of_tile) for of_tile in found])  # N: the tile of each box
+    places = np.asarray(regions, np.float32)  # T 4
     cut = _cut(boxes, places[seen_by], size)
     links = _links(boxes, classes, cut, seen_by, regions)
     boxes, scores, stay = _joined(boxes, scores, cut, links)
@@ -147,7 +149,10 @@ def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
 
 
 def _look(predictor: Predictor, image: Image.Image, least: int, region: Tile) -> Detections:
-    """Where the image is narrower than a tile, the network's mean fills the rest: objects keep their size and shape."""
+    """The detections of one tile, in px of the image.
+
+    If the image is narrower than a tile, the network's mean fills the rest, so that objects keep their size and shape.
+    """
     x0, y0, x1, y1 = region
     width, height = x1 - x0, y1 - y0
     if (width, height) == image.size:
@@ -156,23 +161,23 @@ def _look(predictor: Predictor, image: Image.Image, least: int, region: Tile) ->
         part = image.crop(region)
     if width < least or height < least:
         mean = np.broadcast_to(np.asarray(predictor.manifest.input.mean), len(part.getbands()))
-        ground = Image.new(part.mode, (max(width, least), max(height, least)), tuple(round(255 * one) for one in mean))
+        ground = Image.new(part.mode, (max(width, least), max(height, least)), tuple(round(255 * value) for value in mean))
         ground.paste(part)
         part = ground
-    (one,) = predictor.predict_decoded([part])
-    assert isinstance(one, Detections)
-    inside = np.clip(one.boxes, 0, np.array([width, height] * 2, np.float32))
+    (detections,) = predictor.predict_decoded([part])
+    assert isinstance(detections, Detections)
+    inside = np.clip(detections.boxes, 0, np.array([width, height] * 2, np.float32))
     moved = inside + np.array([x0, y0] * 2, np.float32)
-    return Detections(one.labels, moved, one.scores, one.classes).take(areas(inside) > 0)
+    return replace(detections, boxes=moved).take(areas(inside) > 0)
 
 
 def _cut(boxes: NDArray[np.float32], regions: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether each box ends at a border of its tile that is none of the image, N."""
+    """Whether each box ends at a border of its tile that is not a border of the image, N."""
     sides = np.tile(regions[:, 2:] - regions[:, :2], 2)
     near = np.abs(boxes - regions) <= np.maximum(_TOUCH * sides, _LEAST)
-    inner = regions != np.array([0, 0, *size], np.float32)
-    found: NDArray[np.bool_] = (near & inner).any(axis=1)
-    return found
+    inner = regions != np.array([0, 0, *size], np.float32)  # N 4
+    cut: NDArray[np.bool_] = (near & inner).any(axis=1)
+    return cut
 
 
 def _links(
@@ -182,7 +187,7 @@ def _links(
     seen_by: NDArray[np.int64],
     regions: Sequence[Tile],
 ) -> dict[int, list[int]]:
-    """For each box those of other tiles that are the same object, at least one of the two being cut."""
+    """For each box, the boxes of other tiles that show the same object; at least one of each two is cut."""
     of_tile = {int(i): np.flatnonzero(seen_by == i) for i in np.unique(seen_by)}
     links: dict[int, list[int]] = defaultdict(list)
     for one, other in _neighbors(regions):
@@ -208,15 +213,15 @@ def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], shared: 
     inside = [np.clip(one, np.tile(shared[:2], 2), np.tile(shared[2:], 2)) for one in (first, second)]
     common = intersections(inside[0][:, np.newaxis], inside[1][np.newaxis])
     union = areas(inside[0])[:, np.newaxis] + areas(inside[1]) - common
-    found: NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return found
+    overlaps: NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    return overlaps
 
 
 def _inside(parts: NDArray[np.float32], entire: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether most of each part lies in each entire one, N M."""
     common = intersections(parts[:, np.newaxis], entire[np.newaxis])
-    found: NDArray[np.bool_] = common > _INSIDE * areas(parts)[:, np.newaxis]
-    return found
+    inside: NDArray[np.bool_] = common > _INSIDE * areas(parts)[:, np.newaxis]
+    return inside
 
 
 def _neighbors(regions: Sequence[Tile]) -> Iterator[tuple[int, int]]:
@@ -234,7 +239,7 @@ def _neighbors(regions: Sequence[Tile]) -> Iterator[tuple[int, int]]:
 def _joined(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], cut: NDArray[np.bool_], links: dict[int, list[int]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes and scores with those joined that are parts of an object, and the indices of those that stay."""
+    """Boxes and scores after the parts of each object are joined, and the indices of those that stay."""
     boxes, scores = boxes.copy(), scores.copy()
     gone: set[int] = set()
     linked = np.array(sorted(links), np.int64)
@@ -254,7 +259,7 @@ def _joined(
 
 
 def _reached(start: int, links: dict[int, list[int]], gone: set[int]) -> list[int]:
-    """What hangs together with a part, without itself; entire ones never do, for they took their parts before."""
+    """All parts that are linked to a part, directly or through others, without itself. Entire boxes took theirs before."""
     reached, waiting = {start}, [start]
     while waiting:
         following = [j for j in links[waiting.pop()] if j not in gone and j not in reached]

@@ -1,4 +1,4 @@
-"""Images larger than Pillow takes for harmless, where the caller asked for large ones."""
+"""Images beyond Pillow's size limit, for callers who asked for large ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def upright_size(source: bytes | Path) -> tuple[int, int]:
 
 @contextmanager
 def _lifted() -> Iterator[None]:
-    """Pillow's limit is one for all threads: for others it is higher meanwhile, never lower."""
+    """Pillow has one limit for all threads: for others it is higher meanwhile, never lower."""
     with _turn:
         usual = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = MOST // 2  # Pillow refuses what is twice as large

@@ -1,4 +1,4 @@
-"""Images at another size by looking at single places, as networks do that resize with torch's plain interpolation."""
+"""Resizing without antialiasing, as torch's plain bilinear interpolation does; some networks were trained with it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def sampled(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.float32]:
     low, high = (_flat(places, channels) for places in (columns.low, columns.high))
     share = np.repeat(columns.share, channels)
     flat = pixels.reshape(len(pixels), -1)  # H, W C: rows of numbers
-    found = np.empty((height, width * channels), np.float32)
+    result = np.empty((height, width * channels), np.float32)
     for first in range(0, height, _AT_ONCE):
         part = rows.part(first, first + _AT_ONCE)
         tall = _between(flat[part.low], flat[part.high], part.share[:, np.newaxis])
-        found[first : first + _AT_ONCE] = _between(tall.take(low, axis=1), tall.take(high, axis=1), share)
-    return found.reshape(*shape, *pixels.shape[2:])
+        result[first : first + _AT_ONCE] = _between(tall.take(low, axis=1), tall.take(high, axis=1), share)
+    return result.reshape(*shape, *pixels.shape[2:])
 
 
 def _between(
     first: NDArray[np.uint8] | NDArray[np.float32], second: NDArray[np.uint8] | NDArray[np.float32], share: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.subtract(second, first, dtype=np.float32)
-    found *= share
-    found += first
-    return found
+    between: NDArray[np.float32] = np.subtract(second, first, dtype=np.float32)
+    between *= share
+    between += first
+    return between
 
 
 def _flat(places: NDArray[np.intp], channels: int) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
-"""Large images in tiles: the network sees each at full detail, and where tiles overlap their logits fade into each other.
+"""Large images in tiles: the network sees each tile at full detail, and where tiles overlap, their logits blend.
 
-The tiles' coarse maps are joined into one map of the whole image, which is then enlarged once. So the memory it takes
-beside the image and the mask is that of the coarse map: about `4 * classes / stride ** 2` bytes a pixel.
+The coarse maps of the tiles are averaged into one map of the whole image, weighted less towards each tile's edge; that map is
+enlarged once. Besides the image and the mask, only the map is in memory: about `4 * classes / stride ** 2` bytes a pixel.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Side:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """How much each place of a tile counts: less towards its ends, but never nothing."""
+        """The weight of each place of a tile: less towards its ends, but never zero."""
         place = np.arange(self.cells) + 0.5
         from_end = np.minimum(place, self.cells - place)
         weights: NDArray[np.float32] = np.minimum(from_end / (self.fade + 0.5), 1).astype(np.float32)
@@ -92,10 +92,10 @@ def predict_tiles(
 
     Args:
         predictor: of a segmenter.
-        source: the image; what fits into one tile is stretched to it, as `Predictor.predict` does.
+        source: the image. One that fits into a tile is stretched to it, as by `Predictor.predict`.
         overlap: share of a tile that it shares with the next, 0 to 0.9.
         scale: px of the image per px of the network's input: 2 takes tiles of twice the side, at half the detail.
-        progress: called with the tiles done and all tiles, after each.
+        progress: called after each tile with the number of tiles done and of all tiles.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -115,7 +115,7 @@ def predict_tiles_decoded(
     scale: float = 1.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Segmentation:
-    """The same for a decoded image, upright."""
+    """The same for an image that is decoded and upright."""
     _check(predictor, overlap=overlap, scale=scale)
     return _predicted(predictor, image, overlap=overlap, scale=scale, progress=progress)
 
@@ -207,16 +207,16 @@ def _joined(
     progress: Callable[[int, int], object] | None,
 ) -> NDArray[np.float32]:
     """The map of the whole image, C h w: at each place the weighted mean of the tiles that cover it; the first is known."""
-    total = np.zeros((len(first), down.total, across.total), np.float32)
-    weight = np.zeros((down.total, across.total), np.float32)
-    window = down.weights[:, np.newaxis] * across.weights
+    total = np.zeros((len(first), down.total, across.total), np.float32)  # C h w
+    weight = np.zeros((down.total, across.total), np.float32)  # h w
+    window = down.weights[:, np.newaxis] * across.weights  # of one tile
     corners = [(y, x) for y in down.starts for x in across.starts]
 
-    def one(corner: tuple[int, int]) -> NDArray[np.float32]:
+    def logits_at(corner: tuple[int, int]) -> NDArray[np.float32]:
         return first if corner == (0, 0) else tiles.logits(corner[0] * down.pitch, corner[1] * across.pitch)
 
-    found = in_order(one, corners, threads=threads, ahead=2 * threads, name="tiles")
-    for done, ((y, x), logits) in enumerate(zip(corners, found, strict=True), start=1):
+    of_tiles = in_order(logits_at, corners, threads=threads, ahead=2 * threads, name="tiles")
+    for done, ((y, x), logits) in enumerate(zip(corners, of_tiles, strict=True), start=1):
         place = (slice(y, y + down.cells), slice(x, x + across.cells))
         total[:, *place] += logits * window
         weight[place] += window
