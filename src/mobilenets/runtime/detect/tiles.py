@@ -115,8 +115,8 @@ def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int
     """The detections of all tiles as detections of the image.
 
     A box that a tile's border cuts shows the same object as another tile's box if both agree on the part that both tiles see,
-    or if it lies inside an entire box. It gives way to an entire box. If there is none, the object is larger than the overlap, and
-    its parts are joined. Non-maximum suppression then removes duplicates.
+    or if it lies inside an entire box. It gives way to an entire box. If there is none, the object is larger than the overlap,
+    and its parts are joined. Non-maximum suppression then removes duplicates.
 
     Args:
         found: by each tile, in px of the image.
