@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import build
-from mobilenets.errors import WeightsError
+from mobilenets.errors import UsageError, WeightsError
 
 
 def run(*arguments: str | Path) -> str:
@@ -55,6 +55,23 @@ def test_what_was_found_is_printed_for_programs(state: Path, tmp_path: Path) -> 
     )
     assert found["labels"] == ["cat", "dog"]
     assert checkpoint.load(tmp_path / "kept").spec.labels == ("cat", "dog")
+
+
+def test_what_was_guessed_is_said_and_can_be_given(state: Path, tmp_path: Path) -> None:
+    found = json.loads(run(state, "--out", tmp_path / "a", "--json"))
+    assert found["known"] == dict.fromkeys(("size", "pixels", "resize", "crop", "labels"), "guessed")
+    given = ("--pixels", "-1..1", "--resize", "stretch", "--crop", "1", "--size", "96")
+    found = json.loads(run(state, "--out", tmp_path / "b", "--json", *given))
+    assert found["known"] == {**dict.fromkeys(("size", "pixels", "resize", "crop"), "given"), "labels": "guessed"}
+    assert (found["input"]["size"], found["input"]["resize"], found["input"]["mean"]) == (96, "stretch", [0.5, 0.5, 0.5])
+    with pytest.raises(UsageError, match="pixels '0-1' is not one of"):
+        run(state, "--out", tmp_path / "c", "--pixels", "0-1")
+
+
+def test_the_table_says_where_each_part_is_known_from(state: Path, tmp_path: Path) -> None:
+    shown = run(state, "--out", tmp_path / "kept")
+    for part in ("known from", "torchvision file", "guessed", "verified:   all 244 tensors are placed"):
+        assert part in shown
 
 
 def test_labels_of_another_count_are_an_error_and_nothing_is_written(state: Path, tmp_path: Path) -> None:

@@ -142,14 +142,16 @@ def _check_chain(layers: Sequence[Dense], features: int, origin: str) -> None:
         if wanted != enters:
             raise WeightsError(
                 f"'{origin}' cannot be converted: '{layer.name}' takes {wanted} values, but {source} has {enters}"
-                f"{_reason(wanted, features)}",
+                f"{_reason(wanted, enters, features)}",
                 hint="only heads of layers one after another on the averaged map can be converted",
             )
         enters, source = (layer.weight.shape[0], f"'{layer.name}'")
 
 
-def _reason(wanted: int, features: int) -> str:
+def _reason(wanted: int, enters: int, features: int) -> str:
     """What such a count of features usually comes from."""
+    if wanted == features != enters:
+        return "; does it have several heads side by side?"
     if wanted == 2 * features:
         return "; is it average and maximum pooling side by side, as fastai has it?"
     if wanted % features == 0 and round((wanted // features) ** 0.5) ** 2 == wanted // features:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from torch import Tensor
@@ -68,8 +68,12 @@ def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layo
         WeightsError: there are several, and `key` names none of them.
     """
     found = layouts(tensors)
-    if key and len(found) > 1:
-        found = [layout for layout in found if f".{layout.lead}".find(f".{key.rstrip('.')}.") >= 0] or found
+    named = [layout for layout in found if f".{key.rstrip('.')}." in f".{layout.lead}"] if key and len(found) > 1 else []
+    if len(named) == 1:
+        others = tuple(_shared(layout.lead) for layout in found if layout is not named[0])
+        if all(others):
+            rest = {name: tensor for name, tensor in named[0].rest.items() if not name.startswith(others)}
+            found = [replace(named[0], rest=rest)]
     if len(found) > 1:
         leads = ", ".join(f"'{layout.lead}'" for layout in found[:4])
         raise WeightsError(f"'{origin}' holds {len(found)} networks, under {leads}", hint="say which: --key PREFIX")
@@ -135,9 +139,14 @@ def _below(name: str, lead: str) -> bool:
 
 def _sorted_out(kind: Kind, lead: str, body: Mapping[str, Tensor], rest: Mapping[str, Tensor]) -> Layout:
     left_out = tuple(name for name in rest if NO_LAYERS.search(f"{name}."))
-    shared = re.sub(r"(features|backbone|encoder|body)\.$", "", lead)
+    shared = _shared(lead)
     kept = {name.removeprefix(shared): tensor for name, tensor in rest.items() if name not in left_out}
     return Layout(kind, lead, body, kept, left_out)
+
+
+def _shared(lead: str) -> str:
+    """What the names of the body and of its head have in common."""
+    return re.sub(r"(features|backbone|encoder|body)\.$", "", lead)
 
 
 def _feature_leads(tensors: Mapping[str, Tensor]) -> Iterable[str]:

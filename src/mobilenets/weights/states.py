@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,9 +68,8 @@ def read_states(path: Path) -> list[State]:
     except WeightsError:
         raise
     except Exception as error:  # a damaged pickle can end in any of them
-        said = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(
-            f"'{path}' is damaged, or holds more than tensors: {_told(said[0])}",
+            f"'{path}' is damaged, or holds more than tensors: {_told(str(error) or type(error).__name__)}",
             hint="files that need code to load are refused; save the model's state_dict() alone",
         ) from error
     if not isinstance(data, dict):
@@ -92,7 +92,10 @@ def check_tensors(state: State, origin: str) -> dict[str, Tensor]:
                 hint="convert the network as it was before quantization",
             )
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise WeightsError(f"'{origin}' stores less of '{name[:80]}' than its shape {list(tensor.shape)} needs")
+            raise WeightsError(
+                f"'{origin}' stores less of '{name[:80]}' than its shape {list(tensor.shape)} needs",
+                hint="the file is damaged; download it again",
+            )
     return dict(state.tensors)
 
 
@@ -114,12 +117,17 @@ def _unpickled(path: Path) -> Any:  # Any: whatever the file holds
                 f"'{path}' is a TorchScript program, which holds code that is never run",
                 hint="save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')",
             )
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of odd protocols, then refuses them
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_size(path: Path, size: int) -> None:
     if size > MOST_BYTES:
-        raise WeightsError(f"'{path}' has {megabytes(size)}, more than the {megabytes(MOST_BYTES)} that any MobileNet needs")
+        raise WeightsError(
+            f"'{path}' has {megabytes(size)}, more than the {megabytes(MOST_BYTES)} that any MobileNet needs",
+            hint="the file is damaged; download it again",
+        )
 
 
 def _dicts(data: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:  # Any: whatever the file holds
@@ -145,4 +153,5 @@ def _rank(key: str) -> tuple[int, int]:
 def _told(said: str) -> str:
     """What torch said, without its advice to run the file's code."""
     unsupported = re.search(r"GLOBAL ([\w.]+)", said)
-    return f"it needs the class {unsupported[1]}" if unsupported else re.sub(r"\s+", " ", said)[:160]
+    plain = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", said)).strip()
+    return f"it needs the class {unsupported[1]}" if unsupported else plain[:160]

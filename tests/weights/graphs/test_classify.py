@@ -25,8 +25,10 @@ from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import Bottleneck, Conv, Separable
 from mobilenets.weights.assemble import assemble
 from mobilenets.weights.graphs.classify import network_of
+from mobilenets.weights.load import read
 from mobilenets.weights.norms import folded
 from mobilenets.weights.tflite.read import read_graph
+from mobilenets.weights.told import Told
 
 B = schema.BuiltinOperator
 ACTIVATIONS = {"linear": 0, "relu": 1, "relu6": 3, "hard_swish": 0}
@@ -153,6 +155,52 @@ def test_a_quantized_input_says_its_range(
     contract = _load(_packed(model, tmp_path / "input.tflite")).spec.input
     assert contract.mean == pytest.approx((mean,) * len(contract.mean), abs=1e-6)
     assert contract.std == pytest.approx((std,) * len(contract.std), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("factor", "offset", "mean", "std"),
+    [
+        (1 / 127.5, -1.0, 0.5, 0.5),
+        (1 / 255, 0.0, 0.0, 1.0),
+        (2.0, -1.0, 0.5, 0.5),  # of pixels of 0 to 1
+    ],
+)
+def test_scaling_inside_a_float_file_is_the_input_contract(
+    shared: Path, tmp_path: Path, factor: float, offset: float, mean: float, std: float
+) -> None:
+    """What Keras's Rescaling layer becomes: MUL and ADD before the first convolution."""
+    path = _as_float(shared / "weights/mobilenet_v1_0.25_128_quant.tflite", tmp_path / "float.tflite")
+    model = schema.ModelT.InitFromPackedBuf(bytearray(path.read_bytes()), 0)
+    graph, image = model.subgraphs[0], int(model.subgraphs[0].inputs[0])
+    steps, enters = [], image
+    for code, value in ((B.MUL, factor), (B.ADD, offset)):
+        model.buffers.append(_buffer(np.array([value], np.float32)))
+        graph.tensors.append(_tensor("number", (1,), len(model.buffers) - 1))
+        graph.tensors.append(_tensor("scaled", (1, 128, 128, 3), 0))
+        steps.append(_operator(model, code, [enters, len(graph.tensors) - 2], [len(graph.tensors) - 1]))
+        enters = len(graph.tensors) - 1
+    for operator in graph.operators:
+        operator.inputs = [enters if int(i) == image else int(i) for i in operator.inputs]
+    graph.operators = steps + list(graph.operators)
+    reading = read(_packed(model, tmp_path / "scaled.tflite"))
+    assert reading.known["pixels"] == "read"
+    assert reading.model.spec.input.mean == pytest.approx((mean,), abs=1e-6)
+    assert reading.model.spec.input.std == pytest.approx((std,), abs=1e-6)
+
+
+def test_a_float_file_without_scaling_is_said_to_be_guessed(shared: Path, tmp_path: Path) -> None:
+    path = _as_float(shared / "weights/mobilenet_v1_0.25_128_quant.tflite", tmp_path / "float.tflite")
+    assert read(path).known == {"size": "read", "pixels": "guessed", "resize": "guessed", "crop": "guessed"}
+    given = read(path, told=Told(pixels="0..1", resize="stretch"))
+    assert given.known == {"size": "read", "pixels": "given", "resize": "given", "crop": "guessed"}
+    assert given.model.spec.input == InputContract(size=128, mean=(0.0,), std=(1.0,), resize="stretch", crop=1.0)
+
+
+def test_a_file_that_ends_before_its_classifier_is_a_backbone(shared: Path) -> None:
+    model = read(shared / "weights/mobilenet_v1_1.0_224_quant_embedding_extractor.tflite").model
+    whole = backbone("mobilenet_v1", activation="relu6")
+    assert (model.spec.backbone.rows, model.spec.labels) == (whole.rows, ())
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 0)
 
 
 def test_a_segmentation_network_is_refused(shared: Path) -> None:

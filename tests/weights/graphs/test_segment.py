@@ -27,7 +27,7 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.model import HALF, InputContract
 from mobilenets.tasks.segment import enlarge
 from mobilenets.weights.graphs.segment import network_of
-from mobilenets.weights.labels import PASCAL_VOC
+from mobilenets.weights.labels import CITYSCAPES, PASCAL_VOC
 from mobilenets.weights.load import load
 from mobilenets.weights.norms import folded
 from mobilenets.weights.tflite.read import read_graph
@@ -111,6 +111,30 @@ def test_what_converters_write_computes_what_litert_does(
     assert found.spec.head.rates == ((6, 18) if "atrous" in edit else ())
     expected = _litert(_packed(_until_logits(made), tmp_path / "logits.tflite"), _pixels(bird))
     np.testing.assert_allclose(_logits(found, bird)[0].movedim(0, -1), expected, atol=1e-4 * np.abs(expected).max())
+
+
+EDGETPU = "weights/deeplab_mobilenet_edgetpu_slim_cityscapes_quant.tflite"
+
+
+def test_image_pooling_by_tile_on_an_edgetpu_backbone_is_read(shared: Path) -> None:
+    spec = load(shared / EDGETPU).spec
+    assert (spec.backbone.name, spec.backbone.width, spec.backbone.output_stride) == ("mobilenet_edgetpu", 0.75, 16)
+    assert spec.labels == CITYSCAPES
+    assert spec.head == DeepLabHead(filters=128, rates=(), align_corners=True, norm_eps=1e-3, norm_momentum=0.003)
+
+
+@pytest.mark.slow
+def test_the_edgetpu_network_computes_what_litert_does(shared: Path, tmp_path: Path, bird: NDArray[np.uint8]) -> None:
+    made = _as_float(shared / EDGETPU)
+    graph = made.subgraphs[0]
+    kept = next(
+        i for i, operator in enumerate(graph.operators) if isinstance(operator.builtinOptions, schema.ResizeBilinearOptionsT)
+    )
+    graph.outputs = graph.operators[kept].inputs[:1]
+    graph.operators = graph.operators[:kept]
+    expected = _litert(_packed(made, tmp_path / "float.tflite"), _pixels(bird))
+    found = _logits(load(shared / EDGETPU), bird)[0].movedim(0, -1)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def _corners(made: schema.ModelT) -> None:

@@ -49,12 +49,12 @@ def contract_of(walk: Walk, told: Told, *, imagenet: bool) -> Contract:
             hint="give the scale of its input: --pixels 0..255, 0..1, -1..1 or imagenet",
         )
     known["pixels"] = basis
-    contract = replace(IMAGENET if imagenet else WHOLE, size=size or 224, channels=channels)
     mean, std = _per_channel(-shift / slope, channels), _per_channel(1 / slope, channels)
+    contract = replace(IMAGENET if imagenet else WHOLE, size=size or 224, channels=channels, mean=mean, std=std)
     if walk.resized:
         contract = replace(contract, size=walk.resized, resize="sample", crop=1.0)
         known |= {"size": "read", "resize": "read", "crop": "read"}
-    return Contract(replace(contract, mean=mean, std=std), known)
+    return Contract(contract, known)
 
 
 def _square(image: GraphTensor, walk: Walk, graph: Graph) -> tuple[int, int]:

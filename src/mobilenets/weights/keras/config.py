@@ -56,6 +56,20 @@ Applied = Callable[[Call, Sequence[Any]], int]
 """Adds a call with its operands, `Symbol`s and numbers, to a graph; gives the index of its output."""
 
 
+def check_class(config: Json, origin: str) -> None:
+    """A model must be one whose configuration lists its layers.
+
+    Raises:
+        WeightsError: it is of a class of the user's own.
+    """
+    kind = _kind(config)
+    if kind not in MODELS:
+        raise WeightsError(
+            f"'{origin}' is a model of its own class '{kind}', whose layers the file does not describe",
+            hint="save its backbone and head as a Functional or Sequential model",
+        )
+
+
 def lay_open(config: Json, image: int, apply: Applied, origin: str) -> int:
     """Call every layer of a configuration in an order in which its operands are there.
 
@@ -71,12 +85,6 @@ def lay_open(config: Json, image: int, apply: Applied, origin: str) -> int:
     Raises:
         WeightsError: the configuration is none of a model with one input and one output.
     """
-    kind = _kind(config)
-    if kind not in MODELS:
-        raise WeightsError(
-            f"'{origin}' is a model of its own class '{kind}', whose layers the file does not describe",
-            hint="save its layers as a Functional or Sequential model, or its weights alone",
-        )
     return _Opener(apply, origin).model(config, [Symbol(image)], (), ())
 
 

@@ -99,7 +99,7 @@ class Stored:
             raise KeyError(f"'{path[:120]}' is not a dataset")
         if dataset.external or dataset.is_virtual:
             raise WeightsError(
-                f"'{self.origin}' keeps '{path[:120]}' in another file, not in itself",
+                f"'{self.origin}' keeps '{str(dataset.name)[:120]}' in another file, not in itself",
                 hint="such storage is never read, because it can bring in other files of this machine",
             )
         if dataset.dtype.kind not in "fiu":
@@ -161,7 +161,8 @@ def opened(path: Path) -> Iterator[Stored]:
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError,
             NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(f"'{path}' is not a Keras file that can be read: {said[0][:200]}", hint="is it cut off?") from error
+        why = f"it lacks {said[0]}" if isinstance(error, LookupError) and said[0][:1] in "'\"" else said[0]
+        raise WeightsError(f"'{path}' is not a Keras file that can be read: {why[:200]}", hint="is it cut off?") from error
 
 
 def text(value: object) -> str:
@@ -187,9 +188,10 @@ def _numbered_parts(group: Group, attribute: str) -> Sequence[str]:
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:
     """A file of the archive, unpacked up to the size that a real one has."""
+    too_large = archive.getinfo(name).file_size > most
     with archive.open(name) as member:
-        data = member.read(most + 1)
-    if len(data) > most:
+        data = b"" if too_large else member.read(most + 1)  # what the archive says of its size need not be true
+    if too_large or len(data) > most:
         raise WeightsError(f"'{path}' unpacks to more than {megabytes(most)} in '{name}', which no MobileNet needs")
     return data
 

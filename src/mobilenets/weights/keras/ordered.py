@@ -58,7 +58,8 @@ def network_of(stored: Stored, told: Told, labels: int) -> Network:
     Raises:
         WeightsError: it is none of keras.applications' MobileNets.
     """
-    layers = _sorted(_numbered(stored, stored.root) if stored.is_numbered else _listed(stored))
+    listed = any(name.startswith("layer_names") for name in stored.root.attrs)
+    layers = _sorted(_listed(stored) if listed else _numbered(stored, stored.root))
     squeezes = sum("bias" in conv for conv in layers.convs) > 2  # without squeeze-excite only the top has biases
     count = len(layers.depthwise)
     if (count, squeezes) not in NETWORKS:
@@ -146,21 +147,23 @@ def _listed(stored: Stored) -> Iterator[list[Array]]:
 def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
     """The weights of each layer in a `.weights.h5` file, whose layers are numbered by class: `conv2d`, `conv2d_1`.
 
-    Models inside the model come first: the layers of the user's own stand behind them.
+    A model of a class of the user's own has its layers under the names of their attributes. Models inside a model come first:
+    the layers of the user's own stand behind them.
     """
+    container = stored.container(group)
+    container = group if container is None else container
+    layers = {name: stored.child(container, name) for name in container if name not in ("optimizer", "vars", "seed_generator")}
+    inner = {name for name, layer in layers.items() if "vars" not in layer or stored.container(layer) is not None}
 
     def place(name: str) -> tuple[bool, bool, int]:
         found = re.search(r"_(\d{1,9})$", name)
-        inner = stored.container(stored.child(container, name)) is None
-        return inner, name.startswith("dense"), int(found[1]) if found else 0  # a dense layer is the classifier, the last one
+        return name not in inner, name.startswith("dense"), int(found[1]) if found else 0  # dense layers stand last
 
-    container = stored.container(group)
-    for name in sorted(container or (), key=place):
-        layer = stored.child(container, name)
-        if stored.container(layer) is not None:
-            yield from _numbered(stored, layer)
+    for name in sorted(layers, key=place):
+        if name in inner:
+            yield from _numbered(stored, layers[name])
             continue
-        variables = stored.child(layer, "vars") if "vars" in layer else {}
+        variables = stored.child(layers[name], "vars")
         yield [stored.array(variables, str(i)) for i in range(len(variables))]
 
 

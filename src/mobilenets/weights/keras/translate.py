@@ -11,7 +11,7 @@ import numpy as np
 from mobilenets.errors import WeightsError
 from mobilenets.weights.graphs.graph import PADDINGS, Graph
 from mobilenets.weights.keras.builder import Builder
-from mobilenets.weights.keras.config import Call, Symbol, lay_open
+from mobilenets.weights.keras.config import Call, Symbol, check_class, lay_open
 from mobilenets.weights.keras.files import Array, Stored
 from mobilenets.weights.told import Told
 
@@ -46,6 +46,7 @@ def graph_of(stored: Stored, told: Told) -> Graph:
     Raises:
         WeightsError: it holds what no graph can say.
     """
+    check_class(stored.config, stored.origin)
     builder = Builder(stored, told)
     shape = _input_shape(stored.config)
     image = builder.tensor("image", tuple(side or OPEN_SIZE for side in shape))
