@@ -20,7 +20,7 @@ from mobilenets.data.readers.table import FORMATS
 from mobilenets.data.samples import Dataset, Sample, measured
 from mobilenets.data.source import Source, look_at
 from mobilenets.data.splits import are_drawn, by_rarest, fill
-from mobilenets.data.text import legible
+from mobilenets.data.text import class_name, legible
 from mobilenets.errors import DataError, ImageError, UsageError
 from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import Task
@@ -116,6 +116,9 @@ def _refuse_foreign(source: Source) -> None:
 
 
 def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
+    for label in listing.labels:
+        if not _is_text(label):
+            class_name(label, f"the list '{legible(listing.name)}'")  # its error says what is wrong
     index = {label: i for i, label in enumerate(listing.labels)}
     listing = replace(listing, entries=_legible(listing.entries))
     splits, notes = fill(_in_strata(listing), seed=seed, val=val, test=test)
@@ -201,6 +204,15 @@ def _check_options(name: str, kind: Format, asked: Asked) -> None:
         if getattr(asked, option) and option not in kind.options:
             hint = "--task segment reads masks" if kind.task != "segment" else "its own file names the classes"
             raise UsageError(f"--{option} means nothing for a source of the kind '{name}': {kind.title}", hint=hint)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file in UTF-8 can hold a name."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _legible(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

@@ -243,6 +243,17 @@ def some(names: Iterable[str], most: int = 3) -> str:
     return f"{quoted} and {len(listed) - most} more" if len(listed) > most else quoted
 
 
+def columns_shown(header: Iterable[str]) -> str:
+    """The names of a table's columns as an error lists them, the first dozen, cut short.
+
+    >>> columns_shown(["a", "b"]), columns_shown([])
+    ('a, b', 'none')
+    """
+    names = list(header)
+    first = ", ".join(legible(name[:40]) for name in names[:12])
+    return f"{first} and {len(names) - 12} more" if len(names) > 12 else first or "none"
+
+
 def _wide(data: bytes) -> str:
     """UTF-16 without a mark, by its many zero bytes at even or odd places; "" for anything else."""
     if len(data) < 4 or len(data) % 2:

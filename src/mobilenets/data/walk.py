@@ -20,6 +20,11 @@ SUFFIXES = frozenset((
 ))  # fmt: skip
 """File name endings, lower case, of the image formats that are read."""
 
+IMAGES = frozenset((
+    "images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "rgb", "input", "inputs", "original", "originals",
+))  # fmt: skip
+"""What people call the folder of images, lower case."""
+
 _JUNK_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
 _JUNK_FOLDERS = frozenset(("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"))
 _MOST_LINKS = 8  # times that one folder is entered through links; links among n folders would else give n! paths
@@ -111,21 +116,25 @@ class Tree:
         return {suffix: len(paths) for suffix, paths in sorted(self._by_suffix.items(), key=lambda item: -len(item[1]))}
 
 
-def scan(root: Path) -> Tree:
+def scan(root: Path, *, only: frozenset[str] | None = None) -> Tree:
     """The tree below a folder.
+
+    Args:
+        root: the folder.
+        only: names, lower case, of the folders in it to go into; all by default.
 
     Raises:
         DataError: the folder itself cannot be read.
     """
-    found = {folder.path: folder for folder in walk(root)}
+    found = {folder.path: folder for folder in walk(root, only=only)}
     unreadable = next((fault for fault in found[""].faults if fault.code == "unreadable-folder" and fault.file == "."), None)
     if unreadable is not None:
         raise DataError(f"'{root}' {unreadable.message}")
     return Tree(root, found)
 
 
-def walk(root: Path) -> Iterator[Folder]:
-    """The folder and all below it, each before its inner ones, in the order of their names."""
+def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
+    """The folder and all below it, each before its inner ones, in the order of their names; `only` as for `scan`."""
     entered: dict[tuple[int, int], int] = {}
     pending: list[tuple[str, frozenset[tuple[int, int]], bool]] = [("", frozenset(), False)]
     while pending:
@@ -142,6 +151,8 @@ def walk(root: Path) -> Iterator[Folder]:
         entered[key] = entered.get(key, 0) + 1
         followed, faults = [], list(folder.faults)
         for name in folder.folders:
+            if only is not None and not path and name.lower() not in only:
+                continue
             inner = below(path, name)
             tried = linked or name in links  # behind a link, plain folders too may be above themselves
             reason = _loop(os.path.join(place, name), above | {key}, entered) if tried else ""  # noqa: PTH118

@@ -409,3 +409,19 @@ def test_a_list_in_gb_or_windows_1252_is_read_and_noted_and_other_encodings_are_
     text(path, "path,label\r\n0.png,a\r\n1.png,кошка\r\n", "cp1251")
     with pytest.raises(DataError, match=r"list.csv' line 3 is not UTF-8 \(byte 0xEA\)"):
         open_dataset(path)
+
+
+def test_a_file_in_a_folder_of_its_own_has_its_images_in_the_folder_above(tmp_path: Path) -> None:
+    text(tmp_path / "annotations/instances_train2017.json", coco(*photos(tmp_path, "train2017/*.png")))
+    dataset = open_dataset(tmp_path / "annotations/instances_train2017.json")
+    assert [(sample.name, sample.path.is_file()) for sample in dataset.samples] == [
+        (f"train2017/{i}.png", True) for i in range(N)
+    ]
+
+
+def test_a_place_that_a_yaml_states_is_not_searched_as_a_whole(tmp_path: Path) -> None:
+    each(tmp_path, "images/*.png", "labels/*.txt", LINE)
+    text(tmp_path / "data.yaml", "path: /\ntrain: images\nval:\nnames: [cat]\n")
+    assert len(open_dataset(tmp_path / "data.yaml").samples) == N
+    with pytest.raises(DataError, match="'/' is the root of the file system"):
+        open_dataset("/")

@@ -25,7 +25,7 @@ from mobilenets.data.readers.rows import (
     split_of,
 )
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, finite, shown, whole
+from mobilenets.data.text import class_name, columns_shown, finite, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.data.writers.lists import CORNERS
 from mobilenets.errors import DataError
@@ -86,10 +86,10 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
         rows = replace(rows, header=_BARE, cells=((1, list(rows.header)), *rows.cells))
     for column in ("path", *CORNERS, "label"):
         if column not in columns:
-            raise DataError(f"'{path}' has no column '{column}'; found: {', '.join(rows.header) or 'none'}", hint=_HINT)
+            raise DataError(f"'{path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=_HINT)
     if group is not None:
         if group not in rows.header:
-            raise DataError(f"'{path}' has no column '{group}'; found: {', '.join(rows.header)}")
+            raise DataError(f"'{path}' has no column '{group}'; found: {columns_shown(rows.header)}")
         columns["group"] = rows.header.index(group)
     exact = "picture" in columns  # written by this package, where spaces belong to names
     place = as_written(path) if exact else finder(path, list(first_cells(rows, columns["path"])), tree)
@@ -101,7 +101,7 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
         entry = _entry(where, {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}, place)
         first = entries.setdefault(entry.name, entry)
         if first.split != entry.split:
-            raise DataError(f"{where}: '{entry.name}' is in the splits '{first.split or ''}' and '{entry.split or ''}'")
+            raise DataError(f"{where}: {shown(entry.name)} is in the splits '{first.split or ''}' and '{entry.split or ''}'")
         boxes.setdefault(entry.name, []).extend(entry.boxes)
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
@@ -182,7 +182,7 @@ def _refuse_half_splits(path: Path, entries: Sequence[Entry]) -> None:
     named = sum(entry.split is not None for entry in entries)
     if 0 < named < len(entries):
         bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"'{path}' names a split for {named} of {len(entries)} images, but none for '{bare.name}'")
+        raise DataError(f"'{path}' names a split for {named} of {len(entries)} images, but none for {shown(bare.name)}")
 
 
 FORMAT = Format(

@@ -18,9 +18,9 @@ from mobilenets.data.limits import PIXELS
 from mobilenets.data.locate import Locator
 from mobilenets.data.readers.coco_files import LAYOUT, coco_files, coco_split, is_coco, one_per_split
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.source import Source
+from mobilenets.data.source import Source, around
 from mobilenets.data.text import class_name, counted, number, shown, some
-from mobilenets.data.walk import Tree, below, scan
+from mobilenets.data.walk import Tree, below
 from mobilenets.errors import DataError, ImageError
 from mobilenets.specs.model import Task
 
@@ -61,7 +61,7 @@ def opened(source: Source) -> list[CocoFile]:
         DataError: there are none, or several of one split.
     """
     if source.tree is None:
-        return [CocoFile(scan(source.path.parent), source.path.name)]
+        return [CocoFile(*around(source.path))]
     files = one_per_split(coco_files(source.tree), source.text)
     if not files:
         raise DataError(f"'{source.text}' holds no COCO file", hint=LAYOUT)

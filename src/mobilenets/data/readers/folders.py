@@ -8,11 +8,11 @@ from pathlib import Path
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
 from mobilenets.data.readers.foreign import unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.pairing import IMAGES, MASKS, NO_CLASSES
+from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import counted, folder_class, legible, some
-from mobilenets.data.walk import SUFFIXES, Tree, below, suffix_of
+from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, suffix_of
 from mobilenets.errors import DataError
 
 LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images as CSV with the columns path,label"

@@ -14,7 +14,7 @@ from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.rows import Place, Rows, as_written, cells_of, columns_of, finder, first_cells, read_rows, split_of
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, shown, whole
+from mobilenets.data.text import class_name, columns_shown, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.errors import DataError
 from mobilenets.table import unknown_name
@@ -67,7 +67,7 @@ def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None)
     named = [entry for entry in entries if entry.split is not None]
     if named and len(named) < len(entries):
         bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"'{path}' names a split for {len(named)} of {len(entries)} images, but none for '{bare.name}'")
+        raise DataError(f"'{path}' names a split for {len(named)} of {len(entries)} images, but none for {shown(bare.name)}")
     return Listing(entries, in_order(entry.label for entry in entries), path.stem, faults=rows.faults)
 
 
@@ -125,7 +125,7 @@ def _columns(rows: Rows, group: str | None) -> dict[str, int]:
     columns = columns_of(rows.header, COLUMNS)
     for column in ("path", "label"):
         if column not in columns:
-            raise DataError(f"'{rows.path}' has no column '{column}'; found: {', '.join(rows.header) or 'none'}", hint=_HINT)
+            raise DataError(f"'{rows.path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=_HINT)
     if group is not None:
         if group not in rows.header:
             raise unknown_name(f"column of {rows.path}", group, dict.fromkeys(rows.header))
@@ -183,7 +183,7 @@ def _unique(path: Path, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
         if (first.label, first.split) != (entry.label, entry.split):
             one, other = (f"{entry.label} {entry.split or ''}".rstrip() for entry in (first, entry))
             hint = "an image has one label and one split"
-            raise DataError(f"'{path}': '{entry.name}' is listed as '{one}' and as '{other}'", hint=hint)
+            raise DataError(f"'{path}': {shown(entry.name)} is listed as {shown(one)} and as {shown(other)}", hint=hint)
     return tuple(seen.values())
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from mobilenets.data import masks
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
 from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
-from mobilenets.data.text import class_name, read_text, shown, whole
+from mobilenets.data.text import class_name, columns_shown, read_text, shown, whole
 from mobilenets.errors import DataError, ImageError
 
 FILES = (
@@ -336,7 +336,7 @@ def _table(path: Path) -> Iterable[Named]:
     rows = read_rows(path)
     columns = columns_of(rows.header, _COLUMNS)
     if "name" not in columns:
-        raise DataError(f"'{path}' has no column 'name'; it has {', '.join(rows.header) or 'none'}", hint=_HINT)
+        raise DataError(f"'{path}' has no column 'name'; it has {columns_shown(rows.header)}", hint=_HINT)
     for i, (line, row) in enumerate(
         (line, row) for line, row in rows.cells if len(row) > columns["name"] and row[columns["name"]].strip()
     ):

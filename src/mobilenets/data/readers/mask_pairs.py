@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from mobilenets.data.entries import SPLIT_WORDS, split_in
-from mobilenets.data.readers.pairing import IMAGES, MASKS
+from mobilenets.data.readers.pairing import MASKS
 from mobilenets.data.samples import Split
-from mobilenets.data.walk import Tree, below, stem_of
+from mobilenets.data.walk import IMAGES, Tree, below, stem_of
 from mobilenets.runtime.images.decode import DECODE_ERRORS
 
 ENDINGS = (

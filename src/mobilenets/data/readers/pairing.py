@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 from mobilenets.data.entries import split_in
 from mobilenets.data.faults import Fault
-from mobilenets.data.walk import stem_of
-
-IMAGES = frozenset((
-    "images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "rgb", "input", "inputs", "original", "originals",
-))  # fmt: skip
-"""What people call the folder of images, lower case."""
+from mobilenets.data.walk import IMAGES, stem_of
 
 MASKS = frozenset((
     "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "annots", "ann", "anns", "segmentation",

@@ -12,10 +12,10 @@ from mobilenets.data.documents import Plain, head_text, read_yaml
 from mobilenets.data.entries import SPLIT_WORDS, all_or_none, split_in
 from mobilenets.data.faults import Fault
 from mobilenets.data.locate import Locator, checked_path
-from mobilenets.data.readers.pairing import pair
+from mobilenets.data.readers.pairing import MASKS, pair
 from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.text import class_name, read_text, shown, some, whole
-from mobilenets.data.walk import SUFFIXES, Tree, scan, stem_of, suffix_of
+from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, scan, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt")
@@ -97,7 +97,7 @@ def from_yaml(file: Path) -> Places:
     if not isinstance(data, dict):
         raise DataError(f"'{file}' has no keys", hint=LAYOUT)
     names = numbered_names(f"'{file}'", data.get("names"))
-    roots = _roots(file, data.get("path"))
+    roots = _roots(file, data)
     tree = roots[0]
     faults: list[Fault] = []
     notes: list[str] = []
@@ -232,19 +232,29 @@ def _is_label(words: Sequence[str]) -> bool:
     return len(values) >= 5 and values[0] == values[0] // 1 and all(-2 <= value <= 2 for value in values[1:5])
 
 
-def _roots(file: Path, stated: Plain) -> list[Tree]:
-    """The folders that paths of a YAML file may be relative to: the one it states, its own, and the one above."""
+def _roots(file: Path, data: Mapping[str, Plain]) -> list[Tree]:
+    """The folders that paths of a YAML file may be relative to: the one it states, with what it names there; and its own."""
+    stated = data.get("path")
     folders = [file.parent]
     if isinstance(stated, str) and stated:
         checked_path(stated, f"'{file}', key 'path',")
         spelled = [stated, stated.replace("\\", "/")]
         folders = [place for place in (file.parent / one for one in spelled) if place.is_dir()][:1] + folders
+    own = Path(os.path.normpath(file.parent))
     trees: list[Tree] = []
     for folder in folders:
         absolute = Path(os.path.normpath(folder))
         if all(tree.root != absolute for tree in trees):
-            trees.append(scan(absolute))
+            trees.append(scan(absolute, only=None if absolute == own else _first_folders(data)))
     return trees
+
+
+def _first_folders(data: Mapping[str, Plain]) -> frozenset[str]:
+    """The folders of a stated place that its images and labels may be in; the place itself may be a whole disk."""
+    values = [value if isinstance(value, list) else [value] for key, value in data.items() if key.lower() in SPLIT_WORDS]
+    words = (place.replace("\\", "/").split("/") for places in values for place in places if isinstance(place, str))
+    named = {next((word for word in parts if word not in ("", ".", "..")), "").lower() for parts in words}
+    return frozenset(named | IMAGES | MASKS | SPLIT_WORDS.keys())
 
 
 def _images(file: Path, key: str, place: str, roots: Sequence[Tree], faults: list[Fault]) -> list[Path]:
