@@ -41,7 +41,8 @@ class ReadTwice(nn.Module):
         self.norm = nn.BatchNorm2d(8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + nn.functional.gelu(x) + self.norm(x)
+        joined: Tensor = x + nn.functional.gelu(x) + self.norm(x)
+        return joined
 
 
 def test_what_is_read_twice_keeps_an_operator_of_its_own() -> None:
