@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,15 +21,6 @@ PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Score", "Metric", "Lic
 _SHOWN = ("name", "params", "macs", "size", "weights", "paper", "network", "width", "score", "metric", "license", "cached")
 
 IMAGENET_CLASSES = 1000
-
-# fmt: off
-PAPERS = {  # module of specs: the paper
-    "v1": "arXiv:1704.04861",
-    "v2": "arXiv:1801.04381",
-    "v3": "arXiv:1905.02244",
-    "v4": "arXiv:2404.10518",
-}
-# fmt: on
 
 
 def command(
@@ -77,7 +69,7 @@ def _networks(only: str, comparisons: bool) -> tuple[Sequence[str], list[dict[st
                 "macs": graph.macs,
                 "size": spec.size,
                 "weights": public.count(name),
-                "paper": PAPERS[build.__module__.rpartition(".")[2]],
+                "paper": importlib.import_module(build.__module__).ARXIV,
             }
         )
     return NETWORK_COLUMNS, rows

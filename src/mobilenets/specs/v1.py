@@ -5,6 +5,8 @@ from __future__ import annotations
 from mobilenets.specs.rows import BackboneSpec, Conv, Row, Separable
 from mobilenets.specs.scaling import Scaling, scaled
 
+ARXIV = "arXiv:1704.04861"
+
 # fmt: off
 TABLE_1 = (  # the paper draws a separable convolution as two lines, "Conv dw" and "Conv"
     # type    c     s

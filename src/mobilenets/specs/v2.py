@@ -8,6 +8,8 @@ from dataclasses import replace
 from mobilenets.specs.rows import Activation, BackboneSpec, Bottleneck, Conv, ResNetBottleneck, Row, Shortcut, make_divisible
 from mobilenets.specs.scaling import Scaling, deepened, scaled, widened
 
+ARXIV = "arXiv:1801.04381"
+
 # fmt: off
 TABLE_2 = (  # between conv2d 32 and conv2d 1x1 1280
     # t  c    n  s

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from mobilenets.specs.rows import Activation, BackboneSpec, Bottleneck, Conv, Fused, Row, Shortcut
 from mobilenets.specs.scaling import Scaling, deepened, scaled, squeeze, widened
 
+ARXIV = "arXiv:1905.02244"
+
 Line = tuple[int, int, int, bool, str, int]
 ACTIVATIONS: dict[str, Activation] = {"RE": "relu", "HS": "hard_swish"}
 

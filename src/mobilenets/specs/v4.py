@@ -9,6 +9,8 @@ from typing import Literal
 from mobilenets.specs.rows import Activation, Attention, BackboneSpec, Conv, Fused, Row, Universal
 from mobilenets.specs.scaling import Scaling, scaled, widened
 
+ARXIV = "arXiv:2404.10518"
+
 Block = Literal["Conv", "FusedIB", "ExtraDW", "IB", "ConvNext", "FFN", "MQA"]
 Line = tuple[Block, int, int, int, int, int]
 
