@@ -142,6 +142,18 @@ def test_training_goes_on_from_the_weights_of_another_run(trained: tuple[Path, P
     assert (tmp_path / "second" / "features.safetensors").is_file()
 
 
+def test_weights_of_another_width_are_refused(trained: tuple[Path, Path, Result], tmp_path: Path) -> None:
+    photos, first, _ = trained
+    with pytest.raises(UsageError, match=r"holds weights of width 0.1, but --width is 0.35"):
+        _train(photos, "--weights", first, "--width", 0.35, "--out", tmp_path / "second")
+
+
+def test_a_training_without_export_and_report_fails(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenets.cli.train_finish._exported", lambda *_: False)
+    monkeypatch.setattr("mobilenets.cli.train_finish._report", lambda *_: None)
+    assert _train(photos, *TINY, "--epochs", 1, "--out", tmp_path / "run").exit_code == 1
+
+
 @pytest.mark.slow
 def test_shards_on_a_web_server_are_checked_trained_on_resumed_and_evaluated(
     web: Any, mobilenets: Any, photos: Path, tmp_path: Path

@@ -175,6 +175,20 @@ def test_a_loss_that_is_not_a_number_stops_with_the_last_checkpoint_named(
     assert checkpoint.load(tmp_path / "run" / "last")
 
 
+@pytest.mark.parametrize("validates", [True, False])
+def test_weights_that_are_not_finite_are_never_saved(
+    validates: bool, model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path
+) -> None:
+    seen = dataset if validates else replace(dataset, samples=dataset.samples[:48])
+    wild = replace(recipe, optimizer="sgd", learning_rate=1000.0, weight_decay=1.0, norm_momentum=None, ema=0.0, epochs=20)
+    wild = replace(wild, save_every_seconds=1e6, evaluate_every_epochs=20)
+    with pytest.raises(TrainingError, match=r"the last good checkpoint is '.*last', of step \d+") as caught:
+        list(train(model, seen, wild, tmp_path / "run"))
+    assert "smaller learning rate" in caught.value.hint
+    for path in (tmp_path / "run").glob("*/*.safetensors"):
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(path.parent).values()), path
+
+
 def test_a_full_disk_stops_with_the_last_checkpoint_named(
     model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

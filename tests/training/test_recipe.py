@@ -126,3 +126,37 @@ def test_v4_has_the_figures_of_table_10() -> None:
 def test_every_number_of_a_recipe_has_a_range() -> None:
     numbers = {setting.name for setting in settings(Recipe).values() if setting.kind in (int, float)}
     assert numbers == {setting.name for setting in settings(Recipe).values() if setting.between is not None}
+
+
+@pytest.mark.parametrize(
+    ("task", "values", "message"),
+    [
+        ("segment", {"scale_min": 3.0}, "scale_min=3.0 is above scale_max=2.0"),
+        ("detect", {"anchor_scale_min": 0.99}, "above anchor_scale_max"),
+        ("classify", {"mix_probability": 0.5}, "needs mixup_alpha or cutmix_alpha"),
+        ("detect", {"dropout": 0.5}, "dropout=0.5 means nothing to the task detect"),
+        ("detect", {"input_crop": 0.9}, "input_crop=0.9 means nothing to the task detect"),
+        ("segment", {"input_crop": 0.9}, "input_crop=0.9 means nothing to the task segment"),
+        ("classify", {"optimizer": "adamw", "momentum": 0.5}, "momentum=0.5 has no effect with optimizer=adamw"),
+        ("classify", {"schedule": "poly", "cosine_floor": 0.1}, "cosine_floor=0.1 has no effect with schedule=poly"),
+        ("classify", {"rand_layers": 3}, "rand_layers=3 has no effect with policy=none"),
+        ("detect", {"focal_alpha": 0.5}, "focal_alpha=0.5 has no effect with focal_gamma=0.0"),
+        ("classify", {"cached_features": True, "freeze_blocks": -1, "erase": 0.5}, "erase=0.5 changes images"),
+        ("classify", {"epochs": "3"}, "needs a int"),
+        ("classify", {"epochs": True}, "needs a int"),
+    ],
+)
+def test_keys_without_effect_and_limits_that_cross_are_refused(task: str, values: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        Recipe(task=task, **values)  # type: ignore[arg-type]  # keys of a recipe by name
+
+
+def test_an_override_takes_back_what_loses_its_effect_but_not_what_is_set_beside_it() -> None:
+    changed = with_overrides(RECIPES["finetune"], ["schedule=constant"])
+    assert (changed.schedule, changed.cosine_floor) == ("constant", 0.0)
+    with pytest.raises(RecipeError, match=r"cosine_floor=0.1 has no effect with schedule=constant"):
+        with_overrides(RECIPES["finetune"], ["schedule=constant", "cosine_floor=0.1"])
+
+
+def test_none_gives_a_key_back_to_the_model() -> None:
+    assert with_overrides(RECIPES["finetune"], ["dropout=none"]).dropout is None

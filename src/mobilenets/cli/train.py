@@ -133,7 +133,7 @@ def command(
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
     log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
     parts: tuple[Split, ...] = ("val", "train") if no_test else ("test", "val", "train")
-    reported = next(part for part in parts if dataset.split(part))
+    reported: Split = next((part for part in parts if dataset.split(part)), "train")
     with interrupts() as asked, Watch(quiet=not main) as watch:
         steps = train(
             start.model,

@@ -132,7 +132,8 @@ class Training(Iterator[Step]):
         except (CheckpointError, OSError) as error:
             if self._running is None and isinstance(error, CheckpointError):
                 raise
-            raise TrainingError(f"the run had to stop: {error}{self._good()}", hint=hint) from error
+            own = error.hint if isinstance(error, CheckpointError) else ""
+            raise TrainingError(f"the run had to stop: {error}{self._good()}", hint=own or hint) from error
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):  # torch has no type of its own for it
                 raise

@@ -104,15 +104,19 @@ class Running:
         """Save the run where it stands, if it can be gone on with."""
         if not self.ranks.main:
             return
+        self._check_finite()
+        scaler = self.learner.scaler
+        scale = scaler.get_scale() if scaler.is_enabled() else 0.0
+        self.keeper.save(self.learner, replace(self.progress, seconds=self.pace.seconds(), loss_scale=scale))
+        self._saved = time.monotonic()
+
+    def _check_finite(self) -> None:
+        """Nothing is kept that is not finite: it could not be gone on with."""
         if not self.learner.finite():
             raise TrainingError(
                 f"the weights are not finite after step {self.progress.step}",
                 hint=f"a smaller learning rate than {self.recipe.learning_rate:g}, or clip_norm=1, often helps",
             )
-        scaler = self.learner.scaler
-        scale = scaler.get_scale() if scaler.is_enabled() else 0.0
-        self.keeper.save(self.learner, replace(self.progress, seconds=self.pace.seconds(), loss_scale=scale))
-        self._saved = time.monotonic()
 
     def _step(self, parts: list[Batch]) -> tuple[Step, bool]:
         """One step more, and whether it is the last one because someone asked for a stop."""
@@ -191,6 +195,7 @@ class Running:
                 best = better(metrics, progress.best, self.learner.lesson.rank)
                 head = outcome.fitted(head) if best else head
             if best:
+                self._check_finite()
                 progress = replace(progress, best=metrics, best_epoch=step.epoch)
                 self.keeper.keep_best(model, head, metrics)
         if due and recipe.patience_epochs and step.epoch - progress.best_epoch >= recipe.patience_epochs:
