@@ -134,6 +134,8 @@ def facts(run: Path) -> dict[str, dict[str, object]]:
     tables = {key.capitalize(): dict(value) for key, value in data.items() if isinstance(value, Mapping)}
     single = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
     told = {**_training(read_history(run / "metrics.csv"), tables), **single}
+    if "started" in told:
+        told = {"started": told["started"], **told}
     return {"Run": told, **tables} if told else tables
 
 
