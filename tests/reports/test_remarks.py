@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def classifier(
     return Report("m", labels, names, np.array(truth), logits, scores.astype(np.float32), temperature)
 
 
-def detector(corners: list[tuple[float, float]]) -> DetectionReport:
+def detector(corners: Sequence[tuple[float, float]]) -> DetectionReport:
     """One object in each image, which is found."""
     judged = []
     for x, y in corners:
