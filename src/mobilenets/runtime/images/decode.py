@@ -48,6 +48,7 @@ ALWAYS_DECODED = 256 << 20
 MOST_TIMES = 1000
 """Beyond them, decoded bytes per byte of the file. Photos have 5 to 200, a blank JPEG 300, a nearly blank PNG 1,000."""
 
+_AT_ONCE = 1 << 20  # bytes that are read of a file that grows or shrinks
 _IN_MEMORY = 1 << 30  # bytes of a file that is read at once; a larger one is decoded from the disk
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # in memory; of other modes 4
 _ORIENTATION_TAG = 0x0112
@@ -141,7 +142,13 @@ def read_image_file(path: Path) -> bytes | Path:
     Raises:
         OSError: it cannot be read, or is a folder, a pipe or a device.
     """
-    return path if _regular_size(path) > _IN_MEMORY else path.read_bytes()
+    with _regular_file(path) as (descriptor, size_bytes):
+        if size_bytes > _IN_MEMORY:
+            return path
+        data = os.read(descriptor, size_bytes + 1)  # one call where nobody writes to the file meanwhile
+        while len(data) != size_bytes and (more := os.read(descriptor, _AT_ONCE)):
+            data += more
+        return data
 
 
 def read_header(source: bytes | Path) -> Header:
@@ -236,26 +243,34 @@ def _stream(source: bytes | Path, *, whole: bool) -> Iterator[BinaryIO]:
     if isinstance(source, bytes):
         yield io.BytesIO(source)
         return
-    size_bytes = _regular_size(source)
-    if whole and size_bytes <= _IN_MEMORY:
-        yield io.BytesIO(source.read_bytes())
+    data = read_image_file(source) if whole else source
+    if isinstance(data, bytes):
+        yield io.BytesIO(data)
         return
-    with source.open("rb") as file:
+    with _regular_file(source) as (descriptor, _), os.fdopen(descriptor, "rb", closefd=False) as file:
         yield file
 
 
-def _regular_size(path: Path) -> int:
-    """Bytes of a file. A pipe is not waited for, and a device, which may have no end, is not read."""
+@contextmanager
+def _regular_file(path: Path) -> Iterator[tuple[int, int]]:
+    """The descriptor of a file that is open for reading, and its bytes.
+
+    Opening does not wait for the other end of a pipe, and a device, which may have no end, is not read.
+    """
     try:
-        status = path.stat()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except ValueError as error:  # a null character
         raise OSError(errno.EINVAL, "no file can have such a name", str(path)) from error
-    if stat.S_ISREG(status.st_mode):
-        return status.st_size
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a socket" if stat.S_ISSOCK(status.st_mode) else "a device"
-    raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a named pipe" if stat.S_ISFIFO(status.st_mode) else "a device"
+            raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
+        yield descriptor, status.st_size
+    finally:
+        os.close(descriptor)
 
 
 def _open(file: BinaryIO) -> Image.Image:
