@@ -247,6 +247,8 @@ def dataset(path: Path) -> object:
         except OSError as error:  # a list may name a file that does not exist; check and train say so
             raise DataError(str(error)) from error
         decode_image(image)
+        if sample.mask is not None:
+            sample.mask.read()
     return opened
 
 
