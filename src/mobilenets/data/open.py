@@ -14,6 +14,7 @@ from pathlib import Path
 from mobilenets.data import masks
 from mobilenets.data.addresses import is_remote
 from mobilenets.data.entries import Entry, Listing
+from mobilenets.data.faults import Fault
 from mobilenets.data.readers.foreign import foreign_annotations, unread_file
 from mobilenets.data.readers.format import Asked, Format
 from mobilenets.data.readers.table import FORMATS
@@ -120,7 +121,8 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
         if not _is_text(label):
             class_name(label, f"the list '{legible(listing.name)}'")  # its error says what is wrong
     index = {label: i for i, label in enumerate(listing.labels)}
-    listing = replace(listing, entries=_legible(listing.entries))
+    faults = (*listing.faults, *_near_twins(listing.labels))
+    listing = replace(listing, entries=_legible(listing.entries), faults=faults)
     splits, notes = fill(_in_strata(listing), seed=seed, val=val, test=test)
     samples = tuple(
         Sample(
@@ -204,6 +206,17 @@ def _check_options(name: str, kind: Format, asked: Asked) -> None:
         if getattr(asked, option) and option not in kind.options:
             hint = "--task segment reads masks" if kind.task != "segment" else "its own file names the classes"
             raise UsageError(f"--{option} means nothing for a source of the kind '{name}': {kind.title}", hint=hint)
+
+
+def _near_twins(labels: Sequence[str]) -> list[Fault]:
+    """Classes whose names differ in case or spaces alone, as of folders that two people made."""
+    first: dict[str, str] = {}
+    faults = []
+    for label in labels:
+        twin = first.setdefault("".join(label.casefold().split()), label)
+        if twin != label:
+            faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ in case or spaces alone", ""))
+    return faults
 
 
 def _is_text(name: str) -> bool:

@@ -425,3 +425,12 @@ def test_a_place_that_a_yaml_states_is_not_searched_as_a_whole(tmp_path: Path) -
     assert len(open_dataset(tmp_path / "data.yaml").samples) == N
     with pytest.raises(DataError, match="'/' is the root of the file system"):
         open_dataset("/")
+
+
+def test_descriptions_that_disagree_with_themselves_are_named(tmp_path: Path) -> None:
+    each(tmp_path, "images/*.png", "labels/*.txt", LINE)
+    text(tmp_path / "data.yaml", "train: images\nnc: 3\nnames: [cat, Cat]\n")
+    assert [(fault.file, fault.message) for fault in open_dataset(tmp_path).faults] == [
+        ("data.yaml", "says nc: 3 but names 2 classes"),
+        ("", "the classes 'cat' and 'Cat' differ in case or spaces alone"),
+    ]

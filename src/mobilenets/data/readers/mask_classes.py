@@ -25,7 +25,7 @@ import numpy as np
 from mobilenets.data import masks
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
 from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
-from mobilenets.data.text import class_name, columns_shown, read_text, shown, whole
+from mobilenets.data.text import class_name, columns_shown, legible, read_text, shown, whole
 from mobilenets.errors import DataError, ImageError
 
 FILES = (
@@ -373,7 +373,7 @@ def _color(texts: Sequence[str], where: str) -> Color:
     values = [value for text in texts if (value := whole(text.strip())) is not None and value <= 255]
     if len(texts) != 3 or len(values) != 3:
         raise DataError(
-            f"{where}: {', '.join(text[:20] for text in texts)} is not a color, which is three numbers from 0 to 255"
+            f"{where}: {', '.join(legible(text[:20]) for text in texts)} is not a color, which is three numbers from 0 to 255"
         )
     return values[0], values[1], values[2]
 

@@ -14,7 +14,7 @@ from mobilenets.data.faults import Fault
 from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.readers.pairing import MASKS, pair
 from mobilenets.data.samples import SPLITS, Split
-from mobilenets.data.text import class_name, read_text, shown, some, whole
+from mobilenets.data.text import class_name, counted, read_text, shown, some, whole
 from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, scan, stem_of, suffix_of
 from mobilenets.errors import DataError
 
@@ -100,6 +100,11 @@ def from_yaml(file: Path) -> Places:
     roots = _roots(file, data)
     tree = roots[0]
     faults: list[Fault] = []
+    stated = data.get("nc")
+    if isinstance(stated, str) and whole(stated) not in (None, len(names)):
+        faults.append(
+            Fault("contradiction", f"says nc: {stated} but names {counted(len(names), 'class', 'classes')}", file.name)
+        )
     notes: list[str] = []
     by_key: dict[str, list[Path]] = {}
     for key, value in data.items():
