@@ -35,20 +35,21 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=10_000)
     parser.add_argument("--kind", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--minutes", type=float, default=600.0, help="stop a kind after that time, with as many as were read")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sources", type=Path, required=True, help="folder of valid files, small.KIND each")
     given = parser.parse_args(arguments)
     for kind in given.kind:
-        print(json.dumps(fuzz(given.sources / f"small.{kind}", kind, given.mutants, given.seed)), flush=True)
+        print(json.dumps(fuzz(given.sources / f"small.{kind}", kind, given.mutants, given.seed, given.minutes)), flush=True)
 
 
-def fuzz(source: Path, kind: str, mutants: int, seed: int) -> dict[str, object]:
+def fuzz(source: Path, kind: str, mutants: int, seed: int, minutes: float) -> dict[str, object]:
     """Outcomes of reading so many mutants of a file."""
     begun = time.monotonic()
     outcomes: Counter[str] = Counter()
     examples: dict[str, str] = {}
     next_one, slowest, most_memory = 0, 0.0, 0
-    while next_one < mutants:
+    while next_one < mutants and time.monotonic() - begun < 60 * minutes:
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
@@ -63,15 +64,18 @@ def fuzz(source: Path, kind: str, mutants: int, seed: int) -> dict[str, object]:
                 next_one = number + 1
                 if outcome not in ("read", "refused"):
                     examples.setdefault(f"{outcome}: {said}", f"mutant {number}")
+                if time.monotonic() - begun > 60 * minutes:
+                    os.kill(child, signal.SIGKILL)
+                    break
         _, status, used = os.wait4(child, 0)
         most_memory = max(most_memory, used.ru_maxrss)
-        if next_one < mutants:
+        if next_one < mutants and time.monotonic() - begun < 60 * minutes:
             outcomes["crash" if os.WIFSIGNALED(status) else "exit"] += 1
             examples[f"process died with status {status}"] = f"mutant {next_one}"
             next_one += 1
     return {
         "kind": kind,
-        "mutants": mutants,
+        "mutants": next_one,
         **outcomes,
         "slowest_s": round(slowest, 2),
         "most_memory_mb": most_memory // 1024,

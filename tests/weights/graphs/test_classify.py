@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,21 @@ def test_a_float_file_without_scaling_is_said_to_be_guessed(shared: Path, tmp_pa
     given = read(path, told=Told(pixels="0..1", resize="stretch"))
     assert given.known == {"size": "read", "pixels": "given", "resize": "given", "crop": "guessed"}
     assert given.model.spec.input == InputContract(size=128, mean=(0.0,), std=(1.0,), resize="stretch", crop=1.0)
+
+
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_residual_that_is_left_out_is_refused(shared: Path, which: int) -> None:
+    graph = read_graph(shared / "weights/mobilenet_v2_1.0_224_quant.tflite")
+    left_out = [operator for operator in graph.operators if operator.kind == "ADD"][which]
+    project = max(left_out.inputs)
+    others = tuple(
+        replace(operator, inputs=tuple(project if i == left_out.outputs[0] else i for i in operator.inputs))
+        for operator in graph.operators
+        if operator is not left_out
+    )
+    network_of(graph)
+    with pytest.raises(WeightsError, match="has its residuals elsewhere"):
+        network_of(replace(graph, operators=others))
 
 
 def test_a_file_that_ends_before_its_classifier_is_a_backbone(shared: Path) -> None:

@@ -14,6 +14,7 @@ from mobilenets.weights.assemble import Block
 from mobilenets.weights.graphs.walk import Layer, Pads
 from mobilenets.weights.norms import folded_norm
 
+_HINT = "networks that are built like a MobileNet but compute something else cannot be converted"
 PADDINGS: tuple[Padding, ...] = ("tf", "symmetric", "end")
 
 
@@ -36,11 +37,13 @@ def blocks_of(body: Sequence[Layer], layers: Sequence[Layer], like: BackboneSpec
         count = _block_length(body, i)
         part = body[i : i + count]
         if len(part) < count:
-            raise WeightsError(f"'{origin}' ends in a depthwise layer, which no MobileNet does")
+            raise WeightsError(f"'{origin}' ends in a depthwise layer, which no MobileNet does", hint=_HINT)
         before = places[id(body[i - 1])] if i else -1
         c_in = body[i - 1].weight.shape[0] if i else 0
         blocks.append(_block(part, layers, like))
-        _check_residual(part, before, c_in, f"'{origin}' has its residuals elsewhere than a MobileNet: at {part[-1].name}")
+        _check_residual(
+            part, before, c_in, f"'{origin}' has its residuals elsewhere than a MobileNet: at {part[-1].name}", like
+        )
         _check_activations(part, origin)
         i += count
     return blocks
@@ -82,20 +85,24 @@ def _departs(like: BackboneSpec) -> bool:
     return any(row.shortcut == "none" for row in like.rows if isinstance(row, Bottleneck))
 
 
-def _check_residual(part: Sequence[Layer], before: int, c_in: int, message: str) -> None:
+def _check_residual(part: Sequence[Layer], before: int, c_in: int, message: str, like: BackboneSpec) -> None:
+    """A block has the residual that our module of it has: where its shapes allow one, but for rows that leave it out."""
     *inner, last = part
     if any(layer.joins for layer in inner) or (len(part) == 1 and last.joins):
-        raise WeightsError(message)
+        raise WeightsError(message, hint=_HINT)
     could_join = all(layer.stride == 1 for layer in part) and c_in == last.weight.shape[0] and last.activation == "linear"
     if last.joins and (not could_join or last.shortcut != before):
-        raise WeightsError(message)
+        raise WeightsError(message, hint=_HINT)
+    may_leave_out = len(part) == 1 or (part[-2].depthwise and _departs(like))
+    if could_join and not last.joins and not may_leave_out:
+        raise WeightsError(message, hint=_HINT)
 
 
 def _check_activations(part: Sequence[Layer], origin: str) -> None:
     """Layers of a block share one activation, but for a linear projection."""
     found = {layer.activation for layer in part[:-1]} | ({part[-1].activation} - {"linear"})
     if len(part) > 1 and len(found) > 1:
-        raise WeightsError(f"'{origin}' mixes {' and '.join(sorted(found))} in one block, at {part[-1].name}")
+        raise WeightsError(f"'{origin}' mixes {' and '.join(sorted(found))} in one block, at {part[-1].name}", hint=_HINT)
 
 
 def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:

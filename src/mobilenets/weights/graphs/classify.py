@@ -48,7 +48,10 @@ def network_of(graph: Graph, *, told: Told = NOTHING_TOLD, labels: int = 0) -> N
     """
     walk = walked(graph)
     if any(layer.dilation > 1 or layer.source.step == "joined" for layer in walk.layers):
-        raise WeightsError(f"'{graph.origin}' has dilated or joined layers and is no MobileNet classifier")
+        raise WeightsError(
+            f"'{graph.origin}' has dilated or joined layers and is no MobileNet classifier",
+            hint="classifiers with one layer after another, and DeepLabv3 and R-ASPP, can be converted",
+        )
     outer = outer_layers(walk.layers)
     body, top = _parted(walk, outer)
     like = family_of(body, walk.layers, graph.origin)
@@ -110,7 +113,7 @@ def _parted(walk: Walk, outer: list[Layer]) -> tuple[list[Layer], list[Layer]]:
 def _check_chain(layers: Sequence[Layer], walk: Walk, graph: Graph) -> None:
     """Every layer must follow the one before it, and the graph must end with the last."""
     if not layers:
-        raise WeightsError(f"'{graph.origin}' has no layers")
+        raise WeightsError(f"'{graph.origin}' has no layers", hint="is it cut off?")
     places = {id(layer): i for i, layer in enumerate(walk.layers)}
     for before, layer in pairwise(layers):
         if layer.source.layer != places[id(before)]:

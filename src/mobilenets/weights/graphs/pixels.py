@@ -19,6 +19,7 @@ WHOLE = InputContract(resize="stretch", crop=1.0)
 """How Keras's and TFLite Model Maker's guides resize the images of other datasets."""
 LARGEST = 4096
 """Side of an input, px; no MobileNet takes more."""
+_HINT = "convert a network that takes one square image, N H W C"
 _OF_BYTES = 0.1  # factors below it scale pixels of 0 to 255, those above it pixels of 0 to 1
 
 
@@ -60,12 +61,12 @@ def contract_of(walk: Walk, told: Told, *, imagenet: bool) -> Contract:
 def _square(image: GraphTensor, walk: Walk, graph: Graph) -> tuple[int, int]:
     """Side and channels of the input, px; side 0 where it is open."""
     if len(image.shape) != 4:
-        raise WeightsError(f"'{graph.origin}' takes an input of {len(image.shape)} dimensions, no images")
+        raise WeightsError(f"'{graph.origin}' takes an input of {len(image.shape)} dimensions, not images", hint=_HINT)
     _, height, width, channels = image.shape
     if height != width:
-        raise WeightsError(f"'{graph.origin}' takes images of {height} x {width}; only square ones can be converted")
+        raise WeightsError(f"'{graph.origin}' takes images of {height} x {width}, which are not square", hint=_HINT)
     if not 0 < channels <= 16 or not 0 <= height <= LARGEST:
-        raise WeightsError(f"'{graph.origin}' takes images of {height} x {width} x {channels}, which no MobileNet does")
+        raise WeightsError(f"'{graph.origin}' takes images of {height} x {width} x {channels}; no MobileNet does", hint=_HINT)
     return height, channels
 
 
