@@ -18,7 +18,7 @@ from mobilenets.specs.deeplab import DeepLabHead, deeplab
 from mobilenets.specs.families import backbone
 from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
-from mobilenets.training import record
+from mobilenets.training import record, state
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import Recipe
 from mobilenets.training.start import YoungNorms, final_spec, first_model, unused_norms
@@ -127,3 +127,20 @@ def test_a_recipe_with_a_key_of_a_later_version_is_named(tmp_path: Path) -> None
     (tmp_path / record.RUN).write_text('{"format": 2, "recipe": {"epochs": 3, "lookahead": 5}, "data": {}}')
     with pytest.raises(CheckpointError, match="a recipe of another version: unknown recipe key 'lookahead'"):
         record.recipe_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"recipe": [], "data": {}}', '{"recipe": {}, "data": 3}', '{"recipe": {}, "data": {"reading": 1}}']
+)
+def test_a_damaged_run_json_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / record.RUN).write_text(text)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        record.recipe_of(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"step": "x"}', '{"step": -1}', '{"steps": 1e400}', '{"pace": 3}', "[" * 100_000])
+def test_a_damaged_training_state_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "last").mkdir()
+    (tmp_path / "last" / state.PROGRESS).write_text(text)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        state.progress_of(tmp_path / "last")

@@ -81,8 +81,10 @@ def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
         raise CheckpointError(f"'{run}' is not a run: no {RUN} in it", hint="leave --resume out to start one") from error
     except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
-    if not isinstance(data, dict) or not {"recipe", "data"} <= data.keys():
+    if not isinstance(data, dict) or not all(isinstance(data.get(part), dict) for part in ("recipe", "data")):
         raise CheckpointError(f"'{path}' is damaged: it lacks recipe or data")
+    if not isinstance(data["data"].get("reading", {}), dict):
+        raise CheckpointError(f"'{path}' is damaged: data.reading is not an object")
     return data
 
 
@@ -110,7 +112,7 @@ def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
         before = recipe_of(run)
         said = ", ".join(f"{name} was {getattr(before, name)} and is {getattr(recipe, name)}" for name in changed[:3])
         raise CheckpointError(f"cannot resume '{run}' under another recipe: {said}", hint="start a new run with another --out")
-    if read_run(run)["data"]["fingerprint"] != fingerprint(dataset):
+    if read_run(run)["data"].get("fingerprint") != fingerprint(dataset):
         raise CheckpointError(
             f"the images changed since '{run}' was started: names, sizes, labels or splits differ",
             hint="start a new run with another --out",

@@ -89,11 +89,14 @@ def progress_of(folder: Path) -> Progress:
     """
     path = checkpoint.settled(folder) / PROGRESS
     try:
-        return decode(parse(path.read_bytes()), Progress)
+        progress = decode(parse(path.read_bytes()), Progress)
     except OSError as error:
         raise CheckpointError(f"'{folder}' has no training state to go on from: {error.strerror or error}") from error
     except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
+    if min(progress.step, progress.epochs, progress.steps, progress.best_epoch, progress.seconds, progress.loss_scale) < 0:
+        raise CheckpointError(f"'{path}' is damaged: a count or a time is negative")
+    return progress
 
 
 def restore(folder: Path, learner: Learner) -> None:
