@@ -89,7 +89,7 @@ def command(
     trained_on = str(told.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
         raise UsageError(
-            f"'{run}' does not say what it was trained on; DATA is missing",
+            f"'{run}' does not say what it was trained on; which DATA?",
             hint=f"mobilenets evaluate {shlex.quote(str(run))} DATA",
         )
     source = data or trained_on
