@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import mobilenets
 from mobilenets.cli import app
 from mobilenets.data.readers.table import FORMATS
-from mobilenets.specs import codec, families
+from mobilenets.specs import codec, families, heads
 from mobilenets.specs.rows import ROWS, BackboneSpec, Bottleneck, Conv
 from mobilenets.table import Table
 from mobilenets.tasks.table import MODULES
@@ -83,7 +83,7 @@ def test_a_backbone_of_known_blocks_is_one_function_and_one_line(monkeypatch: py
 
 
 def test_every_kind_of_row_and_head_has_one_module() -> None:
-    assert MODULES.keys() == codec.HEADS.keys()
+    assert MODULES.keys() == heads.HEADS.keys()
     blocks = (SOURCE / "net" / "blocks.py").read_text()
     assert all(f"case {kind}()" in blocks for kind in ROWS)
 
