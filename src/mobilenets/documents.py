@@ -69,6 +69,27 @@ def parse(text: str | bytes) -> Any:  # Any: whatever JSON can hold
     return value
 
 
+def parse_with_file_names(text: str | bytes) -> Any:  # Any: whatever JSON can hold
+    """The content of a JSON text that names files. Python writes names that are not UTF-8 with halves of surrogate pairs.
+
+    Raises:
+        DocumentError: as for `parse`, which refuses these halves as well.
+
+    >>> parse_with_file_names(r'{"name": "\\udcff.jpg"}')
+    {'name': '\\udcff.jpg'}
+    """
+    try:
+        value = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+    except RecursionError as error:
+        raise _too_deep() from error
+    except UnicodeError as error:
+        raise DocumentError(f"the text is not valid Unicode: {error}") from error
+    except ValueError as error:
+        raise DocumentError(f"not JSON: {error}") from error
+    _check_limits(value)
+    return value
+
+
 def decode(data: object, kind: type[Record], *, choices: Choices | None = None) -> Record:
     """The record in parsed JSON.
 
@@ -164,18 +185,11 @@ def _numbers(value: object) -> list[float]:
 
 def _parse_leniently(text: str | bytes) -> Any:  # Any: whatever JSON can hold
     """The content by Python's own parser, which reads more encodings, and whose messages name line and column."""
+    value = parse_with_file_names(text)
     try:
-        value = json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
-        _check_limits(value)
         json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair cannot be written again
-    except RecursionError as error:
-        raise _too_deep() from error
     except UnicodeError as error:
         raise DocumentError(f"the text is not valid Unicode: {error}") from error
-    except DocumentError:
-        raise
-    except ValueError as error:
-        raise DocumentError(f"not JSON: {error}") from error
     return value
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mobilenets.data.open import open_dataset
+from mobilenets.data.readers import members as shard_members
 from mobilenets.data.readers.shards import expand, read_shards, write_shards
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, UsageError
@@ -200,6 +201,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     [
         ({"1.jpg": b"x"}, r"'a\.tar/1\.jpg' has no label"),
         ({"1.jpg": b"x", "1.json": b"{"}, "cannot be read"),
+        ({"1.jpg": b"x", "1.json": b"[" * 100_000 + b"]" * 100_000}, "nested more than 100 deep"),
         ({"1.jpg": b"x", "1.json": b"[1]"}, "not an object"),
         ({"1.jpg": b"x", "1.json": b'{"label": 1, "split": "x"}'}, "has the split 'x'"),
         ({"1.jpg": b"x", "1.json": b'{"label": 1, "weight": "x"}'}, "weight 'x'"),
@@ -210,6 +212,14 @@ def test_what_makes_no_sense_is_named(tmp_path: Path, members: dict[str, bytes],
     tar(tmp_path / "a.tar", members)
     with pytest.raises(DataError, match=words):
         read_shards(str(tmp_path / "a.tar"))
+
+
+def test_a_kept_index_that_nests_too_deep_is_made_anew_and_names_that_are_not_utf8_are_kept(tmp_path: Path) -> None:
+    index, deep = tmp_path / "index.json", "[" * 100_000 + "]" * 100_000
+    index.write_text(f'{{"mark": [1], "keys": {deep}}}')
+    assert shard_members._kept(index, [1]) is None
+    index.write_text(r'{"mark": [1], "keys": [["\udcff/0001", ".jpg"]]}')
+    assert shard_members._kept(index, [1]) == [shard_members.Key("\udcff/0001", ".jpg")]
 
 
 def test_a_class_number_beyond_the_labels_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 h5py = pytest.importorskip("h5py")
 
 from mobilenets.errors import WeightsError  # noqa: E402 - after the check for h5py
-from mobilenets.weights.keras import files  # noqa: E402
+from mobilenets.weights.keras import files, probe  # noqa: E402
 from mobilenets.weights.keras.read import read  # noqa: E402
 
 SECRET = b"-----PRIVATE KEY-----" * 100
@@ -66,13 +66,80 @@ def test_weights_that_unpack_to_more_than_a_network_needs_are_refused(tmp_path: 
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
         vars_group = file.create_group("layers/conv2d/vars")
         vars_group.create_dataset("0", shape=(1 << 19,), dtype="f4", compression="gzip", fillvalue=0)
-    with pytest.raises(WeightsError, match="unpacks to over 1 MB"):
+    with pytest.raises(WeightsError, match="unpacks to more than 1 MB of weights"):
         read(tmp_path / "m.weights.h5")
 
 
-def test_a_configuration_nested_too_deeply_is_refused(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
-        archive.writestr("config.json", '{"config":' + "[" * 100_000 + "]" * 100_000 + "}")
-        archive.writestr("model.weights.h5", b"")
-    with pytest.raises(WeightsError, match="is not a Keras file that can be read"):
-        read(tmp_path / "m.keras")
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_configuration_nested_too_deeply_is_refused_in_one_line(ending: str, tmp_path: Path) -> None:
+    path, deep = tmp_path / f"m{ending}", '{"config":' + "[" * 100_000 + "]" * 100_000 + "}"
+    if ending == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", deep)
+            archive.writestr("model.weights.h5", b"")
+    else:
+        with h5py.File(path, "w") as file:
+            file.attrs.create("model_config", deep, dtype=h5py.string_dtype())
+    with pytest.raises(WeightsError, match="the JSON is nested more than 100 deep") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def endless(path: Path, *, attribute_of: str) -> bytes:
+    """An HDF5 file with an attribute that HDF5 never finishes reading: its text is said to be 2^64 - 16 bytes long."""
+    with h5py.File(path, "w") as file:
+        file.create_group("layers/conv2d/vars")["0"] = np.ones((3, 3, 3, 8), np.float32)
+        file[attribute_of].attrs["keras_version"] = "2.15.0"
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"GCOL")  # 16 bytes of header, then an object: index, references, reserved, and at 24 its length
+    assert data[heap + 24 : heap + 32] == (6).to_bytes(8, "little")
+    data[heap + 24 : heap + 32] = (2**64 - 16).to_bytes(8, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+@pytest.mark.parametrize("attribute_of", ["/", "/layers/conv2d/vars/0"])
+def test_a_file_whose_reading_never_ends_is_refused(
+    attribute_of: str, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.7)
+    path = tmp_path / f"m{ending}"
+    data = endless(path, attribute_of=attribute_of)
+    path.write_bytes(data)
+    if ending == ".keras":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", "{}")
+            archive.writestr("model.weights.h5", data)
+    with pytest.raises(WeightsError, match=rf"m\{ending}' is damaged: reading it did not end within 0\.7 seconds"):
+        read(path)
+
+
+def test_a_file_that_crashes_hdf5_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crash.py").write_text("import ctypes; ctypes.string_at(0)")
+    monkeypatch.setattr(probe, "SCRIPT", tmp_path / "crash.py")
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file["layers/conv2d/vars/0"] = np.ones((3, 3, 3, 8), np.float32)
+    with pytest.raises(WeightsError, match=r"m\.weights\.h5' is damaged: HDF5 crashes while reading it"):
+        read(tmp_path / "m.weights.h5")
+
+
+def test_a_file_that_takes_too_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "MOST_MEMORY", 1 << 20)
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file["layers/conv2d/vars/0"] = np.ones((1 << 22,), np.float32)
+    with pytest.raises(WeightsError, match=r"m\.weights\.h5' is damaged: reading it takes more memory"):
+        read(tmp_path / "m.weights.h5")
+
+
+def test_a_group_that_holds_itself_and_damage_that_python_sees_do_not_end_the_walk(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["a/again"] = file["/"]
+        file["a/soft"] = h5py.SoftLink("/nowhere")
+        file.create_dataset("b", data=np.arange(1000), compression="gzip", chunks=(1000,))
+        chunk = file["b"].id.get_chunk_info(0)
+    data = bytearray(path.read_bytes())
+    data[chunk.byte_offset : chunk.byte_offset + chunk.size] = bytes(chunk.size)
+    probe.check(bytes(data), "m.h5", most_bytes=1 << 20, most_attribute=1 << 20)
+    probe.check(b"no HDF5", "m.h5", most_bytes=1 << 20, most_attribute=1 << 20)

@@ -10,11 +10,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from mobilenets import files
+from mobilenets import documents, files
 from mobilenets.data.addresses import is_remote
 from mobilenets.data.checksums import checksum_of
 from mobilenets.data.walk import SUFFIXES
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, DocumentError
 
 LABEL_SUFFIXES = (".json", ".txt", ".cls")
 """Endings of members that name a class; of several the first in this order counts."""
@@ -122,9 +122,9 @@ def _remote_keys(url: str) -> list[Key]:
 def _kept(index: Path, mark: list[object]) -> list[Key] | None:
     """The keys in an index, or None if it is of another version of the file, or damaged."""
     try:
-        data = json.loads(index.read_text(encoding="utf-8"))
+        data = documents.parse_with_file_names(index.read_bytes())
         return [Key(*row) for row in data["keys"]] if data["mark"] == mark else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, DocumentError, LookupError, TypeError):
         return None
 
 

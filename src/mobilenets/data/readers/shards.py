@@ -12,14 +12,14 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from mobilenets import files
+from mobilenets import documents, files
 from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.readers.members import SHARD_HINT, Key, keys_of
 from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
 from mobilenets.data.splits import digest
 from mobilenets.data.walk import SUFFIXES
-from mobilenets.errors import DataError, UsageError
+from mobilenets.errors import DataError, DocumentError, UsageError
 
 LABELS_FILE = "labels.txt"
 """Class names beside the shards, one a line; line i names the class that `.cls` files call i."""
@@ -232,8 +232,8 @@ def _label(key: Key, where: str, names: tuple[str, ...]) -> tuple[str, Mapping[s
     about: Mapping[str, Any] = {}
     if key.label_suffix == ".json":
         try:
-            about = json.loads(text)
-        except ValueError as error:
+            about = documents.parse_with_file_names(text)
+        except DocumentError as error:
             raise DataError(f"the JSON of '{where}' cannot be read: {error}") from error
         if not isinstance(about, Mapping):
             raise DataError(f"the JSON of '{where}' is not an object")

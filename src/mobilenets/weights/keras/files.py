@@ -7,7 +7,6 @@ Only what lies in the file itself is read, and no more than a MobileNet can need
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 import zipfile
@@ -20,8 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.errors import MissingExtraError, WeightsError
+from mobilenets import documents
+from mobilenets.errors import DocumentError, MissingExtraError, WeightsError
 from mobilenets.weights.guards import bounded_bytes, megabytes
+from mobilenets.weights.keras import probe
 
 MOST_BYTES = 512 << 20
 """Weights of a file, unpacked. The largest network with an optimizer's state has 0.3 GB."""
@@ -140,14 +141,16 @@ def opened(path: Path) -> Iterator[Stored]:
                     if "metadata.json" in archive.namelist()
                     else {}
                 )
-                weights = io.BytesIO(_member(archive, path, "model.weights.h5", MOST_BYTES))
+                weights = _member(archive, path, "model.weights.h5", MOST_BYTES)
             training = config.get("compile_config")
-            with h5py.File(weights, "r") as file:
+            probe.check(weights, str(path), most_bytes=MOST_BYTES, most_attribute=MOST_CONFIG)
+            with h5py.File(io.BytesIO(weights), "r") as file:
                 yield Stored(str(path), file, config, _mapping(training), str(version.get("keras_version", "")))
             return
         data = bounded_bytes(path, MOST_BYTES)
         if not data.startswith(_HDF5):
             raise ValueError("it does not begin as an HDF5 file does")
+        probe.check(data, str(path), most_bytes=MOST_BYTES, most_attribute=MOST_CONFIG)
         with h5py.File(io.BytesIO(data), "r") as file:
             config, training = (_parsed(_text(file, name)) for name in ("model_config", "training_config"))
             stored = Stored(str(path), file, config, training, _text(file, "keras_version"))
@@ -156,6 +159,8 @@ def opened(path: Path) -> Iterator[Stored]:
             yield stored
     except WeightsError:
         raise
+    except DocumentError as error:
+        raise WeightsError(f"'{path}' is not a Keras file that can be read: in its configuration, {error}") from error
     except RecursionError as error:
         raise WeightsError(f"'{path}' is not a Keras file that can be read: it is nested too deeply") from error
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError,
@@ -197,7 +202,7 @@ def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes
 
 
 def _parsed(data: str | bytes) -> dict[str, Any]:  # Any: JSON
-    return dict(_mapping(json.loads(data))) if data else {}
+    return dict(_mapping(documents.parse(data))) if data else {}
 
 
 def _mapping(data: object) -> Mapping[str, Any]:  # Any: JSON
