@@ -169,7 +169,7 @@ def test_links_in_a_circle_end(mobilenets: Run, color_model: Path, album: Path, 
         (album / "below" / name).symlink_to("..")
     done = mobilenets("predict", color_model, f"{album}{pattern}", "--csv")
     assert sorted(set(files_of(done))) == ["a.png", "b.jpg", "c.bmp"]
-    assert "is a link to a folder above it and is not followed" in done.err
+    assert "leads back to a folder above it and is not followed" in done.err
 
 
 def test_a_folder_of_another_format_is_told_by_its_name(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:

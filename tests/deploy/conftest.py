@@ -30,7 +30,7 @@ SPECS: dict[str, Callable[[], ModelSpec]] = {
     "v2 grey, 72 x 40": lambda: ModelSpec(
         backbone("mobilenet_v2", width=0.1, in_channels=1),
         LABELS,
-        InputContract(size=40, wide=72, channels=1, mean=(0.5,), std=(0.5,)),
+        InputContract(size=40, wide=72, channels=1, mean=(0.5,), std=(0.5,), resize="stretch", crop=1.0),
     ),
     "v3 large": lambda: ModelSpec(backbone("mobilenet_v3_large", width=0.35), LABELS, InputContract(size=64)),
     "v3 small": lambda: ModelSpec(backbone("mobilenet_v3_small", width=0.5), LABELS, InputContract(size=48)),

@@ -68,7 +68,7 @@ def _check(run: Path, recipe: Recipe, on: set[str]) -> None:
     if "every" in on:
         assert all(epoch % 4 == 0 for epoch in validated[:-1])
     if "patience" in on:
-        assert len(validated) <= 2
+        assert len(validated) <= 3  # nothing is learned; rounding may make one later epoch the better by a hair
     elif "budget" not in on:
         assert progress.step == 6 * (3 if {"broken", "cached"} <= on else 4)  # features are of the images that can be read
     else:

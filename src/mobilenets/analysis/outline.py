@@ -107,11 +107,12 @@ def _attention(run: _Run, row: Attention, name: str, x: int) -> int:
     value = run.plain_conv(f"{name}.value", smaller, row.key_dim)
     _, _, h, w = run.shapes[query]
     _, _, kv_h, kv_w = run.shapes[key]
-    run.shapes[query] = (1, row.heads, h * w, row.key_dim)  # torch scales queries and keys, and repeats the keys for that
-    run.shapes[key] = (1, row.heads, row.key_dim, kv_h * kv_w)
-    macs = row.heads * h * w * kv_h * kv_w * row.key_dim
-    scores = run.layer(name, "matmul", (query, key), (1, row.heads, h * w, kv_h * kv_w), macs=macs)
-    mixed = run.layer(name, "matmul", (scores, value), (row.heads, h * w, row.key_dim), macs=macs)
+    rows, kv_rows = h * w * row.heads, kv_h * kv_w  # all heads share one key, so that heads are only more rows of queries
+    run.shapes[query] = (1, 1, rows, row.key_dim)
+    run.shapes[key] = (1, 1, row.key_dim, kv_rows)
+    macs = rows * kv_rows * row.key_dim
+    scores = run.layer(name, "matmul", (query, key), (1, 1, rows, kv_rows), macs=macs)
+    mixed = run.layer(name, "matmul", (scores, value), (1, rows, row.key_dim), macs=macs)
     c_mixed = row.heads * row.key_dim
     out = run.layer(
         f"{name}.project",
