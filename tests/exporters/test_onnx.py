@@ -204,6 +204,6 @@ def test_v2_exports_at_its_own_size(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("to", EXPORTERS)
+@pytest.mark.parametrize("to", [to for to in EXPORTERS if to not in ("onnx-nms", "onnx-argmax")])  # which other tasks have
 def test_every_backbone_exports_to_every_runtime(name: str, to: str, tmp_path: Path) -> None:
     assert export(made(backbone(name, width=0.25), size=96), tmp_path, to=to).passed
