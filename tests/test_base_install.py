@@ -76,7 +76,14 @@ def test_commands_that_need_no_torch_run(arguments: list[str], base: str, tmp_pa
     assert found.returncode == 0, found.stderr
 
 
-@pytest.mark.parametrize("arguments", [["train", "photos"], ["export", "runs/photos"], ["info", "mobilenet_v2"], ["models"]])
+@pytest.mark.parametrize("arguments", [["info", "mobilenet_v2"], ["models"]])
+def test_networks_and_their_cost_are_listed(arguments: list[str], base: str, tmp_path: Path) -> None:
+    found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
+    assert found.returncode == 0
+    assert "3.50 M" in found.stdout  # V2's parameters (V2, Table 4: 3.4 M)
+
+
+@pytest.mark.parametrize("arguments", [["train", "photos"], ["export", "runs/photos"]])
 def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: str, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
