@@ -50,7 +50,7 @@ def train(
     With a run folder the results are its checkpoints `best` and `last`. Without one nothing is written, and the best model is
     `Training.model`. Closing the iterator saves the run where it stands.
 
-    Under `torchrun` or `accelerate launch` each process calls this with the same arguments and computes its part of each batch.
+    Under `torchrun` each process calls this with the same arguments and computes its part of each batch.
 
     Args:
         model: first weights. It gets a new head if its labels are not the dataset's, or the recipe names another head.

@@ -123,7 +123,7 @@ class Ranks:
 
 
 def ranks(device: str) -> Ranks:
-    """The processes of this run, as `torchrun` or `accelerate launch` set them up by environment variables.
+    """The processes of this run, as `torchrun` sets them up by environment variables.
 
     Args:
         device: "auto" for a GPU where there is one, or "cpu".
