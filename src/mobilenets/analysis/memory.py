@@ -1,9 +1,9 @@
-"""How much memory the feature maps need while a network runs: who is alive at each layer, and the peak.
+"""The memory that feature maps need while a network runs: which values are live at each layer, and the peak.
 
-A value lives from the layer that makes it to the last that reads it; a shortcut keeps its source alive across the whole block.
-The rule is the V2 paper's (section 5.1): a layer needs its inputs, its output, and all else that is still to be read. Norms and
-activations are part of their layer, padding and reshapes cost nothing, and a sum or product writes over an operand that
-nobody reads afterwards. Weights are not included.
+A value is live from the layer that computes it to the last layer that reads it; a shortcut keeps its source live across the
+whole block. The rule is from the V2 paper (section 5.1): a layer needs its inputs, its output, and every other value that is
+still to be read. Batch norms and activations are part of their layer, padding and reshapes cost nothing, and a sum or product
+overwrites an operand that no later layer reads. Weights are not included.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class MemoryPlan:
     """The memory of one run.
 
     Args:
-        live_bytes: at each layer, in the order of `Graph.layers`.
-        precision: of every value.
+        live_bytes: bytes that are live at each layer, in the order of `Graph.layers`.
+        precision: precision of every value.
     """
 
     live_bytes: tuple[int, ...]
@@ -32,33 +32,34 @@ class MemoryPlan:
 
     @property
     def peak_bytes(self) -> int:
-        """The most that is alive at once."""
+        """The largest number of bytes that are live at once."""
         return max(self.live_bytes)
 
     @property
     def peak(self) -> int:
-        """Index of the layer that needs the most; the first of them."""
+        """Index of the layer that needs the most memory, the first one if there are several."""
         return self.live_bytes.index(self.peak_bytes)
 
 
 def plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
-    """The memory with every value held whole.
+    """The memory plan when every value is stored in full.
 
     Args:
-        graph: of one run, batch included.
-        precision: how wide a number is.
+        graph: graph of one run, including the batch.
+        precision: precision of every value.
     """
     return _plan(graph, precision, [[layer] for layer in graph.layers])
 
 
 def bottleneck_plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
-    """The memory when a block is one operation, whose inner maps are computed piece by piece and never held (V2, section 5.1).
+    """The memory plan when each block is one operation, whose inner maps are never stored in full (V2, section 5.1).
 
-    Only the narrow ends of the blocks count: it is what the linear bottlenecks buy. Every layer of a block needs the same.
+    The inner maps are computed piece by piece, so only the narrow ends of the blocks count; this is the benefit of linear
+    bottlenecks. Every layer of a block needs the same amount.
 
     Args:
-        graph: of one run, batch included.
-        precision: how wide a number is.
+        graph: graph of one run, including the batch.
+        precision: precision of every value.
     """
     steps: list[list[Layer]] = []
     for layer in graph.layers:
@@ -70,12 +71,12 @@ def bottleneck_plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
 
 
 def activation_bytes(graph: Graph, layer: Layer, precision: Precision = "fp32") -> int:
-    """Bytes of what a layer makes."""
+    """Size of a layer's output in bytes."""
     return graph.elements(layer.output) * BYTES[precision]
 
 
 def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) -> MemoryPlan:
-    """The memory when the layers of a step run as one: what is made and read within it takes no room."""
+    """The memory plan when the layers of a step run as one; values that are only used within a step take no memory."""
     last_read = {value: i for i, step in enumerate(steps) for layer in step for value in layer.inputs}
     last_read.update(dict.fromkeys(graph.outputs, len(steps)))
     alive = {0}
@@ -89,7 +90,7 @@ def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) 
 
 
 def _written_over(graph: Graph, step: Sequence[Layer], i: int, last_read: Mapping[int, int]) -> set[int]:
-    """The output of a lone sum or product when one of its operands dies there and has its shape."""
+    """The output of a single sum or product if it can overwrite an operand of the same shape that is not read again."""
     [first, *others] = step
     if others or first.kind not in ("add", "multiply"):
         return set()

@@ -1,4 +1,4 @@
-"""A network's table as its paper prints it: the columns of V1, V2, V3 or V4, whichever the rows call for."""
+"""A network's table as its paper prints it, with the columns of V1, V2, V3 or V4, depending on the rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NONLINEARITIES: dict[Activation, str] = {  # V3, Table 1
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
-    """Column heads and lines."""
+    """The column headings and lines of a table."""
 
     columns: tuple[str, ...]
     lines: tuple[tuple[Cell, ...], ...]
@@ -37,7 +37,7 @@ class PaperTable:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A row, where it stands, the map that enters it, and how often it comes."""
+    """A row, its position, the size of its input map, and how often it is repeated."""
 
     place: Place
     height: int
@@ -50,19 +50,19 @@ class _Line:
 
     @property
     def dilation(self) -> int:
-        """1 where there is nothing to dilate."""
+        """The row's dilation, or 1 if the row has nothing to dilate."""
         pointwise = isinstance(self.place.row, Conv) and self.place.row.kernel == 1
         return 1 if pointwise or isinstance(self.place.row, Attention) else self.place.dilation
 
 
 def paper_table(spec: BackboneSpec, classes: int, height: int, width: int) -> PaperTable:
-    """The table of a network with a classifier, at an input size.
+    """The table of a network with a classifier at the given input size.
 
     Args:
         spec: the network.
-        classes: outputs of the classifier.
-        height: of the input, px.
-        width: of the input, px.
+        classes: number of classifier outputs.
+        height: height of the input, px.
+        width: width of the input, px.
     """
     kinds = {type(row) for row in spec.rows}
     if kinds & {Universal, Attention}:
@@ -180,7 +180,7 @@ def _each(spec: BackboneSpec, height: int, width: int) -> Iterator[_Line]:
 
 
 def _grouped(spec: BackboneSpec, height: int, width: int) -> Iterator[_Line]:
-    """The lines with repeated rows in one, as the first two papers print them."""
+    """The lines with repeated rows merged into one, as the first two papers print them."""
     groups: list[list[_Line]] = []
     for line in _each(spec, height, width):
         if groups and _repeats(groups[-1][-1].place, line.place):
@@ -192,7 +192,7 @@ def _grouped(spec: BackboneSpec, height: int, width: int) -> Iterator[_Line]:
 
 
 def _repeats(above: Place, below: Place) -> bool:
-    """Whether a row only repeats the one above, which alone may stride and change the channels."""
+    """Whether a row only repeats the one above; only the first may have a stride or change the number of channels."""
     if type(above.row) is not type(below.row) or below.row.stride != 1 or below.dilation != above.dilation:
         return False
     if isinstance(above.row, Bottleneck) and isinstance(below.row, Bottleneck):
@@ -228,7 +228,7 @@ def _ratio(value: float) -> Cell:
 def _without_dilation(
     columns: tuple[str, ...], lines: list[tuple[Cell, ...]]
 ) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """The table without its last column where nothing is dilated, as in the papers."""
+    """The table, without its last column if nothing is dilated, as in the papers."""
     if all(line[-1] == 1 for line in lines):
         return columns[:-1], [line[:-1] for line in lines]
     return columns, lines

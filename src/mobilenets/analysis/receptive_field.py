@@ -1,4 +1,4 @@
-"""How far a network sees: the square of input pixels that one value of a map depends on."""
+"""The receptive field of a network: the square of input pixels that one value of a map depends on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mobilenets.analysis.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """What one value of a map sees.
+    """The receptive field of one value of a map.
 
     Args:
         size: side of the square, px; it may be larger than the image.
-        stride: px between the squares of neighbors.
+        stride: distance between the squares of neighboring values, px.
     """
 
     size: int
@@ -21,9 +21,9 @@ class ReceptiveField:
 
 
 def receptive_fields(graph: Graph) -> dict[int, ReceptiveField]:
-    """The receptive field of every map, by value; of maps that see the whole image there is none.
+    """The receptive field of every map, by value; maps that see the whole image are left out.
 
-    Squeeze-excite and attention see the whole image; the shortcut beside them, and the convolutions, are what is followed.
+    Squeeze-excite and attention see the whole image, so only the shortcut beside them and the convolutions are followed.
     """
     fields = {0: ReceptiveField(1, 1)}
     for layer in graph.layers:

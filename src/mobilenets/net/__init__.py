@@ -1,1 +1,1 @@
-"""Rows to modules."""
+"""Build torch modules from a spec's rows."""

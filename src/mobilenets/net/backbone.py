@@ -1,4 +1,4 @@
-"""`Backbone`: a spec's rows as one module, its feature maps by name."""
+"""`Backbone`: a spec's rows as one module, with its feature maps by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Backbone(nn.Module):
     """A network up to its classifier.
 
     Args:
-        spec: what to build.
+        spec: the network to build.
     """
 
     def __init__(self, spec: BackboneSpec) -> None:
@@ -39,18 +39,18 @@ class Backbone(nn.Module):
         return x
 
     def features(self, x: Tensor) -> Tensor:
-        """What a classifier sees: the pooled last map after the tail, N C."""
+        """The input of a classifier: the last map, pooled and passed through the tail, N C."""
         x = self.forward(x).mean((2, 3), keepdim=True)  # N C 1 1
         for layer in self.tail:
             x = layer(x)
         return x.flatten(1)
 
     def maps(self, x: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """Feature maps by name, from one pass that ends at the deepest of them.
+        """Feature maps by name, from one forward pass that stops at the deepest of them.
 
         Args:
             x: images, N C H W.
-            names: as `specs.rows.feature_maps` lists them: `"s16"`, `"s32.expand"`.
+            names: names from `specs.rows.feature_maps`, such as `"s16"` or `"s32.expand"`.
 
         Raises:
             UnknownNameError: the backbone has no map of that name.

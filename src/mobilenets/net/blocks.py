@@ -1,4 +1,4 @@
-"""Rows as modules: one class a row type, its layers named as the papers name them."""
+"""Rows as modules: one class per row type, with layers named as in the papers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class PaddedConv2d(nn.Conv2d):
     """A convolution whose padding follows a `Padding` rule at any input size.
 
     Args:
-        rule: how to pad under stride; equal amounts on both sides are left to the convolution, others cost one copy.
+        rule: how to pad a strided convolution. The convolution itself adds equal padding on both sides; unequal padding costs
+            one copy of the input.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class PaddedConv2d(nn.Conv2d):
             stride, dilation = (self.stride[0], self.stride[1]), (self.dilation[0], self.dilation[1])
             return depthwise(x, self.weight, stride=stride, padding=padding, dilation=dilation)
         if self.training and self.stride[0] > 1 and x.shape[3] == 1 and padding != (0, 0):
-            # torch on a CPU leaves memory as it was in the outer columns of the 16-bit gradient, where all is padding
+            # On a CPU, torch leaves the outer columns of the 16-bit gradient uninitialized where all of them are padding.
             x, padding = functional.pad(x, (padding[1], padding[1], padding[0], padding[0])), (0, 0)
         return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
@@ -95,15 +96,15 @@ class PaddedConv2d(nn.Conv2d):
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution, batch norm, activation; the activation is left out when linear.
+    """Convolution, batch norm and activation; a linear activation is left out.
 
     Args:
         c_in: input channels.
         c_out: output channels.
         kernel: side of the kernel.
-        like: the backbone whose padding and norm settings hold.
+        like: the backbone whose padding and batch norm settings apply.
         depthwise: one filter per channel; `c_out` must equal `c_in`.
-        norm: without it the convolution has a bias.
+        norm: whether batch norm follows; without it, the convolution has a bias.
     """
 
     def __init__(
@@ -121,7 +122,7 @@ class ConvNorm(nn.Sequential):
     ) -> None:
         super().__init__()
         groups = c_in if depthwise else 1
-        rule: Padding = "tf" if like.padding == "end" and not depthwise else like.padding  # Keras's V1 has SAME in its stem
+        rule: Padding = "tf" if like.padding == "end" and not depthwise else like.padding  # Keras's V1 uses SAME in its stem
         self.conv = PaddedConv2d(c_in, c_out, kernel, stride=stride, dilation=dilation, groups=groups, bias=not norm, rule=rule)
         if norm:
             self.norm = nn.BatchNorm2d(c_out, eps=like.norm_eps, momentum=like.norm_momentum)
@@ -130,7 +131,7 @@ class ConvNorm(nn.Sequential):
 
 
 class SeparableBlock(nn.Sequential):
-    """Depthwise k x k, then pointwise 1 x 1 (V1, Fig. 3)."""
+    """A depthwise k x k convolution, then a pointwise 1 x 1 convolution (V1, Fig. 3)."""
 
     def __init__(self, place: Place, row: Separable, like: BackboneSpec, drop: float) -> None:
         super().__init__()
@@ -140,7 +141,7 @@ class SeparableBlock(nn.Sequential):
 
 
 class SqueezeExcite(nn.Module):
-    """Channel weights from the pooled map: reduce, ReLU, expand, hard sigmoid (V3, section 5.3)."""
+    """Squeeze-excite: weights each channel by the pooled map after reduce, ReLU, expand and hard sigmoid (V3, section 5.3)."""
 
     def __init__(self, channels: int, c_squeeze: int) -> None:
         super().__init__()
@@ -154,7 +155,7 @@ class SqueezeExcite(nn.Module):
 
 
 class BottleneckBlock(nn.Module):
-    """Inverted residual with linear bottleneck (V2, Fig. 3b), with squeeze-excite in V3 (V3, Fig. 4)."""
+    """The inverted residual with linear bottleneck (V2, Fig. 3b); V3 adds squeeze-excite (V3, Fig. 4)."""
 
     def __init__(self, place: Place, row: Bottleneck, like: BackboneSpec, drop: float) -> None:
         super().__init__()
@@ -171,7 +172,7 @@ class BottleneckBlock(nn.Module):
         return self.from_expansion(self.expand(x), x)
 
     def from_expansion(self, wide: Tensor, x: Tensor) -> Tensor:
-        """The output from the expansion `wide` and the block's input `x`."""
+        """The block's output, given its expansion `wide` and its input `x`."""
         deep = self.depthwise(wide)
         if self.joins_expansions:
             deep = deep + wide
@@ -180,7 +181,7 @@ class BottleneckBlock(nn.Module):
 
 
 class FusedBlock(nn.Module):
-    """Fused inverted bottleneck: k x k full convolution, 1 x 1 linear projection (V4, Fig. 4)."""
+    """The fused inverted bottleneck: a full k x k convolution, then a linear 1 x 1 projection (V4, Fig. 4)."""
 
     def __init__(self, place: Place, row: Fused, like: BackboneSpec, drop: float) -> None:
         super().__init__()
@@ -203,7 +204,7 @@ class FusedBlock(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor per channel, at first 1e-5."""
+    """A learned factor per channel, initialized to 1e-5."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -214,7 +215,7 @@ class LayerScale(nn.Module):
 
 
 class UniversalBlock(nn.Module):
-    """Universal inverted bottleneck: its two depthwise kernels make it ExtraDW, IB, ConvNext-like or FFN (V4, Fig. 4)."""
+    """The universal inverted bottleneck: ExtraDW, IB, ConvNext-like or FFN, depending on its depthwise kernels (V4, Fig. 4)."""
 
     def __init__(self, place: Place, row: Universal, like: BackboneSpec, drop: float) -> None:
         super().__init__()
@@ -232,7 +233,7 @@ class UniversalBlock(nn.Module):
         return self.from_expansion(self.expand(self.start(x)), x)
 
     def from_expansion(self, wide: Tensor, x: Tensor) -> Tensor:
-        """The output from the expansion `wide` and the block's input `x`."""
+        """The block's output, given its expansion `wide` and its input `x`."""
         out: Tensor = self.scale(self.project(self.middle(wide)))
         return _residual(x, self.drop(out)) if self.residual else out
 
@@ -255,7 +256,7 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
-        # All heads share one key and one value, so that heads are only more rows of queries.
+        # All heads share one key and one value, so the heads are simply additional rows of queries.
         query = _rows(self.query(y), self.key_dim)  # N 1 HW·heads key_dim
         key = _rows(self.key(self.key_reduce(y)), self.key_dim)  # N 1 hw key_dim
         value = _rows(self.value(self.value_reduce(y)), self.key_dim)  # N 1 hw key_dim
@@ -265,7 +266,7 @@ class AttentionBlock(nn.Module):
 
 
 class ResNetBottleneckBlock(nn.Module):
-    """The classical residual bottleneck, wide outside and narrow inside (V2, Fig. 3a)."""
+    """The classic residual bottleneck, which is wide outside and narrow inside (V2, Fig. 3a)."""
 
     def __init__(self, place: Place, row: ResNetBottleneck, like: BackboneSpec, drop: float) -> None:
         super().__init__()
@@ -288,12 +289,12 @@ class ResNetBottleneckBlock(nn.Module):
 
 
 def build_block(place: Place, like: BackboneSpec, *, drop: float = 0.0) -> nn.Module:
-    """The module of one row.
+    """The module for one row.
 
     Args:
-        place: the row and where it stands.
-        like: the backbone whose padding and norm settings hold.
-        drop: stochastic depth of its residual branch, 0 to 1.
+        place: the row and its position in the network.
+        like: the backbone whose padding and batch norm settings apply.
+        drop: probability that stochastic depth drops the residual branch, 0 to 1.
     """
     match place.row:
         case Conv() as row:
@@ -315,7 +316,7 @@ def build_block(place: Place, like: BackboneSpec, *, drop: float = 0.0) -> nn.Mo
 
 
 def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dilation: int = 1) -> ConvNorm:
-    """The module of a `Conv` row."""
+    """The module for a `Conv` row."""
     return ConvNorm(
         c_in,
         row.c_out,
@@ -329,7 +330,7 @@ def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dil
 
 
 def _rows(x: Tensor, columns: int) -> Tensor:
-    """A map as rows of so many numbers, place after place: N 1 P columns."""
+    """The map reshaped to rows of `columns` numbers, position by position: N 1 P columns."""
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns).unsqueeze(1)
 
 
@@ -340,7 +341,7 @@ def _residual(x: Tensor, branch: Tensor) -> Tensor:
 def _depthwise(
     channels: int, kernel: int, activation: Activation, like: BackboneSpec, *, stride: int, dilation: int = 1
 ) -> nn.Module:
-    """A depthwise convolution with norm and activation; nothing where the kernel is 0."""
+    """A depthwise convolution with batch norm and activation, or an identity if the kernel is 0."""
     if kernel == 0:
         return nn.Identity()
     return ConvNorm(
@@ -349,5 +350,5 @@ def _depthwise(
 
 
 def _reduce(channels: int, stride: int, like: BackboneSpec) -> nn.Module:
-    """The spatial reduction of keys and values, by a 3 x 3 depthwise convolution."""
+    """The spatial reduction of keys and values by a 3 x 3 depthwise convolution."""
     return nn.Identity() if stride == 1 else _depthwise(channels, 3, "linear", like, stride=stride)

@@ -1,4 +1,4 @@
-"""Depthwise convolution that learns in 16 bits on a CPU at the speed one expects."""
+"""A depthwise convolution that trains in 16 bits on a CPU without a slow backward pass."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Pair = tuple[int, int]
 
 
 def depthwise(x: Tensor, weight: Tensor, *, stride: Pair, padding: Pair, dilation: Pair) -> Tensor:
-    """One filter per channel, as `torch.nn.functional.conv2d` with as many groups as channels.
+    """A convolution with one filter per channel, like `torch.nn.functional.conv2d` with as many groups as channels.
 
-    torch has no fast CPU kernel for the gradient of a strided or dilated one in 16 bits: it takes up to fifty times as long as
-    the convolution. So this gradient is computed in 32 bits, where there is one, and rounded.
+    torch has no fast CPU kernel for the 16-bit gradient of a strided or dilated depthwise convolution: the gradient takes up to
+    fifty times as long as the convolution. A fast 32-bit kernel exists, so the gradient is computed in 32 bits and rounded.
 
     Args:
         x: N C H W.
         weight: C 1 k k.
-        stride, padding, dilation: down and across.
+        stride, padding, dilation: vertical and horizontal.
 
     Returns:
-        N C H W, in the type that autocast asks for.
+        N C H W, in the data type that autocast selects.
     """
     if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         dtype = torch.get_autocast_dtype("cpu")

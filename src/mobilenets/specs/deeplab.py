@@ -1,4 +1,4 @@
-"""DeepLabv3 heads: as Mobile DeepLabv3 has them (V2, section 6.3), with or without atrous rates, and the DeepLabv3+ decoder."""
+"""DeepLabv3 heads as in Mobile DeepLabv3 (V2, section 6.3), with or without atrous rates, and the DeepLabv3+ decoder."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ from mobilenets.specs.segment import (
 ASPP_16 = (6, 12, 18)
 """The atrous rates at output stride 16 (DeepLabv3, section 4.2); they double at 8 and halve at 32."""
 SIZE = 513
-"""Side of the images that the V2 paper's PASCAL figures were evaluated on, px."""
+"""Image size that the V2 paper uses for its PASCAL results, px."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeepLabHead:
-    """Branches on one map, joined: 1 x 1, 3 x 3 at each atrous rate, the pooled image. Without rates it is R-ASPP.
+    """Parallel branches on one map, concatenated: a 1 x 1, a 3 x 3 at each atrous rate, and image pooling.
+
+    Without atrous rates, this is R-ASPP.
 
     Args:
-        filters: channels of every branch, and of what joins them.
-        rates: dilations of the 3 x 3 branches; none for R-ASPP (V3, section 6.4).
-        refines: whether a 3 x 3 convolution follows the join (torchvision).
-        dropout: share of the channels before the classifier that training drops.
-        low: name of the map that the DeepLabv3+ decoder brings in; empty for no decoder.
-        low_filters: channels that this map is narrowed to.
-        auxiliary: name of the map that a second head learns on, which only training runs; empty for none.
-        align_corners: whether maps are enlarged with the centers of corner pixels on each other, as TensorFlow 1 did. It holds
-            for the logits too, which whoever reads them enlarges.
-        norm_eps, norm_momentum: of the head's batch norms, momentum in PyTorch's sense.
-        colors: red, green, blue of each class, 0 to 255; empty for none in particular.
+        filters: channels of every branch and of the projection that joins them.
+        rates: dilations of the 3 x 3 branches; empty for R-ASPP (V3, section 6.4).
+        refines: whether a 3 x 3 convolution follows the projection (torchvision).
+        dropout: dropout rate before the classifier.
+        low: name of the map that the DeepLabv3+ decoder adds; empty for no decoder.
+        low_filters: number of channels to which the decoder reduces this map.
+        auxiliary: name of the map for the auxiliary head, which runs only in training; empty for none.
+        align_corners: whether upsampling aligns the centers of the corner pixels, as TensorFlow 1 did. The same applies when
+            the caller upsamples the logits.
+        norm_eps, norm_momentum: settings of the head's batch norms, with momentum in PyTorch's sense.
+        colors: red, green and blue of each class, 0 to 255; empty if the classes have no colors of their own.
     """
 
     task: ClassVar[Task] = "segment"
@@ -71,11 +73,11 @@ class DeepLabHead:
 
     @property
     def name(self) -> str:
-        """What recipes call it."""
+        """The head's name in recipes."""
         return "deeplab"
 
     def fresh(self) -> DeepLabHead:
-        """Without colors, which belong to the labels."""
+        """The same head without colors, because they belong to the labels."""
         return replace(self, colors=())
 
 
@@ -96,17 +98,17 @@ def deeplab(
     """A backbone with a DeepLabv3 head.
 
     Args:
-        backbone: any of the family, at any width.
-        labels: class names, background too where it is one.
-        output_stride: input px per px of the head's map: 8, 16 or 32. Strides beyond it become dilation.
-        rates: atrous rates; None for those of the output stride, `()` for R-ASPP, the V2 paper's candidate for phones.
-        on: the head stands on the last map or, as V2* in the paper, on the second last: then the backbone ends there.
+        backbone: any network of the family, at any width.
+        labels: class names, including the background if it is a class.
+        output_stride: input px per px of the head's input map: 8, 16 or 32. Strides beyond it become dilation.
+        rates: atrous rates; None for the default at this output stride, `()` for R-ASPP, the V2 paper's choice for phones.
+        on: whether the head reads the last map or, as V2* in the paper, the second last, where the backbone then ends.
         reduced: whether the last block has half the filters (RF2), see `with_reduced_last_block`.
         filters: channels of the head.
-        decoder: map that the DeepLabv3+ decoder brings in, `"s4"`; empty for no decoder.
-        auxiliary: map for the auxiliary head of training, `"s8"`; empty for none.
-        size: of the input, px: a side, or height and width.
-        colors: of the classes, if the labels have their own.
+        decoder: map that the DeepLabv3+ decoder adds, such as `"s4"`; empty for no decoder.
+        auxiliary: map for the auxiliary head used in training, such as `"s8"`; empty for none.
+        size: input size, px: one side of a square, or height and width.
+        colors: colors of the classes, if they have their own.
 
     Raises:
         SpecError: a value is out of range.

@@ -1,4 +1,4 @@
-"""Every network of the family by name, and the function that builds one to order."""
+"""Every network of the family by name, and the function that builds one with custom options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAPERS: dict[str, Callable[..., BackboneSpec]] = {  # the networks themselves
     "mobilenet_v4_hybrid_medium":      v4.mobilenet_v4_hybrid_medium,
     "mobilenet_v4_hybrid_large":       v4.mobilenet_v4_hybrid_large,
 }
-COMPARISONS: dict[str, Callable[..., BackboneSpec]] = {  # what the papers compare them with
+COMPARISONS: dict[str, Callable[..., BackboneSpec]] = {  # the variants to which the papers compare them
     "mobilenet_v1_full":                  v1.mobilenet_v1_full,
     "mobilenet_v1_shallow":               v1.mobilenet_v1_shallow,
     "mobilenet_v2_relu_bottleneck":       v2.mobilenet_v2_relu_bottleneck,
@@ -56,17 +56,17 @@ def backbone(
     dropout: float | None = None,
     stochastic_depth: float | None = None,
 ) -> BackboneSpec:
-    """A network of the family to order; what is left out is as the paper has it.
+    """A network of the family with the given options; the rest is as in the paper.
 
     Args:
-        width: the multiplier, above 0.
+        width: the width multiplier, above 0.
         in_channels: channels of the input image, at least 1.
         padding: "tf" or "symmetric", see `BackboneSpec`.
         output_stride: 8, 16 or 32, see `with_output_stride`.
-        scaling: the convention that the width follows, such as `v3.TORCHVISION`; the paper's by default.
-        activation: in place of every other but the linear ones, as V1's published weights need "relu6".
-        norm_eps, norm_momentum: of batch norm, momentum in PyTorch's sense.
-        dropout, stochastic_depth: chances, from 0 to below 1.
+        scaling: the convention for applying the width, such as `v3.TORCHVISION`; the paper's by default.
+        activation: replaces every activation that is not linear; V1's published weights, for example, need "relu6".
+        norm_eps, norm_momentum: settings of batch norm, with momentum in PyTorch's sense.
+        dropout, stochastic_depth: probabilities, from 0 to below 1.
 
     Raises:
         UnknownNameError: no network has this name.
@@ -105,7 +105,7 @@ def backbone(
 
 
 def with_activation(spec: BackboneSpec, activation: Activation) -> BackboneSpec:
-    """The same network with `activation` wherever it has one; what is linear stays linear.
+    """The same network with every activation replaced by `activation`; linear layers stay linear.
 
     Raises:
         SpecError: there is no such activation.

@@ -1,4 +1,4 @@
-"""LR-ASPP, the light segmentation head of V3 (section 6.4, Fig. 10)."""
+"""LR-ASPP, V3's lightweight segmentation head (section 6.4, Fig. 10)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mobilenets.specs.segment import (
 )
 
 CITYSCAPES = (1024, 2048)
-"""Height and width of the paper's images, px."""
+"""Height and width of the images in the paper, px."""
 WINDOW = 49
 WINDOW_STRIDES = (16, 20)
 
@@ -32,17 +32,17 @@ WindowStride = Annotated[int, Meta(ge=1, le=2**15)]
 
 @dataclass(frozen=True, slots=True)
 class LrasppHead:
-    """A 1 x 1 branch gated by the pooled map, enlarged to a shallower map, and a classifier on each of the two.
+    """A 1 x 1 branch gated by the pooled map and upsampled to a shallower map, with a classifier on each of the two.
 
     Args:
         filters: channels of the two branches on the deep map.
         low: name of the shallower map.
-        window: side of the pooling window, px of the deep map; a smaller map is pooled whole, and every map at 0.
-        window_strides: of the pooling window, down and across.
-        auxiliary: name of the map that a second head learns on, which only training runs; empty for none.
-        align_corners: whether maps are enlarged with the centers of corner pixels on each other. It holds for the logits too.
-        norm_eps, norm_momentum: of the head's batch norm, momentum in PyTorch's sense.
-        colors: red, green, blue of each class, 0 to 255; empty for none in particular.
+        window: side of the pooling window, px of the deep map. A smaller map is pooled globally; at 0, every map is.
+        window_strides: vertical and horizontal stride of the pooling window.
+        auxiliary: name of the map for the auxiliary head, which runs only in training; empty for none.
+        align_corners: whether upsampling aligns the centers of the corner pixels. The same applies to the logits.
+        norm_eps, norm_momentum: settings of the head's batch norm, with momentum in PyTorch's sense.
+        colors: red, green and blue of each class, 0 to 255; empty if the classes have no colors of their own.
     """
 
     task: ClassVar[Task] = "segment"
@@ -67,11 +67,11 @@ class LrasppHead:
 
     @property
     def name(self) -> str:
-        """What recipes call it."""
+        """The head's name in recipes."""
         return "lraspp"
 
     def fresh(self) -> LrasppHead:
-        """Without colors, which belong to the labels."""
+        """The same head without colors, because they belong to the labels."""
         return replace(self, colors=())
 
 
@@ -91,16 +91,17 @@ def lraspp(
     """A backbone with an LR-ASPP head.
 
     Args:
-        backbone: any of the family, at any width.
-        labels: class names, background too where it is one.
+        backbone: any network of the family, at any width.
+        labels: class names, including the background if it is a class.
         output_stride: input px per px of the deep map: 8, 16 or 32. Strides beyond it become dilation.
-        on: the head stands on the last map or, as the paper's V2 networks, on the second last: then the backbone ends there.
+        on: whether the head reads the last map or, as in the paper's V2 networks, the second last, where the backbone then
+            ends.
         reduced: whether the last block has half the filters (RF2), as the paper recommends; see `with_reduced_last_block`.
         filters: channels of the head.
         low: name of the shallower map.
-        auxiliary: map for the auxiliary head of training, `"s16"`; empty for none.
-        size: of the input, px: a side, or height and width.
-        colors: of the classes, if the labels have their own.
+        auxiliary: map for the auxiliary head used in training, such as `"s16"`; empty for none.
+        size: input size, px: one side of a square, or height and width.
+        colors: colors of the classes, if they have their own.
 
     Raises:
         SpecError: a value is out of range.

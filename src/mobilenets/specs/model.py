@@ -1,4 +1,4 @@
-"""`ModelSpec`: a backbone with a head, its labels and its input contract. `specs/codec.py` writes and reads it as JSON."""
+"""`ModelSpec`: a backbone with a head, labels and an input contract. `specs/codec.py` reads and writes it as JSON."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True, slots=True)
 class InputContract:
-    """What happens to an image before the network; it travels with the weights, into every checkpoint and export.
+    """The preprocessing of an image before the network; every checkpoint and export carries it with the weights.
 
     Args:
-        size: height of the network's input, px, and its width unless `wide` says another.
-        channels: 3 for RGB, 1 for grey; other counts are read from arrays only.
-        mean, std: per channel, of pixels scaled to 0..1: `(pixel / 255 - mean) / std`. One value serves every channel.
+        size: height of the network's input, px, and also its width unless `wide` is set.
+        channels: 3 for RGB, 1 for grayscale; inputs with other counts can only be read from arrays.
+        mean, std: values per channel for pixels scaled to 0..1: `(pixel / 255 - mean) / std`. A single value applies to all.
         resize: "crop_then_stretch" cuts the central `crop` share of each side, then resizes to size x size (TensorFlow);
             "shorter_side_then_crop" resizes the shorter side to `size / crop`, then cuts the center (torchvision, timm);
-            "stretch" resizes to size x size; "letterbox" keeps the ratio and pads with the mean; "sample" stretches by torch's
-            plain linear interpolation, which is neither antialiased nor rounded (torchvision's detectors).
-        crop: share of the image that the network sees, 0 to 1.
-        interpolation: of the one resize, always antialiased as Pillow does.
-        wide: width of an input that is not square, px; 0 for a square. Only for "stretch", "letterbox" and "sample".
+            "stretch" resizes to size x size; "letterbox" keeps the aspect ratio and pads with the mean; "sample" stretches
+            with torch's plain linear interpolation, without antialiasing or rounding (torchvision's detectors).
+        crop: fraction of the image that the network sees, 0 to 1.
+        interpolation: method of the single resize, always antialiased as in Pillow.
+        wide: width of a non-square input, px; 0 for a square. Only for "stretch", "letterbox" and "sample".
     """
 
     size: Side = 224
@@ -68,7 +68,7 @@ class InputContract:
         return self.size, self.wide or self.size
 
     def shaped(self, height: int, width: int) -> InputContract:
-        """The same with an input of this height and width, px.
+        """The same contract for an input of this height and width, px.
 
         >>> InputContract(resize="stretch").shaped(360, 480).shape
         (360, 480)
@@ -78,27 +78,27 @@ class InputContract:
 
 @runtime_checkable
 class Head(Protocol):
-    """A frozen record of a head's own settings; `specs/codec.py` lists them all."""
+    """A frozen record of the settings of one head; `specs/codec.py` lists all heads."""
 
     task: ClassVar[Task]
 
     @property
     def name(self) -> str:
-        """What recipes call it."""
+        """The head's name in recipes."""
         ...
 
     def fresh(self) -> Self:
-        """The same head with nothing fitted to labels or data."""
+        """The same head without anything fitted to labels or data."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifierHead:
-    """One linear layer on the pooled features; the number of classes is the number of labels.
+    """One linear layer on the pooled features, with one class per label.
 
     Args:
-        temperature: divides the logits before softmax; fitted on a validation split so that scores mean what they say.
-        mirrors: mirrored views of an image that are looked at besides it; the logits of all are averaged.
+        temperature: divides the logits before softmax; fitted on a validation split to calibrate the scores.
+        mirrors: mirrored views of an image that are classified along with it; the logits of all views are averaged.
     """
 
     task: ClassVar[Task] = "classify"
@@ -114,24 +114,24 @@ class ClassifierHead:
 
     @property
     def name(self) -> str:
-        """The one head of classifiers."""
+        """The name of the only classification head."""
         return "default"
 
     def fresh(self) -> ClassifierHead:
-        """At temperature 1."""
+        """The same head at temperature 1."""
         return replace(self, temperature=1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything that rebuilds a model but its weights.
+    """Everything needed to rebuild a model, except its weights.
 
     Args:
         backbone: the network up to its classifier.
         labels: class names in the order of the logits.
-        input: what happens to an image before the network.
-        head: what is predicted, and how.
-        weights: where the weights came from, for display: "scratch", a catalogue name or a file.
+        input: the preprocessing of an image before the network.
+        head: what the model predicts, and how.
+        weights: origin of the weights, for display: "scratch", a catalog name or a file.
     """
 
     backbone: BackboneSpec
@@ -151,10 +151,10 @@ class ModelSpec:
 
     @property
     def classes(self) -> int:
-        """How many classes the head tells apart."""
+        """The number of classes that the head distinguishes."""
         return len(self.labels)
 
     @property
     def task(self) -> Task:
-        """What the head predicts."""
+        """The task that the head performs."""
         return self.head.task

@@ -1,7 +1,7 @@
-"""The width multiplier: one record per convention, one function that applies it to a paper's rows.
+"""The width multiplier: one record per convention, and one function that applies it to a paper's rows.
 
-The papers and the libraries that offer their weights agree on the networks at width 1 and on little else. What they differ in
-stands in `Scaling`; each paper's module holds the conventions that exist for it (`PAPER`, `TORCHVISION`, `TIMM`, `KERAS` ...).
+The papers and the libraries that publish weights agree on the networks at width 1, but on little else. `Scaling` records their
+differences; each paper's module holds the conventions that exist for it (`PAPER`, `TORCHVISION`, `TIMM`, `KERAS` ...).
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import Literal
 
 from mobilenets.specs.rows import Bottleneck, Conv, Fused, ResNetBottleneck, Row, Universal, make_divisible
 
-SQUEEZE_SHARE = 4  # squeeze-excite narrows to a quarter of the expansion (V3, section 5.3)
+SQUEEZE_SHARE = 4  # squeeze-excite reduces to a quarter of the expansion (V3, section 5.3)
 
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How a width multiplier turns a table's channels into a network's.
+    """How a width multiplier turns the channels in a table into those of a network.
 
     Args:
-        channels: what is built for a channel count that the width has scaled.
+        channels: rounds a scaled channel count to the number that is built.
         expansion: "input" keeps the table's ratio to the channels that enter the block (slim, Keras, timm);
-            "table" scales the table's own expansion (torchvision, PaddleClas). The same network only at width 1.
-        stem_from: the width from which on the stem is scaled; below it keeps the table's channels.
-        last: of the widest layer, before the classifier: "grows" above width 1 and is kept below it, "fixed" never changes,
-            "scales" always does. V1 has no such layer.
-        last_map: channels of V3's last map: the "table"'s, scaled, or "six_times" what enters it.
-        depth: how many times as many rows a stage gets, rounded up; timm's "d" networks alone have any but 1.
+            "table" scales the table's own expansion (torchvision, PaddleClas). They give the same network only at width 1.
+        stem_from: smallest width at which the stem is scaled; below it, the stem keeps the table's channels.
+        last: how the widest layer, before the classifier, is scaled: "grows" scales it only above width 1, "fixed" never,
+            "scales" always. V1 has no such layer.
+        last_map: channels of V3's last map: "table" scales the table's value, "six_times" takes six times its input channels.
+        depth: factor on the number of rows in a stage, rounded up; only timm's "d" networks use a value other than 1.
     """
 
     channels: Callable[[float], int] = make_divisible
@@ -40,18 +40,18 @@ class Scaling:
     depth: float = 1.0
 
     def stem(self, c_table: int, width: float) -> int:
-        """Channels of the first layer."""
+        """Output channels of the first layer."""
         return self.channels(c_table * width) if width >= self.stem_from else c_table
 
     def last_layer(self, c_table: int, width: float) -> int:
-        """Channels of the widest layer, before the classifier."""
+        """Output channels of the widest layer, before the classifier."""
         if self.last == "fixed" or (self.last == "grows" and width <= 1):
             return c_table
         return self.channels(c_table * width)
 
 
 def scaled(rows: Sequence[Row], width: float, scaling: Scaling) -> tuple[Row, ...]:
-    """A table's rows at `width`; the first one is the stem, a `Conv`."""
+    """A table's rows scaled to `width`; the first row is the stem, a `Conv`."""
     return tuple(_scaled(rows, width, scaling))
 
 
@@ -75,7 +75,7 @@ def _scaled(rows: Sequence[Row], width: float, scaling: Scaling) -> Iterator[Row
 
 
 def deepened(rows: Sequence[Row], depth: float) -> tuple[Row, ...]:
-    """The rows with each stage, a run of equal output channels, `depth` times as deep, as timm repeats them.
+    """The rows with each stage `depth` times as deep, repeated as in timm; a stage is a run of equal output channels.
 
     >>> stage = [Conv(8, stride=2), Conv(8), Conv(8)]
     >>> [row.stride for row in deepened(stage, 1.4)]
@@ -88,10 +88,10 @@ def _deeper(stage: list[Row], depth: float) -> list[Row]:
     runs = [(row, len(list(run))) for row, run in groupby(stage)]
     times: list[int] = []
     left, wanted = len(stage), math.ceil(len(stage) * depth)
-    for _, run in reversed(runs):  # what is over goes to the later rows first
+    for _, run in reversed(runs):  # later rows receive the extra repeats first
         times.insert(0, max(1, round(run / left * wanted)))
         left, wanted = left - run, wanted - times[0]
-    if len(times) > 1:  # the row that strides stands once
+    if len(times) > 1:  # the strided row occurs only once
         times[:2] = 1, times[1] + times[0] - 1
     return [row for (row, _), n in zip(runs, times, strict=True) for row in [row] * n]
 
@@ -106,7 +106,7 @@ def squeeze(c_expand: int) -> int:
 
 
 def widened(conv: Conv, width: float, scaling: Scaling) -> Conv:
-    """The widest layer at `width`."""
+    """The widest layer scaled to `width`."""
     return replace(conv, c_out=scaling.last_layer(conv.c_out, width))
 
 

@@ -1,4 +1,4 @@
-"""What segmentation networks share: how their backbones end, what they take, and RF2, the last block of half the filters."""
+"""What segmentation networks share: the backbone's end, the input contract, and RF2, a last block with half the filters."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ Color = tuple[ColorValue, ColorValue, ColorValue]
 On = Literal["last", "second_last"]
 
 LAST_STRIDE = 32
-"""Rows of this stride in the paper's table are the last block."""
+"""Rows at this stride in the paper's table form the last block."""
 
 
 def segmentation_backbone(backbone: BackboneSpec, *, output_stride: int, on: On, reduced: bool) -> BackboneSpec:
-    """A backbone as a segmentation head takes it: without layers after pooling, ending in the map that the head stands on.
+    """The backbone adapted to segmentation: no layers after pooling, and its last map is the one that the head reads.
 
     Args:
         output_stride: input px per px of that map: 8, 16 or 32.
-        on: the last map or, as V2* in the V2 paper, the second last.
+        on: whether the head reads the last map or, as V2* in the V2 paper, the second last.
         reduced: whether the last block has half the filters, see `with_reduced_last_block`.
 
     Raises:
@@ -54,8 +54,9 @@ def with_reduced_last_block(backbone: BackboneSpec, *, expansions: Literal["halv
     """The backbone with half the filters in its last block, at stride 32 (V3, section 6.4: RF2).
 
     Args:
-        expansions: "halved" all, as the parameters of the paper's V3 networks want it; "follow" what enters their rows by the
-            ratio they have, as those of its V2 networks do: the first row's then stays, because its input is not narrowed.
+        expansions: "halved" halves every expansion, which matches the parameter counts of the paper's V3 networks. "follow"
+            keeps each row's ratio to its input channels, which matches those of its V2 networks; the first row's expansion
+            then stays as it is, because its input is not reduced.
 
     >>> from mobilenets.specs.families import backbone
     >>> [row.c_out for row in with_reduced_last_block(backbone("mobilenet_v3_large")).rows[-4:]]
@@ -70,11 +71,11 @@ def with_reduced_last_block(backbone: BackboneSpec, *, expansions: Literal["halv
 
 
 def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContract:
-    """The whole image, stretched to height and width, pixels in -1 to 1.
+    """An input contract that stretches the whole image to the given height and width, with pixels from -1 to 1.
 
     Args:
-        size: a side, or height and width, px.
-        channels: of the image.
+        size: one side of a square, or height and width, px.
+        channels: number of image channels.
     """
     height, wide = (size, size) if isinstance(size, int) else size
     half = (0.5,) * (channels if channels == 3 else 1)
@@ -82,7 +83,7 @@ def segmentation_input(size: int | tuple[int, int], channels: int) -> InputContr
 
 
 def check_maps(backbone: BackboneSpec, *names: str) -> None:
-    """Each name must be of a feature map, or empty.
+    """Check that each name is empty or the name of a feature map.
 
     Raises:
         UnknownNameError: the backbone has no map of that name.
@@ -94,20 +95,20 @@ def check_maps(backbone: BackboneSpec, *names: str) -> None:
 
 
 def check_filters(filters: int, what: str = "filters") -> None:
-    """Counts of channels are positive.
+    """Check that a number of channels is positive.
 
     Raises:
-        SpecError: it is not.
+        SpecError: it is not positive.
     """
     if filters < 1:
         raise SpecError(f"{filters} {what}; at least 1 is needed")
 
 
 def check_colors(colors: tuple[Color, ...]) -> None:
-    """Colors are three values of 0 to 255.
+    """Check that every color has three values from 0 to 255.
 
     Raises:
-        SpecError: one is not.
+        SpecError: a color does not.
     """
     for color in colors:
         if len(color) != 3 or not all(0 <= value <= 255 for value in color):
@@ -115,7 +116,7 @@ def check_colors(colors: tuple[Color, ...]) -> None:
 
 
 def _halved(place: Place, expansion: float) -> Row:
-    """The row with half its output channels, its expansion times `expansion`."""
+    """The row with half its output channels and its expansion multiplied by `expansion`."""
     row = place.row
     c_out = make_divisible(row.c_out / 2)
     match row:

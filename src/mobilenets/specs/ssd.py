@@ -1,4 +1,4 @@
-"""SSD and SSDLite, detectors on any backbone (SSD: arXiv:1512.02325; SSDLite: V2, section 6.2 and V3, section 6.3)."""
+"""SSD and SSDLite detectors for any backbone (SSD: arXiv:1512.02325; SSDLite: V2, section 6.2 and V3, section 6.3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Variance = Annotated[float, Meta(gt=0, le=1000)]
 Anchor = tuple[Scale, Ratio]
 
 EXTRAS = (512, 256, 256, 128)
-"""Channels of the layers behind the backbone, at width 1."""
+"""Output channels of the extra layers after the backbone, at width 1."""
 RATIOS = (1.0, 2.0, 1 / 2, 3.0, 1 / 3)
 SCALES = (0.2, 0.95)
 SMALLEST = 0.1
@@ -33,25 +33,28 @@ _NARROWEST = 16
 
 @dataclass(frozen=True, slots=True)
 class SsdHead:
-    """Scores and offsets at every anchor of several maps: some of the backbone's, then each half as fine as the one before.
+    """A head that predicts scores and offsets at every anchor of several feature maps.
+
+    The first maps come from the backbone; each extra map after them has half the resolution of the one before.
 
     Args:
-        maps: the backbone's maps, the finest first.
-        strides: input px per px of every map, those behind the backbone too.
-        anchors: of every map, scale and ratio of the anchors at each place. The scale is a share of the input's shorter side,
-            the square root of the anchor's area; the ratio is width by height.
-        extras: channels of the maps behind the backbone.
-        separable: whether 3 x 3 convolutions are depthwise separable (SSDLite) or full (SSD).
-        kernel: side of the full convolutions that predict; the separable ones have 3.
-        clip: whether no anchor is wider or higher than the input (torchvision).
-        variances: what the offsets tx ty tw th are multiplied by, which makes them shares and logarithms of the anchor's sides.
-        activation: "softmax" over a background class, which is first, and the labels; or "sigmoid" of each label.
-        score_threshold: a box must score more, 0 to 1.
-        class_thresholds: the same for each label, fitted on a validation split; empty for none.
-        iou: overlap from which on a box takes away others of its label.
-        detections: boxes of an image, at most.
-        candidates: boxes of a label that are looked at, at most, the best ones.
-        norm_eps, norm_momentum: of the head's batch norms, momentum in PyTorch's sense.
+        maps: names of the backbone's feature maps, the finest first.
+        strides: input px per px of every map, including the extra maps after the backbone.
+        anchors: for every map, the scale and ratio of the anchors at each position. The scale is the square root of the
+            anchor's area as a fraction of the input's shorter side; the ratio is width divided by height.
+        extras: channels of the extra maps after the backbone.
+        separable: whether the 3 x 3 convolutions are depthwise separable (SSDLite) or full (SSD).
+        kernel: kernel size of the prediction layers if they are full convolutions; separable ones always use 3.
+        clip: whether anchors are limited to the width and height of the input (torchvision).
+        variances: factors that the offsets tx ty tw th are multiplied by. The results are relative to the anchor's sides:
+            fractions of them for the center, logarithms of the ratio for the size.
+        activation: "softmax" over the background class, which comes first, and the labels; or "sigmoid" for each label.
+        score_threshold: score that a box must exceed, 0 to 1.
+        class_thresholds: a score threshold for each label, fitted on a validation split; empty if there are none.
+        iou: overlap at which non-maximum suppression removes a lower-scoring box of the same label.
+        detections: maximum number of boxes per image.
+        candidates: maximum number of boxes per label, the best ones, that non-maximum suppression considers.
+        norm_eps, norm_momentum: settings of the head's batch norms, with momentum in PyTorch's sense.
     """
 
     task: ClassVar[Task] = "detect"
@@ -95,15 +98,15 @@ class SsdHead:
 
     @property
     def name(self) -> str:
-        """What recipes call it: "ssdlite" or "ssd"."""
+        """The head's name in recipes: "ssdlite" or "ssd"."""
         return "ssdlite" if self.separable else "ssd"
 
     def fresh(self) -> SsdHead:
-        """Without the thresholds of the labels."""
+        """The same head without the per-label thresholds."""
         return replace(self, class_thresholds=())
 
     def columns(self, classes: int) -> int:
-        """Logits at an anchor, for so many labels."""
+        """Number of logits per anchor for this number of labels."""
         return classes + (self.activation == "softmax")
 
 
@@ -122,18 +125,18 @@ def ssdlite(
     """A backbone with an SSDLite head: every 3 x 3 convolution of the head is depthwise separable (V2, section 6.2).
 
     Args:
-        backbone: any of the family, at any width; its layers behind the pooling are left out.
-        labels: class names, without a background.
-        size: of the input, px: a side, or height and width.
-        maps: the backbone's maps, the finest first; by default the two of the papers, see `detection_maps`.
-        extras: channels of the maps behind the backbone; by default `EXTRAS` times the backbone's width.
-        anchors: of every map, scale and ratio; by default `ssd_anchors`.
-        reduced: whether the backbone's last block has half the channels (V3, section 6.3; the daggers of its Table 6).
+        backbone: any network of the family, at any width; its layers after the pooling are left out.
+        labels: class names, without a background class.
+        size: input size, px: one side of a square, or height and width.
+        maps: names of the backbone's maps, the finest first; by default the two that the papers use, see `detection_maps`.
+        extras: channels of the extra maps after the backbone; by default `EXTRAS` times the backbone's width.
+        anchors: scale and ratio of the anchors of every map; by default `ssd_anchors`.
+        reduced: whether the backbone's last block has half the channels (V3, section 6.3; the daggers in its Table 6).
         activation: "softmax", or "sigmoid" for the focal loss.
-        contract: mean, std and interpolation are taken from it, for weights that come with one; else pixels are -1 to 1.
+        contract: supplies the mean, std and interpolation if the weights come with one; otherwise pixels are -1 to 1.
 
     Raises:
-        SpecError: a value is out of range, or numbers of maps and anchors disagree.
+        SpecError: a value is out of range, or the number of maps differs from the number of anchor sets.
         UnknownNameError: the backbone has no map of that name.
 
     >>> from mobilenets.specs.families import backbone
@@ -160,11 +163,11 @@ def ssd(
     kernel: int = 3,
     contract: InputContract | None = None,
 ) -> ModelSpec:
-    """A backbone with an SSD head of full convolutions, which the V2 paper compares SSDLite with (Table 5).
+    """A backbone with an SSD head of full convolutions, to which the V2 paper compares SSDLite (Table 5).
 
     Args:
         backbone, labels, size, contract: as for `ssdlite`.
-        kernel: side of the convolutions that predict; TensorFlow's SSD on V1 has 1.
+        kernel: kernel size of the prediction layers; TensorFlow's SSD on V1 uses 1.
 
     Raises:
         SpecError: a value is out of range.
@@ -180,21 +183,22 @@ def ssd(
 
 
 def detection_backbone(backbone: BackboneSpec, *, reduced: bool = False) -> BackboneSpec:
-    """A backbone as a detector takes it: nothing behind the pooling, maps as large as their strides say, rounded up.
+    """The backbone adapted to detection: no layers after the pooling, and map sizes that round up.
 
-    Padding "end" becomes "tf": the two differ at odd sizes alone, which "end" would round down.
+    The size of a map is the input size divided by the map's stride, rounded up. Padding "end" therefore becomes "tf". The two
+    differ only at odd sizes, which "end" would round down.
 
     Args:
-        reduced: whether its last block has half the channels.
+        reduced: whether the last block has half the channels.
     """
     body = with_reduced_last_block(backbone, expansions="follow") if reduced else backbone
     return replace(body, tail=(), padding="tf" if body.padding == "end" else body.padding)
 
 
 def detection_maps(backbone: BackboneSpec) -> tuple[str, str]:
-    """The two maps of the papers: the expansion in the first block of the last stride, and the last map.
+    """The two maps that the papers use: the expansion in the first block at the last stride, and the last map.
 
-    Where that block has no expansion (V1) it is the last map at the stride above.
+    If that block has no expansion (V1), the first of the two is the last map at the previous stride.
 
     >>> from mobilenets.specs.families import backbone
     >>> detection_maps(backbone("mobilenet_v1")), detection_maps(backbone("mobilenet_v3_small"))
@@ -209,11 +213,11 @@ def detection_maps(backbone: BackboneSpec) -> tuple[str, str]:
 
 
 def strides_of(backbone: BackboneSpec, maps: Sequence[str], extras: int) -> tuple[int, ...]:
-    """Input px per px of each map, as the backbone runs with its output stride; it doubles with every one behind it.
+    """Input px per px of each map, given the backbone's output stride; it doubles with every extra map.
 
     Args:
-        maps: of the backbone, by name.
-        extras: how many there are behind it.
+        maps: names of the backbone's maps.
+        extras: number of extra maps after the backbone.
 
     Raises:
         UnknownNameError: the backbone has no map of that name.
@@ -235,16 +239,17 @@ def ssd_anchors(
     ratios: Sequence[float] = RATIOS,
     smallest: float = SMALLEST,
 ) -> tuple[tuple[Anchor, ...], ...]:
-    """Scale and ratio of the anchors of each map (SSD, section 2.2), as TensorFlow's `ssd_anchor_generator` makes them.
+    """Scale and ratio of the anchors of each map (SSD, section 2.2), as in TensorFlow's `ssd_anchor_generator`.
 
-    Scales grow evenly from map to map. A map has one anchor of each ratio, and one more square, between its scale and the next.
+    Scales grow linearly from map to map. Each map has one anchor per ratio and another square anchor, whose scale lies between
+    the map's own scale and the next.
 
     Args:
-        maps: how many.
-        scales: of the first map and of the last.
-        ratios: width by height; the first is 1.
-        smallest: scale of the first map's square anchor, with which it has three anchors alone: this one and the next two
-            ratios at the map's own scale. At 0 it has as many as the others.
+        maps: number of maps.
+        scales: scale of the first map and of the last.
+        ratios: width divided by height; the first is 1.
+        smallest: scale of the first map's square anchor. The first map then has only three anchors: this one, and the second
+            and third ratios at the map's own scale. At 0 it has as many anchors as the other maps.
 
     >>> [len(each) for each in ssd_anchors()], ssd_anchors()[0]
     ([3, 6, 6, 6, 6, 6], ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5)))
@@ -261,12 +266,12 @@ def ssd_anchors(
 
 
 def detection_input(size: int | tuple[int, int], channels: int, contract: InputContract | None = None) -> InputContract:
-    """The whole image, stretched to height and width.
+    """An input contract that stretches the whole image to the given height and width.
 
     Args:
-        size: a side, or height and width, px.
-        channels: of the image.
-        contract: whose mean, std and interpolation are kept; by default pixels are -1 to 1.
+        size: one side of a square, or height and width, px.
+        channels: number of image channels.
+        contract: supplies the mean, std and interpolation; by default pixels are -1 to 1.
     """
     height, wide = (size, size) if isinstance(size, int) else size
     half = HALF if channels == len(HALF) else HALF[:1]

@@ -1,1 +1,1 @@
-"""What a network learns: heads, targets, losses."""
+"""Heads, training targets and losses of each task."""

@@ -1,4 +1,4 @@
-"""Classification: the head on the pooled features; partner of `runtime/classify.py`."""
+"""Classification: the head on the pooled features, and its loss; the counterpart of `runtime/classify.py`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Classifier(nn.Module):
     """Dropout and one linear layer on the pooled features.
 
     Args:
-        backbone: what it stands on.
-        head: its settings.
-        classes: how many logits.
+        backbone: the backbone that provides the features.
+        head: settings of the head.
+        classes: number of logits.
     """
 
     outputs = ("logits",)
@@ -27,16 +27,16 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(backbone.c_features, classes)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> Tensor:
-        """Features N C of images N C H W."""
+        """Features, N C, from images, N C H W."""
         return backbone.features(x)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits, N classes, of features N C."""
+        """Logits, N classes, from features, N C."""
         logits: Tensor = self.linear(self.dropout(features))
         return logits
 
     def draw(self) -> None:
-        """Fresh weights: a normal of 0.01, no bias."""
+        """Initialize the weights from a normal distribution with standard deviation 0.01, and the bias to 0."""
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)
 
@@ -56,11 +56,11 @@ def loss(
     Args:
         logits: N classes.
         targets: the class of each image, N, or the share of each class in it, N classes.
-        weights: of each image, N.
+        weights: weight of each image, N.
         label_smoothing: share of each target that is spread over all classes.
-        class_weights: of each class, to balance them.
+        class_weights: weight of each class, to balance them.
         log_priors: added to the logits, so that rare classes need a larger margin (Menon et al. 2021, eq. 10).
-        over: what the sum over the images is divided by; by default their number.
+        over: divisor of the sum over the images; by default the number of images.
     """
     if log_priors is not None:
         logits = logits + log_priors

@@ -1,4 +1,4 @@
-"""Detection: the SSD head, its targets and its losses; partner of `runtime/detect.py`."""
+"""Detection: the SSD head, its targets and its losses; the counterpart of `runtime/detect.py`."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from mobilenets.tasks.segment import PooledNorm
 BACKGROUND = 0
 IGNORED = -1
 PRIOR = 0.01
-"""Score that every label has at first where each has a sigmoid of its own (focal loss, section 4.1)."""
+"""Initial score of every label if scores are sigmoids (focal loss, section 4.1)."""
 NEGATIVES_AT_LEAST = 3
-"""Of an image, however few objects it shows (TensorFlow's `min_negatives_per_image`)."""
+"""Minimum number of hard negatives per image, however few objects it shows (TensorFlow's `min_negatives_per_image`)."""
 _STD = 0.03
 
 
 class Ssd(nn.Module):
-    """Extra layers behind the backbone, and on every map two predictors: of scores and of offsets.
+    """Extra layers after the backbone, and two predictors on every map: one for scores and one for offsets.
 
     Args:
-        backbone: what it stands on.
-        head: its settings.
-        classes: how many labels.
+        backbone: the backbone that provides the feature maps.
+        head: settings of the head.
+        classes: number of labels.
 
     Raises:
-        SpecError: the backbone's maps would not have the size of the anchors'.
-        UnknownNameError: the backbone has no map of a name.
+        SpecError: the sizes of the backbone's maps would not match those of the anchors.
+        UnknownNameError: the backbone has no map of that name.
     """
 
     outputs = ("logits", "offsets")
@@ -61,17 +61,17 @@ class Ssd(nn.Module):
         self.logits = _predictors(channels, [count * self.columns for count in counts], head, like)
         self.offsets = _predictors(channels, [count * 4 for count in counts], head, like)
         for module in self.modules():
-            if isinstance(module, ConvNorm):  # the last maps are 1 x 1: a batch of one image must do
+            if isinstance(module, ConvNorm):  # the last maps are 1 x 1, and a batch of one image must work
                 module.norm = PooledNorm(module.norm.num_features, eps=head.norm_eps, momentum=head.norm_momentum)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> tuple[Tensor, ...]:
-        """The backbone's maps that the head stands on, of images N C H W."""
+        """The backbone's maps that the head reads, from images, N C H W."""
         return tuple(backbone.maps(x, self.record.maps).values())
 
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Logits, N A columns, and offsets tx ty tw th, N A 4, in the order of `runtime.anchors`.
 
-        There is a column for every label, and for softmax one before them for the background.
+        There is one column per label; with softmax, a column for the background comes first.
         """
         every = list(maps)
         for extra in self.extras:
@@ -79,7 +79,10 @@ class Ssd(nn.Module):
         return _by_anchor(self.logits, every, self.columns), _by_anchor(self.offsets, every, 4)
 
     def draw(self) -> None:
-        """Fresh weights: a normal of 0.03 as in TensorFlow and torchvision; sigmoid scores begin at `PRIOR`."""
+        """Initialize the weights as TensorFlow and torchvision do, from a normal distribution with standard deviation 0.03.
+
+        Biases start at 0, except that sigmoid scores start at `PRIOR`.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=_STD)
@@ -93,13 +96,13 @@ class Ssd(nn.Module):
 
 
 class Predictor(nn.Sequential):
-    """From a map to numbers at each of its places: a 3 x 3 depthwise and a 1 x 1 convolution, or one full convolution.
+    """Predicts values at each position of a map: a 3 x 3 depthwise and a 1 x 1 convolution, or one full convolution.
 
     Args:
         c_in: channels of the map.
-        c_out: numbers at a place.
-        head: whether it is separable, and the full convolution's kernel.
-        like: padding and norm settings.
+        c_out: number of values per position.
+        head: says whether the predictor is separable, and the kernel size if it is full.
+        like: the backbone whose padding and batch norm settings apply.
     """
 
     predict: nn.Conv2d
@@ -113,11 +116,11 @@ class Predictor(nn.Sequential):
 
 
 class Targets(NamedTuple):
-    """What a detector should say at every anchor of an image, or of a batch (then N comes before A).
+    """The target at every anchor of an image, or of a batch, in which case N comes before A.
 
     Args:
         classes: `BACKGROUND`, `IGNORED` or 1 + the label, A.
-        offsets: tx ty tw th to the matched box, A x 4; 0 without one.
+        offsets: tx ty tw th to the matched box, A x 4; 0 if no box matches.
     """
 
     classes: Tensor
@@ -133,19 +136,19 @@ def match(
     threshold: float = 0.5,
     ignored: Tensor | None = None,
 ) -> Targets:
-    """What each anchor should find (SSD, section 2.2): the box that it overlaps most, if by at least the threshold.
+    """Targets that match each anchor to the box it overlaps most, if they overlap by the threshold (SSD, section 2.2).
 
-    Besides, every box has an anchor to itself, however small the overlap. If two boxes want the same one, the one that overlaps
-    it more has it, and the other takes its next best.
+    In addition, every box gets an anchor of its own, however small the overlap. If two boxes compete for the same anchor, the
+    one that overlaps it more gets it, and the other takes its next best.
 
     Args:
         boxes: x0 y0 x1 y1 in px of the input, K x 4; K may be 0. Boxes without area match nothing.
-        labels: of each box, K.
-        anchors: x0 y0 x1 y1, A x 4, as `runtime.anchors` gives them.
-        variances: of the head.
-        threshold: intersection over union, 0 to 1.
-        ignored: which boxes are not to be learned, K: difficult ones and crowds. Anchors that have at least the threshold of
-            their area in one are `IGNORED`, and the one that overlaps it most, unless another box matches them.
+        labels: label of each box, K.
+        anchors: x0 y0 x1 y1, A x 4, as returned by `runtime.anchors`.
+        variances: the head's variances.
+        threshold: minimum intersection over union, 0 to 1.
+        ignored: which boxes are excluded from training, K: difficult ones and crowds. An anchor is `IGNORED` if the fraction of
+            its area inside such a box reaches the threshold, or if it overlaps such a box most, unless another box matches it.
     """
     learned = torch.ones_like(labels, dtype=torch.bool) if ignored is None else ~ignored
     classes = torch.full((len(anchors),), BACKGROUND, dtype=torch.int64, device=anchors.device)
@@ -172,12 +175,12 @@ def match(
 
 
 def encode(boxes: Tensor, anchors: Tensor, variances: Sequence[float]) -> Tensor:
-    """Offsets tx ty tw th that turn anchors into boxes (SSD, eq. 2), N x 4; `runtime.detect.boxes_of` reads them.
+    """Offsets tx ty tw th that turn anchors into boxes (SSD, eq. 2), N x 4; `runtime.detect.boxes_of` decodes them.
 
     Args:
-        boxes: x0 y0 x1 y1, N x 4, with an area.
+        boxes: x0 y0 x1 y1, N x 4, with positive area.
         anchors: x0 y0 x1 y1, N x 4.
-        variances: what each offset is divided by.
+        variances: divisor of each offset.
     """
     sides, box_sides = anchors[:, 2:] - anchors[:, :2], boxes[:, 2:] - boxes[:, :2]
     moved = (boxes[:, :2] + box_sides / 2 - anchors[:, :2] - sides / 2) / sides
@@ -195,19 +198,20 @@ def loss(
     box_share: float = 1.0,
     over: Tensor | None = None,
 ) -> Tensor:
-    """Cross entropy of the scores with hard negatives, plus smooth L1 of the offsets, by the number of matched anchors.
+    """Cross entropy of the scores plus smooth L1 of the offsets, divided by the number of matched anchors.
 
-    Of the anchors on the background only those with the highest loss count: so many for each matched one (SSD, section 2.2).
+    Only the background anchors with the highest loss count, the hard negatives; there are `negatives` of them for each matched
+    anchor (SSD, section 2.2).
 
     Args:
         logits: N A columns.
         offsets: N A 4.
-        targets: of the batch.
-        weights: of each image, N.
-        activation: of the head; with "sigmoid" every label has a binary cross entropy.
-        negatives: anchors on the background for each matched one.
-        box_share: weight of the offsets' part.
-        over: what the sum is divided by; by default the matched anchors, as `matched_anchors` counts them, at least 1.
+        targets: targets of the batch.
+        weights: weight of each image, N.
+        activation: activation of the head; with "sigmoid", every label has its own binary cross entropy.
+        negatives: number of background anchors for each matched one.
+        box_share: weight of the offset loss.
+        over: divisor of the sum; by default the number of matched anchors, see `matched_anchors`, but at least 1.
     """
     logits = logits.float()
     if activation == "softmax":
@@ -230,16 +234,16 @@ def focal_loss(
     box_share: float = 1.0,
     over: Tensor | None = None,
 ) -> Tensor:
-    """Focal loss of sigmoid scores at every anchor, plus smooth L1 of the offsets, by the number of matched anchors.
+    """Focal loss of sigmoid scores at every anchor plus smooth L1 of the offsets, divided by the number of matched anchors.
 
     Args:
         logits: N A labels.
         offsets: N A 4.
-        targets: of the batch.
-        weights: of each image, N.
-        gamma, alpha: of the focal loss (arXiv:1708.02002, eq. 5); by default those of TensorFlow's SSDLite on V3.
-        box_share: weight of the offsets' part.
-        over: what the sum is divided by; by default the matched anchors, as `matched_anchors` counts them, at least 1.
+        targets: targets of the batch.
+        weights: weight of each image, N.
+        gamma, alpha: parameters of the focal loss (arXiv:1708.02002, eq. 5); the defaults are from TensorFlow's SSDLite on V3.
+        box_share: weight of the offset loss.
+        over: divisor of the sum; by default the number of matched anchors, see `matched_anchors`, but at least 1.
     """
     logits = logits.float()
     each = sigmoid_focal_loss(logits, _one_hot(targets.classes, logits), alpha=alpha, gamma=gamma).sum(2)  # N A
@@ -247,22 +251,22 @@ def focal_loss(
 
 
 def matched_anchors(targets: Targets, weights: Tensor) -> Tensor:
-    """How many anchors match a box, in the images that count.
+    """The number of anchors that match a box, in images whose weight is above 0.
 
     Args:
-        targets: of the batch.
-        weights: of each image, N.
+        targets: targets of the batch.
+        weights: weight of each image, N.
     """
     return (targets.classes > BACKGROUND)[weights > 0].sum()
 
 
 def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
-    """Which anchors on the background are worst in their image, N A: so many for each matched one, at least three.
+    """A mask of the background anchors with the highest loss in their image, N A, at least three per image.
 
     Args:
-        losses: of each anchor, N A.
-        classes: of `Targets`, N A.
-        negatives: for each matched anchor.
+        losses: loss of each anchor, N A.
+        classes: classes of the `Targets`, N A.
+        negatives: number of background anchors for each matched anchor.
     """
     background = classes == BACKGROUND
     order = losses.masked_fill(~background, -torch.inf).argsort(1, descending=True)
@@ -272,7 +276,7 @@ def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
 
 
 def _mean(each: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_share: float, over: Tensor | None) -> Tensor:
-    """The sum over anchors, those of the offsets added, by the number of matched anchors."""
+    """The sum over anchors, including the offset loss, divided by the number of matched anchors."""
     matched = targets.classes > BACKGROUND
     distance = functional.smooth_l1_loss(offsets.float(), targets.offsets, reduction="none").sum(2)  # N A
     of_image = each.sum(1) + box_share * (distance * matched).sum(1)  # N
@@ -285,7 +289,7 @@ def _one_hot(classes: Tensor, logits: Tensor) -> Tensor:
 
 
 def _own_anchors(overlaps: Tensor) -> Tensor:
-    """An anchor of its own for every box, K, as the overlaps K A have it; -1 for a box that none is left for."""
+    """The index of an exclusive anchor for every box, K, given the overlaps, K A; -1 if no anchor is left for a box."""
     free = overlaps.clone()
     own = torch.full((len(overlaps),), -1, dtype=torch.int64, device=overlaps.device)
     while True:
@@ -306,18 +310,18 @@ def _areas(boxes: Tensor) -> Tensor:
 
 
 def _overlaps(shared: Tensor, boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Intersection over union of each box with each anchor, K A, from the area that they share."""
+    """Intersection over union of each box with each anchor, K A, given the area that they share."""
     return shared / (_areas(boxes)[:, None] + _areas(anchors) - shared)
 
 
 def _shared(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Area that each box shares with each anchor, K A."""
+    """The area that each box shares with each anchor, K A."""
     sides = torch.minimum(boxes[:, None, 2:], anchors[:, 2:]) - torch.maximum(boxes[:, None, :2], anchors[:, :2])
     return sides.clamp(min=0).prod(2)
 
 
 def _extra(c_in: int, c_out: int, head: SsdHead, like: BackboneSpec) -> nn.Sequential:
-    """To half the channels by 1 x 1, then 3 x 3 at stride 2: depthwise with a 1 x 1 after it, or full."""
+    """A 1 x 1 convolution to half of `c_out`, then a 3 x 3 at stride 2: depthwise followed by a 1 x 1, or full."""
     narrow = c_out // 2
     layers = nn.Sequential()
     layers.reduce = ConvNorm(c_in, narrow, 1, like=like, activation="relu6")
@@ -334,6 +338,6 @@ def _predictors(channels: Sequence[int], numbers: Sequence[int], head: SsdHead, 
 
 
 def _by_anchor(predictors: nn.ModuleList, maps: Sequence[Tensor], columns: int) -> Tensor:
-    """What the predictors say of their maps, N A columns."""
+    """The predictions on all maps, N A columns."""
     each = [predictor(x) for predictor, x in zip(predictors, maps, strict=True)]  # N (anchors columns) h w
     return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns) for x in each], 1)

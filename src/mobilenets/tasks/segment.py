@@ -1,4 +1,4 @@
-"""Segmentation: the DeepLabv3 and LR-ASPP heads, and what they learn from; partner of `runtime/segment.py`."""
+"""Segmentation: the DeepLabv3 and LR-ASPP heads and their losses; the counterpart of `runtime/segment.py`."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from mobilenets.specs.lraspp import LrasppHead
 from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 
 AUXILIARY_SHARE = 0.5
-"""Of the auxiliary head's loss (torchvision's reference training)."""
+"""Weight of the auxiliary head's loss (torchvision's reference training)."""
 OVERLAP_PIXELS = 2**17
-"""Pixels of a batch that the Dice and Lovász losses look at, a grid over all images: the overlap of classes is told by far
-fewer pixels than a batch has, and sorting a million takes longer than the network."""
+"""Number of pixels in a batch that the Dice and Lovász losses use, on a grid over all images. Far fewer pixels than a batch has
+are enough to estimate how classes overlap, and sorting a million pixels takes longer than the network."""
 PUBLISHED = 256
-"""Filters before the classifier that TensorFlow's DeepLab has."""
+"""Number of filters before the classifier in TensorFlow's DeepLab."""
 _SMOOTH = 1e-6
 
 
 class DeepLab(nn.Module):
-    """Branches on the deepest map, joined and classified, with the DeepLabv3+ decoder if the record names a map for it.
+    """Parallel branches on the deepest map, joined and classified; with the DeepLabv3+ decoder if the head names a map for it.
 
     Args:
-        backbone: what it stands on.
-        head: its settings.
-        classes: how many logits a pixel gets.
+        backbone: the backbone that provides the feature maps.
+        head: settings of the head.
+        classes: number of logits per pixel.
     """
 
     def __init__(self, backbone: BackboneSpec, head: DeepLabHead, classes: int) -> None:
@@ -64,15 +64,15 @@ class DeepLab(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What `forward` gives: the auxiliary head's logits in training alone."""
+        """Names of the outputs of `forward`; the auxiliary head's logits are among them only in training."""
         return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
-        """The maps that the head stands on, by name, of images N C H W."""
+        """The maps that the head reads, by name, from images, N C H W."""
         return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
-        """Logits, N classes h w, at the stride of the head's map; in training with an auxiliary head those of both."""
+        """Logits, N classes h w, at the stride of the head's map; in training, the auxiliary head's logits too."""
         deep = maps[self.deep]
         pooled = self.pooling(deep.mean((2, 3), keepdim=True))  # N filters 1 1
         branches = [self.point(deep), *(branch(deep) for branch in self.atrous), pooled.expand(-1, -1, *deep.shape[2:])]
@@ -86,19 +86,19 @@ class DeepLab(nn.Module):
         return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
 
     def draw(self) -> None:
-        """Fresh weights for the classifiers, see `classifier_std`; no bias."""
+        """Initialize the classifiers' weights, see `classifier_std`, and set their biases to 0."""
         _draw(self.classifier)
         if self.record.auxiliary:
             _draw(self.auxiliary.classifier)
 
 
 class Lraspp(nn.Module):
-    """LR-ASPP (V3, Fig. 10): the deep map through 1 x 1 and a gate from its pooled self, added to a shallower map's logits.
+    """LR-ASPP (V3, Fig. 10): logits from the deep map, gated by its pooled version, added to logits from a shallower map.
 
     Args:
-        backbone: what it stands on.
-        head: its settings.
-        classes: how many logits a pixel gets.
+        backbone: the backbone that provides the feature maps.
+        head: settings of the head.
+        classes: number of logits per pixel.
     """
 
     def __init__(self, backbone: BackboneSpec, head: LrasppHead, classes: int) -> None:
@@ -116,26 +116,26 @@ class Lraspp(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What `forward` gives: the auxiliary head's logits in training alone."""
+        """Names of the outputs of `forward`; the auxiliary head's logits are among them only in training."""
         return _outputs(self.record, training=self.training)
 
     def inputs(self, backbone: Backbone, x: Tensor) -> dict[str, Tensor]:
-        """The maps that the head stands on, by name, of images N C H W."""
+        """The maps that the head reads, by name, from images, N C H W."""
         return _maps(self.deep, self.record, backbone, x, training=self.training)
 
     def forward(self, maps: dict[str, Tensor]) -> Tensor | tuple[Tensor, ...]:
-        """Logits, N classes h w, at the stride of the shallower map; in training with an auxiliary head those of both."""
+        """Logits, N classes h w, at the stride of the shallower map; in training, the auxiliary head's logits too."""
         deep, low = maps[self.deep], maps[self.record.low]
         align_corners = self.record.align_corners
-        gate = torch.sigmoid(self.gate(self._pooled(deep)))  # N filters and few or one pixel
+        gate = torch.sigmoid(self.gate(self._pooled(deep)))  # N filters h w, with few pixels or one
         if gate.shape[2:] != (1, 1):
             gate = enlarge(gate, deep.shape[2:], align_corners=align_corners)
-        high = self.high(self.point(deep) * gate)  # before it is enlarged, which is the same sum for less
+        high = self.high(self.point(deep) * gate)  # classified before upsampling: the same sum at a lower cost
         logits: Tensor = self.low(low) + enlarge(high, low.shape[2:], align_corners=align_corners)
         return (logits, self.auxiliary(maps[self.record.auxiliary])) if len(self.outputs) > 1 else logits
 
     def draw(self) -> None:
-        """Fresh weights for the classifiers, see `classifier_std`; no bias."""
+        """Initialize the classifiers' weights, see `classifier_std`, and set their biases to 0."""
         _draw(self.low)
         _draw(self.high)
         if self.record.auxiliary:
@@ -150,7 +150,7 @@ class Lraspp(nn.Module):
 
 
 class Auxiliary(nn.Sequential):
-    """A head of its own on a shallower map, for training alone: 3 x 3 to a quarter of the channels, classifier."""
+    """A training-only head on a shallower map: a 3 x 3 convolution to a quarter of the channels, then a classifier."""
 
     def __init__(self, c_in: int, classes: int, *, like: BackboneSpec) -> None:
         super().__init__()
@@ -160,17 +160,17 @@ class Auxiliary(nn.Sequential):
 
 
 class PooledNorm(nn.BatchNorm2d):
-    """Batch norm of pooled maps. A batch of one image has no variance; it is normed by the running statistics."""
+    """Batch norm of pooled maps. A batch of one image has no variance, so it is normalized by the running statistics."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """N C 1 1 as it came."""
+        """The normalized maps, N C 1 1, in the shape of the input."""
         if self.training and x.numel() == x.shape[1]:
             return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(x)
 
 
 def enlarge(x: Tensor, size: tuple[int, int] | torch.Size, *, align_corners: bool) -> Tensor:
-    """A map N C h w at another height and width, bilinearly."""
+    """A map, N C h w, resized bilinearly to another height and width."""
     return functional.interpolate(x, size=(size[0], size[1]), mode="bilinear", align_corners=align_corners)
 
 
@@ -188,23 +188,23 @@ def loss(
     align_corners: bool = False,
     over: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross entropy of all pixels that count, at the mask's size; with shares of the Dice and Lovász losses on request.
+    """Mean cross entropy of all pixels that count, at the mask's size, optionally with the Dice and Lovász losses.
 
-    Of large batches, Dice and Lovász are computed on a grid of at least `OVERLAP_PIXELS`.
+    In large batches, the Dice and Lovász losses are computed on a grid of at least `OVERLAP_PIXELS` pixels.
 
     Args:
-        logits: N classes h w; they are enlarged bilinearly.
-        mask: the class of each pixel, N H W; `ignore` where it does not count.
-        weights: of each image, N.
+        logits: N classes h w; they are upsampled bilinearly.
+        mask: the class of each pixel, N H W; `ignore` where a pixel does not count.
+        weights: weight of each image, N.
         ignore: value of the pixels that do not count.
-        class_weights: of each class, to balance them; the mean is over weights then.
-        dice: share of the soft Dice loss (Milletari et al. 2016), the mean over the classes that occur.
-        lovasz: share of the Lovász softmax loss (Berman et al. 2018), over the batch, of the classes that occur.
+        class_weights: weight of each class, to balance them; the mean is then a weighted mean.
+        dice: weight of the soft Dice loss (Milletari et al. 2016), the mean over the classes that occur.
+        lovasz: weight of the Lovász softmax loss (Berman et al. 2018) over the batch, for the classes that occur.
         auxiliary: logits of the auxiliary head, N classes h w; their cross entropy is added.
-        auxiliary_share: of that.
-        align_corners: as the head's record says.
-        over: what the sum over the pixels is divided by; by default what `pixels` counts here. Where it is that of a larger
-            batch, Dice and Lovász losses, which are no sums, count by this part's share of it.
+        auxiliary_share: weight of the auxiliary head's cross entropy.
+        align_corners: the setting in the head's record.
+        over: divisor of the sum over the pixels; by default the result of `pixels` for this batch. If it is that of a larger
+            batch, the Dice and Lovász losses, which are not sums, are weighted by this part's share of it.
     """
     here = pixels(mask, ignore=ignore, class_weights=class_weights)
     over = here.clamp(min=_SMOOTH) if over is None else over
@@ -224,12 +224,12 @@ def loss(
 
 
 def dice_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """1 less the mean Dice coefficient of the classes that occur, each over the whole batch.
+    """One minus the mean Dice coefficient of the classes that occur, each computed over the whole batch.
 
     Args:
-        scores: N classes H W, their sum over the classes 1.
-        target: 1 for the class of a pixel, else 0, N classes H W.
-        counts: how much a pixel counts, N H W.
+        scores: N classes H W; they sum to 1 over the classes.
+        target: 1 for the class of a pixel, 0 for the others, N classes H W.
+        counts: weight of each pixel, N H W.
     """
     pixels = counts[:, None]
     both = (2 * scores * target * pixels).sum((0, 2, 3))  # classes
@@ -239,12 +239,12 @@ def dice_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
 
 
 def lovasz_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """The convex extension of 1 less the Jaccard index, as the mean of the classes that occur, each over the whole batch.
+    """The convex extension of one minus the Jaccard index, over the whole batch; the mean over the classes that occur.
 
     Args:
-        scores: N classes H W, their sum over the classes 1.
-        target: 1 for the class of a pixel, else 0, N classes H W.
-        counts: how much a pixel counts, N H W.
+        scores: N classes H W; they sum to 1 over the classes.
+        target: 1 for the class of a pixel, 0 for the others, N classes H W.
+        counts: weight of each pixel, N H W.
     """
     theirs = target.transpose(0, 1).flatten(1).to(scores.dtype)  # classes NHW
     wrong = (theirs - scores.transpose(0, 1).flatten(1)).abs()
@@ -260,12 +260,12 @@ def lovasz_loss(scores: Tensor, target: Tensor, counts: Tensor) -> Tensor:
 
 
 def pixels(mask: Tensor, *, ignore: int = 255, class_weights: Tensor | None = None) -> Tensor:
-    """How many pixels count, or the sum of their classes' weights.
+    """The number of pixels that count, or the sum of their class weights.
 
     Args:
         mask: the class of each pixel, N H W.
         ignore: value of the pixels that do not count.
-        class_weights: of each class.
+        class_weights: weight of each class.
     """
     valid = mask != ignore
     if class_weights is None:
@@ -274,13 +274,13 @@ def pixels(mask: Tensor, *, ignore: int = 255, class_weights: Tensor | None = No
 
 
 def _cross_entropy(logits: Tensor, mask: Tensor, weights: Tensor, ignore: int, class_weights: Tensor | None) -> Tensor:
-    """The sum over the pixels that count."""
+    """The sum of the cross entropy over the pixels that count."""
     each = functional.cross_entropy(logits, mask, class_weights, ignore_index=ignore, reduction="none")  # N H W
     return (each * weights[:, None, None]).sum()
 
 
 def _mean_of(each: Tensor, which: Tensor) -> Tensor:
-    """The mean of some, 0 of none."""
+    """The mean of the selected values, or 0 if none are selected."""
     return (each * which).sum() / which.sum().clamp(min=1)
 
 
@@ -289,17 +289,18 @@ def _outputs(record: SegmentationHead, *, training: bool) -> tuple[str, ...]:
 
 
 def _maps(deep: str, record: SegmentationHead, backbone: Backbone, x: Tensor, *, training: bool) -> dict[str, Tensor]:
-    """The deepest map and those that the record names."""
+    """The deepest map and the maps that the record names."""
     names = (deep, record.low, record.auxiliary if training else "")
     return backbone.maps(x, [name for name in names if name])
 
 
 def classifier_std(c_in: int) -> float:
-    """Standard deviation of a fresh classifier's weights: 0.01 from `PUBLISHED` inputs on, below it 1 / sqrt(c_in).
+    """Standard deviation of a classifier's initial weights: 0.01 for at least `PUBLISHED` inputs, else 1 / sqrt(c_in).
 
-    TensorFlow's DeepLab draws 0.01, of 256 filters (tensorflow/models research/deeplab/model.py, `get_branch_logits`). Of few
-    filters that leaves logits near 0 and hardly a gradient for what lies before them, so these begin as spread as their inputs.
-    TensorFlow's LR-ASPP is near that too: its two classifiers are slim's default, Glorot's sqrt(2 / (c_in + classes)).
+    TensorFlow's DeepLab uses 0.01 with 256 filters (tensorflow/models research/deeplab/model.py, `get_branch_logits`). With few
+    filters, that leaves the logits near 0 and almost no gradient for the layers before them, so these logits start with the
+    same spread as their inputs. TensorFlow's LR-ASPP is close to that too: its two classifiers use slim's default, Glorot's
+    sqrt(2 / (c_in + classes)).
 
     >>> classifier_std(256), classifier_std(16)
     (0.01, 0.25)

@@ -1,4 +1,4 @@
-"""Which module learns what a head's record describes."""
+"""The module that implements each head record."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from mobilenets.tasks.segment import DeepLab, Lraspp
 
 
 class HeadModule(Protocol):
-    """A head as a module, made of `(backbone spec, head record, classes)`."""
+    """A head as a module, constructed from `(backbone spec, head record, classes)`."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what it gives, in their order."""
+        """Names of the outputs, in order."""
         ...
 
-    def inputs(self, backbone: Backbone, x: Tensor) -> Any:  # Any: features or maps, as the head wants them
-        """What the head takes of the backbone, for images N C H W."""
+    def inputs(self, backbone: Backbone, x: Tensor) -> Any:  # Any: features or maps, depending on the head
+        """What the head reads from the backbone, for images, N C H W."""
         ...
 
     def __call__(self, inputs: Any) -> Tensor | tuple[Tensor, ...]:
-        """The outputs; a single one stands alone."""
+        """The outputs, as a tuple if there are several."""
         ...
 
     def draw(self) -> None:
-        """Fresh weights, from torch's global random state."""
+        """Initialize the weights from torch's global random state."""
         ...
 
 
-MODULES: dict[str, Any] = {  # Any: constructors, each of its own record
+MODULES: dict[str, Any] = {  # Any: constructors, each with its own record type
     "ClassifierHead": Classifier,
     "SsdHead": Ssd,
     "DeepLabHead": DeepLab,
     "LrasppHead": Lraspp,
 }
-"""The module of every head in `specs.heads.HEADS`."""
+"""The module for every head in `specs.heads.HEADS`."""
 
 
 def build(spec: ModelSpec) -> nn.Module:
-    """The head of a model, which is a `HeadModule`."""
+    """The head of a model, a `HeadModule`."""
     module: nn.Module = MODULES[_name(spec.head)](spec.backbone, spec.head, spec.classes)
     return module
 
