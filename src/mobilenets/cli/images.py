@@ -1,4 +1,4 @@
-"""What images the command line's arguments name: files, folders, globs, standard input."""
+"""Finds the images that the command line's arguments name: files, folders, globs and standard input."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mobilenets.errors import DataError, ImageError
 if TYPE_CHECKING:
     from mobilenets.runtime.sources import Source
 
-HEAD = 4096  # bytes of standard input that tell an image from a list of paths
-LARGEST = 1 << 30  # bytes of an image on standard input
-LONGEST = 1 << 16  # bytes of a line with a path
+HEAD = 4096  # bytes of standard input that are read to distinguish an image from a list of paths
+LARGEST = 1 << 30  # maximum size of an image on standard input, bytes
+LONGEST = 1 << 16  # maximum length of a line with a path, bytes
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def images(sources: Iterable[str], *, skipped: Callable[[str], object] = lambda text: None) -> Iterator[Source]:
-    """The images that sources name, lazily: files as they are, folders and globs searched, "-" from standard input.
+    """The images that the sources name, lazily: files as given, folders and globs searched, "-" from standard input.
 
     Args:
-        sources: as typed.
-        skipped: is called with what was left out and why: folders that cannot be read, pipes and devices, loops of links.
+        sources: the arguments as typed.
+        skipped: called with what was skipped and why: unreadable folders, pipes, devices and link loops.
 
     Raises:
         DataError: a folder or glob has no images, or standard input is empty.
@@ -60,7 +60,7 @@ def _named(source: str, skipped: Callable[[str], object]) -> Iterator[Source]:
 
 
 def _below(folder: Path, skipped: Callable[[str], object], *, any_name: bool = False) -> Iterator[Path]:
-    """The image files below a folder, by their names' endings unless any name will do."""
+    """The image files below a folder, recognized by file extension unless `any_name` is set."""
     from mobilenets.data.walk import SUFFIXES, suffix_of, walk
 
     for inner in walk(folder):
@@ -72,13 +72,13 @@ def _below(folder: Path, skipped: Callable[[str], object], *, any_name: bool = F
 
 
 def _matched(pattern: str, skipped: Callable[[str], object]) -> Iterator[Path]:
-    """The files that match, and what is in the folders that match."""
-    if "**" in pattern:  # links in a circle would keep `glob` busy for ever
+    """The files that match the pattern, and the images in the folders that match it."""
+    if "**" in pattern:  # circular links would keep `glob` busy forever
         yield from sorted(_matched_below(pattern, skipped))
         return
     from glob import glob
 
-    for path in map(Path, sorted(glob(pattern))):  # noqa: PTH207  # may be absolute
+    for path in map(Path, sorted(glob(pattern))):  # noqa: PTH207  # the pattern may be absolute
         if path.is_dir():
             yield from _below(path, skipped)
         else:
@@ -100,7 +100,7 @@ def _matched_below(pattern: str, skipped: Callable[[str], object]) -> Iterator[P
 
 
 def _nothing(path: Path, missing: str) -> DataError:
-    """The error for a folder without images; it says what the folder holds instead, if that is known."""
+    """The error for a folder without images. It says what the folder contains instead, if that is known."""
     from mobilenets.data.readers.foreign import unread_images
     from mobilenets.data.walk import scan
 
@@ -113,7 +113,7 @@ def _nothing(path: Path, missing: str) -> DataError:
 
 @dataclass(frozen=True)
 class _OnTheWeb:
-    """An address in place of a file."""
+    """A web address given instead of a file."""
 
     name: str
 
@@ -123,7 +123,7 @@ class _OnTheWeb:
 
 @dataclass(frozen=True)
 class _Piped:
-    """The image on standard input."""
+    """An image from standard input."""
 
     data: bytes
     name: str = "-"
@@ -133,7 +133,7 @@ class _Piped:
 
 
 def _standard_input(skipped: Callable[[str], object]) -> Iterator[Source]:
-    """One image, or the images of a list of paths; text has no zero byte, image files have."""
+    """One image, or the images of a list of paths. Text contains no zero byte, but image files do."""
     stream = cast(BufferedReader, sys.stdin.buffer)
     head = stream.peek(HEAD)[:HEAD]
     if not head:

@@ -1,4 +1,4 @@
-"""Names of the files that `mobilenets predict` writes for the images it was given."""
+"""Names for the files that `mobilenets predict` writes for its input images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 
 class Names:
-    """A name for each image: its own, with its folders below the folder that was given; no two are the same before the dot.
+    """Gives each image an output name: its own, including subfolders of the given folder. Names are unique without the suffix.
 
     Args:
-        sources: what was given: the folders among them are those that names are below.
+        sources: the command's arguments. Names are relative to the folders among them.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -18,7 +18,7 @@ class Names:
         self._taken: set[str] = set()
 
     def of(self, image: str) -> PurePosixPath:
-        """The name of the next image, which is called that: its path, or "-"."""
+        """The output name of the next image, given by its path or "-"."""
         path = Path(image)
         inner = next((path.relative_to(folder) for folder in self._folders if path.is_relative_to(folder)), Path(path.name))
         if image in ("-", "<bytes>") or ".." in inner.parts:

@@ -1,4 +1,4 @@
-"""How the command line speaks: results to stdout, progress and notes to stderr."""
+"""Output of the command line: results go to stdout, progress and notes to stderr."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def show(text: str) -> None:
-    """One line of result."""
+    """Print one line of results."""
     print(printable_lines(text))
 
 
 def show_json(data: Any) -> None:  # Any: whatever JSON can hold
-    """The result for programs."""
+    """Print the result as JSON, for programs."""
     print(escaped(json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """The result as CSV with a header."""
+    """Print the result as CSV with a header."""
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -36,7 +36,7 @@ def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def csv_cell(value: object) -> str:
-    """A cell of CSV that neither a spreadsheet nor a terminal obeys.
+    """Escape a CSV cell so that neither a spreadsheet nor a terminal executes it.
 
     >>> csv_cell("=1+1"), csv_cell(-0.5)
     ("'=1+1", '-0.5')
@@ -45,14 +45,14 @@ def csv_cell(value: object) -> str:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", caption: str = "") -> None:
-    """The result for people: a table, numbers to the right, as wide as it needs when it is not a terminal."""
+    """Print a table for people. Numbers are right-aligned, and the table is as wide as needed if stdout is not a terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[printable(str(cell)) for cell in row] for row in rows]
-    heading = Text(printable(title)) if title else None  # a name may look like Rich's markup
+    heading = Text(printable(title)) if title else None  # a name may look like Rich markup
     table = Table(box=SIMPLE_HEAD, title=heading, caption=caption or None, title_justify="left", caption_justify="left")
     for i, column in enumerate(columns):
         numeric = bool(cells) and all(_is_number(row[i]) for row in cells)
@@ -66,13 +66,13 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
 
 
 def note(text: str) -> None:
-    """One line for the person watching, to stderr."""
+    """Print one line for the user to stderr."""
     print(printable_lines(text), file=sys.stderr)
 
 
 @contextmanager
 def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar with rate and time left on stderr; yields the function that advances it."""
+    """Show a progress bar with rate and remaining time on stderr; yields the function that advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""What images and videos of `mobilenets predict` share: the options, and how predictors are asked."""
+"""What `mobilenets predict` shares between images and videos: the options, and how predictors are called."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     Seen = tuple[Source, Result]
 
 THRESHOLD = 0.5
-"""The score that boxes must exceed to be shown, if a model comes without thresholds of its own."""
+"""The score that a displayed box must exceed if the model has no thresholds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The options of `mobilenets predict`; None or empty where one was not given.
+    """The options of `mobilenets predict`. An option that was not given is None or empty.
 
     Args:
         sources: images, folders, globs, "-", or a video.
-        json, csv: how results are printed.
-        batch: images that go through the network at once; the predictor's own by default.
-        top: labels per image.
-        out: where images, files of results or a video are written.
-        write: what is written there.
-        threshold: scores that are shown are above it.
+        json, csv: the format in which results are printed.
+        batch: images per batch; the default is the predictor's own.
+        top: number of labels per image.
+        out: where images, result files or a video are written.
+        write: what to write there.
+        threshold: only scores above it are shown.
         tile: side of the tiles of a large image, px of the image.
-        overlap: share of a tile that it shares with the next.
-        whole: whether the whole image is looked at besides its tiles.
+        overlap: the share of a tile that overlaps the next tile.
+        whole: whether to predict the whole image in addition to its tiles.
     """
 
     sources: tuple[str, ...]
@@ -63,14 +63,14 @@ class Asked:
 
     @property
     def single(self) -> bool:
-        """Whether it is about one image."""
+        """Whether there is only a single image."""
         return len(self.sources) == 1 and Path(self.sources[0]).is_file()
 
 
 def shown_by(predictor: Predictor, asked: Asked) -> Predictor:
-    """The predictor with the thresholds of what is shown: the user's, else those that training fitted, else 0.5.
+    """The predictor with the display thresholds: the user's, otherwise those fitted in training, otherwise 0.5.
 
-    Only detectors have thresholds; others are as they were.
+    Only detectors have thresholds; other predictors are returned unchanged.
     """
     if asked.threshold is not None:
         return predictor.with_threshold(asked.threshold)
@@ -81,7 +81,7 @@ def shown_by(predictor: Predictor, asked: Asked) -> Predictor:
 
 
 def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
-    """Each image and what became of it, in their order; a few batches are in memory at a time."""
+    """Each image with its prediction or error, in input order. Only a few batches are in memory at a time."""
     taken: deque[Source] = deque()
 
     def remembered() -> Iterator[Source]:
@@ -94,7 +94,9 @@ def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:
 
 
 def tiling(predictor: Predictor, asked: Asked) -> tuple[Tiling, Callable[[Image.Image], Prediction]]:
-    """What predicts an image tile by tile, as its task does: for sources, and for decoded images such as frames of a video."""
+    """The functions that predict an image tile by tile for the model's task: one takes sources, the other decoded images,
+    such as video frames.
+    """
     from mobilenets.runtime.detect import tiles as detect_tiles
     from mobilenets.runtime.segment import tiles as segment_tiles
 
@@ -118,12 +120,12 @@ class Tiling(Protocol):
     """Predicts an image tile by tile."""
 
     def __call__(self, source: Source, *, progress: Callable[[int, int], object] | None = None) -> Prediction:
-        """The prediction for an image; `progress` is called with the tiles done and all tiles."""
+        """The prediction for an image. `progress` is called with the number of finished tiles and the total."""
         ...
 
 
 def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
-    """The same for large images in tiles, one image at a time: each fills the memory and keeps all threads busy."""
+    """Like `predicted`, but for large images in tiles, one at a time: each fills the memory and keeps all threads busy."""
     from mobilenets.runtime.result import Result
     from mobilenets.runtime.sources import name_of, reason
 
@@ -138,18 +140,18 @@ def predicted_alone(look: Tiling, asked: Asked) -> Iterator[Seen]:
 
 
 def report(asked: Asked, seen: Iterable[Seen], write: Callable[[Source, str, Prediction], None]) -> None:
-    """Write what is predicted for every image; those that cannot be read are named on stderr and skipped.
+    """Write the predictions for all images. Unreadable images are named on stderr and skipped.
 
     Args:
         asked: the options.
-        seen: see `predicted`.
-        write: takes an image, its name and its prediction.
+        seen: the results; see `predicted`.
+        write: called with an image, its name and its prediction.
 
     Raises:
-        typer.Exit: no image could be read.
+        typer.Exit: none of the images could be read.
     """
     read = failed = 0
-    # On a terminal the rows themselves are the progress, and a bar would run through them.
+    # On a terminal the rows themselves show the progress, and a bar would interfere with them.
     several = len(asked.sources) > 1 or Path(asked.sources[0]).is_dir()
     watched = several and sys.stderr.isatty() and not sys.stdout.isatty() and "-" not in asked.sources
     bar = progress("predicting", sum(1 for _ in images(asked.sources))) if watched else nullcontext(lambda amount: None)

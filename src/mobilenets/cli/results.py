@@ -1,4 +1,4 @@
-"""A report in the terminal: metrics with intervals, then the worst mistakes, as images if the terminal has colors."""
+"""Shows a report in the terminal: metrics with intervals, then the worst mistakes, as images if the terminal has colors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from mobilenets.reports.kinds import Evaluated
     from mobilenets.reports.page import Remark
 
-SHOWN = 3  # worst mistakes
+SHOWN = 3  # number of worst mistakes
 ROWS = 20  # of a table of classes
-COLUMNS = 26  # of an image in the terminal; a character shows two pixels, one above the other
+COLUMNS = 26  # width of an image in the terminal; each character shows two pixels, one above the other
 
 
 def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> None:
-    """Print metrics and worst mistakes.
+    """Print the metrics and the worst mistakes.
 
     Args:
-        report: of an evaluation.
-        page: the written `report.html`, with the images of the mistakes beside it; None if no report was written.
-        title: of the table of metrics.
+        report: the evaluation's report.
+        page: the written `report.html`, which has the images of the mistakes beside it; None if no report was written.
+        title: title of the metrics table.
     """
     from mobilenets.reports.kinds import KINDS
     from mobilenets.reports.words import metric_lines
@@ -49,7 +49,7 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
 
 
 def show_remarks(remarks: Sequence[Remark]) -> None:
-    """Print what the figures mean."""
+    """Print the remarks that explain the metrics."""
     for remark in remarks:
         show(f"{'warning' if remark.warning else 'note'}: {printable(remark.text)}")
 
@@ -60,7 +60,7 @@ def _image(page: Path | None, rank: int) -> Path | None:
 
 
 def _show_images(files: list[Path]) -> None:
-    """Images side by side; nothing if standard output is not a terminal with colors."""
+    """Print images side by side, or nothing if standard output is not a terminal with colors."""
     from rich.console import Console
     from rich.table import Table
 
@@ -74,7 +74,7 @@ def _show_images(files: list[Path]) -> None:
 
 
 def _blocks(file: Path) -> Text:
-    """The image as rich text of upper half blocks: the foreground is the pixel above, the background the one below."""
+    """The image as rich text of upper half blocks: the foreground is the upper pixel, the background the lower one."""
     from rich.color import Color
     from rich.style import Style
     from rich.text import Text

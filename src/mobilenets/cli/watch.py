@@ -1,4 +1,4 @@
-"""A training as it runs: a bar on a terminal, a line now and then elsewhere; and a clean stop on Ctrl-C."""
+"""Shows a training run: a progress bar on a terminal, an occasional line elsewhere. Also stops it cleanly on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 30.0
 # fmt: off
-TITLES = {  # of the metrics that are shown, of every task
+TITLES = {  # titles of the displayed metrics, for every task
     "train_loss":         "train loss",
     "val_loss":           "val loss",
     "val_accuracy":       "val accuracy",
@@ -32,10 +32,10 @@ TITLES = {  # of the metrics that are shown, of every task
 
 
 class Watch:
-    """Shows steps. Use as a context manager.
+    """Displays training steps. Use it as a context manager.
 
     Args:
-        quiet: show nothing, as all processes but the first.
+        quiet: display nothing, as in every process except the first.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -62,7 +62,7 @@ class Watch:
             self._bar.stop()
 
     def show(self, step: Step) -> None:
-        """One step more."""
+        """Display one more step."""
         if self._quiet:
             return
         if step.metrics:
@@ -87,9 +87,10 @@ class Watch:
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM ask for a stop instead of breaking in; yields whether one was asked for. A second Ctrl-C breaks in.
+    """Make Ctrl-C and SIGTERM request a stop instead of interrupting; yields a function that says whether one was requested.
 
-    A second SIGTERM does not: `torchrun` sends one to every process as soon as one of them has ended.
+    A second Ctrl-C interrupts. A second SIGTERM does not, because `torchrun` sends one to every process as soon as one of
+    them has ended.
     """
     asked = False
 
@@ -111,7 +112,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
 
 
 def duration(seconds: float) -> str:
-    """A time as people read it.
+    """Format a time for people to read.
 
     >>> duration(75), duration(3725)
     ('1:15', '1:02:05')

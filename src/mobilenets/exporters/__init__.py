@@ -1,1 +1,1 @@
-"""One file per runtime; every export is checked against torch."""
+"""Exporters, one file per format. Every export is checked against torch."""

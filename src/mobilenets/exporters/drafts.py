@@ -1,4 +1,4 @@
-"""`drafted`: a file is written and tried elsewhere before it takes its place."""
+"""`drafted`: writes and checks a file in a separate folder before moving it into place."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mobilenets.files import scratch_folder
 
 @contextmanager
 def drafted(path: Path, ending: str) -> Iterator[Path]:
-    """A folder beside `path` for drafts of it, which is gone afterwards, whatever happens.
+    """A folder beside `path` for drafts of the file. It is always removed afterwards.
 
     Args:
-        path: the file to be; its folder is made.
-        ending: of the drafts' folder.
+        path: the final file; its folder is created.
+        ending: suffix of the draft folder's name.
 
     Raises:
         ExportError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""ONNX: one file with the weights, the labels and the input contract inside, checked against torch before it appears."""
+"""ONNX export: one file with the weights, labels and input contract inside, checked against torch before it appears."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from mobilenets.runtime.engines.onnx import OnnxEngine
 
 
 def export_onnx(model: Model, path: str | Path, *, images: Sequence[bytes | Path] = (), tolerance: float = TOLERANCE) -> Parity:
-    """Write `path`, one ONNX file that `runtime.Predictor.open` takes, after comparing it with the model.
+    """Export a model to `path`, one ONNX file that `runtime.Predictor.open` opens, after comparing it with the model.
 
-    The input is "image", N C H W of any N, preprocessed as the input contract inside the file says; the outputs are those of
-    the model, for a classifier "logits", N classes. The file is written elsewhere, compared with the model in ONNX Runtime on
-    random input of several batch sizes and on `images`, and only then moved to `path`: a failed export leaves it as it was.
+    The input is "image", N C H W for any N, preprocessed as the file's input contract says. The outputs are those of the
+    model; for a classifier "logits", N classes. The file is written to a separate folder, compared with the model in ONNX
+    Runtime on random input of several batch sizes and on `images`, and only then moved to `path`. A failed export does not
+    change an existing file.
 
     Args:
-        model: is left as it is.
-        path: the file to write; its folder is made.
-        images: files or encoded bytes to compare on, besides random input.
-        tolerance: largest difference, relative to the largest logit of a batch.
+        model: the model to export; it is not modified.
+        path: the file to write; its folder is created.
+        images: files or encoded bytes to compare on, in addition to random input.
+        tolerance: the largest allowed difference, relative to the largest logit of a batch.
 
     Raises:
         ExportError: the model cannot be lowered, the file cannot be written, or the outputs differ by more than `tolerance`.

@@ -1,4 +1,4 @@
-"""ONNX with classes of pixels as output: what `runtime.segment.decode` does, as operators behind the network."""
+"""ONNX export with per-pixel classes as output: `runtime.segment.decode` as operators appended to the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
 
 NEAR_TIES = 0.001
-"""Share of the pixels that may have another class: where two logits are equal but for rounding, either is right."""
+"""Share of pixels whose class may differ: if two logits are equal up to rounding, either class is correct."""
 
 
 def export_onnx_argmax(
@@ -29,21 +29,21 @@ def export_onnx_argmax(
     images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Write `path`, one ONNX file that gives classes of pixels by itself, after comparing them with the model's.
+    """Export a segmenter to `path`, one ONNX file that outputs pixel classes directly, after comparing them with the model's.
 
-    The input is "image", as of `export_onnx`; the output is "classes", N H W in 8 bits: for each pixel of the input the index
-    into the labels of the manifest inside the file. Where an image is larger than the input, the file of `export_onnx` gives
-    finer masks: its logits are enlarged to the image's own size, classes can only be repeated.
+    The input is "image", as in `export_onnx`. The output is "classes", N H W in 8 bits: for each pixel of the input, an index
+    into the labels of the manifest inside the file. For images larger than the input, a file from `export_onnx` gives finer
+    masks, because its logits are interpolated to the image's own size, while classes can only be repeated.
 
     Args:
-        model: a segmenter; is left as it is.
-        path: the file to write; its folder is made.
-        images: files or encoded bytes to compare on, besides random input.
-        tolerance: largest difference of the logits, as for `export_onnx`.
+        model: a segmenter; it is not modified.
+        path: the file to write; its folder is created.
+        images: files or encoded bytes to compare on, in addition to random input.
+        tolerance: the largest allowed difference of the logits, as in `export_onnx`.
 
     Raises:
-        CheckpointError: there are more classes than 8 bits hold.
-        ExportError: the model is no segmenter, the exporter failed, the file cannot be written, or classes differ.
+        CheckpointError: there are more classes than fit in 8 bits.
+        ExportError: the model is not a segmenter, the exporter failed, the file cannot be written, or the classes differ.
         ImageError: an image cannot be decoded.
         MissingExtraError: onnx is not installed.
     """
@@ -53,33 +53,33 @@ def export_onnx_argmax(
 
 
 def with_argmax(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """A copy of a segmenter's ONNX model that gives "classes" in place of logits.
+    """A copy of a segmenter's ONNX model that outputs "classes" instead of logits.
 
     Args:
-        model: with the output "logits", N C h w, of any batch size.
-        manifest: of the segmenter.
+        model: has the output "logits", N C h w, for any batch size.
+        manifest: the segmenter's manifest.
     """
     from onnx import TensorProto
 
     shape = manifest.input.shape
     add = Tail("argmax")
-    # Batch and channels are taken from the logits, as torch exports it: not every runtime knows Resize with axes.
+    # Batch size and channels are read from the logits, as torch exports it: not every runtime supports Resize with axes.
     size = add("Concat", add("Shape", "logits", start=0, end=2), add.constant(shape, np.int64), axis=0)
     mode = "align_corners" if segment.align_corners(manifest) else "half_pixel"
     large = add("Resize", "logits", "", "", size, mode="linear", coordinate_transformation_mode=mode)  # N C H W
-    best = add("ArgMax", large, axis=1, keepdims=0)  # of equal ones the first, as in NumPy
+    best = add("ArgMax", large, axis=1, keepdims=0)  # the first of equal values, as in NumPy
     add("Cast", best, to=TensorProto.UINT8, name="classes")
     return add.behind(model, {"classes": (TensorProto.UINT8, shape)})
 
 
 def compare_classes(reference: Engine, decoding: Engine, batches: Batches, manifest: Manifest) -> Compared:
-    """How many pixels have another class.
+    """Count the pixels whose classes differ.
 
     Args:
-        reference: gives logits, which are decoded in NumPy.
-        decoding: gives classes.
-        batches: prepared images.
-        manifest: of both.
+        reference: outputs logits, which are decoded in NumPy.
+        decoding: outputs classes.
+        batches: preprocessed images.
+        manifest: the manifest of both networks.
     """
     differing = total = 0
     for one, other in pairs(segment.decode_segmentations, reference, decoding, batches, manifest):

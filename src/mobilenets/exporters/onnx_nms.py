@@ -1,4 +1,4 @@
-"""ONNX with boxes as outputs: what `runtime.detect.decode` does, as operators behind the network."""
+"""ONNX export with bounding boxes as outputs: `runtime.detect.decode` as operators appended to the network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import onnx
 
 STRAY = 0.01
-"""Share of the detections that may have no partner: equal scores and overlaps of just the threshold fall to either side."""
+"""Share of detections that may be unmatched: equal scores, and overlaps right at the threshold, can be decided either way."""
 
-_NEAR = 1e-3  # of the input's longer side: boxes of partners
+_NEAR = 1e-3  # share of the input's longer side: how far apart matched boxes may be
 
 
 def export_onnx_nms(
@@ -34,20 +34,20 @@ def export_onnx_nms(
     images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Write `path`, one ONNX file that finds boxes by itself, after comparing it with the model decoded in NumPy.
+    """Export a detector to `path`, an ONNX file that outputs boxes, after comparing it with the model decoded in NumPy.
 
-    The input is "image", as of `export_onnx`. For each image there are as many places as the head has `detections`, the
-    best first: "boxes", N K 4, x0 y0 x1 y1 in px of the input; "scores", N K; "classes", N K, indices into the labels of the
-    manifest inside the file. Places that are not needed have score 0 and class -1. The head's thresholds are inside.
+    The input is "image", as in `export_onnx`. Each image gets as many slots as the head's `detections`, highest score
+    first: "boxes", N K 4, x0 y0 x1 y1 in px of the input; "scores", N K; and "classes", N K, indices into the labels of the
+    manifest inside the file. Unused slots have score 0 and class -1. The head's thresholds are built in.
 
     Args:
-        model: a detector; is left as it is.
-        path: the file to write; its folder is made.
-        images: files or encoded bytes to compare on, besides random input.
-        tolerance: largest difference of two scores, and of the network's outputs as for `export_onnx`.
+        model: a detector; it is not modified.
+        path: the file to write; its folder is created.
+        images: files or encoded bytes to compare on, in addition to random input.
+        tolerance: the largest allowed difference of two scores, and of the network's outputs as in `export_onnx`.
 
     Raises:
-        ExportError: the model is no detector, the exporter failed, the file cannot be written, or detections differ.
+        ExportError: the model is not a detector, the exporter failed, the file cannot be written, or the detections differ.
         ImageError: an image cannot be decoded.
         MissingExtraError: onnx is not installed.
     """
@@ -57,11 +57,11 @@ def export_onnx_nms(
 
 
 def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """A copy of a detector's ONNX model that gives "boxes", "scores" and "classes" in place of logits and offsets.
+    """A copy of a detector's ONNX model that outputs "boxes", "scores" and "classes" instead of logits and offsets.
 
     Args:
-        model: with outputs "logits" and "offsets", of any batch size.
-        manifest: of the detector.
+        model: has the outputs "logits" and "offsets", for any batch size.
+        manifest: the detector's manifest.
     """
     from onnx import TensorProto
 
@@ -82,13 +82,13 @@ def with_nms(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
 
 
 def compare_detections(reference: Engine, decoding: Engine, batches: Batches, manifest: Manifest) -> Compared:
-    """The worst difference of the scores of two networks' detections, and how many have no partner.
+    """The largest score difference between the detections of two networks, and how many detections are unmatched.
 
     Args:
-        reference: gives logits and offsets, which are decoded in NumPy.
-        decoding: gives boxes.
-        batches: prepared images.
-        manifest: of both.
+        reference: outputs logits and offsets, which are decoded in NumPy.
+        decoding: outputs boxes.
+        batches: preprocessed images.
+        manifest: the manifest of both networks.
     """
     near = _NEAR * max(manifest.input.shape)
     worst, strays, total = 0.0, 0, 0
@@ -100,7 +100,7 @@ def compare_detections(reference: Engine, decoding: Engine, batches: Batches, ma
 
 
 def _scores(add: Tail, head: SsdHead, *, count: int, classes: int) -> str:
-    """Scores above their thresholds, the best `candidates` of each class, 0 for all others: N classes A."""
+    """The scores above their thresholds, limited to the best `candidates` of each class; all others are 0: N classes A."""
     if head.activation == "sigmoid":
         scores = add("Sigmoid", "logits")
     else:
@@ -134,9 +134,9 @@ def _boxes(add: Tail, head: SsdHead, shape: tuple[int, int]) -> str:
 
 
 def _best(add: Tail, boxes: str, scores: str, head: SsdHead, *, count: int, classes: int) -> None:
-    """The boxes that no other takes away, over all classes by falling score."""
+    """The boxes that non-maximum suppression keeps, over all classes, by descending score."""
     most = add.constant([head.detections], np.int64)
-    # The operator's boxes are y x y x; overlaps are the same.
+    # The operator expects boxes as y x y x; we pass x y x y, because the overlaps are the same.
     kept = add(
         "NonMaxSuppression", boxes, scores, most, add.constant([head.iou]), add.constant([0.0])
     )  # M x (n, class, anchor)
@@ -157,7 +157,7 @@ def _zeros_like(add: Tail, values: str) -> str:
 
 
 def _partners(first: Detections, second: Detections, near: float) -> tuple[float, int]:
-    """The largest difference of a score from that of a partner, which is of its class within `near` px; how many have none."""
+    """The largest score difference of matched detections (same class, within `near` px), and how many have no match."""
     if not len(first) or not len(second):
         return 0.0, len(first)
     far = np.abs(first.boxes[:, np.newaxis] - second.boxes).max(axis=2) > near

@@ -1,4 +1,4 @@
-"""`Tail`: decoding as operators behind a network, and how a file with one is written and compared with the model."""
+"""`Tail`: decoding operators appended to a network, and how to write such a file and compare it with the model."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ P = TypeVar("P")
 
 Batches = Iterator[NDArray[np.float32]]
 Compared = tuple[tuple[OutputParity, ...], Agreement]
-"""How far numbers of what was decoded are apart, and how much of it is the same."""
+"""How far the decoded numbers differ, and how many decoded results agree."""
 
 _OPTIONS: dict[Task, str] = {"detect": "--nms gives boxes", "segment": "--argmax gives the class of each pixel"}
 
 
 class Tail:
-    """Nodes and constants that are added to a graph.
+    """Nodes and constants to append to a graph.
 
     Args:
-        name: what the names of all of them begin with.
+        name: the prefix of all their names.
     """
 
     def __init__(self, name: str) -> None:
@@ -49,7 +49,7 @@ class Tail:
         self._constants: list[Any] = []
 
     def constant(self, values: object, kind: type = np.float32) -> str:
-        """The name of a constant."""
+        """Add a constant and return its name."""
         from onnx import numpy_helper
 
         name = f"{self._name}/constant_{len(self._constants)}"
@@ -57,11 +57,11 @@ class Tail:
         return name
 
     def __call__(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:  # Any: what ONNX attributes hold
-        """The name of an operator's output."""
+        """Add an operator and return the name of its output."""
         return self.several(kind, *inputs, names=(name or f"{self._name}/{kind}_{len(self._nodes)}",), **attributes)[0]
 
     def several(self, kind: str, *inputs: str, names: Sequence[str], **attributes: Any) -> Sequence[str]:  # Any: as above
-        """The names of the outputs of an operator that has several."""
+        """Add an operator with several outputs and return their names."""
         from onnx import helper
 
         own = f"{self._name}/{kind}_{len(self._nodes)}"
@@ -69,11 +69,11 @@ class Tail:
         return names
 
     def behind(self, model: onnx.ModelProto, outputs: Mapping[str, tuple[int, tuple[int, ...]]]) -> onnx.ModelProto:
-        """A copy of a model with the tail behind it.
+        """A copy of a model with this tail appended.
 
         Args:
-            model: of any batch size.
-            outputs: that take the place of the model's: the type and the shape of each, without the batch.
+            model: a model for any batch size.
+            outputs: the outputs that replace the model's: type and shape of each, without the batch.
         """
         import onnx
 
@@ -99,15 +99,15 @@ def export_with_tail(
     images: Sequence[bytes | Path],
     tolerance: float,
 ) -> Parity:
-    """Write `path`, a network that decodes inside, after comparing its outputs and what it decodes with the model's.
+    """Write `path`, a network with built-in decoding, after comparing its outputs and decoded results with the model's.
 
     Args:
-        model: is left as it is.
-        path: the file to write; its folder is made.
-        extend: puts the tail behind the exported network.
-        compare: compares the model, whose outputs are decoded in NumPy, with what the file gives, batch by batch.
-        images: files or encoded bytes to compare on, besides random input.
-        tolerance: largest difference of the network's outputs, as for `export_onnx`, and of what is compared behind them.
+        model: the model to export; it is not modified.
+        path: the file to write; its folder is created.
+        extend: appends the tail to the exported network.
+        compare: compares the model, whose outputs are decoded in NumPy, with the file's results, batch by batch.
+        images: files or encoded bytes to compare on, in addition to random input.
+        tolerance: the largest allowed difference of the network's outputs, as in `export_onnx`, and of the decoded results.
 
     Raises:
         ExportError: the exporter failed, the file cannot be written, or the two differ.
@@ -138,13 +138,13 @@ def pairs(
     batches: Batches,
     manifest: Manifest,
 ) -> Iterator[tuple[P, P]]:
-    """What two networks say of each image, where the image is the network's input itself.
+    """The predictions of two networks for each image, where the image is exactly the network's input.
 
     Args:
-        decode: of the task.
-        reference, decoding: the networks.
-        batches: prepared images.
-        manifest: of both.
+        decode: the task's decoding.
+        reference, decoding: the two networks.
+        batches: preprocessed images.
+        manifest: the manifest of both networks.
     """
     height, width = manifest.input.shape
     for batch in batches:
@@ -154,7 +154,7 @@ def pairs(
 
 
 def not_for(model: Model, reason: str, *, option: str) -> ExportError:
-    """The error of a model that another task's tail is asked of; it says what its own task has."""
+    """The error for a model whose task does not have the requested tail. It names what the model's own task supports."""
     spec = model.spec
     return ExportError(
         f"'{spec.backbone.name}' is to {spec.task}: {reason}", hint=_OPTIONS.get(spec.task) or f"leave {option} out"

@@ -1,4 +1,4 @@
-"""`Parity`: how far an exported network's outputs are from the model's."""
+"""`Parity`: how far an exported network's outputs differ from the model's."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class OutputParity:
-    """The worst difference of one output over every batch that was run.
+    """The largest difference of one output over all compared batches.
 
     Args:
-        name: of the output.
-        max_abs: largest absolute difference of two values.
-        max_rel: largest absolute difference in a batch, over the largest absolute value of the model's output in that batch.
+        name: the output's name.
+        max_abs: the largest absolute difference of two values.
+        max_rel: the largest absolute difference in a batch, divided by the model's largest absolute output in that batch.
     """
 
     name: str
@@ -31,14 +31,14 @@ class OutputParity:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many results of decoding inside are not the model's, over every batch that was run; near ties fall to either side.
+    """How many results of built-in decoding differ from the model's, over all batches. Near ties can be decided either way.
 
     Args:
-        name: of the results.
-        unit: what is counted: "pixels", "boxes".
-        differing: how many are not the same in both.
+        name: what the results are.
+        unit: what is counted: "pixels" or "boxes".
+        differing: how many differ.
         total: how many were compared.
-        tolerance: the share of them that may differ.
+        tolerance: the share that may differ.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Agreement:
 
     @property
     def share(self) -> float:
-        """Of those that differ, 0 to 1."""
+        """The share that differs, 0 to 1."""
         return self.differing / max(self.total, 1)
 
     @property
     def passed(self) -> bool:
-        """Whether no more differ than may."""
+        """Whether no more results differ than allowed."""
         return self.share <= self.tolerance
 
 
@@ -63,12 +63,12 @@ class Parity:
     """The comparison of an exported network with its model.
 
     Args:
-        runtime: what ran the exported network, with its version.
+        runtime: the runtime that ran the exported network, with its version.
         tolerance: the largest `max_rel` that passes.
-        images: how many real images were run through both.
-        batches: the batch sizes that were run.
+        images: how many real images were compared.
+        batches: the batch sizes that were compared.
         outputs: one comparison per output.
-        agreements: of what is decoded inside; none where nothing is.
+        agreements: comparisons of built-in decoding; empty if there is none.
     """
 
     runtime: str
@@ -80,14 +80,14 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether every output stays within the tolerance, and enough agrees; not a number never does."""
+        """Whether every output is within tolerance and enough results agree. NaN always fails."""
         return all(output.max_rel <= self.tolerance for output in self.outputs) and all(one.passed for one in self.agreements)
 
     def check(self) -> None:
-        """Say what did not pass.
+        """Raise an error that lists what did not pass.
 
         Raises:
-            ExportError: something did not.
+            ExportError: something did not pass.
         """
         if self.passed:
             return
@@ -111,12 +111,12 @@ class Parity:
 
 
 def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) -> tuple[OutputParity, ...]:
-    """The worst difference of each output of two networks.
+    """The largest difference of each output of two networks.
 
     Args:
-        model: gives the outputs to compare with; every one of them must be among those of `exported`, in the same shape.
+        model: the reference. `exported` must have every one of its outputs, in the same shape.
         exported: the network under test.
-        batches: prepared images, each `N C H W`.
+        batches: preprocessed images, each `N C H W`.
     """
     worst: dict[str, tuple[float, float]] = {}
     for batch in batches:
@@ -127,5 +127,5 @@ def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]])
                 max_abs = float(np.max(np.abs(found[name] - expected)))
                 max_rel = max_abs / max(float(np.max(np.abs(expected))), float(np.finfo(np.float32).tiny))
             before = worst.get(name, (0.0, 0.0))
-            worst[name] = (float(np.maximum(before[0], max_abs)), float(np.maximum(before[1], max_rel)))  # keeps not-a-number
+            worst[name] = (float(np.maximum(before[0], max_abs)), float(np.maximum(before[1], max_rel)))  # keeps NaN
     return tuple(OutputParity(name, *differences) for name, differences in worst.items())

@@ -1,4 +1,4 @@
-"""A checkpoint that predicts at once: exported when it is first opened, without a word, and kept."""
+"""Makes a checkpoint ready to predict: it is exported silently when it is first opened, and the export is kept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 
 FILE = "model.onnx"
-"""Inside the checkpoint's folder: it goes when a newer checkpoint takes the folder's place."""
+"""Stored inside the checkpoint's folder, so it disappears when a newer checkpoint replaces that folder."""
 
 
 def engine_of(checkpoint: Path) -> Engine:
-    """The engine for a checkpoint folder: of its export, or of torch if it cannot be exported or nothing can be written there.
+    """The engine for a checkpoint folder: its ONNX export, or torch if it cannot be exported or the folder is not writable.
 
     Raises:
         CheckpointError: the checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""`export`, and `EXPORTERS`: what a model can be exported to."""
+"""`export`, and `EXPORTERS`: the supported export formats."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mobilenets.table import Table
 
 
 class Export(Protocol):
-    """Writes one file and compares it with the model; leaves nothing at `path` when they differ."""
+    """Writes one file and compares it with the model. If they differ, nothing is left at `path`."""
 
     def __call__(self, model: Model, path: Path, *, images: Sequence[bytes | Path], tolerance: float) -> Parity:
-        """The comparison; raises ExportError when it fails."""
+        """The comparison; raises ExportError if it fails."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """One kind of file that a model can be exported to.
+    """One supported export format.
 
     Args:
-        file: its name in an export folder.
-        export: writes it.
+        file: the file's name in an export folder.
+        export: writes the file.
         parity: name of the file that holds its comparison with the model.
     """
 
@@ -51,7 +51,7 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),
 })
 # fmt: on
-"""What can be exported to: the network as it is, a detector that returns boxes, a segmenter that returns classes of pixels."""
+"""The export formats: the plain network, a detector that outputs boxes, and a segmenter that outputs pixel classes."""
 
 
 def export(
@@ -64,18 +64,18 @@ def export(
 ) -> Parity:
     """Export a model and compare the file with it: `export(model, "export", to="onnx")`.
 
-    The folder then holds the network's file, which `Predictor.open` opens, and a `parity.json` with the comparison.
+    The folder then contains the network's file, which `Predictor.open` opens, and a `parity.json` with the comparison.
 
     Args:
-        model: what to export; is left as it is.
-        folder: where to; made if it is missing.
-        to: "onnx" or "tflite"; "tflite-half" with weights in 16 bits; "onnx-nms" for a detector that returns boxes, and
-            "onnx-argmax" for a segmenter that returns the class of each pixel.
-        images: files or encoded bytes to compare on, besides random input.
-        tolerance: largest difference, relative to the largest value of an output in a batch.
+        model: the model to export; it is not modified.
+        folder: the output folder; it is created if missing.
+        to: "onnx" or "tflite"; "tflite-half" for 16-bit weights; "onnx-nms" for a detector that outputs boxes; or
+            "onnx-argmax" for a segmenter that outputs the class of each pixel.
+        images: files or encoded bytes to compare on, in addition to random input.
+        tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
 
     Raises:
-        ExportError: the export failed or does not agree with the model; the folder's files are as they were.
+        ExportError: the export failed or does not match the model. The folder's files are unchanged.
         ImageError: an image cannot be decoded.
         MissingExtraError: a library that the format needs is not installed.
         UnknownNameError: there is no such format.

@@ -1,1 +1,1 @@
-"""The torch side of data: batches, targets and augmentation for training."""
+"""The torch side of data loading: batches, targets and augmentation for training."""

@@ -1,6 +1,6 @@
-"""Augmentation for training, by torchvision.transforms.v2: images one by one, and mixing within a batch.
+"""Training augmentation with torchvision.transforms.v2: per-image augmentation, and mixing within a batch.
 
-Each image is augmented under a seed of its own, so that what happens to it does not depend on who augments it and when.
+Each image is augmented under its own seed, so the result does not depend on which process augments it or when.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from mobilenets.feeding.settings import ImageKeys
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation(ImageKeys):
-    """What may happen to an image in training: a recipe's keys, and what follows from the network's input.
+    """The augmentation settings for classification: the recipe's keys, and what follows from the network's input.
 
     Args:
-        size: side of the result, px.
-        fill: gray level, 0 to 255, of what a rotation or erasing uncovers.
+        size: side of the square result, px.
+        fill: gray level, 0 to 255, of the area that a rotation or erasing uncovers.
     """
 
     size: int
@@ -32,15 +32,15 @@ class Augmentation(ImageKeys):
 
     @property
     def shorter_side(self) -> int:
-        """Shorter side, px, that a stored image needs: its smallest crop fills the input; but at most 1.75 times it."""
+        """Shorter side, px, of stored images: the smallest crop then fills the input; at most 1.75 times the input's side."""
         return math.ceil(self.size * min(1.75, 1 / math.sqrt(self.crop_scale_min)))
 
 
 class Augment:
-    """Applies an `Augmentation`; equal seeds give equal results, and the global random state is left as it was.
+    """Applies an `Augmentation`. Equal seeds give equal results, and the global random state is left unchanged.
 
     Args:
-        augmentation: what may happen.
+        augmentation: the settings to apply.
     """
 
     def __init__(self, augmentation: Augmentation) -> None:
@@ -48,7 +48,7 @@ class Augment:
         self._steps = v2.Compose(_steps(augmentation))
 
     def __call__(self, image: Tensor, seed: int) -> Tensor:
-        """An image C H W of uint8, of any size, as uint8 C size size."""
+        """Augment an image of any size, C H W of uint8, and return it as uint8 C size size."""
         with seeded(seed):
             if self._dihedral:
                 image = _turned(image, int(torch.randint(8, ())))
@@ -57,12 +57,12 @@ class Augment:
 
 
 class Mix:
-    """Mixup and CutMix of a batch; where both may happen, each is as likely.
+    """Mixup and CutMix of a batch. If both are on, each is equally likely.
 
     Args:
-        classes: how many there are.
-        mixup_alpha, cutmix_alpha: of the Beta distribution; 0 turns one off.
-        probability: that a batch is mixed.
+        classes: the number of classes.
+        mixup_alpha, cutmix_alpha: parameter of the Beta distribution; 0 turns the method off.
+        probability: the probability that a batch is mixed.
     """
 
     def __init__(self, classes: int, *, mixup_alpha: float, cutmix_alpha: float, probability: float = 1.0) -> None:
@@ -75,7 +75,7 @@ class Mix:
             self._ways.append(v2.CutMix(alpha=float(cutmix_alpha), num_classes=classes))
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """The mixed batch: images N C H W and the share of each class, N classes; as they came where nothing is mixed."""
+        """The mixed batch: images N C H W and class shares N classes. An unmixed batch is returned as it came."""
         if not self._ways:
             return images, labels
         with seeded(seed):
@@ -87,14 +87,14 @@ class Mix:
 
 
 def seed_of(*parts: int | str) -> int:
-    """A seed of 63 bits that follows from `parts` alone, on every machine."""
+    """A 63-bit seed that depends only on `parts`, so it is the same on every machine."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Torch's random numbers on the CPU follow `seed` inside the block, and go on as before after it."""
+    """Seed torch's CPU random numbers inside the block, and restore their previous state after it."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:

@@ -1,4 +1,4 @@
-"""Augmentation of images with boxes, by torchvision.transforms.v2: both are moved together, and boxes stay valid."""
+"""Augmentation of images with bounding boxes, by torchvision.transforms.v2: both move together, and boxes stay valid."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from torchvision.transforms.v2 import functional
 from mobilenets.feeding.augment import seeded
 from mobilenets.feeding.settings import BoxKeys
 
-Window = tuple[int, int, int, int]  # left, top, right, bottom in px of the image, beyond which it may reach
+Window = tuple[int, int, int, int]  # left, top, right, bottom in px of the image; it may reach beyond the image
 
-_CROPPED = 8  # px, side of the smallest window that is cropped
-_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # of a crop with a box, at least; at 1 nothing is cropped
+_CROPPED = 8  # px, side of the smallest window that is still cropped
+_OVERLAPS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # minimum overlap of a crop with a box; at 1 nothing is cropped
 _TRIES = 40
 
 
 @dataclass(frozen=True)
 class BoxAugmentation(BoxKeys):
-    """What may happen to an image and its boxes in training: a recipe's keys, and what follows from the network's input.
+    """The augmentation settings for detection: the recipe's keys, and what follows from the network's input.
 
-    One crop in seven leaves the image whole. Photometric changes are those of SSD's code, but for the exchange of red, green
-    and blue: colors tell objects apart.
+    One crop in seven leaves the image whole. The photometric changes are those of the SSD code, except that it also swaps the
+    red, green and blue channels; we do not, because colors tell objects apart.
 
     Args:
-        height, width: of the result, px, to which the image is stretched.
+        height, width: size of the result, px, to which the image is stretched.
         fill: gray level, 0 to 255, around an image that is zoomed out.
     """
 
@@ -41,16 +41,16 @@ class BoxAugmentation(BoxKeys):
 
     @property
     def shorter_side(self) -> int:
-        """Shorter side, px, that a stored image needs: its smallest crop fills the result; but at most 1.75 times it."""
+        """Shorter side, px, of stored images: the smallest crop then fills the result; at most 1.75 times the result's."""
         least = self.crop_scale_min if self.crop else 1.0
         return math.ceil(max(self.height, self.width) * min(1.75, 1 / least))
 
 
 class BoxAugment:
-    """Applies a `BoxAugmentation`; equal seeds give equal results, and the global random state is left as it was.
+    """Applies a `BoxAugmentation`. Equal seeds give equal results, and the global random state is left unchanged.
 
     Args:
-        augmentation: what may happen.
+        augmentation: the settings to apply.
     """
 
     def __init__(self, augmentation: BoxAugmentation) -> None:
@@ -62,18 +62,18 @@ class BoxAugment:
     def __call__(
         self, image: Tensor, boxes: Tensor, labels: Tensor, seed: int, *, ignored: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The augmented image with the boxes that are still on it.
+        """Augment an image, and keep the boxes that are still visible in it.
 
         Args:
             image: uint8, C H W, of any size.
             boxes: float32, N 4: x0 y0 x1 y1 in px of the image. N may be 0.
-            labels: N or N K: what goes with each box.
-            seed: of everything that is random.
-            ignored: which boxes are not to be learned, N of bool. No crop is drawn for their sake, and what one leaves of them
-                stays, wherever their centers are.
+            labels: N or N K: the values that belong to each box.
+            seed: seed of all random choices.
+            ignored: N of bool: boxes that are ignored in training. No crop is chosen to include them, and whatever part of them
+                a crop leaves is kept, wherever their centers are.
 
         Returns:
-            The image, uint8 C height width; boxes M 4 in px of it, inside it; their labels, M or M K.
+            The image, uint8 C height width; the boxes, M 4 in px of that image and inside it; and their labels, M or M K.
         """
         one = self.augmentation
         learned = torch.ones(len(boxes), dtype=torch.bool) if ignored is None else ~ignored
@@ -95,7 +95,7 @@ class BoxAugment:
 
 
 def _canvas(width: int, height: int, one: BoxAugmentation) -> Window:
-    """The image, or a larger canvas that it lies on, in px of the image."""
+    """The image, or a larger canvas that contains it, in px of the image."""
     chance, side, across, down = torch.rand(4).tolist()
     if chance >= one.zoom_out:
         return 0, 0, width, height
@@ -105,9 +105,9 @@ def _canvas(width: int, height: int, one: BoxAugmentation) -> Window:
 
 
 def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Window, Tensor]:
-    """A part of the window, and which boxes have their centers in it, N of bool.
+    """A random part of the window, and a mask N of bool of the boxes whose centers lie in it.
 
-    As `v2.RandomIoUCrop`, whose tries are drawn here all at once: it takes ten times as long.
+    This does the same as `v2.RandomIoUCrop`, which takes ten times as long; here all tries are drawn at once.
     """
     left, top, right, bottom = window
     width, height = right - left, bottom - top
@@ -136,7 +136,7 @@ def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Windo
 
 
 def _seen(image: Tensor, boxes: Tensor, window: Window, shape: tuple[int, int], fill: int) -> tuple[Tensor, Tensor]:
-    """What the window shows, stretched to height and width, with the boxes in px of that; outside the image is gray."""
+    """The window's content, stretched to height and width, with the boxes in px of the result. Outside the image it is gray."""
     left, top, right, bottom = window
     height, width = image.shape[-2:]
     down, across = shape[0] / (bottom - top), shape[1] / (right - left)
@@ -156,15 +156,15 @@ def _seen(image: Tensor, boxes: Tensor, window: Window, shape: tuple[int, int], 
 
 
 def _span(first: int, last: int, scale: float, side: int) -> tuple[int, int]:
-    """Where a stretch of the window comes to lie in the result, in whole px, at least one."""
+    """The position of a stretch of the window in the result, in whole px and at least one px long."""
     start = min(round(first * scale), side - 1)
     return start, max(start + 1, min(round(last * scale), side))
 
 
 def _distorted(image: Tensor, drawn: dict[str, Any]) -> Tensor:
-    """The image with the changes that `v2.RandomPhotometricDistort` drew, but for the order of colors.
+    """Apply the changes that `v2.RandomPhotometricDistort` drew, except for the channel order.
 
-    The hue is changed on a Pillow image, in 8 bits: on a tensor that takes ten times as long.
+    The hue is changed on a Pillow image, in 8 bits, because doing so on a tensor takes ten times as long.
     """
     contrast, saturation, hue = drawn["contrast_factor"], drawn["saturation_factor"], drawn["hue_factor"]
     if drawn["brightness_factor"] is not None:
@@ -181,7 +181,7 @@ def _distorted(image: Tensor, drawn: dict[str, Any]) -> Tensor:
 
 
 def _inside(boxes: Tensor, height: int, width: int, smallest: float) -> tuple[Tensor, Tensor]:
-    """The boxes that are large enough after they were cut to the image, and which they are, as N of bool."""
+    """The boxes that are still large enough after clipping to the image, and a mask N of bool that marks them."""
     most = torch.tensor([width, height, width, height], dtype=boxes.dtype)
     cut = boxes.clamp(min=0).minimum(most)
     kept = ((cut[:, 2:] - cut[:, :2]) >= max(smallest, 1e-3)).all(dim=1)
@@ -189,7 +189,7 @@ def _inside(boxes: Tensor, height: int, width: int, smallest: float) -> tuple[Te
 
 
 def _turned(image: Tensor, boxes: Tensor, which: int) -> tuple[Tensor, Tensor]:
-    """Image and boxes after `which % 4` quarter turns against the clock, mirrored from 4 on."""
+    """Turn the image and boxes counterclockwise by `which % 4` quarter turns, and mirror them if `which` is 4 or more."""
     for _ in range(which % 4):
         width = image.shape[-1]
         image = torch.rot90(image, 1, (-2, -1))

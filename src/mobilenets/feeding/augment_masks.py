@@ -1,4 +1,4 @@
-"""Augmentation of images with masks, by torchvision.transforms.v2: both are moved together, and masks are never mixed."""
+"""Augmentation of images with masks, by torchvision.transforms.v2: both move together, and masks are never mixed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mobilenets.feeding.settings import MaskKeys
 
 @dataclass(frozen=True)
 class MaskAugmentation(MaskKeys):
-    """What may happen to an image and its mask in training: a recipe's keys, and what follows from the network's input.
+    """The augmentation settings for segmentation: the recipe's keys, and what follows from the network's input.
 
     Args:
-        height, width: of the result, px: the network's input. The scale is drawn evenly (DeepLabv3, section 4.1).
-        keep_ratio: whether the image keeps its ratio, as under "letterbox"; else it is stretched, as under "stretch".
-        fill: gray level, 0 to 255, around an image that is smaller than the result; its mask is ignored there.
+        height, width: size of the result, px: the network's input. The scale is drawn uniformly (DeepLabv3, section 4.1).
+        keep_ratio: whether the image keeps its aspect ratio, as under "letterbox"; else it is stretched, as under "stretch".
+        fill: gray level, 0 to 255, around an image that is smaller than the result. The mask is ignored there.
     """
 
     height: int
@@ -32,17 +32,17 @@ class MaskAugmentation(MaskKeys):
     fill: int = 128
 
     def stored_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height, px, at which an image of this size is kept: its own, unless no scale needs so much."""
+        """The width and height, px, to store an image of this size at: its own size, unless no scale needs that much."""
         across, down = self.width * self.scale_max, self.height * self.scale_max
         ratio = max(across / width, down / height)
         return (width, height) if ratio >= 1 else (math.ceil(width * ratio), math.ceil(height * ratio))
 
 
 class MaskAugment:
-    """Applies a `MaskAugmentation`; equal seeds give equal results, and the global random state is left as it was.
+    """Applies a `MaskAugmentation`. Equal seeds give equal results, and the global random state is left unchanged.
 
     Args:
-        augmentation: what may happen.
+        augmentation: the settings to apply.
     """
 
     def __init__(self, augmentation: MaskAugmentation) -> None:
@@ -50,7 +50,7 @@ class MaskAugment:
         self._steps = v2.Compose(_steps(augmentation)) if _steps(augmentation) else None
 
     def __call__(self, image: Tensor, mask: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """An image C H W and its mask H W, both of uint8 and of one size, any, as C height width and height width."""
+        """Augment an image C H W and its mask H W, both uint8 and of any one size, to C height width and height width."""
         with seeded(seed):
             image, mask = _placed(image, mask, self.augmentation)
             if self._steps is not None:
@@ -70,7 +70,7 @@ def _steps(one: MaskAugmentation) -> list[v2.Transform]:
 
 
 def _placed(image: Tensor, mask: Tensor, one: MaskAugmentation) -> tuple[Tensor, Tensor]:
-    """The image at a random scale; what exceeds the result is cut at random, what is missing is filled."""
+    """The image at a random scale: what exceeds the result is cropped at random, and what is missing is filled."""
     height, width = mask.shape
     scale, at_y, at_x = torch.rand(3).tolist()
     scale = one.scale_min + (one.scale_max - one.scale_min) * scale
@@ -95,13 +95,13 @@ def _placed(image: Tensor, mask: Tensor, one: MaskAugmentation) -> tuple[Tensor,
 
 
 def _along(side: int, result: int, scale: float, at: float) -> tuple[int, int, int, int]:
-    """First pixel and pixels that are taken of a side, and where they come to lie in the result.
+    """For one side: the first pixel and number of pixels to take from the image, and their position in the result.
 
     Args:
-        side: of the image, px.
-        result: of the result, px.
+        side: length of the image's side, px.
+        result: length of the result's side, px.
         scale: px of the result per px of the image.
-        at: where the cut or the filling lies, 0 to 1.
+        at: position of the crop or the padding, 0 to 1.
     """
     scaled = max(1, round(side * scale))
     if scaled <= result:

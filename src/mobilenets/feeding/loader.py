@@ -1,6 +1,7 @@
-"""Training batches: which images, in which order, how augmented, follows from seed, epoch and place alone.
+"""Training batches. The choice, order and augmentation of images depend only on the seed, the epoch and the place
+within the epoch.
 
-So a resumed run sees the very batches it would have seen, whatever number of workers reads them.
+A resumed run therefore sees exactly the batches it would have seen, however many workers read them.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from mobilenets.runtime.cores import cores
 from mobilenets.runtime.images.decode import decode_image
 
 Draw = tuple[int, int, int]  # epoch, place within the epoch, index of the sample
-TRIES = 20  # images that may stand in for a broken one
+TRIES = 20  # maximum number of images tried in place of a broken one
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some augmented images.
+    """A batch of augmented images.
 
     Args:
         images: uint8, N C H W.
-        targets: what is learned of them, each N ...: for classification the labels, int64 N.
-        weights: of each image's loss, N.
-        broken: names of images that could not be read, each with the reason; others stand in for them.
+        targets: the training targets, each N ...; for classification the labels, int64 N.
+        weights: weight of each image's loss, N.
+        broken: names of images that could not be read, each with the reason. Other images replace them.
     """
 
     images: Tensor
@@ -52,27 +53,27 @@ class Batch:
 
 
 Item = tuple[Tensor, tuple[Tensor, ...], float, list[tuple[str, str]]]
-Loaded = tuple[NDArray[Any], ...]  # Any: of any type
+Loaded = tuple[NDArray[Any], ...]  # Any: arrays of any dtype
 
 
 class Teacher(Protocol):
-    """Makes what is learned of a sample: one for each task."""
+    """Builds the training targets of a sample. There is one teacher for each task."""
 
     def load(self, sample: Sample) -> Loaded:
-        """The decoded image H W C, of uint8, and what else is kept of the sample in RAM.
+        """The decoded image, uint8 H W C, and whatever else of the sample is kept in RAM.
 
         Raises:
-            ImageError: something of it cannot be decoded.
+            ImageError: part of the sample cannot be decoded.
             OSError: a file cannot be read.
         """
         ...
 
     def show(self, loaded: Loaded, sample: Sample, seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The augmented image, uint8 C H W, and its targets; equal seeds give equal results."""
+        """The augmented image, uint8 C H W, and its targets. Equal seeds give equal results."""
         ...
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """An image of nothing and its targets, of the same shapes; its loss will weigh nothing."""
+        """An empty image and its targets, in the same shapes; its loss gets zero weight."""
         ...
 
 
@@ -80,7 +81,7 @@ class Labelled:
     """Teaches the label of an image.
 
     Args:
-        augmentation: what happens to the image.
+        augmentation: how the image is augmented.
         channels: 3 or 1.
     """
 
@@ -99,7 +100,7 @@ class Labelled:
         return self._augment(image, seed), (torch.tensor(sample.label),)
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Grey, of the first class."""
+        """A gray image labeled as the first class."""
         size = self.augmentation.size
         return torch.full((self.channels, size, size), self.augmentation.fill, dtype=torch.uint8), (torch.tensor(0),)
 
@@ -109,8 +110,8 @@ class TrainingImages(TorchDataset[Item]):
 
     Args:
         samples: the training split.
-        teacher: makes image and targets of a sample.
-        seed: of the augmentation.
+        teacher: builds the image and targets of a sample.
+        seed: seed of the augmentation.
     """
 
     def __init__(self, samples: Sequence[Sample], teacher: Teacher, *, seed: int) -> None:
@@ -131,7 +132,7 @@ class TrainingImages(TorchDataset[Item]):
             try:
                 loaded = self._kept.get(standing_in) or self.teacher.load(sample)
             except ConnectionError:
-                raise  # no fault of this image: others would not be reached either
+                raise  # not this image's fault: other images would be unreachable too
             except (ImageError, OSError) as error:
                 broken.append((sample.name or str(sample.path), str(error)))
                 continue
@@ -140,9 +141,9 @@ class TrainingImages(TorchDataset[Item]):
         return *self.teacher.blank(), 0.0, broken
 
     def keep(self, megabytes: int, *, threads: int) -> int:
-        """Decode images once and keep them in RAM while they fit; returns how many are kept.
+        """Decode images once and keep as many in RAM as fit. Returns how many are kept.
 
-        A kept image is the one that reading it again would give.
+        A kept image is identical to what reading it again would give.
         """
         room = megabytes * 2**20
         window = 16 * threads
@@ -162,14 +163,14 @@ class TrainingImages(TorchDataset[Item]):
         try:
             return self.teacher.load(self.samples[index])
         except (ImageError, OSError):
-            return None  # met again, counted and named when it is drawn
+            return None  # it is counted and reported when it is drawn
 
 
 def decoded(data: bytes, channels: int, shorter_side: int) -> NDArray[np.uint8]:
-    """An image, H W C, made smaller where its shorter side exceeds `shorter_side` px.
+    """Decode an image to H W C, and shrink it if its shorter side exceeds `shorter_side` px.
 
     Raises:
-        ImageError: it cannot be decoded.
+        ImageError: the image cannot be decoded.
     """
     image = decode_image(data, channels=channels, at_least=shorter_side)
     ratio = shorter_side / min(image.size)
@@ -181,7 +182,7 @@ def decoded(data: bytes, channels: int, shorter_side: int) -> NDArray[np.uint8]:
 
 
 def order(samples: Sequence[Sample], balance: Balance, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The samples of an epoch, as indices: each once, or under "sample" drawn with chances that make classes equal."""
+    """An epoch's sample indices: each once, or under "sample" drawn so that all classes are equally likely."""
     random = np.random.default_rng(seed_of(seed, epoch, "order"))
     if balance != "sample":
         return random.permutation(len(samples))
@@ -192,13 +193,13 @@ def order(samples: Sequence[Sample], balance: Balance, seed: int, epoch: int) ->
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How steps are cut into the parts that processes compute.
+    """How each step is divided among processes and accumulated parts.
 
     Args:
-        batch: images of a step.
-        accumulate: parts that each process computes one after the other.
-        processes: how many there are.
-        process: which one this is.
+        batch: images per step.
+        accumulate: parts that each process computes one after another.
+        processes: the number of processes.
+        process: the index of this process.
     """
 
     batch: int
@@ -207,12 +208,12 @@ class Plan:
     process: int = 0
 
     def steps_per_epoch(self, samples: int) -> int:
-        """Full batches in an epoch; at least one, in which images then appear more than once."""
+        """The number of full batches in an epoch, at least one. If there are too few images for one, images repeat."""
         return max(1, samples // self.batch)
 
 
 class Draws(Sampler[list[Draw]]):
-    """The draws of each part that one process computes, from step `first` to before step `last`."""
+    """The draws of each part that one process computes, from step `first` up to but not including step `last`."""
 
     def __init__(self, samples: Sequence[Sample], plan: Plan, *, balance: Balance, seed: int, first: int, last: int) -> None:
         self.samples = samples
@@ -241,16 +242,16 @@ class Draws(Sampler[list[Draw]]):
 def batches(
     images: TrainingImages, plan: Plan, *, balance: Balance, seed: int, first: int, last: int, workers: int, pin: bool = False
 ) -> Iterator[Batch]:
-    """The parts of steps `first` to `last` that one process computes, `plan.accumulate` a step.
+    """The parts of steps `first` to `last` that one process computes, `plan.accumulate` per step.
 
     Args:
-        images: what to draw from.
-        plan: how steps are cut.
-        balance: which draws an epoch has.
-        seed: of the order.
-        first, last: steps, counted from 0 over all epochs; `last` is not included.
-        workers: processes that read and augment; 0 for this one.
-        pin: whether batches go to a GPU.
+        images: the dataset to draw from.
+        plan: how steps are divided.
+        balance: how an epoch's samples are chosen.
+        seed: seed of the order.
+        first, last: steps, counted from 0 over all epochs; `last` is excluded.
+        workers: number of processes that read and augment; 0 uses this process.
+        pin: whether batches are pinned for transfer to a GPU.
     """
     draws = Draws(images.samples, plan, balance=balance, seed=seed, first=first, last=last)
     loader: DataLoader[Item] = DataLoader(
@@ -266,7 +267,7 @@ def batches(
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """One batch of the items."""
+    """Combine items into one batch."""
     images, targets, weights, broken = zip(*items, strict=True)
     named = {name: reason for found in broken for name, reason in found}
     stacked = tuple(torch.stack(one) for one in zip(*targets, strict=True))
@@ -274,7 +275,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def class_weights(samples: Sequence[Sample], classes: int) -> Tensor:
-    """A weight per class, inverse to how often it occurs, averaging 1 over the samples; 0 for a class that does not occur."""
+    """A weight per class, inverse to its frequency and averaging 1 over the samples; 0 for a class that does not occur."""
     counts = np.bincount([sample.label for sample in samples], minlength=classes)
     present = np.count_nonzero(counts)
     weights = np.divide(len(samples), present * counts, out=np.zeros(classes), where=counts > 0)
@@ -282,27 +283,27 @@ def class_weights(samples: Sequence[Sample], classes: int) -> Tensor:
 
 
 def log_priors(samples: Sequence[Sample], classes: int) -> Tensor:
-    """The log share of each class, which logit adjustment adds in training (Menon et al. 2021, eq. 10).
+    """The log share of each class, which logit adjustment adds during training (Menon et al. 2021, eq. 10).
 
-    One image is added to each class, so that an absent one has a finite share.
+    Each class counts one extra image, so that an absent class has a finite log share.
     """
     counts = np.bincount([sample.label for sample in samples], minlength=classes) + 1
     return torch.tensor(np.log(counts / counts.sum()), dtype=torch.float32)
 
 
 def workers_for(wanted: int, *, batch_bytes: int, processes: int) -> int:
-    """How many workers to start: `wanted`, or for -1 half of this process's share of the cores.
+    """The number of workers to start: `wanted`, or if it is -1, half of this process's share of the cores.
 
-    Batches travel through shared memory; where that is too small, as in many containers, this process reads by itself.
+    Batches travel through shared memory. If that is too small, as in many containers, this process reads the images itself.
 
     Args:
-        wanted: of the recipe; -1 chooses.
-        batch_bytes: size of one batch.
-        processes: training processes on this machine.
+        wanted: the recipe's setting; -1 chooses automatically.
+        batch_bytes: size of one batch, bytes.
+        processes: number of training processes on this machine.
     """
     count = wanted if wanted >= 0 else min(8, max(cores() // (2 * processes), 1 if cores() > 1 else 0))
     if wanted < 0 and sys.platform != "linux":
-        return 0  # a worker would get a copy of every kept image
+        return 0  # each worker would copy every image kept in RAM
     shared = Path("/dev/shm")
     if wanted < 0 and shared.is_dir() and shutil.disk_usage(shared).free < 4 * max(count, 1) * batch_bytes * processes:
         return 0
@@ -310,6 +311,6 @@ def workers_for(wanted: int, *, batch_bytes: int, processes: int) -> int:
 
 
 def leave_interrupts(_worker: int) -> None:
-    """Ctrl-C and SIGTERM, which reach a whole group of processes, are the main one's business; workers end when it does."""
+    """Ignore Ctrl-C and SIGTERM, which reach the whole process group: the main one handles them, and workers end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

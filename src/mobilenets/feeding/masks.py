@@ -1,4 +1,4 @@
-"""`Masked`: the teacher of segmenters, which `loader.TrainingImages` draws from: augmented images with their masks."""
+"""`Masked`: the teacher for segmentation. It gives `loader.TrainingImages` augmented images and their masks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mobilenets.runtime.images.decode import decode_image, upright_size
 
 
 class Masked:
-    """Teaches the class of every pixel: the target is the mask, uint8 H W, with `masks.IGNORE` where nothing is to learn.
+    """Teaches the class of every pixel. The target is the mask, uint8 H W, with `masks.IGNORE` at ignored pixels.
 
     Args:
-        augmentation: what happens to the image and its mask.
+        augmentation: how the image and its mask are augmented.
         channels: 3 or 1.
     """
 
@@ -33,7 +33,7 @@ class Masked:
         """The image H W C, no larger than its largest scale needs, and its mask H W of the same size.
 
         Raises:
-            ImageError: one of them cannot be decoded, there is no mask, or they are of different sizes.
+            ImageError: the image or mask cannot be decoded, the mask is missing, or their sizes differ.
             OSError: a file cannot be read.
         """
         if sample.mask is None:
@@ -57,7 +57,7 @@ class Masked:
         return image, (mask,)
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Grey, nothing of which is to learn."""
+        """A gray image whose pixels are all ignored."""
         one = self.augmentation
         image = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
         return image, (torch.full((one.height, one.width), IGNORE, dtype=torch.uint8),)

@@ -1,4 +1,4 @@
-"""The parts of a recipe that say what happens to training images: how they are augmented, mixed and drawn. No torch here."""
+"""The recipe settings for training images: augmentation, mixing and sampling. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Flips:
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """Turning by quarters."""
+    """Quarter turns."""
 
     dihedral: bool = key(False, "one of the 8 turns and mirror images, each as likely: for images without an up, such as tiles", tasks=IMAGES_AND_BOXES)
 
@@ -40,7 +40,7 @@ class Crops:
 
 @dataclass(frozen=True, kw_only=True)
 class Colors:
-    """Color jitter, as torchvision's `ColorJitter`."""
+    """Color jitter, as in torchvision's `ColorJitter`."""
 
     brightness: float = key(0.0, "largest change of brightness, as a share", between=(0, 10), tasks=IMAGES_AND_MASKS)
     contrast: float = key(0.0, "largest change of contrast, as a share", between=(0, 10), tasks=IMAGES_AND_MASKS)
@@ -50,7 +50,7 @@ class Colors:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageKeys(Flips, Turns, Crops, Colors):
-    """What may happen to an image with a label."""
+    """Augmentation settings for labeled images."""
 
     crop_scale_max: float = key(1.0, "largest crop: share of the area", between=(1e-3, 1), tasks=CLASSIFY)
     rotation_degrees: float = key(0.0, "largest rotation, in either direction", between=(0, 180), tasks=CLASSIFY)
@@ -63,7 +63,7 @@ class ImageKeys(Flips, Turns, Crops, Colors):
 
 @dataclass(frozen=True, kw_only=True)
 class BoxKeys(Flips, Turns, Crops):
-    """What may happen to an image with boxes."""
+    """Augmentation settings for images with bounding boxes."""
 
     zoom_out: float = key(0.0, "chance that the image is laid on a larger canvas (SSD, section 3.6)", between=(0, 1), tasks=DETECT)
     zoom_out_max: float = key(4.0, "longest side of that canvas, as a multiple of the image's", between=(1, 16), tasks=DETECT, needs=("zoom_out",))
@@ -74,7 +74,7 @@ class BoxKeys(Flips, Turns, Crops):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskKeys(Flips, Colors):
-    """What may happen to an image with a mask."""
+    """Augmentation settings for images with masks."""
 
     scale_min: float = key(0.5, "smallest scale of the image; at 1 it fills the input", between=(0.05, 20), tasks=SEGMENT)
     scale_max: float = key(2.0, "largest scale of the image", between=(0.05, 20), tasks=SEGMENT)
@@ -82,7 +82,7 @@ class MaskKeys(Flips, Colors):
 
 @dataclass(frozen=True, kw_only=True)
 class Mixing:
-    """Mixing the images of a batch; where both ways are on, each is as likely."""
+    """Mixing of the images in a batch. If both methods are on, each is equally likely."""
 
     mixup_alpha: float = key(0.0, "parameter of the Beta distribution of mixup; 0 turns it off", between=(0, 100), tasks=CLASSIFY)
     cutmix_alpha: float = key(0.0, "parameter of the Beta distribution of CutMix; 0 turns it off", between=(0, 100), tasks=CLASSIFY)
@@ -91,7 +91,7 @@ class Mixing:
 
 @dataclass(frozen=True, kw_only=True)
 class Balancing:
-    """Classes of unequal size."""
+    """Balancing of classes of unequal size."""
 
     balance: Balance = key("none", "sample: draw rare classes as often; loss: give them more weight; logits: logit adjustment. Segmentation takes none and loss", tasks=IMAGES_AND_MASKS)
 # fmt: on

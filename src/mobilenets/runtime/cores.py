@@ -1,4 +1,4 @@
-"""`cores`: how many processors this process may use."""
+"""`cores`: the number of processors available to this process."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def cores() -> int:
-    """Processors that this process may run on, at least 1; fewer than the machine's under `taskset` and in many containers."""
+    """Number of processors this process may run on, at least 1. `taskset` and many containers allow fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""`in_order`: work done by threads, its results in the order of the items."""
+"""`in_order`: runs work in threads and yields the results in the order of the items."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Found = TypeVar("Found")
 def in_order(
     work: Callable[[Item], Found], items: Iterable[Item], *, threads: int, ahead: int, name: str
 ) -> Generator[Found, None, None]:
-    """The results in the items' order, each as soon as it and those before it are ready.
+    """The results in the items' order, each as soon as it and all earlier ones are ready.
 
-    Closing the generator, or an error of `work`, cancels what has not begun and waits for what has.
+    Closing the generator, or an error in `work`, cancels what has not started and waits for what has.
 
     Args:
-        work: is called by the threads.
-        items: taken one by one, only as far as the results are consumed.
-        threads: that work.
-        ahead: items that may be under way beyond the one that is waited for.
-        name: of the threads.
+        work: called from the threads.
+        items: taken one by one, only as fast as the results are consumed.
+        threads: number of threads.
+        ahead: how many items may be in progress beyond the one being waited for.
+        name: name prefix of the threads.
     """
     pending: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:

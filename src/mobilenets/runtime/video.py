@@ -1,4 +1,4 @@
-"""Video files and cameras through OpenCV: frames in, predictions and drawn frames out. The only module that imports it."""
+"""Video files and cameras through OpenCV: reads frames, and yields predictions and drawn frames. Only here is it imported."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from mobilenets.runtime.decoders import Prediction
 from mobilenets.runtime.ordered import in_order
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv"))
-"""How names of video files end."""
+"""Extensions of video files."""
 
 CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-"""What can be written, and how: with codecs that every build of OpenCV has."""
+"""The formats that can be written, with codecs that every build of OpenCV has."""
 
 CAMERA = "camera:"
 STREAMS = ("rtsp://", "rtmp://")
-USUAL_FPS = 30.0  # where a camera or a file does not say
-_MOST_FPS = 1000.0  # more is no rate but a clock
+USUAL_FPS = 30.0  # used if a camera or file does not report its rate
+_MOST_FPS = 1000.0  # a higher value is a clock frequency, not a frame rate
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image of a video.
+    """One frame of a video.
 
     Args:
-        index: from 0.
-        time_s: since the beginning; of a camera by the clock.
+        index: counted from 0.
+        time_s: seconds since the beginning; for a camera, by the clock.
         image: RGB.
     """
 
@@ -46,12 +46,12 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class SeenFrame:
-    """A frame and what is predicted for it.
+    """A frame and its prediction.
 
     Args:
-        frame: as it was.
-        prediction: for it.
-        drawn: the frame with the prediction on it; None where nothing was to be drawn.
+        frame: the original frame.
+        prediction: the frame's prediction.
+        drawn: the frame with the prediction drawn on it; None if drawing was not requested.
     """
 
     frame: Frame
@@ -60,15 +60,15 @@ class SeenFrame:
 
 
 def is_video(source: str) -> bool:
-    """Whether this names a video file, a camera or a network stream."""
+    """Whether the source is a video file, a camera or a network stream."""
     return source.startswith((CAMERA, *STREAMS)) or Path(source).suffix.lower() in SUFFIXES
 
 
 class VideoReader:
-    """The frames of a video file, a camera (`camera:0`) or a network stream (`rtsp://...`), upright, one after another.
+    """Reads the frames of a video file, a camera (`camera:0`) or a network stream (`rtsp://...`), upright and in order.
 
     Raises:
-        DataError: there is no such file or camera, or it gives no video.
+        DataError: the file or camera does not exist, or it provides no video.
         MissingExtraError: OpenCV is not installed.
         UsageError: the camera has no number.
     """
@@ -80,9 +80,9 @@ class VideoReader:
         self._capture = _capture(self._cv2, source)
         fps, count = (self._capture.get(key) for key in (self._cv2.CAP_PROP_FPS, self._cv2.CAP_PROP_FRAME_COUNT))
         self.fps: float = fps if 0 < fps <= _MOST_FPS else USUAL_FPS
-        """Frames per second, as the file or camera says."""
+        """Frames per second, as reported by the file or camera."""
         self.count: int = 0 if self.live or not 0 < count < math.inf else int(count)
-        """Frames there are about; 0 where nobody knows."""
+        """Approximate number of frames; 0 if unknown."""
 
     def __enter__(self) -> VideoReader:
         return self
@@ -91,10 +91,10 @@ class VideoReader:
         self._capture.release()
 
     def frames(self) -> Iterator[Frame]:
-        """The frames, as they are asked for.
+        """Yield the frames on demand.
 
         Raises:
-            DataError: there is not one.
+            DataError: there are no frames.
         """
         start = time.monotonic()
         index = 0
@@ -111,17 +111,17 @@ class VideoReader:
 
 
 class VideoWriter:
-    """A video file that appears under its name once it is complete; an error leaves nothing behind.
+    """Writes a video file that appears under its name once it is complete. An error leaves no file behind.
 
     Args:
-        path: its ending, one of `CODECS`, says what is written. There is no sound.
-        size: width and height, px; of an odd one the last column or row is lost.
+        path: the output file; its extension, one of `CODECS`, selects the format. The video has no sound.
+        size: width and height, px; if one is odd, the last column or row is dropped.
         fps: frames per second.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the file cannot be written.
         MissingExtraError: OpenCV is not installed.
-        UsageError: such files cannot be written.
+        UsageError: the format is not supported.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
@@ -147,21 +147,21 @@ class VideoWriter:
             self._part.unlink(missing_ok=True)
 
     def add(self, image: Image.Image) -> None:
-        """One more frame, RGB, of the size of all."""
+        """Append a frame, RGB, of the video's size."""
         self._writer.write(self._cv2.cvtColor(np.asarray(image), self._cv2.COLOR_RGB2BGR))
         self.written += 1
 
     def add_at(self, image: Image.Image, time_s: float) -> None:
-        """The frame of that moment, as often as it is needed for the video to run at the speed of the clock."""
+        """Append the frame for this time, repeated as often as needed to keep the video in step with the clock."""
         for _ in range(round(time_s * self.fps) + 1 - self.written):
             self.add(image)
 
 
 def codec_of(path: Path) -> str:
-    """The four letters of the codec for a file of that name.
+    """The four-letter codec for a file of this name.
 
     Raises:
-        UsageError: such files cannot be written.
+        UsageError: the format is not supported.
     """
     if path.suffix.lower() not in CODECS:
         raise UsageError(f"a video cannot be written as '{path}'", hint=f"end it in {', '.join(CODECS)}")
@@ -171,13 +171,13 @@ def codec_of(path: Path) -> str:
 def predict_frames(
     look: Callable[[Image.Image], Prediction], frames: Iterable[Frame], *, threads: int, drawn: bool
 ) -> Generator[SeenFrame, None, None]:
-    """What is predicted for each frame, in their order; at most `threads` + 1 frames are on their way.
+    """Predict each frame, and yield the results in order. At most `threads` + 1 frames are in progress at once.
 
     Args:
-        look: predicts one frame; is called by the threads.
-        frames: of a `VideoReader`.
-        threads: that predict and draw, while the next frames are read.
-        drawn: whether frames are drawn.
+        look: predicts one frame; called from the threads.
+        frames: frames from a `VideoReader`.
+        threads: number of threads that predict and draw while the next frames are read.
+        drawn: whether to draw the predictions on the frames.
     """
 
     def work(frame: Frame) -> SeenFrame:

@@ -1,4 +1,4 @@
-"""Mirrored views of an image, whose logits a classifier averages: for images that mean the same when mirrored."""
+"""Mirrored views of an image. A classifier averages their logits if mirroring does not change an image's meaning."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ AXES: dict[Mirrors, tuple[tuple[int, ...], ...]] = {
 
 
 def axes_of(head: Head) -> tuple[tuple[int, ...], ...]:
-    """The views that a head averages; only a classifier has more than the image itself."""
+    """The views that a head averages. Only a classifier can have more than the image itself."""
     return AXES[head.mirrors] if isinstance(head, ClassifierHead) else AXES["none"]
 
 
 def run(engine: Runs, batch: NDArray[np.float32], head: Head) -> Outputs:
-    """The outputs for a batch N C H W, the mean over the head's views.
+    """The outputs for a batch N C H W, averaged over the head's views.
 
     Args:
-        engine: runs each view; within a predictor the gate before its engine.
+        engine: runs each view; within a predictor, this is the gate in front of its engine.
         batch: preprocessed images.
-        head: of the network.
+        head: the network's head.
     """
     views = axes_of(head)
     if len(views) == 1:

@@ -1,4 +1,4 @@
-"""`Lesson`: what a training run needs to know of its task. `training/classify.py` and its like make them."""
+"""`Lesson`: what a training run needs to know about its task. Lessons are made in `training/classify.py` and its siblings."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from mobilenets.training.validation import Chunk
 
 
 class Outcome(Protocol):
-    """What a model said of the validation images."""
+    """A model's results on the validation images."""
 
     @property
     def images(self) -> int:
-        """How many images were seen."""
+        """The number of images."""
         ...
 
     def metrics(self) -> dict[str, float]:
-        """Figures of it, each beginning with "val_"."""
+        """The metrics, each with a name that starts with "val_"."""
         ...
 
     def finite(self) -> bool:
-        """Whether every answer is a number."""
+        """Whether all outputs are finite."""
         ...
 
     def fitted(self, head: Head) -> Head:
-        """The head with what is fitted on validation images: a temperature, thresholds."""
+        """The head with the values that are fitted on validation images: a temperature or thresholds."""
         ...
 
     def joined(self, others: Sequence[Self]) -> Self:
-        """This one and those of the other processes as one."""
+        """Combine this outcome with those of the other processes."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A task as the loop sees it.
+    """A task as the training loop sees it.
 
     Args:
-        teacher: makes augmented images and their targets of samples.
-        prepare: mixes a batch under a seed: images of the network's input and targets, both on the device.
-        count: how much a part weighs in the mean over its batch, from its targets and the weight of each image: images,
-            matched anchors or pixels.
-        loss: of a part: its outputs, its targets, the weight of each image, and the count of the whole batch, by which the sum
-            over the part is divided.
-        outcome: of all chunks of validation images, each with the network's outputs by name on the CPU.
-        columns: the metrics that the run's table has, best known first.
-        rank: metrics that say which of two checkpoints is better, the most important first; "-name" where less is better.
-        views: of validation images, each the axes it is flipped along; a single output is averaged over them.
+        teacher: builds augmented images and their targets from samples.
+        prepare: mixes a batch under a seed. Returns images in the network's input format and targets, both on the device.
+        count: the weight of a part in the mean over its batch, from its targets and the weight of each image: a number of
+            images, matched anchors or pixels.
+        loss: the loss of a part, from its outputs, its targets, the weight of each image, and the count of the whole batch. The
+            sum over the part is divided by that count.
+        outcome: the outcome for all chunks of validation images, each with the network's outputs by name on the CPU.
+        columns: the metrics in the run's table, the most familiar first.
+        rank: the metrics that decide which of two checkpoints is better, the most important first; "-name" if lower is better.
+        views: views of validation images, each given as the axes it is flipped along; a single output is averaged over them.
     """
 
     teacher: Teacher
@@ -66,12 +66,12 @@ class Lesson:
 
 
 def unmixed(x: Tensor, targets: tuple[Tensor, ...], _seed: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The batch as it is."""
+    """Return the batch unchanged."""
     return x, targets
 
 
 def better(metrics: Mapping[str, float], best: Mapping[str, float], rank: Sequence[str]) -> bool:
-    """Whether these metrics are better than the best so far, of which there may be none.
+    """Whether these metrics are better than the best so far, which may be empty.
 
     >>> better({"a": 1.0, "b": 2.0}, {"a": 1.0, "b": 3.0}, ("a", "-b"))
     True

@@ -27,10 +27,10 @@ AUGMENTATIONS: dict[Task, type] = {"classify": Augmentation, "detect": BoxAugmen
 
 
 def check(recipe: Recipe, task: Task) -> None:
-    """Refuse a recipe that is for another task.
+    """Refuse a recipe that is meant for another task.
 
     Raises:
-        RecipeError: says which recipe fits.
+        RecipeError: the recipe is for another task; the message says which recipe fits.
     """
     if recipe.task != task:
         raise RecipeError(
@@ -40,13 +40,13 @@ def check(recipe: Recipe, task: Task) -> None:
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The lesson of a model's task.
+    """The lesson for a model's task.
 
     Args:
-        spec: of the model that learns.
+        spec: specification of the model to train.
         samples: the training split.
         recipe: how to train.
-        device: where the model is.
+        device: the model's device.
 
     Raises:
         RecipeError: the recipe does not fit the task.

@@ -1,4 +1,4 @@
-"""Optimizers, what decays, learning-rate schedules and averaged weights."""
+"""Optimizers, weight decay, learning-rate schedules and weight averaging."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Groups = list[dict[str, Any]]  # Any: torch's parameter groups hold tensors and 
 
 
 class RMSpropTF(torch.optim.Optimizer):
-    """RMSprop as TensorFlow 1 computes it, which the papers' figures were reached with.
+    """RMSprop as TensorFlow 1 computes it, with which the papers' results were obtained.
 
-    Unlike torch's: epsilon is added inside the root, the mean square starts at one, and the learning rate is inside the
-    momentum buffer, so that a change of it does not rescale past steps.
+    It differs from torch's: epsilon is added inside the root, the mean square starts at one, and the learning rate is inside
+    the momentum buffer, so that changing it does not rescale past steps.
 
         mean_square = decay * mean_square + (1 - decay) * gradient ** 2
         buffer = momentum * buffer + learning_rate * gradient / sqrt(mean_square + epsilon)
         weight = weight - buffer
 
     Args:
-        params: tensors or groups.
+        params: tensors or parameter groups.
         lr: learning rate.
-        decay: of the moving mean square.
-        momentum: of the buffer.
+        decay: decay of the moving mean square.
+        momentum: momentum of the buffer.
         eps: epsilon.
-        weight_decay: times the weight, added to the gradient.
+        weight_decay: this factor times the weight is added to the gradient.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class RMSpropTF(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step; the loss of `closure` where one is given."""
+        """Take one step, and return the loss of `closure` if it is given."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -84,7 +84,7 @@ class RMSpropTF(torch.optim.Optimizer):
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over the parameters that learn."""
+    """The recipe's optimizer over the trainable parameters."""
     groups = parameter_groups(model, recipe)
     rate = recipe.learning_rate
     fused = all(weight.device.type in ("cpu", "cuda") for group in groups for weight in group["params"])
@@ -96,10 +96,10 @@ def optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> Groups:
-    """The parameters that learn, those that decay apart from those that do not.
+    """The trainable parameters, grouped by whether weight decay applies to them.
 
-    What a parameter is follows from the module that owns it: a convolution with as many groups as channels is depthwise;
-    vectors are norms, biases and layer scales. Each group has its `weight_decay`, and the `l2` that `add_l2` adds.
+    A parameter's kind follows from the module that owns it: a convolution with as many groups as channels is depthwise;
+    vectors are norm parameters, biases and layer scales. Each group has its `weight_decay`, and the `l2` that `add_l2` adds.
     """
     decaying: list[Tensor] = []
     resting: list[Tensor] = []
@@ -129,16 +129,16 @@ def add_l2(optimizer: torch.optim.Optimizer) -> None:
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, *, steps: int = 0) -> float:
-    """The learning rate of a step.
+    """The learning rate at a step.
 
-    Warm-up is linear, over at most half of the steps. Exponential decay counts from step 0, as TensorFlow's; the cosine begins
-    where the warm-up ends.
+    Warm-up is linear, over at most half of the steps. Exponential decay counts from step 0, as in TensorFlow; cosine decay
+    starts where the warm-up ends.
 
     Args:
-        recipe: its schedule.
+        recipe: provides the schedule.
         step: counted from 0.
-        steps_per_epoch: which the recipe's epochs are measured in.
-        steps: of the whole training, if not those of all epochs.
+        steps_per_epoch: converts the recipe's epochs to steps.
+        steps: length of the whole training, if it differs from all epochs.
     """
     total = steps or recipe.epochs * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
@@ -157,7 +157,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int, *, steps: int
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group this learning rate."""
+    """Set the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -165,11 +165,12 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 class Average:
     """Exponential moving average of a module's weights and running statistics (V2 and V3: decay 0.9999).
 
-    Early steps decay faster, by (1 + step) / (10 + step) as TensorFlow's `num_updates`: the first weights are soon forgotten.
+    Early steps use a lower decay, (1 + step) / (10 + step) as with TensorFlow's `num_updates`, so the first weights are soon
+    forgotten.
 
     Args:
-        module: what is averaged.
-        decay: share of the old average that each step keeps, at most.
+        module: the module to average.
+        decay: the share of the old average that each step keeps, at most.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -179,14 +180,14 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the module's values after a step, counted from 1."""
+        """Update the average with the module's values after a step, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.tensors.values()), list(self._live.values()), 1 - decay)
 
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
-        """The module has the averaged values inside the block and its own again after it."""
+        """Put the averaged values into the module inside the block, and restore its own values after it."""
         live, average = list(self._live.values()), list(self.tensors.values())
         own = [tensor.clone() for tensor in live]
         torch._foreach_copy_(live, average)
@@ -197,6 +198,6 @@ class Average:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from saved `tensors`."""
+        """Load saved `tensors` to continue from."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""The files of a run that people and programs read: run.json, splits.csv, metrics.csv, metrics.jsonl, curves.png."""
+"""A run's files for people and programs: run.json, splits.csv, metrics.csv, metrics.jsonl and curves.png."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mobilenets.specs.model import ModelSpec
 from mobilenets.training.recipe import Recipe, difference, from_data, from_version_1
 
 FORMAT = 2
-"""Of run.json. The first one had no number, and listed every key of a recipe, with or without effect."""
+"""Format version of run.json. The first version had no number and listed every key of a recipe, even those without effect."""
 RUN = "run.json"
 SPLITS_FILE = "splits.csv"
 METRICS = "metrics.csv"
@@ -37,7 +37,7 @@ _FREE_TO_CHANGE = ("workers", "cache_mb", "save_every_seconds", "tensorboard")
 
 
 def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: Mapping[str, object]) -> None:
-    """Make the run folder and write down what the run is made of: run.json last, when all else is there.
+    """Create the run folder and record what the run consists of. run.json is written last, once everything else is there.
 
     Raises:
         CheckpointError, DataError: the folder cannot be written.
@@ -69,10 +69,10 @@ def begin(run: Path, recipe: Recipe, dataset: Dataset, spec: ModelSpec, origin: 
 
 
 def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
-    """What `begin` wrote into run.json.
+    """The contents of run.json, as `begin` wrote them.
 
     Raises:
-        CheckpointError: there is no run, or its run.json is damaged.
+        CheckpointError: the run does not exist, or its run.json is damaged.
     """
     path = run / RUN
     try:
@@ -89,10 +89,10 @@ def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
 
 
 def recipe_of(run: Path) -> Recipe:
-    """The recipe a run was started with.
+    """The recipe that a run was started with.
 
     Raises:
-        CheckpointError: there is no run, or its run.json is damaged.
+        CheckpointError: the run does not exist, or its run.json is damaged.
     """
     data = read_run(run)
     try:
@@ -102,10 +102,10 @@ def recipe_of(run: Path) -> Recipe:
 
 
 def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse to continue a run under another recipe or on other data.
+    """Refuse to continue a run with another recipe or other data.
 
     Raises:
-        CheckpointError: something differs; the message names it.
+        CheckpointError: something differs; the message says what.
     """
     changed = sorted(difference(recipe, recipe_of(run)).keys() - set(_FREE_TO_CHANGE))
     if changed:
@@ -120,12 +120,12 @@ def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
 
 
 class Metrics:
-    """Appends to metrics.csv (a row per epoch) and metrics.jsonl (a line per step and event).
+    """Appends to metrics.csv (one row per epoch) and metrics.jsonl (one line per step and event).
 
     Args:
-        run: the run folder; rows beyond `step` of an interrupted run are dropped, for they will come again.
-        columns: the metrics of the table.
-        step: that the run continues from.
+        run: the run folder. Rows of an interrupted run beyond `step` are dropped, because those steps will run again.
+        columns: the metrics in the table.
+        step: the step that the run continues from.
     """
 
     def __init__(self, run: Path, columns: Sequence[str], *, step: int) -> None:
@@ -142,33 +142,33 @@ class Metrics:
         self._waiting: list[str] = []
 
     def step(self, values: Mapping[str, object]) -> None:
-        """Note a step; written in groups."""
+        """Record a step. Steps are written in groups."""
         self._waiting.append(json.dumps(values))
         if len(self._waiting) >= 50:
             self.flush()
 
     def epoch(self, values: Mapping[str, object]) -> None:
-        """Write an epoch's row and everything that waits."""
+        """Write an epoch's row and everything pending."""
         with self._table.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns, lineterminator="\n", restval="", extrasaction="ignore").writerow(values)
         self._waiting.append(json.dumps(values))
         self.flush()
 
     def flush(self) -> None:
-        """Write everything that waits."""
+        """Write everything pending."""
         with self._events.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in self._waiting))
         self._waiting.clear()
 
 
 def read_metrics(run: Path) -> list[dict[str, float]]:
-    """The rows of metrics.csv, without the columns that are empty."""
+    """The rows of metrics.csv, without empty columns."""
     rows = csv.DictReader(io.StringIO(_text(run / METRICS)))
     return [{name: float(value) for name, value in row.items() if value} for row in rows]
 
 
 def draw_curves(run: Path) -> None:
-    """Draw metrics.csv into curves.png."""
+    """Plot metrics.csv to curves.png."""
     drawn = panels(run / METRICS)
     if drawn:
         write_bytes(run / "curves.png", plots.png(plots.curves(drawn)))
@@ -186,4 +186,4 @@ def _step_of(line: str) -> float:
     try:
         return float(parse(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # cut off when the run was killed
+        return float("inf")  # the line was cut off when the run was killed

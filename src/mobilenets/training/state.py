@@ -1,4 +1,4 @@
-"""What a run saves to go on exactly where it stood: optimizer, averaged weights, step. Safetensors and JSON, atomically."""
+"""The state a run saves to resume exactly: optimizer, averaged weights and step. Safetensors and JSON, written atomically."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ PROGRESS = "training.json"
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Args:
-        step: optimizer steps done.
-        epochs: how many the run will have, the last one perhaps in part.
-        steps: how many optimizer steps the run will have; 0 for those of all its epochs.
-        seconds: trained so far.
+        step: number of completed optimizer steps.
+        epochs: total number of epochs in the run; the last one may be partial.
+        steps: total number of optimizer steps in the run; 0 means those of all its epochs.
+        seconds: training time so far.
         best: the best validation metrics; empty before the first.
-        best_epoch: when they were reached, counted from 1.
-        loss_sum: of the steps of the unfinished epoch, for its mean.
-        loss_scale: of float16 gradients; 0 where not in use.
-        young_norms: names of the batch norms that began with unused statistics.
+        best_epoch: the epoch in which they were reached, counted from 1.
+        loss_sum: sum of the losses in the unfinished epoch, used for its mean.
+        loss_scale: scale of float16 gradients; 0 if not in use.
+        young_norms: names of the batch norms that started with unused statistics.
     """
 
     step: int = 0
@@ -54,13 +54,13 @@ class Progress:
 
 
 def save(folder: Path, learner: Learner, progress: Progress, *, recipe: Mapping[str, object]) -> None:
-    """Write the checkpoint `folder` with everything needed to go on from it.
+    """Write the checkpoint `folder` with everything needed to resume from it.
 
     Args:
-        folder: to write, or to replace.
-        learner: model, optimizer and averages.
-        progress: where the run stands.
-        recipe: for the checkpoint's description.
+        folder: the folder to write or replace.
+        learner: provides the model, optimizer and averages.
+        progress: the run's progress.
+        recipe: stored in the checkpoint's description.
 
     Raises:
         CheckpointError: the disk is full or not writable.
@@ -82,10 +82,10 @@ def save(folder: Path, learner: Learner, progress: Progress, *, recipe: Mapping[
 
 
 def progress_of(folder: Path) -> Progress:
-    """Where the run stood that saved `folder`.
+    """The progress of the run that saved `folder`.
 
     Raises:
-        CheckpointError: there is no training state, or it is damaged.
+        CheckpointError: the training state is missing or damaged.
     """
     path = checkpoint.settled(folder) / PROGRESS
     try:
@@ -100,10 +100,10 @@ def progress_of(folder: Path) -> Progress:
 
 
 def restore(folder: Path, learner: Learner) -> None:
-    """Give optimizer and averaged weights the state that `save` wrote.
+    """Restore the optimizer and averaged weights from the state that `save` wrote.
 
     Raises:
-        CheckpointError: it is missing, damaged or of another model.
+        CheckpointError: the state is missing, damaged or from another model.
     """
     path = checkpoint.settled(folder) / TENSORS
     try:
@@ -126,7 +126,7 @@ def restore(folder: Path, learner: Learner) -> None:
 
 
 def _like(weight: Tensor, saved: Tensor) -> Tensor:
-    """A saved tensor on the weight's device, in its memory layout where the shapes agree: fused optimizers rely on that."""
+    """Move a saved tensor to the weight's device, and to its memory layout if the shapes match: fused optimizers need that."""
     if saved.shape != weight.shape:
         return saved.to(weight.device)
     return torch.empty_like(weight, dtype=saved.dtype).copy_(saved)
