@@ -44,7 +44,8 @@ def test_import_takes_under_a_tenth_of_a_second() -> None:
 
 
 def test_help_takes_under_three_tenths_of_a_second() -> None:
-    assert cpu_seconds(sys.executable, "-m", "mobilenets", "--help") < 0.3
+    floor = cpu_seconds(sys.executable, "-c", "import typer, typer.rich_utils")  # which every command line of typer pays
+    assert cpu_seconds(sys.executable, "-m", "mobilenets", "--help") < max(0.3, 1.7 * floor)  # the second on slow machines
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -82,7 +83,8 @@ print("LOADED", *(name for name in ("torch", "onnxruntime", "matplotlib") if nam
 """
     assert python(code).splitlines()[-1].strip() == "LOADED"
     help_takes = cpu_seconds(sys.executable, "-m", "mobilenets", "--help")
-    assert cpu_seconds(sys.executable, "-m", "mobilenets", *arguments) < 2 * help_takes + 0.2  # 0.5 s on a quiet machine
+    taken = cpu_seconds(sys.executable, "-m", "mobilenets", *arguments)
+    assert taken < max(0.5, 2.5 * help_takes + 0.2)  # 0.5 s on a quiet machine; with torch it would be seconds
 
 
 def below_the_torch_line() -> list[str]:
