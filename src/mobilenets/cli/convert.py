@@ -176,7 +176,7 @@ def _warn(reading: Reading, *, compared: bool) -> None:
         )
         if not compared and spec.task == "classify" and spec.labels and {"pixels", "resize"} & {*guessed}:
             output.note("note: --images DATA tries the likely ones on labeled images and takes the best")
-    if reading.library in ("timm", "torchvision") and "pixels" in guessed:
+    if reading.written_by in ("timm", "torchvision") and "pixels" in guessed:
         output.note("note: --model NAME takes the input contract of timm's or the catalogue's entry of that name")
     if PLAIN in spec.weights:
         output.note(
@@ -220,7 +220,7 @@ def _rows(reading: Reading) -> list[tuple[str, str, str]]:
     folded = norms.folded(model)
     sides = " x ".join(str(side) for side in contract.shape)
     rows = [
-        ("weights", spec.weights, f"{reading.library} file"),
+        ("weights", spec.weights, f"{reading.written_by} file"),
         ("network", f"{spec.backbone.name}, width {spec.backbone.width:g}, {params / 1e6:.2f} M parameters", "read"),
         (
             "layers",
@@ -259,7 +259,7 @@ def _data(reading: Reading, folder: Path, comparison: Comparison | None) -> dict
     spec = model.spec
     return {
         "checkpoint": str(folder),
-        "library": reading.library,
+        "library": reading.written_by,
         "network": spec.backbone.name,
         "width": spec.backbone.width,
         "size": spec.input.size,

@@ -33,16 +33,15 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
         from onnx import TensorProto, checker, helper
     except ImportError as error:
         raise MissingExtraError("onnx", "train") from error
-    shapes = graph.shapes()
     writer = _Writer(graph)
     for operator in graph.operators:
         _WRITERS[type(operator)](writer, operator)
     outputs = []
     for name, value in graph.outputs.items():
         kind = TensorProto.INT64 if value in writer.indices else TensorProto.FLOAT
-        outputs.append(helper.make_tensor_value_info(name, kind, [BATCH, *shapes[value]]))
+        outputs.append(helper.make_tensor_value_info(name, kind, [BATCH, *writer.shapes[value]]))
         writer.node("Identity", [value], name)
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [BATCH, *shapes[INPUT]])]
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [BATCH, *writer.shapes[INPUT]])]
     body = helper.make_graph(writer.nodes, graph.manifest.model, inputs, outputs, writer.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
@@ -56,6 +55,7 @@ class _Writer:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.shapes = graph.shapes()
         self.nodes: list[Any] = []  # Any: protobuf messages
         self.constants: list[Any] = []
         self.weights: set[str] = set()
@@ -128,8 +128,7 @@ def _multiply(writer: _Writer, operator: op.Multiply) -> None:
 
 
 def _pool(writer: _Writer, operator: op.Pool) -> None:
-    shapes = writer.graph.shapes()
-    if shapes[operator.inputs[0]][1:] == operator.kernel:
+    if writer.shapes[operator.inputs[0]][1:] == operator.kernel:
         writer.node("GlobalAveragePool", operator.inputs, operator.output)
     else:
         writer.node("AveragePool", operator.inputs, operator.output, kernel_shape=operator.kernel, strides=operator.stride)

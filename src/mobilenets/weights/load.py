@@ -61,14 +61,14 @@ class Reading:
 
     Args:
         model: in evaluation mode.
-        library: whose format the file has; "mobilenets" for a checkpoint.
+        written_by: the library whose format the file has; "mobilenets" for a checkpoint.
         known: "size", "pixels", "resize", "crop" of the input contract, each with its basis.
         labels: where the names of the classes come from.
         notes: what the user should know of how the file was read, a sentence each.
     """
 
     model: Model
-    library: str
+    written_by: str
     known: Mapping[str, Basis] = field(default_factory=dict)
     labels: Basis = "guessed"
     notes: tuple[str, ...] = ()

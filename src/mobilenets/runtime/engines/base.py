@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.manifest import Manifest, Precision
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest, Precision, beside, read_beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,13 +73,30 @@ class Engine(Protocol):
         return  # not abstract: most runtimes need no more
 
 
-def parsed_manifest(text: str, path: Path) -> Manifest:
-    """The manifest in a text that is part of the exported file `path`.
+def file_manifest(text: str | None, path: Path, *, hint: str) -> Manifest:
+    """The manifest of the exported file `path`: in its metadata, or in the `.json` file beside it.
+
+    Args:
+        text: the metadata's; None where the file has none.
+        path: the file.
+        hint: what to do where there is no manifest at all.
 
     Raises:
-        CheckpointError: it is damaged; the message names the file.
+        CheckpointError: there is none, or it is damaged; the message names the file.
     """
+    if text is None and beside(path).is_file():
+        return read_beside(path)
+    if text is None:
+        raise CheckpointError(
+            f"'{path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed", hint=hint
+        )
     try:
         return Manifest.from_json(text)
     except CheckpointError as error:
         raise CheckpointError(f"'{path}': {error}", hint=error.hint) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a runtime says of a failure; the error's type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
-from mobilenets.runtime.engines.base import Engine, Outputs, parsed_manifest
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest, beside, read_beside
+from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -74,15 +74,8 @@ class LiteRtEngine(Engine):
         Raises:
             CheckpointError: there is none, or it is damaged.
         """
-        text = _metadata(self._data, METADATA_KEY)
-        if text is not None:
-            return parsed_manifest(text, self.path)
-        if beside(self.path).is_file():
-            return read_beside(self.path)
-        raise CheckpointError(
-            f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed",
-            hint="'mobilenets convert' makes a checkpoint of TFLite files from elsewhere",
-        )
+        hint = "'mobilenets convert' makes a checkpoint of TFLite files from elsewhere"
+        return file_manifest(_metadata(self._data, METADATA_KEY), self.path, hint=hint)
 
     def close(self) -> None:
         """Release the interpreters."""
@@ -100,7 +93,7 @@ class LiteRtEngine(Engine):
                 self._interpreters.runner = interpreter.get_signature_runner()
             except (ValueError, RuntimeError) as error:
                 raise CheckpointError(
-                    f"'{self.path}' is not a network that LiteRT can run: {str(error).strip().splitlines()[0]}",
+                    f"'{self.path}' is not a network that LiteRT can run: {first_line(error)}",
                     hint="export it again, or update ai-edge-litert if the file is newer",
                 ) from error
         return self._interpreters.runner

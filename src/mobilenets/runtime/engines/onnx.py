@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import Engine, Outputs, parsed_manifest
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest, beside, read_beside
+from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class OnnxEngine(Engine):
             self.outputs = tuple(output.name for output in outputs)
         except Exception as error:  # ONNX Runtime's own have no common class
             raise CheckpointError(
-                f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can run: {_first_line(error)}",
+                f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can run: {first_line(error)}",
                 hint="export it again, or update onnxruntime if the file is newer",
             ) from error
         if more or len(shape) != 4 or image.type != "tensor(float)":
@@ -71,7 +71,7 @@ class OnnxEngine(Engine):
             arrays = self._session.run(self.outputs, {self._input: batch})
         except Exception as error:  # as above
             size = " x ".join(str(side) for side in batch.shape)
-            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {_first_line(error)}") from error
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {first_line(error)}") from error
         return {name: np.asarray(array) for name, array in zip(self.outputs, arrays, strict=True)}
 
     def manifest(self) -> Manifest:
@@ -84,14 +84,7 @@ class OnnxEngine(Engine):
             text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         except ValueError as error:  # not UTF-8
             raise CheckpointError(f"'{self.path}' has damaged metadata: {error}", hint="export the model again") from error
-        if text is not None:
-            return parsed_manifest(text, self.path)
-        if beside(self.path).is_file():
-            return read_beside(self.path)
-        raise CheckpointError(
-            f"'{self.path}' has no '{METADATA_KEY}' metadata, which names its labels and says how images are preprocessed",
-            hint="use a file written by 'mobilenets export'",
-        )
+        return file_manifest(text, self.path, hint="use a file written by 'mobilenets export'")
 
     def close(self) -> None:
         """Release the session."""
@@ -102,8 +95,3 @@ class OnnxEngine(Engine):
 
 
 _FATAL = 4
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
