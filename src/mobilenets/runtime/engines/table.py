@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,22 +30,59 @@ class Runtime:
     Args:
         title: its name, for people.
         open: opens a file. It imports the runtime, so that only those who use it need it.
+        name: what users type for it, such as "onnx"; "" for the ending of its files without the dot.
+        module: the Python module that is the runtime, "onnxruntime"; "" for none.
+        package: what pip calls that module; "" for the same name.
+        extra: the extra of `mobilenets` that brings it; "" for the base install.
+        also: endings of files of other runtimes that it reads too.
     """
 
     title: str
     open: OpenEngine
+    name: str = ""
+    module: str = ""
+    package: str = ""
+    extra: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def installed(self) -> bool:
+        """Whether its module can be found; the module is not imported."""
+        try:
+            return not self.module or importlib.util.find_spec(self.module) is not None
+        except (ImportError, ValueError):
+            return False
+
+    @property
+    def version(self) -> str:
+        """The version of its package; "" if that is unknown."""
+        try:
+            return importlib.metadata.version(self.package or self.module)
+        except (importlib.metadata.PackageNotFoundError, ValueError):
+            return ""
 
 
 # fmt: off
 ENGINES: Table[Runtime] = Table("kind of exported file", {
-    ".onnx":   Runtime("ONNX Runtime", OnnxEngine),
-    ".tflite": Runtime("LiteRT", LiteRtEngine),
+    ".onnx":   Runtime("ONNX Runtime", OnnxEngine, "onnx", "onnxruntime"),
+    ".tflite": Runtime("LiteRT", LiteRtEngine, "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.
 
 A runtime from outside is one more entry: `Predictor.open(path, engines={**ENGINES, ".toy": Runtime("Toy", ToyEngine)})`.
 """
+
+
+def named(engines: Mapping[str, Runtime] = ENGINES) -> Table[tuple[str, Runtime]]:
+    """The runtimes by the name that users type, each with the ending of its files.
+
+    >>> named()["onnx"][1].title
+    'ONNX Runtime'
+    """
+    return Table(
+        "runtime", {runtime.name or ending.removeprefix("."): (ending, runtime) for ending, runtime in engines.items()}
+    )
 
 
 def known_endings(engines: Mapping[str, Runtime]) -> str:
