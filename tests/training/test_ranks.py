@@ -25,7 +25,7 @@ import os, pickle, signal, sys
 from mobilenets.errors import MobileNetsError
 from mobilenets.training.loop import train
 
-signal.signal(signal.SIGTERM, lambda *_: None)  # the launcher sends it when the other has ended; the command, too, goes on to say why
+signal.signal(signal.SIGTERM, lambda *_: None)  # the launcher sends it when the other rank has ended
 job = pickle.loads(open(sys.argv[1], "rb").read())
 rank, done = int(os.environ["RANK"]), 0
 
