@@ -4,8 +4,11 @@ A tiny network learns a synthetic dataset through the command line, for each of 
 Then, for every kill, a run with the same seed is sent SIGKILL at a random moment of that time, so that loading, training,
 saving, export and report are all hit. `--resume` must then finish the run; if the kill came before anything was saved, a
 fresh start with the same `--out` must. The weights are compared with those of the undisturbed run, byte by byte.
+With two ranks one of the two processes is killed. The other gets SIGTERM, as `torchrun` sends it, and must end within the 30
+seconds after which `torchrun` would kill it.
 
-    python benchmarks/kills.py --kills 100
+    python benchmarks/kills.py --kills 75
+    python benchmarks/kills.py --kills 25 --ranks 2
 """
 
 from __future__ import annotations
@@ -16,11 +19,13 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +34,8 @@ from PIL import Image
 
 from mobilenets.cli.app import main as command_line
 
+PATIENCE = 30.0
+ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--epochs", "3", "--set", "batch=8", "--set", "workers=0")
 TASKS = {
     "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0"),
@@ -42,35 +49,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--ranks", type=int, default=1, help="processes that learn together")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)  # a forked process has no more
     lost = 0
     for task in options.tasks:
         with tempfile.TemporaryDirectory() as name:
-            outcomes = killed(task, Path(name), options.kills, random.Random(f"{options.seed} {task}"))
+            outcomes = killed(task, Path(name), options.kills, options.ranks, random.Random(f"{options.seed} {task}"))
         lost += options.kills - outcomes["resumed, same weights"] - outcomes["started anew, same weights"]
-        print(json.dumps({"task": task, "kills": options.kills, **outcomes}), flush=True)
+        print(json.dumps({"task": task, "ranks": options.ranks, "kills": options.kills, **outcomes}), flush=True)
     return int(lost > 0)
 
 
-def killed(task: str, folder: Path, kills: int, generator: random.Random) -> Counter[str]:
+def killed(task: str, folder: Path, kills: int, ranks: int, generator: random.Random) -> Counter[str]:
     """How often each outcome occurred."""
     drawn(task, folder / "data")
     data = str(folder / "data" / "boxes.csv" if task == "detect" else folder / "data")
     log = folder / "log"
     train = ("train", data, *TINY, *TASKS[task], "--out")
     start = time.monotonic()
-    assert run((*train, str(folder / "undisturbed")), log) == 0, log.read_text()
+    assert run((*train, str(folder / "undisturbed")), log, ranks) == 0, log.read_text()
     seconds = time.monotonic() - start
     expected = weights(folder / "undisturbed")
     outcomes: Counter[str] = Counter()
     for i in range(kills):
         out = folder / f"run-{i}"
-        run((*train, str(out)), log, kill_after=generator.uniform(0, seconds))
-        if run(("train", data, "--out", str(out), "--resume"), log) == 0:
+        kill = Kill(generator.uniform(0, seconds), generator.randrange(ranks))
+        try:
+            run((*train, str(out)), log, ranks, kill)
+        except TimeoutError:
+            outcomes["hung"] += 1
+        if run(("train", data, "--out", str(out), "--resume"), log, ranks) == 0:
             outcome = "resumed"
-        elif run((*train, str(out)), log) == 0:
+        elif run((*train, str(out)), log, ranks) == 0:
             outcome = "started anew"
         else:
             outcomes["lost"] += 1
@@ -80,35 +92,77 @@ def killed(task: str, folder: Path, kills: int, generator: random.Random) -> Cou
     return outcomes
 
 
-def run(arguments: Sequence[str], log: Path, *, kill_after: float | None = None) -> int:
-    """The exit code of the command line in a process of its own; negative where a signal ended it.
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """When a process is killed, in seconds after the start, and which rank it is."""
 
-    The process is forked, so that it need not import torch again.
+    after: float
+    rank: int
+
+
+def run(arguments: Sequence[str], log: Path, ranks: int, kill: Kill | None = None) -> int:
+    """The exit code of the command line in processes of its own: the first that is not 0; negative where a signal ended it.
+
+    The processes are forked, so that they need not import torch again.
 
     Args:
         arguments: of `mobilenets`.
-        log: a file for what it prints.
-        kill_after: seconds after which it is sent SIGKILL.
+        log: a file for what they print.
+        ranks: how many processes learn together.
+        kill: which of them is sent SIGKILL, and when.
+
+    Raises:
+        TimeoutError: the others still ran `PATIENCE` seconds after they got SIGTERM; they are killed, too.
     """
+    log.write_bytes(b"")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    processes = [forked(arguments, log, rank, ranks, port) for rank in range(ranks)]
+    if kill is not None:
+        time.sleep(kill.after)
+        for rank, process in enumerate(processes):  # a process that has ended waits to be asked for its code
+            os.kill(process, signal.SIGKILL if rank == kill.rank else signal.SIGTERM)
+        wait_for_all(processes, PATIENCE)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
+    return next((code for code in codes if code), 0)
+
+
+def forked(arguments: Sequence[str], log: Path, rank: int, ranks: int, port: int) -> int:
+    """The number of a new process that runs the command line."""
     process = os.fork()
-    if process == 0:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, 1)
-        os.dup2(file, 2)
-        sys.argv = ["mobilenets", *arguments]
-        code = 1
-        try:
-            command_line()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        else:
-            code = 0
-        finally:
-            os._exit(code)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(process, signal.SIGKILL)  # a process that has ended waits to be asked for its code
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if process:
+        return process
+    if ranks > 1:
+        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
+        os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in group.items()}})
+    file = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    sys.argv = ["mobilenets", *arguments]
+    code = 1
+    try:
+        command_line()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    else:
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def wait_for_all(processes: Sequence[int], seconds: float) -> None:
+    """Until all processes have ended; those that have not within the time are killed, with a TimeoutError."""
+    until = time.monotonic() + seconds
+    running = list(processes)
+    while running and time.monotonic() < until:
+        time.sleep(0.05)
+        running = [process for process in running if os.waitid(os.P_PID, process, ENDED) is None]
+    for process in running:
+        os.kill(process, signal.SIGKILL)
+    if running:
+        for process in processes:
+            os.waitpid(process, 0)
+        raise TimeoutError
 
 
 def weights(folder: Path) -> tuple[bytes, bytes]:
