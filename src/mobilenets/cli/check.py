@@ -75,23 +75,23 @@ def command(
         raise UsageError("--write lists images with labels or boxes; masks stay in their folders")
     side = size or (320 if boxed else 224)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
-        found = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
+        findings = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
     if as_json:
-        output.show_json(_data(data, dataset, found))
+        output.show_json(_data(data, dataset, findings))
     else:
-        _show(data, dataset, found, side, show_all=show_all)
+        _show(data, dataset, findings, side, show_all=show_all)
     if write is not None:
-        clean = check.cleaned(dataset, found)
+        clean = check.cleaned(dataset, findings)
         if boxed:
             write_box_list(clean, write, splits=False)
         else:
             write_list(clean, write)
         output.note(f"wrote {write}; next: mobilenets train {shlex.quote(str(write))}")
-    if found.at("error"):
+    if findings.at("error"):
         raise typer.Exit(1)
 
 
-def _show(data: str, dataset: Dataset, found: Findings, size: int, *, show_all: bool) -> None:
+def _show(data: str, dataset: Dataset, findings: Findings, size: int, *, show_all: bool) -> None:
     """What matters first: errors, warnings and notes, then the tables, then what to do and the verdict."""
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
@@ -99,35 +99,41 @@ def _show(data: str, dataset: Dataset, found: Findings, size: int, *, show_all: 
     output.show(f"{dataset.name}: {_count(len(dataset.samples), 'image')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
-    _show_findings(found, show_all=show_all)
-    if found.items:
+    _show_findings(findings, show_all=show_all)
+    if findings.items:
         output.show("")
-    if found.masks is not None:
-        _show_shares(found.masks, show_all=show_all)
+    if findings.masks is not None:
+        _show_shares(findings.masks, show_all=show_all)
     else:
         _show_counts(dataset, boxes, show_all=show_all)
-    if found.sizes:
-        output.show_table(("px", "least", "5%", "median", "95%", "most"), _quantiles(found.sizes))
-        output.show("formats: " + ", ".join(f"{name} {n:,}" for name, n in found.formats.items()))
-    if found.box_sizes:
+    if findings.sizes:
+        output.show_table(("px", "least", "5%", "median", "95%", "most"), _quantiles(findings.sizes))
+        output.show("formats: " + ", ".join(f"{name} {n:,}" for name, n in findings.formats.items()))
+    if findings.box_sizes:
         output.show_table(
             ("objects, px", "boxes", "best anchor", "an anchor by 0.5", "none by 0.25"),
             [
-                (_range(one.low, one.high), one.boxes, f"{one.overlap:.2f}", f"{one.matched:.0%}", f"{one.uncovered:.0%}")
-                for one in found.box_sizes
+                (
+                    _range(size_bin.low, size_bin.high),
+                    size_bin.boxes,
+                    f"{size_bin.overlap:.2f}",
+                    f"{size_bin.matched:.0%}",
+                    f"{size_bin.uncovered:.0%}",
+                )
+                for size_bin in findings.box_sizes
             ],
             title=f"square root of the area on an input of {size} x {size}, and overlap with the anchors of SSDLite",
         )
     output.show("")
-    for line in _cures(data, dataset, found):
+    for line in _cures(data, dataset, findings):
         output.show(line)
-    output.show(_verdict(found))
+    output.show(_verdict(findings))
 
 
-def _show_findings(found: Findings, *, show_all: bool) -> None:
+def _show_findings(findings: Findings, *, show_all: bool) -> None:
     from mobilenets.data.checks.codes import CODES
 
-    for code, items in groupby(found.items, key=lambda item: item.code):
+    for code, items in groupby(findings.items, key=lambda item: item.code):
         level, heading = CODES[code]
         group = list(items)
         output.show(f"\n{level}: {heading} ({len(group):,})")
@@ -138,12 +144,14 @@ def _show_findings(found: Findings, *, show_all: bool) -> None:
             output.show(f"  and {len(group) - len(shown):,} more; --all names them")
 
 
-def _cures(data: str, dataset: Dataset, found: Findings) -> list[str]:
+def _cures(data: str, dataset: Dataset, findings: Findings) -> list[str]:
     """What to do about the errors, each a line; the list that `--write` writes comes first."""
     from mobilenets.data.checks.codes import CODES, CURES, WRITTEN
 
-    codes = list(dict.fromkeys(item.code for item in found.at("error")))
-    lines = [f"{leak}, so results on {leak.split} look better than they are" for leak in found.leaks if leak.other == "train"]
+    codes = list(dict.fromkeys(item.code for item in findings.at("error")))
+    lines = [
+        f"{leak}, so results on {leak.split} look better than they are" for leak in findings.leaks if leak.other == "train"
+    ]
     written = [code for code in codes if code in WRITTEN]
     if written and dataset.task != "segment":
         lines.append("to train without what is broken, and with look-alikes in one split:")
@@ -155,11 +163,11 @@ def _cures(data: str, dataset: Dataset, found: Findings) -> list[str]:
     return [*lines, *(f"{CODES[code][1]}: {CURES[code]}" for code in codes if code in CURES)]
 
 
-def _verdict(found: Findings) -> str:
+def _verdict(findings: Findings) -> str:
     """One line, the last."""
     from mobilenets.data.checks.codes import LEVELS
 
-    errors, warnings, notes = (len(found.at(level)) for level in LEVELS)
+    errors, warnings, notes = (len(findings.at(level)) for level in LEVELS)
     said = "not ready to train" if errors else "ready to train, with warnings" if warnings else "ready to train"
     return f"{said}: {_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}"
 
@@ -184,15 +192,15 @@ def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
     )
 
 
-def _show_shares(found: MaskFindings, *, show_all: bool) -> None:
+def _show_shares(masks: MaskFindings, *, show_all: bool) -> None:
     """Images that show each class by split, and its share of the pixels."""
     from mobilenets.data.samples import SPLITS
 
-    shown = found.shares if show_all else found.shares[:_ROWS]
-    rows = [(one.label, *one.images, sum(one.images), f"{one.share:.2%}") for one in shown]
-    more = len(found.shares) - len(shown)
+    shown = masks.shares if show_all else masks.shares[:_ROWS]
+    rows = [(share.label, *share.images, sum(share.images), f"{share.share:.2%}") for share in shown]
+    more = len(masks.shares) - len(shown)
     hidden = f"; --all shows {_count(more, 'more class', 'more classes')}" if more else ""
-    caption = f"{found.ignored:.1%} of all pixels are ignored{hidden}"
+    caption = f"{masks.ignored:.1%} of all pixels are ignored{hidden}"
     output.show_table(("images that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
 
 
@@ -216,7 +224,7 @@ def _quantiles(sizes: tuple[tuple[int, int], ...]) -> list[tuple[object, ...]]:
     return [(name, *(int(value) for value in np.quantile(row, (0, 0.05, 0.5, 0.95, 1)))) for name, row in rows.items()]
 
 
-def _data(data: str, dataset: Dataset, found: Findings) -> dict[str, object]:
+def _data(data: str, dataset: Dataset, findings: Findings) -> dict[str, object]:
     import dataclasses
 
     from mobilenets.data.open import fingerprint
@@ -226,23 +234,26 @@ def _data(data: str, dataset: Dataset, found: Findings) -> dict[str, object]:
         "name": dataset.name,
         "fingerprint": fingerprint(dataset),
         "labels": dataset.labels,
-        "images": found.images,
+        "images": findings.images,
         "counts": {split: dataset.counts(split) for split in SPLITS},
         "notes": dataset.notes,
-        "formats": found.formats,
-        "sizes": [dict(zip(("side", "min", "p5", "median", "p95", "max"), row, strict=True)) for row in _quantiles(found.sizes)]
-        if found.sizes
+        "formats": findings.formats,
+        "sizes": [
+            dict(zip(("side", "min", "p5", "median", "p95", "max"), row, strict=True)) for row in _quantiles(findings.sizes)
+        ]
+        if findings.sizes
         else [],
         "task": dataset.task,
         "box_sizes": [
-            {**dataclasses.asdict(one), "high": one.high if one.high < float("inf") else None} for one in found.box_sizes
+            {**dataclasses.asdict(size_bin), "high": size_bin.high if size_bin.high < float("inf") else None}
+            for size_bin in findings.box_sizes
         ],
-        "masks": dataclasses.asdict(found.masks)["shares"] if found.masks is not None else [],
-        "findings": [dataclasses.asdict(item) for item in found.items],
-        "same": found.same,
-        "leaks": [dataclasses.asdict(leak) for leak in found.leaks],
-        "cures": _cures(data, dataset, found),
-        "verdict": _verdict(found),
+        "masks": dataclasses.asdict(findings.masks)["shares"] if findings.masks is not None else [],
+        "findings": [dataclasses.asdict(item) for item in findings.items],
+        "same": findings.same,
+        "leaks": [dataclasses.asdict(leak) for leak in findings.leaks],
+        "cures": _cures(data, dataset, findings),
+        "verdict": _verdict(findings),
     }
 
 

@@ -1,7 +1,7 @@
-"""`scan` and `walk`: the files below a folder. Every reader finds its files here, so all of them pass over the same things.
+"""`scan` and `walk` list the files below a folder. Every reader finds its files here, so all readers skip the same files.
 
-Hidden files and what operating systems leave behind are passed over. Links are followed, but never back into a folder above
-them. Pipes, devices and folders that cannot be read are skipped and named.
+Hidden files and the files that operating systems leave behind are skipped silently. Links are followed, but never back into
+a folder above them. Pipes, devices and unreadable folders are skipped and reported.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ SUFFIXES = frozenset((
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm",
     ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp",
 ))  # fmt: skip
-"""File name endings, lower case, of the image formats that are read."""
+"""File name endings of the image formats that are read, in lower case."""
 
 IMAGES = frozenset((
     "images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "rgb", "input", "inputs", "original", "originals",
 ))  # fmt: skip
-"""What people call the folder of images, lower case."""
+"""Usual names of a folder of images, in lower case."""
 
 _JUNK_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
 _JUNK_FOLDERS = frozenset(("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"))
-_MOST_LINKS = 8  # times that one folder is entered through links; links among n folders would else give n! paths
+_MOST_LINKS = 8  # times that one folder is entered through links; without a limit, links among n folders give n! paths
 _DEEPEST = 64  # folders inside folders
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What one folder holds, by name and sorted.
+    """The content of one folder: sorted names.
 
     Args:
-        path: the folder below the one that is scanned, with slashes; "" for that one itself.
-        files: regular files, and links that lead nowhere (an image that is missing is named later).
-        folders: folders to go into.
+        path: the folder's path relative to the scanned folder, with slashes; "" for the scanned folder itself.
+        files: regular files, and links that lead nowhere (a missing image is reported later).
+        folders: the folders that are scanned too.
         faults: what was skipped.
     """
 
@@ -53,15 +53,15 @@ class Tree:
 
     Args:
         root: the folder; paths inside the tree are relative to it and have slashes.
-        found: its folders by path, the root ("") first.
+        folders: its folders by path, the root ("") first.
     """
 
-    def __init__(self, root: Path, found: Mapping[str, Folder]) -> None:
+    def __init__(self, root: Path, folders: Mapping[str, Folder]) -> None:
         self.root = root
-        self.folders = found
-        self.faults = tuple(fault for folder in found.values() for fault in folder.faults)
+        self.folders = folders
+        self.faults = tuple(fault for folder in folders.values() for fault in folder.faults)
         self._by_suffix: dict[str, list[str]] = {}
-        for folder in found.values():
+        for folder in folders.values():
             for name in folder.files:
                 self._by_suffix.setdefault(suffix_of(name), []).append(below(folder.path, name))
 
@@ -70,49 +70,49 @@ class Tree:
         return folder in self.folders and name in self.folders[folder].files
 
     def files(self, folder: str = "", *, suffixes: frozenset[str] | None = None) -> list[str]:
-        """The files in a folder and all below it, folder after folder."""
+        """The files in a folder and in all folders below it, folder by folder."""
         prefix = f"{folder}/" if folder else ""
-        places = [one for one in self.folders.values() if not folder or one.path == folder or one.path.startswith(prefix)]
-        wanted = (below(one.path, name) for one in places for name in one.files)
-        return [path for path in wanted if suffixes is None or suffix_of(path) in suffixes]
+        inside = (inner for path, inner in self.folders.items() if path == folder or path.startswith(prefix))
+        paths = (below(inner.path, name) for inner in inside for name in inner.files)
+        return [path for path in paths if suffixes is None or suffix_of(path) in suffixes]
 
     def with_suffix(self, *suffixes: str) -> list[str]:
-        """All files with one of these endings, given in lower case."""
+        """All files with one of these endings, which are given in lower case."""
         return [path for suffix in suffixes for path in self._by_suffix.get(suffix, ())]
 
     def images(self, folder: str = "") -> list[str]:
-        """The image files in a folder and all below it, by their names' endings."""
+        """The image files in a folder and in all folders below it, recognized by their endings."""
         return self.files(folder, suffixes=SUFFIXES)
 
     def inner(self, folder: str = "") -> dict[str, str]:
-        """The folders in a folder: path by name in lower case."""
+        """The paths of the folders in a folder, by their names in lower case."""
         return {name.lower(): below(folder, name) for name in self.folders[folder].folders}
 
     def child(self, folder: str, name: str) -> str | None:
-        """The file or folder of this name, in upper or lower case, in a folder; None where there is none."""
+        """The file or folder in a folder that has this name in any case; None if there is none."""
         holder = self.folders.get(folder)
         if holder is None:
             return None
-        for names in (holder.files, holder.folders):
-            if name in names:
-                return below(folder, name)
+        if name in holder.files or name in holder.folders:
+            return below(folder, name)
         lower = name.lower()
-        return next((below(folder, one) for one in (*holder.files, *holder.folders) if one.lower() == lower), None)
+        names = (*holder.files, *holder.folders)
+        return next((below(folder, spelling) for spelling in names if spelling.lower() == lower), None)
 
     def resolved(self, path: str) -> str | None:
-        """The file or folder at a path in which upper and lower case may be wrong; None where there is none."""
+        """The file or folder at a path whose upper and lower case may be wrong; None if there is none."""
         if path in self or path in self.folders:
             return path
-        place = ""
+        reached = ""
         for name in path.split("/"):
-            inner = self.child(place, name)
+            inner = self.child(reached, name)
             if inner is None:
                 return None
-            place = inner
-        return place
+            reached = inner
+        return reached
 
     def counts(self) -> dict[str, int]:
-        """How many files there are of each ending."""
+        """The number of files with each ending, the most frequent first."""
         return {suffix: len(paths) for suffix, paths in sorted(self._by_suffix.items(), key=lambda item: -len(item[1]))}
 
 
@@ -121,29 +121,29 @@ def scan(root: Path, *, only: frozenset[str] | None = None) -> Tree:
 
     Args:
         root: the folder.
-        only: names, lower case, of the folders in it to go into; all by default.
+        only: names, in lower case, of the folders in it that are scanned; all by default.
 
     Raises:
         DataError: the folder itself cannot be read.
     """
-    found = {folder.path: folder for folder in walk(root, only=only)}
-    unreadable = next((fault for fault in found[""].faults if fault.code == "unreadable-folder" and fault.file == "."), None)
+    folders = {folder.path: folder for folder in walk(root, only=only)}
+    unreadable = next((fault for fault in folders[""].faults if fault.code == "unreadable-folder" and fault.file == "."), None)
     if unreadable is not None:
         raise DataError(f"'{root}' {unreadable.message}")
-    return Tree(root, found)
+    return Tree(root, folders)
 
 
 def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
-    """The folder and all below it, each before its inner ones, in the order of their names; `only` as for `scan`."""
+    """The folder and all folders below it, parents first and in the order of their names; `only` is as for `scan`."""
     entered: dict[tuple[int, int], int] = {}
     pending: list[tuple[str, frozenset[tuple[int, int]], bool]] = [("", frozenset(), False)]
     while pending:
         path, above, linked = pending.pop()
-        place = os.path.join(root, path) if path else os.fspath(root)  # noqa: PTH118  # no Path per folder
+        absolute = os.path.join(root, path) if path else os.fspath(root)  # noqa: PTH118  # no Path per folder
         try:
-            status = os.stat(place)  # noqa: PTH116
+            status = os.stat(absolute)  # noqa: PTH116
             key = status.st_dev, status.st_ino
-            with os.scandir(place) as items:
+            with os.scandir(absolute) as items:
                 folder, links = _sorted(path, items)
         except OSError as error:
             yield Folder(path, (), (), (Fault("unreadable-folder", f"cannot be read: {error.strerror or error}", path or "."),))
@@ -154,8 +154,8 @@ def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
             if only is not None and not path and name.lower() not in only:
                 continue
             inner = below(path, name)
-            tried = linked or name in links  # behind a link, plain folders too may be above themselves
-            reason = _loop(os.path.join(place, name), above | {key}, entered) if tried else ""  # noqa: PTH118
+            tried = linked or name in links  # behind a link, a plain folder may contain itself too
+            reason = _loop(os.path.join(absolute, name), above | {key}, entered) if tried else ""  # noqa: PTH118
             if inner.count("/") >= _DEEPEST:
                 reason = f"lies more than {_DEEPEST} folders deep and is left out"
             if reason:
@@ -167,7 +167,7 @@ def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
 
 
 def below(folder: str, name: str) -> str:
-    """The path of what is in a folder."""
+    """The path of a file or folder inside a folder."""
     return f"{folder}/{name}" if folder else name
 
 
@@ -210,10 +210,10 @@ def _sorted(path: str, items: Iterator[os.DirEntry[str]]) -> tuple[Folder, froze
     return Folder(path, tuple(sorted(files)), tuple(sorted(folders)), tuple(faults)), frozenset(links)
 
 
-def _loop(place: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[int, int], int]) -> str:
-    """Why a link is not followed; "" where it is."""
+def _loop(path: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[int, int], int]) -> str:
+    """Why a link is not followed; "" if it is."""
     try:
-        status = os.stat(place)  # noqa: PTH116
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return ""  # named when it is entered
     key = status.st_dev, status.st_ino

@@ -103,28 +103,30 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before)
 
 
-def _steps(one: Augmentation) -> list[v2.Transform]:
-    fill: float = one.fill
+def _steps(settings: Augmentation) -> list[v2.Transform]:
+    fill: float = settings.fill
     bilinear = InterpolationMode.BILINEAR
-    ratio = (1 / one.crop_ratio_max, one.crop_ratio_max)
+    ratio = (1 / settings.crop_ratio_max, settings.crop_ratio_max)
     steps: list[v2.Transform] = [
-        v2.RandomResizedCrop(one.size, scale=(one.crop_scale_min, one.crop_scale_max), ratio=ratio, antialias=True)
+        v2.RandomResizedCrop(
+            settings.size, scale=(settings.crop_scale_min, settings.crop_scale_max), ratio=ratio, antialias=True
+        )
     ]
-    if one.flip_horizontal:
-        steps.append(v2.RandomHorizontalFlip(one.flip_horizontal))
-    if one.flip_vertical:
-        steps.append(v2.RandomVerticalFlip(one.flip_vertical))
-    if one.rotation_degrees:
-        steps.append(v2.RandomRotation(one.rotation_degrees, interpolation=bilinear, fill=fill))
-    if one.brightness or one.contrast or one.saturation or one.hue:
-        steps.append(v2.ColorJitter(one.brightness, one.contrast, one.saturation, one.hue))
-    if one.policy == "trivial":
+    if settings.flip_horizontal:
+        steps.append(v2.RandomHorizontalFlip(settings.flip_horizontal))
+    if settings.flip_vertical:
+        steps.append(v2.RandomVerticalFlip(settings.flip_vertical))
+    if settings.rotation_degrees:
+        steps.append(v2.RandomRotation(settings.rotation_degrees, interpolation=bilinear, fill=fill))
+    if settings.brightness or settings.contrast or settings.saturation or settings.hue:
+        steps.append(v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue))
+    if settings.policy == "trivial":
         steps.append(v2.TrivialAugmentWide(interpolation=bilinear, fill=fill))
-    if one.policy == "rand":
-        layer = v2.RandAugment(1, one.rand_magnitude, interpolation=bilinear, fill=fill)
-        steps += [v2.RandomApply([layer], p=one.rand_probability) for _ in range(one.rand_layers)]
-    if one.erase:
-        steps.append(v2.RandomErasing(one.erase, value=fill))
+    if settings.policy == "rand":
+        layer = v2.RandAugment(1, settings.rand_magnitude, interpolation=bilinear, fill=fill)
+        steps += [v2.RandomApply([layer], p=settings.rand_probability) for _ in range(settings.rand_layers)]
+    if settings.erase:
+        steps.append(v2.RandomErasing(settings.erase, value=fill))
     return steps
 
 

@@ -55,9 +55,9 @@ class BoxAugment:
 
     def __init__(self, augmentation: BoxAugmentation) -> None:
         self.augmentation = augmentation
-        one = augmentation
-        self._flips = v2.Compose([v2.RandomHorizontalFlip(one.flip_horizontal), v2.RandomVerticalFlip(one.flip_vertical)])
-        self._distort = v2.RandomPhotometricDistort(p=one.photometric)
+        horizontal, vertical = augmentation.flip_horizontal, augmentation.flip_vertical
+        self._flips = v2.Compose([v2.RandomHorizontalFlip(horizontal), v2.RandomVerticalFlip(vertical)])
+        self._distort = v2.RandomPhotometricDistort(p=augmentation.photometric)
 
     def __call__(
         self, image: Tensor, boxes: Tensor, labels: Tensor, seed: int, *, ignored: Tensor | None = None
@@ -75,36 +75,36 @@ class BoxAugment:
         Returns:
             The image, uint8 C height width; the boxes, M 4 in px of that image and inside it; and their labels, M or M K.
         """
-        one = self.augmentation
+        settings = self.augmentation
         learned = torch.ones(len(boxes), dtype=torch.bool) if ignored is None else ~ignored
         with seeded(seed):
-            window = _canvas(image.shape[-1], image.shape[-2], one)
+            window = _canvas(image.shape[-1], image.shape[-2], settings)
             inside = torch.ones(len(boxes), dtype=torch.bool)
-            if float(torch.rand(())) < one.crop:
-                window, inside[learned] = _cropped(window, boxes[learned], one)
-            turn = int(torch.randint(8, ())) if one.dihedral else 0
-            height, width = (one.width, one.height) if turn % 2 else (one.height, one.width)
-            seen, moved = _seen(image, boxes[inside], window, (height, width), one.fill)
+            if float(torch.rand(())) < settings.crop:
+                window, inside[learned] = _cropped(window, boxes[learned], settings)
+            turn = int(torch.randint(8, ())) if settings.dihedral else 0
+            height, width = (settings.width, settings.height) if turn % 2 else (settings.height, settings.width)
+            seen, moved = _seen(image, boxes[inside], window, (height, width), settings.fill)
             flat = tv_tensors.BoundingBoxes(moved, format="XYXY", canvas_size=(height, width))
             image, flat = self._flips(tv_tensors.Image(seen), flat)
             seen, moved = _turned(image.as_subclass(Tensor), flat.as_subclass(Tensor), turn)
-            if one.photometric:
+            if settings.photometric:
                 seen = _distorted(seen, self._distort.make_params([seen]))
-        moved, kept = _inside(moved, one.height, one.width, one.smallest)
+        moved, kept = _inside(moved, settings.height, settings.width, settings.smallest)
         return seen.contiguous(), moved, labels[inside][kept]
 
 
-def _canvas(width: int, height: int, one: BoxAugmentation) -> Window:
+def _canvas(width: int, height: int, settings: BoxAugmentation) -> Window:
     """The image, or a larger canvas that contains it, in px of the image."""
     chance, side, across, down = torch.rand(4).tolist()
-    if chance >= one.zoom_out:
+    if chance >= settings.zoom_out:
         return 0, 0, width, height
-    side = 1 + (one.zoom_out_max - 1) * side
+    side = 1 + (settings.zoom_out_max - 1) * side
     left, top = -int(across * (side - 1) * width), -int(down * (side - 1) * height)
     return left, top, left + int(side * width), top + int(side * height)
 
 
-def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Window, Tensor]:
+def _cropped(window: Window, boxes: Tensor, settings: BoxAugmentation) -> tuple[Window, Tensor]:
     """A random part of the window, and a mask N of bool of the boxes whose centers lie in it.
 
     This does the same as `v2.RandomIoUCrop`, which takes ten times as long; here all tries are drawn at once.
@@ -116,14 +116,14 @@ def _cropped(window: Window, boxes: Tensor, one: BoxAugmentation) -> tuple[Windo
         least = _OVERLAPS[int(torch.randint(len(_OVERLAPS), ()))]
         if least >= 1:
             return window, whole
-        share, place = torch.rand(2, _TRIES, 2)
-        share = one.crop_scale_min + (1 - one.crop_scale_min) * share
+        share, position = torch.rand(2, _TRIES, 2)  # tries 2
+        share = settings.crop_scale_min + (1 - settings.crop_scale_min) * share
         whole_size = torch.tensor([width, height])
-        size = (whole_size * share).long()
-        first = ((whole_size - size) * place).long() + torch.tensor([left, top])
-        crops = torch.cat([first, first + size], dim=1).float()  # tries 4
+        size = (whole_size * share).long()  # tries 2: width and height
+        corner = ((whole_size - size) * position).long() + torch.tensor([left, top])  # tries 2: x0 and y0
+        crops = torch.cat([corner, corner + size], dim=1).float()  # tries 4
         ratio = size[:, 0] / size[:, 1]
-        fits = (ratio <= one.crop_ratio_max) & (ratio >= 1 / one.crop_ratio_max) & (size > 0).all(dim=1)
+        fits = (ratio <= settings.crop_ratio_max) & (ratio >= 1 / settings.crop_ratio_max) & (size > 0).all(dim=1)
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
         inside = ((centers > crops[:, None, :2]) & (centers < crops[:, None, 2:])).all(dim=2)  # tries N
         best = torch.where(inside, box_iou(crops, boxes), -1.0).amax(dim=1)

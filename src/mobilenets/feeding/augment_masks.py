@@ -58,38 +58,38 @@ class MaskAugment:
         return image.as_subclass(Tensor).contiguous(), mask.as_subclass(Tensor).contiguous()
 
 
-def _steps(one: MaskAugmentation) -> list[v2.Transform]:
+def _steps(settings: MaskAugmentation) -> list[v2.Transform]:
     steps: list[v2.Transform] = []
-    if one.flip_horizontal:
-        steps.append(v2.RandomHorizontalFlip(one.flip_horizontal))
-    if one.flip_vertical:
-        steps.append(v2.RandomVerticalFlip(one.flip_vertical))
-    if one.brightness or one.contrast or one.saturation or one.hue:
-        steps.append(v2.ColorJitter(one.brightness, one.contrast, one.saturation, one.hue))
+    if settings.flip_horizontal:
+        steps.append(v2.RandomHorizontalFlip(settings.flip_horizontal))
+    if settings.flip_vertical:
+        steps.append(v2.RandomVerticalFlip(settings.flip_vertical))
+    if settings.brightness or settings.contrast or settings.saturation or settings.hue:
+        steps.append(v2.ColorJitter(settings.brightness, settings.contrast, settings.saturation, settings.hue))
     return steps
 
 
-def _placed(image: Tensor, mask: Tensor, one: MaskAugmentation) -> tuple[Tensor, Tensor]:
+def _placed(image: Tensor, mask: Tensor, settings: MaskAugmentation) -> tuple[Tensor, Tensor]:
     """The image at a random scale: what exceeds the result is cropped at random, and what is missing is filled."""
     height, width = mask.shape
     scale, at_y, at_x = torch.rand(3).tolist()
-    scale = one.scale_min + (one.scale_max - one.scale_min) * scale
-    down, across = one.height / height, one.width / width
-    if one.keep_ratio:
+    scale = settings.scale_min + (settings.scale_max - settings.scale_min) * scale
+    down, across = settings.height / height, settings.width / width
+    if settings.keep_ratio:
         down = across = min(down, across)
-    top, tall, out_top, out_tall = _along(height, one.height, scale * down, at_y)
-    left, wide, out_left, out_wide = _along(width, one.width, scale * across, at_x)
+    top, tall, out_top, out_tall = _along(height, settings.height, scale * down, at_y)
+    left, wide, out_left, out_wide = _along(width, settings.width, scale * across, at_x)
     image = functional.resize(
         image[:, top : top + tall, left : left + wide], [out_tall, out_wide], InterpolationMode.BILINEAR, antialias=True
     )
     mask = functional.resize(
         mask[None, top : top + tall, left : left + wide], [out_tall, out_wide], InterpolationMode.NEAREST_EXACT
     )[0]
-    if (out_tall, out_wide) == (one.height, one.width):
+    if (out_tall, out_wide) == (settings.height, settings.width):
         return image, mask
-    full = torch.full((len(image), one.height, one.width), one.fill, dtype=torch.uint8)
+    full = torch.full((len(image), settings.height, settings.width), settings.fill, dtype=torch.uint8)
     full[:, out_top : out_top + out_tall, out_left : out_left + out_wide] = image
-    full_mask = torch.full((one.height, one.width), IGNORE, dtype=torch.uint8)
+    full_mask = torch.full((settings.height, settings.width), IGNORE, dtype=torch.uint8)
     full_mask[out_top : out_top + out_tall, out_left : out_left + out_wide] = mask
     return full, full_mask
 

@@ -80,12 +80,12 @@ def gallery_page(
             if n
         ),
         "overlay": "" if dataset.task == "classify" else _OVERLAY,
-        "tiles": "".join(_tile(one, dataset.labels, hexes, colors) for one in shown),
+        "tiles": "".join(_tile(tile, dataset.labels, hexes, colors) for tile in shown),
         "shown": f"{len(shown):,}",
         "of": f"{len(dataset.samples):,}",
         "batch_title": f"As training sees them: recipe {_text(batch.recipe)}" if batch.recipe else "As training sees them",
         "batch_note": _text(batch.note),
-        "batch": "".join(_tile(one, dataset.labels, hexes, colors) for one in batch.images),
+        "batch": "".join(_tile(tile, dataset.labels, hexes, colors) for tile in batch.images),
     }
     return Template(text).substitute(values)
 
@@ -111,25 +111,25 @@ def _rows(dataset: Dataset, counts: Sequence[dict[str, int]], hexes: Sequence[st
     return "".join(rows)
 
 
-def _tile(one: Shown, labels: Sequence[str], hexes: Sequence[str], colors: Sequence[Color]) -> str:
-    name = _text(one.name)
-    classes = " ".join(map(str, one.classes))
+def _tile(image: Shown, labels: Sequence[str], hexes: Sequence[str], colors: Sequence[Color]) -> str:
+    name = _text(image.name)
+    classes = " ".join(map(str, image.classes))
     pills = "".join(
         f"<span class='pill'><i class='dot' style='background:{hexes[i]}'></i>{_text(labels[i])}</span>"
-        for i in one.classes[:_PILLS]
+        for i in image.classes[:_PILLS]
     )
-    pills += f"<span class='pill'>and {len(one.classes) - _PILLS} more</span>" if len(one.classes) > _PILLS else ""
-    if one.image is None:
-        view = f"<div class='view gone'>{_text(one.problem)}</div>"
+    pills += f"<span class='pill'>and {len(image.classes) - _PILLS} more</span>" if len(image.classes) > _PILLS else ""
+    if image.image is None:
+        view = f"<div class='view gone'>{_text(image.problem)}</div>"
     else:
-        width, height = one.image.size
-        mask = _mask(one.mask, labels, colors) if one.mask is not None else ""
-        boxes = _boxes(one.boxes, labels, hexes, width, height) if one.boxes else ""
-        picture = f"<img src='data:image/jpeg;base64,{_jpeg(one.image)}' alt='{name}' loading='lazy'>"
+        width, height = image.image.size
+        mask = _mask(image.mask, labels, colors) if image.mask is not None else ""
+        boxes = _boxes(image.boxes, labels, hexes, width, height) if image.boxes else ""
+        picture = f"<img src='data:image/jpeg;base64,{_jpeg(image.image)}' alt='{name}' loading='lazy'>"
         view = f"<div class='view' style='aspect-ratio:{width}/{height}' tabindex='0'>{picture}{mask}{boxes}</div>"
-    problem = f"<p class='problem'>{_text(one.problem)}</p>" if one.problem and one.image is not None else ""
-    caption = f"<figcaption>{pills}{problem}<p class='file'>{one.split + ' · ' if one.split else ''}{name}</p></figcaption>"
-    return f"<figure data-split='{one.split}' data-classes='{classes}' data-name='{name.lower()}'>{view}{caption}</figure>"
+    problem = f"<p class='problem'>{_text(image.problem)}</p>" if image.problem and image.image is not None else ""
+    caption = f"<figcaption>{pills}{problem}<p class='file'>{image.split + ' · ' if image.split else ''}{name}</p></figcaption>"
+    return f"<figure data-split='{image.split}' data-classes='{classes}' data-name='{name.lower()}'>{view}{caption}</figure>"
 
 
 def _boxes(boxes: Sequence[Drawn], labels: Sequence[str], hexes: Sequence[str], width: int, height: int) -> str:

@@ -112,15 +112,15 @@ def repaired(dataset: Dataset, *, splits: Collection[Split] = TRAIN) -> Dataset:
 def _repaired(sample: Sample, counts: Counter[str]) -> Sample:
     size = _size(sample)
     boxes: list[Box] = []
-    for found in sample.boxes:
+    for original in sample.boxes:
         box = replace(
-            found,
-            x0=min(found.x0, found.x1),
-            x1=max(found.x0, found.x1),
-            y0=min(found.y0, found.y1),
-            y1=max(found.y0, found.y1),
+            original,
+            x0=min(original.x0, original.x1),
+            x1=max(original.x0, original.x1),
+            y0=min(original.y0, original.y1),
+            y1=max(original.y0, original.y1),
         )
-        swapped, cut = box != found, False
+        swapped, cut = box != original, False
         if size is not None:
             width, height = size
             whole = box

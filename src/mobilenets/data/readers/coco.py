@@ -1,4 +1,4 @@
-"""COCO: a JSON file of images, categories and annotations per split; a box is `[x, y, width, height]`, in px from 0, edges."""
+"""Reads COCO: one JSON file of images, categories and annotations per split. A box is `[x, y, width, height]` in px from 0."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from mobilenets.data.walk import Tree, below
 from mobilenets.errors import DataError, ImageError
 from mobilenets.specs.model import Task
 
-_TRIED = 20  # images that tell in which folder they lie
+_TRIED = 20  # images that are looked for to find the folder they are in
 
 Record = Mapping[str, object]
 
 
 def read_coco(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a COCO file, or of a folder's files, with their boxes; masks are used where a box is missing.
+    """The images of a COCO file, or of all COCO files in a folder, with their boxes. A missing box is taken from the mask.
 
     The split is the word in a file's name (instances_train2017.json), or the name of its folder. Images are looked for
     in the folder named like the split (train2017/), in images/, beside the file, and by name in the whole folder. "iscrowd"
-    is kept; so is "difficult" or "ignore", which COCO itself does not have.
+    is kept, and so are "difficult" and "ignore", which COCO itself does not have.
 
     Raises:
-        DataError: a file is not such JSON, or contradicts itself; says which, and the key.
+        DataError: a file is not such JSON, or contradicts itself; the message names the file and the key.
     """
     labels: list[str] = []
     entries: list[Entry] = []
@@ -55,7 +55,7 @@ def read_coco(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def opened(source: Source) -> list[CocoFile]:
-    """The COCO files of a source, each taken apart.
+    """The COCO files of a source, each parsed.
 
     Raises:
         DataError: there are none, or several of one split.
@@ -69,37 +69,36 @@ def opened(source: Source) -> list[CocoFile]:
 
 
 def listing(source: Source, entries: Sequence[Entry], labels: Sequence[str], notes: list[str], faults: list[Fault]) -> Listing:
-    """The listing of all files together: every image once, in a split only if all are."""
-    whole = list(once(entries, faults).values())
-    whole = [
-        replace(entry, split=split) for entry, split in zip(whole, all_or_none(entry.split for entry in whole), strict=True)
-    ]
-    task: Task = "segment" if any(entry.mask is not None for entry in whole) else "detect"
+    """The listing of all files together. Every image is in it once; images have splits only if all of them do."""
+    unique = list(once(entries, faults).values())
+    splits = all_or_none(entry.split for entry in unique)
+    unique = [replace(entry, split=split) for entry, split in zip(unique, splits, strict=True)]
+    task: Task = "segment" if any(entry.mask is not None for entry in unique) else "detect"
     name = source.path.resolve().name if source.tree is not None else source.path.stem
-    return Listing(tuple(whole), tuple(labels), name, tuple(dict.fromkeys(notes)), task=task, faults=tuple(faults))
+    return Listing(tuple(unique), tuple(labels), name, tuple(dict.fromkeys(notes)), task=task, faults=tuple(faults))
 
 
 def once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
-    """The entries by name; an image that is in two splits stays in the one that measures."""
-    found: dict[str, Entry] = {}
+    """The entries by name. An image that is in train and in another split stays only in the other one."""
+    by_name: dict[str, Entry] = {}
     for entry in entries:
-        first = found.get(entry.name)
+        first = by_name.get(entry.name)
         if first is not None and first.split == entry.split:
             raise DataError(f"'{entry.name}' is listed twice", hint="an image has one entry in 'images'")
         if first is not None:
             message = f"is in {first.split} and in {entry.split}; it stays in {entry.split} only"
             faults.append(Fault("split-twice", message, entry.name))
-            del found[entry.name]
-        found[entry.name] = entry
-    return found
+            del by_name[entry.name]
+        by_name[entry.name] = entry
+    return by_name
 
 
 class CocoFile:
-    """One file, taken apart.
+    """One COCO file, parsed.
 
     Args:
         tree: the dataset's folder, which names are relative to.
-        path: of the file inside it.
+        path: the file's path inside it.
     """
 
     def __init__(self, tree: Tree, path: str) -> None:
@@ -120,7 +119,7 @@ class CocoFile:
             )
 
     def entries(self) -> list[Entry]:
-        """Its images in their order."""
+        """The file's images, in its order."""
         sizes: dict[object, tuple[int, int] | None] = {}
         names: dict[object, str] = {}
         for i, image in enumerate(self.images):
@@ -143,18 +142,18 @@ class CocoFile:
         ]
 
     def _records(self, data: Record, key: str) -> list[Record]:
-        found = data.get(key)
-        if not isinstance(found, list):
+        records = data.get(key)
+        if not isinstance(records, list):
             hint = "a COCO file has the lists images, annotations and categories"
             raise DataError(f"'{self.path}' has no list '{key}'", hint=hint)
-        for i, record in enumerate(found):
+        for i, record in enumerate(records):
             if not isinstance(record, dict):
                 raise DataError(f"'{self.path}': {key}[{i}] is not an object")
-        return found
+        return records
 
     def _categories(self, records: Sequence[Record]) -> dict[object, str]:
         """Names by id, in the order of the ids."""
-        found: dict[object, str] = {}
+        by_id: dict[object, str] = {}
         names: set[str] = set()
         above: set[object] = set()
         for i, category in enumerate(records):
@@ -163,18 +162,18 @@ class CocoFile:
             if key is None or not isinstance(text, str) or not text:
                 raise DataError(f"{where} has no id and name")
             name = class_name(text, where)
-            if key in found or name in names:
+            if key in by_id or name in names:
                 raise DataError(f"{where} repeats the id {shown(category.get('id'))} or the name '{name}'")
-            found[key] = name
+            by_id[key] = name
             names.add(name)
             above.add(str(category.get("supercategory")))
         used = {id_of(annotation.get("category_id")) for annotation in self.annotations}
-        groups = {unused: name for unused, name in found.items() if unused not in used and name in above}
-        if len(groups) < len(found):
+        groups = {unused: name for unused, name in by_id.items() if unused not in used and name in above}
+        if len(groups) < len(by_id):
             for unused, name in groups.items():
                 self.notes.append(f"the category '{name}' only groups others and has no box; it is left out")
-                del found[unused]
-        return dict(sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0])))
+                del by_id[unused]
+        return dict(sorted(by_id.items(), key=lambda item: (isinstance(item[0], str), item[0])))
 
     def _boxes(self, names: Mapping[object, str]) -> dict[object, list[NamedBox]]:
         boxes: dict[object, list[NamedBox]] = defaultdict(list)
@@ -203,10 +202,10 @@ class CocoFile:
             self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the segmentation is taken")
         return boxes
 
-    def _bbox(self, where: str, found: object) -> tuple[float, float, float, float]:
-        numbers = [number(value) for value in found] if isinstance(found, list) and len(found) == 4 else []
+    def _bbox(self, where: str, bbox: object) -> tuple[float, float, float, float]:
+        numbers = [number(value) for value in bbox] if isinstance(bbox, list) and len(bbox) == 4 else []
         if len(numbers) != 4 or any(math.isnan(value) for value in numbers):
-            raise DataError(f"'{self.path}': {where} has the bbox {shown(found)}, not [x, y, width, height]")
+            raise DataError(f"'{self.path}': {where} has the bbox {shown(bbox)}, not [x, y, width, height]")
         x, y, width, height = numbers
         return x, y, width, height
 
@@ -214,13 +213,13 @@ class CocoFile:
         value = record.get(key)
         if value is None:
             return default
-        found = float(value) if isinstance(value, bool) else number(value)
-        if math.isnan(found):
+        as_float = float(value) if isinstance(value, bool) else number(value)
+        if math.isnan(as_float):
             raise DataError(f"'{self.path}': {where} has {key} {shown(value)}, not a number")
-        return found
+        return as_float
 
     def _folders(self, names: Sequence[str]) -> list[str]:
-        """Folders in which images may lie, the one that has most of the first ones before the others."""
+        """The folders that images may be in; the one in which most of a sample of names exist comes first."""
         beside, _, name = self.shown.rpartition("/")
         above = beside.rpartition("/")[0]
         word = name.rpartition(".")[0].removeprefix("instances_")
@@ -228,22 +227,18 @@ class CocoFile:
         split = coco_split(self.shown)
         inner += [spelling for spelling, meant in SPLIT_WORDS.items() if meant == split]
         inner += [f"images/{spelling}" for spelling, meant in SPLIT_WORDS.items() if meant == split]
-        places = [beside, *(below(folder, one) for one in inner for folder in (beside, above)), above, ""]
-        known = [
-            place
-            for place in dict.fromkeys(self.tree.resolved(place) if place else "" for place in places)
-            if place is not None
-        ]
-        known = [place for place in known if place in self.tree.folders]
+        candidates = [beside, *(below(parent, child) for child in inner for parent in (beside, above)), above, ""]
+        resolved = dict.fromkeys(self.tree.resolved(folder) if folder else "" for folder in candidates)
+        folders = [folder for folder in resolved if folder is not None and folder in self.tree.folders]
         step = max(1, len(names) // _TRIED)
         sample = [written.replace("\\", "/") for written in names[::step]]
         return sorted(
-            known, key=lambda folder: -sum(self.tree.resolved(below(folder, written)) is not None for written in sample)
+            folders, key=lambda folder: -sum(self.tree.resolved(below(folder, written)) is not None for written in sample)
         )
 
 
 def _around(annotation: Record) -> tuple[float, float, float, float] | None:
-    """The box around an annotation's polygons or run lengths; None where it has none."""
+    """The box around an annotation's polygons or run lengths; None if it has neither."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return _around_runs(segmentation)
@@ -258,7 +253,7 @@ def _around(annotation: Record) -> tuple[float, float, float, float] | None:
 
 
 def _around_runs(segmentation: Record) -> tuple[float, float, float, float] | None:
-    """The box around run lengths of a stated size; None where they do not fit it."""
+    """The box around run lengths of a stated size; None if they do not fit that size."""
     counts, size = segmentation.get("counts"), segmentation.get("size")
     sides = [int(number(side)) for side in size if number(side) >= 1] if isinstance(size, list) else []
     if len(sides) != 2 or sides[0] * sides[1] > PIXELS or not isinstance(counts, str | list):
@@ -273,17 +268,17 @@ def _around_runs(segmentation: Record) -> tuple[float, float, float, float] | No
     return float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1)
 
 
-def id_of(found: object) -> int | str | None:
-    """An id: 7, 7.0 and "7" are the same one, as pandas and some programs write it; None for what is none."""
-    if isinstance(found, bool):
+def id_of(value: object) -> int | str | None:
+    """The id that a value stands for, or None. 7, 7.0 and "7" are one id, because pandas and some programs write it so."""
+    if isinstance(value, bool):
         return None
-    if isinstance(found, float):
-        return int(found) if math.isfinite(found) and found == int(found) else None
-    if isinstance(found, str):
-        text = found.strip()
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and value == int(value) else None
+    if isinstance(value, str):
+        text = value.strip()
         bare = text.removesuffix(".0")
         return int(bare) if bare.isascii() and bare.isdecimal() and len(bare) <= 18 and str(int(bare)) == bare else text or None
-    return found if isinstance(found, int) else None
+    return value if isinstance(value, int) else None
 
 
 FORMAT = Format("a COCO file, or a folder with one per split", is_coco, read_coco, "detect")

@@ -1,14 +1,14 @@
-"""Which value or color of a mask is which class: from a file of names, from names given, or from the masks themselves.
+"""Decides which value or color of a mask is which class, from a file of names, given names, or the masks themselves.
 
 The rules, in this order:
 
-- The value 255 is ignored, unless a class has it or masks hold nothing but 0 and 255: then 255 is the class 1.
+- The value 255 is ignored, unless a class has it, or the masks contain only 0 and 255; then 255 is class 1.
 - Names come from the argument `classes`, else from the first file of `FILES` in the folder, else from the values that occur:
   "class 0", "class 7", ...
-- Colors come with the names, else from a file of `FILES` in the folder that has them for these names, or for their values, else
+- Colors come with the names, else from a file of `FILES` in the folder that has colors for these names or their values, else
   from the palette of the masks.
-- A class is ignored if its name is one of `IGNORED`, or if the argument `ignore` has its name or value.
-- A value that no class has and that is not ignored is an error, which `check` names and reading refuses: never a guess.
+- A class is ignored if its name is one of `IGNORED`, or if the argument `ignore` contains its name or value.
+- A value that belongs to no class and is not ignored is an error: `check` reports it, and training refuses it.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ FILES = (
     "labelmap.txt",
     "label_colors.txt",
 )
-"""Files that name the classes, beside the folders of images; the first one that exists is read."""
+"""Files beside the folders of images that name the classes. The first one that exists is read."""
 
 IGNORED = frozenset(
     ("void", "__ignore__", "unlabelled", "unlabeled", "ignore", "ignored", "ignore label", "ignore_label", "don't care")
 )
-"""Names of classes that are ignored, lower case."""
+"""Names of classes that are ignored, in lower case."""
 
 MOST_VALUES = 64
-"""Different values in masks without named classes above which they are taken for something else."""
+"""Most different values that masks without class names may have; more means that they are something else."""
 
 NO_OBJECT = "background"
-"""The name of the value 0 where only the other class has a name."""
+"""The name of the value 0 if only the other class has a name."""
 
 _SEPARATOR = re.compile(r"[\s,:]+")
-_ENDS = 0.98  # share of pixels near 0 or 255 from which on a mask was black and white before lossy compression
-_NOISE = 8  # different values from which on black and white is not clean
-_PEEKED = 30  # masks that are looked into where one answer serves all
+_ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
+_NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
+_PEEKED = 30  # masks that are looked at when one answer holds for all
 _HINT = "one name a line, or the columns name,r,g,b"
 _COLUMNS = {
     "name": ("name", "class", "label", "category", "class_name"),
@@ -68,12 +68,12 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A class as a file names it.
+    """A class as a file describes it.
 
     Args:
-        name: of the class.
-        value: in masks.
-        color: in masks or for display; None where none is given.
+        name: the class name.
+        value: its value in masks.
+        color: its color in masks or for display; None if none is given.
     """
 
     name: str
@@ -83,14 +83,14 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """What `Mask` needs to know, and what the dataset is told.
+    """The classes of a dataset's masks, and how masks encode them.
 
     Args:
         labels: names of the classes that count.
-        colors: of the labels; () where there are none.
-        coding: whether masks hold values or colors.
-        table: class of each value, or of each color of `coded`; as `Mask.classes`.
-        coded: the colors that masks hold, of ignored classes too; () where they hold values.
+        colors: colors of the labels; () if there are none.
+        coding: whether masks contain values or colors.
+        table: the class of each value, or of each color in `coded`, as in `Mask.classes`.
+        coded: the colors that masks contain, including those of ignored classes; () if they contain values.
         notes: what was decided, for people.
     """
 
@@ -112,13 +112,14 @@ def find_classes(
     """The classes of a folder's masks.
 
     Args:
-        folder: in which a file of `FILES` may lie.
+        folder: the folder that may contain a file of `FILES`.
         files: the masks.
-        classes: a file of names, or names in the order of their values, as a sequence or with commas between; "" looks.
+        classes: a file of names, or names in the order of their values, as a sequence or separated by commas; with "" they
+            are looked for in the folder.
         ignore: names, values or colors (`#rrggbb`) to ignore.
 
     Raises:
-        DataError: a file of names makes no sense, something to ignore does not exist, or values belong to no class.
+        DataError: a file of names is not valid, something to ignore does not exist, or values belong to no class.
     """
     named, source = _names(folder, classes)
     notes = (f"classes from '{source}'",) if source else ()
@@ -130,8 +131,8 @@ def find_classes(
     if binary is not None:
         return replace(binary, notes=(*notes, *binary.notes))
     if not named:
-        found = _from_values(files, ignore, channel)
-        return _two_or_more(_with_palette(replace(found, notes=(*notes, *found.notes)), files), folder)
+        unnamed = _from_values(files, ignore, channel)
+        return _two_or_more(_with_palette(replace(unnamed, notes=(*notes, *unnamed.notes)), files), folder)
     named = _with_colors(named, folder)
     coding = _coding(named, files) if channel == "index" else channel
     if coding != "color":
@@ -149,7 +150,7 @@ def read_names(path: Path) -> tuple[Named, ...]:
     """The classes that a file names: lines of names, `name,r,g,b` with a header, CVAT's labelmap, or `r g b name`.
 
     Raises:
-        DataError: the file cannot be read, or a line makes no sense.
+        DataError: the file cannot be read, or a line is not valid.
     """
     if path.suffix.lower() == ".csv":
         named = tuple(_table(path))
@@ -185,18 +186,18 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
     return (read_names(path), path.name) if path is not None else ((), "")
 
 
-def _two_or_more(found: Classes, folder: Path) -> Classes:
-    """The classes, refused where there is only one: a network that always answers it would be perfect."""
-    if len(found.labels) == 1:
-        message = f"'{folder}' has masks of a single class, '{found.labels[0]}'; segmentation needs two"
+def _two_or_more(classes: Classes, folder: Path) -> Classes:
+    """The same classes, refused if there is only one, because a network that always predicts it would be perfect."""
+    if len(classes.labels) == 1:
+        message = f"'{folder}' has masks of a single class, '{classes.labels[0]}'; segmentation needs two"
         raise DataError(
             message, hint="if 255 is the object and not to be ignored, name both classes: --classes background,object"
         )
-    return found
+    return classes
 
 
 def _blurred(named: Sequence[Named], files: Sequence[Path], channel: Coding) -> Classes | None:
-    """Two classes where masks of black and white went through lossy compression: values below 128, and from 128 on."""
+    """The two classes of black and white masks after lossy compression: values below 128, and from 128 on. Else None."""
     if channel != "index" or len(named) > 2 or [entry.value for entry in named] not in ([], [0], [0, 1]):
         return None
     share, different = masks.ends(files[:_PEEKED])
@@ -214,14 +215,14 @@ def _files_of_names(folder: Path) -> list[Path]:
 
 
 def _with_colors(named: tuple[Named, ...], folder: Path) -> tuple[Named, ...]:
-    """Names without any color, with those that a file in the folder has for all of them, or else for all their values."""
+    """Adds colors to names without any, from a file in the folder that has colors for all the names, or all their values."""
     if any(entry.color for entry in named):
         return named
     for path in _files_of_names(folder):
         try:
             colored = [entry for entry in read_names(path) if entry.color]
         except DataError:
-            continue  # nobody asked for its names
+            continue  # its names were not asked for
         by_name = {entry.name.lower(): entry.color for entry in colored}
         by_value = {entry.value: entry.color for entry in colored}
         for colors in ([by_name.get(entry.name.lower()) for entry in named], [by_value.get(entry.value) for entry in named]):
@@ -230,13 +231,13 @@ def _with_colors(named: tuple[Named, ...], folder: Path) -> tuple[Named, ...]:
     return named
 
 
-def _with_palette(found: Classes, files: Sequence[Path]) -> Classes:
-    """Classes without colors, with those that a palette of the first masks has for their values."""
-    if found.colors or found.coding == "color" or not found.labels:
-        return found
-    values = [found.table.index(label) for label in range(len(found.labels))]
+def _with_palette(classes: Classes, files: Sequence[Path]) -> Classes:
+    """Adds colors to classes without any, from the palette of one of the first masks."""
+    if classes.colors or classes.coding == "color" or not classes.labels:
+        return classes
+    values = [classes.table.index(label) for label in range(len(classes.labels))]
     palettes = (masks.palette(path, values) for path in files[:_PEEKED])
-    return replace(found, colors=next((colors for colors in palettes if colors), ()))
+    return replace(classes, colors=next((colors for colors in palettes if colors), ()))
 
 
 def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -> Classes:
@@ -280,16 +281,16 @@ def _from_names(named: Sequence[Named], coding: Coding, ignore: Sequence[str]) -
 
 
 def _coding(named: Sequence[Named], files: Sequence[Path]) -> Coding:
-    """Whether masks hold values or colors: colors only where every class has one and a mask's pixels are such colors."""
+    """Whether masks contain values or colors: colors only if every class has one, and a mask's pixels are such colors."""
     colors = {entry.color for entry in named}
     if None in colors or len(colors) < len(named):
         return "index"
     values = {entry.value for entry in named}
     for path in files[:_PEEKED]:
-        found, in_color = masks.peek(path)
+        values_seen, in_color = masks.peek(path)
         if in_color:
             return "color"
-        if not set(found) <= values:
+        if not set(values_seen) <= values:
             return "color" if set(masks.peek_colors(path)) <= colors else "index"
     return "index"
 
@@ -301,15 +302,15 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str], channel: Coding) 
         raise DataError(
             f"'{not_values[0]}' cannot be ignored: the classes have no names", hint="name them in classes.txt, one a line"
         )
-    found: set[int] = set()
+    occurring: set[int] = set()
     many = files[0]
     with ThreadPoolExecutor(thread_name_prefix="masks") as pool:
         for path, values in zip(files, pool.map(partial(_values, channel=channel), files), strict=True):
-            found.update(values)
+            occurring.update(values)
             many = path if len(values) > MOST_VALUES and many == files[0] else many
     gone = {int(text) for text in ignore}
-    binary = found == {0, IGNORE} and IGNORE not in gone
-    kept = sorted(found - gone if binary else found - gone - {IGNORE})
+    binary = occurring == {0, IGNORE} and IGNORE not in gone
+    kept = sorted(occurring - gone if binary else occurring - gone - {IGNORE})
     if not kept:
         raise DataError(f"none of the {len(files)} masks holds a class")
     if len(kept) > MOST_VALUES:
@@ -350,7 +351,7 @@ def _table(path: Path) -> Iterable[Named]:
 
 
 def _line(where: str, i: int, line: str) -> Named:
-    """A line of a text file: a name, or one with a value before it or a color beside it."""
+    """The class on a line of a text file: a name, perhaps with a value before it or a color beside it."""
     name, colon, rest = line.partition(":")
     if colon and rest.count(":") == 2:  # CVAT's name:r,g,b:parts:actions
         color = rest.partition(":")[0]
@@ -362,9 +363,9 @@ def _line(where: str, i: int, line: str) -> Named:
     if len(last) == 4 and all(map(str.isdecimal, last[:3])) and not last[3][:1].isdecimal():
         return Named(class_name(last[3], where), i, _color(last[2::-1], where))
     for sign in ":=,\t":  # 7: name
-        number, found, name = line.partition(sign)
+        number, separator, name = line.partition(sign)
         value = whole(number.strip())
-        if found and value is not None and name.strip() and not name.strip()[0].isdecimal():
+        if separator and value is not None and name.strip() and not name.strip()[0].isdecimal():
             return Named(class_name(name, where), value)
     return Named(class_name(line, where), i)
 

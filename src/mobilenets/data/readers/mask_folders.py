@@ -1,10 +1,10 @@
-"""Images in one folder, their masks of the same names in another, with or without split folders above or below.
+"""Reads images in one folder with masks of the same names in another, with or without split folders above or below.
 
 - `{train,val,test}/{images,masks}`
 - `images/` and `masks/`, each with or without `{train,val,test}/` below
 - `{train,val,test}` and `{train,val,test}annot`, or `train_labels`, `train_masks`
 - `a.jpg` and `a_mask.png` in one folder
-- two folders of other names, of which one holds photos and the other files of few values
+- two folders of any other names, one with photos and the other with files that have few different values
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ def is_masked(source: Source) -> bool:
 
 
 def read_masked(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a folder with their masks. See `mask_classes` for which value is which class.
+    """The images in a folder and their masks. `mask_classes` says which value is which class.
 
-    An image without a mask and a mask without an image are left out and named.
+    An image without a mask, or a mask without an image, is left out and reported.
 
     Args:
         source: a folder with one of the layouts above.
-        asked: with the classes, by default looked for in the folder, and what is not counted.
+        asked: the classes, which are looked for in the folder by default, and the classes to ignore.
 
     Raises:
-        DataError: no image has a mask, or the classes make no sense.
+        DataError: no image has a mask, or the classes are not valid.
     """
     tree = source.tree
     if tree is None:
@@ -64,7 +64,7 @@ def read_masked(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
-    """Images with their masks by name, and those without."""
+    """The images that have a mask of their name, and the files that have no counterpart."""
     if pair.images == pair.masks:
         own = [path for path in tree.images(pair.images) if path.rpartition("/")[0] == pair.images]
         images = _by_stem(tree, pair.images, [path for path in own if not is_beside(stem_of(path))])
@@ -77,7 +77,7 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
     bare: dict[str, str] = {}
     for stem, path in masks.items():
         bare.setdefault(bare_stem(stem), path)
-    found: _Matched = []
+    matched: _Matched = []
     used = set()
     faults = []
     for stem, image in images.items():
@@ -85,44 +85,44 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
         if mask is None:
             faults.append(Fault("unannotated", "has no mask and is left out", image))
         else:
-            found.append((image, mask, pair.split))
+            matched.append((image, mask, pair.split))
             used.add(mask)
     strays = sorted(path for path in masks.values() if path not in used)
     faults += [Fault("stray", "is a mask without an image and is left out", path) for path in strays]
-    return found, faults
+    return matched, faults
 
 
 def _by_stem(tree: Tree, folder: str, paths: list[str]) -> dict[str, str]:
-    """Images by their path below the folder without ending.
+    """Images by their path below the folder, without its ending.
 
     Raises:
-        DataError: two have the same.
+        DataError: two images have the same path but for the ending.
     """
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     for path in paths:
         stem = path.removeprefix(f"{folder}/").rpartition(".")[0]
-        if stem in found:
-            both = f"'{tree.root / found[stem]}' and '{tree.root / path}'"
+        if stem in by_name:
+            both = f"'{tree.root / by_name[stem]}' and '{tree.root / path}'"
             raise DataError(f"{both} have the same name but for the ending", hint="rename or remove one")
-        found[stem] = path
-    return found
+        by_name[stem] = path
+    return by_name
 
 
 def _without_folders(tree: Tree, folder: str, by_stem: dict[str, str]) -> dict[str, str]:
-    """Images by their names alone.
+    """Images by their names, without folders.
 
     Raises:
-        DataError: two have the same, as where there is a mask for each class.
+        DataError: two images have the same name, as when every class has its own mask.
     """
-    found: dict[str, str] = {}
-    for stem, path in by_stem.items():
+    by_bare_name: dict[str, str] = {}
+    for stem, image in by_stem.items():
         name = stem.rpartition("/")[2]
-        if name in found:
-            folders = some(sorted({one.rpartition("/")[0] for one in by_stem.values()}))
+        if name in by_bare_name:
+            folders = some(sorted({path.rpartition("/")[0] for path in by_stem.values()}))
             message = f"'{tree.root / folder}' holds several files called '{name}', in {folders}"
             raise DataError(message, hint="a mask per class is not read; write one mask per image, with a value for each class")
-        found[name] = path
-    return found
+        by_bare_name[name] = image
+    return by_bare_name
 
 
 FORMAT = Format(

@@ -1,9 +1,10 @@
-"""Folders of images with the folders of their masks: told by their names, or by what the files look like."""
+"""Finds folders of images and the folders of their masks, by their names or by what the files look like."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,22 +19,22 @@ ENDINGS = (
     "_mask", "-mask", " mask", "_masks", "_label", "_labels", "_seg", "_segmentation", "_gt", "_l", "_labelids", "_annotation",
     "_groundtruth",
 )  # fmt: skip
-"""What the name of a mask has more than that of its image, lower case."""
+"""Endings that the name of a mask may add to the name of its image, in lower case."""
 
 _OF_MASKS = ("_mask", "-mask", " mask", "_masks", "_seg", "_segmentation", "_labelids", "_groundtruth")  # beside the image
 _BESIDE = ("annot", "_annot", "_annotations", "_labels", "_label", "_masks", "_mask", "_gt", "-masks", "-labels")
-_GLANCED = 5  # pairs of files that tell whether a folder holds masks
-_FEW = 40  # different values of a mask; photos have more
-_ALIKE = 0.6  # share of names that two folders must have in common
+_GLANCED = 5  # pairs of files that are looked at to decide which folder holds masks
+_FEW = 40  # most different values of a mask; photos have more
+_ALIKE = 0.6  # least share of names that two folders have in common
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A folder of images with the folder of their masks; the same one where they lie side by side.
+    """A folder of images and the folder of their masks, which is the same one if they lie side by side.
 
     Args:
-        images, masks: the folders, as paths below the dataset's.
-        split: of all that is in them; None where the data leaves it open.
+        images, masks: the folders, as paths relative to the dataset's.
+        split: the split of all their images; None if the dataset does not say.
     """
 
     images: str
@@ -42,7 +43,7 @@ class Pair:
 
 
 def pairs(tree: Tree) -> list[Pair]:
-    """The folders of images with those of masks, in a fixed order; empty where there are none."""
+    """The folders of images and their masks, in a fixed order; empty if there are none."""
     named = [pair for folder in tree.folders for pair in _named(tree, folder)]
     if not named:
         named = [pair for folder in tree.folders for pair in _by_split_names(tree, folder)]
@@ -52,7 +53,7 @@ def pairs(tree: Tree) -> list[Pair]:
 
 
 def bare_stem(stem: str) -> str:
-    """The name of a mask without what it has more than its image's.
+    """The name of a mask without its ending of `ENDINGS`: the name of its image.
 
     >>> bare_stem("a_mask"), bare_stem("a")
     ('a', 'a')
@@ -62,7 +63,7 @@ def bare_stem(stem: str) -> str:
 
 
 def is_beside(stem: str) -> bool:
-    """Whether a name says of itself that the file is a mask."""
+    """Whether a file's name alone says that it is a mask."""
     return stem.lower().endswith(_OF_MASKS)
 
 
@@ -76,24 +77,25 @@ def _named(tree: Tree, folder: str) -> list[Pair]:
     split = split_in(f"{folder}/")
     if split is not None:
         return [Pair(images[0], masks[0], split)]
-    below_images, below_masks = (
-        {SPLIT_WORDS.get(name): path for name, path in tree.inner(one).items()} for one in (images[0], masks[0])
-    )
-    splits = [one for one in below_images if one is not None and one in below_masks]
-    return [Pair(below_images[one], below_masks[one], one) for one in splits] or [Pair(images[0], masks[0], None)]
+    images_of, masks_of = _by_split(tree, images[0]), _by_split(tree, masks[0])
+    splits = [split for split in images_of if split in masks_of]
+    return [Pair(images_of[split], masks_of[split], split) for split in splits] or [Pair(images[0], masks[0], None)]
+
+
+def _by_split(tree: Tree, folder: str) -> dict[Split, str]:
+    """The folders in a folder that are called like a split."""
+    return {SPLIT_WORDS[name]: path for name, path in tree.inner(folder).items() if name in SPLIT_WORDS}
 
 
 def _by_split_names(tree: Tree, folder: str) -> list[Pair]:
     """Folders called train/ and train_masks/, or the like."""
     inner = tree.inner(folder)
-    found = []
-    for name, path in inner.items():
-        split = SPLIT_WORDS.get(name)
-        if split is None:
-            continue
-        masks = [inner[name + word] for word in _BESIDE if name + word in inner]
-        found += [Pair(path, one, split) for one in masks[:1] if tree.images(one) and tree.images(path)]
-    return found
+    folder_pairs = []
+    for name, images in inner.items():
+        masks = next((inner[name + word] for word in _BESIDE if name + word in inner), None)
+        if name in SPLIT_WORDS and masks is not None and tree.images(masks) and tree.images(images):
+            folder_pairs.append(Pair(images, masks, SPLIT_WORDS[name]))
+    return folder_pairs
 
 
 def _side_by_side(tree: Tree, folder: str) -> bool:
@@ -105,25 +107,33 @@ def _side_by_side(tree: Tree, folder: str) -> bool:
 
 
 def _by_content(tree: Tree, folder: str) -> Iterator[Pair]:
-    """Two folders with files of the same names, of which only one side looks like masks."""
+    """Two folders with files of the same names, if the files of exactly one look like masks."""
     inner = [below(folder, name) for name in tree.folders[folder].folders]
     if len(inner) != 2:
         return
-    files = [{bare_stem(stem_of(path)): path for path in tree.images(one)} for one in inner]
-    common = sorted(files[0].keys() & files[1].keys())
-    if not common or len(common) < _ALIKE * max(len(one) for one in files):
+    first, second = ({bare_stem(stem_of(path)): path for path in tree.images(side)} for side in inner)
+    common = sorted(first.keys() & second.keys())
+    if not common or len(common) < _ALIKE * max(len(first), len(second)):
         return
-    looks = [[_look(tree, one[stem]) for stem in common[:: max(1, len(common) // _GLANCED)][:_GLANCED]] for one in files]
-    if any(one is None or other is None or one[0] != other[0] for one, other in zip(*looks, strict=True)):
+    glanced = common[:: max(1, len(common) // _GLANCED)][:_GLANCED]
+    looks = [(_look(tree, first[stem]), _look(tree, second[stem])) for stem in glanced]
+    if any(left is None or right is None or left.size != right.size for left, right in looks):
         return
-    few = [all(look is not None and look[1] for look in one) for one in looks]
+    few = [all(look is not None and look.few for look in side) for side in zip(*looks, strict=True)]
     if few[0] != few[1]:
         images, masks = (inner[1], inner[0]) if few[0] else (inner[0], inner[1])
         yield Pair(images, masks, split_in(f"{folder}/"))
 
 
-def _look(tree: Tree, path: str) -> tuple[tuple[int, int], bool] | None:
-    """The size of an image, and whether it has as few values as a mask; None where it cannot be read."""
+class _Look(NamedTuple):
+    """The size of an image, width and height, and whether it has as few values as a mask."""
+
+    size: tuple[int, int]
+    few: bool
+
+
+def _look(tree: Tree, path: str) -> _Look | None:
+    """What a glance at an image shows; None if it cannot be read."""
     try:
         with Image.open(tree.root / path) as image:
             size = image.size
@@ -132,4 +142,4 @@ def _look(tree: Tree, path: str) -> tuple[tuple[int, int], bool] | None:
     except DECODE_ERRORS:
         return None
     values = np.unique(pixels.reshape(-1, pixels.shape[2]) if pixels.ndim == 3 else pixels.ravel(), axis=0)
-    return size, len(values) <= _FEW and pixels.shape[0] * pixels.shape[1] > 4 * len(values)
+    return _Look(size, len(values) <= _FEW and pixels.shape[0] * pixels.shape[1] > 4 * len(values))

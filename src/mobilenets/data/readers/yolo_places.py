@@ -1,4 +1,4 @@
-"""Where the images, labels and class names of a YOLO dataset are: by data.yaml, by Darknet's obj.data, or by the folders."""
+"""Finds the images, labels and class names of a YOLO dataset: by data.yaml, by Darknet's obj.data, or by the folders."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.readers.pairing import MASKS, pair
 from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.text import class_name, counted, read_text, shown, some, whole
-from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, scan, stem_of, suffix_of
+from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, scan, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt")
-"""The classes in their order, one a line, for folders without data.yaml."""
+"""Files with the class names in order, one per line, for folders without data.yaml."""
 
 LISTS = frozenset(
     (*NAMES_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "readme.roboflow.txt", "readme.dataset.txt")
 )
-"""Text files, lower case, that are not labels of an image."""
+"""Text files that are not the labels of an image, in lower case."""
 
 LAYOUT = "expected data.yaml with the keys names and train, or classes.txt beside images/ and labels/"
-_GLANCED = 30  # text files that tell whether they are YOLO's
-_NAMES_DEPTH = 2  # folders below the dataset's in which a file of names may lie
+_GLANCED = 30  # text files that are looked at to decide whether they are YOLO's
+_NAMES_DEPTH = 2  # how many folders below the dataset's a file of class names may be
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The parts of a YOLO dataset.
+    """Where the parts of a YOLO dataset are.
 
     Args:
-        tree: the dataset's folder with all below it.
-        names: of the classes by index.
-        images: with their splits; inside the tree or elsewhere.
+        tree: the dataset's folder and everything below it.
+        names: class names by index.
+        images: the images with their splits, inside the tree or elsewhere.
         labels: the label file of each image that has one.
-        keypoints: numbers of a pose (17 points of x, y and visibility have 51); 0 for none.
+        keypoints: how many numbers a pose has (17 points of x, y and visibility have 51); 0 if there are no poses.
         notes, faults: what was decided, left out or corrected.
     """
 
@@ -54,7 +54,7 @@ class Places:
 
 
 def yaml_file(tree: Tree) -> str | None:
-    """The YAML file of a dataset's folder that has class names; None where there is none."""
+    """The YAML file in a dataset's folder that has class names; None if there is none."""
     for path in (*(name for name in tree.folders[""].files if suffix_of(name) in (".yaml", ".yml")), *_one_deeper(tree)):
         text = head_text(tree.root / path)
         if path.lower() in ("data.yaml", "data.yml", "dataset.yaml") or (
@@ -66,18 +66,18 @@ def yaml_file(tree: Tree) -> str | None:
 
 
 def darknet_file(tree: Tree) -> str | None:
-    """Darknet's description, `obj.data`, of a dataset's folder; None where there is none."""
+    """Darknet's description of a dataset, `obj.data`, in its folder; None if there is none."""
     named = [path for path in tree.with_suffix(".data") if path.count("/") <= 1]
     return next((path for path in named if "names" in head_text(tree.root / path)), None)
 
 
 def label_files(tree: Tree) -> list[str]:
-    """The text files of a folder that may be labels of images."""
+    """The text files in a folder that may be labels of images."""
     return [path for path in tree.with_suffix(".txt") if path.rpartition("/")[2].lower() not in LISTS]
 
 
 def has_labels(tree: Tree) -> bool:
-    """Whether text files of the folder go with its images and hold YOLO's lines."""
+    """Whether text files in the folder have the names of its images and contain YOLO's lines."""
     files = label_files(tree)
     if not files or not tree.images():
         return False
@@ -88,10 +88,10 @@ def has_labels(tree: Tree) -> bool:
 
 
 def from_yaml(file: Path) -> Places:
-    """What a data.yaml says.
+    """The dataset that a data.yaml describes.
 
     Raises:
-        DataError: it cannot be read, or names no classes or no images that exist; says which key.
+        DataError: it cannot be read, or names no classes or no images that exist; the message names the key.
     """
     data = read_yaml(file)
     if not isinstance(data, dict):
@@ -110,23 +110,22 @@ def from_yaml(file: Path) -> Places:
     for key, value in data.items():
         if key.lower() not in SPLIT_WORDS or value in (None, [], "", "null", "None"):
             continue
-        for place in value if isinstance(value, list) else [value]:
-            if not isinstance(place, str) or (place.isdecimal() and not (file.parent / place).exists()):
-                raise DataError(
-                    f"'{file}': {key} is {place if isinstance(place, str) else shown(place)}, not a folder or a list of images"
-                )
-            by_key.setdefault(key.lower(), []).extend(_images(file, key.lower(), place, roots, faults))
+        for written in value if isinstance(value, list) else [value]:
+            if not isinstance(written, str) or (written.isdecimal() and not (file.parent / written).exists()):
+                value_shown = written if isinstance(written, str) else shown(written)
+                raise DataError(f"'{file}': {key} is {value_shown}, not a folder or a list of images")
+            by_key.setdefault(key.lower(), []).extend(_images(file, key.lower(), written, roots, faults))
     if not by_key:
         raise DataError(f"'{file}' has no key 'train'", hint=LAYOUT)
     images = _by_split(file, by_key, notes)
-    outer = next((one for one in roots if all(path.is_relative_to(one.root) for path, _ in images)), tree)
+    outer = next((root for root in roots if all(path.is_relative_to(root.root) for path, _ in images)), tree)
     labels = _labels_of([path for path, _ in images], roots)
     keypoints = _keypoints(data.get("kpt_shape"))
     return Places(outer, names, tuple(images), labels, keypoints, tuple(notes), tuple(faults))
 
 
 def from_darknet(tree: Tree, path: str) -> Places:
-    """What Darknet's obj.data says: files that list the names and the images, as CVAT's YOLO 1.1 export has them.
+    """The dataset that Darknet's obj.data describes: files that list names and images, as in CVAT's YOLO 1.1 export.
 
     Raises:
         DataError: it cannot be read, or has no file of names.
@@ -147,8 +146,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
             faults.append(Fault("contradiction", f"names {key} = {shown(data[key])}, which does not exist", path))
             continue
         by_key[key] = [locator.find(line.removeprefix("data/"), f"'{listed}'") for line in _words(listed)]
-    found = [image for images in by_key.values() for image in images]
-    if not found:
+    if not any(by_key.values()):
         pairs = pair(label_files(tree), tree.images())
         by_key["train"] = [tree.root / image for image in sorted((*pairs.image_of.values(), *pairs.bare))]
     notes: list[str] = []
@@ -161,7 +159,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
 
 
 def from_folders(tree: Tree) -> Places:
-    """What the folders say: text files paired with images, and a file of class names.
+    """The dataset in a folder without a description: text files paired with images, and a file of class names.
 
     Raises:
         DataError: there is no file of class names.
@@ -170,8 +168,10 @@ def from_folders(tree: Tree) -> Places:
     images = sorted((*pairs.image_of.values(), *pairs.bare))
     names_file = _names_file(tree)
     if names_file is None:
-        found = some(list(pairs.image_of) or label_files(tree), 1)
-        message = f"'{tree.root}' has neither data.yaml nor classes.txt: its label files, such as {found}, have no class names"
+        example = some(list(pairs.image_of) or label_files(tree), 1)
+        message = (
+            f"'{tree.root}' has neither data.yaml nor classes.txt: its label files, such as {example}, have no class names"
+        )
         raise DataError(message, hint="write the class names, one a line in the order of their numbers, into classes.txt")
     text = read_text(tree.root / names_file)
     names = numbered_names(f"'{tree.root / names_file}'", [line.strip() for line in text.lines if line.strip()])
@@ -182,17 +182,17 @@ def from_folders(tree: Tree) -> Places:
     return Places(tree, names, listed, labels, faults=faults)
 
 
-def numbered_names(where: str, found: Plain) -> dict[int, str]:
+def numbered_names(where: str, stated: Plain) -> dict[int, str]:
     """Names by index: from a list, or from a mapping of indices.
 
     Args:
         where: the file, for errors.
-        found: what it says.
+        stated: what the file says.
 
     Raises:
-        DataError: there are none, or one makes no sense.
+        DataError: there are none, or one is not a valid name.
     """
-    pairs = list(found.items()) if isinstance(found, dict) else list(enumerate(found)) if isinstance(found, list) else []
+    pairs = list(stated.items()) if isinstance(stated, dict) else list(enumerate(stated)) if isinstance(stated, list) else []
     if not pairs:
         raise DataError(f"{where} has no key 'names' with the classes", hint=LAYOUT)
     names: dict[int, str] = {}
@@ -212,15 +212,15 @@ def numbered_names(where: str, found: Plain) -> dict[int, str]:
 
 
 def labels_path(image: Path) -> Path:
-    """The usual place of an image's label file.
+    """The usual path of an image's label file.
 
     >>> labels_path(Path("set/images/train/a.jpg")).as_posix()
     'set/labels/train/a.txt'
     """
     parts = list(image.parts)
-    places = [i for i, part in enumerate(parts[:-1]) if part.lower() == "images"]
-    if places:
-        parts[places[-1]] = "labels"
+    image_folders = [i for i, part in enumerate(parts[:-1]) if part.lower() == "images"]
+    if image_folders:
+        parts[image_folders[-1]] = "labels"
     return Path(*parts).with_suffix(".txt")
 
 
@@ -238,13 +238,13 @@ def _is_label(words: Sequence[str]) -> bool:
 
 
 def _roots(file: Path, data: Mapping[str, Plain]) -> list[Tree]:
-    """The folders that paths of a YAML file may be relative to: the one it states, with what it names there; and its own."""
+    """The folders that paths in a YAML file may be relative to: the one that it states, and its own."""
     stated = data.get("path")
     folders = [file.parent]
     if isinstance(stated, str) and stated:
         checked_path(stated, f"'{file}', key 'path',")
         spelled = [stated, stated.replace("\\", "/")]
-        folders = [place for place in (file.parent / one for one in spelled) if place.is_dir()][:1] + folders
+        folders = [folder for folder in (file.parent / spelling for spelling in spelled) if folder.is_dir()][:1] + folders
     own = Path(os.path.normpath(file.parent))
     trees: list[Tree] = []
     for folder in folders:
@@ -255,67 +255,63 @@ def _roots(file: Path, data: Mapping[str, Plain]) -> list[Tree]:
 
 
 def _first_folders(data: Mapping[str, Plain]) -> frozenset[str]:
-    """The folders of a stated place that its images and labels may be in; the place itself may be a whole disk."""
+    """The folders inside the stated one that images and labels may be in; the stated one itself may be a whole disk."""
     values = [value if isinstance(value, list) else [value] for key, value in data.items() if key.lower() in SPLIT_WORDS]
-    words = (place.replace("\\", "/").split("/") for places in values for place in places if isinstance(place, str))
-    named = {next((word for word in parts if word not in ("", ".", "..")), "").lower() for parts in words}
+    paths = (path.replace("\\", "/").split("/") for listed in values for path in listed if isinstance(path, str))
+    named = {next((part for part in parts if part not in ("", ".", "..")), "").lower() for parts in paths}
     return frozenset(named | IMAGES | MASKS | SPLIT_WORDS.keys())
 
 
-def _images(file: Path, key: str, place: str, roots: Sequence[Tree], faults: list[Fault]) -> list[Path]:
-    """The images of one folder, or of one text file that lists them."""
-    checked_path(place, f"'{file}', key '{key}',")
-    slashed = place.replace("\\", "/") if os.sep == "/" else place
-    found = next((path for spelling in dict.fromkeys((place, slashed)) for path in _existing(spelling, roots)), None)
-    if found is None:
+def _images(file: Path, key: str, written: str, roots: Sequence[Tree], faults: list[Fault]) -> list[Path]:
+    """The images in one folder, or those that one text file lists."""
+    checked_path(written, f"'{file}', key '{key}',")
+    slashed = written.replace("\\", "/") if os.sep == "/" else written
+    target = next((path for spelling in dict.fromkeys((written, slashed)) for path in _existing(spelling, roots)), None)
+    if target is None:
         if key in ("train", "training"):
-            raise DataError(f"'{file}': {key} is '{place}', which does not exist; looked for '{roots[0].root / slashed}'")
-        faults.append(Fault("contradiction", f"{key} is '{place}', which does not exist", file.name))
+            raise DataError(f"'{file}': {key} is '{written}', which does not exist; looked for '{roots[0].root / slashed}'")
+        faults.append(Fault("contradiction", f"{key} is '{written}', which does not exist", file.name))
         return []
-    if found.is_dir():
+    if target.is_dir():
         for tree in roots:
-            inner = found.relative_to(tree.root).as_posix().removeprefix(".") if found.is_relative_to(tree.root) else None
+            inner = target.relative_to(tree.root).as_posix().removeprefix(".") if target.is_relative_to(tree.root) else None
             if inner is not None and inner in tree.folders:
                 return [tree.root / image for image in tree.images(inner)]
-        outside = scan(found)
+        outside = scan(target)
         faults += outside.faults
-        return [found / image for image in outside.images()]
-    if suffix_of(found.name) in SUFFIXES:
-        return [found]
+        return [target / image for image in outside.images()]
+    if suffix_of(target.name) in SUFFIXES:
+        return [target]
     images = []
     locators = [Locator(tree) for tree in roots]
-    for i, line in enumerate(read_text(found).lines, start=1):
+    for i, line in enumerate(read_text(target).lines, start=1):
         if line.strip():
-            where = f"'{found}' line {i}"
+            where = f"'{target}' line {i}"
             tried = [locator.find(line.strip(), where) for locator in locators]
-            beside = found.parent / line.strip()
+            beside = target.parent / line.strip()
             tried = [*([beside] if line.startswith("./") else []), *tried]
             images.append(next((path for path in tried if path.is_file()), tried[0]))
     return images
 
 
-def _existing(place: str, roots: Sequence[Tree]) -> list[Path]:
-    """The files or folders that a path of a YAML file may mean."""
-    spelled = [
-        place,
-        place.removeprefix("./").removeprefix("../"),
-    ]  # Roboflow writes ../train/images for a folder beside the file
-    found = []
-    for spelling in spelled:
+def _existing(written: str, roots: Sequence[Tree]) -> list[Path]:
+    """The files or folders that a path in a YAML file may mean."""
+    paths = []
+    for spelling in (
+        written,
+        written.removeprefix("./").removeprefix("../"),
+    ):  # Roboflow writes ../ for a folder beside the file
+        relative = "/".join(part for part in spelling.split("/") if part not in ("", "."))
         for tree in roots:
-            inner = (
-                tree.resolved("/".join(part for part in spelling.split("/") if part not in ("", ".")))
-                if not spelling.startswith("/")
-                else None
-            )
+            inner = None if spelling.startswith("/") else tree.resolved(relative)
             path = tree.root / (inner if inner is not None else spelling)
             if path.exists():
-                found.append(Path(os.path.normpath(path)))
-    return found
+                paths.append(Path(os.path.normpath(path)))
+    return paths
 
 
 def _by_split(file: Path, by_key: Mapping[str, list[Path]], notes: list[str]) -> list[tuple[Path, Split | None]]:
-    """The images with their splits, train first; a val or test split that is the same as train is left out."""
+    """The images with their splits, train first. A val or test split with the same images as train is left out."""
     by_split: dict[Split, list[Path]] = {}
     for key, images in by_key.items():
         by_split.setdefault(SPLIT_WORDS[key], []).extend(images)
@@ -329,44 +325,44 @@ def _by_split(file: Path, by_key: Mapping[str, list[Path]], notes: list[str]) ->
 
 
 def _labels_of(images: Sequence[Path], roots: Sequence[Tree]) -> dict[Path, Path]:
-    """The label file of each image: in labels/ for images/, in any case, else the one of its name that is nearest."""
-    found: dict[Path, Path] = {}
+    """The label file of each image: the one in labels/ instead of images/, in any case, or else the nearest of its name."""
+    label_of: dict[Path, Path] = {}
     for tree in roots:
         missing: list[str] = []
         for image in images:
-            if image in found:
+            if image in label_of:
                 continue
             expected = labels_path(image)
             inner = tree.resolved(expected.relative_to(tree.root).as_posix()) if expected.is_relative_to(tree.root) else None
             if inner is not None:
-                found[image] = tree.root / inner
+                label_of[image] = tree.root / inner
             elif expected.is_file():
-                found[image] = expected
+                label_of[image] = expected
             elif image.is_relative_to(tree.root):
                 missing.append(image.relative_to(tree.root).as_posix())
-        taken = {path.relative_to(tree.root).as_posix() for path in found.values() if path.is_relative_to(tree.root)}
+        taken = {path.relative_to(tree.root).as_posix() for path in label_of.values() if path.is_relative_to(tree.root)}
         rest = [path for path in label_files(tree) if path not in taken]
         for path, name in pair(rest, missing).image_of.items():
-            found[tree.root / name] = tree.root / path
-    return found
+            label_of[tree.root / name] = tree.root / path
+    return label_of
 
 
 def _keypoints(stated: Plain) -> int:
-    """How many numbers of keypoints a line has, by `kpt_shape: [17, 3]`."""
+    """How many numbers a line has for keypoints, from `kpt_shape: [17, 3]`."""
     sizes = [whole(value) for value in stated if isinstance(value, str)] if isinstance(stated, list) else []
     return sizes[0] * sizes[1] if len(sizes) == 2 and sizes[0] and sizes[1] else 0
 
 
 def _file(tree: Tree, description: str, written: str) -> Path:
-    """A file that obj.data names: beside it, whatever folder is written."""
+    """A file that obj.data names, which is also looked for beside obj.data under its name alone."""
     checked_path(written, f"'{tree.root / description}'")
     folder = description.rpartition("/")[0]
-    plain = written.replace("\\", "/")
-    for place in (plain, plain.removeprefix("data/"), plain.rpartition("/")[2]):
-        inner = tree.resolved(f"{folder}/{place}" if folder else place) or tree.resolved(place)
+    slashed = written.replace("\\", "/")
+    for spelling in (slashed, slashed.removeprefix("data/"), slashed.rpartition("/")[2]):
+        inner = tree.resolved(below(folder, spelling)) or tree.resolved(spelling)
         if inner is not None:
             return tree.root / inner
-    return tree.root / folder / plain
+    return tree.root / folder / slashed
 
 
 def _words(path: Path) -> list[str]:
@@ -374,7 +370,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _names_file(tree: Tree) -> str | None:
-    """The file of class names that lies highest in the folder."""
+    """The file of class names that is highest in the folder."""
     candidates = [path for path in tree.with_suffix(".txt", ".names") if path.count("/") <= _NAMES_DEPTH]
     named = [path for path in candidates if path.rpartition("/")[2].lower() in NAMES_FILES or path.lower().endswith(".names")]
     rank = {name: i for i, name in enumerate(NAMES_FILES)}

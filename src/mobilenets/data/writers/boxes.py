@@ -64,10 +64,10 @@ def write_boxes(
     notes: list[str] = []
     with new_folder(folder) as draft:
         placed = place(dataset, notes)
-        for one in placed:
-            target = draft / writer.folder(one)
+        for image in placed:
+            target = draft / writer.folder(image)
             target.mkdir(parents=True, exist_ok=True)
-            copy(one, target, link=link)
+            copy(image, target, link=link)
             if advance is not None:
                 advance(1)
         notes += writer.write(dataset, placed, draft)
@@ -86,13 +86,13 @@ def yolo_line(label: int, corners: tuple[float, float, float, float], width: int
 
 
 def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
-    for one in placed:
+    for image in placed:
         root = ElementTree.Element("annotation")
-        _add(root, folder="JPEGImages", filename=one.name)
+        _add(root, folder="JPEGImages", filename=image.name)
         _add(ElementTree.SubElement(root, "source"), database=dataset.name)
-        _add(ElementTree.SubElement(root, "size"), width=str(one.width), height=str(one.height), depth="3")
+        _add(ElementTree.SubElement(root, "size"), width=str(image.width), height=str(image.height), depth="3")
         _add(root, segmented="0")
-        for box in one.sample.boxes:
+        for box in image.sample.boxes:
             item = ElementTree.SubElement(root, "object")
             _add(item, name=dataset.labels[box.label], pose="Unspecified", truncated="0")
             _add(item, difficult="01"[box.difficult or box.crowd])
@@ -100,10 +100,10 @@ def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
             corners = {"xmin": number(x0 + 1), "ymin": number(y0 + 1), "xmax": number(x1), "ymax": number(y1)}
             _add(ElementTree.SubElement(item, "bndbox"), **corners)
         ElementTree.indent(root, "\t")
-        write_text(folder / "Annotations" / f"{one.stem}.xml", ElementTree.tostring(root, "unicode") + "\n")
+        write_text(folder / "Annotations" / f"{image.stem}.xml", ElementTree.tostring(root, "unicode") + "\n")
     sets = {"train": ["train"], "val": ["val"], "trainval": ["train", "val"], "test": ["test"]}
     for name, splits in sets.items():
-        stems = sorted(one.stem for one in placed if one.sample.split in splits)
+        stems = sorted(image.stem for image in placed if image.sample.split in splits)
         if stems:
             write_text(folder / "ImageSets" / "Main" / f"{name}.txt", _lines(stems))
     write_text(folder / LABELS_FILE, _lines(dataset.labels))
@@ -113,18 +113,18 @@ def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
 
 def _write_coco(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
     categories = [{"id": i, "name": label} for i, label in enumerate(dataset.labels, start=1)]
-    ids = {one.name: i for i, one in enumerate(placed, start=1)}
+    ids = {image.name: i for i, image in enumerate(placed, start=1)}
     count = 0
     for split in SPLITS:
-        of_split = [one for one in placed if one.sample.split == split]
+        of_split = [image for image in placed if image.sample.split == split]
         annotations: list[dict[str, object]] = []
-        for one in of_split:
-            for box in one.sample.boxes:
+        for image in of_split:
+            for box in image.sample.boxes:
                 count += 1
                 annotations.append(
                     {
                         "id": count,
-                        "image_id": ids[one.name],
+                        "image_id": ids[image.name],
                         "category_id": box.label + 1,
                         "bbox": [box.x0, box.y0, box.width, box.height],
                         "area": box.width * box.height,
@@ -133,7 +133,9 @@ def _write_coco(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> lis
                         **({"difficult": 1} if box.difficult else {}),
                     }
                 )
-        images = [{"id": ids[one.name], "file_name": one.name, "width": one.width, "height": one.height} for one in of_split]
+        images = [
+            {"id": ids[image.name], "file_name": image.name, "width": image.width, "height": image.height} for image in of_split
+        ]
         data = {"info": {"description": dataset.name}, "images": images, "annotations": annotations}
         if of_split:
             text = json.dumps({**data, "categories": categories}, ensure_ascii=False)
@@ -142,14 +144,14 @@ def _write_coco(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> lis
 
 
 def _write_yolo(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list[str]:
-    for one in placed:
+    for image in placed:
         lines = []
-        for box in one.sample.boxes:
+        for box in image.sample.boxes:
             if box.crowd:
                 continue
-            lines.append(yolo_line(box.label, box.corners, one.width, one.height))
-        write_text(folder / "labels" / one.sample.split / f"{one.stem}.txt", _lines(lines))
-    keys = [f"{split}: images/{split}" for split in SPLITS if any(one.sample.split == split for one in placed)]
+            lines.append(yolo_line(box.label, box.corners, image.width, image.height))
+        write_text(folder / "labels" / image.sample.split / f"{image.stem}.txt", _lines(lines))
+    keys = [f"{split}: images/{split}" for split in SPLITS if any(image.sample.split == split for image in placed)]
     names = [f"  {i}: {json.dumps(label, ensure_ascii=False)}" for i, label in enumerate(dataset.labels)]
     write_text(folder / "data.yaml", _lines(["path: .", *keys, "names:", *names]))
     crowds = _count(placed, lambda box: box.crowd)
@@ -162,12 +164,12 @@ def _write_csv(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
     moved = replace(
         dataset,
         samples=tuple(
-            replace(one.sample, path=folder / "images" / one.name, name=f"images/{one.name}", url="", member=None)
-            for one in placed
+            replace(image.sample, path=folder / "images" / image.name, name=f"images/{image.name}", url="", member=None)
+            for image in placed
         ),
     )
     write_box_list(moved, folder / "boxes.csv", below=folder)
-    used = {box.label for one in placed for box in one.sample.boxes}
+    used = {box.label for image in placed for box in image.sample.boxes}
     unused = [label for i, label in enumerate(dataset.labels) if i not in used]
     return [f"the class '{label}' has no box, so it is missing from the list" for label in unused]
 
@@ -178,7 +180,7 @@ def _add(element: ElementTree.Element, **children: str) -> None:
 
 
 def _count(placed: Sequence[Placed], holds: Callable[[Box], bool]) -> int:
-    return sum(holds(box) for one in placed for box in one.sample.boxes)
+    return sum(holds(box) for image in placed for box in image.sample.boxes)
 
 
 def _boxes(n: int, kind: str) -> str:
@@ -193,13 +195,13 @@ def _lines(lines: Sequence[str]) -> str:
 # fmt: off
 WRITERS: Table[Writer] = Table("format of boxes", {
     "voc":  Writer("Annotations/*.xml, JPEGImages/ and ImageSets/Main/*.txt",
-                   lambda one: "JPEGImages", _write_voc),
+                   lambda image: "JPEGImages", _write_voc),
     "coco": Writer("annotations/instances_{train,val,test}.json and a folder of images for each split",
-                   lambda one: one.sample.split, _write_coco),
+                   lambda image: image.sample.split, _write_coco),
     "yolo": Writer("data.yaml, images/ and labels/, with a folder for each split",
-                   lambda one: f"images/{one.sample.split}", _write_yolo),
+                   lambda image: f"images/{image.sample.split}", _write_yolo),
     "csv":  Writer("boxes.csv and images/",
-                   lambda one: "images", _write_csv),
+                   lambda image: "images", _write_csv),
 })
 # fmt: on
 """The formats in which boxes can be written."""
