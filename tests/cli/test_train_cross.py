@@ -40,8 +40,41 @@ def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
     assert report["images"] == 12
     assert json.loads((run / "run.json").read_text())["data"]["counts"]["train"] == [6, 6]
     assert (run / "export" / "model.onnx").is_file()
+    assert not (run / "folds").exists()
     again = mobilenets("train", photos, "--out", run, "--resume", "--folds", "3", "--json")
     assert json.loads(again.out)["metrics"] == told["metrics"]
+
+
+@pytest.mark.slow
+def test_folds_that_are_trained_when_a_run_is_stopped_are_not_trained_again(
+    photos: Path, mobilenets: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilenets.evaluation import evaluators
+    from mobilenets.training import loop
+
+    whole = mobilenets("train", photos, *TINY, "--folds", "3", "--out", tmp_path / "whole", "--json")
+    measure, measured = evaluators.evaluate, []
+    train, resumed = loop.train, {}
+
+    def killed_in_the_second(*arguments: Any) -> Any:
+        measured.append(arguments)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return measure(*arguments)
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        resumed[arguments[3].name] = options["resume"]
+        return train(*arguments, **options)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluators, "evaluate", killed_in_the_second)
+        assert mobilenets("train", photos, *TINY, "--folds", "3", "--out", run).code != 0
+    monkeypatch.setattr(loop, "train", watched)
+    again = mobilenets("train", photos, "--out", run, "--resume", "--folds", "3", "--json")
+    assert again.code == 0, again.err
+    assert resumed == {"run": True, "1 of 3": True, "2 of 3": True, "3 of 3": False}
+    assert json.loads(again.out)["metrics"] == json.loads(whole.out)["metrics"]
 
 
 def test_one_fold_is_refused(photos: Path, mobilenets: Callable[..., Any], tmp_path: Path) -> None:

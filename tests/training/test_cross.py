@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.errors import UsageError
 from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.pooled import at_temperature, pooled
-from mobilenets.specs.model import ClassifierHead
-from mobilenets.training.cross import fitted, held_out, is_small, parted, whole
+from mobilenets.specs.model import ClassifierHead, Task
+from mobilenets.training.cross import fitted, held_out, parted, whole, why_small
 
 
 def _dataset(counts: tuple[int, ...], group: int = 1) -> Dataset:
@@ -48,9 +48,20 @@ def test_the_final_model_is_trained_on_all_images() -> None:
 
 
 def test_a_class_of_under_30_images_makes_a_dataset_small() -> None:
-    assert is_small(_dataset((29, 500)))
-    assert not is_small(_dataset((30, 500)))
-    assert not is_small(replace(_dataset((5, 5)), task="detect"))
+    assert why_small(_split(_dataset((29, 571)))) == "class 'class 0' has 29 images"
+    assert why_small(_split(_dataset((30, 570)))) == ""
+
+
+@pytest.mark.parametrize("task", ["classify", "detect", "segment"])
+def test_under_100_images_in_val_or_test_make_a_dataset_small(task: Task) -> None:
+    assert why_small(_split(replace(_dataset((300, 300)), task=task))) == ""
+    assert why_small(_split(replace(_dataset((300, 297)), task=task))) == "val has 99 images"
+
+
+def _split(dataset: Dataset) -> Dataset:
+    """Every sixth image in val, every third in test."""
+    splits: tuple[Split, ...] = ("train", "train", "test", "val", "train", "test")
+    return replace(dataset, samples=tuple(replace(sample, split=splits[i % 6]) for i, sample in enumerate(dataset.samples)))
 
 
 def test_more_folds_than_images_are_refused() -> None:

@@ -84,7 +84,8 @@ def command(
             metavar="K",
             min=0,
             help="Cross-validate: K models measure on images they have not seen, and the final model is trained on all images. "
-            "By default 5 if a class has under 30 images and the data has no splits of its own; 0 never does.",
+            "By default 5 if the data has no splits of its own and a class has under 30 images, or val or test under 100; "
+            "0 never does.",
             show_default=False,
         ),
     ] = None,
@@ -164,7 +165,7 @@ def command(
 
 def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
     """How many folds to cross-validate with; 0 for none. A resumed run without val and test images is that of a final model."""
-    from mobilenets.training.cross import FOLDS, SMALL, is_small
+    from mobilenets.training.cross import FOLDS, why_small
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     if wanted == 1:
@@ -174,11 +175,14 @@ def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
     if wanted is not None:
         return wanted
     open_to_it = start.dataset.drawn if not start.resumes else not (start.dataset.split("val") or start.dataset.split("test"))
-    if several or fixed or not open_to_it or not is_small(start.dataset):
+    why = "" if several or fixed or not open_to_it else why_small(start.dataset)
+    if not why:
         return 0
-    note(
-        f"a class has under {SMALL} images: the final model trains on all of them, and {FOLDS} folds measure it (--folds 0: no)"
-    )
+    if not start.resumes:
+        note(
+            f"{why}, too few to judge by: the final model trains on all images, and {FOLDS} more, each trained without some of "
+            f"them, measure it (--folds 0: one training, judged by val and test)"
+        )
     return FOLDS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: Callable[[], bool], minutes: float) -> AnyReport:
     """Train once for each fold, measure all images, and fit the run's final model to that.
+
+    Each fold is a run of its own below `run`, until all are measured: what is trained when the process is killed stays.
 
     Args:
         start: dataset, first weights and recipe.
@@ -42,11 +45,13 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     recipe = replace(start.recipe, time_budget_minutes=minutes, tensorboard=False)
     dataset, first, reports = start.dataset, first_weights(start), []
     for i, part in enumerate(parted(dataset, folds, seed=recipe.seed)):
-        steps = train(first, part, recipe, device=device, stop=asked)
+        place = run / "folds" / f"{i + 1} of {folds}"
+        begun = checkpoint.settled(place / "last").is_dir()
+        steps = train(first, part, recipe, place, resume=begun, device=device, stop=asked)
         for _ in steps:
             pass
         if steps.stopped:
-            note(f"stopped in fold {i + 1} of {folds}; the final model is trained, and --resume measures it")
+            note(f"stopped in fold {i + 1} of {folds}; --resume --folds {folds} goes on there")
             raise typer.Exit(130)
         model = steps.model
         report = evaluate(Predictor(manifest_of(model.spec), TorchEngine(model)), held_out(part), dataset.labels)
@@ -57,6 +62,7 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     best = checkpoint.load(run)
     head, metrics = fitted(best.spec.head, report, dataset.task)
     checkpoint.save(rebuilt(best, replace(best.spec, head=head)), run / "best", metrics=metrics, recipe=values_of(start.recipe))
+    shutil.rmtree(run / "folds", ignore_errors=True)
     if isinstance(head, ClassifierHead):
         report = at_temperature(report, head.temperature)  # type: ignore[arg-type]  # it is a classifier's
     return report

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.samples import SPLITS, Dataset, Sample
 from mobilenets.data.splits import digest
+from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
 from mobilenets.evaluation.evaluators import AnyReport
 from mobilenets.specs.model import Head, Task
@@ -16,20 +17,26 @@ from mobilenets.training import classify, detect, segment
 from mobilenets.training.lesson import Outcome
 
 FOLDS = 5
-SMALL = 30
-"""Images of a class, below which the splits of a dataset are too small to judge by."""
+CLASS, SPLIT = 30, 100
+"""Images of a class, and of the val or test split, below which the splits of a dataset are too small to judge by."""
 
 
-def is_small(dataset: Dataset) -> bool:
-    """Whether a class of images has fewer than `SMALL`.
+def why_small(dataset: Dataset) -> str:
+    """Why the splits of a dataset are too small to judge by; "" if they are not.
 
     >>> from pathlib import Path
     >>> few = tuple(Sample(Path(f"{i}.png"), i % 2, "train") for i in range(58))
-    >>> is_small(Dataset(("a", "b"), few))
-    True
+    >>> why_small(Dataset(("a", "b"), few))
+    "class 'a' has 29 images"
     """
-    counts = Counter(sample.label for sample in dataset.samples)
-    return dataset.task == "classify" and min(counts[k] for k in range(len(dataset.labels))) < SMALL
+    if dataset.task == "classify":
+        counts = Counter(sample.label for sample in dataset.samples)
+        rarest = min(range(len(dataset.labels)), key=counts.__getitem__)
+        if counts[rarest] < CLASS:
+            return f"class '{dataset.labels[rarest]}' has {counted(counts[rarest], 'image')}"
+    sizes = {split: len(dataset.split(split)) for split in SPLITS[1:]}
+    smallest = min(sizes, key=sizes.__getitem__)
+    return f"{smallest} has {counted(sizes[smallest], 'image')}" if sizes[smallest] < SPLIT else ""
 
 
 def whole(dataset: Dataset) -> Dataset:
