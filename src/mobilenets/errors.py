@@ -93,6 +93,7 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "onnx":             "train",
     "ai_edge_litert":   "tflite",
     "flatbuffers":      "tflite",
+    "openvino":         "openvino",
     "tensorboard":      "train",
     "matplotlib":       "report",
     "jinja2":           "report",

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint folder.")],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="What to export to: onnx, onnx-nms or onnx-argmax.")] = "onnx",
+    to: Annotated[
+        str,
+        typer.Option(metavar="FORMAT", help="What to export to: onnx, onnx-nms, onnx-argmax, openvino, tflite or tflite-half."),
+    ] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")
     ] = None,
@@ -53,6 +56,7 @@ def command(
     if nms and argmax:
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
     from mobilenets import checkpoint as checkpoints
+    from mobilenets.exporters.drafts import size_bytes as size_of
     from mobilenets.exporters.table import EXPORTERS, export
     from mobilenets.runtime.engines.open import checkpoint_in
 
@@ -63,7 +67,7 @@ def command(
     readable = _readable(images, most) if images else []
     folder = out or _export_folder(found)
     parity = export(model, folder, to=to, images=readable, tolerance=tolerance)
-    size_bytes = (folder / file).stat().st_size
+    size_bytes = size_of(folder / file)
     if json:
         show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
         return

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import CheckpointError, ExportError, GraphError
-from mobilenets.exporters.drafts import drafted
+from mobilenets.exporters.drafts import drafted, settle
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.parity import Parity, compare
 from mobilenets.model import Model, TorchEngine
@@ -73,7 +73,7 @@ def export_checked(
             outputs=compare(TorchEngine(original), Gate(engine, 1), prepared_batches(original, images)),
         )
         parity.check()
-        draft.replace(path)
+        settle(drafts, path)
     return parity
 
 

@@ -1,7 +1,8 @@
-"""`drafted`: writes and checks a file in a separate folder before moving it into place."""
+"""`drafted` and `settle`: an export is written and checked in a separate folder, and then moved into place."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,3 +27,33 @@ def drafted(path: Path, ending: str) -> Iterator[Path]:
             yield drafts
     except OSError as error:
         raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def settle(drafts: Path, path: Path) -> None:
+    """Move everything in the draft folder beside `path`, and last the file or folder of that name itself.
+
+    The exported file is complete only with the files that it needs beside it. Where there are such files, an older `path` is
+    removed first, so that a reader never finds the new ones with the old file.
+
+    Args:
+        drafts: the folder of drafts.
+        path: the exported file or folder.
+
+    Raises:
+        OSError: a file cannot be moved.
+    """
+    companions = [draft for draft in sorted(drafts.iterdir()) if draft.name != path.name]
+    if path.is_dir():
+        shutil.rmtree(path)
+    elif companions:
+        path.unlink(missing_ok=True)
+    for draft in companions:
+        draft.replace(path.with_name(draft.name))
+    (drafts / path.name).replace(path)
+
+
+def size_bytes(path: Path) -> int:
+    """The size of an exported file or folder, with what it needs beside it: OpenVINO's weights, a manifest."""
+    companions = {path.with_suffix(".bin")} if path.suffix == ".xml" else set()
+    every = [path, *companions, *(path.rglob("*") if path.is_dir() else ())]
+    return sum(file.stat().st_size for file in every if file.is_file())

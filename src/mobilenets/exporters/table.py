@@ -12,6 +12,7 @@ from mobilenets.errors import ExportError
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.onnx_argmax import export_onnx_argmax
 from mobilenets.exporters.onnx_nms import export_onnx_nms
+from mobilenets.exporters.openvino import export_openvino
 from mobilenets.exporters.parity import TOLERANCE, Parity
 from mobilenets.exporters.tflite import export_tflite, export_tflite_half
 from mobilenets.files import write_text
@@ -47,6 +48,7 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "onnx":        Exporter("model.onnx", export_onnx),
     "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
     "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
+    "openvino":    Exporter("model.xml", export_openvino, "openvino.parity.json"),
     "tflite":      Exporter("model.tflite", export_tflite, "tflite.parity.json"),
     "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),
 })
@@ -69,7 +71,7 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx" or "tflite"; "tflite-half" for 16-bit weights; "onnx-nms" for a detector that outputs boxes; or
+        to: "onnx", "openvino" or "tflite"; "tflite-half" for 16-bit weights; "onnx-nms" for a detector that outputs boxes; or
             "onnx-argmax" for a segmenter that outputs the class of each pixel.
         images: files or encoded bytes to compare on, in addition to random input.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch.

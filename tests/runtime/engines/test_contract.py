@@ -78,11 +78,32 @@ def litert_engine(color_model: Path, folder: Path) -> Engine:
     return LiteRtEngine(folder / "model.tflite")
 
 
+def openvino_engine(color_model: Path, folder: Path) -> Engine:
+    pytest.importorskip("openvino")
+    pytest.importorskip("torch")
+    from mobilenets.exporters.openvino import export_openvino
+    from mobilenets.model import create
+    from mobilenets.runtime.engines.openvino import OpenVinoEngine
+
+    backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
+    export_openvino(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.xml")
+    return OpenVinoEngine(folder / "model.xml", threads=1)
+
+
+def openvino_of_onnx(color_model: Path, folder: Path) -> Engine:
+    pytest.importorskip("openvino")
+    from mobilenets.runtime.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(color_model)
+
+
 OPENED: dict[str, Callable[[Path, Path], Engine]] = {
     "onnx": onnx_engine,
     "torch": torch_engine,
     "toy": toy_engine,
     "tflite": litert_engine,
+    "xml": openvino_engine,
+    "openvino of onnx": openvino_of_onnx,
 }
 
 
@@ -145,6 +166,13 @@ def test_a_predictor_is_duplicated_with_its_engine(engine: Engine, duplicate: Ca
     assert (other.threads, other.batch) == (3, 4)
 
 
+def test_the_share_on_fast_kernels_comes_from_the_runtime(engine: Engine) -> None:
+    fast = engine.fast_path()
+    if fast is not None:
+        assert 0 < fast.fast <= fast.total
+        assert fast.total - fast.fast == sum(fast.slow.values())
+
+
 def test_it_can_be_closed(engine: Engine) -> None:
     engine.close()
 
@@ -160,7 +188,7 @@ def test_a_runtime_from_outside_is_one_more_entry_of_the_table(tmp_path: Path) -
         image = Image.new("RGB", (20, 20), "lime")
         results = list(predictor.stream([image] * 5))
         assert [result.prediction.label for result in results if isinstance(result.prediction, Classification)] == ["green"] * 5
-    with pytest.raises(CheckpointError, match=r"not an \.onnx or \.tflite file"):
+    with pytest.raises(CheckpointError, match=r"not an \.onnx, \.tflite or \.xml file"):
         Predictor.open(path)
 
 

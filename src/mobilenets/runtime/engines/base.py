@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,6 +25,41 @@ class Runs(Protocol):
     def run(self, batch: NDArray[np.float32]) -> Outputs:
         """The outputs by name, for preprocessed images `N C H W`."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """How many operators of a network run on the runtime's fast kernels, as the runtime itself reports.
+
+    Args:
+        name: what the fast kernels are called, such as "XNNPACK".
+        fast: how many operators run on them.
+        total: how many operators there are.
+        pieces: how many stretches the fast operators form; each change between fast and slow costs time. None if unknown.
+        slow: how many operators of each kind do not run on them.
+    """
+
+    name: str
+    fast: int
+    total: int
+    pieces: int | None = None
+    slow: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """The share of operators on the fast kernels, 0 to 1."""
+        return self.fast / max(self.total, 1)
+
+    def to_data(self) -> dict[str, object]:
+        """The facts as JSON."""
+        return {
+            "name": self.name,
+            "share": self.share,
+            "fast": self.fast,
+            "total": self.total,
+            "pieces": self.pieces,
+            "slow": dict(self.slow),
+        }
 
 
 class Engine(Protocol):
@@ -67,6 +104,10 @@ class Engine(Protocol):
     def precision(self) -> Precision:
         """What the network computes in, as its manifest says."""
         return self.manifest().precision
+
+    def fast_path(self) -> FastPath | None:
+        """How many operators run on the runtime's fast kernels, read from the runtime; None, as here, if it does not say."""
+        return None
 
     def close(self) -> None:
         """Release what the runtime holds, which is nothing here; the engine cannot run afterwards."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
-from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -77,6 +79,12 @@ class LiteRtEngine(Engine):
         hint = "'mobilenets convert' makes a checkpoint of TFLite files from elsewhere"
         return file_manifest(_metadata(self._data, METADATA_KEY), self.path, hint=hint)
 
+    def fast_path(self) -> FastPath:
+        """How many operators LiteRT has given to XNNPACK, by the operators of the interpreter."""
+        interpreter = litert().Interpreter(model_content=self._data, num_threads=self.threads or 1)
+        interpreter.allocate_tensors()
+        return delegated(interpreter._get_ops_details())  # no public function lists them
+
     def close(self) -> None:
         """Release the interpreters."""
         self._interpreters = threading.local()
@@ -111,6 +119,34 @@ def litert() -> ModuleType:
         raise MissingExtraError("ai-edge-litert", "tflite") from error
     module: ModuleType = interpreter
     return module
+
+
+def delegated(operators: Sequence[dict[str, Any]]) -> FastPath:  # Any: indices and names
+    """How many operators the delegates of an interpreter run.
+
+    Each delegate is one more operator. It runs those that lead from its inputs to its outputs.
+
+    Args:
+        operators: the interpreter's operators, each with `op_name`, `inputs` and `outputs`; the delegates are last.
+    """
+    own = [operator for operator in operators if operator["op_name"] != _DELEGATE]
+    maker = {int(tensor): i for i, operator in enumerate(own) for tensor in operator["outputs"]}
+    fast: set[int] = set()
+    pieces = [operator for operator in operators if operator["op_name"] == _DELEGATE]
+    for piece in pieces:
+        given = {int(tensor) for tensor in piece["inputs"]}
+        wanted = [int(tensor) for tensor in piece["outputs"]]
+        while wanted:
+            tensor = wanted.pop()
+            if tensor in given or tensor not in maker or maker[tensor] in fast:
+                continue
+            fast.add(maker[tensor])
+            wanted += [int(source) for source in own[maker[tensor]]["inputs"]]
+    slow = Counter(operator["op_name"] for i, operator in enumerate(own) if i not in fast)
+    return FastPath("XNNPACK", len(fast), len(own), len(pieces), dict(slow))
+
+
+_DELEGATE = "DELEGATE"
 
 
 def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Protocol
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
+from mobilenets.runtime.engines.openvino import OpenVinoEngine
 from mobilenets.table import Table
 
 
@@ -66,6 +67,7 @@ class Runtime:
 ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".onnx":   Runtime("ONNX Runtime", OnnxEngine, "onnx", "onnxruntime"),
     ".tflite": Runtime("LiteRT", LiteRtEngine, "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
+    ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",)),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.

@@ -1,0 +1,172 @@
+"""OpenVINO: `.xml` files with their weights in a `.bin` file beside them, and ONNX files; the manifest is in their metadata."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.runtime.cores import cores
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+_IN_ONNX = ("framework", METADATA_KEY)  # where OpenVINO keeps the metadata of an ONNX file
+_NOTHING_TO_RUN = {"Input", "Output", "Const"}
+_SLOW = ("ref", "unknown", "undef")  # beginnings of the names of implementations that are not optimized
+
+
+class OpenVinoEngine(Engine):
+    """OpenVINO on the CPU, in 32-bit floats. It is pickled by its file, which is opened again on the other side.
+
+    Each thread that runs gets an inference request of its own; the requests share the weights.
+
+    Args:
+        path: the `.xml` file, whose `.bin` file lies beside it, or an `.onnx` file.
+        threads: that compute one batch; all cores by default.
+
+    Raises:
+        CheckpointError: a file is missing or is not a network that OpenVINO can run.
+        MissingExtraError: openvino is not installed.
+    """
+
+    concurrent = True
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        runtime = openvino()
+        if not path.is_file():
+            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to openvino writes one")
+        weights = path.with_suffix(".bin")
+        if path.suffix.lower() == ".xml" and not weights.is_file():
+            raise CheckpointError(
+                f"'{path}' has no '{weights.name}' beside it, which holds its weights",
+                hint="copy both files that 'mobilenets export' wrote",
+            )
+        self.path = path
+        self.source = str(path)
+        self.threads = threads
+        self._requests = threading.local()
+        try:
+            model = runtime.Core().read_model(path)
+            (image, *more), shape = model.inputs, model.inputs[0].partial_shape
+            self.outputs = tuple(_name(port, f"output {i}") for i, port in enumerate(model.outputs))
+            takes_images = not more and len(shape) == 4 and image.element_type == runtime.Type.f32
+            self._manifest = _metadata(model)
+            self._compiled = runtime.Core().compile_model(model, "CPU", _settings(threads))
+        except (RuntimeError, IndexError, TypeError) as error:  # those of OpenVINO have no common class
+            raise CheckpointError(
+                f"'{path}' is not a network that OpenVINO {runtime.__version__.partition('-')[0]} can run: {first_line(error)}",
+                hint="export it again, or update openvino if the file is newer",
+            ) from error
+        if not takes_images:
+            raise CheckpointError(
+                f"'{path}' does not take images: its input must be one float tensor N C H W", hint="export the model again"
+            )
+        n, _, *sides = (side.get_length() if side.is_static else None for side in shape)
+        self.batch = n
+        self.input_shape = (sides[0], sides[1]) if sides[0] is not None and sides[1] is not None else None
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`.
+
+        Raises:
+            CheckpointError: the network does not take such an input.
+        """
+        if not hasattr(self._requests, "request"):
+            self._requests.request = self._compiled.create_infer_request()
+        request = self._requests.request
+        try:
+            request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
+        except RuntimeError as error:
+            size = " x ".join(str(side) for side in batch.shape)
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {first_line(error)}") from error
+        return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self.outputs)}
+
+    def manifest(self) -> Manifest:
+        """The manifest in the file's metadata, or in the `.json` file beside it.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        return file_manifest(self._manifest, self.path, hint="use a file written by 'mobilenets export'")
+
+    def fast_path(self) -> FastPath:
+        """How many operators OpenVINO runs with its optimized kernels, by the graph that it executes; one image is run.
+
+        Raises:
+            CheckpointError: the manifest is missing, which says how large an image is and how many channels it has.
+        """
+        contract = self.manifest().input
+        self.run(np.zeros((self.batch or 1, contract.channels, *contract.shape), np.float32))  # some kernels are chosen then
+        kinds: Counter[str] = Counter()
+        total = 0
+        for operator in self._compiled.get_runtime_model().get_ordered_ops():
+            facts = operator.get_rt_info()
+            kind, implementation = (str(facts[key].astype(str)) for key in ("layerType", "primitiveType"))
+            if kind in _NOTHING_TO_RUN:
+                continue
+            total += 1
+            if implementation.startswith(_SLOW) and kind not in _IN_PLACE:
+                kinds[kind] += 1
+        return FastPath("optimized kernels", total - kinds.total(), total, slow=dict(kinds))
+
+    def close(self) -> None:
+        """Release the network and its requests."""
+        self._requests = threading.local()
+        del self._compiled
+
+    def __reduce__(self) -> tuple[type[OpenVinoEngine], tuple[Path, int | None]]:
+        return OpenVinoEngine, (self.path.absolute(), self.threads)
+
+
+_IN_PLACE = {"Reshape"}  # changes a shape, and computes nothing
+
+
+def openvino() -> ModuleType:
+    """OpenVINO.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import openvino as module
+    except ImportError as error:
+        raise MissingExtraError("openvino", "openvino") from error
+    return module
+
+
+def _settings(threads: int | None) -> dict[str, Any]:  # Any: what settings hold
+    """Each batch is computed by `threads`; as many batches side by side as the cores allow.
+
+    The precision is given, because a processor with bfloat16 would otherwise compute in that. Threads may move between cores,
+    because other programs use them as well.
+    """
+    each = min(threads or cores(), cores())
+    side_by_side = max(1, cores() // each)
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": each * side_by_side,
+        "NUM_STREAMS": side_by_side,
+        "ENABLE_CPU_PINNING": False,
+    }
+
+
+def _name(port: Any, otherwise: str) -> str:  # Any: OpenVINO's types are those of a compiled module
+    names: set[str] = port.names
+    return min(names) if names else otherwise
+
+
+def _metadata(model: Any) -> str | None:  # Any: as above
+    """The manifest's text; None if there is none."""
+    for place in ((METADATA_KEY,), _IN_ONNX):
+        if model.has_rt_info(list(place)):
+            return str(model.get_rt_info(list(place)).astype(str))
+    return None
