@@ -39,8 +39,8 @@ ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--epochs", "3", "--set", "batch=8", "--set", "workers=0")
 TASKS = {
     "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0"),
-    "detect": ("--set", "evaluate_every_epochs=1"),
-    "segment": ("--set", "evaluate_every_epochs=1"),
+    "detect": ("--set", "evaluate_every_epochs=1", "--folds", "0"),
+    "segment": ("--set", "evaluate_every_epochs=1", "--folds", "0"),
 }
 
 

@@ -20,7 +20,20 @@ from mobilenets.errors import CheckpointError, DataError, MobileNetsError, Recip
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
 
-TINY = ("--weights", "none", "--width", "0.1", "--size", "32", "--set", "workers=0", "--set", "time_budget_minutes=0")
+TINY = (
+    "--weights",
+    "none",
+    "--width",
+    "0.1",
+    "--size",
+    "32",
+    "--set",
+    "workers=0",
+    "--set",
+    "time_budget_minutes=0",
+    "--folds",
+    "0",
+)
 
 
 def _photos(folder: Path) -> Path:

@@ -27,7 +27,7 @@ from mobilenets.training.loop import train
 from mobilenets.training.recipe import with_overrides
 from mobilenets.training.recipes import recipe
 
-TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--set", "workers=0")
+TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--set", "workers=0", "--folds", "0")
 
 
 def run(verb: str, *arguments: object) -> Result:

@@ -24,7 +24,7 @@ from mobilenets.training.recipe import with_overrides
 from mobilenets.training.recipes import recipe
 
 PALETTE = (0, 0, 0, 200, 0, 0, 0, 0, 200, *(7,) * (253 * 3))
-TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--set", "workers=0", "--set", "head_filters=16")
+TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--set", "workers=0", "--set", "head_filters=16", "--folds", "0")
 NAMES = ("ground", "red", "blue")
 
 
