@@ -162,6 +162,30 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
         read_shards(str(path))
 
 
+def _with_link(path: Path, kind: bytes, target: str) -> Path:
+    tar(path, {"a/1.png": b"one", "a/1.cls": b"cat"})
+    with tarfile.open(path, "a") as file:
+        info = tarfile.TarInfo("a/2.png")
+        info.type, info.linkname = kind, target
+        file.addfile(info)
+        label = tarfile.TarInfo("a/2.cls")
+        label.size = 3
+        file.addfile(label, io.BytesIO(b"dog"))
+    return path
+
+
+@pytest.mark.parametrize(("kind", "target"), [(tarfile.LNKTYPE, "a/1.png"), (tarfile.SYMTYPE, "1.png")])
+def test_a_link_stands_for_the_image_it_names(tmp_path: Path, kind: bytes, target: str) -> None:
+    dataset = open_dataset(_with_link(tmp_path / "s-0.tar", kind, target), val=0, test=0)
+    assert [sample.read() for sample in dataset.samples] == [b"one", b"one"]
+
+
+@pytest.mark.parametrize("target", ["a/0.png", "/etc/hostname", "../1.png"])
+def test_a_link_to_what_is_not_in_the_shard_is_refused(tmp_path: Path, target: str) -> None:
+    with pytest.raises(DataError, match=r"'a/2\.png' is a link to '.*', whose content is not in the shard before it"):
+        open_dataset(_with_link(tmp_path / "s-0.tar", tarfile.SYMTYPE, target))
+
+
 def test_a_key_with_two_images_is_said(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.mask.png": b"two", "1.cls": b"0", "2.jpg": b"x", "2.cls": b"1"})
     listing = read_shards(str(path))

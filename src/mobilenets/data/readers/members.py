@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -58,7 +59,7 @@ def split_name(member: tarfile.TarInfo) -> tuple[str, str]:
     """Key and suffix of a member: its path up to the first dot of its file name, and what follows the last one."""
     folder, _, file = member.name.removeprefix("./").rpartition("/")
     stem, dot, _ = file.partition(".")
-    if not member.isfile() or not stem or not dot or folder.startswith("__MACOSX"):
+    if not (member.isfile() or member.islnk() or member.issym()) or not stem or not dot or folder.startswith("__MACOSX"):
         return "", ""
     return (f"{folder}/{stem}" if folder else stem), "." + file.rsplit(".", 1)[1].lower()
 
@@ -130,25 +131,44 @@ def _kept(index: Path, mark: list[object]) -> list[Key] | None:
 
 def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> list[Key]:
     keys: dict[str, Key] = {}
-    names: set[str] = set()
+    places: dict[str, tuple[int, int, str]] = {}  # offset, size and checksum of the image, by the member's name
     for member, name, suffix in _labelled(tar):
-        if member.name in names:
+        if member.name in places:
             hint = "each image needs a key of its own, such as 0001.jpg beside 0001.cls"
             raise DataError(f"shard '{shard}' holds two members named '{member.name}'", hint=hint)
-        names.add(member.name)
         if member.offset_data + member.size > length:
             raise DataError(f"shard '{shard}' is truncated inside '{member.name}'", hint="copy it again")
         key = keys.setdefault(name, Key(name))
+        places[member.name] = (member.offset_data, member.size, "")
+        if not member.isfile():
+            places[member.name] = _linked(member, places, shard, image=suffix in SUFFIXES)
+        elif suffix in SUFFIXES and checksums:
+            places[member.name] = (member.offset_data, member.size, checksum_of(_chunks(tar, member)))
         if suffix in SUFFIXES:
             if not key.suffix:
-                key.suffix, key.offset, key.size = suffix, member.offset_data, member.size
-                key.checksum = checksum_of(_chunks(tar, member)) if checksums else ""
+                key.suffix = suffix
+                key.offset, key.size, key.checksum = places[member.name]
             else:
                 key.others += 1
         elif member.size <= _LABEL_BYTES:
             file = tar.extractfile(member)
             key.note_label(suffix, file.read() if file else b"")
     return list(keys.values())
+
+
+def _linked(
+    member: tarfile.TarInfo, places: Mapping[str, tuple[int, int, str]], shard: str, *, image: bool
+) -> tuple[int, int, str]:
+    """The place of the image that a link stands for, which has to be in the shard before the link."""
+    target = member.linkname
+    if member.issym():
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), target))
+    if image and target in places:
+        return places[target]
+    raise DataError(
+        f"shard '{shard}': '{member.name}' is a link to '{member.linkname}', whose content is not in the shard before it",
+        hint="pack the files themselves: tar --dereference --hard-dereference",
+    )
 
 
 def _labelled(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
