@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from msgspec import Meta
 
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.operators import CHOICES, Operator
+from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import GraphError, MobileNetsError
 from mobilenets.files import write_bytes
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 FORMAT = 1
 _GRAPH_KEY = "graph"
+_SCALES = "scales/"  # before the name of what is quantized: the tensor of its scales
+ZeroPoint = Annotated[int, Meta(ge=LOWEST, le=HIGHEST)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,7 @@ class _Written:
     format: int
     operators: Annotated[tuple[Operator, ...], Meta(min_length=1, max_length=100_000)]
     outputs: dict[str, str]
+    zero_points: dict[str, ZeroPoint] = field(default_factory=dict)
 
 
 def save(graph: Graph, path: Path) -> None:
@@ -43,9 +51,11 @@ def save(graph: Graph, path: Path) -> None:
     from safetensors.numpy import save as packed
 
     graph.check()
-    written = _Written(FORMAT, graph.operators, dict(graph.outputs))
+    zero_points = {name: one.zero_point for name, one in graph.quantization.items()}
+    written = _Written(FORMAT, graph.operators, dict(graph.outputs), zero_points)
     metadata = {_GRAPH_KEY: json.dumps(encode(written, choices=CHOICES)), METADATA_KEY: graph.manifest.to_json()}
-    write_bytes(path, packed(dict(graph.tensors), metadata))
+    scales = {_SCALES + name: np.asarray(one.scales, np.float32) for name, one in graph.quantization.items()}
+    write_bytes(path, packed({**graph.tensors, **scales}, metadata))
 
 
 def load(path: Path) -> Graph:
@@ -69,8 +79,18 @@ def load(path: Path) -> Graph:
         written = decode(parse(metadata[_GRAPH_KEY]), _Written, choices=CHOICES)
         if written.format != FORMAT:
             raise GraphError(f"it has format {written.format}, but this version reads format {FORMAT}")
-        graph = Graph(Manifest.from_json(metadata[METADATA_KEY]), written.operators, tensors, written.outputs)
+        quantization = {
+            name: _quantization(name, tensors.pop(_SCALES + name, None), zero) for name, zero in written.zero_points.items()
+        }
+        manifest = Manifest.from_json(metadata[METADATA_KEY])
+        graph = Graph(manifest, written.operators, tensors, written.outputs, quantization)
         graph.check()
     except MobileNetsError as error:
         raise GraphError(f"'{path}' is not a graph: {error}", hint="lower the model again") from error
     return graph
+
+
+def _quantization(name: str, scales: NDArray[np.generic] | None, zero_point: int) -> Quantization:
+    if scales is None or scales.dtype != np.float32 or scales.ndim != 1:
+        raise GraphError(f"the scales of '{name}' must be a list of 32-bit floats")
+    return Quantization(tuple(scales.tolist()), zero_point)

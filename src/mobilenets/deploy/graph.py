@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.deploy.int8_rules import int8_problems
 from mobilenets.deploy.operators import Operator
+from mobilenets.deploy.quantization import Quantization
 from mobilenets.deploy.shapes import Shape, shape_of
 from mobilenets.errors import GraphError
 from mobilenets.runtime.manifest import Manifest
@@ -30,12 +32,15 @@ class Graph:
         operators: in an order in which each reads only what was made before it.
         tensors: weights by name.
         outputs: what the network returns: the name that the decoder knows ("logits") and the value that has it.
+        quantization: of values and weights that are 8-bit integers, by name; empty for a network in floats. Biases, 32-bit
+            integers, have none of their own: `quantization.bias_scales` follows from it.
     """
 
     manifest: Manifest
     operators: tuple[Operator, ...]
     tensors: Mapping[str, NDArray[np.generic]]
     outputs: Mapping[str, str]
+    quantization: Mapping[str, Quantization] = field(default_factory=dict)
 
     def shapes(self) -> dict[str, Shape]:
         """The shape of every value, without the batch; the input first.
@@ -49,6 +54,10 @@ class Graph:
             shapes[operator.output] = shape_of(operator, [shapes[name] for name in operator.inputs], self.tensors)
         return shapes
 
+    def quantized(self, operator: Operator) -> bool:
+        """Whether an operator reads or makes 8-bit integers."""
+        return any(name in self.quantization for name in (*operator.inputs, operator.output))
+
     def readers(self) -> Counter[str]:
         """How many read each value; the caller of the network is one."""
         counts = Counter(name for operator in self.operators for name in operator.inputs)
@@ -59,11 +68,14 @@ class Graph:
         """Say what keeps these operators from being a network.
 
         Raises:
-            GraphError: a value is read before it is made or made twice, a weight is missing or not finite, shapes do not fit.
+            GraphError: a value is read before it is made or made twice, a weight is missing or not finite, shapes do not fit,
+                or integers are used in a way that the int8 specification does not know.
         """
         for problem in _problems(self):
             raise GraphError(problem)
-        self.shapes()
+        shapes = self.shapes()
+        for problem in int8_problems(self, shapes):
+            raise GraphError(problem)
 
 
 def _problems(graph: Graph) -> Iterator[str]:

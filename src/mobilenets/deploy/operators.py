@@ -1,4 +1,4 @@
-"""The operators of a lowered graph: fifteen kinds, enough for every backbone, head and tail of the package.
+"""The operators of a lowered graph: fifteen kinds, enough for every backbone, head and tail of the package, and two for int8.
 
 A map is a value C H W, a table of rows P C: P rows of C numbers. Every value also has the batch N as its first axis, which no
 operator mixes. Weights are named, and stand in the graph's `tensors`.
@@ -192,6 +192,16 @@ class ArgMax(_Named):
     """The channel with the largest value at each place of a map, H W; of equal ones the first."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantize(_Named):
+    """Floats as 8-bit integers, or 8-bit integers at another scale; the graph has the quantization of its output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dequantize(_Named):
+    """8-bit integers as the floats that they stand for."""
+
+
 KINDS: dict[str, type[Operator]] = {
     "conv": Conv,
     "depthwise": Depthwise,
@@ -208,6 +218,8 @@ KINDS: dict[str, type[Operator]] = {
     "matmul": MatMul,
     "softmax": Softmax,
     "argmax": ArgMax,
+    "quantize": Quantize,
+    "dequantize": Dequantize,
 }
 """Every kind of operator, by the name that files know it by."""
 

@@ -1,14 +1,17 @@
-"""The meaning of a graph: every operator in NumPy, in 32-bit floats, slow and plain. Writers and engines are compared to it."""
+"""The meaning of a graph: every operator in NumPy, slow and plain. Writers and engines are compared to it.
+
+Here are the operators on 32-bit floats; `reference_int8` has those on quantized values.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.deploy import curves, layout, reference_int8
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
@@ -28,31 +31,25 @@ def run(graph: Graph, batch: Array) -> dict[str, NDArray[Any]]:  # Any: floats, 
 
 
 def run_all(graph: Graph, batch: Array) -> dict[str, NDArray[Any]]:  # Any: as above
-    """Every value by name, the input too: what ranges are observed on, and where two runtimes first differ."""
+    """Every value by name, the input too: what ranges are observed on, and where two runtimes first differ.
+
+    Quantized values are 8-bit integers.
+    """
     values: dict[str, NDArray[Any]] = {INPUT: batch}
     for operator in graph.operators:
         inputs = [values[name] for name in operator.inputs]
-        values[operator.output] = _RULES[type(operator)](operator, inputs, graph.tensors)
+        if type(operator) in layout.MOVES:
+            values[operator.output] = layout.MOVES[type(operator)](operator, inputs)
+        elif graph.quantized(operator):
+            values[operator.output] = reference_int8.compute(graph, operator, inputs)
+        else:
+            values[operator.output] = _RULES[type(operator)](operator, inputs, graph.tensors)
     return values
 
 
 def activate(x: Array, kind: ActivationKind) -> Array:
     """An activation of each number."""
-    return ACTIVATIONS[kind](x)
-
-
-def windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] = (1, 1)) -> Array:
-    """What each place of a window sees as it moves over a padded map: N C kh kw h w, a view."""
-    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
-    every = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))  # N C h w reach reach
-    seen = every[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]  # N C h w kh kw
-    return seen.transpose(0, 1, 4, 5, 2, 3)
-
-
-def padded(x: Array, padding: op.Margins) -> Array:
-    """A map with zeros around it."""
-    top, bottom, left, right = padding
-    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(padding) else x
+    return curves.ACTIVATIONS[kind](x)
 
 
 def resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Array:
@@ -73,20 +70,14 @@ def resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Array:
 
 def _conv(operator: op.Conv, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     weight, bias = tensors[operator.weight], tensors[operator.bias]
-    x = padded(inputs[0], operator.padding)
-    if weight.shape[2:] == (1, 1):
-        seen = x[:, :, :: operator.stride[0], :: operator.stride[1]]
-    else:
-        seen = windows(x, weight.shape[2:], operator.stride, operator.dilation)
-    n, (height, width) = len(x), seen.shape[-2:]
-    columns = seen.reshape(n, -1, height * width)  # N C·kh·kw h·w
-    total = np.matmul(weight.reshape(len(weight), -1), columns) + bias[:, np.newaxis]
-    return activate(total.reshape(n, len(weight), height, width), operator.activation)
+    seen, size = layout.columns(inputs[0], weight.shape[2:], operator)
+    total = np.matmul(weight.reshape(len(weight), -1), seen) + bias[:, np.newaxis]
+    return activate(total.reshape(len(seen), len(weight), *size), operator.activation)
 
 
 def _depthwise(operator: op.Depthwise, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     weight, bias = tensors[operator.weight], tensors[operator.bias]
-    seen = windows(padded(inputs[0], operator.padding), weight.shape[2:], operator.stride, operator.dilation)
+    seen = layout.windows(layout.padded(inputs[0], operator.padding), weight.shape[2:], operator.stride, operator.dilation)
     total = np.broadcast_to(bias[:, np.newaxis, np.newaxis], (len(seen), *seen.shape[1:2], *seen.shape[4:])).copy()
     for down in range(weight.shape[2]):
         for across in range(weight.shape[3]):
@@ -107,7 +98,7 @@ def _multiply(operator: op.Multiply, inputs: Sequence[Array], tensors: Mapping[s
 
 
 def _pool(operator: op.Pool, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    mean: Array = windows(inputs[0], operator.kernel, operator.stride).mean((2, 3), dtype=np.float32)
+    mean: Array = layout.windows(inputs[0], operator.kernel, operator.stride).mean((2, 3), dtype=np.float32)
     return mean
 
 
@@ -123,22 +114,6 @@ def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, 
     return large
 
 
-def _concat(operator: op.Concat, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    return np.concatenate(inputs, axis=1)
-
-
-def _flatten(operator: op.Flatten, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    return inputs[0][:, :, 0, 0]
-
-
-def _rows(operator: op.Rows, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    return inputs[0].transpose(0, 2, 3, 1).reshape(len(inputs[0]), -1, operator.columns)
-
-
-def _places(operator: op.Places, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    return inputs[0].reshape(len(inputs[0]), *operator.size, -1).transpose(0, 3, 1, 2)
-
-
 def _matmul(operator: op.MatMul, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     second = inputs[1].swapaxes(1, 2) if operator.transposed else inputs[1]
     product: Array = np.matmul(inputs[0], second) * np.float32(operator.factor)
@@ -146,43 +121,10 @@ def _matmul(operator: op.MatMul, inputs: Sequence[Array], tensors: Mapping[str, 
 
 
 def _softmax(operator: op.Softmax, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    grown = np.exp(inputs[0] - inputs[0].max(-1, keepdims=True))
-    share: Array = grown / grown.sum(-1, keepdims=True)
-    return share
+    return curves.softmax(inputs[0])
 
 
-def _argmax(operator: op.ArgMax, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> NDArray[np.int64]:
-    best: NDArray[np.int64] = inputs[0].argmax(1)
-    return best
-
-
-def _relu6(x: Array) -> Array:
-    return np.clip(x, np.float32(0), np.float32(6))
-
-
-def _sigmoid(x: Array) -> Array:
-    small = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(np.float32)
-
-
-def _gelu(x: Array) -> Array:
-    erf = np.vectorize(math.erf, otypes=[np.float64])
-    curve: Array = (x * 0.5 * (1 + erf(x / math.sqrt(2)))).astype(np.float32)
-    return curve
-
-
-_SIXTH = np.float32(1 / 6)
-_THREE = np.float32(3)
 # fmt: off
-ACTIVATIONS: dict[ActivationKind, Callable[[Array], Array]] = {
-    "linear":       lambda x: x,
-    "relu":         lambda x: np.maximum(x, np.float32(0)),
-    "relu6":        _relu6,
-    "hard_swish":   lambda x: x * _relu6(x + _THREE) * _SIXTH,
-    "hard_sigmoid": lambda x: _relu6(x + _THREE) * _SIXTH,
-    "sigmoid":      _sigmoid,
-    "gelu":         _gelu,
-}
 _RULES: dict[type[op.Operator], Callable[..., NDArray[Any]]] = {
     op.Conv:       _conv,
     op.Depthwise:  _depthwise,
@@ -192,12 +134,7 @@ _RULES: dict[type[op.Operator], Callable[..., NDArray[Any]]] = {
     op.Pool:       _pool,
     op.Activation: _activation,
     op.Resize:     _resize,
-    op.Concat:     _concat,
-    op.Flatten:    _flatten,
-    op.Rows:       _rows,
-    op.Places:     _places,
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
-    op.ArgMax:     _argmax,
 }
 # fmt: on

@@ -179,5 +179,7 @@ _RULES: dict[type[Operator], tuple[Rule, Any]] = {  # the rule, and the ranks of
     op.MatMul:     (_matmul,    {(2, 2)}),
     op.Softmax:    (_same,      {(1,), (2,)}),
     op.ArgMax:     (_argmax,    {(3,)}),
+    op.Quantize:   (_same,      {(1,), (2,), (3,)}),
+    op.Dequantize: (_same,      {(1,), (2,), (3,)}),
 }
 # fmt: on

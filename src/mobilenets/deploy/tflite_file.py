@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilenets.deploy.quantization import Quantization
 from mobilenets.errors import MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
@@ -21,27 +22,28 @@ SIGNATURE = "serving_default"
 _ALIGNMENT = 16  # bytes, as the schema says of every buffer
 _TENSOR_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "int32": "INT32", "int64": "INT64", "int8": "INT8"}
 # fmt: off
-_OPTIONS = {  # operator: its options in the schema, and the version from which on a runtime knows what is written
-    "ADD":               ("AddOptions", 1),
-    "ARG_MAX":           ("ArgMaxOptions", 1),
-    "AVERAGE_POOL_2D":   ("Pool2DOptions", 1),
-    "BATCH_MATMUL":      ("BatchMatMulOptions", 1),
-    "CONCATENATION":     ("ConcatenationOptions", 1),
-    "CONV_2D":           ("Conv2DOptions", 1),
-    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 2),
-    "DEQUANTIZE":        ("DequantizeOptions", 3),
-    "FULLY_CONNECTED":   ("FullyConnectedOptions", 1),
-    "GELU":              ("GeluOptions", 1),
-    "HARD_SWISH":        ("HardSwishOptions", 1),
-    "LOGISTIC":          ("", 1),
-    "MEAN":              ("ReducerOptions", 1),
-    "MUL":               ("MulOptions", 1),
-    "PAD":               ("PadOptions", 1),
-    "RELU":              ("", 1),
-    "RELU6":             ("", 1),
-    "RESHAPE":           ("ReshapeOptions", 1),
-    "RESIZE_BILINEAR":   ("ResizeBilinearOptions", 3),
-    "SOFTMAX":           ("SoftmaxOptions", 1),
+_OPTIONS = {  # operator: its options in the schema, and the versions that a runtime must know for floats and for 8 bits
+    "ADD":               ("AddOptions", 1, 2),
+    "ARG_MAX":           ("ArgMaxOptions", 1, 2),
+    "AVERAGE_POOL_2D":   ("Pool2DOptions", 1, 2),
+    "BATCH_MATMUL":      ("BatchMatMulOptions", 1, 2),
+    "CONCATENATION":     ("ConcatenationOptions", 1, 2),
+    "CONV_2D":           ("Conv2DOptions", 1, 3),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 2, 3),
+    "DEQUANTIZE":        ("DequantizeOptions", 3, 2),
+    "FULLY_CONNECTED":   ("FullyConnectedOptions", 1, 4),
+    "GELU":              ("GeluOptions", 1, 2),
+    "HARD_SWISH":        ("HardSwishOptions", 1, 1),
+    "LOGISTIC":          ("", 1, 2),
+    "MEAN":              ("ReducerOptions", 1, 2),
+    "MUL":               ("MulOptions", 1, 2),
+    "PAD":               ("PadOptions", 1, 2),
+    "QUANTIZE":          ("QuantizeOptions", 1, 2),
+    "RELU":              ("", 1, 2),
+    "RELU6":             ("", 1, 2),
+    "RESHAPE":           ("ReshapeOptions", 1, 1),
+    "RESIZE_BILINEAR":   ("ResizeBilinearOptions", 3, 3),
+    "SOFTMAX":           ("SoftmaxOptions", 1, 2),
 }
 # fmt: on
 
@@ -60,14 +62,29 @@ class Draft:
         self._buffers: list[Any] = [self._schema.BufferT()]  # the first is that of tensors without data
         self._codes: dict[tuple[str, int], int] = {}
 
-    def value(self, name: str, shape: Sequence[int], *, kind: str = "FLOAT32") -> int:
-        """The index of a new tensor that an operator will make."""
-        return self._tensor(name, shape, kind, buffer=0)
+    def value(self, name: str, shape: Sequence[int], *, kind: str = "FLOAT32", quantization: Quantization | None = None) -> int:
+        """The index of a new tensor that an operator will make: 8-bit integers if it has a quantization."""
+        index = self._tensor(name, shape, "INT8" if quantization else kind, buffer=0)
+        if quantization:
+            self._quantize(index, quantization.scales, quantization.zero_point)
+        return index
 
-    def constant(self, name: str, values: NDArray[Any]) -> int:  # Any: floats or whole numbers
-        """The index of a new tensor with data."""
+    def constant(
+        self, name: str, values: NDArray[Any], *, scales: Sequence[float] = (), axis: int = 0
+    ) -> int:  # Any: floats or integers
+        """The index of a new tensor with data.
+
+        Args:
+            name: for people.
+            values: floats, or integers of a type that the format knows.
+            scales: of integers that stand for real numbers; the integer 0 stands for 0.
+            axis: along which there are several scales.
+        """
         self._buffers.append(self._buffer(np.ascontiguousarray(values).tobytes()))
-        return self._tensor(name, values.shape, _TENSOR_TYPES[values.dtype.name], buffer=len(self._buffers) - 1)
+        index = self._tensor(name, values.shape, _TENSOR_TYPES[values.dtype.name], buffer=len(self._buffers) - 1)
+        if scales:
+            self._quantize(index, scales, 0, axis=axis)
+        return index
 
     def operator(self, kind: str, inputs: Sequence[int], made: int, **options: Any) -> int:  # Any: what options hold
         """Append an operator; returns the index of the tensor that it makes.
@@ -79,7 +96,8 @@ class Draft:
             options: the fields of its options; names of padding, activation and types are looked up.
         """
         schema = self._schema
-        table, version = _OPTIONS[kind]
+        table, *versions = _OPTIONS[kind]
+        version = versions[self._tensors[inputs[0]].type == schema.TensorType.INT8]
         operator = schema.OperatorT()
         operator.opcodeIndex = self._codes.setdefault((kind, version), len(self._codes))
         operator.inputs, operator.outputs = list(inputs), [made]
@@ -122,6 +140,13 @@ class Draft:
         tensor.type = getattr(self._schema.TensorType, kind)
         self._tensors.append(tensor)
         return len(self._tensors) - 1
+
+    def _quantize(self, index: int, scales: Sequence[float], zero_point: int, *, axis: int = 0) -> None:
+        parameters = self._schema.QuantizationParametersT()
+        parameters.scale = np.asarray(scales, np.float32)
+        parameters.zeroPoint = np.full(len(scales), zero_point, np.int64)
+        parameters.quantizedDimension = axis
+        self._tensors[index].quantization = parameters
 
     def _buffer(self, data: bytes) -> Any:  # Any: the schema's classes have no types
         schema = self._schema

@@ -1,8 +1,13 @@
-"""A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata."""
+"""A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata.
+
+Integers are written as QDQ: values in unsigned 8 bits between QuantizeLinear and DequantizeLinear, weights in signed 8 bits,
+and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +15,8 @@ import numpy as np
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
-from mobilenets.errors import MissingExtraError
+from mobilenets.deploy.quantization import Quantization, bias_scales
+from mobilenets.errors import GraphError, MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY
 
 if TYPE_CHECKING:
@@ -21,21 +27,27 @@ IR_VERSION = 9
 """Of the file, which older versions of ONNX Runtime read too."""
 
 BATCH = "batch"
+_UNSIGNED = 128  # added to signed 8 bits to make them unsigned
 
 
 def to_onnx(graph: Graph) -> onnx.ModelProto:
     """The graph as an ONNX model, its input `image`, N C H W of any N, its outputs named as the graph's.
 
     Raises:
+        GraphError: the graph reads or returns integers; it must begin with `Quantize` and end with `Dequantize`.
         MissingExtraError: onnx is not installed.
     """
+    for value in (INPUT, *graph.outputs.values()):
+        if value in graph.quantization:
+            raise GraphError(f"'{value}' is quantized, but the inputs and outputs of ONNX files are floats")
     try:
         from onnx import TensorProto, checker, helper
     except ImportError as error:
         raise MissingExtraError("onnx", "train") from error
     writer = _Writer(graph)
     for operator in graph.operators:
-        _WRITERS[type(operator)](writer, operator)
+        write = _write_integers if graph.quantized(operator) else _WRITERS[type(operator)]
+        write(writer, operator)
     outputs = []
     for name, value in graph.outputs.items():
         kind = TensorProto.INT64 if value in writer.indices else TensorProto.FLOAT
@@ -81,12 +93,61 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
         return output
 
+    def scales(self, name: str, quantization: Quantization, kind: type) -> list[str]:
+        """Scales and zero points of this type, as constants of a value or weight."""
+        constants = [f"{name}/scale", f"{name}/zero_point"]
+        if constants[0] not in self.weights:
+            scales = np.asarray(quantization.scales if len(quantization.scales) > 1 else quantization.scale)
+            zero = quantization.zero_point + (_UNSIGNED if kind is np.uint8 else 0)
+            self.weights.add(self.constant(constants[0], scales, np.float32))
+            self.constant(constants[1], np.full_like(scales, zero), kind)
+        return constants
+
+    def real(self, name: str) -> str:
+        """The floats that a value of integers stands for; a value of floats is itself."""
+        if name not in self.graph.quantization:
+            return name
+        real = f"{name}/real"
+        if real not in self.shapes:
+            scales = self.scales(name, self.graph.quantization[name], np.uint8)
+            self.shapes[self.node("DequantizeLinear", [name, *scales], real)] = self.shapes[name]
+        return real
+
+    def quantize(self, real: str, output: str) -> None:
+        """The integers of floats, as a value of the graph."""
+        scales = self.scales(output, self.graph.quantization[output], np.uint8)
+        self.node("QuantizeLinear", [real, *scales], output)
+
+    def stored(self, name: str, quantization: Quantization) -> None:
+        """A weight that is stored as integers, as the floats that it stands for."""
+        values = self.graph.tensors[name]
+        kind = values.dtype.type
+        inputs = [self.constant(f"{name}/stored", values, kind), *self.scales(name, quantization, kind)]
+        self.weights.add(self.node("DequantizeLinear", inputs, name, axis=0))
+
     def activated(self, kind: ActivationKind, output: str, write: Callable[[str], str]) -> None:
         """What `write` makes, then the activation, as `output`."""
         if kind == "linear":
             write(output)
         else:
             _ACTIVATIONS[kind](self, write(f"{output}/linear"), output)
+
+
+def _write_integers(writer: _Writer, operator: op.Operator) -> None:
+    """An operator that reads or makes integers: what it does to floats, between the conversions."""
+    quantization = writer.graph.quantization
+    reals = tuple(writer.real(name) for name in operator.inputs)
+    if isinstance(operator, op.Quantize):
+        writer.quantize(reals[0], operator.output)
+        return
+    if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+        weight = quantization[operator.weight]
+        writer.stored(operator.weight, weight)
+        writer.stored(operator.bias, Quantization(tuple(bias_scales(quantization[operator.inputs[0]], weight))))
+    made = f"{operator.output}/made" if operator.output in quantization else operator.output
+    _WRITERS[type(operator)](writer, replace(operator, inputs=reals, output=made))  # type: ignore[type-var]  # a dataclass
+    if made != operator.output:
+        writer.quantize(made, operator.output)
 
 
 def _window(operator: op.Conv | op.Depthwise) -> dict[str, Any]:  # Any: what attributes hold
@@ -188,6 +249,10 @@ def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
     writer.node("ArgMax", operator.inputs, operator.output, axis=1, keepdims=0)  # of equal ones the first, as in NumPy
 
 
+def _dequantize(writer: _Writer, operator: op.Dequantize) -> None:
+    writer.node("Identity", operator.inputs, operator.output)
+
+
 def _relu6(writer: _Writer, value: str, output: str) -> None:
     low, high = (writer.constant(f"{output}/{side}", side, np.float32) for side in (0, 6))
     writer.node("Clip", [value, low, high], output)
@@ -234,5 +299,6 @@ _WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: th
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
     op.ArgMax:     _argmax,
+    op.Dequantize: _dequantize,
 }
 # fmt: on

@@ -1,6 +1,7 @@
 """A graph as TFLite, written directly: channels last without a transpose, activations fused, weights as they are stored.
 
 A map is 1 H W C in the file, rows are 1 P C and a row is 1 C. The batch is one image, as the runtimes of small devices want it.
+Values with a quantization are written as 8-bit integers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
+from mobilenets.deploy.quantization import HIGHEST, bias_scales
+from mobilenets.deploy.reference_int8 import six_times
 from mobilenets.deploy.shapes import Shape
 from mobilenets.deploy.tflite_file import Draft
 
@@ -60,23 +63,46 @@ class _Writer:
         self.graph, self.half = graph, half
         self.shapes = graph.shapes()
         self.draft = Draft()
-        self.values = {INPUT: self.draft.value(INPUT, channels_last(self.shapes[INPUT]))}
+        self.values: dict[str, int] = {}
+        self.make(INPUT)
 
     def inputs(self, operator: op.Operator) -> list[int]:
         """The tensors that an operator reads."""
         return [self.values[name] for name in operator.inputs]
 
-    def weight(self, name: str, values: NDArray[Any]) -> int:  # Any: floats
-        """A tensor of weights; in 16 bits with an operator that makes 32 of them."""
+    def weights(self, operator: op.Conv | op.Depthwise | op.Dense, axes: Sequence[int]) -> list[int]:
+        """The tensors of the weight and the bias of an operator.
+
+        Args:
+            operator: that has them.
+            axes: of the graph's weight, in the order of the file.
+        """
+        weight, bias = self.graph.tensors[operator.weight].transpose(axes), self.graph.tensors[operator.bias]
+        quantization = self.graph.quantization.get(operator.weight)
+        if quantization is None:
+            return [self._floats(operator.weight, weight), self._floats(operator.bias, bias)]
+        products = bias_scales(self.graph.quantization[operator.inputs[0]], quantization)
+        return [
+            self.draft.constant(operator.weight, weight, scales=quantization.scales, axis=list(axes).index(0)),
+            self.draft.constant(operator.bias, bias, scales=products.tolist()),
+        ]
+
+    def _floats(self, name: str, values: NDArray[Any]) -> int:  # Any: floats
+        """A tensor of floats; in 16 bits with an operator that makes 32 of them."""
         if not self.half:
             return self.draft.constant(name, np.asarray(values, np.float32))
         stored = self.draft.constant(f"{name}/half", np.asarray(values, np.float16))
         return self.draft.operator("DEQUANTIZE", [stored], self.draft.value(name, values.shape))
 
+    def make(self, name: str) -> int:
+        """A new tensor for a value of the graph."""
+        quantization = self.graph.quantization.get(name)
+        self.values[name] = self.draft.value(name, channels_last(self.shapes[name]), quantization=quantization)
+        return self.values[name]
+
     def made(self, operator: op.Operator) -> int:
         """A new tensor for what an operator makes."""
-        self.values[operator.output] = self.draft.value(operator.output, channels_last(self.shapes[operator.output]))
-        return self.values[operator.output]
+        return self.make(operator.output)
 
     def activated(self, kind: ActivationKind, operator: op.Operator, write: Callable[[str, int], int]) -> None:
         """What `write` makes with a fused activation, then what cannot be fused."""
@@ -85,7 +111,7 @@ class _Writer:
             return
         shape = channels_last(self.shapes[operator.output])
         linear = write(FUSED["linear"], self.draft.value(f"{operator.output}/linear", shape))
-        _ACTIVATIONS[kind](self.draft, linear, self.made(operator), operator.output, shape)
+        _ACTIVATIONS[kind](self, linear, operator.output)
 
 
 def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dict[str, Any]]:  # Any: what options hold
@@ -102,7 +128,9 @@ def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dic
             f"{operator.output}/sides", np.asarray([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         )
         shape = (1, size[0] + top + bottom, size[1] + left + right, channels)
-        source = writer.draft.operator("PAD", [source, sides], writer.draft.value(f"{operator.output}/padded", shape))
+        quantization = writer.graph.quantization.get(operator.inputs[0])
+        wide = writer.draft.value(f"{operator.output}/padded", shape, quantization=quantization)
+        source = writer.draft.operator("PAD", [source, sides], wide)
     (down, across), (dilation_down, dilation_across) = operator.stride, operator.dilation
     return source, {
         "padding": padding,
@@ -115,22 +143,19 @@ def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dic
 
 def _conv(writer: _Writer, operator: op.Conv) -> None:
     source, window = _window(writer, operator)
-    weight = writer.weight(operator.weight, writer.graph.tensors[operator.weight].transpose(0, 2, 3, 1))  # O kh kw C
-    bias = writer.weight(operator.bias, writer.graph.tensors[operator.bias])
+    inputs = [source, *writer.weights(operator, (0, 2, 3, 1))]  # O kh kw C
 
     def write(fused: str, made: int) -> int:
-        return writer.draft.operator("CONV_2D", [source, weight, bias], made, fusedActivationFunction=fused, **window)
+        return writer.draft.operator("CONV_2D", inputs, made, fusedActivationFunction=fused, **window)
 
     writer.activated(operator.activation, operator, write)
 
 
 def _depthwise(writer: _Writer, operator: op.Depthwise) -> None:
     source, window = _window(writer, operator)
-    weight = writer.weight(operator.weight, writer.graph.tensors[operator.weight].transpose(1, 2, 3, 0))  # 1 kh kw C
-    bias = writer.weight(operator.bias, writer.graph.tensors[operator.bias])
+    inputs = [source, *writer.weights(operator, (1, 2, 3, 0))]  # 1 kh kw C
 
     def write(fused: str, made: int) -> int:
-        inputs = [source, weight, bias]
         options = {"depthMultiplier": 1, "fusedActivationFunction": fused, **window}
         return writer.draft.operator("DEPTHWISE_CONV_2D", inputs, made, **options)
 
@@ -138,11 +163,10 @@ def _depthwise(writer: _Writer, operator: op.Depthwise) -> None:
 
 
 def _dense(writer: _Writer, operator: op.Dense) -> None:
-    [source] = writer.inputs(operator)
-    weight, bias = (writer.weight(name, writer.graph.tensors[name]) for name in (operator.weight, operator.bias))
+    inputs = [*writer.inputs(operator), *writer.weights(operator, (0, 1))]
 
     def write(fused: str, made: int) -> int:
-        return writer.draft.operator("FULLY_CONNECTED", [source, weight, bias], made, fusedActivationFunction=fused)
+        return writer.draft.operator("FULLY_CONNECTED", inputs, made, fusedActivationFunction=fused)
 
     writer.activated(operator.activation, operator, write)
 
@@ -173,8 +197,7 @@ def _pool(writer: _Writer, operator: op.Pool) -> None:
 
 def _activation(writer: _Writer, operator: op.Activation) -> None:
     [source] = writer.inputs(operator)
-    shape = channels_last(writer.shapes[operator.output])
-    _ACTIVATIONS[operator.kind](writer.draft, source, writer.made(operator), operator.output, shape)
+    _ACTIVATIONS[operator.kind](writer, source, operator.output)
 
 
 def _resize(writer: _Writer, operator: op.Resize) -> None:
@@ -218,24 +241,41 @@ def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
     writer.draft.operator("ARG_MAX", [*writer.inputs(operator), axis], made, outputType="INT64")
 
 
-def _one_operator(kind: str) -> Callable[[Draft, int, int, str, tuple[int, ...]], None]:
-    def write(draft: Draft, source: int, made: int, name: str, shape: tuple[int, ...]) -> None:
-        draft.operator(kind, [source], made)
+def _converted(kind: str) -> Callable[[_Writer, Any], None]:  # Any: the operator
+    def write(writer: _Writer, operator: op.Quantize | op.Dequantize) -> None:
+        writer.draft.operator(kind, writer.inputs(operator), writer.made(operator))
 
     return write
 
 
-def _hard_sigmoid(draft: Draft, source: int, made: int, name: str, shape: tuple[int, ...]) -> None:
-    """relu6(x + 3) / 6: TFLite has no operator for it."""
-    three, sixth = (
-        draft.constant(f"{name}/{part}", np.asarray([number], np.float32)) for part, number in (("three", 3), ("sixth", 1 / 6))
-    )
-    cut = draft.operator("ADD", [source, three], draft.value(f"{name}/cut", shape), fusedActivationFunction="RELU6")
-    draft.operator("MUL", [cut, sixth], made, fusedActivationFunction="NONE")
+def _one_operator(kind: str) -> Callable[[_Writer, int, str], None]:
+    def write(writer: _Writer, source: int, value: str) -> None:
+        writer.draft.operator(kind, [source], writer.make(value))
+
+    return write
+
+
+def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
+    """relu6(x + 3) / 6: TFLite has no operator for it. Integers stay as they are when they are divided by 6."""
+    draft, made = writer.draft, writer.graph.quantization.get(value)
+    shape = channels_last(writer.shapes[value])
+    if made is None:
+        three, sixth = (
+            draft.constant(f"{value}/{part}", np.asarray([number], np.float32))
+            for part, number in (("three", 3), ("sixth", 1 / 6))
+        )
+    else:
+        three, sixth = (
+            draft.constant(f"{value}/{part}", np.asarray([HIGHEST], np.int8), scales=[number / HIGHEST])
+            for part, number in (("three", 3), ("sixth", 1 / 6))
+        )
+    cut = draft.value(f"{value}/cut", shape, quantization=made and six_times(made))
+    draft.operator("ADD", [source, three], cut, fusedActivationFunction="RELU6")
+    draft.operator("MUL", [cut, sixth], writer.make(value), fusedActivationFunction="NONE")
 
 
 # fmt: off
-_ACTIVATIONS: dict[ActivationKind, Callable[[Draft, int, int, str, tuple[int, ...]], None]] = {
+_ACTIVATIONS: dict[ActivationKind, Callable[[_Writer, int, str], None]] = {  # of a tensor, as a value of the graph
     "relu":         _one_operator("RELU"),
     "relu6":        _one_operator("RELU6"),
     "hard_swish":   _one_operator("HARD_SWISH"),
@@ -259,5 +299,7 @@ _WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: th
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
     op.ArgMax:     _argmax,
+    op.Quantize:   _converted("QUANTIZE"),
+    op.Dequantize: _converted("DEQUANTIZE"),
 }
 # fmt: on

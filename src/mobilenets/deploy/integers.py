@@ -1,0 +1,111 @@
+"""Real numbers as integers, and integers times a real factor, rounded as the TFLite int8 specification rounds.
+
+A factor is a 31-bit integer and a power of two, so that no device needs floating point. A product is rounded twice: to 32 bits
+when it is halved 31 times, and again when what is left of the power of two is shifted out. Both steps are those of TFLite's
+reference kernels (`SaturatingRoundingDoublingHighMul`, `RoundingDivideByPOT`), and equal to them to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
+
+Integers = NDArray[np.int64]
+"""Sums and products before they are 8 bits; all fit 32."""
+
+_BITS = 31
+_LARGEST_REAL = 2.0**30  # beyond it a quotient is cut off before it becomes an integer
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Positive real factors as integers: mantissa * 2**(shift - 31).
+
+    Args:
+        mantissas: 2**30 to 2**31 - 1, or 0 for a factor below 2**-32.
+        shifts: of the same shape.
+    """
+
+    mantissas: Integers
+    shifts: Integers
+
+
+def factor(real: ArrayLike) -> Factor:
+    """The nearest factors of 31 bits.
+
+    Args:
+        real: not negative, any shape.
+    """
+    fraction, shifts = np.frexp(np.asarray(real, np.float64))  # 0.5 <= fraction < 1
+    mantissas = rounded(fraction * 2**_BITS)
+    full = mantissas == 1 << _BITS
+    mantissas, shifts = np.where(full, mantissas >> 1, mantissas), shifts.astype(np.int64) + full
+    kept = shifts >= -_BITS
+    return Factor(np.where(kept, mantissas, 0), np.where(kept, shifts, 0))
+
+
+def scaled(numbers: Integers, by: Factor) -> Integers:
+    """Each number times its factor, rounded to an integer.
+
+    Args:
+        numbers: 32 bits.
+        by: of one shape with the numbers, or one that is broadcast to it.
+    """
+    left, right = np.maximum(by.shifts, 0), np.maximum(-by.shifts, 0)
+    saturated = np.clip(numbers << left, -(1 << _BITS), (1 << _BITS) - 1)
+    high = (saturated * by.mantissas + (1 << (_BITS - 1))) >> _BITS
+    half = (1 << right) >> 1
+    return (high + half - ((high < 0) & (half > 0))) >> right
+
+
+def rounded(real: ArrayLike) -> Integers:
+    """The nearest integers; halves go away from zero, as in C.
+
+    >>> rounded([0.5, -0.5, 2.5, 1.4]).tolist()
+    [1, -1, 3, 1]
+    """
+    numbers = np.asarray(real, np.float64)
+    return np.trunc(numbers + np.copysign(0.5, numbers)).astype(np.int64)
+
+
+def to_bytes(numbers: Integers, low: int = LOWEST, high: int = HIGHEST) -> NDArray[np.int8]:
+    """The numbers as 8 bits; what is beyond the bounds becomes the bound."""
+    return np.clip(numbers, low, high).astype(np.int8)
+
+
+def quantize(real: NDArray[np.floating], quantization: Quantization) -> NDArray[np.int8]:
+    """Real numbers as 8 bits.
+
+    Args:
+        real: finite; with several scales, its first axis is theirs.
+        quantization: what the integers will stand for.
+    """
+    scales = quantization.along(real.ndim).astype(np.float32)
+    quotient = np.clip(np.asarray(real, np.float32) / scales, -_LARGEST_REAL, _LARGEST_REAL)
+    return to_bytes(rounded(quotient) + quantization.zero_point)
+
+
+def quantize_bias(real: NDArray[np.floating], scales: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Biases as 32 bits.
+
+    Args:
+        real: O numbers.
+        scales: O of them, or one.
+    """
+    bounds = np.iinfo(np.int32)
+    return np.clip(rounded(np.asarray(real, np.float64) / scales), bounds.min, bounds.max).astype(np.int32)
+
+
+def dequantize(numbers: NDArray[np.integer], quantization: Quantization) -> NDArray[np.float32]:
+    """What integers stand for.
+
+    Args:
+        numbers: with several scales, their first axis is theirs.
+        quantization: of the numbers.
+    """
+    offset = numbers.astype(np.int64) - quantization.zero_point
+    return (quantization.along(numbers.ndim) * offset).astype(np.float32)

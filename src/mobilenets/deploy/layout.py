@@ -1,0 +1,71 @@
+"""How numbers are moved without being changed, whatever they are: windows, padding, joins, reshapes, and which is largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import operators as op
+
+Values = NDArray[Any]  # Any: floats or integers
+
+
+def windows(x: Values, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] = (1, 1)) -> Values:
+    """What each place of a window sees as it moves over a padded map: N C kh kw h w, a view."""
+    reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    every = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))  # N C h w reach reach
+    seen = every[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]  # N C h w kh kw
+    return seen.transpose(0, 1, 4, 5, 2, 3)
+
+
+def columns(x: Values, kernel: Sequence[int], operator: op.Conv) -> tuple[Values, tuple[int, int]]:
+    """What each filter of a convolution is multiplied with, N C·kh·kw h·w, and the height and width of what it makes."""
+    x = padded(x, operator.padding)
+    if tuple(kernel) == (1, 1):
+        seen = x[:, :, :: operator.stride[0], :: operator.stride[1]]
+    else:
+        seen = windows(x, kernel, operator.stride, operator.dilation)
+    height, width = seen.shape[-2:]
+    return seen.reshape(len(x), -1, height * width), (height, width)
+
+
+def padded(x: Values, padding: op.Margins) -> Values:
+    """A map with zeros around it."""
+    top, bottom, left, right = padding
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(padding) else x
+
+
+def _concat(operator: op.Concat, inputs: Sequence[Values]) -> Values:
+    return np.concatenate(inputs, axis=1)
+
+
+def _flatten(operator: op.Flatten, inputs: Sequence[Values]) -> Values:
+    return inputs[0][:, :, 0, 0]
+
+
+def _rows(operator: op.Rows, inputs: Sequence[Values]) -> Values:
+    return inputs[0].transpose(0, 2, 3, 1).reshape(len(inputs[0]), -1, operator.columns)
+
+
+def _places(operator: op.Places, inputs: Sequence[Values]) -> Values:
+    return inputs[0].reshape(len(inputs[0]), *operator.size, -1).transpose(0, 3, 1, 2)
+
+
+def _argmax(operator: op.ArgMax, inputs: Sequence[Values]) -> Values:
+    best: NDArray[np.int64] = inputs[0].argmax(1)
+    return best
+
+
+# fmt: off
+MOVES: dict[type[op.Operator], Callable[[Any, Sequence[Values]], Values]] = {  # Any: the operator of the rule's kind
+    op.Concat:  _concat,
+    op.Flatten: _flatten,
+    op.Rows:    _rows,
+    op.Places:  _places,
+    op.ArgMax:  _argmax,
+}
+# fmt: on
+"""The operators that compute nothing: they mean the same for floats and for integers."""

@@ -1,0 +1,237 @@
+"""The meaning of operators on 8-bit integers: the TFLite int8 specification in NumPy.
+
+What that specification rounds once, these rules compute to the bit as TFLite's reference kernels do. Curves (sigmoid, softmax,
+hard swish, GELU) are computed in floats and rounded once; the kernels approximate them in integers, and are within one step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobilenets.deploy import curves, layout
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.integers import Factor, Integers, dequantize, factor, quantize, rounded, scaled, to_bytes
+from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization, bias_scales
+
+if TYPE_CHECKING:
+    from mobilenets.deploy.graph import Graph
+
+Bytes = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A value that an operator reads: its integers, and what they stand for."""
+
+    numbers: NDArray[Any]  # Any: 8 bits, or floats that are to be quantized
+    quantization: Quantization
+
+    def offsets(self) -> Integers:
+        """How far each number is from the zero point."""
+        return self.numbers.astype(np.int64) - self.quantization.zero_point
+
+
+def compute(graph: Graph, operator: op.Operator, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:  # Any: as in `_Read`
+    """What an operator makes of 8-bit integers.
+
+    Args:
+        graph: of the operator; it has weights and quantizations.
+        operator: one that reads or makes integers.
+        inputs: what it reads; floats only if it quantizes them.
+    """
+    if isinstance(operator, op.Dequantize):
+        return dequantize(inputs[0], graph.quantization[operator.inputs[0]])
+    made = graph.quantization[operator.output]
+    if isinstance(operator, op.Quantize) and operator.inputs[0] not in graph.quantization:
+        return quantize(inputs[0], made)
+    read = [_Read(numbers, graph.quantization[name]) for name, numbers in zip(operator.inputs, inputs, strict=True)]
+    return _RULES[type(operator)](graph, operator, read, made)
+
+
+def bounds(kind: op.ActivationKind, made: Quantization) -> tuple[int, int]:
+    """The least and greatest integer that a fused activation lets through."""
+    cut = [LOWEST, HIGHEST]
+    for i, knee in enumerate(_KNEES[kind]):
+        if knee is not None:
+            at = int(rounded(np.float32(knee) / np.float32(made.scale))) + made.zero_point
+            cut[i] = min(max(at, LOWEST), HIGHEST)
+    return cut[0], cut[1]
+
+
+def six_times(made: Quantization) -> Quantization:
+    """The quantization in which the same integers stand for six times as much."""
+    return Quantization((6 * made.scale,), made.zero_point)
+
+
+def _made(totals: Integers, by: Factor, made: Quantization, kind: op.ActivationKind = "linear") -> Bytes:
+    return to_bytes(scaled(totals, by) + made.zero_point, *bounds(kind, made))
+
+
+def _weighted_factor(read: _Read, weight: Quantization, made: Quantization, rank: int) -> Factor:
+    """Of a weighted sum, for each output channel; its axis is the first of `rank`."""
+    real = bias_scales(read.quantization, weight) / made.scale
+    return factor(real.reshape(-1, *[1] * (rank - 1)))
+
+
+def _product(first: ArrayLike, second: ArrayLike) -> Integers:
+    """The product of two matrices of integers. 64-bit floats hold every sum exactly, and are multiplied much faster."""
+    return np.matmul(np.asarray(first, np.float64), np.asarray(second, np.float64)).astype(np.int64)
+
+
+def _conv(graph: Graph, operator: op.Conv, read: Sequence[_Read], made: Quantization) -> Bytes:
+    weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias]
+    seen, size = layout.columns(read[0].offsets(), weight.shape[2:], operator)
+    totals = _product(weight.reshape(len(weight), -1), seen) + bias.astype(np.int64)[:, np.newaxis]  # N O h·w
+    by = _weighted_factor(read[0], graph.quantization[operator.weight], made, 2)
+    return _made(totals, by, made, operator.activation).reshape(len(seen), len(weight), *size)
+
+
+def _depthwise(graph: Graph, operator: op.Depthwise, read: Sequence[_Read], made: Quantization) -> Bytes:
+    weight, bias = (graph.tensors[name].astype(np.int64) for name in (operator.weight, operator.bias))
+    x = layout.padded(read[0].offsets(), operator.padding)
+    seen = layout.windows(x, weight.shape[2:], operator.stride, operator.dilation)  # N C kh kw h w
+    totals = bias[:, np.newaxis, np.newaxis] + sum(
+        seen[:, :, down, across] * weight[:, 0, down, across, np.newaxis, np.newaxis]
+        for down in range(weight.shape[2])
+        for across in range(weight.shape[3])
+    )
+    return _made(totals, _weighted_factor(read[0], graph.quantization[operator.weight], made, 3), made, operator.activation)
+
+
+def _dense(graph: Graph, operator: op.Dense, read: Sequence[_Read], made: Quantization) -> Bytes:
+    totals = _product(read[0].offsets(), graph.tensors[operator.weight].T) + graph.tensors[operator.bias].astype(np.int64)
+    return _made(totals, _weighted_factor(read[0], graph.quantization[operator.weight], made, 1), made, operator.activation)
+
+
+def _add(graph: Graph, operator: op.Add, read: Sequence[_Read], made: Quantization) -> Bytes:
+    return _sum(read[0], read[1], made, operator.activation)
+
+
+def _sum(first: _Read, second: _Read, made: Quantization, kind: op.ActivationKind) -> Bytes:
+    """Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made."""
+    scales = [np.float32(one.quantization.scale) for one in (first, second)]
+    common = float(2 * max(scales))
+    totals = sum(
+        scaled(one.offsets() << _ADD_BITS, factor(float(scale) / common))
+        for one, scale in zip((first, second), scales, strict=True)
+    )
+    return _made(np.asarray(totals), factor(common / (2**_ADD_BITS * made.scale)), made, kind)
+
+
+def _multiply(graph: Graph, operator: op.Multiply, read: Sequence[_Read], made: Quantization) -> Bytes:
+    first, second, out = (np.float32(one.scale) for one in (read[0].quantization, read[1].quantization, made))
+    return _made(read[0].offsets() * read[1].offsets(), factor(first * second / out), made)
+
+
+def _pool(graph: Graph, operator: op.Pool, read: Sequence[_Read], made: Quantization) -> Bytes:
+    x, count = read[0], math.prod(operator.kernel)
+    if x.numbers.shape[2:] != operator.kernel:  # the scale stays
+        totals = layout.windows(x.numbers.astype(np.int64), operator.kernel, operator.stride).sum((2, 3))
+        return to_bytes(np.sign(totals) * ((abs(totals) + count // 2) // count))
+    whole = factor(x.quantization.scale / made.scale)
+    shift = min(count.bit_length() - 1, _BITS + int(whole.shifts))  # the division by the count goes into the factor
+    by = Factor((whole.mantissas << shift) // count, whole.shifts - shift)
+    return _made(x.offsets().sum((2, 3), keepdims=True), by, made)
+
+
+def _activation(graph: Graph, operator: op.Activation, read: Sequence[_Read], made: Quantization) -> Bytes:
+    return _ACTIVATIONS[operator.kind](read[0], operator.kind, made)
+
+
+def _cut(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
+    return _made(x.offsets(), factor(x.quantization.scale / made.scale), made, kind)
+
+
+def _hard_sigmoid(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
+    """relu6(x + 3) at six times the scale made: the same integers are then a sixth of it."""
+    return _sum(x, _THREE, six_times(made), "relu6")
+
+
+def _curve(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
+    """By a table of what each of the 256 integers becomes."""
+    every = np.arange(LOWEST, HIGHEST + 1)
+    table = quantize(curves.ACTIVATIONS[kind](dequantize(every, x.quantization)), made)
+    return table[x.numbers.astype(np.int64) - LOWEST]
+
+
+def _resize(graph: Graph, operator: op.Resize, read: Sequence[_Read], made: Quantization) -> Bytes:
+    down, across = (
+        _resize_matrix(old, new, operator.coordinates)
+        for old, new in zip(read[0].numbers.shape[2:], operator.size, strict=True)
+    )
+    totals = _product(_product(down, read[0].numbers), across.T)
+    half = 1 << (2 * _RESIZE_BITS - 1)
+    return to_bytes(np.sign(totals) * ((abs(totals) + half) >> (2 * _RESIZE_BITS)))
+
+
+def _resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Integers:
+    """Bilinear weights along one side, new x length, in 10 bits."""
+    one = 1 << _RESIZE_BITS
+    at = np.arange(new)
+    if coordinates == "align_corners":
+        step = ((length - 1) * one + (new - 1) // 2) // (new - 1) if new > 1 else (length * one + new // 2) // new
+        at = at * step
+    else:
+        step = (length * one + new // 2) // new
+        at = at * step + step // 2 - one // 2
+    below = np.maximum((at / one).astype(np.int64), 0)  # toward zero
+    above = np.minimum(-(-at // one), length - 1)
+    matrix = np.zeros((new, length), np.int64)
+    np.add.at(matrix, (np.arange(new), below), one - (at - one * below))
+    np.add.at(matrix, (np.arange(new), above), at - one * below)
+    return matrix
+
+
+def _matmul(graph: Graph, operator: op.MatMul, read: Sequence[_Read], made: Quantization) -> Bytes:
+    first, second = read[0].offsets(), read[1].offsets()
+    totals = _product(first, second.swapaxes(1, 2) if operator.transposed else second)
+    return _made(totals, factor(read[0].quantization.scale * read[1].quantization.scale / made.scale), made)
+
+
+def _softmax(graph: Graph, operator: op.Softmax, read: Sequence[_Read], made: Quantization) -> Bytes:
+    return quantize(curves.softmax(dequantize(read[0].numbers, read[0].quantization)), made)
+
+
+def _quantize(graph: Graph, operator: op.Quantize, read: Sequence[_Read], made: Quantization) -> Bytes:
+    return _made(read[0].offsets(), factor(read[0].quantization.scale / made.scale), made)
+
+
+_BITS = 31
+_ADD_BITS = 20  # that a sum's numbers are shifted left by
+_RESIZE_BITS = 10
+_THREE = _Read(np.asarray(HIGHEST, np.int8), Quantization((3 / HIGHEST,)))  # the 3 of the hard sigmoid, as a value
+
+# fmt: off
+_KNEES: dict[op.ActivationKind, tuple[float | None, float | None]] = {
+    "linear": (None, None),
+    "relu":   (0, None),
+    "relu6":  (0, 6),
+}
+_ACTIVATIONS: dict[op.NonLinear, Callable[[_Read, op.NonLinear, Quantization], Bytes]] = {
+    "relu":         _cut,
+    "relu6":        _cut,
+    "hard_swish":   _curve,
+    "hard_sigmoid": _hard_sigmoid,
+    "sigmoid":      _curve,
+    "gelu":         _curve,
+}
+_RULES: dict[type[op.Operator], Callable[[Graph, Any, Sequence[_Read], Quantization], Bytes]] = {  # Any: the rule's operator
+    op.Conv:       _conv,
+    op.Depthwise:  _depthwise,
+    op.Dense:      _dense,
+    op.Add:        _add,
+    op.Multiply:   _multiply,
+    op.Pool:       _pool,
+    op.Activation: _activation,
+    op.Resize:     _resize,
+    op.MatMul:     _matmul,
+    op.Softmax:    _softmax,
+    op.Quantize:   _quantize,
+}
+# fmt: on
