@@ -6,37 +6,13 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
-import onnxruntime
 import pytest
-from ai_edge_litert.interpreter import Interpreter
-from numpy.typing import NDArray
 from tests.deploy.conftest import MakeGraph
+from tests.deploy.runtimes import RUNTIMES, Array, Outputs
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
-from mobilenets.deploy.write_onnx import to_onnx
-from mobilenets.deploy.write_tflite import to_tflite
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
-
-Array = NDArray[np.float32]
-Outputs = dict[str, NDArray[Any]]
-
-
-def by_onnxruntime(graph: Graph, x: Array) -> Outputs:
-    session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), providers=["CPUExecutionProvider"])
-    assert Manifest.from_json(session.get_modelmeta().custom_metadata_map[METADATA_KEY]) == graph.manifest
-    return dict(zip(graph.outputs, session.run(list(graph.outputs), {INPUT: x}), strict=True))
-
-
-def by_litert(graph: Graph, x: Array) -> Outputs:
-    run = Interpreter(model_content=to_tflite(graph)).get_signature_runner()
-    each = [run(image=image.transpose(1, 2, 0)[np.newaxis]) for image in x]
-    outputs = {name: np.concatenate([one[name] for one in each]) for name in graph.outputs}
-    return {name: values.transpose(0, 3, 1, 2) if values.ndim == 4 else values for name, values in outputs.items()}
-
-
-RUNTIMES: dict[str, Callable[[Graph, Array], Outputs]] = {"onnxruntime": by_onnxruntime, "litert": by_litert}
 
 
 @pytest.fixture(params=RUNTIMES)

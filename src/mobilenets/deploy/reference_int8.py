@@ -1,7 +1,7 @@
 """The meaning of operators on 8-bit integers: the TFLite int8 specification in NumPy.
 
-What that specification rounds once, these rules compute to the bit as TFLite's reference kernels do. Curves (sigmoid, softmax,
-hard swish, GELU) are computed in floats and rounded once; the kernels approximate them in integers, and are within one step.
+These rules are equal to TFLite's reference kernels to the bit, except hard swish and softmax: curves are computed in floats and
+rounded once, and what the kernels approximate in integers is within one step of that.
 """
 
 from __future__ import annotations

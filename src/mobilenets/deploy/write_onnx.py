@@ -1,7 +1,8 @@
 """A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata.
 
 Integers are written as QDQ: values in unsigned 8 bits between QuantizeLinear and DequantizeLinear, weights in signed 8 bits,
-and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them.
+and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them. On
+processors without VNNI these kernels overflow where two neighboring weights are beyond 64, that is 7 bits.
 """
 
 from __future__ import annotations
