@@ -183,6 +183,17 @@ def test_small_long_and_blank_images(pets: Path) -> None:
     assert "small" not in found(check(open_dataset(pets), size=222))
 
 
+def test_values_of_12_bits_in_a_color_file_of_16_are_almost_black(pets: Path) -> None:
+    values = np.broadcast_to(np.linspace(0, 4095, 300).astype(">u2")[:, None, None], (300, 300, 3))
+    lines = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 300, 300, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    png = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    (pets / "dog" / "scan.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png)
+    assert found(check(open_dataset(pets))) == {"dark": [("dog/scan.png",)]}
+
+
 def test_files_between_the_images(pets: Path) -> None:
     shutil.copy(pets / "cat" / "0.jpg", pets / "cat" / "0.image")
     (pets / "cat" / "notes.txt").write_text("hello")

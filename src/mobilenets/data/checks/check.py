@@ -15,7 +15,7 @@ from mobilenets.data.checks.box_sizes import SizeBin, box_sizes, default_head
 from mobilenets.data.checks.boxes import Remark, box_remarks, size_remarks
 from mobilenets.data.checks.codes import CODES as CODES
 from mobilenets.data.checks.codes import Finding, Level, finding, in_order
-from mobilenets.data.checks.duplicates import near_duplicates
+from mobilenets.data.checks.duplicates import DARK, near_duplicates
 from mobilenets.data.checks.leaks import Leak, leaks
 from mobilenets.data.checks.looking import Look, glance, is_image, look
 from mobilenets.data.checks.masks import QUICK, MaskFindings, check_masks
@@ -266,6 +266,8 @@ def _blank(dataset: Dataset, looks: Sequence[Look]) -> Iterator[Finding]:
     for sample, seen in zip(dataset.samples, looks, strict=True):
         if seen.flat:
             yield finding("blank", "shows a single tone", [sample.name])
+        elif seen.dark:
+            yield finding("dark", f"is almost black: nothing in it is brighter than {DARK} of 255", [sample.name])
 
 
 def _ignored(dataset: Dataset) -> Iterator[Finding]:

@@ -76,6 +76,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "duplicate":      ("warning", "the same image twice in one split"),
     "extension":      ("warning", "extensions of another format"),
     "hidden":         ("warning", "images that are skipped because of their name"),
+    "dark":           ("warning", "images that are almost black, as 12-bit values in a 16-bit color file are"),
     "blank":          ("warning", "images of a single tone"),
     "small":          ("warning", "images much smaller than the network's input"),
     "long":           ("warning", "very long or very tall images"),

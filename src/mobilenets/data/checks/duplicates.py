@@ -18,6 +18,9 @@ LEAST_CORRELATION = 0.98
 """The thumbnails of near duplicates correlate at least this much. An image that was re-encoded, resized or changed in contrast
 still does; two different photos do not."""
 
+DARK = 15
+"""An image without a brighter gray level is almost black. It is what values of 12 bits leave in a color file of 16."""
+
 _THUMB = 16
 _BANDS = 4  # of 16 bits: hashes that differ in at most 7 bits have a band that differs in at most 1
 _MOST_PER_BUCKET = 64
@@ -34,6 +37,11 @@ def small(image: Image.Image) -> NDArray[np.float32]:
 def is_flat(grey: NDArray[np.float32]) -> bool:
     """Whether a 32 x 32 gray image shows a single tone."""
     return float(grey.std()) < _FLAT
+
+
+def is_dark(grey: NDArray[np.float32]) -> bool:
+    """Whether nothing in a gray image of 0 to 255 is brighter than `DARK`, though it is not all black."""
+    return 0 < float(grey.max()) <= DARK
 
 
 def perceptual_hash(grey: NDArray[np.float32]) -> int:

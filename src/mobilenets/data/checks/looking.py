@@ -27,6 +27,7 @@ class Look:
         suffix_format: the format that the file's extension claims, if it is another one; else "".
         digest: of the file's bytes; empty for a glance.
         flat: whether it shows a single tone.
+        dark: whether nothing in it is brighter than `duplicates.DARK`.
         hash, thumbnail: see `duplicates`; None for a glance, a broken or a flat image.
     """
 
@@ -36,6 +37,7 @@ class Look:
     suffix_format: str = ""
     digest: bytes = b""
     flat: bool = False
+    dark: bool = False
     hash: int | None = None
     thumbnail: NDArray[np.float16] | None = None
 
@@ -63,13 +65,14 @@ def look(sample: Sample) -> Look:
         grey = duplicates.small(decode_image(data, channels=1, at_least=2 * duplicates.SIDE))
     except ImageError as error:
         return _broken(error, sample, header, digest)
-    claimed = _claimed(sample, header.format)
+    claimed, dark = _claimed(sample, header.format), duplicates.is_dark(grey)
     if duplicates.is_flat(grey):
-        return Look(header=header, suffix_format=claimed, digest=digest, flat=True)
+        return Look(header=header, suffix_format=claimed, digest=digest, flat=True, dark=dark)
     return Look(
         header=header,
         suffix_format=claimed,
         digest=digest,
+        dark=dark,
         hash=duplicates.perceptual_hash(grey),
         thumbnail=duplicates.thumbnail(grey),
     )
