@@ -94,6 +94,8 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "ai_edge_litert":   "tflite",
     "flatbuffers":      "tflite",
     "openvino":         "openvino",
+    "executorch":       "executorch",
+    "coremltools":      "coreml",
     "tensorboard":      "train",
     "matplotlib":       "report",
     "jinja2":           "report",

@@ -15,7 +15,7 @@ from mobilenets.exporters.drafts import drafted, settle
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.parity import Parity, compare
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.base import Engine, FastPath
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.images.prepare import load_input
 
@@ -29,7 +29,7 @@ def export_checked(
     model: Model,
     path: Path,
     *,
-    write: Callable[[Graph, Path], None],
+    write: Callable[[Graph, Path], FastPath | None],
     open_engine: Callable[[Path], Engine],
     runtime: str,
     images: Sequence[bytes | Path],
@@ -42,7 +42,7 @@ def export_checked(
     Args:
         model: is left as it is.
         path: the file to write; its folder is made.
-        write: writes a graph to a file.
+        write: writes a graph to a file; returns how much runs on fast kernels, or None where the engine says that.
         open_engine: opens the file with its runtime.
         runtime: its name and version, for the report.
         images: files or encoded bytes to compare on, besides random input.
@@ -60,7 +60,7 @@ def export_checked(
         raise ExportError(f"'{original.spec.backbone.name}' cannot be exported: {error}") from error
     with drafted(path, "new") as drafts:
         draft = drafts / path.name
-        write(graph, draft)
+        fast = write(graph, draft)
         try:
             engine = open_engine(draft)
         except CheckpointError as error:
@@ -71,7 +71,9 @@ def export_checked(
             images=len(images),
             batches=(*RANDOM_BATCHES, *(len(chunk) for chunk in _chunks(images))),
             outputs=compare(TorchEngine(original), Gate(engine, 1), prepared_batches(original, images)),
+            fast_path=fast or engine.fast_path(),
         )
+        engine.close()
         parity.check()
         settle(drafts, path)
     return parity

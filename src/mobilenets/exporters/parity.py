@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
-from mobilenets.runtime.engines.base import Runs
+from mobilenets.runtime.engines.base import FastPath, Runs
 
 TOLERANCE = 1e-4
 
@@ -69,6 +69,8 @@ class Parity:
         batches: the batch sizes that were compared.
         outputs: one comparison per output.
         agreements: comparisons of built-in decoding; empty if there is none.
+        fast_path: how many operators run on the runtime's fast kernels; None if the runtime does not say.
+        note: what a reader has to know besides, such as that the file itself cannot run here.
     """
 
     runtime: str
@@ -77,6 +79,8 @@ class Parity:
     batches: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
     agreements: tuple[Agreement, ...] = ()
+    fast_path: FastPath | None = None
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -107,7 +111,8 @@ class Parity:
 
     def to_data(self) -> dict[str, object]:
         """The comparison as dicts and lists, for JSON."""
-        return {"passed": self.passed, **asdict(self)}
+        fast_path = self.fast_path and self.fast_path.to_data()
+        return {"passed": self.passed, **asdict(self), "fast_path": fast_path}
 
 
 def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) -> tuple[OutputParity, ...]:

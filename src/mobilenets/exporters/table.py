@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mobilenets.errors import ExportError
+from mobilenets.exporters.coreml import export_coreml, export_coreml_half
+from mobilenets.exporters.executorch import export_executorch
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.exporters.onnx_argmax import export_onnx_argmax
 from mobilenets.exporters.onnx_nms import export_onnx_nms
@@ -51,6 +53,9 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "openvino":    Exporter("model.xml", export_openvino, "openvino.parity.json"),
     "tflite":      Exporter("model.tflite", export_tflite, "tflite.parity.json"),
     "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),
+    "executorch":  Exporter("model.pte", export_executorch, "executorch.parity.json"),
+    "coreml":      Exporter("model.mlpackage", export_coreml, "coreml.parity.json"),
+    "coreml-half": Exporter("half.mlpackage", export_coreml_half, "half.coreml.parity.json"),
 })
 # fmt: on
 """The export formats: the plain network, a detector that outputs boxes, and a segmenter that outputs pixel classes."""
@@ -71,8 +76,9 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino" or "tflite"; "tflite-half" for 16-bit weights; "onnx-nms" for a detector that outputs boxes; or
-            "onnx-argmax" for a segmenter that outputs the class of each pixel.
+        to: "onnx", "openvino", "tflite", "executorch" or "coreml"; "tflite-half" for 16-bit weights; "coreml-half" to compute
+            in 16 bits; "onnx-nms" for a detector that outputs boxes; or "onnx-argmax" for a segmenter that outputs the class of
+            each pixel.
         images: files or encoded bytes to compare on, in addition to random input.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import functools
 import importlib.util
 import pickle
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -97,6 +100,37 @@ def openvino_of_onnx(color_model: Path, folder: Path) -> Engine:
     return OpenVinoEngine(color_model)
 
 
+def executorch_engine(color_model: Path, folder: Path) -> Engine:
+    pytest.importorskip("executorch")
+    from mobilenets.runtime.engines.executorch import ExecuTorchEngine
+
+    return ExecuTorchEngine(executorch_file())
+
+
+@functools.cache
+def executorch_file() -> Path:
+    from mobilenets.exporters.executorch import export_executorch
+    from mobilenets.model import create
+
+    backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    export_executorch(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), Path(folder.name, "model.pte"))
+    return Path(folder.name, "model.pte")
+
+
+def coreml_engine(color_model: Path, folder: Path) -> Engine:
+    if sys.platform != "darwin":
+        pytest.skip("macOS, where Core ML runs")
+    from mobilenets.exporters.coreml import export_coreml
+    from mobilenets.model import create
+    from mobilenets.runtime.engines.coreml import CoreMlEngine
+
+    backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
+    export_coreml(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.mlpackage")
+    return CoreMlEngine(folder / "model.mlpackage")
+
+
 OPENED: dict[str, Callable[[Path, Path], Engine]] = {
     "onnx": onnx_engine,
     "torch": torch_engine,
@@ -104,10 +138,13 @@ OPENED: dict[str, Callable[[Path, Path], Engine]] = {
     "tflite": litert_engine,
     "xml": openvino_engine,
     "openvino of onnx": openvino_of_onnx,
+    "pte": executorch_engine,
+    "mlpackage": coreml_engine,
 }
+SLOW = {"pte", "mlpackage"}  # their converters take seconds
 
 
-@pytest.fixture(params=OPENED)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in OPENED])
 def engine(request: pytest.FixtureRequest, color_model: Path, tmp_path: Path) -> Engine:
     return OPENED[request.param](color_model, tmp_path)
 
@@ -188,7 +225,7 @@ def test_a_runtime_from_outside_is_one_more_entry_of_the_table(tmp_path: Path) -
         image = Image.new("RGB", (20, 20), "lime")
         results = list(predictor.stream([image] * 5))
         assert [result.prediction.label for result in results if isinstance(result.prediction, Classification)] == ["green"] * 5
-    with pytest.raises(CheckpointError, match=r"not an \.onnx, \.tflite or \.xml file"):
+    with pytest.raises(CheckpointError, match=r"not an \.onnx, \.tflite, \.xml, \.pte or \.mlpackage file"):
         Predictor.open(path)
 
 

@@ -45,6 +45,8 @@ def exported(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> Path:
     """
     if not path.exists():
         raise CheckpointError(f"there is no file or folder '{path}'")
+    if path.is_dir() and path.suffix.lower() in engines:
+        return path
     if path.is_file():
         if path.suffix.lower() not in engines:
             raise CheckpointError(
@@ -72,13 +74,13 @@ def checkpoint_in(path: Path) -> Path | None:
 
 def _exported_in(path: Path, engines: Mapping[str, Runtime]) -> Path | None:
     """The file itself if some runtime opens it, or the one in an export or run folder."""
-    if path.is_file():
+    if path.is_file() or path.suffix.lower() in engines:  # Core ML's files are folders
         return path if path.suffix.lower() in engines else None
     return _file_in(path, engines) or _file_in(path / "export", engines)
 
 
 def _file_in(folder: Path, engines: Mapping[str, Runtime]) -> Path | None:
-    return next((file for ending in engines if (file := folder / f"model{ending}").is_file()), None)
+    return next((file for ending in engines if (file := folder / f"model{ending}").exists()), None)
 
 
 def _engine_of(checkpoint: Path) -> Engine:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.coreml import CoreMlEngine
+from mobilenets.runtime.engines.executorch import ExecuTorchEngine
 from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.engines.openvino import OpenVinoEngine
@@ -68,6 +70,8 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".onnx":   Runtime("ONNX Runtime", OnnxEngine, "onnx", "onnxruntime"),
     ".tflite": Runtime("LiteRT", LiteRtEngine, "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
     ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",)),
+    ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
+    ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml"),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.

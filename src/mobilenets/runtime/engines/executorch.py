@@ -1,0 +1,173 @@
+"""ExecuTorch: `.pte` files, with the manifest in a `.json` file beside them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.runtime.cores import cores
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, first_line
+from mobilenets.runtime.manifest import Manifest, read_beside
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+_METHOD = "forward"
+
+
+class ExecuTorchEngine(Engine):
+    """ExecuTorch on the CPU, with XNNPACK. It is pickled by its file, which is opened again on the other side.
+
+    Its Python runtime takes and returns torch tensors, so torch has to be installed; programs on a phone need neither.
+
+    Args:
+        path: the `.pte` file; its manifest lies beside it.
+        threads: that compute one batch; all cores by default. All files of a process share one set of threads, so the file
+            that was opened last decides.
+
+    Raises:
+        CheckpointError: the file is missing or is not a network that ExecuTorch can run.
+        MissingExtraError: executorch is not installed.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        if not path.is_file():
+            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to executorch writes one")
+        with _without_chatter():
+            runtime, library = executorch()
+        self._tensor = importlib.import_module("torch").from_numpy
+        self.path = path
+        self.source = str(path)
+        self.threads = threads
+        try:
+            with _without_chatter():
+                library._unsafe_reset_threadpool(min(threads or cores(), cores()))
+                self._program = runtime.Runtime.get().load_program(path)
+                self._method = self._program.load_method(_METHOD)
+            about = self._method.metadata
+            image = about.input_tensor_meta(0)
+            shape, takes_images = image.sizes(), about.num_inputs() == 1 and image.dtype() == _FLOAT
+            returned = [about.output_tensor_meta(i) for i in range(about.num_outputs())]
+        except (RuntimeError, ValueError, KeyError, IndexError) as error:
+            raise CheckpointError(
+                f"'{path}' is not a network that ExecuTorch can run: {first_line(error)}",
+                hint="export it again, or update executorch if the file is newer",
+            ) from error
+        if not takes_images or len(shape) != 4:
+            raise CheckpointError(
+                f"'{path}' does not take images: its input must be one float tensor N C H W", hint="export the model again"
+            )
+        self.batch = shape[0]
+        self.input_shape = (shape[2], shape[3])
+        whole = len(returned) == 1 and returned[0].dtype() in _INTEGERS
+        self.outputs = ("classes",) if whole else ("logits", "offsets")[: len(returned)]
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
+
+        Raises:
+            CheckpointError: the network does not take such an input.
+        """
+        try:
+            outputs = self._method.execute([self._tensor(np.ascontiguousarray(batch))])
+        except RuntimeError as error:
+            size = " x ".join(str(side) for side in batch.shape)
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {first_line(error)}") from error
+        return {name: output.numpy() for name, output in zip(self.outputs, outputs, strict=True)}
+
+    def manifest(self) -> Manifest:
+        """The manifest in the `.json` file beside the file.
+
+        Raises:
+            CheckpointError: there is none, or it is damaged.
+        """
+        return read_beside(self.path)
+
+    def fast_path(self) -> FastPath:
+        """How many operators the file gives to XNNPACK, by its own instructions."""
+        return instructions(self.path.read_bytes())
+
+    def close(self) -> None:
+        """Release the program."""
+        del self._method, self._program
+
+    def __reduce__(self) -> tuple[type[ExecuTorchEngine], tuple[Path, int | None]]:
+        return ExecuTorchEngine, (self.path.absolute(), self.threads)
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep what ExecuTorch's library prints about the processor from stderr: it says "Failed" of what is no failure."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def executorch() -> tuple[ModuleType, ModuleType]:
+    """ExecuTorch's Python runtime, and the library beneath it.
+
+    Raises:
+        MissingExtraError: executorch or torch, whose tensors it takes and returns, is not installed.
+    """
+    try:
+        importlib.import_module("torch")
+        from executorch import runtime
+        from executorch.extension.pybindings import portable_lib
+    except ImportError as error:
+        raise MissingExtraError("executorch", "executorch") from error
+    module: ModuleType = runtime
+    return module, portable_lib
+
+
+def instructions(data: bytes) -> FastPath:
+    """How many operators of a `.pte` file are XNNPACK's: its instructions call kernels, or a part that XNNPACK runs as a whole.
+
+    Args:
+        data: the file's bytes.
+    """
+    from executorch.exir._serialize._program import deserialize_pte_binary
+    from executorch.exir.schema import DelegateCall, KernelCall
+
+    program: Any = deserialize_pte_binary(data)  # Any: the vendor's; older versions return the program itself
+    program = getattr(program, "program", program)
+    fast = pieces = 0
+    slow: Counter[str] = Counter()
+    for plan in program.execution_plan:
+        for instruction in (one.instr_args for chain in plan.chains for one in chain.instructions):
+            if isinstance(instruction, KernelCall):
+                slow[plan.operators[instruction.op_index].name] += 1
+            elif isinstance(instruction, DelegateCall):
+                payload = program.backend_delegate_data[plan.delegates[instruction.delegate_index].processed.index].data
+                fast, pieces = fast + _nodes(bytes(payload)), pieces + 1
+    return FastPath("XNNPACK", fast, fast + slow.total(), pieces, dict(slow))
+
+
+def _nodes(payload: bytes) -> int:
+    """How many nodes a part for XNNPACK has: the length of the second field of its flatbuffer, a vector."""
+    start = struct.unpack_from("<I", payload, 10)[0] if payload[4:8] == b"XH00" else 0
+    table = start + struct.unpack_from("<I", payload, start)[0]
+    layout = table - struct.unpack_from("<i", payload, table)[0]
+    field = struct.unpack_from("<H", payload, layout + 4 + 2)[0]
+    vector = table + field + struct.unpack_from("<I", payload, table + field)[0]
+    return int(struct.unpack_from("<I", payload, vector)[0])
+
+
+_FLOAT, _INTEGERS = 6, (0, 1, 2, 3, 4)  # torch's numbers for types: float32; uint8, int8, int16, int32, int64
