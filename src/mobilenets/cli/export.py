@@ -18,7 +18,10 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint folder.")],
     to: Annotated[
         str,
-        typer.Option(metavar="FORMAT", help="What to export to: onnx, onnx-nms, onnx-argmax, openvino, tflite or tflite-half."),
+        typer.Option(
+            metavar="FORMAT",
+            help="What to export to: onnx, openvino, tflite, executorch or coreml; -half or -nms or -argmax after it.",
+        ),
     ] = "onnx",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")

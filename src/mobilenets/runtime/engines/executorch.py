@@ -6,6 +6,7 @@ import importlib
 import os
 import struct
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,8 +130,10 @@ def executorch() -> tuple[ModuleType, ModuleType]:
     """
     try:
         importlib.import_module("torch")
-        from executorch import runtime
-        from executorch.extension.pybindings import portable_lib
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the vendor's, about its own interfaces
+            from executorch import runtime
+            from executorch.extension.pybindings import portable_lib
     except ImportError as error:
         raise MissingExtraError("executorch", "executorch") from error
     module: ModuleType = runtime
