@@ -28,6 +28,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "train":    "Train a classifier on your images.",
     "evaluate": "Measure a model on labeled images and write a report.",
     "compare":  "Compare runs on the same images, with paired intervals.",
+    "benchmark": "Measure models on runtimes side by side: speed, memory, size, accuracy.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",

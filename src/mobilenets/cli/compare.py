@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import home_of, part_of, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import home_of, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
+from mobilenets.evaluation.part import PARTS, part_of
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.compare import Measured
-
-PARTS = ("train", "val", "test", "all")
 
 
 def command(

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import home_of, part_of, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import TORCH, check_engine, engine_line, home_of, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.errors import DataError, MissingExtraError, UsageError
+from mobilenets.evaluation.part import PARTS, part_of
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
 
-PARTS = ("train", "val", "test", "all")
-ENGINES = ("onnx", "torch")
 _KINDS = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
 
@@ -42,7 +41,11 @@ def command(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(metavar="ENGINE", help="onnx or torch; by default the export in RUN if there is one.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="onnx, tflite, ... or torch; by default the fastest that opens an export of RUN, else torch.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -62,6 +65,7 @@ def command(
     ] = False,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say which engine predicts, and why.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure a model on labeled images and write a report.
@@ -74,8 +78,7 @@ def command(
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
-    if engine is not None and engine not in ENGINES:
-        raise UsageError(f"unknown engine '{engine}'; known: {', '.join(ENGINES)}")
+    check_engine(engine, torch=True)
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
@@ -83,7 +86,9 @@ def command(
     from mobilenets.reports.write import write_report
     from mobilenets.runtime.segment.scales import MultiScale
 
-    predictor = predictor_of(run, "torch" if multi_scale and engine is None and run.suffix != ".onnx" else engine)
+    predictor = predictor_of(run, TORCH if multi_scale and engine is None and run.is_dir() else engine)
+    if verbose:
+        note(engine_line(predictor))
     home = home_of(run)
     told = facts(home)
     trained_on = str(told.get("Data", {}).get("source", ""))

@@ -9,33 +9,39 @@ from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import note
 from mobilenets.cli.reading import Reading
-from mobilenets.errors import CheckpointError, DataError, MissingExtraError
+from mobilenets.errors import CheckpointError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset, Sample
+    from mobilenets.data.samples import Dataset
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.model import Task
 
 
+TORCH = "torch"
+"""What `--engine` calls the checkpoint itself."""
+
+
 def predictor_of(run: Path, engine: str | None) -> Predictor:
-    """The predictor of a run, an export folder or an .onnx file: the export if there is one, else the checkpoint with torch.
+    """The predictor of a run, an export folder or an exported file: the export if there is one, else the checkpoint with torch.
 
     Args:
         run: what to open.
-        engine: "onnx" or "torch" to insist on one of them.
+        engine: the name of a runtime, such as "onnx", or "torch"; by default the fastest that can open the export.
 
     Raises:
         CheckpointError: there is nothing of that kind.
-        MissingExtraError: torch is needed and not installed.
+        MissingExtraError: the runtime, or torch, is needed and not installed.
+        UnknownNameError: there is no such runtime.
     """
     from mobilenets.runtime.engines.open import exported
     from mobilenets.runtime.predictor import Predictor
 
-    if engine != "torch":
+    if engine != TORCH:
         try:
-            return Predictor.open(exported(run))
+            exported(run)
+            return Predictor.open(run, engine=engine)
         except CheckpointError:
-            if engine == "onnx" or not run.is_dir() or not _holds_checkpoint(run):
+            if engine is not None or not run.is_dir() or not _holds_checkpoint(run):
                 raise
             note(f"'{run}' has no export; its checkpoint is evaluated with torch")
     try:
@@ -46,6 +52,29 @@ def predictor_of(run: Path, engine: str | None) -> Predictor:
         raise MissingExtraError(error.name or "torch", "train") from error
     model = checkpoint.load(run)
     return Predictor(manifest_of(model.spec), TorchEngine(model))
+
+
+def check_engine(engine: str | None, *, torch: bool = False) -> None:
+    """Refuse an engine that does not exist, before anything is loaded.
+
+    Args:
+        engine: what the user typed; None for nothing.
+        torch: whether "torch" is one too.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    from mobilenets.runtime.engines.table import named
+
+    known = [*named(), *([TORCH] if torch else [])]
+    if engine is not None and engine not in known:
+        raise UsageError(f"unknown engine '{engine}'; known: {', '.join(known)}")
+
+
+def engine_line(predictor: Predictor) -> str:
+    """Which runtime predicts from which file, and what was measured before it was chosen."""
+    chosen = f", {predictor.choice}" if predictor.choice is not None else ""
+    return f"engine: {type(predictor.engine).__name__} with {predictor.engine.source}{chosen}"
 
 
 def _holds_checkpoint(run: Path) -> bool:
@@ -74,14 +103,3 @@ def trained_on_data(splits: Path, told: Mapping[str, object], task: Task) -> Dat
     labels = told.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
     return replace(dataset, name=str(told.get("name") or dataset.name))
-
-
-def part_of(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]:
-    """The split to evaluate and its samples: test where there are splits, everything where there are none."""
-    present = {sample.split for sample in dataset.samples}
-    part = split or next((name for name in ("test", "val") if name in present), "all")
-    samples = tuple(sample for sample in dataset.samples if part in (sample.split, "all"))
-    if not samples:
-        have = ", ".join(sorted(present)) or "no images"
-        raise DataError(f"'{dataset.name}' has no split '{part}'; it has {have}", hint="--split all takes every image")
-    return part, samples

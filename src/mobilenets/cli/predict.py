@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilenets.cli.measuring import check_engine, engine_line
+from mobilenets.cli.output import note
 from mobilenets.cli.predicting import Asked
 from mobilenets.errors import UsageError
 
@@ -90,6 +92,13 @@ def command(
         int | None,
         typer.Option(min=1, metavar="N", help="Images that go through the network at once; by default what suits it."),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="onnx, tflite, ...; by default the fastest on this machine, measured once.", show_default=False
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say which engine predicts, and why.")] = False,
 ) -> None:
     """Classify, detect or segment: an image, a folder, a glob, a list from standard input, a video or a camera.
 
@@ -125,7 +134,10 @@ def command(
     )
     from mobilenets.runtime.predictor import Predictor
 
-    predictor = Predictor.open(model, threads=threads)
+    check_engine(engine)
+    predictor = Predictor.open(model, threads=threads, engine=engine)
+    if verbose:
+        note(engine_line(predictor))
     task = predictor.manifest.task
     check(asked, task)
     kind = "video" if check_video(asked, task) else "images"

@@ -15,6 +15,7 @@ from mobilenets import files
 from mobilenets.data import remote
 from mobilenets.data.checksums import checksum_of
 from mobilenets.data.remote import RemoteFile
+from mobilenets.runtime.cache import user_cache
 
 LIMIT_GB = 50.0
 """Space that kept shards may take, unless the environment variable `MOBILENETS_CACHE_GB` says otherwise."""
@@ -28,8 +29,7 @@ _used: set[Path] = set()  # by this process; never thrown out to make room
 
 def cache_file(url: str, suffix: str) -> Path:
     """Where something about an address is kept: in `mobilenets` in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(root) / "mobilenets" / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
+    return user_cache() / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
 
 
 def limit_bytes() -> int:

@@ -38,18 +38,20 @@ class Exporter:
         file: the file's name in an export folder.
         export: writes the file.
         parity: name of the file that holds its comparison with the model.
+        tail: whether the file also decodes what the network computes, into boxes or classes of pixels.
     """
 
     file: str
     export: Export
     parity: str = "parity.json"
+    tail: bool = False
 
 
 # fmt: off
 EXPORTERS: Table[Exporter] = Table("export runtime", {
     "onnx":        Exporter("model.onnx", export_onnx),
-    "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json"),
-    "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json"),
+    "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json", tail=True),
+    "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json", tail=True),
     "openvino":    Exporter("model.xml", export_openvino, "openvino.parity.json"),
     "tflite":      Exporter("model.tflite", export_tflite, "tflite.parity.json"),
     "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),

@@ -18,6 +18,7 @@ from mobilenets.runtime import views
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.decoders import Prediction, decode, thresholded
 from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.fastest import Choice
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.engines.open import opened
 from mobilenets.runtime.engines.table import ENGINES, Runtime
@@ -53,41 +54,64 @@ class Predictor:
         runs: how many of them may be inside the engine at once, while the others decode; never more than one unless the engine
             is concurrent.
         batch: images of a stream that go through the network at once, unless a stream says otherwise.
+        choice: which runtime was chosen for the engine, and why, if there was a choice.
     """
 
     def __init__(
-        self, manifest: Manifest, engine: Engine, *, threads: int | None = None, runs: int = 1, batch: int = BATCH
+        self,
+        manifest: Manifest,
+        engine: Engine,
+        *,
+        threads: int | None = None,
+        runs: int = 1,
+        batch: int = BATCH,
+        choice: Choice | None = None,
     ) -> None:
         self.manifest = manifest
         self.engine = engine
         self.threads = threads or cores()
         self.runs = runs
         self.batch = batch
+        self.choice = choice
         self._gate = Gate(engine, runs)
 
     @staticmethod
-    def open(path: str | Path, *, threads: int | None = None, engines: Mapping[str, Runtime] = ENGINES) -> Predictor:
+    def open(
+        path: str | Path, *, threads: int | None = None, engine: str | None = None, engines: Mapping[str, Runtime] = ENGINES
+    ) -> Predictor:
         """The predictor for an exported model. This needs neither torch nor the training extra.
 
         A run or checkpoint folder without an export is exported first, which needs the training extra; the export is kept.
 
+        Where several installed runtimes can open it, the fastest on this machine does. They are compared once, in under two
+        seconds, and the choice is kept in the user's cache folder until the machine, a file or a runtime's version changes.
+
         Args:
             path: an exported file, the folder that holds it, or a run or checkpoint folder.
             threads: to compute with; as many as there are cores by default.
+            engine: name of the runtime that opens it, such as "onnx" or "tflite"; nothing is measured then.
             engines: the runtimes by kind of file; `{**ENGINES, ".toy": Runtime("Toy", ToyEngine)}` adds one.
 
         Raises:
             CheckpointError: there is no exported model, or it cannot be run.
+            MissingExtraError: the runtime is not installed.
+            UnknownNameError: there is no such runtime.
         """
         threads = threads or cores()
-        engine, manifest = opened(Path(path), engines)
-        batch = engine.batch or (_SIDE_BY_SIDE if engine.concurrent else BATCH)
-        return Predictor(manifest, engine, threads=threads, runs=threads, batch=batch)
+        network = opened(Path(path), engines, engine=engine)
+        running = network.engine
+        batch = running.batch or (_SIDE_BY_SIDE if running.concurrent else BATCH)
+        return Predictor(network.manifest, running, threads=threads, runs=threads, batch=batch, choice=network.choice)
 
     def with_head(self, head: Head) -> Predictor:
         """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
         other = Predictor(
-            replace(self.manifest, head=head), self.engine, threads=self.threads, runs=self.runs, batch=self.batch
+            replace(self.manifest, head=head),
+            self.engine,
+            threads=self.threads,
+            runs=self.runs,
+            batch=self.batch,
+            choice=self.choice,
         )
         other._gate = self._gate  # one engine, one gate
         return other
@@ -215,9 +239,10 @@ class Predictor:
     def __repr__(self) -> str:
         height, width = self.manifest.input.shape
         labels = len(self.manifest.labels)
+        chosen = f", chosen={str(self.choice)!r}" if self.choice is not None and self.choice.times_ms else ""
         return (
             f"Predictor({self.manifest.model!r}, task={self.manifest.task!r}, {labels} label{'s' if labels != 1 else ''}, "
-            f"input={width} x {height} px, engine={type(self.engine).__name__}({self.engine.source!r}))"
+            f"input={width} x {height} px, engine={type(self.engine).__name__}({self.engine.source!r}){chosen})"
         )
 
     def _repr_html_(self) -> str:

@@ -4,37 +4,105 @@ from __future__ import annotations
 
 import importlib
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.engines.base import Engine
-from mobilenets.runtime.engines.table import ENGINES, Runtime, known_endings
+from mobilenets.runtime.engines.fastest import Candidate, Choice, fastest, fitting_manifest
+from mobilenets.runtime.engines.table import ENGINES, Runtime, known_endings, named
 from mobilenets.runtime.manifest import Manifest
 
 _DESCRIPTION, _WEIGHTS = "model.json", "model.safetensors"  # of a checkpoint folder
 
 
-def opened(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> tuple[Engine, Manifest]:
-    """The engine for what `path` means, computing each batch with one thread, and its manifest.
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A running network.
 
     Args:
-        path: an exported file, a folder with one, or a run or checkpoint folder.
+        engine: runs it, each batch with one thread.
+        manifest: of the network.
+        choice: which runtime was chosen, and why; None for a checkpoint that was not exported.
+    """
+
+    engine: Engine
+    manifest: Manifest
+    choice: Choice | None = None
+
+
+def opened(
+    path: Path, engines: Mapping[str, Runtime] = ENGINES, *, engine: str | None = None, cache: Path | None = None
+) -> Opened:
+    """What `path` means, opened by the fastest runtime of this machine that can, or by the one that is asked for.
+
+    Args:
+        path: an exported file, a folder with some, or a run or checkpoint folder.
         engines: the runtimes by kind of file.
+        engine: name of the runtime, such as "onnx".
+        cache: where choices are remembered; the user's cache folder by default.
 
     Raises:
         CheckpointError: there is no exported model, it cannot be run, or it does not fit its manifest.
+        MissingExtraError: the runtime is not installed.
+        UnknownNameError: there is no such runtime.
     """
+    if engine is not None:
+        named(engines)[engine]  # a wrong name suggests near ones
     checkpoint = checkpoint_in(path)
-    file = _exported_in(path, engines) or (checkpoint and _file_in(checkpoint, engines))
-    if file is None and checkpoint is not None:
-        engine = _engine_of(checkpoint)
-    else:
-        file = file or exported(path, engines)
-        engine = engines[file.suffix.lower()].open(file, threads=1)  # batches run side by side: nobody waits
-    manifest = engine.manifest()
-    _check(engine, manifest)
-    return engine, manifest
+    candidates = candidates_in(path, engines) or (candidates_in(checkpoint, engines) if checkpoint is not None else [])
+    choice = None
+    if not candidates and checkpoint is not None:
+        running = _engine_of(checkpoint)
+        if engine is not None:
+            running.close()  # it is exported now
+            candidates = candidates_in(checkpoint, engines)
+    if candidates or checkpoint is None:
+        candidates = candidates or candidates_in(exported(path, engines), engines)
+        running, choice = fastest(_usable(path, candidates, engine, engines), cache=cache)
+    return Opened(running, fitting_manifest(running), choice)
+
+
+def candidates_in(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Candidate]:
+    """Each runtime that can open the exported file, or one of those in the folder, in the order of the table.
+
+    Args:
+        path: an exported file, a folder with some, or a run folder. None of its files need be there.
+        engines: the runtimes by kind of file.
+    """
+    first = _exported_in(path, engines)
+    if first is None:
+        return []
+    files = [first] if path == first else [file for ending in engines if (file := first.with_suffix(ending)).exists()]
+    candidates = []
+    for name, (ending, runtime) in named(engines).items():
+        readable = [file for kind in (ending, *runtime.also) for file in files if file.suffix.lower() == kind]
+        if readable:
+            candidates.append(Candidate(name, runtime, readable[0]))
+    native = first.suffix.lower()
+    return sorted(candidates, key=lambda candidate: named(engines)[candidate.name][0] != native)
+
+
+def _usable(path: Path, candidates: Sequence[Candidate], engine: str | None, engines: Mapping[str, Runtime]) -> list[Candidate]:
+    """The candidates that are installed, or the one that is asked for.
+
+    If none is installed it is all of them: the error of the first says what to install.
+
+    Raises:
+        CheckpointError: there is no file for the runtime that is asked for.
+    """
+    if engine is None:
+        return [candidate for candidate in candidates if candidate.runtime.installed] or list(candidates)
+    chosen = [candidate for candidate in candidates if candidate.name == engine]
+    if not chosen:
+        ending, runtime = named(engines)[engine]
+        files = ", ".join(dict.fromkeys(f"'{candidate.file.name}'" for candidate in candidates)) or "no exported file"
+        raise CheckpointError(
+            f"'{path}' has {files}, which {runtime.title} does not read",
+            hint=f"export it: mobilenets export RUN --to {engine} writes a {ending} file",
+        )
+    return chosen
 
 
 def exported(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> Path:
@@ -80,7 +148,9 @@ def _exported_in(path: Path, engines: Mapping[str, Runtime]) -> Path | None:
 
 
 def _file_in(folder: Path, engines: Mapping[str, Runtime]) -> Path | None:
-    return next((file for ending in engines if (file := folder / f"model{ending}").exists()), None)
+    """The first model of a folder in the order of the table; one whose runtime is installed, if there is any."""
+    files = [(runtime.installed, file) for ending, runtime in engines.items() if (file := folder / f"model{ending}").exists()]
+    return next((file for installed, file in files if installed), files[0][1] if files else None)
 
 
 def _engine_of(checkpoint: Path) -> Engine:
@@ -99,11 +169,3 @@ def _engine_of(checkpoint: Path) -> Engine:
         ) from error
     engine: Engine = ready.engine_of(checkpoint)
     return engine
-
-
-def _check(engine: Engine, manifest: Manifest) -> None:
-    if engine.input_shape not in (None, manifest.input.shape):
-        sizes = (" x ".join(str(side) for side in shape or ()) for shape in (engine.input_shape, manifest.input.shape))
-        raise CheckpointError(
-            "'{}' takes inputs of {} px, but its manifest says {} px".format(engine.source, *sizes), hint="export it again"
-        )

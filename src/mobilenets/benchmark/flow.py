@@ -1,0 +1,142 @@
+"""A whole benchmark: plan, accuracy, latency; each result is saved before the next one is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mobilenets.benchmark import plan
+from mobilenets.benchmark.measure import Settings, measured, opened, steps
+from mobilenets.benchmark.plan import Asked, Found
+from mobilenets.benchmark.process import Worker, WorkerError
+from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
+from mobilenets.benchmark.saving import Saved
+
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""Opens a progress bar with a description and a total, and gives the function that advances it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Labeled images.
+
+    Args:
+        source: as `open_dataset` takes it.
+        split: "" for test where there is one, else everything.
+        classes, ignore: of masks.
+    """
+
+    source: str
+    split: str = ""
+    classes: str | tuple[str, ...] = ""
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a benchmark says what it does; nothing by default.
+
+    Args:
+        progress: a progress bar.
+        said: one line of text.
+    """
+
+    progress: Progress = lambda description, total: nullcontext(lambda done: None)
+    said: Callable[[str], object] = lambda text: None
+
+
+def benchmark(
+    asked: Asked, folder: Path, *, data: Data | None = None, settings: Settings | None = None, telling: Telling | None = None
+) -> Iterator[Row]:
+    """The rows, each as soon as it is known; what the folder already holds is not measured again.
+
+    Args:
+        asked: what is measured.
+        folder: for the rows and the files that are exported on the way.
+        data: to measure accuracy on.
+        settings: how latency is measured.
+        telling: how progress is shown.
+
+    Raises:
+        CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
+        OSError: the folder cannot be written.
+    """
+    settings, telling = replace(settings or Settings(), table=asked.table), telling or Telling()
+    plan.check_precisions(asked.precisions)
+    networks = plan.networks(asked)
+    saved = Saved(folder)
+    saved.read()
+    found: list[Found] = []
+    for network in networks:
+        for item in plan.files_of(network, asked, folder, said=telling.said):
+            if isinstance(item, Row):
+                yield item
+            else:
+                found.append(item)
+    cases: list[tuple[Case, float | None]] = []
+    with telling.progress("opening", len(found)) as advance:
+        for item in found:
+            try:
+                facts = opened(item.case, asked.table, facts=True)
+            except WorkerError as error:
+                yield Row(item.case, error=str(error))
+            else:
+                if not asked.precisions or facts["precision"] in asked.precisions:
+                    expanded = plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])
+                    cases += [(case, facts["fast_path"]) for case in expanded]
+            advance(1)
+    shares = dict(cases)
+    ordered = plan.in_order([case for case, _ in cases])
+    keys = {case: key_of(case, plan.digest(Path(case.file)), (settings.seconds, settings.rounds)) for case in ordered}
+    accuracies = {} if data is None else _accuracies(ordered, data, saved, telling, asked.table)
+    for case in ordered:
+        if keys[case] in saved.rows:
+            yield with_accuracy(saved.rows[keys[case]], accuracies.get((case.file, case.runtime)))
+    left = [case for case in ordered if keys[case] not in saved.rows]
+    with telling.progress("measuring", steps(left, settings)) as advance:
+        for case, row in zip(left, measured(left, settings, progress=advance), strict=True):
+            known = replace(row, file_bytes=plan.size_bytes(Path(case.file)), fast_path=shares[case])
+            if not known.error:
+                saved.add_row(keys[case], known)
+            yield with_accuracy(known, accuracies.get((case.file, case.runtime)))
+
+
+def _accuracies(
+    cases: Sequence[Case], data: Data, saved: Saved, telling: Telling, table: str
+) -> dict[tuple[str, str], Accuracy]:
+    """The metric of each file on each runtime. What fails is said, and leaves its rows without one."""
+    found: dict[tuple[str, str], Accuracy] = {}
+    for case in cases:
+        pair = (case.file, case.runtime)
+        if pair in found or case.random_weights:
+            continue
+        key = key_of(replace(case, threads=1, batch=1), plan.digest(Path(case.file)), (data,))
+        if key not in saved.accuracies:
+            try:
+                saved.add_accuracy(key, _judged(case, data, telling, table))
+            except WorkerError as error:
+                telling.said(f"{case.file} on {case.runtime}: no accuracy: {error}")
+                continue
+        found[pair] = saved.accuracies[key]
+    return found
+
+
+def _judged(case: Case, data: Data, telling: Telling, table: str) -> Accuracy:
+    job: dict[str, Any] = {  # Any: JSON
+        "table": table,
+        "runtime": case.runtime,
+        "file": case.file,
+        "data": {"source": data.source, "split": data.split, "classes": data.classes, "ignore": data.ignore},
+    }
+    worker = Worker(job, module="mobilenets.benchmark.judge")
+    try:
+        images = worker.answer()["images"]
+        with telling.progress(f"accuracy of {case.model} on {case.runtime}", images) as advance:
+            while "done" in (answer := worker.answer()):
+                advance(answer["done"])
+        return Accuracy(answer["metric"], answer["value"], answer["low"], answer["high"])
+    finally:
+        worker.close()

@@ -1,0 +1,306 @@
+"""From what the user names to cases: which files there are, which have to be exported, and which runtimes read them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from mobilenets.benchmark.process import TABLE
+from mobilenets.benchmark.row import Case, Row
+from mobilenets.benchmark.worker import engines_at
+from mobilenets.deploy.arena import plan
+from mobilenets.errors import INSTALL, CheckpointError, MobileNetsError, UsageError
+from mobilenets.runtime.engines.open import checkpoint_in
+from mobilenets.runtime.engines.table import Runtime, known_endings, named
+from mobilenets.runtime.manifest import Precision
+from mobilenets.specs.families import BACKBONES
+from mobilenets.table import unknown_name
+
+if TYPE_CHECKING:
+    from mobilenets.deploy.graph import Graph
+    from mobilenets.model import Model
+
+IMAGENET_CLASSES = 1000
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be measured.
+
+    Args:
+        models: exported files, run or checkpoint folders, or names of networks.
+        runtimes: names of runtimes; empty for all of them.
+        precisions: empty for all of them.
+        threads, batches: each combination is measured.
+        table: the runtimes by kind of file, as "module:NAME", for the processes that open files.
+    """
+
+    models: tuple[str, ...]
+    runtimes: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    threads: tuple[int, ...] = (1,)
+    batches: tuple[int, ...] = (1,)
+    table: str = TABLE
+
+    @property
+    def engines(self) -> Mapping[str, Runtime]:
+        """The runtimes by kind of file."""
+        return engines_at(self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network that has no exported file yet, and what is known of it besides.
+
+    Args:
+        name: what the user calls it.
+        checkpoint: its folder; None for a network with random weights.
+        files: that are exported already.
+    """
+
+    name: str
+    checkpoint: Path | None
+    files: tuple[Path, ...] = ()
+    random_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file on a runtime that reads it.
+
+    Args:
+        case: with one thread and one image.
+        graph: the network that the file was written from, if that is known.
+    """
+
+    case: Case
+    graph: Graph | None = None
+
+
+def networks(asked: Asked) -> list[Network]:
+    """What each model that the user named is.
+
+    Raises:
+        CheckpointError, UnknownNameError: one of them is nothing that can be measured.
+        UsageError: a runtime is unknown.
+    """
+    known = named(asked.engines)
+    for name in asked.runtimes:
+        known[name]  # a wrong name suggests near ones
+    return [_network(name, asked.engines) for name in asked.models]
+
+
+def files_of(
+    network: Network, asked: Asked, folder: Path, *, said: Callable[[str], object] = lambda text: None
+) -> Iterator[Found | Row]:
+    """Each file with each runtime that reads it; a row that says why where there can be none.
+
+    What is not exported yet is exported into `folder`, and kept there.
+
+    Args:
+        network: where its files come from.
+        asked: which runtimes.
+        folder: for exports.
+        said: is told what is about to be exported, which takes seconds.
+    """
+    items = list(_items(network, asked, folder, said))
+    if not items:
+        wanted = ", ".join(asked.runtimes)
+        files = ", ".join(file.name for file in network.files) or "no exported file"
+        yield Row(Case(network.name, "", wanted), error=f"'{network.name}' has {files}, which {wanted} does not read")
+    yield from items
+
+
+def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> Iterator[Found | Row]:
+    files, graph, macs = list(network.files), None, None
+    if network.random_weights or network.checkpoint is not None:
+        exported, graph, macs, failures = _exported(network, asked, folder, [file.name for file in files], said)
+        files += exported
+        yield from failures
+    for file in files:
+        readers = {
+            name: runtime
+            for name, (ending, runtime) in named(asked.engines).items()
+            if file.suffix.lower() in (ending, *runtime.also)
+        }
+        for name, runtime in readers.items():
+            if asked.runtimes and name not in asked.runtimes:
+                continue
+            case = Case(
+                _label(network, file),
+                str(file),
+                name,
+                version=runtime.version,
+                random_weights=network.random_weights,
+                macs=macs,
+            )
+            yield Found(case, graph) if runtime.installed else Row(case, error=missing(runtime))
+
+
+def expanded(found: Found, asked: Asked, *, precision: str, task: str) -> list[Case]:
+    """The case under every setting, with the plan of its memory.
+
+    Args:
+        found: a file on a runtime.
+        asked: the settings.
+        precision, task: what the file says of itself.
+    """
+    planned = None if found.graph is None else plan(found.graph, number_bytes=1 if precision == "int8" else 4).size_bytes
+    case = replace(found.case, precision=precision, task=task, activation_bytes=planned)
+    return [replace(case, threads=threads, batch=batch) for threads in asked.threads for batch in asked.batches]
+
+
+def in_order(cases: Sequence[Case]) -> list[Case]:
+    """Cases of the same threads and batch together, for those are compared with each other."""
+    return sorted(cases, key=lambda case: (case.threads, case.batch))
+
+
+def missing(runtime: Runtime) -> str:
+    """Why a runtime cannot be used that is not installed."""
+    package = runtime.package or runtime.module
+    how = INSTALL.format(extra=runtime.extra) if runtime.extra else f"pip install {package}"
+    return f"'{package}' is not installed: {how}"
+
+
+def parts(file: Path) -> list[Path]:
+    """The files that an exported file consists of: itself, or all in it if it is a folder, and its weights beside it."""
+    if file.is_dir():
+        return sorted(path for path in file.rglob("*") if path.is_file())
+    weights = file.with_suffix(".bin")
+    return [file, weights] if weights.is_file() and weights != file else [file]
+
+
+def size_bytes(file: Path) -> int:
+    """The size of an exported file with everything that belongs to it."""
+    return sum(part.stat().st_size for part in parts(file))
+
+
+def digest(file: Path) -> str:
+    """Tells files of different content apart."""
+    sum_of = hashlib.sha256()
+    for part in parts(file):
+        sum_of.update(part.name.encode() + b"\0" + hashlib.sha256(part.read_bytes()).digest())
+    return sum_of.hexdigest()
+
+
+def _network(name: str, engines: Mapping[str, Runtime]) -> Network:
+    path = Path(name)
+    if path.exists() and path.suffix.lower() in engines:
+        return Network(path.stem if path.stem != "model" else _home(path), None, (path,))
+    if path.is_dir():
+        checkpoint = checkpoint_in(path)
+        found = tuple(dict.fromkeys(file for place in _places(path, checkpoint) for file in _files_in(place, engines)))
+        if checkpoint is None and not found:
+            raise CheckpointError(
+                f"'{name}' holds no checkpoint and no exported model ({known_endings(engines)})",
+                hint="give an exported file, a run folder, or a network that 'mobilenets models' lists",
+            )
+        return Network(_home(path / "model"), checkpoint, found)
+    if path.exists():
+        raise CheckpointError(f"'{name}' is not an {known_endings(engines)} file", hint="mobilenets export RUN writes one")
+    if "/" in name or path.suffix.lower() in engines:
+        raise CheckpointError(f"there is no file or folder '{name}'")
+    if name not in BACKBONES:
+        raise unknown_name("model: no file, folder or network", name, BACKBONES)
+    return Network(name, None, random_weights=True)
+
+
+def _home(file: Path) -> str:
+    """The name of the run, or else of the folder, that a file belongs to."""
+    folders = [folder.name for folder in file.absolute().parents if folder.name]
+    return next((folder for folder in folders if folder not in ("export", "best", "last")), file.name)
+
+
+def _label(network: Network, file: Path) -> str:
+    """The network's name; with the file's where that is not the usual one."""
+    usual = file.stem in ("model", network.name) or network.random_weights
+    return network.name if usual else f"{network.name}/{file.name}"
+
+
+def _places(path: Path, checkpoint: Path | None) -> list[Path]:
+    inner = [] if checkpoint is None else [checkpoint, checkpoint / "export"]
+    return [path, path / "export", *inner]
+
+
+def _files_in(folder: Path, engines: Mapping[str, Runtime]) -> list[Path]:
+    return sorted(file for file in folder.glob("*") if file.suffix.lower() in engines) if folder.is_dir() else []
+
+
+def _exported(
+    network: Network, asked: Asked, folder: Path, there: Sequence[str], said: Callable[[str], object]
+) -> tuple[list[Path], Graph | None, int | None, list[Row]]:
+    """Files that are exported now or were before, the graph, its multiply-adds, and rows for what cannot be exported."""
+    try:
+        from mobilenets.exporters.table import EXPORTERS
+    except ImportError as error:
+        if there:
+            return [], None, None, []
+        case = Case(network.name, "", asked.runtimes[0] if asked.runtimes else ALL, random_weights=network.random_weights)
+        reason = f"exporting needs '{error.name}', which is not installed: {INSTALL.format(extra='train')}"
+        return [], None, None, [Row(case, error=reason)]
+    from mobilenets.analysis.trace import trace
+    from mobilenets.exporters.lower import lower
+
+    model = _model(network)
+    spec = model.spec
+    macs = trace(model, (1, spec.backbone.in_channels, *spec.input.shape)).macs
+    place = folder / "models" / network.name
+    files: list[Path] = []
+    failures: list[Row] = []
+    for name, exporter in EXPORTERS.items():
+        ending = Path(exporter.file).suffix
+        if exporter.tail or exporter.file in there or ending not in asked.engines or not _wanted(ending, asked):
+            continue
+        runtime = asked.engines[ending]
+        short = runtime.name or ending.removeprefix(".")
+        case = Case(network.name, "", short, random_weights=network.random_weights, macs=macs)
+        if not runtime.installed:
+            failures.append(Row(case, error=missing(runtime)))
+            continue
+        file = place / exporter.file
+        try:
+            if not file.exists():
+                said(f"exporting {network.name} to {name}")
+                exporter.export(model, file, images=(), tolerance=_TOLERANCE)
+            files.append(file)
+        except MobileNetsError as error:
+            failures.append(Row(case, error=f"it cannot be exported to {name}: {error}"))
+    return files, lower(model), macs, failures
+
+
+_TOLERANCE = 1e-3  # of a random network, whose outputs are small
+
+
+def _wanted(ending: str, asked: Asked) -> bool:
+    """Whether one of the runtimes that the user asked for reads such files."""
+    readers = [name for name, (own, runtime) in named(asked.engines).items() if ending in (own, *runtime.also)]
+    return not asked.runtimes or any(name in asked.runtimes for name in readers)
+
+
+def _model(network: Network) -> Model:
+    if network.checkpoint is not None:
+        from mobilenets import checkpoint
+
+        return checkpoint.load(network.checkpoint)
+    from mobilenets.model import create
+    from mobilenets.specs.families import backbone
+    from mobilenets.specs.model import InputContract, ModelSpec
+
+    body = backbone(network.name)
+    labels = tuple(str(i) for i in range(IMAGENET_CLASSES))
+    return create(ModelSpec(body, labels, InputContract(size=body.size)))
+
+
+def check_precisions(precisions: Sequence[str]) -> None:
+    """Refuse precisions that no file can have.
+
+    Raises:
+        UsageError: there is no such precision.
+    """
+    for precision in precisions:
+        if precision not in get_args(Precision):
+            raise UsageError(f"unknown precision '{precision}'; known: {', '.join(get_args(Precision))}")

@@ -1,0 +1,133 @@
+"""What a benchmark's figures mean in words: rows that cannot be ranked, int8 that is slow, a machine that was busy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from mobilenets.benchmark.row import Row
+from mobilenets.benchmark.timing import ratio, spread
+from mobilenets.runtime.machine import INT8_INSTRUCTIONS, Machine
+
+NOISY = 0.1
+"""Spread of the rounds, relative to the median, from which on the machine was noisy."""
+WAITED = 1.15
+"""How many times longer a run on one thread took than it computed, from which on other programs had the processor."""
+ISLANDS = 0.95
+"""Share of operators on the fast path below which the rest explains why int8 is slow."""
+
+
+def remarks(rows: Sequence[Row], machine: Machine) -> list[str]:
+    """What should be said about the rows, the most important first.
+
+    Args:
+        rows: of one benchmark.
+        machine: this machine, which measured those rows that name no other.
+    """
+    done = [row for row in rows if row.p50_ms is not None]
+    return [*_untrained(done), *_slow_int8(done, machine), *_unranked(done), *_noise(done, machine)]
+
+
+def name(row: Row) -> str:
+    """What a row is called in a sentence."""
+    case = row.case
+    where = f" on {case.machine}" if case.machine else ""
+    return f"{case.model} on {case.runtime} in {case.precision}{where}"
+
+
+def setting(row: Row) -> str:
+    """Threads and batch, for a sentence.
+
+    >>> from mobilenets.benchmark.row import Case
+    >>> setting(Row(Case("a", "a.onnx", "onnx", threads=2, batch=1)))
+    '2 threads, batch 1'
+    """
+    return f"{row.case.threads} thread{'s' if row.case.threads != 1 else ''}, batch {row.case.batch}"
+
+
+def _untrained(rows: Sequence[Row]) -> list[str]:
+    names = sorted({row.case.model for row in rows if row.case.random_weights})
+    if not names:
+        return []
+    return [f"{', '.join(names)}: random weights, so only speed and size mean something"]
+
+
+def _slow_int8(rows: Sequence[Row], machine: Machine) -> list[str]:
+    floats = {_setting_of(row): row for row in rows if row.case.precision == "float32"}
+    said = []
+    for row in rows:
+        base = floats.get(_setting_of(row))
+        if row.case.precision != "int8" or base is None:
+            continue
+        slower = ratio(row, base)
+        if slower.low > 1:
+            said.append(
+                f"{row.case.model} on {row.case.runtime}: int8 is {slower.value:.2f}x slower than float32 ({setting(row)}): "
+                + why_slow(row, machine)
+            )
+    return said
+
+
+def why_slow(row: Row, machine: Machine) -> str:
+    """Why an int8 row may be slower than the same network in float.
+
+    Args:
+        row: of a network in int8.
+        machine: this machine; nothing is known of the processor of another.
+    """
+    reasons = []
+    if not row.case.machine and not machine.int8:
+        known = ", ".join(sorted(set(INT8_INSTRUCTIONS.values())))
+        reasons.append(f"this processor ({machine.cpu}) has no instructions for 8-bit products ({known})")
+    if row.fast_path is not None and row.fast_path < ISLANDS:
+        reasons.append(
+            f"only {row.fast_path:.0%} of its operators are on the runtime's fast path, and the others compute alone"
+        )
+    return "; ".join(reasons) or "neither the processor nor the fast path explains it"
+
+
+def _unranked(rows: Sequence[Row]) -> list[str]:
+    said = []
+    settings = dict.fromkeys((row.case.threads, row.case.batch, row.case.machine) for row in rows)
+    for threads, batch, machine in settings:
+        alike = [row for row in rows if (row.case.threads, row.case.batch, row.case.machine) == (threads, batch, machine)]
+        for row, other in pairwise(sorted(alike, key=lambda row: row.p50_ms or 0.0)):
+            if not row.rounds_ms or not other.rounds_ms:
+                continue
+            compared = ratio(other, row)
+            if not compared.ranked:
+                said.append(
+                    f"{name(row)} and {name(other)} cannot be ranked ({setting(row)}): over the rounds the second takes "
+                    f"{compared.low:.2f} to {compared.high:.2f} times as long"
+                )
+    return said
+
+
+def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
+    said = []
+    loads = [row.load for row in rows if row.load is not None and not row.case.machine]
+    if loads and loads[0] > 0.5:
+        said.append(
+            f"other programs were running: the load average was {loads[0]:.1f} on {machine.cores} cores before the first row"
+        )
+    waits = [
+        row.p50_ms / row.cpu_ms for row in rows if row.case.threads == 1 and row.p50_ms is not None and row.cpu_ms is not None
+    ]
+    worst = max(waits, default=1.0)
+    if worst > WAITED:
+        said.append(
+            f"runs on one thread took up to {worst:.1f} times as long as they computed, because other programs had the "
+            "processor; cpu_ms in the JSON and CSV is the time that they computed"
+        )
+    wide = [row for row in rows if (reach := spread(row)) is not None and reach[1] - reach[0] > NOISY * (row.p50_ms or 1.0)]
+    if wide:
+        said.append(
+            f"the latency of {len(wide)} of {len(rows)} rows varied by more than {NOISY:.0%} between rounds: close other "
+            "programs, or measure longer with --seconds"
+        )
+    return said
+
+
+def _setting_of(row: Row) -> tuple[object, ...]:
+    case = row.case
+    return case.model.partition("/")[0], case.runtime, case.threads, case.batch, case.machine

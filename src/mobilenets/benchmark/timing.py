@@ -1,0 +1,104 @@
+"""What times of many runs say: latency and its spread over rounds, and whether two rows can be ranked."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mobilenets.benchmark.row import Row
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times slower one row is than another.
+
+    Args:
+        value: the median over the rounds.
+        low, high: its 95% interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the interval excludes that both are equally fast."""
+        return self.low > 1 or self.high < 1
+
+
+def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: float) -> Row:
+    """The row with latency and throughput.
+
+    Args:
+        row: says how many images a run has.
+        slices: times of the runs of each round, ms; no round is empty.
+        cpu_ms: processor time of all of them together.
+    """
+    runs = sorted(time for times in slices for time in times)
+    return replace(
+        row,
+        p50_ms=quantile(runs, 0.5),
+        p90_ms=quantile(runs, 0.9),
+        rounds_ms=tuple(statistics.median(times) for times in slices),
+        runs=len(runs),
+        cpu_ms=cpu_ms / len(runs),
+        images_per_second=1000 * row.case.batch * len(runs) / sum(runs),
+    )
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed.
+
+    >>> quantile([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 0.9)
+    9.0
+    """
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def spread(row: Row) -> tuple[float, float] | None:
+    """The range of the middle four fifths of the rounds, ms; None for a row without rounds."""
+    if not row.rounds_ms:
+        return None
+    ordered = sorted(row.rounds_ms)
+    left_out = len(ordered) // 10  # at each end
+    return ordered[left_out], ordered[len(ordered) - 1 - left_out]
+
+
+def ratio(row: Row, other: Row) -> Ratio:
+    """How many times slower `row` is than `other`.
+
+    Rows of one group are compared round by round, so that what slowed down both cancels out. Rows of different groups were
+    measured at different times, and each keeps its own uncertainty.
+
+    Args:
+        row, other: rows that were measured.
+    """
+    if row.group == other.group and len(row.rounds_ms) == len(other.rounds_ms):
+        return _median([mine / theirs for mine, theirs in zip(row.rounds_ms, other.rounds_ms, strict=True)])
+    mine, theirs = _median(row.rounds_ms), _median(other.rounds_ms)
+    return Ratio(mine.value / theirs.value, mine.low / theirs.high, mine.high / theirs.low)
+
+
+def _median(values: Sequence[float]) -> Ratio:
+    """The median with its interval by order statistics, which assumes nothing about how the values are distributed."""
+    ordered = sorted(values)
+    left_out = _outside(len(ordered))
+    return Ratio(statistics.median(ordered), ordered[left_out], ordered[-1 - left_out])
+
+
+def _outside(n: int) -> int:
+    """How many of `n` ordered values at each end lie outside the 95% interval of the median; 0 for fewer than six values.
+
+    The median lies below the k-th smallest value if fewer than k of n coin tosses are heads (David and Nagaraja, Order
+    Statistics, section 7.1).
+    """
+    k, tail = 0, 0.5**n
+    while 2 * tail <= 1 - CONFIDENCE and k < n // 2:
+        k += 1
+        tail += math.comb(n, k) * 0.5**n
+    return max(0, k - 1)

@@ -1,0 +1,197 @@
+"""`mobilenets benchmark`: models on runtimes, measured side by side."""
+
+from __future__ import annotations
+
+import json as json_of
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.output import csv_cell, note, progress, show, show_csv, show_json, show_table
+from mobilenets.cli.reading import ClassesOption, IgnoreOption
+from mobilenets.errors import MissingExtraError, UsageError
+from mobilenets.evaluation.part import PARTS
+
+if TYPE_CHECKING:
+    from mobilenets.benchmark.row import Row
+
+RUNS = Path("runs")
+NAME = "benchmark"
+
+
+def command(
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL...", help="Exported files, run or checkpoint folders, or networks that 'mobilenets models' lists."
+        ),
+    ],
+    runtime: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,...", help="Runtimes, such as onnx,tflite; all of them by default.", show_default=False),
+    ] = None,
+    precision: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME,...", help="Precisions, such as float32,int8; all that there are by default.", show_default=False
+        ),
+    ] = None,
+    threads: Annotated[str, typer.Option(metavar="N,...", help="Threads that compute one batch.")] = "1",
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Images that go through the network at once.")] = "1",
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Labeled images to measure accuracy on, as for 'evaluate'.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPLIT", help="train, val, test or all of DATA; test by default if there is one.", show_default=False
+        ),
+    ] = None,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long each row runs, shared among the rounds.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the rows take turns.")] = 15,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where rows, exports and the plot are kept; in runs/ by default.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the benchmark in --out, or with the latest one.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    csv: Annotated[str, typer.Option(metavar="FILE", help="Write the rows as CSV; - prints them.", show_default=False)] = "",
+) -> None:
+    """Measure models on runtimes, all in turn: latency, throughput, memory, size, cold start, accuracy.
+
+    One row for each model, runtime, precision, number of threads and batch size, each in a process of its own:
+
+        mobilenets benchmark runs/photos --runtime all --threads 1,2 --data photos/
+
+        mobilenets benchmark mobilenet_v2 mobilenet_v3_large
+
+    A network's name stands for random weights, whose accuracy means nothing. Rows are saved as they are measured, and after
+    a stop or a kill --resume goes on.
+    """
+    if split is not None and split not in PARTS:
+        raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
+    if data is None and (split is not None or classes or ignore):
+        raise UsageError("--split, --classes and --ignore are about --data DATA, which is missing")
+    if json and csv == "-":
+        raise UsageError("--json and --csv - cannot be combined")
+    from mobilenets.benchmark import written
+    from mobilenets.benchmark.flow import Data, Telling, benchmark
+    from mobilenets.benchmark.measure import Settings
+    from mobilenets.benchmark.plan import Asked
+    from mobilenets.benchmark.remarks import remarks
+    from mobilenets.runtime.machine import machine
+
+    asked = Asked(
+        tuple(models),
+        runtimes=_names(runtime),
+        precisions=_names(precision),
+        threads=_numbers("--threads", threads),
+        batches=_numbers("--batch", batch),
+    )
+    images = None
+    if data is not None:
+        names = tuple(name.strip() for name in classes.split(",")) if "," in classes else classes
+        images = Data(data, split or "", names, tuple(ignore or ()))
+    folder = _folder(out, resume)
+    rows: list[Row] = []
+    try:
+        for row in benchmark(
+            asked, folder, data=images, settings=Settings(seconds=seconds, rounds=rounds), telling=Telling(_bar, note)
+        ):
+            rows.append(row)
+            if row.error:
+                note(f"{row.case.file or row.case.model} on {row.case.runtime}: {row.error}")
+    except KeyboardInterrupt:
+        note(f"rows that were measured are in '{folder}'; --resume goes on")
+        raise
+    here = machine()
+    _keep(rows, folder, written.to_data(rows, here, data=data or ""), csv)
+    if json:
+        show_json(written.to_data(rows, here, data=data or ""))
+    elif csv == "-":
+        show_csv(*written.csv_table(rows))
+    elif any(not row.error for row in rows):
+        title, columns, lines = written.table(rows)
+        show_table(columns, lines, title=title)
+        for text in remarks(rows, here):
+            show(f"note: {text}")
+    note(f"rows, JSON, CSV and plot: {folder}")
+    if not any(row.p50_ms is not None for row in rows):
+        raise typer.Exit(1)
+
+
+def _keep(rows: list[Row], folder: Path, data: dict[str, object], csv: str) -> None:
+    """Write what belongs into the folder, and the CSV file that the user asked for."""
+    from mobilenets.benchmark import written
+    from mobilenets.files import write_text
+
+    write_text(folder / "benchmark.json", json_of.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    columns, lines = written.csv_table(rows)
+    text = "\n".join(_csv_line(line) for line in ([columns, *lines] if columns else []))
+    for path in (folder / "benchmark.csv", *([Path(csv)] if csv not in ("", "-") else [])):
+        write_text(path, text + "\n")
+    try:
+        written.write_plot(rows, folder)
+    except MissingExtraError as error:
+        note(f"no plot: {error} ({error.hint})")
+
+
+def _csv_line(cells: list[object] | list[str]) -> str:
+    import csv
+    import io
+
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([csv_cell(cell) for cell in cells])
+    return line.getvalue()
+
+
+def _bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    return progress(description, total)
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """The names in options that may be repeated and hold several names; none if one of them is "all"."""
+    names = [name.strip() for text in given or () for name in text.split(",") if name.strip()]
+    return () if "all" in names else tuple(dict.fromkeys(names))
+
+
+def _numbers(option: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) <= 4096 for part in parts):
+        raise UsageError(f"{option} '{text}' is not a list of numbers from 1 to 4096", hint=f"{option} 1,2")
+    return tuple(dict.fromkeys(int(part) for part in parts))
+
+
+def _folder(out: Path | None, resume: bool) -> Path:
+    """The folder of this benchmark.
+
+    Raises:
+        UsageError: it holds rows of an earlier benchmark, or there is none to go on with.
+    """
+    from mobilenets.benchmark.saving import FILE
+
+    if resume:
+        folder = (
+            out or max(RUNS.glob(f"{NAME}*/{FILE}"), key=lambda path: path.stat().st_mtime, default=RUNS / NAME / FILE).parent
+        )
+        if not folder.is_dir():
+            raise UsageError(f"there is no benchmark in '{folder}' to go on with", hint="leave out --resume")
+        return folder
+    if out is not None:
+        if (out / FILE).exists():
+            raise UsageError(
+                f"'{out}' holds the rows of an earlier benchmark", hint="--resume goes on with it; another --out begins anew"
+            )
+        return out
+    names = [RUNS / NAME, *(RUNS / f"{NAME}-{i}" for i in range(2, 10_000))]
+    return next(folder for folder in names if not folder.exists())

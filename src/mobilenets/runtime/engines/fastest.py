@@ -1,0 +1,275 @@
+"""`fastest`: which of several runtimes that can open a model is the fastest on this machine, measured once and remembered.
+
+The runtimes take turns on one thread, as a predictor runs them. The first in the table's order that is within `TIE` of the
+best is chosen, so that noise does not flip the choice. A runtime whose answers differ from those of the first is left out: its
+file is that of another training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, MobileNetsError
+from mobilenets.files import write_text
+from mobilenets.runtime.cache import user_cache
+from mobilenets.runtime.engines.gate import Gate
+from mobilenets.runtime.machine import machine
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mobilenets.runtime.engines.base import Engine, Outputs
+    from mobilenets.runtime.engines.table import Runtime
+    from mobilenets.runtime.manifest import Manifest
+
+TIE = 1.03
+"""How many times slower than the best the chosen runtime may be."""
+
+BUDGET_S = 1.2
+"""How long all runtimes together are timed."""
+
+QUICK_MS = 1.0
+"""A network that takes less for an image is opened by the first runtime: the others are not even loaded."""
+
+_FORMAT = 1
+_SLICE_S = 0.03
+_CLEAR, _CLEAR_RUNS = 1.5, 9  # how many times slower the others are, after how many runs, that nothing is left to measure
+_TOLERANCE = {"float32": 0.01}  # of the largest output; other precisions round
+_ROUNDED = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A runtime and the file that it would open.
+
+    Args:
+        name: of the runtime, as users type it.
+        runtime: opens the file.
+        file: the exported file.
+    """
+
+    name: str
+    runtime: Runtime
+    file: Path
+
+    def open(self) -> Engine:
+        """The engine on one thread; raises MobileNetsError, also where the file does not fit its manifest."""
+        engine = self.runtime.open(self.file, threads=1)
+        fitting_manifest(engine)
+        return engine
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which runtime was chosen, and why.
+
+    Args:
+        name: of the runtime.
+        times_ms: of one image on one thread, by runtime; empty if there was nothing to measure.
+        left_out: runtimes that were not used, with the reason.
+    """
+
+    name: str
+    times_ms: Mapping[str, float] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if not self.times_ms:
+            return self.name
+        times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in self.times_ms.items())
+        return f"{self.name} (measured once, an image on one thread: {times})"
+
+
+def fitting_manifest(engine: Engine) -> Manifest:
+    """The manifest of an engine, which agrees with the input that it takes.
+
+    Raises:
+        CheckpointError: it does not, or it is missing or damaged.
+    """
+    manifest = engine.manifest()
+    if engine.input_shape not in (None, manifest.input.shape):
+        sizes = (" x ".join(str(side) for side in shape or ()) for shape in (engine.input_shape, manifest.input.shape))
+        raise CheckpointError(
+            "'{}' takes inputs of {} px, but its manifest says {} px".format(engine.source, *sizes), hint="export it again"
+        )
+    return manifest
+
+
+def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None) -> tuple[Engine, Choice]:
+    """The engine of the fastest runtime, and what was measured.
+
+    Args:
+        candidates: at least one; the first is the one that the others must agree with.
+        cache: where choices are remembered; the user's cache folder by default. Where it cannot be written nothing is
+            measured and the first runtime is taken.
+
+    Raises:
+        MobileNetsError: no runtime can open its file; the error is the first one's.
+    """
+    folder = (cache or user_cache()) / "engines"
+    place = folder / f"{_key(candidates)}.json"
+    known = _remembered(place, candidates)
+    if known is not None:
+        return _named(candidates, known.name).open(), known
+    first = candidates[0].open()
+    if len(candidates) == 1 or _is_quick(first):
+        return first, Choice(candidates[0].name)
+    with contextlib.suppress(OSError), _alone(place.with_suffix(".lock")):
+        known = _remembered(place, candidates)
+        if known is not None:  # another process has measured meanwhile
+            if known.name == candidates[0].name:
+                return first, known
+            first.close()
+            return _named(candidates, known.name).open(), known
+        engine, choice = _measured(candidates, first)
+        with contextlib.suppress(OSError):
+            write_text(place, json.dumps(_to_data(choice)) + "\n")
+        return engine, choice
+    return first, Choice(candidates[0].name)
+
+
+def _measured(candidates: Sequence[Candidate], first: Engine) -> tuple[Engine, Choice]:
+    """The fastest engine; the others are closed."""
+    manifest = first.manifest()
+    image = _image(manifest)
+    expected = Gate(first, 1).run(image)
+    gates, left_out = {candidates[0].name: Gate(first, 1)}, {}
+    for candidate in candidates[1:]:
+        try:
+            engine = candidate.open()
+            reason = _difference(manifest, expected, engine, image)
+        except MobileNetsError as error:
+            left_out[candidate.name] = str(error)
+            continue
+        if reason:
+            engine.close()
+            left_out[candidate.name] = reason
+        else:
+            gates[candidate.name] = Gate(engine, 1)
+    times_ms = _times_ms(gates, image)
+    best = min(times_ms.values())
+    name = next(name for name, ms in times_ms.items() if ms <= TIE * best)
+    for other, gate in gates.items():
+        if other != name:
+            gate.engine.close()
+    return gates[name].engine, Choice(name, times_ms, left_out)
+
+
+def _times_ms(gates: Mapping[str, Gate], image: NDArray[np.float32]) -> dict[str, float]:
+    """The lower quartile of each network's runs, which take turns; other programs make runs longer, never shorter.
+
+    It ends early when one is the fastest beyond doubt.
+    """
+    runs: dict[str, list[float]] = {name: [] for name in gates}
+    for gate in gates.values():
+        gate.run(image)
+    end = time.perf_counter() + BUDGET_S
+    while True:
+        for name, gate in gates.items():
+            gate.run(image)  # finds the caches full of what the others computed
+            runs[name] += _slice_ms(gate, image)
+        times_ms = {name: sorted(times)[len(times) // 4] for name, times in runs.items()}
+        best, *others = sorted(times_ms.values())
+        clear = min(map(len, runs.values())) >= _CLEAR_RUNS and all(ms > _CLEAR * best for ms in others)
+        if clear or time.perf_counter() >= end:
+            return times_ms
+
+
+def _slice_ms(gate: Gate, image: NDArray[np.float32]) -> list[float]:
+    times: list[float] = []
+    before = start = time.perf_counter()
+    while not times or before - start < _SLICE_S:
+        gate.run(image)
+        now = time.perf_counter()
+        times.append(1000 * (now - before))
+        before = now
+    return times
+
+
+def _is_quick(engine: Engine) -> bool:
+    gate, image = Gate(engine, 1), _image(engine.manifest())
+    gate.run(image)
+    for _ in range(3):
+        start = time.perf_counter()
+        gate.run(image)
+        if 1000 * (time.perf_counter() - start) < QUICK_MS:
+            return True
+    return False
+
+
+def _image(manifest: Manifest) -> NDArray[np.float32]:
+    """Something like a photo, `1 C H W`: large areas of random color."""
+    height, width = manifest.input.shape
+    areas = np.random.default_rng(0).normal(size=(manifest.input.channels, 8, 8)).astype(np.float32)
+    rows, columns = (np.arange(side) * 8 // side for side in (height, width))
+    return np.ascontiguousarray(areas[:, rows][:, :, columns][np.newaxis])
+
+
+def _difference(manifest: Manifest, expected: Outputs, engine: Engine, image: NDArray[np.float32]) -> str:
+    """Why an engine is not the same network as the first; "" if it is."""
+    if engine.manifest() != manifest:
+        return "its file has another manifest"
+    outputs = Gate(engine, 1).run(image)
+    tolerance = _TOLERANCE.get(manifest.precision, _ROUNDED)
+    for name, values in expected.items():
+        if name not in outputs or outputs[name].shape != values.shape:
+            return f"its file has no such output '{name}'"
+        largest = float(np.max(np.abs(values), initial=0.0))
+        if not float(np.max(np.abs(outputs[name] - values), initial=0.0)) <= tolerance * max(largest, 1e-6):
+            return "its file computes something else; was it exported before the last training?"
+    return ""
+
+
+def _key(candidates: Sequence[Candidate]) -> str:
+    """Changes with the machine, the runtimes' versions and the files."""
+    here = machine()
+    facts: list[object] = [_FORMAT, here.cpu, here.cores, here.system]
+    for candidate in candidates:
+        state = candidate.file.stat()
+        file = str(candidate.file.resolve())
+        facts += [candidate.name, candidate.runtime.version, file, state.st_size, state.st_mtime_ns]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def _remembered(place: Path, candidates: Sequence[Candidate]) -> Choice | None:
+    try:
+        data = json.loads(place.read_text(encoding="utf-8"))
+        choice = Choice(str(data["name"]), dict(data["times_ms"]), dict(data["left_out"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return choice if any(candidate.name == choice.name for candidate in candidates) else None
+
+
+def _to_data(choice: Choice) -> dict[str, object]:
+    return {"name": choice.name, "times_ms": dict(choice.times_ms), "left_out": dict(choice.left_out)}
+
+
+def _named(candidates: Sequence[Candidate], name: str) -> Candidate:
+    return next(candidate for candidate in candidates if candidate.name == name)
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Waits until no other process or thread is inside; a process that is killed leaves no lock behind.
+
+    Systems without `flock` do without: there, two processes may measure the same.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as file:
+        with contextlib.suppress(ImportError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+        yield

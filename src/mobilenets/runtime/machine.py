@@ -1,0 +1,117 @@
+"""`Machine`: the processor of this machine, how many cores it has, and what it can do with 8-bit integers."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.runtime.cores import cores
+
+# fmt: off
+INT8_INSTRUCTIONS: Mapping[str, str] = {  # as the operating system lists it: what people call it
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni":    "AVX-VNNI",
+    "amx_int8":    "AMX",
+    "asimddp":     "Arm dot product",
+    "i8mm":        "Arm i8mm",
+}
+# fmt: on
+"""Instructions that multiply and add 8-bit integers four at a time; without them int8 is seldom faster than float."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine as a benchmark sees it.
+
+    Args:
+        cpu: the processor's name.
+        cores: that this process may use.
+        system: operating system and architecture, "Linux x86_64".
+        int8: which of `INT8_INSTRUCTIONS` the processor has.
+        memory_bytes: of the machine; 0 if unknown.
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    int8: tuple[str, ...] = ()
+    memory_bytes: int = 0
+
+
+def machine() -> Machine:
+    """This machine."""
+    text = _read("/proc/cpuinfo")
+    flags = set(text.split()) | _mac_flags()
+    return Machine(
+        cpu=_name(text),
+        cores=cores(),
+        system=f"{platform.system()} {platform.machine()}",
+        int8=tuple(flag for flag in INT8_INSTRUCTIONS if flag in flags),
+        memory_bytes=_memory_bytes(),
+    )
+
+
+def load() -> float | None:
+    """Programs that wanted to compute, on average over the last minute; None where the system does not say."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):
+        return None
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has had so far; None where the system does not say.
+
+    On Linux it is `VmHWM`, the high-water mark of memory in RAM.
+    """
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else most * 1024
+
+
+def _name(cpuinfo: str) -> str:
+    """What the processor is called, by /proc/cpuinfo's text and what else the system says."""
+    fields = dict(line.split(":", 1) for line in reversed(cpuinfo.splitlines()) if ":" in line)
+    known = {key.strip(): value.strip() for key, value in fields.items()}
+    board = _read("/proc/device-tree/model").strip("\0\n ")  # of a Raspberry Pi and the like
+    parts = " ".join(known[key] for key in ("CPU implementer", "CPU part") if key in known)
+    names = (known.get("model name"), board, known.get("Hardware"), _sysctl("machdep.cpu.brand_string"), parts)
+    return next((name for name in names if name), platform.processor() or platform.machine())
+
+
+def _memory_bytes() -> int:
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    size = _sysctl("hw.memsize")
+    return int(size) if size.isdigit() else 0
+
+
+def _mac_flags() -> set[str]:
+    names = {"hw.optional.arm.FEAT_DotProd": "asimddp", "hw.optional.arm.FEAT_I8MM": "i8mm"}
+    return {flag for name, flag in names.items() if _sysctl(name) == "1"}
+
+
+def _sysctl(name: str) -> str:
+    """A fact about a Mac; "" elsewhere."""
+    if platform.system() != "Darwin":
+        return ""
+    asked = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

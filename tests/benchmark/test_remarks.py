@@ -1,0 +1,70 @@
+"""What a benchmark says in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mobilenets.benchmark.remarks import remarks
+from mobilenets.benchmark.row import Case, Row
+from mobilenets.runtime.machine import Machine
+
+OLD = Machine("Old CPU", 2, "Linux x86_64")
+NEW = Machine("New CPU", 2, "Linux x86_64", ("avx512_vnni",))
+
+
+def row(precision: str, ms: float, *, model: str = "m", fast_path: float | None = None) -> Row:
+    return Row(
+        Case(model, "m.x", "x", precision),
+        p50_ms=ms,
+        rounds_ms=(ms,) * 10,
+        group="0",
+        cpu_ms=ms,
+        fast_path=fast_path,
+    )
+
+
+@pytest.mark.parametrize(
+    ("machine", "fast_path", "reason"),
+    [
+        (OLD, None, "this processor (Old CPU) has no instructions for 8-bit products (AMX, AVX-512 VNNI, AVX-VNNI, Arm"),
+        (NEW, 0.62, "only 62% of its operators are on the runtime's fast path"),
+        (NEW, 1.0, "neither the processor nor the fast path explains it"),
+    ],
+)
+def test_int8_that_is_slower_than_float_is_named_with_the_reason(
+    machine: Machine, fast_path: float | None, reason: str
+) -> None:
+    [said] = remarks([row("float32", 2.0), row("int8", 3.0, fast_path=fast_path)], machine)
+    assert said.startswith("m on x: int8 is 1.50x slower than float32 (1 thread, batch 1): ")
+    assert reason in said
+
+
+def test_int8_that_is_faster_needs_no_word() -> None:
+    assert remarks([row("float32", 3.0), row("int8", 2.0)], OLD) == []
+
+
+def test_rows_that_cannot_be_ranked_are_named() -> None:
+    first = replace(row("float32", 2.0), rounds_ms=(2.0, 2.1) * 5)
+    second = replace(row("float32", 2.05, model="n"), rounds_ms=(2.1, 2.0) * 5)
+    [said] = remarks([first, second], NEW)
+    assert said.startswith("m on x in float32 and n on x in float32 cannot be ranked (1 thread, batch 1)")
+
+
+def test_other_threads_are_not_compared() -> None:
+    other = replace(row("float32", 2.0), case=Case("m", "m.x", "x", "float32", threads=2))
+    assert remarks([row("float32", 2.0), other], NEW) == []
+
+
+def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() -> None:
+    busy = replace(row("float32", 4.0), cpu_ms=2.0, load=3.21, rounds_ms=(4.0, 4.0, 4.0, 6.0, 6.0))
+    said = remarks([busy], NEW)
+    assert said[0] == "other programs were running: the load average was 3.2 on 2 cores before the first row"
+    assert said[1].startswith("runs on one thread took up to 2.0 times as long as they computed")
+    assert said[2].startswith("the latency of 1 of 1 rows varied by more than 10% between rounds")
+
+
+def test_random_weights_are_said() -> None:
+    random = replace(row("float32", 2.0), case=Case("v1", "m.x", "x", "float32", random_weights=True))
+    assert remarks([random], NEW) == ["v1: random weights, so only speed and size mean something"]
