@@ -165,8 +165,8 @@ class _Limits:
 def _limits(kind: type[Any]) -> dict[str, _Limits]:
     """The ranges of a record's fields, also where tuples hold the numbers. Fields without one are left out."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    found = {field.name: _limits_in(hints[field.name]) for field in dataclasses.fields(kind)}
-    return {name: limits for name, limits in found.items() if limits is not None}
+    limits_of = {field.name: _limits_in(hints[field.name]) for field in dataclasses.fields(kind)}
+    return {name: limits for name, limits in limits_of.items() if limits is not None}
 
 
 def _limits_in(hint: Any) -> _Limits | None:  # Any: a type hint

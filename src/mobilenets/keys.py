@@ -159,7 +159,7 @@ def _parts(record: type) -> list[type]:
 
 def _setting(part: type, field: dataclasses.Field[Any], hint: Any) -> Setting:  # Any: types and type hints
     optional = isinstance(hint, types.UnionType)
-    kind = next(one for one in typing.get_args(hint) if one is not type(None)) if optional else hint
+    kind = next(member for member in typing.get_args(hint) if member is not type(None)) if optional else hint
     choices = typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
     return Setting(
         name=field.name,

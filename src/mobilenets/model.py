@@ -44,9 +44,9 @@ class Model(nn.Module):
         """A classifier's logits, N classes; a detector's and a segmenter's outputs as `outputs` names them."""
         return self.head(self.head.inputs(self.backbone, x))
 
-    def named(self, found: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def named(self, outputs: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
         """What `forward` returned, by name."""
-        return dict(zip(self.outputs, (found,) if isinstance(found, Tensor) else found, strict=True))
+        return dict(zip(self.outputs, (outputs,) if isinstance(outputs, Tensor) else outputs, strict=True))
 
 
 def create(spec: ModelSpec, *, seed: int = 0) -> Model:

@@ -62,4 +62,4 @@ def did_you_mean(near: Iterable[str]) -> str:
     >>> did_you_mean(["a", "b"])
     "did you mean 'a' or 'b'?"
     """
-    return "did you mean " + " or ".join(f"'{one}'" for one in near) + "?"
+    return "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"

@@ -89,14 +89,14 @@ def _stored(run: Path, name: str) -> Measured | None:
 
     home = home_of(run)
     for folder in (home / "report", home):
-        found = read_measured(folder, name)
-        if found is None:
+        measured = read_measured(folder, name)
+        if measured is None:
             continue
         checkpoint = home / "best" / "model.json"
         if checkpoint.is_file() and checkpoint.stat().st_mtime > (folder / PER_IMAGE).stat().st_mtime:
             note(f"'{run}': its report is older than its model, which is evaluated again")
             return None
-        return found
+        return measured
     return None
 
 

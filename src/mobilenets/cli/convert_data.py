@@ -46,8 +46,8 @@ def command(
     counts = {split: len(dataset.split(split)) for split in SPLITS}
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
     if as_json:
-        found = {"out": str(out), "format": to, "images": counts, "boxes": boxes, "labels": dataset.labels}
-        output.show_json({**found, "notes": [*dataset.notes, *notes]})
+        facts = {"out": str(out), "format": to, "images": counts, "boxes": boxes, "labels": dataset.labels}
+        output.show_json({**facts, "notes": [*dataset.notes, *notes]})
     else:
         images = ", ".join(f"{split} {n:,}" for split, n in counts.items())
         nouns = ("box" if boxes == 1 else "boxes"), ("class" if len(dataset.labels) == 1 else "classes")

@@ -65,10 +65,10 @@ def command(
 
     to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
     file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
-    found = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
-    model = checkpoints.load(found)
+    checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
+    model = checkpoints.load(checkpoint_folder)
     readable = _readable(images, most) if images else []
-    folder = out or _export_folder(found)
+    folder = out or _export_folder(checkpoint_folder)
     parity = export(model, folder, to=to, images=readable, tolerance=tolerance)
     size_bytes = size_of(folder / file)
     if json:
@@ -86,8 +86,8 @@ def _show(parity: Parity) -> None:
         for output in parity.outputs
     ]
     rows += [
-        (one.name, f"{one.differing:,} of {one.total:,} {one.unit}", f"{one.share:.2e}", f"{one.tolerance:.0e}", said)
-        for one in parity.agreements
+        (same.name, f"{same.differing:,} of {same.total:,} {same.unit}", f"{same.share:.2e}", f"{same.tolerance:.0e}", said)
+        for same in parity.agreements
     ]
     random = sum(parity.batches) - parity.images
     batches = ", ".join(str(n) for n in sorted(set(parity.batches)))

@@ -46,17 +46,17 @@ def _named(source: str, skipped: Callable[[str], object]) -> Iterator[Source]:
         return
     path = Path(source)
     if path.is_dir():
-        found, missing = _below(path, skipped), f"no images in '{source}'"
+        images, missing = _below(path, skipped), f"no images in '{source}'"
     elif not path.exists() and any(sign in source for sign in "*?["):
-        found, missing = _matched(source, skipped), f"no images match '{source}'"
+        images, missing = _matched(source, skipped), f"no images match '{source}'"
     else:
         yield path
         return
-    first = next(found, None)
+    first = next(images, None)
     if first is None:
         raise _nothing(path, missing)
     yield first
-    yield from found
+    yield from images
 
 
 def _below(folder: Path, skipped: Callable[[str], object], *, any_name: bool = False) -> Iterator[Path]:

@@ -98,8 +98,8 @@ def trained_on_data(splits: Path, told: Mapping[str, object], task: Task) -> Dat
 
     if task != "classify":
         how = told.get("reading", {})
-        found = Reading.from_data(how if isinstance(how, Mapping) else {}).open(str(told.get("source", "")), val=0, test=0)
-        return in_splits(found, split_names(splits))
+        dataset = Reading.from_data(how if isinstance(how, Mapping) else {}).open(str(told.get("source", "")), val=0, test=0)
+        return in_splits(dataset, split_names(splits))
     labels = told.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
     return replace(dataset, name=str(told.get("name") or dataset.name))

@@ -152,7 +152,7 @@ def check(asked: Asked, task: Task) -> None:
     """
     for name, tasks in OPTIONS.items():
         if task not in tasks and _is_given(asked, name):
-            people = " and ".join(PEOPLE[one] for one in tasks)
+            people = " and ".join(PEOPLE[allowed] for allowed in tasks)
             raise UsageError(f"--{name} is for {people}; this model's task is '{task}'")
     if asked.write and asked.out is None:
         raise UsageError("--write says what is written into a folder, but there is none", hint="add --out FOLDER")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.naming import Names
-from mobilenets.data.writers.detections import RESULTS, Found, begin
+from mobilenets.data.writers.detections import RESULTS, ImageDetections, begin
 from mobilenets.errors import DataError, UsageError
 from mobilenets.files import drafted_quickly
 from mobilenets.runtime.classify import Classification
@@ -86,7 +86,7 @@ class Files:
             for writing in self._writings:
                 assert isinstance(prediction, Detections)
                 path = str(Path(name).absolute()) if isinstance(source, str | Path) else name
-                writing.add(Found(path, own, prediction.width, prediction.height, prediction))
+                writing.add(ImageDetections(path, own, prediction.width, prediction.height, prediction))
             for kind in self._kinds:
                 if kind in IMAGES:
                     ending = ".png" if kind == "masks" or max(prediction.width, prediction.height) > WIDEST else ".jpg"

@@ -40,8 +40,8 @@ def run(predictor: Predictor, asked: Asked) -> None:
         seen = predict_frames(look, video.frames(), threads=threads, drawn=asked.out is not None)
         done = _Done(asked, video)
         try:
-            for one in seen:
-                done.add(one, stack)
+            for frame in seen:
+                done.add(frame, stack)
                 advance(1)
         except KeyboardInterrupt:
             if not video.live or not done.frames:  # a camera has no other end

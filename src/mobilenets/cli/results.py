@@ -43,9 +43,9 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
     files = [_image(page, i) for i, _ in enumerate(brief.worst.rows, start=1)]
     rows = [(*row, str(file or "-")) for row, file in zip(brief.worst.rows, files, strict=True)]
     show_table((*brief.worst.columns, "image"), rows)
-    found = [file for file in files if file is not None]
-    if found:
-        _show_images(found)
+    shown = [file for file in files if file is not None]
+    if shown:
+        _show_images(shown)
 
 
 def show_remarks(remarks: Sequence[Remark]) -> None:

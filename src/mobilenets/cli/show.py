@@ -64,8 +64,8 @@ def command(
     with output.progress(f"reading {dataset.name}", read + min(count, len(dataset.samples)) + _BATCH) as advance:
         of_samples = gallery.classes_shown(dataset, seed=seed, advance=advance)
         shown = []
-        for one in gallery.load(dataset, gallery.chosen(dataset, of_samples, count=count, seed=seed), of_samples):
-            shown.append(one)
+        for image in gallery.load(dataset, gallery.chosen(dataset, of_samples, count=count, seed=seed), of_samples):
+            shown.append(image)
             advance(1)
         batch = _batch(dataset, recipe, overrides or [], seed)
     objects = [sum(of_split) for of_split in zip(*map(dataset.counts, SPLITS), strict=True)]
@@ -81,7 +81,7 @@ def command(
         files.write_text(page, html)
     except OSError as error:
         raise DataError(f"'{page}' cannot be written: {error.strerror or error}", hint="--out FILE") from error
-    broken = sum(1 for one in shown if one.problem)
+    broken = sum(1 for image in shown if image.problem)
     if as_json:
         output.show_json(
             {"page": str(page), "images": len(shown), "augmented": len(batch.images), "recipe": batch.recipe, "broken": broken}

@@ -53,7 +53,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
     remarks = remarks_of(report, split=part if measured is None else "all", run=run, dataset=dataset)
     page = _report(report, run, dataset, shown, remarks)
     if json:
-        metrics = {one.name: one.value for one in report.metrics}
+        metrics = {metric.name: metric.value for metric in report.metrics}
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
         show_json({"run": str(run), "split": shown, "metrics": metrics, "best": checkpoint.read(run).metrics, **files})
     else:
@@ -64,12 +64,12 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
             show(f"export    {run / 'export' / 'model.onnx'}")
         if page:
             show(f"report    {page}")
-    place = shlex.quote(str(run))
+    quoted = shlex.quote(str(run))
     if not exported and not page:
         return False
-    note(f"next: mobilenets predict {place} IMAGE")
-    note(f"      mobilenets evaluate {place} {shlex.quote(data)}")
-    note(f"      mobilenets train {shlex.quote(data)} --weights {place}")
+    note(f"next: mobilenets predict {quoted} IMAGE")
+    note(f"      mobilenets evaluate {quoted} {shlex.quote(data)}")
+    note(f"      mobilenets train {shlex.quote(data)} --weights {quoted}")
     return True
 
 

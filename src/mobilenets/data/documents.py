@@ -142,12 +142,12 @@ def _plain(node: yaml.Node, path: Path, budget: Iterator[int], depth: int) -> Pl
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, path, budget, depth + 1) for item in node.value]
     if isinstance(node, yaml.MappingNode):
-        found: dict[str, Plain] = {}
+        mapping: dict[str, Plain] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise DataError(f"'{path}' line {key.start_mark.line + 1} has a key that is not a plain word")
-            found[key.value] = _plain(value, path, budget, depth + 1)
-        return found
+            mapping[key.value] = _plain(value, path, budget, depth + 1)
+        return mapping
     return None if not node.style and node.value in ("", "~") else str(node.value)
 
 

@@ -47,9 +47,9 @@ class Locator:
         checked_path(written, where)
         readings = list(dict.fromkeys(_readings(written)))
         for reading in readings:
-            found = self._at(reading)
-            if found is not None:
-                return found
+            path = self._at(reading)
+            if path is not None:
+                return path
         for reading in readings:
             inner = self._by_its_end(reading)
             if inner is not None:
@@ -121,11 +121,11 @@ def _readings(written: str) -> list[str]:
     return [form for form in forms if "\0" not in form]
 
 
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
+def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
     """How many of the last parts of two paths are the same; of the very last the ending may be missing."""
     count = 1
-    for mine, theirs in zip(one[-2::-1], other[-2::-1], strict=False):
-        if mine != theirs:
+    for left, right in zip(first[-2::-1], second[-2::-1], strict=False):
+        if left != right:
             break
         count += 1
     return count

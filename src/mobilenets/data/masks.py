@@ -114,13 +114,13 @@ def survey(mask: Mask) -> Survey:
     strays: dict[int, int] = {}
     ignored = 0
     for value in np.flatnonzero(counts).tolist():
-        found, count = int(table[value]), int(counts[value])
-        if found < 0:
+        class_index, count = int(table[value]), int(counts[value])
+        if class_index < 0:
             strays[value] = count
-        elif found == IGNORE:
+        elif class_index == IGNORE:
             ignored += count
         else:
-            pixels[found] = pixels.get(found, 0) + count
+            pixels[class_index] = pixels.get(class_index, 0) + count
     height, width = values.shape
     colors = len(set(peek_colors(mask.path)) - set(mask.colors)) if mask.path is not None and STRAY in strays else 0
     between = _between(values) if mask.path is not None and mask.coding == "index" else 0.0

@@ -111,9 +111,10 @@ def _titles(kinds: Mapping[str, Format], what: str) -> str:
 
 def _refuse_foreign(source: Source) -> None:
     """Refuse a folder with annotations that are not read: they are no reason to take its folders for classes."""
-    found = foreign_annotations(source.tree) if source.tree is not None else None
-    if found is not None:
-        raise DataError(found[0], hint=f"{found[1]}; or read folders as classes with --task classify")
+    foreign = foreign_annotations(source.tree) if source.tree is not None else None
+    if foreign is not None:
+        message, hint = foreign
+        raise DataError(message, hint=f"{hint}; or read folders as classes with --task classify")
 
 
 def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:

@@ -74,8 +74,8 @@ def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple
     """
     counts = Counter(chain.from_iterable(shown))
     return tuple(
-        replace(entry, stratum=min((counts[one], one) for one in those)[1]) if those else entry
-        for entry, those in zip(entries, shown, strict=True)
+        replace(entry, stratum=min((counts[label], label) for label in labels)[1]) if labels else entry
+        for entry, labels in zip(entries, shown, strict=True)
     )
 
 
@@ -164,12 +164,12 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
     wanted = missing.sum(axis=1)
     splits: list[Split] = ["train"] * len(entries)
     for group in sorted(groups, key=lambda group: (-len(groups[group]), digest(group, seed))):
-        found, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
+        own_kinds, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
         # how much the squared shortage falls, per kind and overall, for each split that the group could join
-        gain = ((2 * missing[:, found] - counts) * counts / sizes[found]).sum(axis=1)
+        gain = ((2 * missing[:, own_kinds] - counts) * counts / sizes[own_kinds]).sum(axis=1)
         gain += (2 * missing.sum(axis=1) - counts.sum()) * counts.sum() / sizes.sum()
         best = int(np.lexsort((-wanted, -np.round(gain, 9)))[0])
-        missing[best, found] -= counts
+        missing[best, own_kinds] -= counts
         for i in groups[group]:
             splits[i] = names[best]
     return splits

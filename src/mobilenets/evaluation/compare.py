@@ -281,9 +281,9 @@ def _mcnemar(first: Measured, other: Measured) -> float:
 
     The chance of so uneven a split or a more uneven one, if each of these images were as likely to be either's.
     """
-    one, two = (model.arrays["truth"] == model.arrays["predicted"] for model in (first, other))
-    only_one, only_two = int((one & ~two).sum()), int((two & ~one).sum())
-    total, fewer = only_one + only_two, min(only_one, only_two)
+    right_first, right_other = (model.arrays["truth"] == model.arrays["predicted"] for model in (first, other))
+    only_first, only_other = int((right_first & ~right_other).sum()), int((right_other & ~right_first).sum())
+    total, fewer = only_first + only_other, min(only_first, only_other)
     if not total:
         return 1.0
     ways = [math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(fewer + 1)]

@@ -52,8 +52,8 @@ class Boxed:
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A gray image without objects."""
-        one = self.augmentation
-        image = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
+        settings = self.augmentation
+        image = torch.full((self.channels, settings.height, settings.width), settings.fill, dtype=torch.uint8)
         return image, self.targets(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.bool))
 
 

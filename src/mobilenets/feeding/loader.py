@@ -269,8 +269,8 @@ def batches(
 def collate(items: Sequence[Item]) -> Batch:
     """Combine items into one batch."""
     images, targets, weights, broken = zip(*items, strict=True)
-    named = {name: reason for found in broken for name, reason in found}
-    stacked = tuple(torch.stack(one) for one in zip(*targets, strict=True))
+    named = {name: reason for of_item in broken for name, reason in of_item}
+    stacked = tuple(torch.stack(same_target) for same_target in zip(*targets, strict=True))
     return Batch(torch.stack(images), stacked, torch.tensor(weights), tuple(named.items()))
 
 

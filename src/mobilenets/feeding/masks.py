@@ -58,6 +58,6 @@ class Masked:
 
     def blank(self) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A gray image whose pixels are all ignored."""
-        one = self.augmentation
-        image = torch.full((self.channels, one.height, one.width), one.fill, dtype=torch.uint8)
-        return image, (torch.full((one.height, one.width), IGNORE, dtype=torch.uint8),)
+        settings = self.augmentation
+        image = torch.full((self.channels, settings.height, settings.width), settings.fill, dtype=torch.uint8)
+        return image, (torch.full((settings.height, settings.width), IGNORE, dtype=torch.uint8),)

@@ -59,7 +59,7 @@ class Backbone(nn.Module):
         wanted: dict[int, list[str]] = {}
         for name in names:
             wanted.setdefault(known[name][0], []).append(name)
-        found: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
         for i, block in enumerate(self.blocks):
             if i > max(wanted, default=-1):
                 break
@@ -69,9 +69,9 @@ class Backbone(nn.Module):
                 if not isinstance(block, BottleneckBlock | UniversalBlock):
                     raise UnknownNameError(f"block {i} has no expansion")
                 wide = block.expand(block.start(x) if isinstance(block, UniversalBlock) else x)
-                found.update(dict.fromkeys(inner, wide))
+                maps.update(dict.fromkeys(inner, wide))
                 x = block.from_expansion(wide, x)
             else:
                 x = block(x)
-            found.update({name: x for name in here if name not in found})
-        return {name: found[name] for name in names}
+            maps.update({name: x for name in here if name not in maps})
+        return {name: maps[name] for name in names}

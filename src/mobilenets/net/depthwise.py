@@ -31,8 +31,8 @@ def depthwise(x: Tensor, weight: Tensor, *, stride: Pair, padding: Pair, dilatio
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
     if _is_slow(x, stride, dilation):
-        found: Tensor = _Depthwise.apply(x, weight, stride, padding, dilation)
-        return found
+        result: Tensor = _Depthwise.apply(x, weight, stride, padding, dilation)
+        return result
     return functional.conv2d(x, weight, None, stride, padding, dilation, x.shape[1])
 
 
@@ -54,6 +54,6 @@ class _Depthwise(Function):
         x, weight = ctx.saved_tensors
         needed = (*ctx.needs_input_grad[:2], False)
         wide = (grad.float(), x.float(), weight.float())
-        found = torch.ops.aten.convolution_backward(*wide, None, *ctx.settings, False, (0, 0), x.shape[1], needed)
-        of_x, of_weight = (None if one is None else one.to(x.dtype) for one in found[:2])
+        gradients = torch.ops.aten.convolution_backward(*wide, None, *ctx.settings, False, (0, 0), x.shape[1], needed)
+        of_x, of_weight = (None if gradient is None else gradient.to(x.dtype) for gradient in gradients[:2])
         return of_x, of_weight, None, None, None

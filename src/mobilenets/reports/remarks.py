@@ -35,8 +35,8 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
     """
     of_training = training_remarks(read_history(run / "metrics.csv"), facts(run))
     of_data = leak_remarks(copied_leaks(dataset), split) if dataset is not None else []
-    found = [*of_data, *size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
-    return tuple(sorted(found, key=lambda remark: not remark.warning))
+    remarks = [*of_data, *size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
+    return tuple(sorted(remarks, key=lambda remark: not remark.warning))
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
@@ -66,22 +66,22 @@ def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, M
 
 def size_remarks(report: Evaluated, split: str) -> list[Remark]:
     """Whether there are enough images to judge by."""
-    found = []
+    remarks = []
     images, best = len(report), report.metrics[0]
     whose = "The dataset" if split == "all" else f"The {split} split"
     spread = words.interval(best)
     could = f" The true {best.title} may be anywhere from {spread}." if spread else ""
     if images < TOO_FEW:
-        found.append(Remark(f"{whose} has {words.count(images, 'image')}: too few to judge.{could}"))
+        remarks.append(Remark(f"{whose} has {words.count(images, 'image')}: too few to judge.{could}"))
     elif images < FEW:
-        found.append(Remark(f"{whose} has {images} images: only large differences can be seen.{could}"))
+        remarks.append(Remark(f"{whose} has {images} images: only large differences can be seen.{could}"))
     kind = KINDS[type(report)]
     few = sorted(((n, label) for label, n in kind.support(report).items() if 0 < n < FEW_OF_CLASS), key=lambda pair: pair[0])
     if few and images >= TOO_FEW:
         named = ", ".join(f"'{label}' ({count})" for count, label in few[:NAMED])
         more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
         subject, whose = ("1 class has", "Its") if len(few) == 1 else (f"{len(few)} classes have", "Their")
-        found.append(
+        remarks.append(
             Remark(f"{subject} fewer than {FEW_OF_CLASS} {kind.noun}s here: {named}{more}. {whose} own figures say little.")
         )
-    return found
+    return remarks

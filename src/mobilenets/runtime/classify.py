@@ -96,8 +96,8 @@ def decode_classifications(
         raise CheckpointError(f"the network has no output 'logits' but {', '.join(repr(name) for name in outputs)}")
     logits = outputs["logits"]
     if logits.ndim != 2 or logits.shape[1] != len(manifest.labels):
-        found = " x ".join(str(length) for length in logits.shape)
-        raise CheckpointError(f"the network gives logits of shape {found} but its manifest has {len(manifest.labels)} labels")
+        shape = " x ".join(str(length) for length in logits.shape)
+        raise CheckpointError(f"the network gives logits of shape {shape} but its manifest has {len(manifest.labels)} labels")
     scores = softmax(logits, temperature(manifest.head))
     return [Classification(manifest.labels, scores[i], logits[i]) for i in range(len(logits))]
 

@@ -8,12 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def in_order(
-    work: Callable[[Item], Found], items: Iterable[Item], *, threads: int, ahead: int, name: str
-) -> Generator[Found, None, None]:
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int, ahead: int, name: str
+) -> Generator[Result, None, None]:
     """The results in the items' order, each as soon as it and all earlier ones are ready.
 
     Closing the generator, or an error in `work`, cancels what has not started and waits for what has.
@@ -25,7 +25,7 @@ def in_order(
         ahead: how many items may be in progress beyond the one being waited for.
         name: name prefix of the threads.
     """
-    pending: deque[Future[Found]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         try:
             for item in items:

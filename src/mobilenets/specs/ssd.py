@@ -145,8 +145,8 @@ def ssdlite(
     (('s32.expand', 's32'), (16, 32, 64, 128, 256, 512))
     """
     body = detection_backbone(backbone, reduced=reduced)
-    found = tuple(maps) or detection_maps(body)
-    head = _head(body, found, extras, anchors)
+    names = tuple(maps) or detection_maps(body)
+    head = _head(body, names, extras, anchors)
     return ModelSpec(
         body,
         tuple(labels),

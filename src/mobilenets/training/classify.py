@@ -65,7 +65,8 @@ class Answers:
     def joined(self, others: Sequence[Answers]) -> Answers:
         """This one's rows and those of the others."""
         every = (self, *others)
-        return Answers(np.concatenate([one.logits for one in every]), np.concatenate([one.truth for one in every]))
+        logits = np.concatenate([answers.logits for answers in every])
+        return Answers(logits, np.concatenate([answers.truth for answers in every]))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
@@ -107,18 +108,18 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
             over=over,
         )
 
-    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
-        return answers(found, spec.classes)
+    def outcome(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(chunks, spec.classes)
 
     return Lesson(
         Labelled(augmentation, channels=contract.channels), prepare, count, loss, outcome, COLUMNS, RANK, axes_of(spec.head)
     )
 
 
-def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], classes: int) -> Answers:  # Any: arrays
+def answers(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]], classes: int) -> Answers:  # Any: arrays
     """The logits of all chunks, of which there may be none, with the labels of their samples."""
     logits, truth = [np.zeros((0, classes), np.float32)], []
-    for chunk, outputs in found:
+    for chunk, outputs in chunks:
         logits.append(outputs["logits"])
         truth += [sample.label for sample in chunk.samples]
     return Answers(np.concatenate(logits), np.array(truth, np.int64))

@@ -71,8 +71,8 @@ class Answers:
     def joined(self, others: Sequence[Answers]) -> Answers:
         """This one's images and those of the others."""
         every = (self, *others)
-        judged = tuple(pair for one in every for pair in one.judged)
-        return Answers(judged, self.classes, all(one.numbers for one in every))
+        judged = tuple(pair for answers in every for pair in answers.judged)
+        return Answers(judged, self.classes, all(answers.numbers for answers in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
@@ -94,17 +94,17 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     height, width = contract.shape
     fill = round(255 * sum(contract.mean) / len(contract.mean))
     augmentation = BoxAugmentation(height=height, width=width, fill=fill, **shared(recipe, BoxAugmentation))
-    places = torch.from_numpy(anchors(head, contract.shape).copy())
+    all_anchors = torch.from_numpy(anchors(head, contract.shape).copy())
 
     def targets(boxes: Tensor, labels: Tensor, ignored: Tensor) -> tuple[Tensor, ...]:
-        return detect.match(boxes, labels, places, variances=head.variances, threshold=recipe.match_iou, ignored=ignored)
+        return detect.match(boxes, labels, all_anchors, variances=head.variances, threshold=recipe.match_iou, ignored=ignored)
 
-    def count(found: tuple[Tensor, ...], weights: Tensor) -> Tensor:
-        return detect.matched_anchors(detect.Targets(*found), weights)
+    def count(targets: tuple[Tensor, ...], weights: Tensor) -> Tensor:
+        return detect.matched_anchors(detect.Targets(*targets), weights)
 
-    def loss(outputs: tuple[Tensor, Tensor], found: tuple[Tensor, ...], weights: Tensor, over: Tensor) -> Tensor:
+    def loss(outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, ...], weights: Tensor, over: Tensor) -> Tensor:
         logits, offsets = outputs
-        wanted = detect.Targets(*found)
+        wanted = detect.Targets(*targets)
         if recipe.focal_gamma:
             return detect.focal_loss(
                 logits,
@@ -129,21 +129,21 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
 
     manifest = manifest_of(replace(spec, head=head.fresh()))
 
-    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
-        return answers(found, manifest)
+    def outcome(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(chunks, manifest)
 
     return Lesson(Boxed(augmentation, targets, channels=contract.channels), unmixed, count, loss, outcome, COLUMNS, RANK)
 
 
-def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
+def answers(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
     """The detections of all chunks with the boxes of their samples."""
     columns = range(len(manifest.labels))
     judged: list[Judged] = []
     numbers = True
-    for chunk, outputs in found:
+    for chunk, outputs in chunks:
         if not all(np.isfinite(output).all() for output in outputs.values()):
             numbers = False
             break
         decoded = runtime.decode_detections(outputs, manifest, chunk.placements)
-        judged += [(one, truth_of(sample.boxes, columns)) for one, sample in zip(decoded, chunk.samples, strict=True)]
+        judged += zip(decoded, (truth_of(sample.boxes, columns) for sample in chunk.samples), strict=True)
     return Answers(tuple(judged), len(manifest.labels), numbers)

@@ -78,5 +78,5 @@ def better(metrics: Mapping[str, float], best: Mapping[str, float], rank: Sequen
     """
     if not best:
         return True
-    now, then = ([-one[name[1:]] if name[0] == "-" else one[name] for name in rank] for one in (metrics, best))
+    now, then = ([-values[name[1:]] if name[0] == "-" else values[name] for name in rank] for values in (metrics, best))
     return now > then

@@ -123,12 +123,12 @@ def from_features(
         features = {}
         for split, prepared in splits.items():
             if prepared.samples:
-                found = list(prepared.through(model.backbone.features, device))
-                if not found:
+                chunks = list(prepared.through(model.backbone.features, device))
+                if not chunks:
                     said = f"none of {len(prepared.samples)} images of '{split}' can be read"
                     raise DataError(said, hint="run 'mobilenets check' on the data")
-                features[split] = torch.cat([rows.float().cpu() for _, rows in found])
-                read = [sample for chunk, _ in found for sample in chunk.samples]
+                features[split] = torch.cat([rows.float().cpu() for _, rows in chunks])
+                read = [sample for chunk, _ in chunks for sample in chunk.samples]
                 features[f"{split}_labels"] = torch.tensor([sample.label for sample in read])
                 features[f"{split}_weights"] = torch.tensor([sample.weight for sample in read])
         if main and path is not None:

@@ -133,8 +133,8 @@ def ranks(device: str) -> Ranks:
     """
     if device not in ("auto", "cpu"):
         raise RecipeError(f"device '{device}' is neither 'auto' nor 'cpu'", hint="choose among GPUs with CUDA_VISIBLE_DEVICES")
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and device == "auto" else None
-    kind = "cpu" if found is None else found.type
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and device == "auto" else None
+    kind = "cpu" if accelerator is None else accelerator.type
     count, index = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     place = int(os.environ.get("LOCAL_RANK", "0"))
     here = torch.device(kind, place) if kind == "cuda" else torch.device(kind)

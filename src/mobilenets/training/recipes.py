@@ -249,5 +249,5 @@ def recipe(name: str) -> Recipe:
     Raises:
         UnknownNameError: no recipe has this name; the message suggests near ones.
     """
-    by_plain_name = {known.replace("-", "_"): one for known, one in RECIPES.items()}
+    by_plain_name = {known.replace("-", "_"): entry for known, entry in RECIPES.items()}
     return by_plain_name[name.replace("-", "_")] if name.replace("-", "_") in by_plain_name else RECIPES[name]

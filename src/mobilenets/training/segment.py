@@ -63,8 +63,8 @@ class Answers:
     def joined(self, others: Sequence[Answers]) -> Answers:
         """The pixels of this one and the others."""
         every = (self, *others)
-        confusion = np.sum([one.confusion for one in every], axis=0)
-        return Answers(confusion, sum(one.images for one in every), all(one.numbers for one in every))
+        confusion = np.sum([answers.confusion for answers in every], axis=0)
+        return Answers(confusion, sum(answers.images for answers in every), all(answers.numbers for answers in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
@@ -88,14 +88,14 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
     shares = class_weights(samples, teacher, spec.classes) if recipe.balance == "loss" else None
     weights = None if shares is None else shares.to(device)
 
-    def count(found: tuple[Tensor, ...], _of_images: Tensor) -> Tensor:
-        return segment.pixels(found[0], class_weights=shares)
+    def count(targets: tuple[Tensor, ...], _of_images: Tensor) -> Tensor:
+        return segment.pixels(targets[0], class_weights=shares)
 
-    def loss(outputs: Tensor | tuple[Tensor, Tensor], found: tuple[Tensor, ...], of_images: Tensor, over: Tensor) -> Tensor:
+    def loss(outputs: Tensor | tuple[Tensor, Tensor], targets: tuple[Tensor, ...], of_images: Tensor, over: Tensor) -> Tensor:
         logits, auxiliary = outputs if isinstance(outputs, tuple) else (outputs, None)
         return segment.loss(
             logits.float(),
-            found[0].long(),
+            targets[0].long(),
             of_images,
             class_weights=weights,
             dice=recipe.dice,
@@ -108,23 +108,23 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
 
     manifest = manifest_of(spec)
 
-    def outcome(found: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
-        return answers(found, manifest)
+    def outcome(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]]) -> Answers:  # Any: arrays
+        return answers(chunks, manifest)
 
     return Lesson(teacher, unmixed, count, loss, outcome, COLUMNS, RANK)
 
 
-def answers(found: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
+def answers(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]], manifest: Manifest) -> Answers:  # Any: arrays
     """The pixels of all chunks, compared with the masks of their samples."""
     classes = len(manifest.labels)
     counts, images = np.zeros((classes, classes), np.int64), 0
-    for chunk, outputs in found:
+    for chunk, outputs in chunks:
         if not np.isfinite(outputs["logits"]).all():
             return Answers(counts, images + len(chunk.samples), numbers=False)
         decoded = runtime.decode_segmentations(outputs, manifest, chunk.placements)
-        for one, sample in zip(decoded, chunk.samples, strict=True):
+        for segmentation, sample in zip(decoded, chunk.samples, strict=True):
             assert sample.mask is not None
-            counts += segment_metrics.confusion(sample.mask.read(), one.classes, classes)
+            counts += segment_metrics.confusion(sample.mask.read(), segmentation.classes, classes)
         images += len(chunk.samples)
     return Answers(counts, images, numbers=True)
 

@@ -137,7 +137,7 @@ class YoungNorms:
     def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
         modules = dict(model.named_modules())
         norms = [modules[name] for name in names]
-        self._norms = [(one, one.momentum) for one in norms if isinstance(one, nn.BatchNorm2d | nn.SyncBatchNorm)]
+        self._norms = [(norm, norm.momentum) for norm in norms if isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)]
 
     def before(self, update: int) -> None:
         """Set the share of a batch in the statistics.

@@ -80,10 +80,10 @@ class Prepared:
             yield from self._kept
             return
         kept = []
-        for found in self._decoded():
+        for chunk in self._decoded():
             if self._keep:
-                kept.append(found)
-            yield found
+                kept.append(chunk)
+            yield chunk
         self._kept = kept
 
     def _decoded(self) -> Iterator[Chunk]:
@@ -111,9 +111,9 @@ class Prepared:
 
 def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Iterator[Chunk]:
     """One chunk of the images that are there; nothing where none is."""
-    found = [(sample, *one) for sample, one in zip(samples, loaded, strict=True) if one is not None]
-    if found:
-        there, arrays, placements = zip(*found, strict=True)
+    readable = [(sample, *image) for sample, image in zip(samples, loaded, strict=True) if image is not None]
+    if readable:
+        there, arrays, placements = zip(*readable, strict=True)
         yield Chunk(torch.from_numpy(np.stack(arrays)), there, placements)
 
 

@@ -127,8 +127,8 @@ class Tensors:
 
     def numbers(self, lead: str) -> list[int]:
         """The numbers that follow `lead` in the names, `"blocks."` -> 0, 1, 2."""
-        found = {name[len(lead) :].partition(".")[0] for name in self._left if name.startswith(lead)}
-        return sorted(int(number) for number in found if number.isdigit())
+        digits = {name[len(lead) :].partition(".")[0] for name in self._left if name.startswith(lead)}
+        return sorted(int(number) for number in digits if number.isdigit())
 
     def done(self) -> None:
         """All tensors must have been taken.
@@ -169,8 +169,8 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
         raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: {' and '.join(said)}")
     for name, tensor in expected.items():
         if tensor.shape != tensors[name].shape:
-            found, wanted = list(tensors[name].shape), list(tensor.shape)
-            raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: '{name}' is {found}, not {wanted}")
+            shape, wanted = list(tensors[name].shape), list(tensor.shape)
+            raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: '{name}' is {shape}, not {wanted}")
     _check_values(tensors, weights)
     owned = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     model.load_state_dict(owned, assign=True)
@@ -298,8 +298,8 @@ def _without_channels(row: Row) -> Row:
 
 def _width(name: str, rows: Sequence[Row]) -> float:
     """The multiplier whose channels are most like these; for display, the rows hold the truth."""
-    found = _channels(rows)
-    return max(_WIDTHS, key=lambda width: _likeness(_channels(BACKBONES[name](width).rows), found))
+    own = _channels(rows)
+    return max(_WIDTHS, key=lambda width: _likeness(_channels(BACKBONES[name](width).rows), own))
 
 
 def _channels(rows: Sequence[Row]) -> set[int]:
@@ -307,8 +307,8 @@ def _channels(rows: Sequence[Row]) -> set[int]:
     return {row.c_out for row in rows if not isinstance(row, Conv)}
 
 
-def _likeness(one: set[int], other: set[int]) -> float:
-    return len(one & other) / len(one | other)
+def _likeness(channels: set[int], others: set[int]) -> float:
+    return len(channels & others) / len(channels | others)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -136,10 +136,10 @@ def _classes(dataset: Dataset, labels: Sequence[str], *, named: bool) -> tuple[d
     A model whose classes are only numbers takes the dataset's names in their order, which is how Keras and torchvision number
     the folders of a dataset.
     """
-    places = {part.strip().lower(): i for i, label in enumerate(labels) for part in (label, *label.split(","))}
-    found = {i: places[label.lower()] for i, label in enumerate(dataset.labels) if label.lower() in places}
-    if found:
-        return found, tuple(labels)
+    class_of_name = {part.strip().lower(): i for i, label in enumerate(labels) for part in (label, *label.split(","))}
+    by_name = {i: class_of_name[label.lower()] for i, label in enumerate(dataset.labels) if label.lower() in class_of_name}
+    if by_name:
+        return by_name, tuple(labels)
     if len(dataset.labels) == len(labels) and not named:
         return {i: i for i in range(len(labels))}, tuple(dataset.labels)
     raise WeightsError(

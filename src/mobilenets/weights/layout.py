@@ -67,17 +67,17 @@ def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layo
     Raises:
         WeightsError: there are several, and `key` names none of them.
     """
-    found = layouts(tensors)
-    named = [layout for layout in found if f".{key.rstrip('.')}." in f".{layout.lead}"] if key and len(found) > 1 else []
-    if len(named) == 1:
-        others = tuple(_shared(layout.lead) for layout in found if layout is not named[0])
+    candidates = layouts(tensors)
+    named = [layout for layout in candidates if key and f".{key.rstrip('.')}." in f".{layout.lead}"]
+    if len(named) == 1 and len(candidates) > 1:
+        others = tuple(_shared(layout.lead) for layout in candidates if layout is not named[0])
         if all(others):
             rest = {name: tensor for name, tensor in named[0].rest.items() if not name.startswith(others)}
-            found = [replace(named[0], rest=rest)]
-    if len(found) > 1:
-        leads = ", ".join(f"'{layout.lead}'" for layout in found[:4])
-        raise WeightsError(f"'{origin}' holds {len(found)} networks, under {leads}", hint="say which: --key PREFIX")
-    return found[0] if found else None
+            candidates = [replace(named[0], rest=rest)]
+    if len(candidates) > 1:
+        leads = ", ".join(f"'{layout.lead}'" for layout in candidates[:4])
+        raise WeightsError(f"'{origin}' holds {len(candidates)} networks, under {leads}", hint="say which: --key PREFIX")
+    return candidates[0] if candidates else None
 
 
 def dense_layers(rest: Mapping[str, Tensor], origin: str, *, ordered: bool) -> list[Dense]:
@@ -152,10 +152,10 @@ def _shared(lead: str) -> str:
 def _feature_leads(tensors: Mapping[str, Tensor]) -> Iterable[str]:
     """What stands before the numbers of torchvision's layers: `"features."`, `"model.backbone."`, `"0."`."""
     for name, tensor in tensors.items():
-        found = re.fullmatch(r"((?:.*\.)?)0\.0\.weight", name)
-        if found is None or tensor.ndim != 4 or tensor.shape[2:] != (3, 3):
+        match = re.fullmatch(r"((?:.*\.)?)0\.0\.weight", name)
+        if match is None or tensor.ndim != 4 or tensor.shape[2:] != (3, 3):
             continue
-        lead = found[1]
+        lead = match[1]
         blocks = (f"{lead}1.conv.0.0.weight", f"{lead}1.block.0.0.weight")
         if f"{lead}0.1.running_mean" in tensors and any(block in tensors for block in blocks):
             yield lead

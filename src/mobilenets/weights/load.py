@@ -236,12 +236,12 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
     try:
         contract = settled(contract, told)
         network = replace(network, input=contract.input)
-        found = assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
+        model = assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
     except SpecError as error:
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
     known: dict[str, Basis] = {part: contract.known.get(part, "guessed") for part in ("size", "pixels", "resize", "crop")}
     basis: Basis = "given" if labels else "read" if network.labels else "guessed"
-    return Reading(found, library, known, basis, network.notes)
+    return Reading(model, library, known, basis, network.notes)
 
 
 def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:

@@ -17,8 +17,8 @@ from mobilenets.errors import WeightsError
 
 def folded_norm(bias: Tensor, eps: float) -> dict[str, Tensor]:
     """The parts of a norm that adds a bias and nothing else: 1 * (x - 0) / sqrt((1 - eps) + eps) + bias."""
-    one = torch.ones_like(bias)
-    return {"weight": one, "bias": bias.clone(), "running_mean": torch.zeros_like(bias), "running_var": one - eps}
+    ones = torch.ones_like(bias)
+    return {"weight": ones, "bias": bias.clone(), "running_mean": torch.zeros_like(bias), "running_var": ones - eps}
 
 
 def folded(model: nn.Module) -> bool:

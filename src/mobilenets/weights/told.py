@@ -114,8 +114,8 @@ def settled(contract: Contract, told: Told) -> Contract:
     return Contract(values, known)
 
 
-def _close(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(math.isclose(a, b, rel_tol=0.02, abs_tol=0.01) for a in one for b in other)
+def _close(first: Sequence[float], second: Sequence[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=0.02, abs_tol=0.01) for a in first for b in second)
 
 
 def _crop(resize: Resize, values: InputContract) -> float:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilenets.data.readers.yolo import read_yolo
 from mobilenets.data.source import look_at
-from mobilenets.data.writers.detections import RESULTS, Found, begin, csv_rows
+from mobilenets.data.writers.detections import RESULTS, ImageDetections, begin, csv_rows
 from mobilenets.errors import DataError, UnknownNameError
 from mobilenets.runtime.detect.decode import Detections, none
 
@@ -25,7 +25,9 @@ TWO = Detections(
 def written(kind: str, folder: Path, *names: str) -> None:
     writing = begin(kind, folder, LABELS)
     for name in names:
-        writing.add(Found(f"/in/{name}", PurePosixPath(name), 100, 80, TWO if "two" in name or "7" in name else none(LABELS)))
+        writing.add(
+            ImageDetections(f"/in/{name}", PurePosixPath(name), 100, 80, TWO if "two" in name or "7" in name else none(LABELS))
+        )
     writing.close()
 
 

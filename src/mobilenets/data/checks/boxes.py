@@ -61,9 +61,10 @@ def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Rem
         if size is not None and sample.stated not in (None, size):
             yield Remark("stated-size", _stated(sample.stated, size), sample.name)
         for box in sample.boxes:
-            found = _geometry(box, size)
-            if found:
-                yield Remark(found[0], f"{_shown(dataset, box)} {found[1]}", sample.name)
+            problem = _geometry(box, size)
+            if problem is not None:
+                code, message = problem
+                yield Remark(code, f"{_shown(dataset, box)} {message}", sample.name)
         yield from _pairs(dataset, sample)
     bare = [sample.name for sample in dataset.samples if not sample.boxes]
     if bare:

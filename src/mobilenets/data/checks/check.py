@@ -92,8 +92,8 @@ def quick_check(dataset: Dataset, *, threads: int | None = None, advance: Advanc
     Up to `masks.QUICK` masks are decoded. Only `check` finds truncated images and duplicates.
     """
     looks = _looks(glance, dataset, threads, advance)
-    found = _findings(dataset, looks, [], ())
-    return _with_masks(dataset, found, looks, threads, most=QUICK) if dataset.task == "segment" else found
+    findings = _findings(dataset, looks, [], ())
+    return _with_masks(dataset, findings, looks, threads, most=QUICK) if dataset.task == "segment" else findings
 
 
 def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
@@ -102,12 +102,12 @@ def without(dataset: Dataset, names: Iterable[str]) -> Dataset:
     return dataclasses.replace(dataset, samples=tuple(sample for sample in dataset.samples if sample.name not in gone))
 
 
-def cleaned(dataset: Dataset, found: Findings) -> Dataset:
+def cleaned(dataset: Dataset, findings: Findings) -> Dataset:
     """The dataset without broken images and without files that have two labels; images that look the same share a group."""
-    conflicts = {name for item in found.items if item.code == "conflict" for name in item.files}
-    rest = without(dataset, found.broken | conflicts)
+    conflicts = {name for item in findings.items if item.code == "conflict" for name in item.files}
+    rest = without(dataset, findings.broken | conflicts)
     groups = {sample.name: sample.group for sample in rest.samples}
-    for names in found.same:
+    for names in findings.same:
         members = [name for name in names if name in groups]
         joined = {groups[name] for name in members} - {""}
         group = min(joined, default=f"same as {members[0]}" if members else "")
@@ -118,12 +118,12 @@ def cleaned(dataset: Dataset, found: Findings) -> Dataset:
     )
 
 
-def _looks(one: Callable[[Sample], Look], dataset: Dataset, threads: int | None, advance: Advance | None) -> list[Look]:
+def _looks(look_at: Callable[[Sample], Look], dataset: Dataset, threads: int | None, advance: Advance | None) -> list[Look]:
     looks = []
     with ThreadPoolExecutor(threads or cores()) as pool:
         try:
-            for result in pool.map(one, dataset.samples):
-                looks.append(result)
+            for look in pool.map(look_at, dataset.samples):
+                looks.append(look)
                 if advance is not None:
                     advance(1)
         finally:
@@ -151,13 +151,15 @@ def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], sam
     )
 
 
-def _with_masks(dataset: Dataset, found: Findings, looks: Sequence[Look], threads: int | None, *, most: int | None) -> Findings:
+def _with_masks(
+    dataset: Dataset, findings: Findings, looks: Sequence[Look], threads: int | None, *, most: int | None
+) -> Findings:
     """The findings with those of the masks of all images that can be decoded."""
-    pairs = [(s, size) for s, size in zip(dataset.samples, _uprights(looks), strict=True) if s.name not in found.broken]
+    pairs = [(s, size) for s, size in zip(dataset.samples, _uprights(looks), strict=True) if s.name not in findings.broken]
     rest = dataclasses.replace(dataset, samples=tuple(sample for sample, _ in pairs))
     masks = check_masks(rest, [size for _, size in pairs], most=most, threads=threads)
-    items = in_order([*found.items, *_remarked(masks.remarks)])
-    return dataclasses.replace(found, items=items, broken=found.broken | masks.broken, masks=masks)
+    items = in_order([*findings.items, *_remarked(masks.remarks)])
+    return dataclasses.replace(findings, items=items, broken=findings.broken | masks.broken, masks=masks)
 
 
 def _remarked(remarks: Iterable[Remark]) -> Iterator[Finding]:

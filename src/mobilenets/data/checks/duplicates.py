@@ -98,11 +98,11 @@ def near_pairs(hashes: NDArray[np.uint64], *, most: int = MOST_BITS) -> Iterator
                 first[order] = np.arange(1, len(order) + 1)
             counts = np.minimum(np.searchsorted(in_order, wanted, "right") - first, _MOST_PER_BUCKET)
             for rows in _runs(counts, 1 << 20):
-                one = np.repeat(rows, counts[rows])
-                steps = np.arange(len(one)) - np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
-                other = order[np.repeat(first[rows], counts[rows]) + steps]
-                near = _bit_count(hashes[one] ^ hashes[other]) <= most
-                yield np.stack([one[near], other[near]], axis=1)
+                first_index = np.repeat(rows, counts[rows])
+                steps = np.arange(len(first_index)) - np.repeat(np.cumsum(counts[rows]) - counts[rows], counts[rows])
+                second_index = order[np.repeat(first[rows], counts[rows]) + steps]
+                near = _bit_count(hashes[first_index] ^ hashes[second_index]) <= most
+                yield np.stack([first_index[near], second_index[near]], axis=1)
 
 
 def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.float16]) -> NDArray[np.int64]:
@@ -110,8 +110,8 @@ def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.float16]) -> NDArray
     kept = [pairs[:0]]
     for start in range(0, len(pairs), 1 << 16):
         part = pairs[start : start + (1 << 16)]
-        one, other = (thumbnails[part[:, side]].astype(np.float32) for side in (0, 1))
-        kept.append(part[(one * other).sum(axis=1) >= LEAST_CORRELATION])
+        left, right = (thumbnails[part[:, side]].astype(np.float32) for side in (0, 1))
+        kept.append(part[(left * right).sum(axis=1) >= LEAST_CORRELATION])
     return np.concatenate(kept)
 
 
@@ -127,8 +127,8 @@ def _joined(parent: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.i
             i = tree[i]
         return i
 
-    for one, other in pairs.tolist():
-        low, high = sorted((root(one), root(other)))
+    for i, k in pairs.tolist():
+        low, high = sorted((root(i), root(k)))
         tree[high] = low
     return np.array([root(i) for i in range(len(tree))], dtype=np.int64)
 

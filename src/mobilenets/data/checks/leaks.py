@@ -50,7 +50,7 @@ def leaks(dataset: Dataset, same: Iterable[Sequence[str]]) -> tuple[Leak, ...]:
     """
     split_of = {sample.name: sample.split for sample in dataset.samples}
     sets = [[name for name in names if name in split_of] for names in same]
-    found = []
+    between = []
     for split, other in PAIRS:
         names = sorted(
             name
@@ -60,8 +60,8 @@ def leaks(dataset: Dataset, same: Iterable[Sequence[str]]) -> tuple[Leak, ...]:
             if split_of[name] == split
         )
         if names:
-            found.append(Leak(split, other, tuple(names), len(dataset.split(split))))
-    return tuple(found)
+            between.append(Leak(split, other, tuple(names), len(dataset.split(split))))
+    return tuple(between)
 
 
 def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak, ...]:

@@ -105,9 +105,9 @@ def _broken(error: ImageError, sample: Sample, header: Header | None = None, dig
     return Look(failure(error), words, header, digest=digest)
 
 
-def _claimed(sample: Sample, found: str) -> str:
+def _claimed(sample: Sample, actual: str) -> str:
     """The format that the file's extension stands for, if it is not the one that was found."""
     suffix = PurePath(sample.name or sample.path.name).suffix.lower()
     claimed = Image.registered_extensions().get(suffix, "")
-    same = claimed == found or {claimed, found} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
+    same = claimed == actual or {claimed, actual} in ({"JPEG", "MPO"}, {"BMP", "DIB"})
     return "" if same else claimed

@@ -101,9 +101,9 @@ def check_masks(
     remarks = [Remark(fault.code, fault.message, fault.file) for fault in dataset.faults]
     broken = set()
     for sample, look, size in zip(samples, looks, [images[i] for i in chosen], strict=True):
-        found = list(_one(sample, look, size))
-        remarks += found
-        if any(remark.code in _BREAKING for remark in found):
+        of_mask = list(_one(sample, look, size))
+        remarks += of_mask
+        if any(remark.code in _BREAKING for remark in of_mask):
             broken.add(sample.name)
     readable = [(sample, look) for sample, look in zip(samples, looks, strict=True) if isinstance(look, Survey)]
     shares, ignored = _shares(dataset.labels, readable)

@@ -46,11 +46,11 @@ def coco_files(tree: Tree) -> list[str]:
     like count only where there is nothing else.
     """
     candidates = [path for path in tree.with_suffix(".json") if path.count("/") <= _DEEPEST]
-    found = [path for path in candidates if has_coco_lists(tree.root / path)]
+    files = [path for path in candidates if has_coco_lists(tree.root / path)]
     for wanted in (_is_instances, _is_of_boxes, _has_split):
-        found = [path for path in found if wanted(path)] or found
+        files = [path for path in files if wanted(path)] or files
     order = {"train": 0, "val": 1, "test": 2}
-    return sorted(found, key=lambda path: (order.get(coco_split(path) or "", 3), path))
+    return sorted(files, key=lambda path: (order.get(coco_split(path) or "", 3), path))
 
 
 def one_per_split(files: list[str], folder: str) -> list[str]:

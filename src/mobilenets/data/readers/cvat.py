@@ -64,8 +64,8 @@ def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
     labels = tuple(dict.fromkeys([*(label for label in declared if label in used), *used]))
     splits = all_or_none(entry.split for entry in entries.values())
     listed = tuple(
-        Entry(one.path, "", one.name, split, boxes=one.boxes, stated=one.stated)
-        for one, split in zip(entries.values(), splits, strict=True)
+        Entry(entry.path, "", entry.name, split, boxes=entry.boxes, stated=entry.stated)
+        for entry, split in zip(entries.values(), splits, strict=True)
     )
     name = source.path.resolve().name if source.tree is not None else source.path.stem
     return Listing(listed, labels, name, task="detect", faults=tree.faults)

@@ -92,7 +92,7 @@ def _box_lists(tree: Tree) -> list[str]:
 
 def _label_lists(tree: Tree) -> list[str]:
     """Tables with a label for images of the folder: at least half of the first ones must be there."""
-    found = []
+    lists = []
     for path in _tables(tree):
         columns = _label_columns(read_header(tree.root / path))
         if len(columns) < 2 or not tree.images():
@@ -100,12 +100,12 @@ def _label_lists(tree: Tree) -> list[str]:
         try:
             rows = read_rows(tree.root / path)
             locator = Locator(tree, (path.rpartition("/")[0], ""))
-            places = [locator.find(cell, f"'{path}'") for cell in first_cells(rows, columns["path"]) if cell]
+            paths = [locator.find(cell, f"'{path}'") for cell in first_cells(rows, columns["path"]) if cell]
         except DataError:
             continue
-        if places and 2 * sum(locator.name(place) in tree for place in places) >= len(places):
-            found.append(path)
-    return found
+        if paths and 2 * sum(locator.name(image) in tree for image in paths) >= len(paths):
+            lists.append(path)
+    return lists
 
 
 def _label_columns(header: Sequence[str]) -> dict[str, int]:

@@ -42,20 +42,20 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         folders = _inner(tree, root)
         loose = _files(tree, root)
         if not folders:
-            found = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
-            raise DataError(f"'{source.text}' holds {found}", hint=_above(source.path) or LAYOUT)
+            content = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
+            raise DataError(f"'{source.text}' holds {content}", hint=_above(source.path) or LAYOUT)
         entries, empty, ignored = _classes(tree, root, folders, None)
         ignored = [*loose, *ignored]
     else:
         entries, empty, ignored = [], [], list(_files(tree, root))
         for folder, split in by_split:
-            place = _unwrapped(tree, folder)
-            classes, loose = _inner(tree, place), _files(tree, place)
+            class_root = _unwrapped(tree, folder)
+            classes, loose = _inner(tree, class_root), _files(tree, class_root)
             if not classes and _images(loose):
                 raise DataError(
                     f"'{tree.root / folder}' holds {counted(_images(loose), 'image')} but no folder per class", hint=LAYOUT
                 )
-            more, without, passed = _classes(tree, place, classes, split)
+            more, without, passed = _classes(tree, class_root, classes, split)
             entries += more
             empty += without
             ignored += [*loose, *passed]

@@ -181,9 +181,9 @@ def _unique(path: Path, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     for entry in entries:
         first = seen.setdefault(entry.name, entry)
         if (first.label, first.split) != (entry.label, entry.split):
-            one, other = (f"{entry.label} {entry.split or ''}".rstrip() for entry in (first, entry))
+            kept, repeated = (f"{entry.label} {entry.split or ''}".rstrip() for entry in (first, entry))
             hint = "an image has one label and one split"
-            raise DataError(f"'{path}': {shown(entry.name)} is listed as {shown(one)} and as {shown(other)}", hint=hint)
+            raise DataError(f"'{path}': {shown(entry.name)} is listed as {shown(kept)} and as {shown(repeated)}", hint=hint)
     return tuple(seen.values())
 
 

@@ -118,19 +118,19 @@ def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple
 
 def _region(where: str, annotation: Record) -> Region | None:
     """The pixels of an annotation; None where it has none."""
-    found = annotation.get("segmentation")
-    if isinstance(found, dict):
-        counts = found.get("counts")
+    segmentation = annotation.get("segmentation")
+    if isinstance(segmentation, dict):
+        counts = segmentation.get("counts")
         if isinstance(counts, str) or (isinstance(counts, list) and all(isinstance(n, int) for n in counts)):
             try:
                 return regions.from_runs(0, counts)
             except (ImageError, OverflowError) as error:
                 raise DataError(f"{where} has damaged run lengths: {error}") from error
         raise DataError(f"{where} has a segmentation without counts", hint="run lengths are {'size': [h, w], 'counts': ...}")
-    if not found:
+    if not segmentation:
         return None
     polygons: list[list[float]] = []
-    for polygon in found if isinstance(found, list) and isinstance(found[0], list) else [found]:
+    for polygon in segmentation if isinstance(segmentation, list) and isinstance(segmentation[0], list) else [segmentation]:
         numbers = [number(value) for value in polygon] if isinstance(polygon, list) else [math.nan]
         if len(numbers) % 2 or any(math.isnan(value) for value in numbers):
             raise DataError(f"{where} has a polygon that is not a list of x and y", hint="[[x0, y0, x1, y1, ...], ...]")

@@ -73,8 +73,8 @@ def pair(annotations: Sequence[str], images: Sequence[str]) -> Pairs:
 
 def _may_match(annotation: str, image: str) -> bool:
     """Whether the two are not in folders of different splits."""
-    one, other = split_in(annotation), split_in(image)
-    return one is None or other is None or one == other
+    of_annotation, of_image = split_in(annotation), split_in(image)
+    return of_annotation is None or of_image is None or of_annotation == of_image
 
 
 def _nearness(annotation: str, image: str) -> tuple[int, int, int]:

@@ -86,12 +86,12 @@ def read_header(path: Path) -> tuple[str, ...]:
 def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """The place of each known column, by the first of its names that the header has in any case."""
     lower = [name.lower().replace(" ", "_") for name in header]
-    found = {}
+    position_of = {}
     for column, names in known.items():
-        place = next((lower.index(name) for name in names if name in lower), None)
-        if place is not None:
-            found[column] = place
-    return found
+        position = next((lower.index(name) for name in names if name in lower), None)
+        if position is not None:
+            position_of[column] = position
+    return position_of
 
 
 def finder(path: Path, written: Sequence[str], tree: Tree | None = None) -> Place:

@@ -125,8 +125,8 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
     leads = [""] if len(shards) == 1 else shown if len(set(shown)) == len(shown) else shards
     entries = tuple(
         entry
-        for shard, lead, found in zip(shards, leads, keys, strict=True)
-        for entry in _entries(shard, lead, found, names, group or "group")
+        for shard, lead, shard_keys in zip(shards, leads, keys, strict=True)
+        for entry in _entries(shard, lead, shard_keys, names, group or "group")
     )
     if not entries:
         raise DataError(f"'{source}' holds no image", hint=SHARD_HINT)
@@ -139,7 +139,7 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
     labels = in_order(entry.label for entry in entries)
     if names and set(labels) <= set(names):
         labels = names
-    doubled = [(shard, key) for shard, found in zip(shown, keys, strict=True) for key in found if key.others]
+    doubled = [(shard, key) for shard, shard_keys in zip(shown, keys, strict=True) for key in shard_keys if key.others]
     notes: tuple[str, ...] = ()
     if doubled:
         shard, key = doubled[0]

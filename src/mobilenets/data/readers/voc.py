@@ -153,7 +153,7 @@ def _places(tree: Tree, notes: list[str]) -> tuple[list[_Place], list[Fault]]:
 
 def _roots(tree: Tree) -> dict[str, str]:
     """Folders with ImageSets/Main/ in them, the inner ones first, each with that path."""
-    found = {}
+    roots = {}
     for folder in tree.folders:
         sets = tree.child(folder, "ImageSets")
         main = tree.child(sets, "Main") if sets is not None else None
@@ -162,8 +162,8 @@ def _roots(tree: Tree) -> dict[str, str]:
             and main in tree.folders
             and any(name.lower().endswith(".txt") for name in tree.folders[main].files)
         ):
-            found[folder] = main
-    return dict(sorted(found.items(), key=lambda item: (-item[0].count("/") - bool(item[0]), item[0])))
+            roots[folder] = main
+    return dict(sorted(roots.items(), key=lambda item: (-item[0].count("/") - bool(item[0]), item[0])))
 
 
 def _root_of(place: _Place, roots: Mapping[str, str]) -> str | None:
@@ -209,7 +209,7 @@ def _by_file_name(tree: Tree, places: list[_Place], annotations: Mapping[str, _A
         return places
     used = {place.image for place in places if place.annotation is not None}
     locator = Locator(tree)
-    found, named = [], set()
+    completed, named = [], set()
     for place in places:
         annotation = annotations.get(place.annotation or "")
         if place.image is None and annotation is not None and annotation.image and place.annotation is not None:
@@ -218,8 +218,8 @@ def _by_file_name(tree: Tree, places: list[_Place], annotations: Mapping[str, _A
                 used.add(image)
                 named.add(image)
                 place = replace(place, image=image, split=split_in(image) if place.split else None)
-        found.append(place)
-    return [place for place in found if place.annotation is not None or place.image not in named]
+        completed.append(place)
+    return [place for place in completed if place.annotation is not None or place.image not in named]
 
 
 def _read(path: Path) -> _Annotation:

@@ -30,10 +30,10 @@ def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[d
     Raises:
         DataError: a file cannot be read.
     """
-    found: dict[str, Split | None] = {}
+    split_of: dict[str, Split | None] = {}
     faults: list[Fault] = []
     if folder is None:
-        return found, faults
+        return split_of, faults
     for name in ("test", "testing", "val", "valid", "validation", "train", "training", "trainval", "default"):
         path = tree.child(folder, f"{name}.txt")
         if path is None:
@@ -45,10 +45,10 @@ def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[d
             stem = _stem(line, stems)
             if not stem:
                 continue
-            first = found.setdefault(stem, split)
+            first = split_of.setdefault(stem, split)
             if first != split and not (name == "trainval" and first == "val") and name != "default":
                 faults.append(Fault("split-twice", f"is in {first} and in {name}; it stays in {first} only", stem))
-    return dict(sorted(found.items(), key=lambda item: (_ORDER[item[1]], item[0]))), faults
+    return dict(sorted(split_of.items(), key=lambda item: (_ORDER[item[1]], item[0]))), faults
 
 
 def _stem(line: str, stems: Collection[str]) -> str:

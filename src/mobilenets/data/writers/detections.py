@@ -21,7 +21,7 @@ COLUMNS = ("file", "label", "score", "x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ImageDetections:
     """The detections on one image.
 
     Args:
@@ -41,7 +41,7 @@ class Found:
 class Writing(Protocol):
     """Result files that are being written."""
 
-    def add(self, found: Found) -> None:
+    def add(self, image: ImageDetections) -> None:
         """Write one more image; may raise OSError."""
         ...
 
@@ -96,10 +96,10 @@ class _Coco:
         self._file = _Draft(folder / "detections.json")
         self._before = "["
 
-    def add(self, found: Found) -> None:
-        name = str(found.name)
-        image_id = int(found.name.stem) if _is_number(found.name.stem) else name
-        rows = zip(found.detections.each(), found.detections.classes.tolist(), strict=True)
+    def add(self, image: ImageDetections) -> None:
+        name = str(image.name)
+        image_id = int(image.name.stem) if _is_number(image.name.stem) else name
+        rows = zip(image.detections.each(), image.detections.classes.tolist(), strict=True)
         for (label, score, (x0, y0, x1, y1)), index in rows:
             result = {
                 "image_id": image_id,
@@ -122,8 +122,8 @@ class _Csv:
         self._file = _Draft(folder / "detections.csv")
         self._file.write(",".join(COLUMNS) + "\n")
 
-    def add(self, found: Found) -> None:
-        rows = [dict(zip(COLUMNS, row, strict=True)) for row in csv_rows(found.path, found.detections)]
+    def add(self, image: ImageDetections) -> None:
+        rows = [dict(zip(COLUMNS, row, strict=True)) for row in csv_rows(image.path, image.detections)]
         self._file.write(table(COLUMNS, rows).partition("\n")[2])
 
     def close(self) -> None:
@@ -138,10 +138,10 @@ class _Yolo:
         self._labels.mkdir(exist_ok=True)
         files.write_text(folder / "classes.txt", "".join(f"{plain(label)}\n" for label in labels))
 
-    def add(self, found: Found) -> None:
-        rows = zip(found.detections.each(), found.detections.classes.tolist(), strict=True)
-        lines = [f"{yolo_line(index, corners, found.width, found.height)} {score:.6g}\n" for (_, score, corners), index in rows]
-        with files.drafted_quickly(self._labels / found.name.with_suffix(".txt")) as draft:
+    def add(self, image: ImageDetections) -> None:
+        rows = zip(image.detections.each(), image.detections.classes.tolist(), strict=True)
+        lines = [f"{yolo_line(index, corners, image.width, image.height)} {score:.6g}\n" for (_, score, corners), index in rows]
+        with files.drafted_quickly(self._labels / image.name.with_suffix(".txt")) as draft:
             draft.write_text("".join(lines), "utf-8", newline="\n")
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
         judged: what was found in each image, and what is there.
         classes: how many the model knows.
     """
-    ranked = {size: _ranked(found, classes) for size, found in _found(judged).items()}
+    ranked = {size: _ranked(images, classes) for size, images in _by_size(judged).items()}
     precision = {size: _table(of_size, average_precision) for size, of_size in ranked.items()}  # each T classes
     recall = {size: _table(of_size, _recall) for size, of_size in ranked.items()}
     of_all = precision["all"]
@@ -74,12 +74,12 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
     )
 
 
-def _found(judged: Sequence[Judged]) -> dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]]:
+def _by_size(judged: Sequence[Judged]) -> dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]]:
     """For each size, each image's best detections and objects, what those find, T x K, and which objects are ignored, M.
 
     An object outside the range of sizes counts neither way, and neither does a detection outside it that finds nothing.
     """
-    found: dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]] = {size: [] for size in SIZES}
+    by_size: dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]] = {size: [] for size in SIZES}
     for detections, truth in judged:
         best = detections.take(best_of_each(detections.classes))
         object_areas, detected_areas = _areas(truth.boxes), _areas(best.boxes)
@@ -87,15 +87,15 @@ def _found(judged: Sequence[Judged]) -> dict[str, list[tuple[Judged, NDArray[np.
         matches = match_at(best, truth, OVERLAPS, ignored)  # A T K
         for size, (limits, _), own, out in zip(SIZES, SIZES.values(), matches, ignored, strict=True):
             own = np.where((own == FALSE) & ~_within(detected_areas, limits), IGNORED, own)
-            found[size].append(((best, truth), own, out))
-    return found
+            by_size[size].append(((best, truth), own, out))
+    return by_size
 
 
 def _ranked(
-    found: Sequence[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]], classes: int
+    images: Sequence[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]], classes: int
 ) -> tuple[tuple[Ranked, ...], ...]:
     return tuple(
-        ranked_from([(best, truth, own[t], ignored) for (best, truth), own, ignored in found], classes)
+        ranked_from([(best, truth, own[t], ignored) for (best, truth), own, ignored in images], classes)
         for t in range(len(OVERLAPS))
     )
 

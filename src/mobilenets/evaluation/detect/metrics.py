@@ -104,12 +104,12 @@ def ranked_from(
         objects[:, i] = np.bincount(truth.classes[~ignored], minlength=classes)
     scores = np.concatenate([detections.scores for detections, *_ in paired] or [np.zeros(0, np.float32)])
     kinds = np.concatenate([detections.classes for detections, *_ in paired] or [np.zeros(0, np.int64)])
-    found = np.concatenate([own for _, _, own, _ in paired] or [np.zeros(0, np.int64)])
+    matches = np.concatenate([own for _, _, own, _ in paired] or [np.zeros(0, np.int64)])
     images = np.repeat(np.arange(len(paired)), [len(detections) for detections, *_ in paired])
     order = np.argsort(-scores, kind="stable")
-    order = order[found[order] != IGNORED]
+    order = order[matches[order] != IGNORED]
     of_classes = (order[kinds[order] == k] for k in range(classes))
-    return tuple(Ranked(scores[own], found[own] >= 0, images[own], objects[k]) for k, own in enumerate(of_classes))
+    return tuple(Ranked(scores[own], matches[own] >= 0, images[own], objects[k]) for k, own in enumerate(of_classes))
 
 
 def best_of_each(classes: NDArray[np.int64], most: int = MOST) -> NDArray[np.int64]:
@@ -197,9 +197,9 @@ def confusion(judged: Sequence[Judged], classes: int, thresholds: Sequence[float
     counts = np.zeros((classes + 1, classes + 1), np.int64)
     for detections, truth in judged:
         shown = detections.above(thresholds)
-        found, by = judge(shown, truth, iou)
-        real = found != IGNORED
-        true = np.append(truth.classes, classes)[found[real]]  # FALSE is the last index: background
+        matches, by = judge(shown, truth, iou)
+        real = matches != IGNORED
+        true = np.append(truth.classes, classes)[matches[real]]  # FALSE is the last index: background
         np.add.at(counts, (true, shown.classes[real]), 1)
         missed = truth.classes[by == -1]
         np.add.at(counts, (missed, np.full(len(missed), classes)), 1)

@@ -91,12 +91,12 @@ def brief(report: Report, worst: int) -> Brief:
 
 def remarks(report: Report) -> list[Remark]:
     """Whether the accuracy is above that of a constant answer, and whether the temperature helps."""
-    found = []
+    remarks = []
     support = np.bincount(report.truth, minlength=len(report.labels))
     share, label = support.max() / len(report), report.labels[int(support.argmax())]
     accuracy = report.metric("top1")
     if (support > 0).sum() > 1 and accuracy.interval is not None and accuracy.interval.low <= share:
-        found.append(
+        remarks.append(
             Remark(
                 f"Always answering '{label}' would be right for {share:.1%} of these images; the model is right for "
                 f"{accuracy.value:.1%}, which is not clearly better."
@@ -104,13 +104,13 @@ def remarks(report: Report) -> list[Remark]:
         )
     shipped, plain = report.metric("nll").value, negative_log_likelihood(report.logits, report.truth)
     if report.temperature != 1 and shipped > plain:
-        found.append(
+        remarks.append(
             Remark(
                 f"The temperature {report.temperature:.2f}, fitted on validation images, does not help here: the negative log "
                 f"likelihood is {shipped:.3f}, and {plain:.3f} without it."
             )
         )
-    return found
+    return remarks
 
 
 def support(report: Report) -> dict[str, int]:

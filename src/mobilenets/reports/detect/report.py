@@ -34,9 +34,9 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    found = report.worst(worst)
+    verdicts = report.worst(worst)
     introduction = "None: every object was found, and nothing else."
-    if found:
+    if verdicts:
         introduction = (
             "The images with the most, and the most confident, mistakes. Red: nothing is there. Purple: the object is of "
             "another class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
@@ -45,7 +45,7 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
         subtitle=subtitle(report),
         headline="False positives and misses",
         introduction=introduction,
-        shown=tuple(_shown(verdict, read_image) for verdict in found),
+        shown=tuple(_shown(verdict, read_image) for verdict in verdicts),
         plots=tuple(plots(report)),
         tables=tuple(_tables(report)),
         wide=True,
@@ -141,13 +141,13 @@ def constant_box(report: DetectionReport) -> tuple[int, int, tuple[float, float,
     Returns:
         How many of the right detections it explains, one per image at most; how many there are; the box, px.
     """
-    found: list[NDArray[np.float32]] = []
+    hits: list[NDArray[np.float32]] = []
     images: list[int] = []
     for i, verdict in enumerate(report.verdicts()):
         boxes = verdict.truth.boxes[verdict.found[verdict.hits]]
-        found.append(boxes)
+        hits.append(boxes)
         images += [i] * len(boxes)
-    boxes = np.concatenate(found) if images else np.zeros((0, 4), np.float32)
+    boxes = np.concatenate(hits) if images else np.zeros((0, 4), np.float32)
     if not len(boxes):
         return 0, 0, (0.0, 0.0, 0.0, 0.0)
     step = -(-len(boxes) // CANDIDATES)

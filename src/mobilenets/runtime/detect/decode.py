@@ -130,7 +130,7 @@ def decode_detections(
         CheckpointError: the network has no such outputs, or they do not fit its manifest.
     """
     if "boxes" in outputs:
-        return _found(outputs, manifest, placements)
+        return _decoded_inside(outputs, manifest, placements)
     head = _head(manifest)
     logits, offsets = (_output(outputs, name) for name in ("logits", "offsets"))
     own = anchors(head, manifest.input.shape)
@@ -142,12 +142,14 @@ def decode_detections(
         )
     thresholds = thresholds_of(head, len(manifest.labels))
     lowest = thresholds.min(initial=1)
-    found = []
+    detections = []
     for i, placement in enumerate(placements):
         at = _likely(logits[i], head, lowest)
         scores = activate(logits[i, at], head)
-        found.append(_image(scores, offsets[i, at], own[at], thresholds, manifest=manifest, head=head, placement=placement))
-    return found
+        detections.append(
+            _image(scores, offsets[i, at], own[at], thresholds, manifest=manifest, head=head, placement=placement)
+        )
+    return detections
 
 
 def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
@@ -214,12 +216,12 @@ def _image(
     for above in _falling(scores, thresholds, _FIRST * head.detections):
         places, classes = _candidates(scores, above, head.candidates)
         boxes = np.clip(boxes_of(offsets[places], anchors[places], head.variances), 0, corners)
-        found = scores[places, classes]
-        kept = nms(boxes, found, classes, head.iou, most=head.detections)
+        chosen_scores = scores[places, classes]
+        kept = nms(boxes, chosen_scores, classes, head.iou, most=head.detections)
         if len(kept) == head.detections:
             break
     return Detections(
-        manifest.labels, placed(boxes[kept], placement), found[kept], classes[kept], placement.width, placement.height
+        manifest.labels, placed(boxes[kept], placement), chosen_scores[kept], classes[kept], placement.width, placement.height
     )
 
 
@@ -268,7 +270,9 @@ def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float
     return clipped
 
 
-def _found(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]) -> list[Detections]:
+def _decoded_inside(
+    outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
+) -> list[Detections]:
     """The detections of a network that decodes inside."""
     boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
     thresholds = thresholds_of(_head(manifest), len(manifest.labels))
@@ -297,7 +301,7 @@ def _head(manifest: Manifest) -> SsdHead:
 
 def _output(outputs: Mapping[str, NDArray[np.float32]], name: str) -> NDArray[np.float32]:
     if name not in outputs:
-        raise CheckpointError(f"the network has no output '{name}' but {', '.join(repr(one) for one in outputs)}")
+        raise CheckpointError(f"the network has no output '{name}' but {', '.join(repr(output) for output in outputs)}")
     return outputs[name]
 
 

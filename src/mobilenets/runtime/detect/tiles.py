@@ -111,7 +111,7 @@ def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> li
     return [(x0, y0, x1, y1) for y0, y1 in _spans(height, tile, overlap) for x0, x1 in _spans(width, tile, overlap)]
 
 
-def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int, int], *, iou: float) -> Detections:
+def merged(of_tiles: Sequence[Detections], regions: Sequence[Tile], size: tuple[int, int], *, iou: float) -> Detections:
     """The detections of all tiles as detections of the image.
 
     A box that a tile's border cuts shows the same object as another tile's box if both agree on the part that both tiles see,
@@ -119,21 +119,21 @@ def merged(found: Sequence[Detections], regions: Sequence[Tile], size: tuple[int
     and its parts are joined. Non-maximum suppression then removes duplicates.
 
     Args:
-        found: by each tile, in px of the image.
+        of_tiles: the detections of each tile, in px of the image.
         regions: the tiles, in the same order.
         size: width and height of the image.
         iou: overlap above which a box suppresses others of its label.
     """
-    labels = found[0].labels
-    boxes = np.concatenate([of_tile.boxes for of_tile in found])  # N 4
-    scores = np.concatenate([of_tile.scores for of_tile in found])  # N
-    classes = np.concatenate([of_tile.classes for of_tile in found])  # N
-    seen_by = np.repeat(np.arange(len(found)), [len(of_tile) for of_tile in found])  # N: the tile of each box
-    places = np.asarray(regions, np.float32)  # T 4
-    cut = _cut(boxes, places[seen_by], size)
+    labels = of_tiles[0].labels
+    boxes = np.concatenate([of_tile.boxes for of_tile in of_tiles])  # N 4
+    scores = np.concatenate([of_tile.scores for of_tile in of_tiles])  # N
+    classes = np.concatenate([of_tile.classes for of_tile in of_tiles])  # N
+    seen_by = np.repeat(np.arange(len(of_tiles)), [len(of_tile) for of_tile in of_tiles])  # N: the tile of each box
+    windows = np.asarray(regions, np.float32)  # T 4
+    cut = _cut(boxes, windows[seen_by], size)
     links = _links(boxes, classes, cut, seen_by, regions)
     boxes, scores, stay = _joined(boxes, scores, cut, links)
-    fine = (areas(places) == areas(places).min())[seen_by]
+    fine = (areas(windows) == areas(windows).min())[seen_by]
     kept = stay[nms(boxes[stay], (scores + fine)[stay], classes[stay], iou)]  # what is seen at full detail first
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return Detections(labels, boxes[kept], scores[kept], classes[kept], *size)
@@ -190,12 +190,12 @@ def _links(
     """For each box, the boxes of other tiles that show the same object; at least one of each two is cut."""
     of_tile = {int(i): np.flatnonzero(seen_by == i) for i in np.unique(seen_by)}
     links: dict[int, list[int]] = defaultdict(list)
-    for one, other in _neighbors(regions):
-        if one not in of_tile or other not in of_tile:
+    for tile, neighbor in _neighbors(regions):
+        if tile not in of_tile or neighbor not in of_tile:
             continue
-        first, second = of_tile[one], of_tile[other]
-        low = np.maximum(regions[one][:2], regions[other][:2])
-        high = np.minimum(regions[one][2:], regions[other][2:])
+        first, second = of_tile[tile], of_tile[neighbor]
+        low = np.maximum(regions[tile][:2], regions[neighbor][:2])
+        high = np.minimum(regions[tile][2:], regions[neighbor][2:])
         shared = np.concatenate([low, high]).astype(np.float32)
         same = _agreement(boxes[first], boxes[second], shared) > _SAME
         same |= _inside(boxes[first], boxes[second]) & (cut[first][:, np.newaxis] & ~cut[second])
@@ -210,7 +210,7 @@ def _links(
 
 def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of every pair, within what both tiles see, N M."""
-    inside = [np.clip(one, np.tile(shared[:2], 2), np.tile(shared[2:], 2)) for one in (first, second)]
+    inside = [np.clip(boxes, np.tile(shared[:2], 2), np.tile(shared[2:], 2)) for boxes in (first, second)]
     common = intersections(inside[0][:, np.newaxis], inside[1][np.newaxis])
     union = areas(inside[0])[:, np.newaxis] + areas(inside[1]) - common
     overlaps: NDArray[np.float32] = np.divide(common, union, out=np.zeros_like(common), where=union > 0)

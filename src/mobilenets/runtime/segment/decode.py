@@ -140,10 +140,10 @@ def decode_segmentations(
         CheckpointError: there is neither, or it does not fit the manifest's labels.
     """
     if "classes" in outputs:
-        found = _classes(outputs["classes"], manifest)
-        return [_looked_up(classes, manifest, place) for classes, place in zip(found, placements, strict=True)]
-    logits = checked(outputs, manifest)
-    return [segmentation(one, manifest, *axes(one, manifest, place)) for one, place in zip(logits, placements, strict=True)]
+        masks = _classes(outputs["classes"], manifest)  # N H W of the input
+        return [_looked_up(mask, manifest, placement) for mask, placement in zip(masks, placements, strict=True)]
+    pairs = zip(checked(outputs, manifest), placements, strict=True)
+    return [segmentation(logits, manifest, *axes(logits, manifest, placement)) for logits, placement in pairs]
 
 
 def checked(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> NDArray[np.float32]:
@@ -156,8 +156,8 @@ def checked(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> N
         raise CheckpointError(f"the network gives {', '.join(outputs) or 'nothing'}, not 'logits'", hint="export it again")
     logits = outputs["logits"]
     if logits.ndim != 4 or logits.shape[1] != len(manifest.labels):
-        found = " x ".join(str(length) for length in logits.shape)
-        raise CheckpointError(f"the network gives logits of shape {found} but its manifest has {len(manifest.labels)} labels")
+        shape = " x ".join(str(length) for length in logits.shape)
+        raise CheckpointError(f"the network gives logits of shape {shape} but its manifest has {len(manifest.labels)} labels")
     if logits.shape[1] > MOST:
         raise CheckpointError(f"the network has {logits.shape[1]} labels; a mask holds {MOST}")
     return np.asarray(logits, np.float32)
@@ -225,9 +225,9 @@ def _head(manifest: Manifest) -> SegmentationHead:
 def _classes(classes: NDArray[np.float32], manifest: Manifest) -> NDArray[np.uint8]:
     """Of a network that decodes inside, N H W, when they fit the manifest."""
     if classes.shape[1:] != manifest.input.shape:
-        found = " x ".join(str(length) for length in classes.shape)
+        shape = " x ".join(str(length) for length in classes.shape)
         height, width = manifest.input.shape
-        raise CheckpointError(f"the network gives classes of shape {found} but its input is {height} x {width} px")
+        raise CheckpointError(f"the network gives classes of shape {shape} but its input is {height} x {width} px")
     if classes.min(initial=0) < 0 or classes.max(initial=0) >= len(manifest.labels):
         raise CheckpointError(f"the network gives a class {classes.max():g} but its manifest has {len(manifest.labels)} labels")
     return np.asarray(classes, np.uint8)
@@ -238,6 +238,6 @@ def _looked_up(classes: NDArray[np.uint8], manifest: Manifest, place: Placement)
     height, width = classes.shape
     rows = axis(place.height, height, size=height, scale=place.scale_y, start=place.top)
     columns = axis(place.width, width, size=width, scale=place.scale_x, start=place.left)
-    y, x = (np.minimum(one.low + (one.share >= 0.5), one.places - 1) for one in (rows, columns))
-    found = classes[y][:, x]
-    return Segmentation(manifest.labels, colors(manifest), found, np.empty((0, 0, 0), np.float32))
+    y, x = (np.minimum(side.low + (side.share >= 0.5), side.places - 1) for side in (rows, columns))
+    nearest = classes[y][:, x]  # H W of the image
+    return Segmentation(manifest.labels, colors(manifest), nearest, np.empty((0, 0, 0), np.float32))

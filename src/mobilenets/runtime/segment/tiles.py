@@ -153,7 +153,7 @@ def _predicted(
     down = side(tall, height, h, overlap=overlap, align_corners=corners)
     across = side(wide, width, w, overlap=overlap, align_corners=corners)
     logits = _joined(tiles, first, down, across, predictor.threads, progress)
-    sizes = [(one.total - 1) * one.pitch + 1 if corners else one.total * one.pitch for one in (down, across)]
+    sizes = [(tiling.total - 1) * tiling.pitch + 1 if corners else tiling.total * tiling.pitch for tiling in (down, across)]
     rows = axis(image.height, down.total, size=sizes[0], scale=scale, align_corners=corners)
     columns = axis(image.width, across.total, size=sizes[1], scale=scale, align_corners=corners)
     return segment.segmentation(logits, manifest, rows, columns)

@@ -100,9 +100,9 @@ def _check_residual(part: Sequence[Layer], before: int, c_in: int, message: str,
 
 def _check_activations(part: Sequence[Layer], origin: str) -> None:
     """Layers of a block share one activation, but for a linear projection."""
-    found = {layer.activation for layer in part[:-1]} | ({part[-1].activation} - {"linear"})
-    if len(part) > 1 and len(found) > 1:
-        raise WeightsError(f"'{origin}' mixes {' and '.join(sorted(found))} in one block, at {part[-1].name}", hint=_HINT)
+    activations = {layer.activation for layer in part[:-1]} | ({part[-1].activation} - {"linear"})
+    if len(part) > 1 and len(activations) > 1:
+        raise WeightsError(f"'{origin}' mixes {' and '.join(sorted(activations))} in one block, at {part[-1].name}", hint=_HINT)
 
 
 def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
@@ -137,8 +137,8 @@ def bare(ours: str, layer: Layer) -> dict[str, Tensor]:
 
 def with_norms(like: BackboneSpec, layers: Sequence[Layer]) -> BackboneSpec:
     """The network with the norm eps that the file has in most layers."""
-    found = [layer.norm.eps for layer in layers if layer.norm is not None]
-    return replace(like, norm_eps=max(set(found), key=found.count)) if found else like
+    epsilons = [layer.norm.eps for layer in layers if layer.norm is not None]
+    return replace(like, norm_eps=max(set(epsilons), key=epsilons.count)) if epsilons else like
 
 
 def padding_of(body: Sequence[Layer], origin: str, *, keeps_size: bool = True) -> Padding:

@@ -81,10 +81,10 @@ def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
     blocks = blocks_of(outer, body, whole, graph.origin)
     cut = len(blocks) == len(whole.rows) - 1
     like = segmentation_backbone(whole, output_stride=output_stride, on="second_last" if cut else "last", reduced=False)
-    found = [(layer.stride, layer.dilation) for layer in outer if layer.kernel > 1]
+    windows = [(layer.stride, layer.dilation) for layer in outer if layer.kernel > 1]
     for dilate_strided_row in (False, True):
         like = replace(like, dilate_strided_row=dilate_strided_row)
-        if len(blocks) == len(like.rows) and _windows(like) == found:
+        if len(blocks) == len(like.rows) and _windows(like) == windows:
             return like, [replace(block, stride=row.stride) for block, row in zip(blocks, like.rows, strict=True)]
     raise _refusal(graph, f"its strides and dilations are not those of {whole.name} at output stride {output_stride}")
 

@@ -194,10 +194,11 @@ def _add(walk: Walk, operator: Operator) -> Value:
         if number.size != 1 or abs(number[0] - 3) > 0.05 or value.step != "output":
             raise walk.refuse(operator, f"adds {_shown(number)}")
         return Value("clamped" if clamps else "plus_3", value.layer)
-    one, other = (walk.value(operator, k) for k in (0, 1))
-    first, last = sorted((one.layer, other.layer))
-    plain = max(one.scaling, other.scaling) < 0 and not operator.options.get("activation", 0)
-    if "output" not in (one.step, other.step) or walk.layers[last].activation != "linear" or not plain or first < 0:
+    terms = [walk.value(operator, k) for k in (0, 1)]
+    first, last = sorted(term.layer for term in terms)
+    plain = all(term.scaling < 0 for term in terms) and not operator.options.get("activation", 0)
+    outputs = any(term.step == "output" for term in terms)
+    if not outputs or walk.layers[last].activation != "linear" or not plain or first < 0:
         raise walk.refuse(operator, "is no residual")
     walk.layers[last].shortcut = first
     return Value("sum", last)
@@ -226,17 +227,17 @@ def _multiply(walk: Walk, operator: Operator) -> Value:
         if value.step == "clamped":
             return Value("gate", value.layer)
         return _activated(walk, operator, Value("output", value.layer), "hard_swish")
-    one, other = sorted((walk.value(operator, k) for k in (0, 1)), key=lambda value: value.step == "output")
-    if other.step == "output" and one.layer == other.layer and one.step in ("gate", "clamped"):
-        if one.step == "clamped":
-            return Value("six_swish", one.layer)
-        return _activated(walk, operator, other, "hard_swish")
-    if other.step == "output" and one.step == "gate":
-        expand = walk.layers[one.layer]
+    factor, value = sorted((walk.value(operator, k) for k in (0, 1)), key=lambda operand: operand.step == "output")
+    if value.step == "output" and factor.layer == value.layer and factor.step in ("gate", "clamped"):
+        if factor.step == "clamped":
+            return Value("six_swish", factor.layer)
+        return _activated(walk, operator, value, "hard_swish")
+    if value.step == "output" and factor.step == "gate":
+        expand = walk.layers[factor.layer]
         reduce = walk.layers[expand.source.layer]
-        if reduce.source == Value("pooled", other.layer) and reduce.activation == "relu":
-            walk.layers[other.layer].squeeze = (expand.source.layer, one.layer)
-            return other
+        if reduce.source == Value("pooled", value.layer) and reduce.activation == "relu":
+            walk.layers[value.layer].squeeze = (expand.source.layer, factor.layer)
+            return value
     raise walk.refuse(operator, "is neither hard-swish nor squeeze-excite with a hard sigmoid")
 
 

@@ -35,10 +35,10 @@ class Builder:
 
     def weights(self, call: Call, count: int) -> list[Array]:
         """The weights of a layer, which must be as many as its settings say."""
-        found = numbered_weights(self.stored, call) if self.stored.is_numbered else listed_weights(self.stored, call)
-        if len(found) != count:
-            raise self.refuse(call, f"has {len(found)} weights in the file, where its settings say {count}")
-        return found
+        weights = numbered_weights(self.stored, call) if self.stored.is_numbered else listed_weights(self.stored, call)
+        if len(weights) != count:
+            raise self.refuse(call, f"has {len(weights)} weights in the file, where its settings say {count}")
+        return weights
 
     def tensor(self, name: str, shape: Shape, stored: NDArray[np.generic] | None = None) -> int:
         """The index of a new tensor."""

@@ -211,7 +211,7 @@ def _operands(node: Any, known: Mapping[Key, Symbol]) -> list[Any] | None:  # An
             *node.get("args", []),
             *(value for name, value in node.get("kwargs", {}).items() if name in ("x1", "x2", "x", "y")),
         ]
-        flat = [one for item in given for one in (item if isinstance(item, list) and not _is_constant(item) else [item])]
+        flat = [part for item in given for part in (item if isinstance(item, list) and not _is_constant(item) else [item])]
         for item in flat:
             if isinstance(item, dict) and item.get("class_name") == "__keras_tensor__":
                 name, call, tensor = item["config"]["keras_history"]
@@ -236,4 +236,4 @@ def _is_key(value: Any) -> bool:  # Any: JSON
 
 
 def _is_constant(value: Any) -> bool:  # Any: JSON
-    return isinstance(value, list) and bool(value) and all(isinstance(one, int | float) for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(number, int | float) for number in value)

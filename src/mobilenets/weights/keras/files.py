@@ -187,8 +187,8 @@ def _text(group: Group, name: str) -> str:
 
 
 def _numbered_parts(group: Group, attribute: str) -> Sequence[str]:
-    found = [name for name in group.attrs if re.fullmatch(rf"{attribute}\d{{1,6}}", name)]
-    return sorted(found, key=lambda name: int(name[len(attribute) :]))
+    parts = [name for name in group.attrs if re.fullmatch(rf"{attribute}\d{{1,6}}", name)]
+    return sorted(parts, key=lambda name: int(name[len(attribute) :]))
 
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:

@@ -156,8 +156,8 @@ def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
     inner = {name for name, layer in layers.items() if "vars" not in layer or stored.container(layer) is not None}
 
     def place(name: str) -> tuple[bool, bool, int]:
-        found = re.search(r"_(\d{1,9})$", name)
-        return name not in inner, name.startswith("dense"), int(found[1]) if found else 0  # dense layers stand last
+        number = re.search(r"_(\d{1,9})$", name)
+        return name not in inner, name.startswith("dense"), int(number[1]) if number else 0  # dense layers stand last
 
     for name in sorted(layers, key=place):
         if name in inner:
@@ -167,10 +167,10 @@ def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
         yield [stored.array(variables, str(i)) for i in range(len(variables))]
 
 
-def _sorted(found: Iterator[list[Array]]) -> Layers:
+def _sorted(layers_of_file: Iterator[list[Array]]) -> Layers:
     """Layers by kind, which their shapes tell; a depthwise kernel has one filter per channel."""
     layers = Layers()
-    for arrays in found:
+    for arrays in layers_of_file:
         tensors = [torch.from_numpy(array) for array in arrays]
         shapes = [tensor.ndim for tensor in tensors]
         if shapes == [1, 1, 1, 1]:

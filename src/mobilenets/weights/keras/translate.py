@@ -189,11 +189,11 @@ def _norm(builder: Builder, call: Call, inputs: Sequence[int]) -> int:
     if len(axis) != 1 or int(axis[0]) not in (-1, len(shape) - 1):
         raise builder.refuse(call, "does not normalize channels")
     scale, center = bool(call.config.get("scale", True)), bool(call.config.get("center", True))
-    found = builder.weights(call, 2 + scale + center)
-    channels = found[-1].shape
-    gamma = found[0] if scale else np.ones(channels, np.float32)
-    beta = found[int(scale)] if center else np.zeros(channels, np.float32)
-    parts = (gamma, beta, *found[-2:])
+    stored = builder.weights(call, 2 + scale + center)
+    channels = stored[-1].shape
+    gamma = stored[0] if scale else np.ones(channels, np.float32)
+    beta = stored[int(scale)] if center else np.zeros(channels, np.float32)
+    parts = (gamma, beta, *stored[-2:])
     if any(part.shape != (shape[-1],) for part in parts):
         raise builder.refuse(call, f"has {[part.size for part in parts]} values, but {shape[-1]} channels enter it")
     eps = float(call.config.get("epsilon", 1e-3))
@@ -295,8 +295,8 @@ def _lambda(builder: Builder, call: Call, inputs: Sequence[int]) -> int:
 def _pair(value: Any) -> tuple[int, int]:  # Any: JSON
     if isinstance(value, int):
         return value, value
-    one, other = value
-    return int(one), int(other)
+    vertical, horizontal = value
+    return int(vertical), int(horizontal)
 
 
 LAYERS: Mapping[str, Callable[[Builder, Call, Sequence[int]], int]] = {

@@ -51,9 +51,13 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
             head |= tensors.conv(f"{ours}.{i}.depthwise", f"{theirs}{i}.0.0", f"{theirs}{i}.0.1")
             head |= {f"{ours}.{i}.predict.{part}": tensors.take(f"{theirs}{i}.1.{part}") for part in ("weight", "bias")}
     tensors.done()
-    found = [len(bias) // 4 for name, bias in head.items() if name.startswith("offsets.") and name.endswith("predict.bias")]
-    if found != [len(each) for each in ANCHORS]:
-        raise WeightsError(f"'{origin}' has {found} anchors at a place of its maps, torchvision has {len(ANCHORS[0])} on each")
+    per_position = [
+        len(bias) // 4 for name, bias in head.items() if name.startswith("offsets.") and name.endswith("predict.bias")
+    ]
+    if per_position != [len(each) for each in ANCHORS]:
+        raise WeightsError(
+            f"'{origin}' has {per_position} anchors per position of its maps; torchvision has {len(ANCHORS[0])} on each"
+        )
     maps = detection_maps(like)
     channels = tuple(len(head[f"extras.{i}.expand.norm.bias"]) for i in extras)
     record = SsdHead(
@@ -69,7 +73,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
         norm_eps=NORM[0],
         norm_momentum=NORM[1],
     )
-    classes = len(head["logits.0.predict.bias"]) // found[0] - 1
+    classes = len(head["logits.0.predict.bias"]) // per_position[0] - 1
     return Network(like, blocks, CONTRACT, head=head, record=record, record_classes=classes, labels=_coco(classes))
 
 
