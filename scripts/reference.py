@@ -20,7 +20,7 @@ from pathlib import Path
 from typer.models import ArgumentInfo
 
 import mobilenets
-from mobilenets.analysis.graph import COUNTING_RULE
+from mobilenets.analysis.layers import COUNTING_RULE
 from mobilenets.analysis.trace import trace
 from mobilenets.cli.app import COMMANDS
 from mobilenets.keys import Setting, settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.memory import Precision, activation_bytes, bottleneck_plan, plan
 from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
@@ -13,13 +13,13 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Row
 
 
-def run(*rows: Row, c_in: int, size: int) -> Graph:
+def run(*rows: Row, c_in: int, size: int) -> LayerGraph:
     with torch.device("meta"):
         network = Backbone(BackboneSpec("test", rows, in_channels=c_in))
     return trace(network, (1, c_in, size, size))
 
 
-def family(name: str) -> Graph:
+def family(name: str) -> LayerGraph:
     with torch.device("meta"):
         network = Backbone(backbone(name))
     return trace(network, (1, 3, 224, 224))

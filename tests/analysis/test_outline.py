@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph, Layer
+from mobilenets.analysis.layers import Layer, LayerGraph
 from mobilenets.analysis.outline import outline
 from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
@@ -51,14 +51,14 @@ EVERY_ROW = BackboneSpec(
 )
 
 
-def traced(spec: BackboneSpec, classes: int, height: int, width: int) -> Graph:
+def traced(spec: BackboneSpec, classes: int, height: int, width: int) -> LayerGraph:
     contract = InputContract(channels=spec.in_channels, mean=(0.5,), std=(0.5,))
     with torch.device("meta"):
         model = Model(ModelSpec(spec, tuple(map(str, range(classes))), contract))
     return trace(model, (1, spec.in_channels, height, width))
 
 
-def renumbered(graph: Graph) -> list[tuple[Layer, tuple[int, ...]]]:
+def renumbered(graph: LayerGraph) -> list[tuple[Layer, tuple[int, ...]]]:
     """The layers with the shapes of their outputs, and with values counted as layers make them, without those folded away."""
     numbers = {0: 0} | {layer.output: i + 1 for i, layer in enumerate(graph.layers)}
     assert [numbers[value] for value in graph.outputs] == [len(graph.layers)]

@@ -38,7 +38,7 @@ def test_errors_are_named_and_end_with_1(pets: Path, mobilenets: Any) -> None:
     done = mobilenets("check", pets)
     assert done.code == 1
     assert "error: empty files (7)\n  cat/0.jpg: is empty: 0 bytes\n" in done.out
-    assert "  and 2 more; --all names them\n" in done.out
+    assert "  and 2 more; --all lists them\n" in done.out
     assert "cat/6.jpg" not in done.out
     assert "cat/6.jpg" in mobilenets("check", pets, "--all").out
 
@@ -70,7 +70,7 @@ def test_a_clean_list_is_written(pets: Path, tmp_path: Path, mobilenets: Any) ->
     ("arguments", "code", "words"),
     [
         (["nowhere"], 1, "error: there is no 'nowhere'\n\nhint: a folder, a file, the address of"),
-        ([".", "--quick", "--write", "x"], 2, "error: --write needs the whole check"),
+        ([".", "--quick", "--write", "x"], 2, "error: --write needs the full check"),
         ([], 2, "Missing argument 'DATA'"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.specs.families import BACKBONES
@@ -20,7 +20,7 @@ from mobilenets.specs.scaling import Scaling
 
 
 @pytest.fixture(scope="session")
-def count() -> Callable[[str, float, int, int, Scaling | None], tuple[Graph, int]]:
+def count() -> Callable[[str, float, int, int, Scaling | None], tuple[LayerGraph, int]]:
     """The graph of a network by name, width, input size, classes and scaling; and the gammas and betas among its parameters."""
 
     @cache
@@ -30,7 +30,7 @@ def count() -> Callable[[str, float, int, int, Scaling | None], tuple[Graph, int
             return Model(ModelSpec(spec, labels=tuple(str(i) for i in range(classes))))
 
     @cache
-    def counted(name: str, width: float, size: int, classes: int, scaling: Scaling | None) -> tuple[Graph, int]:
+    def counted(name: str, width: float, size: int, classes: int, scaling: Scaling | None) -> tuple[LayerGraph, int]:
         model = built(name, width, classes, scaling)
         norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
         return trace(model, (1, 3, size, size)), sum(x.numel() for norm in norms for x in norm.parameters())

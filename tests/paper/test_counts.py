@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.model import Model
 from mobilenets.specs import v3
 from mobilenets.specs.families import backbone
@@ -20,7 +20,7 @@ from mobilenets.specs.rows import make_divisible
 from mobilenets.specs.scaling import Scaling
 
 Read = Callable[[str], list[dict[str, str]]]
-Count = Callable[[str, float, int, int, Scaling | None], tuple[Graph, int]]
+Count = Callable[[str, float, int, int, Scaling | None], tuple[LayerGraph, int]]
 TF_CLASSES = 1001  # slim and its README have a background class before ImageNet's 1000
 PARAMS, MADDS = "params_millions", "madds_millions"
 
@@ -162,7 +162,7 @@ def cells_v4(printed: Read, count: Count) -> Iterator[Cell]:
             yield Cell(row["model"], column, Decimal(row[column]), unit(row[column]), ours)
 
 
-def cells(row: dict[str, str], graph: Graph, norms: int) -> Iterator[Cell]:
+def cells(row: dict[str, str], graph: LayerGraph, norms: int) -> Iterator[Cell]:
     """The cells of a row of the first three papers."""
     variant = row["variant"]
     yield from exact(row, variant, graph)
@@ -175,7 +175,7 @@ def cells(row: dict[str, str], graph: Graph, norms: int) -> Iterator[Cell]:
         yield Cell(variant, MADDS, Decimal(row[MADDS]), tolerance, Decimal(graph.macs) / 10**6)
 
 
-def exact(row: dict[str, str], variant: str, graph: Graph) -> Iterator[Cell]:
+def exact(row: dict[str, str], variant: str, graph: LayerGraph) -> Iterator[Cell]:
     """The computed figures, which agree when ours rounds to them."""
     for column, ours, digits in (
         ("computed_params_millions", graph.params, Decimal("0.001")),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.trace import trace
 from mobilenets.net.backbone import Backbone
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Row, Separable, places
 
 
-def run(row: Row, c_in: int, size: int) -> Graph:
+def run(row: Row, c_in: int, size: int) -> LayerGraph:
     """One row on its own."""
     with torch.device("meta"):
         network = Backbone(BackboneSpec("one_row", (row,), in_channels=c_in))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.memory import activation_bytes
 from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
@@ -56,13 +56,13 @@ def test_v2_bottlenecks_hold_the_printed_channels_one_resolution_further_on(prin
     assert (channels["112x112"], channels["7x7"]) == (widest["112x112"], widest["7x7"])
 
 
-def run(name: str) -> Graph:
+def run(name: str) -> LayerGraph:
     with torch.device("meta"):
         model = Model(ModelSpec(backbone(name), labels=tuple(str(i) for i in range(1000))))
     return trace(model, (1, 3, 224, 224))
 
 
-def held(graph: Graph, side: int) -> list[int]:
+def held(graph: LayerGraph, side: int) -> list[int]:
     """Bytes of every map of this side that lasts beyond its block."""
     ends = {layer.block: layer for layer in graph.layers if layer.block >= 0}
     kept = [*ends.values(), *(layer for layer in graph.layers if layer.block < 0 and layer.kind != "linear")]

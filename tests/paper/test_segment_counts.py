@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.net.blocks import SqueezeExcite
@@ -124,7 +124,7 @@ def built(spec: ModelSpec) -> Model:
 
 
 @cache
-def graph(spec: ModelSpec, size: Size) -> Graph:
+def graph(spec: ModelSpec, size: Size) -> LayerGraph:
     return trace(built(spec), (1, 3, *size))
 
 

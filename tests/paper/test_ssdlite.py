@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 from mobilenets.analysis.trace import trace
 from mobilenets.model import Model
 from mobilenets.specs.families import backbone
@@ -134,7 +134,7 @@ def counted(key: Key) -> Count:
     if key[0] == V2_TABLE_5:
         part, graph = (
             model.head,
-            Graph(tuple(x for x in graph.layers if x.name.startswith("head.")), graph.shapes, graph.outputs),
+            LayerGraph(tuple(x for x in graph.layers if x.name.startswith("head.")), graph.shapes, graph.outputs),
         )
     norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
     return Count(graph.params, sum(x.numel() for norm in norms for x in norm.parameters()), graph.macs)

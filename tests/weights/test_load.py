@@ -20,7 +20,7 @@ from mobilenets import checkpoint
 from mobilenets.errors import UnknownNameError, WeightsError
 from mobilenets.weights import download
 from mobilenets.weights.catalogue import CATALOGUE, PublicWeights
-from mobilenets.weights.load import load, load_best
+from mobilenets.weights.load import load, load_best, read
 
 CORAL = "google-coral/mobilenet_v1_0.25_128_quant"
 
@@ -237,7 +237,9 @@ def test_variants_with_the_same_tensors_are_told_apart_by_name_or_said_to_be_ass
         load(tmp_path / "mobilenetv4_conv_blur_medium.e500_r224_in1k.safetensors")
     with pytest.raises(WeightsError, match="blur pooling in place of strides"):
         load(tmp_path / "best.safetensors", model="mobilenetv4_conv_blur_medium")
-    assert (
-        load(tmp_path / "best.safetensors").spec.weights == "best.safetensors (input contract assumed) (plain strides assumed)"
-    )
-    assert load(tmp_path / "best.safetensors", model="mobilenetv4_conv_medium").spec.weights == "best.safetensors"
+    reading = read(tmp_path / "best.safetensors")
+    assert reading.model.spec.weights == "best.safetensors (input contract assumed) (plain strides assumed)"
+    assert [note for note in reading.notes if "taken for the plain network" in note]
+    named = read(tmp_path / "best.safetensors", model="mobilenetv4_conv_medium")
+    assert named.model.spec.weights == "best.safetensors"
+    assert not [note for note in named.notes if "taken for the plain network" in note]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mobilenets.analysis.graph import Graph, Layer
+from mobilenets.analysis.layers import Layer, LayerGraph
 
 Precision = Literal["fp32", "fp16", "int8"]
 BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -23,7 +23,7 @@ class MemoryPlan:
     """The memory of one run.
 
     Args:
-        live_bytes: bytes that are live at each layer, in the order of `Graph.layers`.
+        live_bytes: bytes that are live at each layer, in the order of `LayerGraph.layers`.
         precision: precision of every value.
     """
 
@@ -41,7 +41,7 @@ class MemoryPlan:
         return self.live_bytes.index(self.peak_bytes)
 
 
-def plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
+def plan(graph: LayerGraph, precision: Precision = "fp32") -> MemoryPlan:
     """The memory plan when every value is stored in full.
 
     Args:
@@ -51,7 +51,7 @@ def plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
     return _plan(graph, precision, [[layer] for layer in graph.layers])
 
 
-def bottleneck_plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
+def bottleneck_plan(graph: LayerGraph, precision: Precision = "fp32") -> MemoryPlan:
     """The memory plan when each block is one operation, whose inner maps are never stored in full (V2, section 5.1).
 
     The inner maps are computed piece by piece, so only the narrow ends of the blocks count; this is the benefit of linear
@@ -70,12 +70,12 @@ def bottleneck_plan(graph: Graph, precision: Precision = "fp32") -> MemoryPlan:
     return _plan(graph, precision, steps)
 
 
-def activation_bytes(graph: Graph, layer: Layer, precision: Precision = "fp32") -> int:
+def activation_bytes(graph: LayerGraph, layer: Layer, precision: Precision = "fp32") -> int:
     """Size of a layer's output in bytes."""
     return graph.elements(layer.output) * BYTES[precision]
 
 
-def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) -> MemoryPlan:
+def _plan(graph: LayerGraph, precision: Precision, steps: Sequence[Sequence[Layer]]) -> MemoryPlan:
     """The memory plan when the layers of a step run as one; values that are only used within a step take no memory."""
     last_read = {value: i for i, step in enumerate(steps) for layer in step for value in layer.inputs}
     last_read.update(dict.fromkeys(graph.outputs, len(steps)))
@@ -89,7 +89,7 @@ def _plan(graph: Graph, precision: Precision, steps: Sequence[Sequence[Layer]]) 
     return MemoryPlan(tuple(live_bytes), precision)
 
 
-def _written_over(graph: Graph, step: Sequence[Layer], i: int, last_read: Mapping[int, int]) -> set[int]:
+def _written_over(graph: LayerGraph, step: Sequence[Layer], i: int, last_read: Mapping[int, int]) -> set[int]:
     """The output of a single sum or product if it can overwrite an operand of the same shape that is not read again."""
     [first, *others] = step
     if others or first.kind not in ("add", "multiply"):

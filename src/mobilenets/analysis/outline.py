@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mobilenets.analysis.graph import Graph, Kind, Layer, Window
+from mobilenets.analysis.layers import Kind, Layer, LayerGraph, Window
 from mobilenets.errors import SpecError
 from mobilenets.specs.rows import (
     Attention,
@@ -25,7 +25,7 @@ from mobilenets.specs.rows import (
 )
 
 
-def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> Graph:
+def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> LayerGraph:
     """The graph of a backbone with a classifier, for one image.
 
     Args:
@@ -42,7 +42,7 @@ def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> Gr
         x = run.conv(f"backbone.tail.{i}", x, row.c_out, row.kernel, norm=row.norm)
     c_in = run.channels(x)
     logits = run.layer("head.linear", "linear", (x,), (1, classes), params=(c_in + 1) * classes, macs=c_in * classes)
-    return Graph(tuple(run.layers), tuple(run.shapes), (logits,))
+    return LayerGraph(tuple(run.layers), tuple(run.shapes), (logits,))
 
 
 def _block(run: _Run, place: Place, name: str, block: int, x: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mobilenets.analysis.graph import Graph
+from mobilenets.analysis.layers import LayerGraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class ReceptiveField:
     stride: int
 
 
-def receptive_fields(graph: Graph) -> dict[int, ReceptiveField]:
+def receptive_fields(graph: LayerGraph) -> dict[int, ReceptiveField]:
     """The receptive field of every map, by value; maps that see the whole image are left out.
 
     Squeeze-excite and attention see the whole image, so only the shortcut beside them and the convolutions are followed.
@@ -39,7 +39,7 @@ def receptive_fields(graph: Graph) -> dict[int, ReceptiveField]:
     return fields
 
 
-def receptive_field(graph: Graph) -> ReceptiveField:
+def receptive_field(graph: LayerGraph) -> ReceptiveField:
     """The receptive field of the last map, before pooling."""
     fields = receptive_fields(graph)
     return fields[max(fields)]

@@ -1,7 +1,7 @@
 """The graph of any module, taken from a run.
 
 The counts come from what happens, not from the spec: the module runs once on tensors without data, and every operation that
-torch carries out is recorded. The counting rule is `graph.COUNTING_RULE`.
+torch carries out is recorded. The counting rule is `layers.COUNTING_RULE`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mobilenets.analysis.graph import Graph, Kind, Layer, Window
+from mobilenets.analysis.layers import Kind, Layer, LayerGraph, Window
 from mobilenets.errors import SpecError
 from mobilenets.net.backbone import Backbone
 
@@ -60,7 +60,7 @@ KINDS: dict[str, Kind] = {  # torch's operations; what is in neither table is "o
 FREE = {"aten::constant_pad_nd", "aten::clone", "aten::_unsafe_view", "aten::_to_copy", "aten::contiguous"}
 
 
-def trace(module: nn.Module, shape: Sequence[int]) -> Graph:
+def trace(module: nn.Module, shape: Sequence[int]) -> LayerGraph:
     """The layers that `module` runs on one input, in evaluation mode. The module itself is left as it is.
 
     Args:
@@ -193,7 +193,7 @@ def _macs(kind: Kind, output: Tensor, tensors: list[Tensor]) -> int:
     return 0
 
 
-def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> Graph:
+def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> LayerGraph:
     """The graph with each norm, activation and factor in the layer whose output it changes, where nobody else reads that."""
     readers = Counter([*(value for step in recorder.steps for value in step.inputs), *outputs])
     layers: list[Layer] = []
@@ -211,7 +211,7 @@ def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> Graph:
             i = len(layers)
             layers.append(Layer(step.name, step.kind, step.inputs, step.output, params, step.macs, step.window, step.block))
         made_by[step.output] = i
-    return Graph(tuple(layers), tuple(recorder.shapes), outputs)
+    return LayerGraph(tuple(layers), tuple(recorder.shapes), outputs)
 
 
 def _without_data(module: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ import typer
 
 from mobilenets.cli import output
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,36 +32,38 @@ def command(
         ),
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only read headers and count classes; find no truncated images or duplicates.")
+        bool,
+        typer.Option("--quick", help="Only read headers and count classes; do not look for truncated images or duplicates."),
     ] = False,
-    show_all: Annotated[bool, typer.Option("--all", help="Name every file, not only the first few of each finding.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="List every file, not only the first few of each finding.")] = False,
     size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Input size of the network, px; smaller images and objects are named. 224 by default, 320 for boxes.",
+            help="Input size of the network in px; smaller images and objects are reported. Default: 224, or 320 for boxes.",
         ),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column of a list; rows with equal values stay in one split.", show_default=False)
+        str | None, typer.Option(help="A column of the list; rows with equal values stay in one split.", show_default=False)
     ] = None,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
-    seed: Annotated[int, typer.Option(help="For splits that the data does not name.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the splits that the dataset does not define.")] = 0,
     write: Annotated[
         Path | None,
         typer.Option(
-            help="Write a CSV list to train on: without broken images, and with look-alikes in one split.",
+            help="Write a CSV list for training that leaves out broken images and keeps look-alikes in one split.",
             metavar="LIST",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, for programs.")] = False,
 ) -> None:
-    """Find what in a dataset would spoil a training.
+    """Find problems in a dataset before you train on it.
 
-    Broken files, one image in two splits, wrong boxes and masks, missing and rare classes. Exits with 1 if there are errors.
+    Reports broken files, images that are in two splits, wrong boxes and masks, and missing or rare classes. Exits with 1 if
+    there are errors.
 
     Example: mobilenets check photos/ --write clean.csv
     """
@@ -68,11 +71,11 @@ def command(
     from mobilenets.data.writers.lists import write_box_list, write_list
 
     if quick and write is not None:
-        raise UsageError("--write needs the whole check, but --quick was given")
+        raise UsageError("--write needs the full check", hint="leave out --quick")
     dataset = Reading.of(task, classes, ignore).open(data, seed=seed, group=group)
     boxed = dataset.task == "detect"
     if write is not None and dataset.task == "segment":
-        raise UsageError("--write lists images with labels or boxes; masks stay in their folders")
+        raise UsageError(f"'{data}' is a segmentation dataset, but --write is for labels and boxes only")
     side = size or (320 if boxed else 224)
     with output.progress(f"checking {dataset.name}", len(dataset.samples)) as advance:
         findings = check.quick_check(dataset, advance=advance) if quick else check.check(dataset, size=side, advance=advance)
@@ -92,11 +95,11 @@ def command(
 
 
 def _show(data: str, dataset: Dataset, findings: Findings, size: int, *, show_all: bool) -> None:
-    """What matters first: errors, warnings and notes, then the tables, then what to do and the verdict."""
+    """Print the findings, then the tables, then what to do, then the verdict."""
     boxes = sum(len(sample.boxes) for sample in dataset.samples)
-    objects = f", {_count(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
-    classes = _count(len(dataset.labels), "class", "classes")
-    output.show(f"{dataset.name}: {_count(len(dataset.samples), 'image')}{objects}, {classes}")
+    objects = f", {counted(boxes, 'box', 'boxes')}" if dataset.task == "detect" else ""
+    classes = counted(len(dataset.labels), "class", "classes")
+    output.show(f"{dataset.name}: {counted(len(dataset.samples), 'image')}{objects}, {classes}")
     for note in dataset.notes:
         output.show(f"  {note}")
     _show_findings(findings, show_all=show_all)
@@ -107,11 +110,11 @@ def _show(data: str, dataset: Dataset, findings: Findings, size: int, *, show_al
     else:
         _show_counts(dataset, boxes, show_all=show_all)
     if findings.sizes:
-        output.show_table(("px", "least", "5%", "median", "95%", "most"), _quantiles(findings.sizes))
+        output.show_table(("px", "min", "5%", "median", "95%", "max"), _quantiles(findings.sizes))
         output.show("formats: " + ", ".join(f"{name} {n:,}" for name, n in findings.formats.items()))
     if findings.box_sizes:
         output.show_table(
-            ("objects, px", "boxes", "best anchor", "an anchor by 0.5", "none by 0.25"),
+            ("size, px", "boxes", "mean best overlap", "best is 0.5 or more", "best is below 0.25"),
             [
                 (
                     _range(size_bin.low, size_bin.high),
@@ -122,7 +125,7 @@ def _show(data: str, dataset: Dataset, findings: Findings, size: int, *, show_al
                 )
                 for size_bin in findings.box_sizes
             ],
-            title=f"square root of the area on an input of {size} x {size}, and overlap with the anchors of SSDLite",
+            title=f"objects on an input of {size} x {size} px, by the square root of their area, and SSDLite's anchors",
         )
     output.show("")
     for line in _cures(data, dataset, findings):
@@ -141,11 +144,11 @@ def _show_findings(findings: Findings, *, show_all: bool) -> None:
         for item in shown:
             output.show(f"  {_line(item.files, item.message, show_all=show_all)}")
         if len(group) > len(shown):
-            output.show(f"  and {len(group) - len(shown):,} more; --all names them")
+            output.show(f"  and {len(group) - len(shown):,} more; --all lists them")
 
 
 def _cures(data: str, dataset: Dataset, findings: Findings) -> list[str]:
-    """What to do about the errors, each a line; the list that `--write` writes comes first."""
+    """What to do about the errors, one line each; what `--write` can solve comes first."""
     from mobilenets.data.checks.codes import CODES, CURES, WRITTEN
 
     codes = list(dict.fromkeys(item.code for item in findings.at("error")))
@@ -154,26 +157,24 @@ def _cures(data: str, dataset: Dataset, findings: Findings) -> list[str]:
     ]
     written = [code for code in codes if code in WRITTEN]
     if written and dataset.task != "segment":
-        lines.append("to train without what is broken, and with look-alikes in one split:")
+        lines.append("to leave out broken images and keep look-alikes in one split:")
         lines.append(f"  mobilenets check {shlex.quote(data)} --write clean.csv && mobilenets train clean.csv")
     elif written:
-        lines.append(
-            "delete the images that are broken, and keep look-alikes in one split; `train --skip-bad` skips broken ones"
-        )
+        lines.append("delete broken images, and move look-alikes into one split; `train --skip-bad` skips broken images")
     return [*lines, *(f"{CODES[code][1]}: {CURES[code]}" for code in codes if code in CURES)]
 
 
 def _verdict(findings: Findings) -> str:
-    """One line, the last."""
+    """The last line: whether the dataset is ready to train on."""
     from mobilenets.data.checks.codes import LEVELS
 
     errors, warnings, notes = (len(findings.at(level)) for level in LEVELS)
-    said = "not ready to train" if errors else "ready to train, with warnings" if warnings else "ready to train"
-    return f"{said}: {_count(errors, 'error')}, {_count(warnings, 'warning')}, {_count(notes, 'note')}"
+    verdict = "not ready to train" if errors else "ready to train, with warnings" if warnings else "ready to train"
+    return f"{verdict}: {counted(errors, 'error')}, {counted(warnings, 'warning')}, {counted(notes, 'note')}"
 
 
 def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
-    """Images or boxes of each class by split."""
+    """Print the number of images or boxes of each class in each split."""
     from mobilenets.data.samples import SPLITS
 
     labels = range(len(dataset.labels))
@@ -188,20 +189,20 @@ def _show_counts(dataset: Dataset, boxes: int, *, show_all: bool) -> None:
     output.show_table(
         ("class", *SPLITS, "all"),
         [*rows, total],
-        caption=f"and {_count(more, 'more class', 'more classes')}; --all shows them" if more else "",
+        caption=f"and {counted(more, 'more class', 'more classes')}; --all shows them" if more else "",
     )
 
 
 def _show_shares(masks: MaskFindings, *, show_all: bool) -> None:
-    """Images that show each class by split, and its share of the pixels."""
+    """Print how many images in each split show each class, and its share of the pixels."""
     from mobilenets.data.samples import SPLITS
 
     shown = masks.shares if show_all else masks.shares[:_ROWS]
     rows = [(share.label, *share.images, sum(share.images), f"{share.share:.2%}") for share in shown]
     more = len(masks.shares) - len(shown)
-    hidden = f"; --all shows {_count(more, 'more class', 'more classes')}" if more else ""
+    hidden = f"; --all shows {counted(more, 'more class', 'more classes')}" if more else ""
     caption = f"{masks.ignored:.1%} of all pixels are ignored{hidden}"
-    output.show_table(("images that show", *SPLITS, "all", "of the pixels"), rows, caption=caption)
+    output.show_table(("images that show", *SPLITS, "all", "share of pixels"), rows, caption=caption)
 
 
 def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
@@ -213,7 +214,7 @@ def _line(files: tuple[str, ...], message: str, *, show_all: bool) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} and more"
+    return f"{low:g} to {high:g}" if high < float("inf") else f"{low:g} or more"
 
 
 def _quantiles(sizes: tuple[tuple[int, int], ...]) -> list[tuple[object, ...]]:
@@ -255,7 +256,3 @@ def _data(data: str, dataset: Dataset, findings: Findings) -> dict[str, object]:
         "cures": _cures(data, dataset, findings),
         "verdict": _verdict(findings),
     }
-
-
-def _count(n: int, one: str, many: str = "") -> str:
-    return f"{n:,} {one if n == 1 else many or one + 's'}"

@@ -139,10 +139,10 @@ def command(
 
 
 def _verified(reading: Reading) -> str:
-    """What is known to hold of a converted model, after one run on a gray image.
+    """What was verified of a converted model, by running it once on a gray image.
 
     Raises:
-        WeightsError: its outputs are not finite.
+        WeightsError: an output is NaN or infinite.
     """
     import torch
 
@@ -163,26 +163,19 @@ def _verified(reading: Reading) -> str:
 
 
 def _warn(reading: Reading, *, compared: bool) -> None:
-    """Name what was guessed, and what to do about it."""
-    from mobilenets.weights.load import PLAIN
-
+    """Print which parts of the input contract were guessed, and what to do about it."""
     spec = reading.model.spec
     options = {"pixels": "--pixels", "resize": "--resize", "crop": "--crop", "size": "--size"}
     guessed = [part for part in reading.guesses if part in options]
     if guessed:
         output.note(
-            f"note: the file does not say its {_listed(guessed)}; what is usual was guessed. "
-            f"Give {_listed([options[part] for part in guessed])} if you know better"
+            f"note: the file does not say its {_listed(guessed)}, so the usual values were assumed. "
+            f"If they are wrong, give {_listed([options[part] for part in guessed])}"
         )
         if not compared and spec.task == "classify" and spec.labels and {"pixels", "resize"} & {*guessed}:
-            output.note("note: --images DATA tries the likely ones on labeled images and takes the best")
+            output.note("note: --images DATA tries the likely values on labeled images and takes the best")
     if reading.written_by in ("timm", "torchvision") and "pixels" in guessed:
-        output.note("note: --model NAME takes the input contract of timm's or the catalogue's entry of that name")
-    if PLAIN in spec.weights:
-        output.note(
-            "note: the file may be of timm's variant with pooling in place of strides (aa, blur), which has the same tensors; "
-            "it is taken for the plain network. --model NAME with timm's name says what it is"
-        )
+        output.note("note: --model NAME takes the input contract of timm's or the catalogue's model of that name")
 
 
 def _show_comparison(comparison: Comparison, images: str) -> None:
@@ -199,7 +192,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _stem(source: str) -> str:
-    """A folder's name for a file or a catalogue entry: no folders, no ending."""
+    """The name of the folder to write for a file or a catalogue entry: without folders and ending."""
     name = source.rstrip("/").rpartition("/")[2]
     for ending in (".weights.h5", ".tflite", ".h5", ".hdf5", ".keras", ".pth", ".pt", ".ckpt", ".safetensors"):
         name = name.removesuffix(ending)
@@ -207,7 +200,7 @@ def _stem(source: str) -> str:
 
 
 def _rows(reading: Reading) -> list[tuple[str, str, str]]:
-    """What was found, each with where it is known from."""
+    """The rows of the table: each part of the model, and how it is known."""
     from mobilenets.weights import norms
 
     model, known = reading.model, reading.known

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mobilenets.cli import output
+from mobilenets.data.text import counted
 
 _SHOWN = 5
 
@@ -50,5 +51,5 @@ def command(
         output.show_json({**facts, "notes": [*dataset.notes, *notes]})
     else:
         images = ", ".join(f"{split} {n:,}" for split, n in counts.items())
-        nouns = ("box" if boxes == 1 else "boxes"), ("class" if len(dataset.labels) == 1 else "classes")
-        output.show(f"wrote {out}: {writer.title}; images: {images}; {boxes:,} {nouns[0]} of {len(dataset.labels)} {nouns[1]}")
+        objects, classes = counted(boxes, "box", "boxes"), counted(len(dataset.labels), "class", "classes")
+        output.show(f"wrote {out}: {writer.title}; images: {images}; {objects} of {classes}")

@@ -12,6 +12,7 @@ from mobilenets.cli.measuring import TORCH, check_engine, engine_line, home_of, 
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.cli.results import show_remarks, show_report
+from mobilenets.data.text import counted
 from mobilenets.errors import DataError, MissingExtraError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
 
@@ -106,7 +107,7 @@ def command(
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")
     part, samples = part_of(dataset, split)
-    note(f"{_images(len(samples))} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
+    note(f"{counted(len(samples), 'image')} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     seen = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
         report = evaluate(seen, samples, dataset.labels, progress=advance, batch=batch)
@@ -154,8 +155,4 @@ def _name_unreadable(report: AnyReport) -> None:
     for name, error in report.unreadable[:10]:
         note(f"{name}: {error}")
     if report.unreadable:
-        note(f"{_images(len(report.unreadable))} could not be read and are not counted")
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count:,} images"
+        note(f"{counted(len(report.unreadable), 'image')} could not be read and are not counted")

@@ -12,7 +12,7 @@ from mobilenets.cli import output
 from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.analysis.graph import Graph
+    from mobilenets.analysis.layers import LayerGraph
     from mobilenets.analysis.memory import MemoryPlan, Precision
     from mobilenets.analysis.paper_table import PaperTable
     from mobilenets.specs.model import ModelSpec
@@ -79,7 +79,7 @@ def _is_checkpoint(network: str) -> bool:
     return network not in BACKBONES and (Path(network).exists() or os.sep in network)
 
 
-def _of_checkpoint(path: Path, shape: tuple[int, int] | None) -> tuple[ModelSpec, Graph]:
+def _of_checkpoint(path: Path, shape: tuple[int, int] | None) -> tuple[ModelSpec, LayerGraph]:
     """The spec of a checkpoint and what its network does at an input size, by default its own."""
     from mobilenets import checkpoint
     from mobilenets.analysis.trace import trace
@@ -96,7 +96,7 @@ def _of_network(
     padding: str,
     output_stride: int | None,
     shape: tuple[int, int] | None,
-) -> tuple[ModelSpec, Graph]:
+) -> tuple[ModelSpec, LayerGraph]:
     """The spec of a classifier to order and what it does, without importing torch."""
     from mobilenets.analysis.outline import outline
     from mobilenets.specs.families import backbone
@@ -134,7 +134,7 @@ def _size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def _layer_rows(graph: Graph, memory: MemoryPlan) -> list[tuple[object, ...]]:
+def _layer_rows(graph: LayerGraph, memory: MemoryPlan) -> list[tuple[object, ...]]:
     from mobilenets.analysis.memory import activation_bytes
 
     macs = max(graph.macs, 1)
@@ -162,8 +162,8 @@ def _title(spec: ModelSpec, height: int, across: int) -> str:
     return f"{body.name}{width}{stride}, input {height}x{across}x{body.in_channels}, {classes}"
 
 
-def _summary(graph: Graph, memory: MemoryPlan) -> list[str]:
-    from mobilenets.analysis.graph import COUNTING_RULE
+def _summary(graph: LayerGraph, memory: MemoryPlan) -> list[str]:
+    from mobilenets.analysis.layers import COUNTING_RULE
     from mobilenets.analysis.memory import BYTES, bottleneck_plan
     from mobilenets.analysis.receptive_field import receptive_field
 
@@ -182,8 +182,8 @@ def _summary(graph: Graph, memory: MemoryPlan) -> list[str]:
     ]
 
 
-def _data(spec: ModelSpec, graph: Graph, memory: MemoryPlan, table: PaperTable) -> dict[str, Any]:  # Any: JSON
-    from mobilenets.analysis.graph import COUNTING_RULE
+def _data(spec: ModelSpec, graph: LayerGraph, memory: MemoryPlan, table: PaperTable) -> dict[str, Any]:  # Any: JSON
+    from mobilenets.analysis.layers import COUNTING_RULE
     from mobilenets.analysis.memory import BYTES, bottleneck_plan
     from mobilenets.analysis.receptive_field import receptive_field
 

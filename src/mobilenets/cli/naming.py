@@ -7,10 +7,12 @@ from pathlib import Path, PurePosixPath
 
 
 class Names:
-    """Gives each image an output name: its own, including subfolders of the given folder. Names are unique without the suffix.
+    """Gives each image a name for its output: its path relative to the folder that was given, or else its file name.
+
+    No two names are the same, even without their extensions: a number is appended to a name that is taken.
 
     Args:
-        sources: the command's arguments. Names are relative to the folders among them.
+        sources: the command's arguments: images and folders.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -18,7 +20,7 @@ class Names:
         self._taken: set[str] = set()
 
     def of(self, image: str) -> PurePosixPath:
-        """The output name of the next image, given by its path or "-"."""
+        """The output name of the next image, which is given by its path, or is "-" for standard input."""
         path = Path(image)
         inner = next((path.relative_to(folder) for folder in self._folders if path.is_relative_to(folder)), Path(path.name))
         if image in ("-", "<bytes>") or ".." in inner.parts:

@@ -1,4 +1,4 @@
-"""Shows a report in the terminal: metrics with intervals, then the worst mistakes, as images if the terminal has colors."""
+"""Prints a report: the metrics with their intervals, then the worst mistakes, as images if the terminal has colors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from mobilenets.reports.kinds import Evaluated
     from mobilenets.reports.page import Remark
 
-SHOWN = 3  # number of worst mistakes
-ROWS = 20  # of a table of classes
+SHOWN = 3  # how many of the worst mistakes are shown
+ROWS = 20  # most rows of a table of classes
 COLUMNS = 26  # width of an image in the terminal; each character shows two pixels, one above the other
 
 
@@ -26,7 +26,7 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
 
     Args:
         report: the evaluation's report.
-        page: the written `report.html`, which has the images of the mistakes beside it; None if no report was written.
+        page: the `report.html` that was written, with the images of the mistakes beside it; None if none was written.
         title: title of the metrics table.
     """
     from mobilenets.reports.kinds import KINDS
@@ -37,7 +37,7 @@ def show_report(report: Evaluated, page: Path | None, *, title: str = "") -> Non
     for table in brief.tables:
         show_table(table.columns, table.rows[:ROWS])
         if len(table.rows) > ROWS:
-            show(f"and {len(table.rows) - ROWS} more, in the report")
+            show(f"and {len(table.rows) - ROWS} more in the report")
     if not brief.worst.rows:
         return
     files = [_image(page, i) for i, _ in enumerate(brief.worst.rows, start=1)]
@@ -60,7 +60,7 @@ def _image(page: Path | None, rank: int) -> Path | None:
 
 
 def _show_images(files: list[Path]) -> None:
-    """Print images side by side, or nothing if standard output is not a terminal with colors."""
+    """Print images side by side if standard output is a terminal with colors."""
     from rich.console import Console
     from rich.table import Table
 
@@ -74,7 +74,7 @@ def _show_images(files: list[Path]) -> None:
 
 
 def _blocks(file: Path) -> Text:
-    """The image as rich text of upper half blocks: the foreground is the upper pixel, the background the lower one."""
+    """The image as text for rich: in each upper half block, the foreground is the upper pixel and the background the lower."""
     from rich.color import Color
     from rich.style import Style
     from rich.text import Text

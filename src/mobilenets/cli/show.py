@@ -9,6 +9,7 @@ import typer
 
 from mobilenets.cli import output
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.data.text import counted
 from mobilenets.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def command(
     else:
         output.show(f"{page}: {len(shown):,} of {len(dataset.samples):,} images, {len(batch.images)} augmented")
         if broken:
-            noun = "image" if broken == 1 else "images"
-            output.note(f"{broken} {noun} cannot be shown in full; mobilenets check {data} says why")
+            output.note(f"{counted(broken, 'image')} cannot be shown in full; mobilenets check {data} says why")
     if open_it:
         import webbrowser
 

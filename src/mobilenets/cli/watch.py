@@ -1,4 +1,4 @@
-"""Shows a training run: a progress bar on a terminal, an occasional line elsewhere. Also stops it cleanly on Ctrl-C."""
+"""Shows the progress of training as a bar on a terminal and as occasional lines elsewhere, and stops it cleanly on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 30.0
 # fmt: off
-TITLES = {  # titles of the displayed metrics, for every task
+TITLES = {  # the metrics that are displayed, for every task
     "train_loss":         "train loss",
     "val_loss":           "val loss",
     "val_accuracy":       "val accuracy",
@@ -35,7 +35,7 @@ class Watch:
     """Displays training steps. Use it as a context manager.
 
     Args:
-        quiet: display nothing, as in every process except the first.
+        quiet: whether to display nothing, as every process except the first does.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -45,8 +45,8 @@ class Watch:
         self._quiet = quiet
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._validated = ""
-        self._said = time.monotonic()
+        self._validated = ""  # the metrics of the last validation
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Watch:
         from rich.progress import BarColumn, Progress, TextColumn
@@ -77,42 +77,42 @@ class Watch:
             self._bar.update(self._task, completed=step.step, total=step.steps, description=now, rate=rate)
         elif step.metrics:
             self._line(f"epoch {step.epoch}/{step.epochs}  {self._validated}  {rate}")
-        elif time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._line(f"{now}  {rate}")
 
     def _line(self, text: str) -> None:
         note(text)
-        self._said = time.monotonic()
+        self._last_line = time.monotonic()
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Make Ctrl-C and SIGTERM request a stop instead of interrupting; yields a function that says whether one was requested.
+    """Make Ctrl-C and SIGTERM request a stop instead of interrupting. Yields a function that says whether one was requested.
 
-    A second Ctrl-C interrupts. A second SIGTERM does not, because `torchrun` sends one to every process as soon as one of
-    them has ended.
+    A second Ctrl-C interrupts at once. A second SIGTERM does not, because `torchrun` sends SIGTERM to all processes as soon as
+    one of them has ended.
     """
-    asked = False
+    requested = False
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and number == signal.SIGINT:
+    def request(number: int, _frame: FrameType | None) -> None:
+        nonlocal requested
+        if requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def duration(seconds: float) -> str:
-    """Format a time for people to read.
+    """A duration as minutes and seconds, with hours if it is that long.
 
     >>> duration(75), duration(3725)
     ('1:15', '1:02:05')
@@ -123,5 +123,5 @@ def duration(seconds: float) -> str:
 
 
 def _metrics(step: Step) -> str:
-    told = [f"{title} {step.metrics[name]:.3f}" for name, title in TITLES.items() if name in step.metrics]
-    return "  ".join(told) + ("  best so far" if step.best else "")
+    values = [f"{title} {step.metrics[name]:.3f}" for name, title in TITLES.items() if name in step.metrics]
+    return "  ".join(values) + ("  best so far" if step.best else "")

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilenets.data.text import counted
 from mobilenets.evaluation.compare import Compared, Comparison
 from mobilenets.evaluation.intervals import Interval
 from mobilenets.files import write_bytes, write_text
@@ -68,7 +69,7 @@ def bars(comparison: Comparison) -> list[tuple[str, str]]:
 
 def sentence(comparison: Comparison) -> str:
     """What the comparison is based on."""
-    text = f"All models were measured on the same {words.count(comparison.images, 'image')}"
+    text = f"All models were measured on the same {counted(comparison.images, 'image')}"
     if comparison.left_out:
         text += f" ({comparison.left_out:,} that only some were measured on are left out)"
     better = "Higher" if comparison.rising else "Lower"
@@ -155,7 +156,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> Path:
 
 
 def _title(comparison: Comparison) -> str:
-    return f"{words.count(len(comparison.rows), 'model')} compared"
+    return f"{counted(len(comparison.rows), 'model')} compared"
 
 
 def _color(row: Compared) -> str:

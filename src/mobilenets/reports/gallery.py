@@ -1,4 +1,4 @@
-"""Samples of a dataset to look at: which images, and what is drawn on each, for the page of `mobilenets show`."""
+"""Chooses and loads the images that `mobilenets show` displays, with the boxes and masks to draw on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIDE = 480
 """Longer side of an image on the page, px."""
 
 MASKS_READ = 300
-"""Masks that are decoded to learn which classes they show."""
+"""Most masks that are decoded to find out which classes they show."""
 
 Corners = tuple[float, float, float, float]
 
@@ -47,11 +47,11 @@ class Shown:
     """One image with everything that is drawn on it.
 
     Args:
-        name: of the image, as the dataset calls it.
-        split: that it belongs to.
-        classes: indices of the classes that it is of, or shows.
-        image: small and upright; None if it cannot be decoded.
-        boxes: for detection.
+        name: the image's name in the dataset.
+        split: the split that it belongs to.
+        classes: the index of its class, or of each class that it shows.
+        image: the image, small and upright; None if it cannot be decoded.
+        boxes: its boxes, for detection.
         mask: the class of each pixel of `image`, H W, for segmentation.
         problem: why the image or its mask cannot be shown, or "".
     """
@@ -66,9 +66,9 @@ class Shown:
 
 
 def classes_shown(dataset: Dataset, *, seed: int, advance: Callable[[int], object] | None = None) -> list[tuple[int, ...]]:
-    """The classes of each sample: its label, those of its boxes, or those of its mask.
+    """The classes of each sample: its label, the classes of its boxes, or those in its mask.
 
-    Of a dataset with more than 300 masks, only so many are decoded, drawn by seed; the others are taken to show no class.
+    At most 300 masks are decoded. If there are more, the seed chooses which, and the others count as showing no class.
     """
     if dataset.task == "classify":
         return [(sample.label,) for sample in dataset.samples]
@@ -85,13 +85,13 @@ def classes_shown(dataset: Dataset, *, seed: int, advance: Callable[[int], objec
 
 
 def chosen(dataset: Dataset, classes: Sequence[Sequence[int]], *, count: int, seed: int) -> list[int]:
-    """Indices of samples to show: the classes take turns, the rarest first, so that each has its share; ordered by class.
+    """Indices of the samples to show, ordered by class. The classes take turns, the rarest first, so each gets its share.
 
     Args:
-        dataset: to choose from.
-        classes: of each sample.
-        count: how many, at most.
-        seed: another seed, other samples.
+        dataset: the dataset to choose from.
+        classes: the classes of each sample.
+        count: how many samples to choose, at most.
+        seed: another seed chooses other samples.
     """
     order = sorted(range(len(classes)), key=lambda i: digest(dataset.samples[i].name, seed))
     waiting: dict[int, list[int]] = {}  # samples of each class, the next one last; class -1 for samples that show none
@@ -113,19 +113,19 @@ def chosen(dataset: Dataset, classes: Sequence[Sequence[int]], *, count: int, se
 
 
 def load(dataset: Dataset, indices: Sequence[int], classes: Sequence[Sequence[int]]) -> Iterator[Shown]:
-    """These samples with what is drawn on them, decoded by several threads.
+    """The chosen samples with what is drawn on them, decoded by several threads.
 
     Args:
-        dataset: that they belong to.
-        indices: of the samples.
-        classes: of each sample of the dataset.
+        dataset: the dataset.
+        indices: the indices of the chosen samples.
+        classes: the classes of every sample of the dataset.
     """
     with ThreadPoolExecutor(cores(), thread_name_prefix="decode") as pool:
         yield from pool.map(lambda i: _load(dataset.samples[i], tuple(classes[i])), indices)
 
 
 def class_counts(dataset: Dataset, classes: Sequence[Sequence[int]]) -> list[dict[str, int]]:
-    """For each class, how many images of each split are of it, or show it."""
+    """For each class, the number of images in each split that belong to it or show it."""
     counts: list[Counter[str]] = [Counter() for _ in dataset.labels]
     for sample, labels in zip(dataset.samples, classes, strict=True):
         for label in set(labels):

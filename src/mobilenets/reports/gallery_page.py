@@ -1,4 +1,4 @@
-"""The page of `mobilenets show`: one HTML file with everything inside, for a browser with or without a network."""
+"""The page of `mobilenets show`: a single HTML file that needs no network."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from mobilenets.runtime.segment.palette import BACKGROUND, Color, colors_for
 
 TASKS = {"classify": "Classification", "detect": "Detection", "segment": "Segmentation"}
 _IGNORED: Color = (255, 255, 255)
-_PILLS = 6  # classes that are named below an image
+_PILLS = 6  # most classes that are named below an image
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images as a training sees them.
+    """Images as training sees them.
 
     Args:
-        images: augmented.
-        recipe: its name.
-        note: what else to know, or why there are no images.
+        images: the augmented images.
+        recipe: the name of the recipe that augmented them.
+        note: a remark about them, or the reason why there are none.
     """
 
     images: tuple[Shown, ...]
@@ -48,15 +48,15 @@ def gallery_page(
     counted: int | None = None,
     objects: Sequence[int] = (),
 ) -> str:
-    """The whole page.
+    """The whole page, as HTML.
 
     Args:
-        dataset: that the images belong to.
-        shown: its images.
-        counts: for each class, images of each split.
-        batch: augmented images.
-        counted: how many images were looked into for `counts`, if not all.
-        objects: boxes of each class, for detection.
+        dataset: the dataset.
+        shown: the images to show from it.
+        counts: for each class, the number of images in each split.
+        batch: images as training sees them.
+        counted: how many images were read for `counts`, if not all of them.
+        objects: the number of boxes of each class, for detection.
     """
     colors = dataset.colors or colors_for(dataset.labels)
     hexes = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in colors]
@@ -111,29 +111,29 @@ def _rows(dataset: Dataset, counts: Sequence[dict[str, int]], hexes: Sequence[st
     return "".join(rows)
 
 
-def _tile(image: Shown, labels: Sequence[str], hexes: Sequence[str], colors: Sequence[Color]) -> str:
-    name = _text(image.name)
-    classes = " ".join(map(str, image.classes))
+def _tile(shown: Shown, labels: Sequence[str], hexes: Sequence[str], colors: Sequence[Color]) -> str:
+    name = _text(shown.name)
+    classes = " ".join(map(str, shown.classes))
     pills = "".join(
         f"<span class='pill'><i class='dot' style='background:{hexes[i]}'></i>{_text(labels[i])}</span>"
-        for i in image.classes[:_PILLS]
+        for i in shown.classes[:_PILLS]
     )
-    pills += f"<span class='pill'>and {len(image.classes) - _PILLS} more</span>" if len(image.classes) > _PILLS else ""
-    if image.image is None:
-        view = f"<div class='view gone'>{_text(image.problem)}</div>"
+    pills += f"<span class='pill'>and {len(shown.classes) - _PILLS} more</span>" if len(shown.classes) > _PILLS else ""
+    if shown.image is None:
+        view = f"<div class='view gone'>{_text(shown.problem)}</div>"
     else:
-        width, height = image.image.size
-        mask = _mask(image.mask, labels, colors) if image.mask is not None else ""
-        boxes = _boxes(image.boxes, labels, hexes, width, height) if image.boxes else ""
-        picture = f"<img src='data:image/jpeg;base64,{_jpeg(image.image)}' alt='{name}' loading='lazy'>"
-        view = f"<div class='view' style='aspect-ratio:{width}/{height}' tabindex='0'>{picture}{mask}{boxes}</div>"
-    problem = f"<p class='problem'>{_text(image.problem)}</p>" if image.problem and image.image is not None else ""
-    caption = f"<figcaption>{pills}{problem}<p class='file'>{image.split + ' · ' if image.split else ''}{name}</p></figcaption>"
-    return f"<figure data-split='{image.split}' data-classes='{classes}' data-name='{name.lower()}'>{view}{caption}</figure>"
+        width, height = shown.image.size
+        mask = _mask(shown.mask, labels, colors) if shown.mask is not None else ""
+        boxes = _boxes(shown.boxes, labels, hexes, width, height) if shown.boxes else ""
+        image = f"<img src='data:image/jpeg;base64,{_jpeg(shown.image)}' alt='{name}' loading='lazy'>"
+        view = f"<div class='view' style='aspect-ratio:{width}/{height}' tabindex='0'>{image}{mask}{boxes}</div>"
+    problem = f"<p class='problem'>{_text(shown.problem)}</p>" if shown.problem and shown.image is not None else ""
+    caption = f"<figcaption>{pills}{problem}<p class='file'>{shown.split + ' · ' if shown.split else ''}{name}</p></figcaption>"
+    return f"<figure data-split='{shown.split}' data-classes='{classes}' data-name='{name.lower()}'>{view}{caption}</figure>"
 
 
 def _boxes(boxes: Sequence[Drawn], labels: Sequence[str], hexes: Sequence[str], width: int, height: int) -> str:
-    """An SVG over the image, in px of the image on the page."""
+    """An SVG of the boxes that lies over the image, in px of the image on the page. Small boxes are drawn last."""
     parts = []
     for box in sorted(boxes, key=lambda box: -(box.corners[2] - box.corners[0]) * (box.corners[3] - box.corners[1])):
         x0, y0, x1, y1 = (edge * side for edge, side in zip(box.corners, (width, height) * 2, strict=True))
@@ -147,7 +147,7 @@ def _boxes(boxes: Sequence[Drawn], labels: Sequence[str], hexes: Sequence[str], 
 
 
 def _mask(mask: NDArray[np.uint8], labels: Sequence[str], colors: Sequence[Color]) -> str:
-    """The mask as a transparent PNG over the image; a background class stays transparent, ignored pixels are white."""
+    """The mask as a PNG that lies over the image: a background class is transparent, and ignored pixels are white."""
     table = np.zeros((256, 4), np.uint8)
     for i, (label, color) in enumerate(zip(labels, colors, strict=False)):
         if label.lower() not in BACKGROUND:
@@ -165,7 +165,7 @@ def _jpeg(image: Image.Image) -> str:
 
 
 def _text(text: str) -> str:
-    """Text from strangers, for HTML: escaped, with a mark for bytes that are not UTF-8 and for control characters."""
+    """Text from a dataset, escaped for HTML. Control characters and bytes that are not UTF-8 become a replacement character."""
     readable = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if _is_encodable(text) else ascii(text)
     return escape("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in readable))
 

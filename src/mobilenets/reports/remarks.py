@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mobilenets.data.checks.leaks import Leak, copied_leaks
 from mobilenets.data.samples import Dataset
+from mobilenets.data.text import counted
 from mobilenets.reports import words
 from mobilenets.reports.history import epochs_of, facts, read_history, still_falling
 from mobilenets.reports.kinds import KINDS, Evaluated
@@ -60,7 +61,7 @@ def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, M
         longer = ", and the loss was still falling: a longer training would probably help." if falling else "."
         return [Remark(so_far + longer, warning=falling)]
     if done and falling:
-        return [Remark(f"The loss was still falling after {words.count(done, 'epoch')}: more epochs would probably help.")]
+        return [Remark(f"The loss was still falling after {counted(done, 'epoch')}: more epochs would probably help.")]
     return []
 
 
@@ -72,7 +73,7 @@ def size_remarks(report: Evaluated, split: str) -> list[Remark]:
     spread = words.interval(best)
     could = f" The true {best.title} may be anywhere from {spread}." if spread else ""
     if images < TOO_FEW:
-        remarks.append(Remark(f"{whose} has {words.count(images, 'image')}: too few to judge.{could}"))
+        remarks.append(Remark(f"{whose} has {counted(images, 'image')}: too few to judge.{could}"))
     elif images < FEW:
         remarks.append(Remark(f"{whose} has {images} images: only large differences can be seen.{could}"))
     kind = KINDS[type(report)]

@@ -57,12 +57,3 @@ def duration(seconds: float) -> str:
     if whole < 60:
         return f"{whole} s"
     return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def count(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun.
-
-    >>> count(1, "miss", "misses"), count(1200, "box", "boxes")
-    ('1 miss', '1,200 boxes')
-    """
-    return f"1 {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"

@@ -33,19 +33,23 @@ from mobilenets.weights.torchvision import classify as torchvision
 from mobilenets.weights.torchvision import segment as torchvision_segment
 from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
-ASSUMED = " (input contract assumed)"  # a state dict does not describe its input: its library's usual one is taken
-PLAIN = " (plain strides assumed)"  # timm has variants that pool instead, with the same tensors
+_ASSUMED = " (input contract assumed)"  # a state dict does not describe its input, so its library's usual contract is taken
+_PLAIN = " (plain strides assumed)"  # timm has variants that pool instead, with the same tensors
+_TWIN = (
+    "the file may be of a variant in timm (aa, blur) that pools in place of strides, which has the same tensors; "
+    "it is taken for the plain network. --model NAME, with timm's name, says which it is"
+)
 DETECTION_AND_SEGMENTATION = {"ssd": torchvision_ssd.read, "segment": torchvision_segment.read}
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What is known of a file beside its tensors.
+    """What is known about a file besides its tensors.
 
     Args:
-        origin: the library whose format it is; None to find out.
-        architecture: timm's name of the network; empty when not known.
-        input: the contract that belongs to the weights; None for the library's usual one.
+        origin: the library whose format the file has; None to find out.
+        architecture: timm's name of the network; empty if it is not known.
+        input: the input contract that belongs to the weights; None for the library's usual one.
         name: where the weights come from, for display.
     """
 
@@ -57,14 +61,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A model, and how its parts are known.
+    """A model, and how each of its parts is known.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         written_by: the library whose format the file has; "mobilenets" for a checkpoint.
         known: "size", "pixels", "resize", "crop" of the input contract, each with its basis.
-        labels: where the names of the classes come from.
-        notes: what the user should know of how the file was read, a sentence each.
+        labels: how the class names are known.
+        notes: what the user should know about how the file was read, one sentence each.
     """
 
     model: Model
@@ -230,9 +234,11 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
     if claim.input is not None:
         contract = Contract(claim.input, dict.fromkeys(("size", "pixels", "resize", "crop"), "catalogue"))
     elif network.input in (timm.CONTRACT, torchvision.CONTRACT, torchvision_segment.CONTRACT):
-        name += ASSUMED
+        name += _ASSUMED
+    notes = network.notes
     if network.like.name in timm.TWINS and not claim.architecture:
-        name += PLAIN
+        name += _PLAIN
+        notes = (*notes, _TWIN)
     try:
         contract = settled(contract, told)
         network = replace(network, input=contract.input)
@@ -241,7 +247,7 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
     known: dict[str, Basis] = {part: contract.known.get(part, "guessed") for part in ("size", "pixels", "resize", "crop")}
     basis: Basis = "given" if labels else "read" if network.labels else "guessed"
-    return Reading(model, library, known, basis, network.notes)
+    return Reading(model, library, known, basis, notes)
 
 
 def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:

@@ -149,5 +149,5 @@ def test_damage_is_named() -> None:
     with pytest.raises(WeightsError, match="no place for: 'anchors'"):
         importer.read({**state, "anchors": torch.zeros(1)}, "file.pth")
     fewer = {name: x for name, x in state.items() if not name.startswith("head.regression_head.module_list.5")}
-    with pytest.raises(WeightsError, match=r"\[6, 6, 6, 6, 6\] anchors at a place of its maps, torchvision has 6 on each"):
+    with pytest.raises(WeightsError, match=r"\[6, 6, 6, 6, 6\] anchors per position of its maps; torchvision has 6 on each"):
         importer.read(fewer, "file.pth")

@@ -20,6 +20,7 @@ from mobilenets.data.checks.leaks import Leak, leaks
 from mobilenets.data.checks.looking import Look, glance, is_image, look
 from mobilenets.data.checks.masks import QUICK, MaskFindings, check_masks
 from mobilenets.data.samples import SPLITS, Dataset, Sample
+from mobilenets.data.text import counted
 from mobilenets.runtime.cores import cores
 
 Advance = Callable[[int], object]
@@ -193,12 +194,12 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
     for i, label in enumerate(dataset.labels):
         total = sum(counts[split][i] for split in SPLITS)
         if counts["train"][i] == 0:
-            yield finding("untrained", f"'{label}' has {total} {noun if total == 1 else nouns}, and none in train")
+            yield finding("untrained", f"'{label}' has {counted(total, noun, nouns)}, and none in train")
         for split in ("val", "test"):
             if any(counts[split]) and counts[split][i] == 0:
                 yield finding("absent", f"'{label}' has no {noun} in {split}, of {total}")
         if total < FEW:
-            yield finding("few", f"'{label}' has {total} {noun if total == 1 else nouns}; at least {FEW} are needed")
+            yield finding("few", f"'{label}' has {counted(total, noun, nouns)}; at least {FEW} are needed")
     present = sorted((n, label) for n, label in zip(counts["train"], dataset.labels, strict=True) if n)
     (least, rare), (most, common) = present[0], present[-1]
     if most > IMBALANCE * least:

@@ -1,4 +1,4 @@
-"""`Finding`: one thing that is wrong with a dataset; every kind of them, with its level, its heading and its cure."""
+"""`Finding`, one problem in a dataset, and the tables of all kinds of findings: level, heading and what to do."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """One problem in a dataset.
 
     Args:
-        level: an "error" spoils a training or its figures, a "warning" may, "info" is good to know.
-        code: what kind of thing it is, for programs: a key of `CODES`.
-        message: in words, to be read after the names of the files.
-        files: names of the images it is about.
+        level: an "error" spoils training or its metrics, a "warning" may do so, and "info" is good to know.
+        code: the kind of problem, for programs: a key of `CODES`.
+        message: the problem in words, to be read after the names of the files.
+        files: names of the images that have it.
     """
 
     level: Level
@@ -91,35 +91,35 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
 WRITTEN = frozenset((
     "missing", "unreadable", "empty", "not-an-image", "truncated", "damaged", "bomb", "leak", "near-leak", "conflict",
 ))
-"""Errors that the list of `check --write` no longer has: broken images and conflicts are left out, and images that look alike
-share a group, so that they are drawn into one split."""
+"""Errors that the list of `check --write` is free of: broken images and conflicts are left out, and images that look alike
+share a group, so that they end up in one split."""
 
 CURES: dict[str, str] = {
     "no-training":    "add images, or give `train` splits that leave some to train on",
     "one-class":      "add a second class: a folder of images, or the background of masks; are the labels elsewhere?",
-    "unreadable-folder": "give yourself the right to read the folder, or leave it out",
+    "unreadable-folder": "change the permissions of the folder, or leave it out",
     "untrained":      "move images of these classes into train, or leave the classes out",
     "swapped":        "`train` exchanges the corners; correct the annotations of val and test",
     "no-area":        "`train` drops them; correct the annotations of val and test",
     "outside":        "`train` drops them; were the images resized or turned after they were annotated?",
     "unknown-class":  "add the class to the dataset's list of classes, or remove the boxes",
-    "stated-size":    "annotate these images again, or put back the files that were annotated",
+    "stated-size":    "annotate these images again, or restore the files that were annotated",
     "mask-unreadable": "save these masks again as PNG, or `train --skip-bad` leaves their images out",
     "mask-size":      "save each mask at the size of its image, resized with nearest neighbor",
     "mask-values":    "name every value with --classes, or leave values out with --ignore",
     "split-twice":    "list each image in one split",
 }
-"""What to do about the other errors."""
+"""What to do about each of the other errors."""
 # fmt: on
 
 
 def finding(code: str, message: str, files: Iterable[str] = ()) -> Finding:
-    """A finding at the level of its code."""
+    """A finding with the level of its code."""
     return Finding(CODES[code][0], code, message, tuple(files))
 
 
 def in_brief(items: Iterable[Finding], *, most: int = 2) -> list[str]:
-    """The findings in a few lines: the first ones of each code, the file before its message, and how many more there are.
+    """The findings in a few lines: the first few of each code, file first, and how many more there are.
 
     >>> in_brief([Finding("warning", "extension", "is PNG", (name,)) for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")])
     ['a.jpg: is PNG', 'b.jpg: is PNG', 'and 2 more extensions of another format']

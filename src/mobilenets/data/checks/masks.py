@@ -11,6 +11,7 @@ from mobilenets.data import masks
 from mobilenets.data.checks.boxes import Remark, Size
 from mobilenets.data.masks import Survey
 from mobilenets.data.samples import SPLITS, Dataset, Sample, Split
+from mobilenets.data.text import counted
 from mobilenets.errors import ImageError
 from mobilenets.runtime.cores import cores
 
@@ -176,12 +177,12 @@ def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) ->
         pixels.update(survey.pixels)
         shown[sample.split].update(survey.pixels.keys())
         ignored += survey.ignored
-    counted = sum(pixels.values())
+    labeled = sum(pixels.values())
     shares = tuple(
-        Share(label, tuple(shown[split][i] for split in SPLITS), pixels[i], pixels[i] / max(counted, 1))
+        Share(label, tuple(shown[split][i] for split in SPLITS), pixels[i], pixels[i] / max(labeled, 1))
         for i, label in enumerate(labels)
     )
-    return shares, ignored / max(counted + ignored, 1)
+    return shares, ignored / max(labeled + ignored, 1)
 
 
 def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
@@ -199,16 +200,12 @@ def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
         if not total:
             yield Remark("unseen", f"'{share.label}' is in no mask", "")
         elif not share.images[0]:
-            yield Remark("unseen", f"'{share.label}' is in {_count(total)}, but none of train", "")
+            yield Remark("unseen", f"'{share.label}' is in {counted(total, 'image')}, but none of train", "")
         else:
             for split, images in zip(SPLITS, share.images, strict=True):
                 if split in splits and not images:
                     yield Remark("absent", f"'{share.label}' is in no image of {split}, of {total}", "")
             if total < FEW:
-                yield Remark("few", f"'{share.label}' is in {_count(total)}; at least {FEW} are needed", "")
+                yield Remark("few", f"'{share.label}' is in {counted(total, 'image')}; at least {FEW} are needed", "")
             if share.share < RARE:
                 yield Remark("rare", f"'{share.label}' has {share.share:.3%} of the pixels", "")
-
-
-def _count(images: int) -> str:
-    return f"{images:,} image{'s' * (images != 1)}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilenets.evaluation.detect import metrics as detect_metrics
-from mobilenets.evaluation.detect.evaluate import DetectionReport
+from mobilenets.evaluation.detect.evaluate import DetectionClass, DetectionReport
 from mobilenets.reports import plots as drawing
 from mobilenets.reports.plots import MUTED, WRONG, Plot, color_cycle, figure_of, legend_above, line_styles, percent, short
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-LINES = 8  # classes of one plot that have a line of their own
+    Values = NDArray[np.float32] | NDArray[np.float64]
+
+LINES = 8  # most classes of one plot that have a line of their own
 
 
 def plots(report: DetectionReport) -> Iterator[Plot]:
@@ -52,28 +55,22 @@ def precision_recall(report: DetectionReport) -> Figure:
     figure, axes = figure_of(4.6, 4.2)
     for ranked in report.ranked:
         if ranked.support:
-            points = detect_metrics.curve(ranked)
-            axes.plot(points.recall, points.precision, color=MUTED, alpha=0.25, linewidth=0.8)
-    for k, color, style in _lines(report):
-        points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
-        label = f"{short(row.label)}  AP50 {row.ap50:.1%}"
-        axes.plot(points.recall, points.precision, style, color=color, linewidth=1.8, label=label)
-        axes.plot(row.recall, row.precision, "o", color=color, markersize=6)
+            curve = detect_metrics.curve(ranked)
+            axes.plot(curve.recall, curve.precision, color=MUTED, alpha=0.25, linewidth=0.8)
+    for line, curve, row in _lines(report):
+        line.draw(axes, (curve.recall, curve.precision), (row.recall, row.precision), note=f"AP50 {row.ap50:.1%}")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-    _finished(axes, report)
+    _finish(axes, report)
     return figure
 
 
 def f1_curves(report: DetectionReport) -> Figure:
     """F1 of each class by its score threshold."""
     figure, axes = figure_of(4.6, 4.2)
-    for k, color, style in _lines(report):
-        points, row = detect_metrics.curve(report.ranked[k]), report.classes[k]
-        label = f"{short(row.label)}  at {row.threshold:.2f}: {row.f1:.1%}"
-        axes.plot(points.scores, points.f1, style, color=color, linewidth=1.8, label=label)
-        axes.plot(row.threshold, row.f1, "o", color=color, markersize=6)
+    for line, curve, row in _lines(report):
+        line.draw(axes, (curve.scores, curve.f1), (row.threshold, row.f1), note=f"at {row.threshold:.2f}: {row.f1:.1%}")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score threshold", ylabel="F1")
-    _finished(axes, report)
+    _finish(axes, report)
     return figure
 
 
@@ -99,13 +96,29 @@ def _shares(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return shares
 
 
-def _lines(report: DetectionReport) -> Iterator[tuple[int, str, str]]:
-    """The classes that have a line of their own, each with its color and style."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """How the curve of one class is drawn."""
+
+    label: str
+    color: str
+    style: str
+
+    def draw(self, axes: Axes, curve: tuple[Values, Values], dot: tuple[float, float], *, note: str) -> None:
+        """Draw the curve, x and y, with a dot at the class's score threshold."""
+        axes.plot(*curve, self.style, color=self.color, linewidth=1.8, label=f"{short(self.label)}  {note}")
+        axes.plot(*dot, "o", color=self.color, markersize=6)
+
+
+def _lines(report: DetectionReport) -> Iterator[tuple[_Line, detect_metrics.Curve, DetectionClass]]:
+    """The classes that have a line of their own, each with its curve and its metrics."""
     named = _named(report)
-    return zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True)
+    for k, color, style in zip(named, color_cycle(len(named)), line_styles(len(named)), strict=True):
+        row = report.classes[k]
+        yield _Line(row.label, color, style), detect_metrics.curve(report.ranked[k]), row
 
 
-def _finished(axes: Axes, report: DetectionReport) -> None:
+def _finish(axes: Axes, report: DetectionReport) -> None:
     percent(axes, "x")
     percent(axes, "y")
     legend_above(axes, 1 if len(_named(report)) < 4 else 2)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.data.text import counted
 from mobilenets.evaluation.detect import metrics as detect_metrics
 from mobilenets.evaluation.detect.evaluate import DetectionReport, Verdict
 from mobilenets.evaluation.detect.truth import FALSE, IGNORED
@@ -181,9 +182,9 @@ def subtitle(report: DetectionReport) -> str:
     """What was evaluated, in one line."""
     occurring = sum(row.support > 0 for row in report.classes)
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
-    objects = words.count(sum(row.support for row in report.classes), "object")
+    objects = counted(sum(row.support for row in report.classes), "object")
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
-    return f"{report.model} on {words.count(len(report), 'image')} with {objects} of {classes} classes{unreadable}"
+    return f"{report.model} on {counted(len(report), 'image')} with {objects} of {classes} classes{unreadable}"
 
 
 def _shown(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
@@ -192,14 +193,14 @@ def _shown(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
         (len(verdict.confused), "of another class", "of another class"),
         (len(verdict.missed), "miss", "misses"),
     )
-    wrong = ", ".join(words.count(number, noun, plural) for number, noun, plural in counts if number)
+    wrong = ", ".join(counted(number, noun, plural) for number, noun, plural in counts if number)
     right = f"{len(verdict.hits):,} of {int((~verdict.truth.ignored).sum()):,} objects"
     facts = (Fact("wrong", wrong, "bad"), Fact("right", right, "good"))
     return shown(verdict.name, facts, read_image, partial(_drawn, verdict=verdict))
 
 
 def _right(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
-    facts = (Fact("right", f"all {words.count(len(verdict.hits), 'object')}", "good"),)
+    facts = (Fact("right", f"all {counted(len(verdict.hits), 'object')}", "good"),)
     return shown(verdict.name, facts, read_image, partial(_drawn, verdict=verdict))
 
 

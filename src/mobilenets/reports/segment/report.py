@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mobilenets.data.masks import IGNORE
+from mobilenets.data.text import counted
 from mobilenets.evaluation.segment.evaluate import Compared, ImageMetrics, SegmentationReport
 from mobilenets.reports import words
 from mobilenets.reports.escape import csv_cell, printable
@@ -130,7 +131,7 @@ def subtitle(report: SegmentationReport) -> str:
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
     pixels = sum(row.pixels for row in report.classes)
-    images = words.count(len(report), "image")
+    images = counted(len(report), "image")
     return f"{report.model} on {images}, {pixels / 1e6:,.1f} million pixels of {classes} classes{unreadable}"
 
 

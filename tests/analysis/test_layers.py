@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilenets.analysis.graph import Graph, Layer
+from mobilenets.analysis.layers import Layer, LayerGraph
 from mobilenets.analysis.memory import plan
 from mobilenets.analysis.trace import trace
 from mobilenets.errors import SpecError
@@ -24,7 +24,7 @@ def network(*rows: Row, c_in: int = 3) -> Backbone:
     return Backbone(BackboneSpec("test", rows, in_channels=c_in))
 
 
-def lines(graph: Graph) -> list[tuple[str, str, int, int]]:
+def lines(graph: LayerGraph) -> list[tuple[str, str, int, int]]:
     return [(layer.name, layer.operator, layer.params, layer.macs) for layer in graph.layers]
 
 

@@ -1,6 +1,6 @@
-"""What a network does when it runs: its layers in order, with shapes, parameters and MACs.
+"""`LayerGraph`: the layers of a network in the order they run, with shapes, parameters and MACs.
 
-`trace` takes the graph from a run of the module, `outline` from the spec of a classifier without torch; both give the same.
+`trace` takes it from a run of the module, and `outline` from the spec of a classifier, without torch. Both give the same graph.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One step of the network; a norm and an activation belong to the layer whose output they change.
+    """One layer of the network. A norm and an activation belong to the layer whose output they change.
 
     Args:
-        name: the module that ran it, the beginning of its parameters' names; its kind where that is the network itself.
-        kind: what it is.
-        inputs: indices of the values it reads; `Graph.shapes` has their shapes.
-        output: index of the value it makes.
-        params: what it learns.
-        macs: multiply-adds.
-        window: of a convolution.
-        block: the row of the backbone it stands in; -1 for tail and head.
+        name: the module that ran it, which its parameters' names begin with; its kind if that module is the network itself.
+        kind: its kind.
+        inputs: indices of the values that it reads; `LayerGraph.shapes` has their shapes.
+        output: index of the value that it writes.
+        params: number of parameters.
+        macs: number of multiply-adds.
+        window: the window, if it is a convolution.
+        block: index of the backbone's row that it belongs to; -1 for the tail and the head.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Layer:
 
     @property
     def operator(self) -> str:
-        """What it is, for people: "depthwise 3x3 /2"."""
+        """Its kind and window for display: "depthwise 3x3 /2"."""
         if self.window is None:
             return self.kind
         (h, w), (stride, _), (dilation, _) = self.window.kernel, self.window.stride, self.window.dilation
@@ -66,12 +66,12 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
-    """The layers as they ran.
+class LayerGraph:
+    """The layers of one forward pass.
 
     Args:
-        layers: in the order they ran.
-        shapes: of every value, by index; value 0 is the input.
+        layers: the layers, in the order they run.
+        shapes: the shape of every value, by index; value 0 is the input.
         outputs: indices of the values that the network returns.
     """
 
@@ -81,14 +81,14 @@ class Graph:
 
     @property
     def params(self) -> int:
-        """All that is learned: weights, biases, gamma and beta."""
+        """The number of all parameters: weights, biases, gamma and beta."""
         return sum(layer.params for layer in self.layers)
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one run."""
+        """The number of multiply-adds of one forward pass."""
         return sum(layer.macs for layer in self.layers)
 
     def elements(self, value: int) -> int:
-        """How many numbers a value holds."""
+        """The number of elements of a value."""
         return math.prod(self.shapes[value])
