@@ -1,6 +1,6 @@
-"""CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, a row per box, in px, edges.
+"""Reads CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, one row per box, edges in px.
 
-An image without objects has one row with its path alone.
+An image without objects has one row with its path only.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.rows import (
-    Place,
-    as_written,
+    ImageRows,
     columns_of,
-    finder,
-    first_cells,
+    image_rows,
     read_header,
     read_rows,
+    refuse_half_splits,
     split_of,
 )
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, columns_shown, finite, shown, whole
+from mobilenets.data.text import class_name, finite, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.data.writers.lists import CORNERS
 from mobilenets.errors import DataError
@@ -45,12 +42,13 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "width": ("width",),
     "height": ("height",),
 }
-"""What is read of each row, and the column names that are taken for it; width and height are the image's."""
+"""The columns that are read, each with the names that it may have in a list; width and height are the image's."""
 
-_BARE = ("path", *CORNERS, "label")  # the columns of a list without a first line that names them, as RetinaNet's are
+_REQUIRED = ("path", *CORNERS, "label")  # also the columns of a list without a header, such as RetinaNet's
+_OWN = ("picture",)
 _HINT = "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group"
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
-_LEAST = 20  # boxes that, all within one px of the corner, must be shares of the image
+_LEAST = 20  # fewest boxes that are taken for shares of the image if all lie within one px of its corner
 
 
 def is_box_list(source: Source) -> bool:
@@ -74,31 +72,22 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
 
     Args:
         path: the list.
-        group: the column that names groups; by default the one called "group".
-        tree: of the dataset's folder, in which images are looked for; by default the list's own.
+        group: the column that names groups; by default the column called "group".
+        tree: the dataset's folder, in which images are looked for; by default the folder of the list.
 
     Raises:
-        DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
+        DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.
+        UnknownNameError: there is no column named `group`.
     """
     rows = read_rows(path)
     columns = _columns(rows.header)
     if _is_bare(rows.header):
-        rows = replace(rows, header=_BARE, cells=((1, list(rows.header)), *rows.cells))
-    for column in ("path", *CORNERS, "label"):
-        if column not in columns:
-            raise DataError(f"'{path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=_HINT)
-    if group is not None:
-        if group not in rows.header:
-            raise DataError(f"'{path}' has no column '{group}'; found: {columns_shown(rows.header)}")
-        columns["group"] = rows.header.index(group)
-    exact = "picture" in columns  # written by this package, where spaces belong to names
-    place = as_written(path) if exact else finder(path, list(first_cells(rows, columns["path"])), tree)
+        rows = replace(rows, header=_REQUIRED, cells=((1, list(rows.header)), *rows.cells))
+    images = image_rows(rows, columns, required=_REQUIRED, own=_OWN, group=group, tree=tree, hint=_HINT)
     entries: dict[str, Entry] = {}
     boxes: dict[str, list[NamedBox]] = {}
-    for line, row in rows.cells:
-        where = f"'{path}' line {line}"
-        given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
-        entry = _entry(where, {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}, place)
+    for where, cells in images.cells():
+        entry = _entry(where, cells, images)
         first = entries.setdefault(entry.name, entry)
         if first.split != entry.split:
             raise DataError(f"{where}: {shown(entry.name)} is in the splits '{first.split or ''}' and '{entry.split or ''}'")
@@ -106,16 +95,16 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
     _refuse_shares(path, [box for listed in boxes.values() for box in listed])
-    _refuse_half_splits(path, list(entries.values()))
+    refuse_half_splits(path, entries.values())
     gathered = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
     labels = in_order(box.label for listed in boxes.values() for box in listed)
     return Listing(gathered, labels, path.stem, task="detect", faults=rows.faults)
 
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
-    """The place of each column that is read; `x1` is the left edge only where there is an `x2`."""
+    """The position of each column that is read; `x1` is the left edge only if there is an `x2`."""
     if _is_bare(header):
-        return {column: i for i, column in enumerate(_BARE)}
+        return {column: i for i, column in enumerate(_REQUIRED)}
     lower = [name.strip().lower() for name in header]
     unlike = {"x0": "x1", "y0": "y1"} if "x2" not in lower else {"x1": "x1", "y1": "y1"}
     known = {column: [name for name in names if name != unlike.get(column)] for column, names in COLUMNS.items()}
@@ -123,18 +112,18 @@ def _columns(header: Sequence[str]) -> dict[str, int]:
 
 
 def _is_bare(header: Sequence[str]) -> bool:
-    """Whether a first line is a row already: a path, four numbers and a label."""
-    return len(header) == len(_BARE) and all(whole(cell.partition(".")[0]) is not None for cell in header[1:5])
+    """Whether the first line is no header but a row: a path, four numbers and a label."""
+    return len(header) == len(_REQUIRED) and all(whole(cell.partition(".")[0]) is not None for cell in header[1:5])
 
 
-def _entry(where: str, cells: Mapping[str, str], place: Place) -> Entry:
+def _entry(where: str, cells: Mapping[str, str], images: ImageRows) -> Entry:
     written = cells["path"]
     if not written:
         raise DataError(f"{where} has no path")
-    url = written if is_remote(written) else ""
+    path, url = images.image(written, where)
     size = whole(cells.get("width", "")), whole(cells.get("height", ""))
     return Entry(
-        Path(file_name(url)) if url else place(written, where),
+        path,
         "",
         cells.get("picture") or written.replace("\\", "/"),
         split_of(where, cells.get("split", "")),
@@ -176,13 +165,6 @@ def _refuse_shares(path: Path, boxes: Sequence[NamedBox]) -> None:
         raise DataError(
             f"'{path}': every edge lies between 0 and 1", hint="edges are px; multiply by the image's width and height"
         )
-
-
-def _refuse_half_splits(path: Path, entries: Sequence[Entry]) -> None:
-    named = sum(entry.split is not None for entry in entries)
-    if 0 < named < len(entries):
-        bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"'{path}' names a split for {named} of {len(entries)} images, but none for {shown(bare.name)}")
 
 
 FORMAT = Format(

@@ -1,4 +1,4 @@
-"""CSV and TSV lists of images: `path,label[,split,weight,group]`; a run's `splits.csv` is one too."""
+"""Reads CSV and TSV lists of images: `path,label[,split,weight,group]`. A run's `splits.csv` is such a list too."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.rows import Place, Rows, as_written, cells_of, columns_of, finder, first_cells, read_rows, split_of
+from mobilenets.data.readers.rows import ImageRows, cells_of, columns_of, image_rows, read_rows, refuse_half_splits, split_of
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, columns_shown, shown, whole
+from mobilenets.data.text import class_name, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.errors import DataError
-from mobilenets.table import unknown_name
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
@@ -30,8 +28,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "size": ("size",),
     "checksum": ("checksum",),
 }
-"""What is read of each row, and the column names that are taken for it."""
+"""The columns that are read, each with the names that it may have in a list."""
 
+_OWN = ("name", "offset", "size")
 _HINT = "the first line names the columns: path,label and optionally split,weight,group"
 
 
@@ -46,28 +45,24 @@ def read_list_file(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None) -> Listing:
-    """The images of a CSV or TSV file; paths are relative to its folder, http and https addresses stand for themselves.
+    """The images of a CSV or TSV file. Paths are relative to its folder; http and https addresses are allowed too.
 
     Args:
         path: the list.
-        group: the column that names groups; by default the one called "group".
-        tree: of the dataset's folder, in which images are looked for; by default the list's own.
+        group: the column that names groups; by default the column called "group".
+        tree: the dataset's folder, in which images are looked for; by default the folder of the list.
 
     Raises:
-        DataError: the list cannot be read, a column is missing, or a row makes no sense; says which line.
+        DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.
         UnknownNameError: there is no column named `group`.
     """
     rows = read_rows(path)
-    columns = _columns(rows, group)
-    exact = {"name", "offset", "size"} <= columns.keys()  # written by this package, where spaces belong to names
-    place = as_written(path) if exact else finder(path, list(first_cells(rows, columns["path"])), tree)
-    entries = _unique(path, tuple(_entries(rows, columns, place, exact=exact)))
+    columns = columns_of(rows.header, COLUMNS)
+    images = image_rows(rows, columns, required=("path", "label"), own=_OWN, group=group, tree=tree, hint=_HINT)
+    entries = _unique(path, tuple(_entries(images)))
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
-    named = [entry for entry in entries if entry.split is not None]
-    if named and len(named) < len(entries):
-        bare = next(entry for entry in entries if entry.split is None)
-        raise DataError(f"'{path}' names a split for {len(named)} of {len(entries)} images, but none for {shown(bare.name)}")
+    refuse_half_splits(path, entries)
     return Listing(entries, in_order(entry.label for entry in entries), path.stem, faults=rows.faults)
 
 
@@ -90,16 +85,16 @@ def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:
             raise DataError(f"{path} names no split for '{entry.name}'")
         if entry.label not in index:
             raise DataError(f"{path}: '{entry.name}' has the label '{entry.label}', which is not one of {', '.join(order[:5])}")
-        place = entry.path, index[entry.label], entry.split, entry.weight, entry.group, entry.member, entry.name, entry.url
-        samples.append(Sample(*place, checksum=entry.checksum))
+        fields = entry.path, index[entry.label], entry.split, entry.weight, entry.group, entry.member, entry.name, entry.url
+        samples.append(Sample(*fields, checksum=entry.checksum))
     return Dataset(order, tuple(samples), path.parent.name)
 
 
 def split_names(path: Path) -> dict[str, Split]:
-    """Which split each image is in that `write_splits` wrote, by name, whatever the task.
+    """The split of each image, by name, from a file that `write_splits` wrote for any task.
 
     Raises:
-        DataError: the list cannot be read, or a line of it has no split.
+        DataError: the list cannot be read, or one of its lines has no split.
     """
     known: dict[str, Split] = {}
     rows = read_rows(path)
@@ -115,38 +110,22 @@ def split_names(path: Path) -> dict[str, Split]:
 
 
 def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
-    """The images of `dataset` that are known by name, each in the split it has there."""
+    """The images of `dataset` whose names are known, each in its known split."""
     samples = (replace(sample, split=known[sample.name]) for sample in dataset.samples if sample.name in known)
     return replace(dataset, samples=tuple(samples))
 
 
-def _columns(rows: Rows, group: str | None) -> dict[str, int]:
-    """The place of each column that is read."""
-    columns = columns_of(rows.header, COLUMNS)
-    for column in ("path", "label"):
-        if column not in columns:
-            raise DataError(f"'{rows.path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=_HINT)
-    if group is not None:
-        if group not in rows.header:
-            raise unknown_name(f"column of {rows.path}", group, dict.fromkeys(rows.header))
-        columns["group"] = rows.header.index(group)
-    return columns
-
-
-def _entries(rows: Rows, columns: Mapping[str, int], place: Place, *, exact: bool) -> Iterator[Entry]:
-    for line, row in rows.cells:
-        where = f"'{rows.path}' line {line}"
-        given = {column: row[i] if i < len(row) else "" for column, i in columns.items()}
-        cells = {column: unguarded(cell if exact else cell.strip()) for column, cell in given.items()}
+def _entries(images: ImageRows) -> Iterator[Entry]:
+    for where, cells in images.cells():
         for column in ("path", "label"):
             if not cells[column]:
                 raise DataError(f"{where} has no {column}")
         written = cells["path"]
-        url = written if is_remote(written) else ""
+        path, url = images.image(written, where)
         yield Entry(
-            Path(file_name(url)) if url else place(written, where),
-            cells["label"] if exact else class_name(cells["label"], where),
-            cells.get("name") or (written if exact else written.replace("\\", "/")),
+            path,
+            cells["label"] if images.own else class_name(cells["label"], where),
+            cells.get("name") or (written if images.own else written.replace("\\", "/")),
             split=split_of(where, cells.get("split", "")),
             weight=_weight(where, cells.get("weight", "")),
             group=cells.get("group", ""),
@@ -176,7 +155,7 @@ def _member(where: str, offset: str, size: str) -> tuple[int, int] | None:
 
 
 def _unique(path: Path, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The entries, refused where a name stands twice with different labels or splits; plain repetitions are dropped."""
+    """The entries without repetitions. An image with two different labels or splits is refused."""
     seen: dict[str, Entry] = {}
     for entry in entries:
         first = seen.setdefault(entry.name, entry)

@@ -1,41 +1,40 @@
-"""CSV and TSV files: their rows with line numbers, and the images that they name."""
+"""Reads CSV and TSV files: their rows with line numbers, and the images that lists of images and boxes name."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilenets.data.entries import SPLIT_WORDS
+from mobilenets.data.addresses import file_name, is_remote
+from mobilenets.data.cells import unguarded
+from mobilenets.data.entries import SPLIT_WORDS, Entry
 from mobilenets.data.faults import Fault
 from mobilenets.data.limits import TEXT_BYTES
 from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.samples import Split
-from mobilenets.data.text import Text, decoded, read_bytes, shown
+from mobilenets.data.text import Text, columns_shown, decoded, read_bytes, shown
 from mobilenets.data.walk import Tree, scan
 from mobilenets.errors import DataError
+from mobilenets.table import unknown_name
 
-Place = Callable[[str, str], Path]
-"""Path of an image by what a row calls it; the second argument is where that stands, for errors."""
+Locate = Callable[[str, str], Path]
+"""Finds the path of an image from its path in a row; the second argument is the file and line, for errors."""
 
-_OWN = (
-    b",name,offset,size",
-    b",name,offset,size,checksum",
-    b",picture",
-)  # ends of the first line of our own lists
-_TRIED = 20  # images that tell whether the paths of a list lead anywhere
+_OWN = (b",name,offset,size", b",name,offset,size,checksum", b",picture")  # how the header of our own lists ends
+_TRIED = 20  # images that are looked for to decide whether the paths of a list are right
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table as its file has it.
+    """A table, as it is in its file.
 
     Args:
         path: the file.
         header: the names of its columns.
-        cells: of each row that is not empty, after the number of its last line.
+        cells: for each row that is not empty, the number of its last line and its cells.
         faults: what is wrong with the file's encoding.
     """
 
@@ -45,12 +44,90 @@ class Rows:
     faults: tuple[Fault, ...] = ()
 
 
-def read_rows(path: Path) -> Rows:
-    """The rows of a CSV or TSV file, delimited by tabs in `.tsv`, else by commas, or by semicolons or tabs where the first
-    line has no comma.
+@dataclass(frozen=True, slots=True)
+class ImageRows:
+    """A table whose rows name images.
+
+    Args:
+        rows: the table.
+        columns: the position of each column that is read.
+        own: whether this package wrote the table. Its cells are then read exactly, because file names may contain spaces.
+        locate: finds an image by its path in a row.
+    """
+
+    rows: Rows
+    columns: Mapping[str, int]
+    own: bool
+    locate: Locate
+
+    def cells(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """For each row, its file and line, for errors, and its cells by column."""
+        for line, row in self.rows.cells:
+            cells = {column: row[i] if i < len(row) else "" for column, i in self.columns.items()}
+            exact = {column: unguarded(cell if self.own else cell.strip()) for column, cell in cells.items()}
+            yield f"'{self.rows.path}' line {line}", exact
+
+    def image(self, written: str, where: str) -> tuple[Path, str]:
+        """The path of the image that a row names, and its address; "" if the image is a file."""
+        return (Path(file_name(written)), written) if is_remote(written) else (self.locate(written, where), "")
+
+
+def image_rows(
+    rows: Rows,
+    columns: Mapping[str, int],
+    *,
+    required: Collection[str],
+    own: Collection[str],
+    group: str | None,
+    tree: Tree | None,
+    hint: str,
+) -> ImageRows:
+    """The rows of a list of images.
+
+    Args:
+        rows: the table.
+        columns: the position of each column that is read.
+        required: the columns that a list must have.
+        own: the columns that only lists by this package have.
+        group: the name of the column that names groups; None for the column called "group".
+        tree: the dataset's folder, in which images are looked for; None for the folder of the list.
+        hint: what to do if a required column is missing.
 
     Raises:
-        DataError: it cannot be read, or a row has more cells than the header; says the line.
+        DataError: a required column is missing.
+        UnknownNameError: there is no column named `group`.
+    """
+    for column in required:
+        if column not in columns:
+            raise DataError(f"'{rows.path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=hint)
+    if group is not None:
+        if group not in rows.header:
+            raise unknown_name(f"column of {rows.path}", group, dict.fromkeys(rows.header))
+        columns = {**columns, "group": rows.header.index(group)}
+    exact = all(column in columns for column in own)
+    locate = _as_written(rows.path) if exact else _finder(rows.path, list(first_cells(rows, columns["path"])), tree)
+    return ImageRows(rows, columns, exact, locate)
+
+
+def refuse_half_splits(path: Path, entries: Collection[Entry]) -> None:
+    """Check that either all images of a list have a split, or none.
+
+    Raises:
+        DataError: some have one and others do not.
+    """
+    bare = [entry for entry in entries if entry.split is None]
+    if 0 < len(bare) < len(entries):
+        some = f"{len(entries) - len(bare)} of {len(entries)} images"
+        raise DataError(f"'{path}' names a split for {some}, but none for {shown(bare[0].name)}")
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a CSV or TSV file.
+
+    The delimiter is a tab in a `.tsv` file, else a comma, or else a semicolon or a tab if the first line has no comma.
+
+    Raises:
+        DataError: the file cannot be read, or a row has more cells than the header; the message names the line.
     """
     text = _text(path)
     head = text.lines[0]
@@ -71,7 +148,7 @@ def read_rows(path: Path) -> Rows:
 
 
 def read_header(path: Path) -> tuple[str, ...]:
-    """The names of a table's columns; none where it cannot be read."""
+    """The names of a table's columns; () if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = decoded(file.readline(1 << 16), path).content
@@ -84,7 +161,7 @@ def read_header(path: Path) -> tuple[str, ...]:
 
 
 def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The place of each known column, by the first of its names that the header has in any case."""
+    """The position of each known column, found by the first of its names that the header has, in any case."""
     lower = [name.lower().replace(" ", "_") for name in header]
     position_of = {}
     for column, names in known.items():
@@ -94,33 +171,11 @@ def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dic
     return position_of
 
 
-def finder(path: Path, written: Sequence[str], tree: Tree | None = None) -> Place:
-    """How the images of a list are found: as its paths say, relative to its folder; else anywhere below that folder.
-
-    Args:
-        path: the list.
-        written: paths of its first images.
-        tree: of the dataset's folder, where the list is one of its files.
-    """
-    tried = [place for place in written[:_TRIED] if place]
-    if tree is None:
-        if all(_is_file(path.parent / place) for place in tried):
-            return as_written(path)
-        return Locator(scan(path.parent)).find
-    folder = path.parent.relative_to(tree.root).as_posix().removeprefix(".")
-    return Locator(tree, (folder, "")).find
-
-
-def as_written(path: Path) -> Place:
-    """How the images of a list are found that this package wrote: exactly as its paths say."""
-    return lambda written, where: path.parent / checked_path(written, where)
-
-
 def split_of(where: str, text: str) -> Split | None:
-    """The split that a cell names; None where it is empty.
+    """The split that a cell names; None if the cell is empty.
 
     Raises:
-        DataError: it names none.
+        DataError: the cell is not the name of a split.
     """
     if not text:
         return None
@@ -131,17 +186,38 @@ def split_of(where: str, text: str) -> Split | None:
 
 def cells_of(row: Sequence[str], columns: Mapping[str, int]) -> dict[str, str]:
     """A row's cells by column, without spaces around them."""
-    return {column: row[place].strip() if place < len(row) else "" for column, place in columns.items()}
+    return {column: row[i].strip() if i < len(row) else "" for column, i in columns.items()}
 
 
-def first_cells(rows: Rows, place: int) -> Iterator[str]:
-    """One column of the first rows."""
+def first_cells(rows: Rows, column: int) -> Iterator[str]:
+    """The cells of one column in the first rows."""
     for _, row in rows.cells[:_TRIED]:
-        yield row[place].strip() if place < len(row) else ""
+        yield row[column].strip() if column < len(row) else ""
+
+
+def _finder(path: Path, written: Sequence[str], tree: Tree | None) -> Locate:
+    """Finds images by their paths relative to the list's folder, or else anywhere below that folder or in the tree.
+
+    Args:
+        path: the list.
+        written: the paths of its first images.
+        tree: the dataset's folder, if the list is one of its files.
+    """
+    if tree is None:
+        if all(_is_file(path.parent / image) for image in written if image):
+            return _as_written(path)
+        return Locator(scan(path.parent)).find
+    folder = path.parent.relative_to(tree.root).as_posix().removeprefix(".")
+    return Locator(tree, (folder, "")).find
+
+
+def _as_written(path: Path) -> Locate:
+    """Finds images by exactly the paths that a list has, relative to its folder."""
+    return lambda written, where: path.parent / checked_path(written, where)
 
 
 def _text(path: Path) -> Text:
-    """The characters of the file. In a list that this package wrote, bytes of file names stay as they are."""
+    """The text of the file. In a list by this package, bytes of file names that are not UTF-8 are kept."""
     data = read_bytes(path, most=TEXT_BYTES)
     if data.split(b"\n", 1)[0].rstrip(b"\r").endswith(_OWN):
         return Text(data.decode("utf-8-sig", "surrogateescape"))
