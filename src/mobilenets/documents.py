@@ -34,7 +34,7 @@ class Choice:
     Args:
         key: the key in JSON, "row".
         kinds: the records by the name that files know them by.
-        default: the name where the key is missing; "" where it must be there.
+        default: the name where the key is missing; "" if it must be there.
     """
 
     key: str
@@ -289,7 +289,7 @@ _PLAIN = {  # what msgspec says: what we say
 
 
 def _known_values(kind: Any, path: str) -> tuple[object, ...]:  # Any: a type hint
-    """The values of the `Literal` at a path in a record; none where something else is."""
+    """The values of the `Literal` at a path in a record; none if something else is."""
     for key, index in _steps(path):
         if dataclasses.is_dataclass(kind):
             kind = typing.get_type_hints(kind, include_extras=True).get(key)

@@ -33,7 +33,7 @@ def key(
     """A field of a part.
 
     Args:
-        default: of the key; None where the model's own value is kept.
+        default: of the key; None if the model's own value is kept.
         meaning: for people, with the unit.
         between: least and largest value of a number.
         tasks: that the key means something to; every task where it is left out.
@@ -110,7 +110,7 @@ class Setting:
         return int(value)
 
     def idle(self, values: Mapping[str, Any]) -> str:
-        """Why the key has no effect beside the other values, in words; "" where it has one."""
+        """Why the key has no effect beside the other values, in words; "" if it has one."""
         if not self.needs:
             return ""
         other, *wanted = self.needs

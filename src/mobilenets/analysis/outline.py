@@ -178,7 +178,7 @@ class _Run:
         return self._convolution(f"{name}.conv", x, c_out, 1, (kernel, stride, dilation), rule, extra)
 
     def depthwise(self, name: str, x: int, kernel: int, stride: int = 1, dilation: int = 1) -> int:
-        """A depthwise convolution with batch norm; nothing where the kernel is 0."""
+        """A depthwise convolution with batch norm; nothing if the kernel is 0."""
         if kernel == 0:
             return x
         channels = self.channels(x)

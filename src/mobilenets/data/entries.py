@@ -1,4 +1,4 @@
-"""`Entry` and `Listing`: what a reader finds, before labels are numbered and splits are filled."""
+"""`Entry` and `Listing`: the images that a reader finds, before labels become indices and splits are drawn."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ SPLIT_WORDS: dict[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-"""What people call the splits, lower case."""
+"""Usual names of the splits, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image as a source lists it.
+    """One image, as a reader lists it.
 
     Args:
-        path: the image file, or the tar file that holds it.
-        label: name of its class; "" where the answer is boxes or a mask.
-        name: unique in the source; used in reports.
-        split: None where the source does not say.
+        path: the image file, or the tar file that contains it.
+        label: the name of its class; "" if it has boxes or a mask instead.
+        name: its name in reports, which is unique in the source.
+        split: its split; None if the source does not say.
         weight, group, member, url, mask, stated, checksum: as in `Sample`.
-        stratum: splits keep the shares of strata inside a class; "" for none.
+        stratum: the part of its class whose share is the same in every split; "" for none.
         boxes: the objects in the image, for detection.
     """
 
@@ -62,13 +62,13 @@ class Listing:
 
     Args:
         entries: every image, in an order that does not depend on the file system.
-        labels: class names in their order.
-        name: of the dataset, for display.
-        notes: what the reader decided, each a line for people.
-        ignored: files among the images whose names are not those of images.
+        labels: the class names, in order.
+        name: the dataset's name, for display.
+        notes: what the reader decided, one line each for people to read.
+        ignored: files among the images that do not have the name of an image.
         val, test: the usual shares of these splits for this source.
-        task: what is to be predicted.
-        colors: red, green, blue of each label, 0 to 255, where the source states them.
+        task: the task that the dataset is for.
+        colors: red, green and blue of each label, 0 to 255, if the source states them.
         faults: what was left out or corrected.
     """
 
@@ -85,7 +85,7 @@ class Listing:
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Image files below a folder by their names' endings, folder after folder; see `walk` for what is passed over."""
+    """The image files below a folder, recognized by their endings, folder by folder. `walk` says which files are skipped."""
     for inner in walk(folder):
         for name in inner.files:
             if suffix_of(name) in SUFFIXES:
@@ -93,7 +93,7 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 
 def split_in(path: str) -> Split | None:
-    """The split that the folders of a path name; None where they name none or several.
+    """The split that the folders of a path name; None if they name none or several.
 
     >>> split_in("set/Train/images/a.jpg"), split_in("train/test/a.jpg")
     ('train', None)
@@ -103,7 +103,7 @@ def split_in(path: str) -> Split | None:
 
 
 def split_word(name: str) -> Split | None:
-    """The split that the name of a file or folder names among other words; None where it names none or several.
+    """The split that is a word in the name of a file or folder; None if there is no such word, or several.
 
     >>> split_word("instances_train2017"), split_word("seg_test"), split_word("trainers"), split_word("train_val")
     ('train', 'test', None, None)
@@ -113,13 +113,13 @@ def split_word(name: str) -> Split | None:
 
 
 def all_or_none(splits: Iterable[Split | None]) -> list[Split | None]:
-    """The splits where every image has one; else none for any."""
+    """The splits, if every image has one; otherwise None for all of them."""
     listed = list(splits)
     return listed if all(listed) else [None] * len(listed)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels, sorted: by value where all are whole numbers, else by name.
+    """The distinct labels, sorted by value if all are whole numbers, and by name otherwise.
 
     >>> in_order(["10", "9"]), in_order(["b", "a", "b"])
     (('9', '10'), ('a', 'b'))

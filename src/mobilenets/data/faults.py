@@ -1,4 +1,4 @@
-"""`Fault`: something wrong in a dataset that a reader left out or corrected, for `check` to list."""
+"""`Fault`: a mistake in a dataset that a reader left out or corrected, and that `check` reports."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FaultCode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that a reader left out or corrected.
+    """One mistake in a dataset.
 
     Args:
         code: "contradiction": a description that disagrees with itself or with its images; "encoding": a text file that is
@@ -30,7 +30,7 @@ class Fault:
             its image; "unannotated": an image without an annotation; "unknown-class": a box of a class that the dataset
             does not list; "unreadable-folder": a folder that cannot be opened.
         message: what is wrong, to be read after the file's name.
-        file: the file it is about, below the dataset's folder.
+        file: the file's path, relative to the dataset's folder.
     """
 
     code: FaultCode

@@ -1,7 +1,7 @@
-"""`Locator`: the image that an annotation file means, however its path is written.
+"""`Locator` finds the image that an annotation file means, however the file writes its path.
 
-Annotation files come from other machines. Their paths have backslashes, drives, percent signs, other upper and lower case,
-folders that are gone, or no ending. What is written is tried first; every other reading must lead to exactly one file.
+Annotation files come from other machines. Their paths may have backslashes, drives, percent escapes, another case, folders
+that no longer exist, or no ending. The path as written is tried first; any other reading must lead to exactly one file.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 _DRIVE = re.compile(r"^[A-Za-z]:/")
-_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, of the file systems that are in use
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, in common file systems
 
 
 class Locator:
-    """Finds images below a folder by what annotation files call them.
+    """Finds images below a folder by the paths that annotation files give.
 
     Args:
         tree: the folder.
-        first: folders inside it, in which paths are looked for before all others.
+        first: folders inside it that are searched before all others.
     """
 
     def __init__(self, tree: Tree, first: Sequence[str] = ("",)) -> None:
@@ -35,14 +35,14 @@ class Locator:
         self._by_stem: dict[str, list[str]] = {}
 
     def find(self, written: str, where: str) -> Path:
-        """The image's path; where no file fits, the path as it is written, which `check` names as missing.
+        """The path of an image. If no file fits, this is the path as written, which `check` then reports as missing.
 
         Args:
-            written: path or name of the image.
-            where: file and place, for the error.
+            written: the path or name of the image.
+            where: the file and the place in it, for the error.
 
         Raises:
-            DataError: no file system can have such a path.
+            DataError: no file system allows such a path.
         """
         checked_path(written, where)
         readings = list(dict.fromkeys(_readings(written)))
@@ -58,14 +58,14 @@ class Locator:
         return self._tree.root / self._first[0] / plain
 
     def name(self, path: Path) -> str:
-        """What reports call an image: its path below the folder."""
+        """The name of an image in reports: its path relative to the folder."""
         return path.relative_to(self._tree.root).as_posix() if path.is_relative_to(self._tree.root) else path.as_posix()
 
     def _at(self, reading: str) -> Path | None:
-        """The file at a path: absolute, or below one of the folders."""
+        """The file at an absolute path, or at a path relative to one of the first folders."""
         if reading.startswith("/") or ".." in reading.split("/"):
-            places = [self._tree.root / folder / reading for folder in self._first]
-            return next((Path(os.path.normpath(place)) for place in places if place.is_file()), None)
+            paths = (self._tree.root / folder / reading for folder in self._first)
+            return next((Path(os.path.normpath(path)) for path in paths if path.is_file()), None)
         parts = [part for part in reading.split("/") if part not in ("", ".")]
         for folder in self._first:
             inner = self._tree.resolved("/".join([*filter(None, [folder]), *parts]))
@@ -74,7 +74,7 @@ class Locator:
         return None
 
     def _by_its_end(self, reading: str) -> str | None:
-        """The one image whose path ends as the reading does, without the ending of its name where it has none."""
+        """The only image whose path ends like the reading; a reading without a file ending matches any image of its name."""
         if not self._by_name:
             for image in self._tree.images():
                 self._by_name.setdefault(image.rpartition("/")[2].lower(), []).append(image)
@@ -88,16 +88,16 @@ class Locator:
         best = max(alike, default=0)
         foreign = reading.startswith("/") or _DRIVE.match(reading) is not None
         if best < 2 and len(parts) > 1 and not (foreign and len(candidates) == 1):
-            return None  # a folder is named, and it is another one
+            return None  # the reading names a folder, but the image is in another one
         fitting = [candidate for candidate, count in zip(candidates, alike, strict=True) if count == best]
         return fitting[0] if len(fitting) == 1 else None
 
 
 def checked_path(written: str, where: str) -> str:
-    """A path from a file, if a file system can have it.
+    """The same path, if a file system allows it.
 
     Raises:
-        DataError: it has a zero byte, is too long, or cannot be encoded.
+        DataError: the path has a zero byte, is too long, or cannot be encoded.
     """
     try:
         raw = os.fsencode(written)
@@ -111,7 +111,7 @@ def checked_path(written: str, where: str) -> str:
 
 
 def _readings(written: str) -> list[str]:
-    """What a path may mean, the likeliest first."""
+    """The ways to read a path, the most likely first."""
     local = written.removeprefix("file://")
     forms = [local]
     if os.sep == "/" and "\\" in local:
@@ -122,7 +122,7 @@ def _readings(written: str) -> list[str]:
 
 
 def _common_end(first: Sequence[str], second: Sequence[str]) -> int:
-    """How many of the last parts of two paths are the same; of the very last the ending may be missing."""
+    """How many of the last parts of two paths are equal, counting their names, which may differ in a missing file ending."""
     count = 1
     for left, right in zip(first[-2::-1], second[-2::-1], strict=False):
         if left != right:

@@ -1,4 +1,4 @@
-"""`Mask`: where the class of every pixel of an image is written, and `read`, which gives it as H W of uint8."""
+"""`Mask`: where the class of every pixel of an image is stored; and `read`, which returns the classes as H W of uint8."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import DECODE_ERRORS, failure
 
 IGNORE = 255
-"""The class of an ignored pixel, after reading: it is neither learned nor measured."""
+"""The class of an ignored pixel after reading: it counts neither in training nor in evaluation."""
 
 STRAY = 65535
-"""What `stored` gives for a color that belongs to no class."""
+"""The value that `stored` returns for a color that belongs to no class."""
 
 Color = tuple[int, int, int]
 Coding = Literal["index", "color", "alpha"]
 
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "AVIF")
-_CHROMA = 24  # how far the channels of a grey image differ after lossy compression
+_CHROMA = 24  # how much the channels of a gray image may differ after lossy compression
 
 
 @dataclass(frozen=True, slots=True)
 class Mask:
-    """The classes of an image's pixels, as its dataset keeps them: a file, or regions.
+    """The classes of an image's pixels, as the dataset stores them: in a file, or as regions.
 
     Args:
-        path: an image whose values or colors stand for classes; None where regions do.
-        coding: "index": a value of one channel, or of the palette, is looked up in `classes`; "alpha": a value of the alpha
-            channel; "color": a color in `colors`.
-        classes: the class of each value, or of each color of `colors`; `IGNORE` for an ignored one, -1 for one that belongs to
-            no class. The value 255 is ignored where `classes` does not reach it; () leaves values as they are.
-        colors: red, green, blue of each class, for "color".
-        regions: of classes, painted in their order over class 0; `width` and `height` are then the image's.
-        width, height: px; 0 for a file.
-        size_bytes: of the file, as it was when the dataset was opened; None if nobody looked.
+        path: an image whose values or colors stand for classes; None if there are regions instead.
+        coding: what is looked up: "index": the value of a single channel or of the palette, in `classes`; "alpha": the value
+            of the alpha channel, in `classes`; "color": the color, in `colors`.
+        classes: the class of each value, or of each color in `colors`; `IGNORE` if it is ignored, -1 if it belongs to no
+            class. The value 255 is ignored if `classes` is too short to have it; with (), values are classes.
+        colors: red, green and blue of each class, for "color".
+        regions: regions of classes, painted in this order over class 0.
+        width, height: size of the image in px if there are regions; 0 for a file.
+        size_bytes: size of the file when the dataset was opened; None if it was not looked up.
     """
 
     path: Path | None = None
@@ -55,7 +55,7 @@ class Mask:
     size_bytes: int | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> NDArray[np.uint8]:
-        """The class of each pixel, H W; `IGNORE` where it is ignored.
+        """The class of each pixel, H W; `IGNORE` for ignored pixels.
 
         Raises:
             ImageError: the file cannot be read, or has a value that belongs to no class.
@@ -65,17 +65,17 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What values a mask has.
+    """How often each value occurs in a mask.
 
     Args:
-        width, height: px.
-        pixels: of each class that occurs, by class.
-        ignored: pixels that are ignored.
-        strays: values that belong to no class, each with its pixels; `STRAY` for all colors that belong to none.
-        colors: how many different colors those are.
-        between: share of the changes along rows that pass through a value between the two, one pixel wide: below 0.03 in
-            masks as drawn, above 0.2 in ones that were resized by interpolation or saved as JPEG.
-        lossy: whether the file's format changes values.
+        width, height: size of the mask, px.
+        pixels: the number of pixels of each class that occurs.
+        ignored: the number of ignored pixels.
+        strays: the number of pixels of each value that belongs to no class; `STRAY` stands for all such colors.
+        colors: the number of different colors that belong to no class.
+        between: share of the changes along rows that pass through an intermediate value, one pixel wide: below 0.03 in masks
+            as drawn, above 0.2 in masks that were resized by interpolation or saved as JPEG.
+        lossy: whether the file's format is lossy.
     """
 
     width: int
@@ -89,7 +89,7 @@ class Survey:
 
 
 def read(mask: Mask) -> NDArray[np.uint8]:
-    """The class of each pixel, H W; `IGNORE` where it is ignored.
+    """The class of each pixel, H W; `IGNORE` for ignored pixels.
 
     Raises:
         ImageError: the file cannot be read, or has a value that belongs to no class.
@@ -102,7 +102,7 @@ def read(mask: Mask) -> NDArray[np.uint8]:
 
 
 def survey(mask: Mask) -> Survey:
-    """The values of a mask, counted; a value that belongs to no class is not an error.
+    """Count the values of a mask. A value that belongs to no class is not an error here.
 
     Raises:
         ImageError: the file cannot be read.
@@ -128,7 +128,7 @@ def survey(mask: Mask) -> Survey:
 
 
 def stored(mask: Mask) -> NDArray[np.uint16]:
-    """What is written for each pixel, H W: the value of a file, the place of its color in `colors`, or a region's class.
+    """The stored value of each pixel, H W: a value from the file, the index of its color in `colors`, or a region's class.
 
     Raises:
         ImageError: the file cannot be read, or is a color image where values are expected.
@@ -142,7 +142,7 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
 
 
 def words(mask: Mask) -> str:
-    """What identifies a mask wherever its folder is: the file's name and size in bytes, or its regions."""
+    """A text that identifies a mask wherever its folder is: the file's name and size in bytes, or the regions."""
     if mask.path is None:
         return repr(mask)
     size = mask.size_bytes
@@ -155,7 +155,7 @@ def words(mask: Mask) -> str:
 
 
 def peek(path: Path, coding: Coding = "index") -> tuple[tuple[int, ...], bool]:
-    """The values that occur in a file, and whether it is in color instead; nothing of a file that cannot be read."""
+    """The values that occur in a file, and whether it is a color image instead. An unreadable file has no values."""
     try:
         image = _opened(path)
         if coding == "index" and image.mode in ("RGB", "RGBA") and _is_colorful(image):
@@ -167,7 +167,7 @@ def peek(path: Path, coding: Coding = "index") -> tuple[tuple[int, ...], bool]:
 
 
 def is_in_alpha(paths: Sequence[Path]) -> bool:
-    """Whether masks have one color all over, and differ in their alpha channel alone."""
+    """Whether masks have a single color everywhere, and only their alpha channels differ."""
     colors: set[Color] = set()
     alphas: set[int] = set()
     for path in paths:
@@ -185,7 +185,7 @@ def is_in_alpha(paths: Sequence[Path]) -> bool:
 
 
 def ends(paths: Sequence[Path]) -> tuple[float, int]:
-    """The share of pixels near 0 or near 255, if there are some of both, and how many different values there are."""
+    """The share of pixels near 0 or 255, or 0 if either is missing; and the number of different values."""
     counts = np.zeros(256, np.int64)
     for path in paths:
         try:
@@ -198,7 +198,7 @@ def ends(paths: Sequence[Path]) -> tuple[float, int]:
 
 
 def peek_colors(path: Path) -> tuple[Color, ...]:
-    """The colors that occur in a file, of a palette as it shows them.
+    """The colors that occur in a file, after applying its palette if it has one.
 
     Raises:
         ImageError: the file cannot be read.
@@ -208,7 +208,7 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
 
 
 def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
-    """The colors of these values in a palette image, if they are all different and not just shades of grey; else none."""
+    """The colors of these values in a palette image; () unless they are all different and more than a gray ramp."""
     try:
         with Image.open(path) as image:
             flat = (image.getpalette() or []) if image.mode == "P" else []
@@ -222,7 +222,7 @@ def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
 
 
 def lookup(mask: Mask) -> NDArray[np.int16]:
-    """The class of each of 65536 values, `IGNORE` or -1."""
+    """The class of each of the 65536 values; `IGNORE` if it is ignored, -1 if it belongs to no class."""
     table = np.full(65536, -1, np.int16)
     table[IGNORE] = IGNORE
     given = mask.classes or tuple(range(len(mask.colors) if mask.coding == "color" else IGNORE))
@@ -231,7 +231,7 @@ def lookup(mask: Mask) -> NDArray[np.int16]:
 
 
 def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """A mask H W at another size, px, by nearest neighbor: no value is mixed from others."""
+    """A mask H W, resized to another size in px by nearest neighbor, so that no values are mixed."""
     if classes.shape == (height, width):
         return classes
     return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
@@ -280,7 +280,7 @@ def _codes(image: Image.Image) -> NDArray[np.uint32]:
 
 
 def _alpha(image: Image.Image) -> NDArray[np.uint8]:
-    """The alpha channel; opaque where there is none."""
+    """The alpha channel; opaque everywhere if there is none."""
     if "A" not in image.getbands():
         return np.full((image.height, image.width), 255, np.uint8)
     return np.asarray(image.getchannel("A"))
@@ -293,7 +293,7 @@ def _is_colorful(image: Image.Image) -> bool:
 
 
 def _opened(path: Path) -> Image.Image:
-    """The file as it is stored: no conversion, no turning."""
+    """The image as it is stored, neither converted nor rotated."""
     try:
         with Image.open(path) as image:
             image.load()

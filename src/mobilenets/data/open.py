@@ -61,7 +61,7 @@ def open_dataset(
         formats: the formats that the source is compared with, in this order; see `readers.format` for how to add one.
 
     Raises:
-        DataError: nothing is there, or it cannot be understood; says what was found and what was expected.
+        DataError: nothing is there, or it cannot be understood; the message says what was found and what was expected.
         UsageError: the shares are out of range, or the source has no columns to group by, or no masks.
         MissingExtraError: the dataset is a package that is not installed.
     """

@@ -1,4 +1,4 @@
-"""`Sample` and `Dataset`: what a dataset is once it has been read."""
+"""`Sample` and `Dataset`: a dataset after it has been read."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ class Sample:
     """One image with its label, boxes or mask.
 
     Args:
-        path: the image file, or the tar file that holds it.
+        path: the image file, or the tar file that contains it.
         label: index into the dataset's labels; -1 for a sample with boxes or a mask.
-        split: that it belongs to.
-        weight: of its loss, and of its chance to be drawn.
-        group: images of one group stay in one split; "" for none.
+        split: the split that it belongs to.
+        weight: the weight of its loss, or of its chance to be drawn.
+        group: its group; images of one group stay in one split; "" for none.
         member: offset and size in bytes inside `path`, if that is a tar file.
-        name: for reports: the path below the dataset's folder, or the name inside the tar file.
-        url: address of the file on a web server, of which `path` is only the name; empty for a local file.
+        name: its name in reports: the path relative to the dataset's folder, or the name inside the tar file.
+        url: the address of the file on a web server, of which `path` is only the name; "" for a local file.
         boxes: the objects in the image, for detection.
         mask: the class of each pixel, for segmentation.
-        stated: width and height of the image according to its annotation, px; None if it does not say.
-        checksum: of the image inside a shard on a web server, so that other bytes are noticed; "" if it is not known.
-        size_bytes: of the image, as it was when the dataset was opened; None if nobody looked.
+        stated: width and height of the image in px according to its annotation; None if it does not say.
+        checksum: the checksum of an image in a shard on a web server, so that changed bytes are noticed; "" if not known.
+        size_bytes: the size of the image when the dataset was opened; None if it was not looked up.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Sample:
 
 
 def opened(path: Path) -> BinaryIO:
-    """An image file, opened to read; pipes, devices and sockets are refused, because they would block or never end.
+    """An image file, opened for reading. Pipes, devices and sockets are refused, because they could block forever.
 
     Raises:
         OSError: it does not exist, cannot be read, or is not a file.
@@ -98,9 +98,9 @@ def opened(path: Path) -> BinaryIO:
 
 
 def measured(samples: Sequence[Sample], *, threads: int) -> tuple[Sample, ...]:
-    """The samples with the sizes of their files and masks. Each file is stat-ed here once, so that nobody needs to do it again.
+    """The samples with the sizes of their images and masks. Each file is stat-ed only here.
 
-    What does not exist, or is not a file, gets no size; `check` names it.
+    A path that does not exist or is not a file gets no size; `check` reports it.
     """
     blocks = [samples[first : first + _BLOCK] for first in range(0, len(samples), _BLOCK)]
     with ThreadPoolExecutor(threads, thread_name_prefix="stat") as pool:
@@ -132,11 +132,11 @@ class Dataset:
     Args:
         labels: class names; a sample's label is an index into them.
         samples: every sample of every split, in a fixed order.
-        name: for display: the folder's name or the dataset's.
-        notes: what the reader decided, each a line for people ("there is no val split: ...").
-        ignored: files among the images whose name is not that of an image.
-        task: what a model is to predict.
-        colors: red, green, blue of each label, 0 to 255, if the data has them.
+        name: the folder's or the dataset's name, for display.
+        notes: what the reader decided, one line each for people to read ("there is no val split: ...").
+        ignored: files among the images that do not have the name of an image.
+        task: the task that the dataset is for.
+        colors: red, green and blue of each label, 0 to 255, if the dataset has colors.
         faults: what the reader left out or corrected.
         drawn: whether all splits were drawn because the source names none.
     """
@@ -161,7 +161,7 @@ class Dataset:
         return tuple(sample for sample in self.samples if sample.split == split)
 
     def counts(self, split: Split) -> tuple[int, ...]:
-        """Samples of each class in one split, in the order of the labels; for detection, boxes of each class."""
+        """The number of samples of each class in one split, in the order of the labels; for detection, of boxes."""
         samples = self.split(split)
         if self.task == "detect":
             counter = Counter(box.label for sample in samples for box in sample.boxes)

@@ -1,4 +1,4 @@
-"""`Source`: what a user named, looked at once before any reader is asked."""
+"""`Source`: the dataset that a user names, scanned once before any reader is tried."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mobilenets.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a dataset may be.
+    """Where a dataset is.
 
     Args:
-        text: as the user wrote it: a path, a glob, an address or a name.
-        path: the same as a path.
-        tree: all files below it, where it is a folder.
+        text: the user's text: a path, a glob, an address or a name.
+        path: the same text as a path.
+        tree: all files below it, if it is a folder.
     """
 
     text: str
@@ -26,12 +26,14 @@ class Source:
 
     @property
     def suffix(self) -> str:
-        """The ending of a file's name in lower case; "" for a folder and for what is not there."""
+        """The file's ending in lower case; "" for a folder, or if nothing is there."""
         return self.path.suffix.lower() if self.tree is None and self.path.is_file() else ""
 
 
 def around(file: Path) -> tuple[Tree, str]:
-    """The folder of a description with all below it, or the one above where that has the images; and the file's path in it.
+    """The folder that contains a description's images, and the description's path in it.
+
+    It is the description's own folder, or the one above if only that one has images.
 
     Raises:
         DataError: the folder cannot be read.
@@ -47,10 +49,10 @@ def around(file: Path) -> tuple[Tree, str]:
 
 
 def look_at(source: str | Path) -> Source:
-    """The source with all files below it.
+    """The source, with all files below it if it is a folder.
 
     Raises:
-        DataError: it is a folder that cannot be read, or not the name of anything.
+        DataError: the folder cannot be read, or the text cannot be a path.
     """
     text = str(source)
     if "\0" in text:

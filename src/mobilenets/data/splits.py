@@ -1,4 +1,7 @@
-"""Splits into train, val and test: stratified, drawn by seed, groups kept whole; equal names give equal splits in any order."""
+"""Draws splits into train, val and test by seed: stratified, and with groups kept whole.
+
+The split of an image depends on the names and the seed, and not on the order of the images.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,9 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     val split, that share of train becomes val. A test split is never taken from a train split.
 
     Args:
-        entries: of one source; either all have a split or none has.
+        entries: the entries of one source; either all have a split, or none has.
         seed: another seed draws other splits.
-        val, test: shares of the images, 0 to 1.
+        val, test: the shares of these splits, 0 to 1.
 
     Raises:
         UsageError: the shares are out of range.
@@ -67,10 +70,11 @@ def stratified(entries: Sequence[Entry], *, seed: int, val: float, test: float) 
 
 
 def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple[Entry, ...]:
-    """The entries, each in the stratum of the rarest class that it shows.
+    """The entries, each with the rarest class that it shows as its stratum.
 
     Args:
-        shown: the classes in each entry, with repetitions; the one with the lowest count over all entries is the rarest.
+        entries: the entries.
+        shown: the classes that each entry shows, with repetitions. The rarest class is the least frequent one in all entries.
     """
     counts = Counter(chain.from_iterable(shown))
     return tuple(
@@ -80,7 +84,7 @@ def by_rarest(entries: Sequence[Entry], shown: Sequence[Sequence[str]]) -> tuple
 
 
 def digest(name: str, seed: int) -> bytes:
-    """Eight bytes that put names into a random order, the same on every machine."""
+    """Eight bytes for sorting names into a random order that is the same on every machine."""
     text = f"{seed}\0{name}"
     try:
         data = text.encode("utf-8", "surrogateescape")
@@ -151,7 +155,7 @@ def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], 
 
 
 def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, float]) -> list[Split]:
-    """Groups, the largest first, each into the split that lacks its kinds of images the most."""
+    """The split of each entry. Groups are placed one by one, the largest first, where their kinds of images are scarcest."""
     kinds = {kind: k for k, kind in enumerate(sorted({(entry.label, entry.stratum) for entry in entries}))}
     groups: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):

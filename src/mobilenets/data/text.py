@@ -1,4 +1,4 @@
-"""Text files that describe a dataset: their encoding, and the names and numbers in them."""
+"""Reads text files that describe a dataset: their encoding, and the names and numbers in them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a text file says.
+    """The content of a text file.
 
     Args:
         content: its characters, without a byte-order mark.
-        encoding: that it was read with.
-        guessed: whether nothing in the file says that this is its encoding.
+        encoding: the encoding that it was read with.
+        guessed: whether the encoding was guessed, because nothing in the file states it.
     """
 
     content: str
@@ -43,11 +43,11 @@ class Text:
 
     @property
     def lines(self) -> list[str]:
-        """Its lines, ended by a line feed, a carriage return or both, and by nothing else."""
+        """Its lines, which end with a line feed, a carriage return, or both."""
         return re.split(r"\r\n|\n|\r", self.content)
 
     def faults(self, shown: str) -> list[Fault]:
-        """That the encoding was guessed, about the file that is shown under this name."""
+        """A fault that says the encoding was guessed, if it was; `shown` is the file's name for display."""
         if not self.guessed:
             return []
         named = {"cp1252": "Windows-1252 (Western European)", "gb18030": "GB 18030 (Chinese)"}.get(self.encoding, self.encoding)
@@ -58,7 +58,7 @@ def read_text(path: Path, *, most: int = limits.TEXT_BYTES) -> Text:
     """The text of a file in UTF-8, UTF-16, UTF-32, Windows-1252 or GB 18030.
 
     Raises:
-        DataError: it cannot be read, is larger than `most` bytes, or is in no encoding that can be told; says the line.
+        DataError: it cannot be read, is larger than `most` bytes, or its encoding is unknown; the message names the line.
     """
     return decoded(read_bytes(path, most=most), path)
 
@@ -82,10 +82,10 @@ def read_bytes(path: Path, *, most: int) -> bytes:
 
 
 def decoded(data: bytes, path: Path) -> Text:
-    """The characters of a text file: see `read_text`.
+    """The text in the bytes of a file, in one of the encodings of `read_text`.
 
     Raises:
-        DataError: its encoding cannot be told; says the line.
+        DataError: its encoding is unknown; the message names the line.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -107,15 +107,15 @@ def decoded(data: bytes, path: Path) -> Text:
         if encoding:
             return _checked(Text(data.decode(encoding), encoding, guessed=True), path)
         line = data.count(b"\n", 0, error.start) + 1
-        message = f"'{path}' line {line} is not UTF-8 (byte 0x{data[error.start]:02X}), and its encoding cannot be told"
+        message = f"'{path}' line {line} is not UTF-8 (byte 0x{data[error.start]:02X}), and its encoding is unknown"
         raise DataError(message, hint=_SAVE) from error
 
 
 def guess(data: bytes) -> str:
-    """The encoding of bytes that are not UTF-8: "gb18030", "cp1252" or "" where both or neither are likely.
+    """The likely encoding of bytes that are not UTF-8: "gb18030" or "cp1252"; "" if both or neither are likely.
 
-    Chinese characters are pairs of high bytes that seldom touch Latin letters on both sides. Accented letters of Western
-    languages are single high bytes, seldom two, among Latin letters.
+    Chinese characters are pairs of high bytes, which seldom have Latin letters on both sides. Accented letters of Western
+    languages are one high byte, seldom two, among Latin letters.
     """
     pairs, singles, inside = 0, 0, 0
     for run in _HIGH.finditer(data):
@@ -133,14 +133,14 @@ def guess(data: bytes) -> str:
 
 
 def class_name(name: str, where: str) -> str:
-    """The name of a class as it is kept: without spaces around it.
+    """A class name without the spaces around it.
 
     Args:
-        name: as it is written.
-        where: file and place, for the error.
+        name: the name as it is written.
+        where: the file and the place in it, for the error.
 
     Raises:
-        DataError: it is empty, too long, or has characters that a file of names cannot hold.
+        DataError: the name is empty, too long, or has characters that a file of names cannot contain.
     """
     text = name.strip()
     if not text:
@@ -155,7 +155,7 @@ def class_name(name: str, where: str) -> str:
 
 
 def folder_class(name: str, where: str) -> str:
-    """The class that a folder's name stands for; bytes of an old encoding are decoded where it can be told.
+    """The class that a folder stands for. Bytes of an old encoding in its name are decoded if the encoding is recognized.
 
     Raises:
         DataError: as for `class_name`.
@@ -166,7 +166,7 @@ def folder_class(name: str, where: str) -> str:
 
 
 def legible(name: str) -> str:
-    r"""A file's name in characters that can be printed and written: others are escaped.
+    r"""A file's name in printable characters; all others are escaped.
 
     >>> legible("a b.jpg"), legible("a\nb.jpg"), legible("caf\udce9.jpg")
     ('a b.jpg', 'a\\nb.jpg', 'caf\\xe9.jpg')
@@ -177,7 +177,7 @@ def legible(name: str) -> str:
 
 
 def shown(value: object, most: int = 60) -> str:
-    """A value from a file as an error quotes it, cut short; never more than a glance at a long or deep one."""
+    """A value from a file, as an error message quotes it: at most `most` characters; long or nested values are summarized."""
     if isinstance(value, str):
         text = repr(value[: most + 1])
     elif isinstance(value, bool | float) or value is None:
@@ -193,21 +193,21 @@ def shown(value: object, most: int = 60) -> str:
 
 
 def number(value: object) -> float:
-    """The finite number that a value of JSON is; nan for anything else."""
+    """A finite number from JSON as a float; NaN for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= limits.COORDINATE:
         return float(value)
     return math.nan
 
 
 def finite(text: str, what: str) -> float:
-    """The finite number that a word stands for.
+    """The finite number in a text.
 
     Args:
-        text: the word.
-        what: file, place and meaning, for the error.
+        text: the text.
+        what: the file, the place in it and the meaning of the number, for the error.
 
     Raises:
-        DataError: it is not a number, or an absurdly large one.
+        DataError: it is not a number, or it is absurdly large.
     """
     try:
         value = float(text) if len(text) <= 100 and "_" not in text else math.nan
@@ -219,12 +219,12 @@ def finite(text: str, what: str) -> float:
 
 
 def whole(text: str) -> int | None:
-    """The whole number, not negative, that a word stands for; None for anything else."""
+    """The whole number of 0 or more in a text; None for anything else."""
     return int(text) if text.isdecimal() and text.isascii() and len(text) <= limits.DIGITS else None
 
 
 def counted(n: int, noun: str, nouns: str = "") -> str:
-    """A number with its noun.
+    """A number with its noun in the singular or plural; `nouns` is the plural, if adding an "s" does not make it.
 
     >>> counted(1, "image"), counted(2000, "box", "boxes")
     ('1 image', '2,000 boxes')
@@ -233,7 +233,7 @@ def counted(n: int, noun: str, nouns: str = "") -> str:
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first names, quoted, and how many more there are.
+    """The first few names, quoted, and how many more there are.
 
     >>> some(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"
@@ -244,7 +244,7 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 
 def columns_shown(header: Iterable[str]) -> str:
-    """The names of a table's columns as an error lists them, the first dozen, cut short.
+    """The names of a table's columns for an error message: the first dozen, shortened.
 
     >>> columns_shown(["a", "b"]), columns_shown([])
     ('a, b', 'none')
@@ -255,7 +255,7 @@ def columns_shown(header: Iterable[str]) -> str:
 
 
 def _wide(data: bytes) -> str:
-    """UTF-16 without a mark, by its many zero bytes at even or odd places; "" for anything else."""
+    """The kind of UTF-16 without a byte-order mark, recognized by many zero bytes at even or odd offsets; "" if it is none."""
     if len(data) < 4 or len(data) % 2:
         return ""
     head = data[:4096]
@@ -266,9 +266,9 @@ def _wide(data: bytes) -> str:
 
 
 def _checked(text: Text, path: Path) -> Text:
-    place = text.content.find("\0")
-    if place >= 0:
-        raise DataError(f"'{path}' line {_line(text.content[:place])} has a zero byte; is it a text file?")
+    offset = text.content.find("\0")
+    if offset >= 0:
+        raise DataError(f"'{path}' line {_line(text.content[:offset])} has a zero byte; is it a text file?")
     return text
 
 

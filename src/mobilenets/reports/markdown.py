@@ -14,7 +14,7 @@ def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], exam
 
     Args:
         plots: file name of each plot.
-        images: file name of each image with mistakes, "" where it cannot be shown.
+        images: file name of each image with mistakes, "" if it cannot be shown.
         examples: file name of each image without, likewise.
     """
     content = page.content

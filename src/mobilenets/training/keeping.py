@@ -43,7 +43,7 @@ class Keeper(Protocol):
         ...
 
     def good(self) -> str:
-        """The last good checkpoint, in words that end a message; "" where there can be none."""
+        """The last good checkpoint, in words that end a message; "" if there can be none."""
         ...
 
     def close(self) -> None:

@@ -175,7 +175,7 @@ def _key(model: Model, dataset: Dataset) -> str:
 
 
 def _read(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The features in the file, or none where they are of other images or weights."""
+    """The features in the file, or none if they are of other images or weights."""
     if not path.is_file():
         return None
     try:

@@ -60,7 +60,7 @@ class Prepared:
         self._kept: list[Chunk] = []
 
     def through(self, network: Callable[[Tensor], Result], device: torch.device) -> Iterator[tuple[Chunk, Result]]:
-        """Every chunk with what the network gives for it; nothing where no image can be read.
+        """Every chunk with what the network gives for it; nothing if no image can be read.
 
         Raises:
             DataError: the server that has the images cannot be reached.
@@ -110,7 +110,7 @@ class Prepared:
 
 
 def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Iterator[Chunk]:
-    """One chunk of the images that are there; nothing where none is."""
+    """One chunk of the images that are there; nothing if none is."""
     readable = [(sample, *image) for sample, image in zip(samples, loaded, strict=True) if image is not None]
     if readable:
         there, arrays, placements = zip(*readable, strict=True)

@@ -70,7 +70,7 @@ def top_of(layers: Sequence[Dense], features: int, activation: Activation | Lite
     Args:
         layers: in the order in which features pass them.
         features: that the backbone gives.
-        activation: of hidden layers, as the user says; "" where nobody does.
+        activation: of hidden layers, as the user says; "" if nobody does.
         output: how the last layer was used.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 
 Ending = Literal["", "softmax", "sigmoid"]
-"""What follows a file's last layer; "" where nothing does, or the file cannot say."""
+"""What follows a file's last layer; "" if nothing does, or the file cannot say."""
 BINARY_LOSSES = ("binary_crossentropy", "binarycrossentropy", "binary_focal_crossentropy", "binaryfocalcrossentropy")
 CLASS_LOSSES = ("categorical_crossentropy", "categoricalcrossentropy", "sparse_categorical_crossentropy",
                 "sparsecategoricalcrossentropy", "categorical_focal_crossentropy", "categoricalfocalcrossentropy")  # fmt: skip

@@ -57,7 +57,7 @@ def layouts(tensors: Mapping[str, Tensor]) -> list[Layout]:
 
 
 def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layout | None:
-    """The one network that the names tell of; None where they tell of none.
+    """The one network that the names tell of; None if they tell of none.
 
     Args:
         tensors: of a state dict.

@@ -53,7 +53,7 @@ def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Rem
 
     Args:
         dataset: of boxes.
-        images: width and height of each sample's image, upright, px; None where it is not known.
+        images: width and height of each sample's image, upright, px; None if it is not known.
     """
     for fault in dataset.faults:
         yield Remark(fault.code, fault.message, fault.file)

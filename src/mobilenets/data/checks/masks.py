@@ -82,7 +82,7 @@ def check_masks(
 
     Args:
         dataset: of masks.
-        images: width and height of each sample's image, upright, px; None where it is not known.
+        images: width and height of each sample's image, upright, px; None if it is not known.
         most: masks to decode, spread evenly over the dataset; all by default.
         threads: that decode; one per core by default.
         advance: called with 1 after each mask.

@@ -30,7 +30,7 @@ def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of CVAT's file with their boxes; for polygons and masks, the box around them.
 
     Raises:
-        DataError: the file is of a video, or contradicts itself; says which element.
+        DataError: the file is of a video, or contradicts itself; the message names the element.
     """
     tree = source.tree or scan(source.path.parent)
     path = _file(tree) if source.tree is not None else source.path.name

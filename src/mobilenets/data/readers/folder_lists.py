@@ -51,7 +51,7 @@ def read_box_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of a folder's lists with their boxes.
 
     Raises:
-        DataError: a list cannot be read, or its images are not there; says which.
+        DataError: a list cannot be read, or its images are not there; the message names it.
     """
     tree = _tree(source)
     return _together(
@@ -68,7 +68,7 @@ def read_list_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of a folder's lists with their labels.
 
     Raises:
-        DataError: a list cannot be read, or its images are not there; says which.
+        DataError: a list cannot be read, or its images are not there; the message names it.
     """
     tree = _tree(source)
     return _together(tree, _label_lists(tree), lambda path: _labeled(path, tree, asked.group), "classify")

@@ -74,7 +74,7 @@ def has_classes(tree: Tree) -> bool:
 
 
 def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
-    """The split folders, or None where the folders are classes."""
+    """The split folders, or None if the folders are classes."""
     inner = _inner(tree, root)
     named = [(path, SPLIT_WORDS[_name(path).lower()]) for path in inner if _name(path).lower() in SPLIT_WORDS]
     if not named:  # seg_train/ and seg_test/, training_set/ and test_set/

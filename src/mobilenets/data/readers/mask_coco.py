@@ -55,7 +55,7 @@ def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         asked: with the categories whose pixels are not counted.
 
     Raises:
-        DataError: a file is not such JSON, contradicts itself, or has no polygons; says which, and the key.
+        DataError: a file is not such JSON, contradicts itself, or has no polygons; the message names the file and the key.
     """
     whole: list[tuple[Entry, list[_Object]]] = []
     names: list[str] = []
@@ -117,7 +117,7 @@ def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple
 
 
 def _region(where: str, annotation: Record) -> Region | None:
-    """The pixels of an annotation; None where it has none."""
+    """The pixels of an annotation; None if it has none."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         counts = segmentation.get("counts")
@@ -140,7 +140,7 @@ def _region(where: str, annotation: Record) -> Region | None:
 
 
 def _misfit(region: Region, annotation: Record, size: tuple[int, int] | None) -> str:
-    """How an annotation's pixels contradict the image's size; "" where they fit."""
+    """How an annotation's pixels contradict the image's size; "" if they fit."""
     if size is None:
         return ""
     width, height = size

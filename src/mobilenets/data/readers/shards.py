@@ -112,7 +112,7 @@ def read_shards(source: str, *, group: str | None = None) -> Listing:
         group: the key of the samples' JSON that names groups; by default "group".
 
     Raises:
-        DataError: no shard is found, one is damaged, or an image has no label; says which.
+        DataError: no shard is found, one is damaged, or an image has no label; the message names it.
     """
     shards = shard_files(source)
     missing = [shard for shard in shards if not is_remote(shard) and not Path(shard).is_file()]
@@ -260,7 +260,7 @@ def _weight(value: Any, where: str) -> float:  # Any: JSON
 
 
 def _label_names(shard: str) -> tuple[str, ...]:
-    """The names in `labels.txt` beside a shard; none where there is no such file."""
+    """The names in `labels.txt` beside a shard; none if there is no such file."""
     try:
         if is_remote(shard):
             from mobilenets.data.remote import read

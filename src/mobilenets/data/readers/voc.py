@@ -81,7 +81,7 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
     An image that no split file names is left out, and so is one without an annotation file.
 
     Raises:
-        DataError: a file cannot be read or is not such an annotation; says which, and where in it.
+        DataError: a file cannot be read or is not such an annotation; the message names the file and the place in it.
     """
     tree = _tree(source)
     notes: list[str] = []

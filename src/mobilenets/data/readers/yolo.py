@@ -49,7 +49,7 @@ def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of a YOLO dataset with their boxes; for polygons and poses, the box around them.
 
     Raises:
-        DataError: a file cannot be read or a line makes no sense; says which.
+        DataError: a file cannot be read or a line is not valid; the message names it.
     """
     places = _places(source)
     if not places.images:

@@ -145,7 +145,7 @@ class Walk:
         constants: dequantized constants that an operator of its own unpacks.
         resizes: maps that are made larger.
         scalings: factors and offsets per channel that wait for the next layer.
-        pixels: factor and offset that the graph applies to pixels before its first layer; None where it applies none.
+        pixels: factor and offset that the graph applies to pixels before its first layer; None if it applies none.
         resized: side that the graph itself resizes images to, px; 0 where it does not.
         ending: what follows the last layer.
         pools_scores: whether the map of the last layer is averaged after the layer, not before it.

@@ -60,7 +60,7 @@ class Stored:
         return bool(self.container(self.root))
 
     def container(self, group: Group) -> Group | None:
-        """The group with the layers of a model in numbered files; None where there is none."""
+        """The group with the layers of a model in numbered files; None if there is none."""
         for name in ("layers", "_layer_checkpoint_dependencies"):
             if name in group:
                 return self.child(group, name)

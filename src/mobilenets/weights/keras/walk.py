@@ -76,7 +76,7 @@ def _children(group: Item) -> list[Item]:
 
 
 def _tolerated(call: Any, *args: Any, **options: Any) -> Any:  # Any: whatever h5py takes and gives
-    """What a call returns, or None where it fails for a reason other than memory."""
+    """What a call returns, or None if it fails for a reason other than memory."""
     try:
         return call(*args, **options)
     except Exception as error:
