@@ -50,3 +50,12 @@ ENGINES: Table[Runtime] = Table(
     },
 )
 TABLE = "bench_toys:ENGINES"
+
+OF_DEVICES: Table[Runtime] = Table(
+    "kind of file",
+    {
+        ".tflite": Runtime("LiteRT, but not here", Nap, "tflite", module="no_such_module"),
+        ".onnx": Runtime("ONNX Runtime, but not here", Nap, "onnx", module="no_such_module"),
+    },
+)
+"""Runtimes that only the device has."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from mobilenets.benchmark import plan
 from mobilenets.benchmark.measure import Settings, measured, opened, steps
-from mobilenets.benchmark.plan import Asked, Found
+from mobilenets.benchmark.plan import Asked, Found, Network
 from mobilenets.benchmark.process import Worker, WorkerError
 from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
 from mobilenets.benchmark.saving import Saved
@@ -69,13 +69,8 @@ def benchmark(
     networks = plan.networks(asked)
     saved = Saved(folder)
     saved.read()
-    found: list[Found] = []
-    for network in networks:
-        for item in plan.files_of(network, asked, folder, said=telling.said):
-            if isinstance(item, Row):
-                yield item
-            else:
-                found.append(item)
+    found, failures = all_files(networks, asked, folder, telling)
+    yield from failures
     cases: list[tuple[Case, float | None]] = []
     with telling.progress("opening", len(found)) as advance:
         for item in found:
@@ -102,6 +97,12 @@ def benchmark(
             if not known.error:
                 saved.add_row(keys[case], known)
             yield with_accuracy(known, accuracies.get((case.file, case.runtime)))
+
+
+def all_files(networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling) -> tuple[list[Found], list[Row]]:
+    """The files of all networks on the runtimes that read them, and a row for each that there cannot be."""
+    items = [item for network in networks for item in plan.files_of(network, asked, folder, said=telling.said)]
+    return [item for item in items if isinstance(item, Found)], [item for item in items if isinstance(item, Row)]
 
 
 def _accuracies(

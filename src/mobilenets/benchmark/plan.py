@@ -37,6 +37,7 @@ class Asked:
         precisions: empty for all of them.
         threads, batches: each combination is measured.
         table: the runtimes by kind of file, as "module:NAME", for the processes that open files.
+        here: whether the runtimes of this machine run the files; another machine has its own.
     """
 
     models: tuple[str, ...]
@@ -45,6 +46,7 @@ class Asked:
     threads: tuple[int, ...] = (1,)
     batches: tuple[int, ...] = (1,)
     table: str = TABLE
+    here: bool = True
 
     @property
     def engines(self) -> Mapping[str, Runtime]:
@@ -138,7 +140,7 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
                 random_weights=network.random_weights,
                 macs=macs,
             )
-            yield Found(case, graph) if runtime.installed else Row(case, error=missing(runtime))
+            yield Found(case, graph) if runtime.installed or not asked.here else Row(case, error=missing(runtime))
 
 
 def expanded(found: Found, asked: Asked, *, precision: str, task: str) -> list[Case]:

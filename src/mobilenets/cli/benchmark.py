@@ -64,6 +64,22 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the benchmark in --out, or with the latest one.")
     ] = False,
+    adb: Annotated[bool, typer.Option("--adb", help="Measure on the Android device that is connected.")] = False,
+    serial: Annotated[
+        str, typer.Option(metavar="SERIAL", help="With --adb: which device, if several are connected.", show_default=False)
+    ] = "",
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATH|URL",
+            help="With --adb: benchmark_model or onnxruntime_perf_test for the device; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    ssh: Annotated[
+        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets.", show_default=False)
+    ] = "",
+    remote: Annotated[str, typer.Option(metavar="COMMAND", help="With --ssh: how mobilenets is called there.")] = "mobilenets",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     csv: Annotated[str, typer.Option(metavar="FILE", help="Write the rows as CSV; - prints them.", show_default=False)] = "",
 ) -> None:
@@ -75,6 +91,10 @@ def command(
 
         mobilenets benchmark mobilenet_v2 mobilenet_v3_large
 
+        mobilenets benchmark runs/photos --ssh pi@raspberrypi.local
+
+        mobilenets benchmark runs/photos --adb --tool android_aarch64_benchmark_model
+
     A network's name stands for random weights, whose accuracy means nothing. Rows are saved as they are measured, and after
     a stop or a kill --resume goes on.
     """
@@ -82,6 +102,10 @@ def command(
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if data is None and (split is not None or classes or ignore):
         raise UsageError("--split, --classes and --ignore are about --data DATA, which is missing")
+    if adb and (ssh or data is not None):
+        raise UsageError(f"--adb measures speed and memory of a device; leave out {'--ssh' if ssh else '--data'}")
+    if not adb and (serial or tool):
+        raise UsageError("--serial and --tool are about --adb, which is missing")
     if json and csv == "-":
         raise UsageError("--json and --csv - cannot be combined")
     from mobilenets.benchmark import written
@@ -103,11 +127,22 @@ def command(
         names = tuple(name.strip() for name in classes.split(",")) if "," in classes else classes
         images = Data(data, split or "", names, tuple(ignore or ()))
     folder = _folder(out, resume)
+    settings, telling = Settings(seconds=seconds, rounds=rounds), Telling(_bar, note)
+    if adb:
+        from mobilenets.benchmark.adb import phone
+        from mobilenets.benchmark.elsewhere import benchmark_on_phone
+
+        measured = benchmark_on_phone(asked, folder, phone(serial), tools=tool or (), settings=settings, telling=telling)
+    elif ssh:
+        from mobilenets.benchmark.elsewhere import benchmark_on_host
+        from mobilenets.benchmark.ssh import Host
+
+        measured = benchmark_on_host(asked, folder, Host(ssh, remote), data=images, settings=settings, telling=telling)
+    else:
+        measured = benchmark(asked, folder, data=images, settings=settings, telling=telling)
     rows: list[Row] = []
     try:
-        for row in benchmark(
-            asked, folder, data=images, settings=Settings(seconds=seconds, rounds=rounds), telling=Telling(_bar, note)
-        ):
+        for row in measured:
             rows.append(row)
             if row.error:
                 note(f"{row.case.file or row.case.model} on {row.case.runtime}: {row.error}")

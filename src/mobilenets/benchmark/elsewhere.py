@@ -1,0 +1,147 @@
+"""Benchmarks on other machines: an Android device by way of adb, or a machine with this package by way of ssh."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mobilenets.benchmark import adb, plan, ssh
+from mobilenets.benchmark.adb import Phone
+from mobilenets.benchmark.flow import Data, Telling, all_files
+from mobilenets.benchmark.measure import Settings, opened
+from mobilenets.benchmark.plan import Asked, Found
+from mobilenets.benchmark.process import WorkerError
+from mobilenets.benchmark.row import Case, Row, key_of
+from mobilenets.benchmark.saving import Saved
+from mobilenets.benchmark.ssh import Host
+from mobilenets.benchmark.tools import TOOLS, ToolError
+
+
+def benchmark_on_phone(
+    asked: Asked,
+    folder: Path,
+    device: Phone,
+    *,
+    tools: Sequence[str] = (),
+    settings: Settings | None = None,
+    telling: Telling | None = None,
+) -> Iterator[Row]:
+    """The rows of an Android device, for the runtimes that have a benchmark program.
+
+    Args:
+        asked: what is measured.
+        folder: for the rows and the files that are exported on the way.
+        device: that runs the programs.
+        tools: paths or addresses of the programs.
+        settings: how long it is measured.
+        telling: how progress is shown.
+
+    Raises:
+        CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
+        OSError: the folder cannot be written.
+        ToolError: the device was lost.
+    """
+    settings, telling = settings or Settings(), telling or Telling()
+    asked = replace(asked, here=False, runtimes=asked.runtimes or tuple(TOOLS))
+    plan.check_precisions(asked.precisions)
+    found, failures = all_files(plan.networks(asked), asked, folder, telling)
+    yield from failures
+    programs: dict[str, Path] = {}
+    missing: dict[str, str] = {}
+    for name in dict.fromkeys(item.case.runtime for item in found):
+        if name not in TOOLS:
+            missing[name] = f"it has no benchmark program for devices; {' and '.join(TOOLS)} have one"
+            continue
+        try:
+            programs[name] = adb.tool_file(name, device, tools)
+        except ToolError as error:
+            missing[name] = f"{error}: {error.hint}"
+    cases: list[Case] = []
+    for item in found:
+        name = item.case.runtime
+        if name in missing:
+            yield Row(replace(item.case, machine=device.name), error=missing[name])
+        else:
+            cases += _known(replace(item, case=replace(item.case, machine=device.name, version="")), asked)
+    saved = Saved(folder)
+    saved.read()
+    ordered = plan.in_order([case for case in cases if not asked.precisions or case.precision in asked.precisions])
+    keys = {case: key_of(case, plan.digest(Path(case.file)), (settings.seconds,)) for case in ordered}
+    yield from (saved.rows[keys[case]] for case in ordered if keys[case] in saved.rows)
+    left = [case for case in ordered if keys[case] not in saved.rows]
+    if not left:
+        return
+    with telling.progress(f"measuring on {device.name}", adb.ROUNDS * len(left)) as advance:
+        rows = adb.measured_on(device, left, programs, seconds=settings.seconds, progress=advance)
+        for case, row in zip(left, rows, strict=True):
+            if not row.error:
+                saved.add_row(keys[case], row)
+            yield row
+
+
+def benchmark_on_host(
+    asked: Asked,
+    folder: Path,
+    host: Host,
+    *,
+    data: Data | None = None,
+    settings: Settings | None = None,
+    telling: Telling | None = None,
+) -> Iterator[Row]:
+    """The rows of another machine, which runs the command of this package.
+
+    Args:
+        asked: what is measured; the machine decides which of the runtimes it has.
+        folder: for the rows and the files that are exported on the way.
+        host: the machine.
+        data: to measure accuracy on, a path or an address there.
+        settings: how latency is measured.
+        telling: how progress is shown.
+
+    Raises:
+        CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
+        OSError: the folder cannot be written.
+        ToolError: the machine cannot be reached, or its command fails.
+    """
+    settings, telling = settings or Settings(), telling or Telling()
+    asked = replace(asked, here=False)
+    plan.check_precisions(asked.precisions)
+    found, failures = all_files(plan.networks(asked), asked, folder, telling)
+    yield from failures
+    first = {item.case.file: item for item in reversed(found)}  # one for each file; the machine takes every runtime
+    cases = [_known(item, replace(asked, threads=(1,), batches=(1,)))[0] for item in reversed(first.values())]
+    if not cases:
+        return
+    telling.said(f"{len(cases)} files are measured on {host.address}")
+    saved = Saved(folder)
+    for row in ssh.measured_on(host, cases, _options(asked, data, settings)):
+        if not row.error:
+            saved.add_row(key_of(row.case, plan.digest(Path(row.case.file)), (settings.seconds, settings.rounds)), row)
+        yield row
+
+
+def _known(item: Found, asked: Asked) -> list[Case]:
+    """The case under every setting, with what the file says of itself where its runtime is installed here."""
+    _, runtime = plan.named(asked.engines)[item.case.runtime]
+    facts = {"precision": "", "task": ""}
+    if runtime.installed:
+        with contextlib.suppress(WorkerError):  # the other machine will say what is wrong with it
+            facts = opened(item.case, asked.table)
+    return plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])
+
+
+def _options(asked: Asked, data: Data | None, settings: Settings) -> list[str]:
+    """The options of the command there that say the same."""
+    options = ["--threads", ",".join(map(str, asked.threads)), "--batch", ",".join(map(str, asked.batches))]
+    options += ["--seconds", f"{settings.seconds:g}", "--rounds", str(settings.rounds)]
+    for name, values in (("--runtime", asked.runtimes), ("--precision", asked.precisions)):
+        options += [name, ",".join(values)] if values else []
+    if data is not None:
+        classes = data.classes if isinstance(data.classes, str) else ",".join(data.classes)
+        options += ["--data", data.source]
+        options += ["--split", data.split] if data.split else []
+        options += ["--classes", classes] if classes else []
+        options += [part for name in data.ignore for part in ("--ignore", name)]
+    return options

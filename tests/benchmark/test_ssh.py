@@ -1,0 +1,223 @@
+"""Other machines: a script in place of `ssh` that runs the commands here, and a real server where one is installed."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mobilenets.benchmark.elsewhere import benchmark_on_host
+from mobilenets.benchmark.flow import Data
+from mobilenets.benchmark.measure import Settings
+from mobilenets.benchmark.plan import Asked
+from mobilenets.benchmark.row import Case, Row, to_flat
+from mobilenets.benchmark.ssh import Host, measured_on
+from mobilenets.benchmark.tools import ToolError
+
+QUICK = Settings(seconds=0.06, rounds=3, starts=1)
+Write = Callable[..., str]
+
+
+@pytest.fixture
+def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts a script in place of `ssh`: it runs the shell's line, or does what it is told."""
+
+    def write(body: str = 'exec sh -c "$last"') -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        script = folder / "ssh"
+        script.write_text(f'#!/bin/sh\nfor last; do :; done\necho "$@" >> {shlex.quote(str(tmp_path / "calls"))}\n{body}\n')
+        script.chmod(0o755)
+        return tmp_path / "calls"
+
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return write
+
+
+FOREIGN = """
+import json, sys
+from mobilenets.benchmark.row import Case, Row, to_flat
+files = [argument for argument in sys.argv[1:] if argument[0].isdigit() and "/" in argument]
+sizes = [len(open(file, "rb").read()) for file in files]
+rows = [Row(Case("model", file, "nap", "float32", 2, 1), p50_ms=float(size), rounds_ms=(1.0,), group="0")
+        for file, size in zip(files, sizes)]
+print(json.dumps({"rows": [to_flat(row) for row in rows], "arguments": sys.argv[1:]}))
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> str:
+    """A command in place of `mobilenets` on the other machine: a file's latency is its length."""
+    script = tmp_path / "far away.py"
+    script.write_text(FOREIGN)
+    return f"{shlex.quote(sys.executable)} {shlex.quote(str(script))}"
+
+
+def test_files_are_copied_and_rows_come_back_under_the_names_they_have_here(
+    ssh: Callable[..., Path], command: str, tmp_path: Path
+) -> None:
+    calls = ssh()
+    first, second = tmp_path / "a b.nap", tmp_path / "folder.nap"
+    first.write_bytes(b"x" * 11)
+    (tmp_path / "weights.xml").write_bytes(b"x" * 5)
+    (tmp_path / "weights.bin").write_bytes(b"x" * 3)
+    second.write_bytes(b"x" * 7)
+    cases = [Case("mine", str(first), "nap", macs=3), Case("other", str(tmp_path / "weights.xml"), "nap", activation_bytes=9)]
+    rows = measured_on(Host("ssh://pi@far:2222", command), cases, ["--threads", "2"])
+    assert [(row.case.model, row.case.file, row.p50_ms) for row in rows] == [
+        ("mine", str(first), 11.0),
+        ("other", str(tmp_path / "weights.xml"), 5.0),
+    ]
+    assert {row.case.machine for row in rows} == {"pi@far:2222"}
+    assert (rows[0].case.macs, rows[1].case.activation_bytes) == (3, 9)
+    lines = calls.read_text().splitlines()
+    assert len(lines) == 4  # a folder, the files, the command, and the folder is removed
+    folder = Path(lines[-1].split()[-1])
+    assert lines[-1].endswith(f"ssh://pi@far:2222 rm -rf {folder}")
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "hint"),
+    [
+        ("Host key verification failed.", "cannot be reached: Host key verification failed", "compare the fingerprint"),
+        ("pi@far: Permission denied (publickey).", "Permission denied", "ssh-copy-id"),
+        (
+            "ssh: Could not resolve hostname far: Name or service not known",
+            "Could not resolve hostname far",
+            "is the name right",
+        ),
+        ("ssh: connect to host far port 22: Connection refused", "Connection refused", "SSH server running"),
+        ("ssh: connect to host far port 22: Connection timed out", "timed out", "switched on"),
+    ],
+)
+def test_a_machine_that_cannot_be_reached_is_named_with_what_to_do(
+    ssh: Callable[..., Path], said: str, message: str, hint: str
+) -> None:
+    ssh(f"echo {shlex.quote(said)} >&2; exit 255")
+    with pytest.raises(ToolError, match=message) as error:
+        measured_on(Host("far"), [], [])
+    assert str(error.value).startswith("'far' ")
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "hint"),
+    [
+        ("no-such-command-here", "'far' has no command 'no-such-command-here'", "--remote .venv/bin/mobilenets"),
+        ("sh -c 'echo error: no space >&2; exit 1'", "on 'far': no space", ""),
+        ("sh -c 'echo Welcome'", "answers something else than rows", "another version"),
+        ('sh -c \'echo "{\\"rows\\": [{\\"model\\": 3}]}"\'', "answers something else than rows", "another version"),
+    ],
+)
+def test_a_command_that_fails_there_is_named(
+    ssh: Callable[..., Path], tmp_path: Path, command: str, message: str, hint: str
+) -> None:
+    ssh()
+    (tmp_path / "m.nap").touch()
+    with pytest.raises(ToolError, match=message) as error:
+        measured_on(Host("far", command), [Case("m", str(tmp_path / "m.nap"), "nap")], [])
+    assert hint in error.value.hint
+
+
+def test_without_ssh_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match="'ssh' is not installed"):
+        Host("far").run("true")
+
+
+def test_the_machine_is_asked_for_what_was_asked_here(
+    toys: str, nap: Write, ssh: Callable[..., Path], command: str, tmp_path: Path
+) -> None:
+    calls = ssh()
+    asked = Asked((nap(1), nap(2)), ("nap",), ("float32",), (1, 2), (1, 8), table=toys)
+    data = Data("photos of mine", "test", ("a", "b"), ("void",))
+    rows = list(benchmark_on_host(asked, tmp_path / "out", Host("far", command), data=data, settings=QUICK))
+    assert [row.case.model for row in rows] == ["nap-1", "nap-2"]
+    assert (tmp_path / "out" / "rows.jsonl").read_text().count("\n") == 2
+    line = next(line for line in calls.read_text().splitlines() if " benchmark " in line)
+    for words in (
+        "0/nap-1.nap 1/nap-2.nap --json --out out",
+        "--threads 1,2 --batch 1,8 --seconds 0.06 --rounds 3 --runtime nap --precision float32",
+        "--data 'photos of mine' --split test --classes a,b --ignore void",
+    ):
+        assert words in line
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """An SSH server of this machine on a free port, for this user with a fresh key; its address."""
+    program = shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if Path(path).exists()), None)
+    if program is None or shutil.which("ssh-keygen") is None:
+        pytest.skip("OpenSSH's server is not installed: apt install openssh-server")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where it separates its privileges
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
+    shutil.copyfile(tmp_path / "user.pub", tmp_path / "authorized_keys")
+    (tmp_path / "authorized_keys").chmod(0o600)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    configuration = f"""
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {tmp_path / "host"}
+AuthorizedKeysFile {tmp_path / "authorized_keys"}
+StrictModes no
+UsePAM no
+PidFile none
+"""
+    (tmp_path / "sshd_config").write_text(configuration)
+    with subprocess.Popen([program, "-D", "-e", "-f", str(tmp_path / "sshd_config")], stderr=subprocess.DEVNULL) as process:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.mark.slow
+def test_over_ssh_to_this_machine(server: str, ssh: Callable[..., Path], color_model: Path, tmp_path: Path) -> None:
+    options = f"-F none -i {tmp_path / 'user'} -o UserKnownHostsFile={tmp_path / 'known'} -o BatchMode=yes"
+    real = shutil.which("ssh", path="/usr/bin:/bin:/usr/local/bin")
+    ssh(f'exec {real} {options} "$@"')
+    source = Path(sys.modules["mobilenets"].__file__ or "").parents[1]
+    host = Host(server, f"PYTHONPATH={shlex.quote(str(source))} {shlex.quote(sys.executable)} -m mobilenets")
+    asked = Asked((str(color_model),), runtimes=("onnx",), threads=(1, 2))
+
+    def run(where: Host) -> list[Row]:
+        return list(benchmark_on_host(asked, tmp_path / "out", where, settings=QUICK))
+
+    with pytest.raises(ToolError, match="Host key verification failed") as unknown:
+        run(host)
+    assert "compare the fingerprint" in unknown.value.hint
+    ssh(f'exec {real} {options} -o StrictHostKeyChecking=accept-new "$@"')
+    rows = run(host)
+    assert [(row.case.threads, row.case.precision) for row in rows] == [(1, "float32"), (2, "float32")]
+    assert all(row.p50_ms is not None and row.peak_bytes is not None for row in rows)
+    assert {row.case.machine for row in rows} == {server.removeprefix("ssh://")}
+    with pytest.raises(ToolError, match="has no command 'mobilenets-of-nowhere'"):
+        run(Host(server, "mobilenets-of-nowhere"))
+    (tmp_path / "authorized_keys").write_text("")
+    with pytest.raises(ToolError, match="Permission denied") as denied:
+        run(host)
+    assert "ssh-copy-id" in denied.value.hint
+
+
+def test_rows_are_json_that_older_readers_understand() -> None:
+    """What one machine prints the other reads: the keys are a promise between versions."""
+    flat = json.loads(json.dumps(to_flat(Row(Case("m", "f", "onnx")))))
+    assert {"model", "file", "runtime", "precision", "threads", "batch", "p50_ms", "p90_ms", "rounds_ms", "error"} <= set(flat)

@@ -1,0 +1,99 @@
+"""`mobilenets benchmark`, on a small file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+QUICK = ("--seconds", "0.06", "--rounds", "2", "--runtime", "onnx")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    done = mobilenets("benchmark", color_model, *QUICK, "--threads", "1,2", "--csv", "rows.csv")
+    assert done.code == 0, done.err
+    assert "p50 ms" in done.out
+    assert "threads" in done.out
+    folder = tmp_path / "runs" / "benchmark"
+    assert {path.name for path in folder.iterdir()} == {"rows.jsonl", "benchmark.json", "benchmark.csv", "plot.png"}
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    data = json.loads((folder / "benchmark.json").read_text())
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["threads"], row["runtime"], float(row["p50_ms"])) for row in rows] == [
+        (str(row["threads"]), "onnx", row["p50_ms"]) for row in data["rows"]
+    ]
+    assert all(row["fast_path"] == 1.0 for row in data["rows"])
+    again = mobilenets("benchmark", color_model, *QUICK, "--threads", "1,2", "--resume", "--json")
+    assert json.loads(again.out)["rows"] == data["rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gone.onnx",), "error: there is no file or folder 'gone.onnx'"),
+        (("mobilenet_v22",), "error: unknown model: no file, folder or network 'mobilenet_v22'; did you mean 'mobilenet_v2'"),
+        (("MODEL", "--runtime", "tflit"), "error: unknown runtime 'tflit'; did you mean 'tflite'?"),
+        (("MODEL", "--precision", "int9"), "error: unknown precision 'int9'; known: float32"),
+        (("MODEL", "--threads", "0"), "error: --threads '0' is not a list of numbers from 1 to 4096"),
+        (("MODEL", "--batch", "1,,2"), "error: --batch '1,,2' is not a list of numbers"),
+        (("MODEL", "--split", "test"), "error: --split, --classes and --ignore are about --data DATA, which is missing"),
+        (("MODEL", "--split", "tests", "--data", "x"), "error: unknown split 'tests'"),
+        (("MODEL", "--json", "--csv", "-"), "error: --json and --csv - cannot be combined"),
+        (("MODEL", "--adb", "--ssh", "x"), "error: --adb measures speed and memory of a device; leave out --ssh"),
+        (("MODEL", "--adb", "--data", "x"), "error: --adb measures speed and memory of a device; leave out --data"),
+        (("MODEL", "--tool", "x"), "error: --serial and --tool are about --adb, which is missing"),
+        (("MODEL", "--resume"), "error: there is no benchmark in 'runs/benchmark' to go on with"),
+    ],
+)
+def test_wrong_input_is_one_line(mobilenets: Run, color_model: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = mobilenets("benchmark", *(color_model if text == "MODEL" else text for text in arguments))
+    assert done.code in (1, 2)
+    assert done.err.startswith(message)
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_with_rows_is_not_overwritten(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "rows.jsonl").write_text("")
+    done = mobilenets("benchmark", color_model, *QUICK, "--out", "out")
+    assert done.code == 2
+    assert done.err.startswith("error: 'out' holds the rows of an earlier benchmark\n\nhint: --resume goes on with it")
+
+
+def test_nothing_measured_is_a_failure_that_says_why(mobilenets: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"no network")
+    done = mobilenets("benchmark", "model.onnx", *QUICK)
+    assert done.code == 1
+    assert "model.onnx on onnx: 'model.onnx' is not an ONNX model that ONNX Runtime" in done.err
+
+
+@pytest.mark.slow
+def test_a_networks_name_is_exported_and_measured_everywhere(mobilenets: Run, tmp_path: Path) -> None:
+    done = mobilenets(
+        "benchmark", "mobilenet_v3_small", "--seconds", "0.1", "--rounds", "2", "--runtime", "onnx,tflite", "--json"
+    )
+    assert done.code == 0, done.err
+    data = json.loads(done.out)
+    assert {(row["runtime"], row["precision"]) for row in data["rows"]} == {
+        ("onnx", "float32"),
+        ("tflite", "float32"),
+        ("tflite", "float16"),
+    }
+    for row in data["rows"]:
+        assert row["random_weights"]
+        assert row["macs"] == pytest.approx(56.5e6, rel=0.01)  # V3, Table 3: 56 M
+        assert row["activation_bytes"] >= 2 * 112 * 112 * 16 * 4  # what the first layers have at once
+    assert "mobilenet_v3_small: random weights, so only speed and size mean something" in data["remarks"]
