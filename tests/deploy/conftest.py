@@ -68,11 +68,12 @@ def make_graph() -> MakeGraph:
         height: int = 4,
         width: int = 4,
         channels: int = 1,
+        output: str = "out",
     ) -> Graph:
         wide = 0 if width == height else width
         mean = (0.5,) * channels
         contract = InputContract(size=height, wide=wide, channels=channels, mean=mean, std=mean, resize="stretch", crop=1.0)
-        return Graph(Manifest("tiny", LABELS, contract), operators, tensors or {}, {"out": operators[-1].output})
+        return Graph(Manifest("tiny", LABELS, contract), operators, tensors or {}, {output: operators[-1].output})
 
     return make
 
