@@ -7,12 +7,16 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import main
+from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.exporters.lower import lower
+from mobilenets.exporters.table import export
 from mobilenets.model import create
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -126,3 +130,42 @@ def test_bad_input_ends_in_one_error(info: Info, arguments: tuple[str, ...], cod
     assert (ended, out) == (code, "")
     assert err.startswith(error)
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("to", ["onnx", "tflite"])
+def test_an_exported_file_says_what_it_costs(info: Info, tmp_path: Path, to: str) -> None:
+    spec = ModelSpec(backbone("mobilenet_v2", width=0.35), ("cat", "dog"), InputContract(size=96))
+    export(create(spec), tmp_path, to=to)
+    file = tmp_path / f"model.{to}"
+    code, out, _ = info(file, "--json")
+    data = json.loads(out)
+    _, of_network, _ = info("mobilenet_v2", "--width", "0.35", "--size", "96", "--classes", "2", "--json")
+    expected = json.loads(of_network)
+    assert code == 0
+    assert (data["macs"], data["peak_bytes"]) == (expected["macs"], expected["peak_bytes"])
+    assert data["peak_bytes_row_by_row"] < data["peak_bytes"]
+    assert data["layers"][0]["operator"] == "conv 3x3 /2"
+    code, out, _ = info(file)
+    assert code == 0
+    assert "row by row" in out
+    assert "backbone.blocks.3.depthwise" in out
+
+
+def test_an_exported_file_cannot_be_changed(info: Info, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    code, _, said = info(tmp_path / "model.onnx", "--width", "0.5")
+    assert code == 2
+    assert "--width: an exported file cannot be changed" in said
+    code, _, said = info(tmp_path / "model.onnx")
+    assert code == 1
+    assert "is not an ONNX model" in said
+
+
+def test_a_file_without_a_profile_is_to_be_exported_again(info: Info, tmp_path: Path) -> None:
+    spec = ModelSpec(backbone("mobilenet_v1", width=0.25), ("cat", "dog"), InputContract(size=32))
+    graph = lower(create(spec))
+    graph = replace(graph, manifest=replace(graph.manifest, profile=None))
+    (tmp_path / "model.onnx").write_bytes(to_onnx(graph).SerializeToString())
+    code, _, said = info(tmp_path / "model.onnx")
+    assert code == 1
+    assert "does not say what its layers are" in said

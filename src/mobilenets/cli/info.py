@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mobilenets.cli import output
+from mobilenets.cli import info_file, output
 from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ LAYER_COLUMNS = ("#", "Layer", "Operator", "Output", "Params", "MACs", "Share", 
 
 
 def command(
-    network: Annotated[str, typer.Argument(help="A network's name, or a checkpoint or run folder.", metavar="NETWORK")],
+    network: Annotated[
+        str, typer.Argument(help="A network's name, a checkpoint or run folder, or an exported file.", metavar="NETWORK")
+    ],
     width: Annotated[float | None, typer.Option(help="Width multiplier; the default is 1.", show_default=False)] = None,
     size: Annotated[
         str,
@@ -41,10 +43,20 @@ def command(
 ) -> None:
     """Print a network's table as its paper does, with parameters, MACs, memory and receptive field.
 
+    For an exported file, print its operators, their cost, and the memory that the file needs.
+
     Example: mobilenets info mobilenet_v2 --width 0.75 --size 192 --layers --precision int8
     """
     if json and csv:
         raise UsageError("--json and --csv cannot be combined")
+    if info_file.is_exported(Path(network)):
+        changed = {"width": width, "size": size, "classes": classes, "channels": channels, "padding": padding}
+        changed |= {"output-stride": output_stride, "precision": "" if precision == "fp32" else precision}
+        given = [f"--{name}" for name, value in changed.items() if value not in (None, "")]
+        if given:
+            raise UsageError(f"{', '.join(given)}: an exported file cannot be changed")
+        info_file.show(Path(network), json=json, csv=csv)
+        return
     from mobilenets.analysis.memory import plan
     from mobilenets.analysis.paper_table import paper_table
 

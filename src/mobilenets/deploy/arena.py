@@ -8,11 +8,12 @@ near the bound that no plan can beat, the most that is alive at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.shapes import Shape
 
 ALIGNMENT = 16
 """Bytes that every offset is a multiple of, as vector instructions like it."""
@@ -23,8 +24,8 @@ class Life:
     """When a value is alive, and how large it is.
 
     Args:
-        first: index of the operator that makes it; -1 for the input.
-        last: index of the last operator that reads it.
+        first: index of the step that makes it, an operator or a block that runs as one; -1 for the input.
+        last: index of the last step that reads it.
         size_bytes: of one image's value.
     """
 
@@ -33,7 +34,7 @@ class Life:
     size_bytes: int
 
     def meets(self, other: Life) -> bool:
-        """Whether there is an operator during which both are alive."""
+        """Whether there is a step during which both are alive."""
         return self.first <= other.last and other.first <= self.last
 
 
@@ -44,7 +45,7 @@ class Arena:
     Args:
         lives: of every value.
         offsets: where it begins, bytes.
-        live_bytes: what is alive at each operator.
+        live_bytes: what is alive at each operator, or at each block that runs as one.
     """
 
     lives: Mapping[str, Life]
@@ -69,34 +70,87 @@ def plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
 
     Args:
         graph: a network.
-        number_bytes: of one number: 4, 2 or 1.
+        number_bytes: of one float: 4 or 2. Quantized values take 1, indices 8.
     """
-    lives = lifetimes(graph, number_bytes=number_bytes)
-    live = [
-        sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(graph.operators))
-    ]
-    return Arena(lives, place(lives), tuple(live))
+    return _planned(graph, [[i] for i in range(len(graph.operators))], number_bytes)
+
+
+def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
+    """The memory of a graph whose blocks are computed row by row (V2, section 5.1).
+
+    Of a map that only its own block reads, through a window or number by number, the rows that the next row needs are all
+    that is kept: three of the wide map before a 3x3 depthwise convolution, one after it. What is read as a whole is kept as
+    a whole, such as the map that squeeze-and-excite pools before it scales it. The first convolution runs with the block behind
+    it, as in Table 3 of the paper.
+
+    Args:
+        graph: a network.
+        number_bytes: of one float, as for `plan`.
+    """
+    steps: list[list[int]] = []
+    for i, operator in enumerate(graph.operators):
+        if steps and operator.block >= 0 and graph.operators[steps[-1][-1]].block == operator.block:
+            steps[-1].append(i)
+        else:
+            steps.append([i])
+    if len(steps) > 1 and len(steps[0]) == 1:
+        steps[:2] = [[*steps[0], *steps[1]]]
+    return _planned(graph, steps, number_bytes)
 
 
 def lifetimes(graph: Graph, *, number_bytes: int) -> dict[str, Life]:
-    """When each value is alive; values that only rename another are left out."""
+    """When each value is alive, operator by operator; values that only rename another are left out."""
+    return _lives(graph, [[i] for i in range(len(graph.operators))], number_bytes)
+
+
+def value_bytes(graph: Graph, name: str, shape: Shape, *, number_bytes: int = 4) -> int:
+    """Size of one image's value: floats, 8-bit integers, or the indices of an argmax."""
+    if name in graph.quantization:
+        return math.prod(shape)
+    return math.prod(shape) * (_INDEX_BYTES if len(shape) == 2 and name in _indices(graph) else number_bytes)
+
+
+def _planned(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> Arena:
+    lives = _lives(graph, steps, number_bytes)
+    live = [sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(steps))]
+    return Arena(lives, place(lives), tuple(live))
+
+
+def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> dict[str, Life]:
+    """When each value is alive, counted in steps; a map that lives in one step alone has only the rows that it needs."""
     shapes = graph.shapes()
     source = {name: name for name in shapes}  # whose memory a value stands in
     for operator in graph.operators:
         if isinstance(operator, _RENAMING):
             source[operator.output] = source[operator.inputs[0]]
-    first = {INPUT: -1} | {operator.output: i for i, operator in enumerate(graph.operators)}
+    first = {INPUT: -1} | {graph.operators[i].output: step for step, inside in enumerate(steps) for i in inside}
     last = dict(first)
-    for i, operator in enumerate(graph.operators):
-        for name in (*operator.inputs, operator.output):
-            last[source[name]] = max(last[source[name]], i)
-    for value in graph.outputs.values():
-        last[source[value]] = len(graph.operators) - 1
-    return {
-        name: Life(first[name], last[name], math.prod(shape) * number_bytes)
-        for name, shape in shapes.items()
-        if source[name] == name
-    }
+    readers: dict[str, list[op.Operator]] = {name: [] for name in shapes}
+    for step, inside in enumerate(steps):
+        for operator in (graph.operators[i] for i in inside):
+            for name in (*operator.inputs, operator.output):
+                last[source[name]] = max(last[source[name]], step)
+            for name in operator.inputs:
+                readers[source[name]].append(operator)
+    outputs = {source[value] for value in graph.outputs.values()}
+    last |= dict.fromkeys(outputs, len(steps) - 1)
+    sizes = {name: value_bytes(graph, name, shape, number_bytes=number_bytes) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        if first[name] == last[name] and len(steps[first[name]]) > 1 and name not in outputs and len(shape) == 3:
+            rows = max((_rows_read(graph, reader, shape) for reader in readers[name]), default=1)
+            sizes[name] = sizes[name] // shape[1] * min(rows, shape[1])
+    return {name: Life(first[name], last[name], sizes[name]) for name in shapes if source[name] == name}
+
+
+def _rows_read(graph: Graph, reader: op.Operator, shape: Shape) -> int:
+    """How many rows of a map an operator needs for one row of what it makes."""
+    if isinstance(reader, op.Conv | op.Depthwise):
+        return reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1
+    return 1 if isinstance(reader, _BY_NUMBER) else shape[1]
+
+
+def _indices(graph: Graph) -> set[str]:
+    return {operator.output for operator in graph.operators if isinstance(operator, op.ArgMax)}
 
 
 def place(lives: Mapping[str, Life]) -> dict[str, int]:
@@ -115,6 +169,8 @@ def place(lives: Mapping[str, Life]) -> dict[str, int]:
 
 
 _RENAMING = (op.Flatten, op.Rows, op.Places)
+_BY_NUMBER = (op.Add, op.Activation, op.Quantize, op.Dequantize)
+_INDEX_BYTES = 8
 
 
 def _aligned(offset: int) -> int:

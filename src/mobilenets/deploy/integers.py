@@ -59,7 +59,8 @@ def scaled(numbers: Integers, by: Factor) -> Integers:
     saturated = np.clip(numbers << left, -(1 << _BITS), (1 << _BITS) - 1)
     high = (saturated * by.mantissas + (1 << (_BITS - 1))) >> _BITS
     half = (1 << right) >> 1
-    return (high + half - ((high < 0) & (half > 0))) >> right
+    product: Integers = (high + half - ((high < 0) & (half > 0))) >> right
+    return product
 
 
 def rounded(real: ArrayLike) -> Integers:

@@ -45,12 +45,18 @@ class Operator(Protocol):
         """Name of the value it makes."""
         ...
 
+    @property
+    def block(self) -> int:
+        """The block of the backbone that it is part of, by index; -1 for the tail and the head."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
     name: str
     inputs: tuple[str, ...]
     output: str
+    block: Annotated[int, Meta(ge=-1, le=1 << 24)] = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

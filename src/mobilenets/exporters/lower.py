@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +21,10 @@ from torch.fx import Node
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import Operator
+from mobilenets.deploy.profile import profiled
 from mobilenets.errors import GraphError
 from mobilenets.model import Model
+from mobilenets.net.backbone import Backbone
 from mobilenets.runtime.manifest import manifest_of
 
 Wide = NDArray[np.float64]
@@ -44,7 +46,7 @@ def lower(model: Model) -> Graph:
     example = torch.zeros(1, contract.channels, *contract.shape)
     with torch.no_grad():
         program = torch.export.export(network, (example,))
-    lowering = _Lowering(program)
+    lowering = _Lowering(program, _blocks(network))
     [returned] = [node for node in program.graph.nodes if node.op == "output"]
     for node in program.graph.nodes:
         if node.op == "call_function":
@@ -52,13 +54,13 @@ def lower(model: Model) -> Graph:
     outputs = dict(zip(network.outputs, (lowering.values[value] for value in returned.args[0]), strict=True))
     graph = Graph(manifest_of(network.spec), tuple(lowering.operators), lowering.single_precision(), outputs)
     graph.check()
-    return graph
+    return profiled(graph)
 
 
 class _Lowering:
     """The operators so far, and which value each node of the program has become."""
 
-    def __init__(self, program: torch.export.ExportedProgram) -> None:
+    def __init__(self, program: torch.export.ExportedProgram, blocks: Mapping[str, int]) -> None:
         signature, state = program.graph_signature, {**program.state_dict, **program.constants}
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self.parameters = {argument: (name, state[name].detach().double().numpy()) for argument, name in names.items()}
@@ -69,6 +71,7 @@ class _Lowering:
         self.pads: dict[Node, tuple[Node, op.Margins]] = {}
         self.channels_last: dict[Node, Node] = {}
         self.names: Counter[str] = Counter()
+        self.blocks = blocks  # by the name of any module inside
         for node in program.graph.nodes:
             if node.op == "placeholder" and node.name in self.parameters:
                 self.constants[node] = self.parameters[node.name][1]
@@ -97,7 +100,9 @@ class _Lowering:
             for part in ("weight", "bias"):
                 self.tensors[f"{name}.{part}"] = fields[part]
                 fields[part] = f"{name}.{part}"
-        self.operators.append(operator(name=name, inputs=tuple(self.values[one] for one in inputs), output=name, **fields))
+        inputs_read = tuple(self.values[source] for source in inputs)
+        block = self.blocks.get(_module(node), -1)
+        self.operators.append(operator(name=name, inputs=inputs_read, output=name, block=block, **fields))
         self.values[node] = name
 
     def passed(self, node: Node, source: Node) -> None:
@@ -279,6 +284,17 @@ def _activation(kind: op.NonLinear) -> Callable[[_Lowering, Node], None]:
         lowering.activate(node, _arguments(node)[0], kind)
 
     return read
+
+
+def _blocks(network: Model) -> dict[str, int]:
+    """The index of the backbone's block that each module is, or is inside of."""
+    return {
+        f"{backbone}.blocks.{i}{inside and '.'}{inside}": i
+        for backbone, part in network.named_modules()
+        if isinstance(part, Backbone)
+        for i, block in enumerate(part.blocks)
+        for inside, _ in block.named_modules()
+    }
 
 
 def _arguments(node: Node, *defaults: Any) -> list[Any]:  # Any: what torch hands to operations

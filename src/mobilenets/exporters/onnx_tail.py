@@ -20,7 +20,7 @@ from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.images.placement import Placement
-from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     import onnx
@@ -118,11 +118,11 @@ def export_with_tail(
         import onnx
     except ImportError as error:
         raise MissingExtraError("onnx", "train") from error
-    manifest = manifest_of(model.spec)
     reference = TorchEngine(copy.deepcopy(model).cpu())
     with drafted(path, "tail") as drafts:
         raw, draft = drafts / "raw.onnx", drafts / path.name
         parity = export_onnx(model, raw, images=images, tolerance=tolerance)
+        manifest = OnnxEngine(raw).manifest()
         onnx.save(extend(onnx.load(raw), manifest), draft)
         outputs, agreement = compare(reference, OnnxEngine(draft), prepared_batches(model, images), manifest)
         parity = replace(parity, outputs=(*parity.outputs, *outputs), agreements=(agreement,))

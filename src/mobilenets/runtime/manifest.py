@@ -7,7 +7,7 @@ beside the file (`beside`).
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ from msgspec import Meta
 from mobilenets import files
 from mobilenets.documents import decode, parse
 from mobilenets.errors import CheckpointError, DocumentError
+from mobilenets.runtime.profile import Profile
 from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec, Task
 
@@ -38,6 +39,7 @@ class Manifest:
         input: what happens to an image before the network.
         head: what the network predicts, and everything its decoder needs besides.
         precision: what the exported network computes in.
+        profile: what the network costs, for people; it makes no manifest another.
     """
 
     model: str
@@ -45,6 +47,7 @@ class Manifest:
     input: InputContract
     head: Head = _CLASSIFIER
     precision: Precision = "float32"
+    profile: Profile | None = field(default=None, compare=False)
 
     @property
     def task(self) -> Task:
