@@ -245,10 +245,10 @@ def _unknown_field(given: object, known: object, path: str = "") -> str:
     """The path of the first key that was given and means nothing; "" when there is none."""
     if isinstance(given, dict) and isinstance(known, dict):
         for key, value in given.items():
-            place = f"{path}.{key}" if path else str(key)
+            key_path = f"{path}.{key}" if path else str(key)
             if key not in known:
-                return place
-            if deeper := _unknown_field(value, known[key], place):
+                return key_path
+            if deeper := _unknown_field(value, known[key], key_path):
                 return deeper
     if isinstance(given, list) and isinstance(known, list):
         for i, (value, other) in enumerate(zip(given, known, strict=True)):
@@ -263,14 +263,14 @@ def _readable(message: str, data: object, kind: type) -> str:
     >>> _readable("Expected `int` <= 9 - at `$.rows[1].c`", {"rows": [{}, {"c": 10}]}, dict)
     'rows[1].c is 10, expected int of at most 9'
     """
-    reason, _, place = message.rpartition(" - at `$") if " - at `$" in message else (message, "", "")
-    path = place.removesuffix("`").removeprefix(".")
+    reason, _, location = message.rpartition(" - at `$") if " - at `$" in message else (message, "", "")
+    path = location.removesuffix("`").removeprefix(".")
     reason = reason.replace("`", "")
     if match := re.fullmatch(r"Object missing required field (.*)", reason):
         return f"{path} lacks '{match[1]}'" if path else f"'{match[1]}' is missing"
     if reason.startswith(("Expected", "Invalid enum value")):
-        for said, meant in _PLAIN.items():
-            reason = re.sub(said, meant, reason)
+        for pattern, meant in _PLAIN.items():
+            reason = re.sub(pattern, meant, reason)
         if values := _known_values(kind, path):
             reason = f"which is not one of {', '.join(map(str, values))}"
         return f"{path} is {_short(_at(data, path))}, {reason}" if path else reason

@@ -162,12 +162,12 @@ def flush(folder: Path) -> None:
     Raises:
         OSError: the disk is full or fails.
     """
-    for place, _, names in os.walk(folder):
+    for inner, _, names in os.walk(folder):
         for name in names:
-            file = Path(place, name)
+            file = Path(inner, name)
             if not file.is_symlink():
                 _flush(file)
-        _flush_folder(Path(place))
+        _flush_folder(Path(inner))
 
 
 def _beside(path: Path, ending: str) -> Path:

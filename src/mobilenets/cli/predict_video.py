@@ -37,16 +37,16 @@ def run(predictor: Predictor, asked: Asked) -> None:
     start = time.perf_counter()
     with VideoReader(asked.sources[0]) as video, ExitStack() as stack:
         advance = stack.enter_context(progress("predicting", video.count or None)) if watched else _nothing
-        seen = predict_frames(look, video.frames(), threads=threads, drawn=asked.out is not None)
+        frames = predict_frames(look, video.frames(), threads=threads, drawn=asked.out is not None)
         done = _Done(asked, video)
         try:
-            for frame in seen:
+            for frame in frames:
                 done.add(frame, stack)
                 advance(1)
         except KeyboardInterrupt:
             if not video.live or not done.frames:  # a camera has no other end
                 raise
-            seen.close()
+            frames.close()
     seconds = time.perf_counter() - start
     if done.frames < (1 - MISSING) * video.count:
         note(f"{video.source}: {done.frames:,} of about {video.count:,} frames could be read")

@@ -122,8 +122,8 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
         )
     if model is None:
         model = _scratch(dataset, recipe)
-    elif said := without_effect(model.spec.head, dataset.task, recipe, keys_of(chosen.overrides)):
-        note(f"warning: {said}")
+    elif warning := without_effect(model.spec.head, dataset.task, recipe, keys_of(chosen.overrides)):
+        note(f"warning: {warning}")
     body = model.spec.backbone
     recipe = replace(recipe, model=body.name, width=body.width)
     px = recipe.size or model.spec.input.size
@@ -168,10 +168,10 @@ def checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
     serious = [finding for finding in findings.at("error") if finding.code not in REPAIRED]
     errors = [finding for finding in serious if not (skip_bad and set(finding.files) & findings.broken)]
     if errors:
-        each = [f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors]
-        said = "; ".join(each[:NAMED]) + (f"; and {len(each) - NAMED} more" if len(each) > NAMED else "")
+        messages = [f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors]
+        message = "; ".join(messages[:NAMED]) + (f"; and {len(messages) - NAMED} more" if len(messages) > NAMED else "")
         hint = "mobilenets check DATA lists all; --skip-bad trains without unreadable files"
-        raise DataError(said, hint=hint if findings.broken else "mobilenets check DATA says more")
+        raise DataError(message, hint=hint if findings.broken else "mobilenets check DATA says more")
     if findings.broken:
         note(f"skipped {len(findings.broken)} files that cannot be read: {_some(sorted(findings.broken))}")
         return without(dataset, findings.broken)

@@ -65,20 +65,20 @@ def open_dataset(
         UsageError: the shares are out of range, or the source has no columns to group by, or no masks.
         MissingExtraError: the dataset is a package that is not installed.
     """
-    seen = look_at(source)
+    scanned = look_at(source)
     asked = Asked(group, classes, tuple(ignore))
     kinds = {name: kind for name, kind in formats.items() if task in (None, kind.task)}
     for name, kind in kinds.items():
-        if not kind.fits(seen):
+        if not kind.fits(scanned):
             continue
         if kind is FORMATS["folder"] and task is None:
-            _refuse_foreign(seen)
+            _refuse_foreign(scanned)
         _check_options(name, kind, asked)
-        listing = kind.read(seen, asked)
-        if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(seen):
+        listing = kind.read(scanned, asked)
+        if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(scanned):
             listing = replace(listing, notes=(*listing.notes, "boxes were read; there are masks too, for the task segment"))
         return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
-    raise _unknown(seen, kinds, task)
+    raise _unknown(scanned, kinds, task)
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -172,13 +172,13 @@ def _shown(entry: Entry) -> Sequence[int]:
 
 def _missing(source: str) -> DataError:
     """The error for a source that is not there, with what may be meant."""
-    place = next((folder for folder in Path(source).parents if folder.is_dir()), Path())
-    wanted = Path(source).relative_to(place).parts[0]
+    folder = next((folder for folder in Path(source).parents if folder.is_dir()), Path())
+    wanted = Path(source).relative_to(folder).parts[0]
     try:
-        beside = [item.name for item in islice(place.iterdir(), _BESIDE) if item.name[0] != "."]
+        beside = [item.name for item in islice(folder.iterdir(), _BESIDE) if item.name[0] != "."]
     except OSError:
         beside = []
-    near = [str(place / name) for name in difflib.get_close_matches(wanted, sorted(beside), n=2)]
+    near = [str(folder / name) for name in difflib.get_close_matches(wanted, sorted(beside), n=2)]
     near += difflib.get_close_matches(source, ["elpv"])
     if near:
         return DataError(f"there is no '{source}'", hint=did_you_mean(near))

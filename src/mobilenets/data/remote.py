@@ -316,11 +316,11 @@ def _get(
 
 def _check_part(url: str, response: urllib3.BaseHTTPResponse, first: int, last: int, version: str) -> None:
     """Refuse another part than the one that was asked for, and a part of another version of the file."""
-    said = response.headers.get("Content-Range", "")
-    span = _RANGE.fullmatch(said)
+    content_range = response.headers.get("Content-Range", "")
+    span = _RANGE.fullmatch(content_range)
     if span is None or int(span[1]) != first or not first <= int(span[2]) <= last:
         response.close()
-        raise ConnectionError(f"the server was asked for the bytes {first}-{last} of '{url}', but sends '{said}'")
+        raise ConnectionError(f"the server was asked for the bytes {first}-{last} of '{url}', but sends '{content_range}'")
     now = _version(response)
     if version and now and now != version:
         response.close()

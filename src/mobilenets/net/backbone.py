@@ -63,8 +63,8 @@ class Backbone(nn.Module):
         for i, block in enumerate(self.blocks):
             if i > max(wanted, default=-1):
                 break
-            here = wanted.get(i, [])
-            inner = [name for name in here if name.endswith(".expand")]
+            names_here = wanted.get(i, [])
+            inner = [name for name in names_here if name.endswith(".expand")]
             if inner:
                 if not isinstance(block, BottleneckBlock | UniversalBlock):
                     raise UnknownNameError(f"block {i} has no expansion")
@@ -73,5 +73,5 @@ class Backbone(nn.Module):
                 x = block.from_expansion(wide, x)
             else:
                 x = block(x)
-            maps.update({name: x for name in here if name not in maps})
+            maps.update({name: x for name in names_here if name not in maps})
         return {name: maps[name] for name in names}

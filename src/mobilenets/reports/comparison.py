@@ -52,17 +52,17 @@ def bars(comparison: Comparison) -> list[tuple[str, str]]:
     low, high = (min([0.0, *(interval.low for interval in known)]), max([0.0, *(interval.high for interval in known)]))
     spread = max(high - low, 1e-9)
 
-    def place(value: float) -> int:
+    def column_of(value: float) -> int:
         return min(WIDTH - 1, max(0, round((value - low) / spread * (WIDTH - 1))))
 
     drawn = []
     for row in comparison.rows:
         cells = [" "] * WIDTH
-        cells[place(0)] = "│"
+        cells[column_of(0)] = "│"
         if row.paired is not None and not math.isnan(row.paired.low):
-            for i in range(place(row.paired.low), place(row.paired.high) + 1):
+            for i in range(column_of(row.paired.low), column_of(row.paired.high) + 1):
                 cells[i] = "┼" if cells[i] == "│" else "─"
-            cells[place(row.difference)] = "●"
+            cells[column_of(row.difference)] = "●"
         drawn.append((row.name, "".join(cells)))
     return drawn
 

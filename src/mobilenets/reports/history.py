@@ -133,10 +133,10 @@ def facts(run: Path) -> dict[str, dict[str, object]]:
         raise CheckpointError(f"'{path}' is damaged: it holds no table")
     tables = {key.capitalize(): dict(value) for key, value in data.items() if isinstance(value, Mapping)}
     single = {key: value for key, value in data.items() if not isinstance(value, Mapping)}
-    told = {**_training(read_history(run / "metrics.csv"), tables), **single}
-    if "started" in told:
-        told = {"started": told["started"], **told}
-    return {"Run": told, **tables} if told else tables
+    of_run = {**_training(read_history(run / "metrics.csv"), tables), **single}
+    if "started" in of_run:
+        of_run = {"started": of_run["started"], **of_run}
+    return {"Run": of_run, **tables} if of_run else tables
 
 
 def still_falling(rows: Sequence[Mapping[str, float]]) -> bool:
@@ -162,21 +162,21 @@ def epochs_of(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[
 
 def _training(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     """Duration, epochs and the size of the splits, in words."""
-    told: dict[str, object] = {}
+    lines: dict[str, object] = {}
     seconds = max((row["seconds"] for row in rows if "seconds" in row), default=0.0)
     if seconds:
-        told["duration"] = words.duration(seconds)
+        lines["duration"] = words.duration(seconds)
     done, planned = epochs_of(rows, tables)
     if done:
         pick = picking(rows)
         best = max((row for row in rows if pick in row), key=lambda row: row[pick], default=None)
-        told["epochs"] = f"{done:,} of {planned:,}" if planned > done else f"{done:,}"
+        lines["epochs"] = f"{done:,} of {planned:,}" if planned > done else f"{done:,}"
         if best is not None and "epoch" in best:
-            told["best epoch"] = f"{int(best['epoch']):,}, validation {_TITLES[pick]} {best[pick]:.1%}"
+            lines["best epoch"] = f"{int(best['epoch']):,}, validation {_TITLES[pick]} {best[pick]:.1%}"
     images = tables.get("Data", {}).get("images")
     if isinstance(images, Mapping):
-        told["images"] = ", ".join(f"{split} {count:,}" for split, count in images.items() if isinstance(count, int) and count)
-    return told
+        lines["images"] = ", ".join(f"{split} {count:,}" for split, count in images.items() if isinstance(count, int) and count)
+    return lines
 
 
 def _line(rows: Sequence[Mapping[str, float]], across: str, column: str, picks: bool) -> Line:

@@ -61,8 +61,8 @@ def read_measured(folder: Path, name: str) -> Measured | None:
     except (OSError, ValueError, KeyError, EOFError, TypeError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise CheckpointError(f"'{path}' is damaged: {error}", hint="mobilenets evaluate RUN writes it again") from error
     if task not in _SHAPES or (wrong := _wrong(arrays, task, len(names), len(labels))):
-        said = f"unknown task '{task}'" if task not in _SHAPES else wrong
-        raise CheckpointError(f"'{path}' is damaged: {said}", hint="mobilenets evaluate RUN writes it again")
+        problem = f"unknown task '{task}'" if task not in _SHAPES else wrong
+        raise CheckpointError(f"'{path}' is damaged: {problem}", hint="mobilenets evaluate RUN writes it again")
     return Measured(name, task, labels, names, arrays)
 
 

@@ -99,18 +99,18 @@ def read_beside(path: Path) -> Manifest:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    place = beside(path)
+    file = beside(path)
     try:
-        return Manifest.from_json(place.read_bytes())
+        return Manifest.from_json(file.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"'{path}' has no '{place.name}' beside it, which names its labels and says how images are prepared",
+            f"'{path}' has no '{file.name}' beside it, which names its labels and says how images are prepared",
             hint="copy both files that 'mobilenets export' wrote",
         ) from error
     except OSError as error:
-        raise CheckpointError(f"cannot read '{place}': {error.strerror or error}") from error
+        raise CheckpointError(f"cannot read '{file}': {error.strerror or error}") from error
     except CheckpointError as error:
-        raise CheckpointError(f"'{place}': {error}", hint=error.hint) from error
+        raise CheckpointError(f"'{file}': {error}", hint=error.hint) from error
 
 
 def manifest_of(spec: ModelSpec, *, precision: Precision = "float32") -> Manifest:

@@ -206,17 +206,17 @@ def loss(
         over: divisor of the sum over the pixels; by default the result of `pixels` for this batch. If it is that of a larger
             batch, the Dice and Lovász losses, which are not sums, are weighted by this part's share of it.
     """
-    here = pixels(mask, ignore=ignore, class_weights=class_weights)
-    over = here.clamp(min=_SMOOTH) if over is None else over
+    counted = pixels(mask, ignore=ignore, class_weights=class_weights)
+    over = counted.clamp(min=_SMOOTH) if over is None else over
     large = enlarge(logits, mask.shape[1:], align_corners=align_corners)  # N classes H W
     total = _cross_entropy(large, mask, weights, ignore, class_weights) / over
     if dice or lovasz:
         step = max(1, math.isqrt(mask.numel() // OVERLAP_PIXELS))
-        scores, some = large[:, :, ::step, ::step].softmax(1), mask[:, ::step, ::step]
-        counts = (some != ignore) * weights[:, None, None]  # N H W
-        target = functional.one_hot(some.where(some != ignore, 0), logits.shape[1]).movedim(-1, 1)  # N classes H W
-        total = total + dice * dice_loss(scores, target, counts) * here / over if dice else total
-        total = total + lovasz * lovasz_loss(scores, target, counts) * here / over if lovasz else total
+        scores, part = large[:, :, ::step, ::step].softmax(1), mask[:, ::step, ::step]
+        counts = (part != ignore) * weights[:, None, None]  # N H W
+        target = functional.one_hot(part.where(part != ignore, 0), logits.shape[1]).movedim(-1, 1)  # N classes H W
+        total = total + dice * dice_loss(scores, target, counts) * counted / over if dice else total
+        total = total + lovasz * lovasz_loss(scores, target, counts) * counted / over if lovasz else total
     if auxiliary is not None:
         shallow = enlarge(auxiliary, mask.shape[1:], align_corners=align_corners)
         total = total + auxiliary_share * _cross_entropy(shallow, mask, weights, ignore, class_weights) / over

@@ -124,9 +124,9 @@ class Training(Iterator[Step]):
                 self._running = _begun(self._job, together)
                 yield from self._running.steps()
         except ConnectionError as error:
-            said = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker sends its traceback along
+            reason = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker sends its traceback along
             again = "" if run is None else f"when the server answers again, resume '{run}'"
-            raise TrainingError(f"images cannot be fetched: {said}{self._good()}", hint=again) from error
+            raise TrainingError(f"images cannot be fetched: {reason}{self._good()}", hint=again) from error
         except TrainingError as error:
             raise TrainingError(f"{error}{self._good()}", hint=error.hint) from error
         except (CheckpointError, OSError) as error:

@@ -151,10 +151,10 @@ def from_features(
 
     def outcome() -> Outcome:
         model.head.eval()
-        mine = slice(plan.process, None, plan.processes)
+        own = slice(plan.process, None, plan.processes)
         with torch.inference_mode():
-            logits = model.head(held["val"][mine].to(device)).float().cpu().numpy()
-        return Answers(logits, held["val_labels"][mine].numpy())
+            logits = model.head(held["val"][own].to(device)).float().cpu().numpy()
+        return Answers(logits, held["val_labels"][own].numpy())
 
     return Material(model.head, samples, parts, inputs, outcome, broken)
 

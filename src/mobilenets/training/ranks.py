@@ -150,7 +150,7 @@ def _is_of_the_connection(error: Exception) -> bool:
     """Whether an error says that another process is gone. gloo raises plain RuntimeErrors."""
     if isinstance(error, distributed.DistError):
         return True
-    said = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, RuntimeError) and any(
-        word in said for word in ("gloo", "nccl", "connection closed by peer", "connection reset")
+        word in message for word in ("gloo", "nccl", "connection closed by peer", "connection reset")
     )

@@ -110,8 +110,10 @@ def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
     changed = sorted(difference(recipe, recipe_of(run)).keys() - set(_FREE_TO_CHANGE))
     if changed:
         before = recipe_of(run)
-        said = ", ".join(f"{name} was {getattr(before, name)} and is {getattr(recipe, name)}" for name in changed[:3])
-        raise CheckpointError(f"cannot resume '{run}' under another recipe: {said}", hint="start a new run with another --out")
+        changes = ", ".join(f"{name} was {getattr(before, name)} and is {getattr(recipe, name)}" for name in changed[:3])
+        raise CheckpointError(
+            f"cannot resume '{run}' under another recipe: {changes}", hint="start a new run with another --out"
+        )
     if read_run(run)["data"].get("fingerprint") != fingerprint(dataset):
         raise CheckpointError(
             f"the images changed since '{run}' was started: names, sizes, labels or splits differ",

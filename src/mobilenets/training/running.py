@@ -154,8 +154,8 @@ class Running:
         if self.ranks.main and self.recipe.time_budget_minutes and self.pace.due(done):
             steps = self.pace.plan(done)
             self._tell(done, steps)
-        mine = torch.tensor([loss, float(self.stop()), steps if self.ranks.main else 0], dtype=torch.float64)
-        total, stop, steps = self.ranks.sum(mine).tolist()
+        own = torch.tensor([loss, float(self.stop()), steps if self.ranks.main else 0], dtype=torch.float64)
+        total, stop, steps = self.ranks.sum(own).tolist()
         return total / self.ranks.count, stop > 0, int(steps)
 
     def _tell(self, done: int, steps: int) -> None:
@@ -212,17 +212,17 @@ class Running:
         started = time.monotonic()
         self.ranks.share(self.learner.trained)  # the running statistics of the first, so that all validate the same model
         material = self.learner.material
-        mine = material.outcome()
+        own = material.outcome()
         for name, reason in material.broken.items():
             if name not in self._broken:
                 self._broken[name] = reason
                 log.warning("left out '%s': %s", name, reason)
-        first, *others = self.ranks.gather(mine)
+        first, *others = self.ranks.gather(own)
         outcome = first.joined(others)
         self.pace.validation_done(time.monotonic() - started)
         if not outcome.images:
-            said = f"none of {len(self.validation)} validation images can be read"
-            raise DataError(said, hint="run 'mobilenets check' on the data")
+            message = f"none of {len(self.validation)} validation images can be read"
+            raise DataError(message, hint="run 'mobilenets check' on the data")
         if not outcome.finite():
             raise TrainingError(
                 "the model's answers on the validation images are not finite",

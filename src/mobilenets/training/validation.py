@@ -113,8 +113,8 @@ def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Ite
     """One chunk of the images that are there; nothing if none is."""
     readable = [(sample, *image) for sample, image in zip(samples, loaded, strict=True) if image is not None]
     if readable:
-        there, arrays, placements = zip(*readable, strict=True)
-        yield Chunk(torch.from_numpy(np.stack(arrays)), there, placements)
+        readable_samples, arrays, placements = zip(*readable, strict=True)
+        yield Chunk(torch.from_numpy(np.stack(arrays)), readable_samples, placements)
 
 
 def _name(sample: Sample) -> str:

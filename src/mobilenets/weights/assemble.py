@@ -164,9 +164,9 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
     tensors.update({name: torch.zeros((), dtype=torch.int64) for name in expected if name.endswith("num_batches_tracked")})
     missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or surplus:
-        said = [f"nothing for {_some(missing)}"] if missing else []
-        said += [f"no place for {_some(surplus)}"] if surplus else []
-        raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: {' and '.join(said)}")
+        problems = [f"nothing for {_some(missing)}"] if missing else []
+        problems += [f"no place for {_some(surplus)}"] if surplus else []
+        raise WeightsError(f"'{weights}' does not fit {spec.backbone.name}: {' and '.join(problems)}")
     for name, tensor in expected.items():
         if tensor.shape != tensors[name].shape:
             shape, wanted = list(tensors[name].shape), list(tensor.shape)

@@ -109,8 +109,8 @@ def top_of(layers: Sequence[Dense], features: int, activation: Activation | Lite
         for (_, weight, bias), (layer, _, _) in pairwise(linear)
     ]
     _, weight, bias = linear[-1]
-    said = f"hidden layers have {activation}, as given" if activation else "hidden layers have no activation between them"
-    return Top(tail, classifier(weight.float(), bias.float(), output), (said,) if tail else ())
+    note = f"hidden layers have {activation}, as given" if activation else "hidden layers have no activation between them"
+    return Top(tail, classifier(weight.float(), bias.float(), output), (note,) if tail else ())
 
 
 def _between(layer: Dense, activation: Activation | Literal[""], output: Output) -> Activation:

@@ -267,9 +267,9 @@ def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Ne
             return kind, keras.read(path, told=told, labels=labels)
         return _of_states(path, claim, told, labels)
     except (LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, struct.error, MemoryError) as error:
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(
-            f"'{path}' is damaged, or no MobileNet that can be converted: {said[0][:160]}", hint="is it cut off?"
+            f"'{path}' is damaged, or no MobileNet that can be converted: {lines[0][:160]}", hint="is it cut off?"
         ) from error
 
 

@@ -150,8 +150,8 @@ def _rank(key: str) -> tuple[int, int]:
     return WRAPPERS.index(last) if last in WRAPPERS else len(WRAPPERS), key.count(".")
 
 
-def _told(said: str) -> str:
+def _told(message: str) -> str:
     """What torch said, without its advice to run the file's code."""
-    unsupported = re.search(r"GLOBAL ([\w.]+)", said)
-    plain = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", said)).strip()
+    unsupported = re.search(r"GLOBAL ([\w.]+)", message)
+    plain = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", message)).strip()
     return f"it needs the class {unsupported[1]}" if unsupported else plain[:160]

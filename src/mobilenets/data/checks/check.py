@@ -134,13 +134,13 @@ def _looks(look_at: Callable[[Sample], Look], dataset: Dataset, threads: int | N
 
 def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], same: tuple[tuple[str, ...], ...]) -> Findings:
     both = list(zip(dataset.samples, looks, strict=True))
-    broken = frozenset(sample.name for sample, seen in both if seen.reason)
+    broken = frozenset(sample.name for sample, image in both if image.reason)
     faults = (Remark(fault.code, fault.message, fault.file) for fault in dataset.faults)
     boxes = box_remarks(dataset, _uprights(looks)) if dataset.task == "detect" else ()
     read_past = faults if dataset.task == "classify" else ()  # `box_remarks` and `check_masks` repeat them
     classes = _classes(without(dataset, broken)) if dataset.task != "segment" else ()  # its masks tell
     items = [*_files(both), *classes, *_remarked(boxes), *_remarked(read_past), *items]
-    headers = [seen.header for seen in looks if seen.header and not seen.reason]
+    headers = [image.header for image in looks if image.header and not image.reason]
     return Findings(
         in_order(items),
         len(looks),
@@ -170,16 +170,16 @@ def _remarked(remarks: Iterable[Remark]) -> Iterator[Finding]:
 
 def _uprights(looks: Sequence[Look]) -> list[tuple[int, int] | None]:
     """Width and height of each image as a person sees it."""
-    return [seen.header.upright if seen.header is not None else None for seen in looks]
+    return [image.header.upright if image.header is not None else None for image in looks]
 
 
 def _files(both: Iterable[tuple[Sample, Look]]) -> Iterator[Finding]:
-    for sample, seen in both:
-        if seen.reason:
-            yield finding(seen.reason, seen.problem, [sample.name])
-        elif seen.suffix_format:
-            assert seen.header is not None
-            yield finding("extension", f"is {seen.header.format}, but its name says {seen.suffix_format}", [sample.name])
+    for sample, image in both:
+        if image.reason:
+            yield finding(image.reason, image.problem, [sample.name])
+        elif image.suffix_format:
+            assert image.header is not None
+            yield finding("extension", f"is {image.header.format}, but its name says {image.suffix_format}", [sample.name])
 
 
 def _classes(dataset: Dataset) -> Iterator[Finding]:
@@ -212,14 +212,14 @@ def _duplicates(dataset: Dataset, looks: Sequence[Look]) -> tuple[tuple[tuple[st
     """Sets of names, and what is wrong with them."""
     samples = dataset.samples
     by_digest: dict[bytes, list[int]] = defaultdict(list)
-    for i, seen in enumerate(looks):
-        if seen.digest and not seen.reason:
-            by_digest[seen.digest].append(i)
+    for i, image in enumerate(looks):
+        if image.digest and not image.reason:
+            by_digest[image.digest].append(i)
     items = [
         item for members in by_digest.values() if len(members) > 1 for item in _same(dataset, [samples[i] for i in members], "")
     ]
-    seen_by_look = [(members, looks[members[0]]) for members in by_digest.values()]
-    comparable = [(members, seen.hash, seen.thumbnail) for members, seen in seen_by_look if seen.thumbnail is not None]
+    distinct = [(members, looks[members[0]]) for members in by_digest.values()]
+    comparable = [(members, image.hash, image.thumbnail) for members, image in distinct if image.thumbnail is not None]
     near: list[list[int]] = []
     if comparable:
         hashes = np.array([value for _, value, _ in comparable], dtype=np.uint64)
@@ -249,27 +249,27 @@ def _same(dataset: Dataset, samples: Sequence[Sample], near: Literal["", "near-"
 
 
 def _sizes(dataset: Dataset, looks: Sequence[Look], size: int) -> Iterator[Finding]:
-    for sample, seen in zip(dataset.samples, looks, strict=True):
-        if seen.header is None or seen.reason:
+    for sample, image in zip(dataset.samples, looks, strict=True):
+        if image.header is None or image.reason:
             continue
-        shorter, longer = sorted((seen.header.width, seen.header.height))
+        shorter, longer = sorted((image.header.width, image.header.height))
         if 2 * shorter < size:
             yield finding(
                 "small",
-                f"is {seen.header.width} x {seen.header.height} px, but the network's input is {size} x {size}",
+                f"is {image.header.width} x {image.header.height} px, but the network's input is {size} x {size}",
                 [sample.name],
             )
         if longer > LONGEST * shorter and dataset.task == "classify":
             yield finding(
-                "long", f"is {seen.header.width} x {seen.header.height} px, and only its center is used", [sample.name]
+                "long", f"is {image.header.width} x {image.header.height} px, and only its center is used", [sample.name]
             )
 
 
 def _blank(dataset: Dataset, looks: Sequence[Look]) -> Iterator[Finding]:
-    for sample, seen in zip(dataset.samples, looks, strict=True):
-        if seen.flat:
+    for sample, image in zip(dataset.samples, looks, strict=True):
+        if image.flat:
             yield finding("blank", "shows a single tone", [sample.name])
-        elif seen.dark:
+        elif image.dark:
             yield finding("dark", f"is almost black: nothing in it is brighter than {DARK} of 255", [sample.name])
 
 

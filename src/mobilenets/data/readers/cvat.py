@@ -49,14 +49,14 @@ def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
         written = image.get("name", "")
         if not written:
             raise DataError(f"{where} has no name")
-        place = locator.find(written, where)
-        name = locator.name(place)
+        image_path = locator.find(written, where)
+        name = locator.name(image_path)
         if name in entries:
             raise DataError(f"{where}: '{written}' is listed twice")
         size = whole(image.get("width", "")), whole(image.get("height", ""))
         split = SPLIT_WORDS.get(image.get("subset", "").lower()) or split_in(name)
         stated = (size[0], size[1]) if size[0] and size[1] else None
-        entries[name] = Entry(place, "", name, split, boxes=tuple(_boxes(image, where)), stated=stated)
+        entries[name] = Entry(image_path, "", name, split, boxes=tuple(_boxes(image, where)), stated=stated)
     if not entries:
         raise DataError(f"'{file}' lists no image")
     declared = [class_name(label.text or "", f"'{file}', <labels>") for label in root.iterfind("meta//labels/label/name")]
@@ -80,24 +80,24 @@ def _file(tree: Tree) -> str | None:
 
 def _boxes(image: ElementTree.Element, where: str) -> Iterator[NamedBox]:
     for i, shape in enumerate(image, start=1):
-        place = f"{where}, shape {i}"
+        where_shape = f"{where}, shape {i}"
         if shape.tag == "box":
-            x0, y0, x1, y1 = (finite(shape.get(key, ""), f"{place}: {key}") for key in _CORNERS)
+            x0, y0, x1, y1 = (finite(shape.get(key, ""), f"{where_shape}: {key}") for key in _CORNERS)
         elif shape.tag in ("polygon", "polyline"):
             points = [point.partition(",") for point in shape.get("points", "").split(";") if point]
-            xs = [finite(x, f"{place}: points") for x, _, _ in points]
-            ys = [finite(y, f"{place}: points") for _, _, y in points]
+            xs = [finite(x, f"{where_shape}: points") for x, _, _ in points]
+            ys = [finite(y, f"{where_shape}: points") for _, _, y in points]
             if not xs:
                 continue
             x0, y0, x1, y1 = min(xs), min(ys), max(xs), max(ys)
         elif shape.tag == "mask":
             x0, y0, width, height = (
-                finite(shape.get(key, ""), f"{place}: {key}") for key in ("left", "top", "width", "height")
+                finite(shape.get(key, ""), f"{where_shape}: {key}") for key in ("left", "top", "width", "height")
             )
             x1, y1 = x0 + width, y0 + height
         else:
             continue
-        yield NamedBox(class_name(shape.get("label", ""), place), x0, y0, x1, y1)
+        yield NamedBox(class_name(shape.get("label", ""), where_shape), x0, y0, x1, y1)
 
 
 FORMAT = Format("CVAT's XML file of images, or a folder with it", is_cvat, read_cvat, "detect")

@@ -174,8 +174,8 @@ def _sized(entry: Entry, file: CocoFile) -> Entry:
 def _mask(entry: Entry, objects: Sequence[_Object], index: dict[str, int]) -> Mask:
     assert entry.stated is not None
     width, height = entry.stated
-    order = sorted(objects, key=lambda thing: (not thing.crowd, -thing.area))
-    painted = tuple(replace(thing.region, label=index.get(thing.label, IGNORE)) for thing in order)
+    order = sorted(objects, key=lambda item: (not item.crowd, -item.area))
+    painted = tuple(replace(item.region, label=index.get(item.label, IGNORE)) for item in order)
     return Mask(regions=painted, width=width, height=height)
 
 

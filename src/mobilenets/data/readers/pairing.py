@@ -79,8 +79,8 @@ def _may_match(annotation: str, image: str) -> bool:
 
 def _nearness(annotation: str, image: str) -> tuple[int, int, int]:
     """How alike the folders of the two are; folders of images count for, folders of masks against."""
-    mine, theirs = (path.lower().split("/")[:-1] for path in (annotation, image))
-    same = mine == theirs
-    shared = sum(min(mine.count(part), theirs.count(part)) for part in set(mine))
-    role = any(part in IMAGES for part in theirs) - (not same and any(part in MASKS for part in theirs))
+    of_annotation, of_image = (path.lower().split("/")[:-1] for path in (annotation, image))
+    same = of_annotation == of_image
+    shared = sum(min(of_annotation.count(part), of_image.count(part)) for part in set(of_annotation))
+    role = any(part in IMAGES for part in of_image) - (not same and any(part in MASKS for part in of_image))
     return same, shared, role

@@ -290,6 +290,6 @@ def _name(shards: Sequence[str]) -> str:
     return Path(first).resolve().parent.name
 
 
-def _beside(file: Path, place: str) -> str:
+def _beside(file: Path, written: str) -> str:
     """A place that a list names, which stands relative to the list."""
-    return place if is_remote(place) else str(file.parent / place)
+    return written if is_remote(written) else str(file.parent / written)

@@ -58,7 +58,7 @@ class _Annotation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Item:
     """An image and its annotation, either of which may be missing; paths below the dataset's folder."""
 
     image: str | None
@@ -85,29 +85,29 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
     """
     tree = _tree(source)
     notes: list[str] = []
-    places, faults = _places(tree, notes)
-    annotations = {place.annotation: _read(tree.root / place.annotation) for place in places if place.annotation is not None}
-    places = _by_file_name(tree, places, annotations)
+    items, faults = _items(tree, notes)
+    annotations = {item.annotation: _read(tree.root / item.annotation) for item in items if item.annotation is not None}
+    items = _by_file_name(tree, items, annotations)
     labels, more = _labels(tree, annotations.values())
     faults += more
     from_zero = _counts_from_zero(annotations.values())
     entries = []
-    for place in places:
-        if place.annotation is None:
-            assert place.image is not None
-            faults.append(Fault("unannotated", "has no annotation file and is left out", place.image))
+    for item in items:
+        if item.annotation is None:
+            assert item.image is not None
+            faults.append(Fault("unannotated", "has no annotation file and is left out", item.image))
             continue
-        annotation = annotations[place.annotation]
-        if place.image is None:
-            faults.append(Fault("stray", "has no image and is left out", place.annotation))
+        annotation = annotations[item.annotation]
+        if item.image is None:
+            faults.append(Fault("stray", "has no image and is left out", item.annotation))
             continue
         counting: Counting = "labelImg" if annotation.by_labelimg else "edges" if from_zero else "from 1"
-        unknown = [thing.label for thing in annotation.objects if thing.label not in labels]
+        unknown = [box.label for box in annotation.objects if box.label not in labels]
         for label in unknown:
             message = f"has a box of '{label}', which {LABELS_FILE} does not list; it is left out"
-            faults.append(Fault("unknown-class", message, place.annotation))
-        boxes = tuple(_box(thing, counting) for thing in annotation.objects if thing.label in labels)
-        entries.append(Entry(tree.root / place.image, "", place.image, place.split, boxes=boxes, stated=annotation.size))
+            faults.append(Fault("unknown-class", message, item.annotation))
+        boxes = tuple(_box(box, counting) for box in annotation.objects if box.label in labels)
+        entries.append(Entry(tree.root / item.image, "", item.image, item.split, boxes=boxes, stated=annotation.size))
     if not entries:
         raise DataError(f"'{tree.root}' has {counted(len(annotations), 'annotation file')}, none with its image", hint=_LAYOUT)
     notes += _counted(annotations.values(), from_zero)
@@ -121,7 +121,7 @@ def _tree(source: Source) -> Tree:
     return source.tree
 
 
-def _places(tree: Tree, notes: list[str]) -> tuple[list[_Place], list[Fault]]:
+def _items(tree: Tree, notes: list[str]) -> tuple[list[_Item], list[Fault]]:
     """The images and annotations of the folder, in the splits of its split files or folders."""
     files = tree.with_suffix(".xml")
     voc = {path.rpartition("/")[0] for path in files if xml_kind(tree.root / path) == "annotation"}
@@ -129,26 +129,26 @@ def _places(tree: Tree, notes: list[str]) -> tuple[list[_Place], list[Fault]]:
     images = [image for image in tree.images() if "segmentation" not in image.rpartition("/")[0].lower()]
     pairs = pair(files, images)
     faults = list(pairs.faults)
-    whole = [_Place(image, annotation, None) for annotation, image in pairs.image_of.items()]
-    whole += [_Place(None, annotation, None) for annotation in pairs.strays]
-    whole += [_Place(image, None, None) for image in pairs.bare]
+    whole = [_Item(image, annotation, None) for annotation, image in pairs.image_of.items()]
+    whole += [_Item(None, annotation, None) for annotation in pairs.strays]
+    whole += [_Item(image, None, None) for image in pairs.bare]
     beside = {annotation.rpartition("/")[0]: image.rpartition("/")[0] for annotation, image in pairs.image_of.items()}
-    places: list[_Place] = []
+    items: list[_Item] = []
     roots = _roots(tree)
     for root, sets in roots.items():
-        inside = [place for place in whole if _root_of(place, roots) == root]
-        whole = [place for place in whole if _root_of(place, roots) != root]
+        inside = [item for item in whole if _root_of(item, roots) == root]
+        whole = [item for item in whole if _root_of(item, roots) != root]
         listed, wrong = _in_sets(tree, sets, root, inside, notes)
-        places += listed
+        items += listed
         faults += wrong
-    whole.sort(key=lambda place: _order(place, beside))
-    used = [place for place in whole if place.image is not None and place.annotation is not None]
-    splits = all_or_none([split_in(place.image or "") for place in used] + [place.split for place in places])
-    known = dict(zip([place.image for place in used], splits, strict=False))
-    places += [replace(place, split=known.get(place.image)) for place in whole]
-    if not all(place.split for place in places if place.image and place.annotation):
-        places = [replace(place, split=None) for place in places]
-    return places, faults
+    whole.sort(key=lambda item: _order(item, beside))
+    used = [item for item in whole if item.image is not None and item.annotation is not None]
+    splits = all_or_none([split_in(item.image or "") for item in used] + [item.split for item in items])
+    known = dict(zip([item.image for item in used], splits, strict=False))
+    items += [replace(item, split=known.get(item.image)) for item in whole]
+    if not all(item.split for item in items if item.image and item.annotation):
+        items = [replace(item, split=None) for item in items]
+    return items, faults
 
 
 def _roots(tree: Tree) -> dict[str, str]:
@@ -166,60 +166,59 @@ def _roots(tree: Tree) -> dict[str, str]:
     return dict(sorted(roots.items(), key=lambda item: (-item[0].count("/") - bool(item[0]), item[0])))
 
 
-def _root_of(place: _Place, roots: Mapping[str, str]) -> str | None:
-    path = place.annotation or place.image or ""
+def _root_of(item: _Item, roots: Mapping[str, str]) -> str | None:
+    path = item.annotation or item.image or ""
     return next((root for root in roots if not root or path.startswith(f"{root}/")), None)
 
 
-def _order(place: _Place, beside: Mapping[str, str]) -> tuple[str, str]:
-    folder = place.annotation.rpartition("/")[0] if place.annotation is not None else ""
-    images = place.image.rpartition("/")[0] if place.image is not None else beside.get(folder, folder)
-    return images, stem_of(place.image or place.annotation or "")
+def _order(item: _Item, beside: Mapping[str, str]) -> tuple[str, str]:
+    folder = item.annotation.rpartition("/")[0] if item.annotation is not None else ""
+    images = item.image.rpartition("/")[0] if item.image is not None else beside.get(folder, folder)
+    return images, stem_of(item.image or item.annotation or "")
 
 
-def _in_sets(tree: Tree, sets: str, root: str, places: list[_Place], notes: list[str]) -> tuple[list[_Place], list[Fault]]:
+def _in_sets(tree: Tree, sets: str, root: str, items: list[_Item], notes: list[str]) -> tuple[list[_Item], list[Fault]]:
     """The images that the split files list, and what they do not list."""
     by_stem = {
-        stem_of(place.image or place.annotation or ""): place
-        for place in sorted(places, key=lambda place: place.image is None)[::-1]
+        stem_of(item.image or item.annotation or ""): item for item in sorted(items, key=lambda item: item.image is None)[::-1]
     }
-    splits, faults = read_sets(tree, sets, {stem_of(place.image) for place in places if place.image is not None})
+    splits, faults = read_sets(tree, sets, {stem_of(item.image) for item in items if item.image is not None})
     if not splits:
-        return sorted(places, key=lambda place: stem_of(place.image or place.annotation or "")), faults
-    usual = [place.image.rpartition("/")[0] for place in places if place.image is not None]
+        return sorted(items, key=lambda item: stem_of(item.image or item.annotation or "")), faults
+    usual = [item.image.rpartition("/")[0] for item in items if item.image is not None]
     folder = max(set(usual), key=usual.count) if usual else below(root, "JPEGImages")
     listed = []
     for stem, split in splits.items():
-        place = by_stem.get(stem, _Place(None, None, None))
-        image = place.image or below(folder, f"{stem}.jpg")  # named as missing when it is looked at
-        listed.append(_Place(image, place.annotation, split))
+        item = by_stem.get(stem, _Item(None, None, None))
+        image = item.image or below(folder, f"{stem}.jpg")  # named as missing when it is looked at
+        listed.append(_Item(image, item.annotation, split))
     rest = [by_stem[stem] for stem in sorted(by_stem) if stem not in splits]
-    whole = [place for place in rest if place.image is not None and place.annotation is not None]
+    whole = [item for item in rest if item.image is not None and item.annotation is not None]
     if whole:
         are = "image is" if len(whole) == 1 else "images are"
         notes.append(f"{len(whole):,} {are} in no split of {sets} and left out, such as '{stem_of(whole[0].image or '')}'")
-    listed += [place for place in rest if place.image is None]
-    listed += [place for place in rest if place.annotation is None]
+    listed += [item for item in rest if item.image is None]
+    listed += [item for item in rest if item.annotation is None]
     return listed, faults
 
 
-def _by_file_name(tree: Tree, places: list[_Place], annotations: Mapping[str, _Annotation]) -> list[_Place]:
+def _by_file_name(tree: Tree, items: list[_Item], annotations: Mapping[str, _Annotation]) -> list[_Item]:
     """The places, with the image that an annotation names in <filename> where none has the file's own name."""
-    if all(place.image is not None for place in places):
-        return places
-    used = {place.image for place in places if place.annotation is not None}
+    if all(item.image is not None for item in items):
+        return items
+    used = {item.image for item in items if item.annotation is not None}
     locator = Locator(tree)
     completed, named = [], set()
-    for place in places:
-        annotation = annotations.get(place.annotation or "")
-        if place.image is None and annotation is not None and annotation.image and place.annotation is not None:
-            image = locator.name(locator.find(annotation.image, f"'{tree.root / place.annotation}'"))
+    for item in items:
+        annotation = annotations.get(item.annotation or "")
+        if item.image is None and annotation is not None and annotation.image and item.annotation is not None:
+            image = locator.name(locator.find(annotation.image, f"'{tree.root / item.annotation}'"))
             if image in tree and image not in used:
                 used.add(image)
                 named.add(image)
-                place = replace(place, image=image, split=split_in(image) if place.split else None)
-        completed.append(place)
-    return [place for place in completed if place.annotation is not None or place.image not in named]
+                item = replace(item, image=image, split=split_in(image) if item.split else None)
+        completed.append(item)
+    return [item for item in completed if item.annotation is not None or item.image not in named]
 
 
 def _read(path: Path) -> _Annotation:
@@ -228,17 +227,17 @@ def _read(path: Path) -> _Annotation:
         raise DataError(f"'{path}' begins with <{root.tag}>, not with <annotation>", hint=_LAYOUT)
     width, height = (int(_number(f"'{path}'", root, f"size/{side}", 0)) for side in ("width", "height"))
     by_labelimg = root.find("path") is not None and _word(root, "source/database") == "Unknown"
-    objects = tuple(_object(path, thing, i) for i, thing in enumerate(root.findall("object"), start=1))
+    objects = tuple(_object(path, element, i) for i, element in enumerate(root.findall("object"), start=1))
     size = (width, height) if width > 0 and height > 0 else None
     return _Annotation(_word(root, "filename"), size, by_labelimg, objects)
 
 
-def _object(path: Path, thing: ElementTree.Element, i: int) -> _Object:
+def _object(path: Path, element: ElementTree.Element, i: int) -> _Object:
     where = f"'{path}', object {i}"
-    if not _word(thing, "name"):
+    if not _word(element, "name"):
         raise DataError(f"{where} has no <name>")
-    label = class_name(_word(thing, "name"), where)
-    box = thing.find("bndbox")
+    label = class_name(_word(element, "name"), where)
+    box = element.find("bndbox")
     if box is None:
         raise DataError(f"{where}, '{label}', has no <bndbox>")
     corners = []
@@ -248,22 +247,22 @@ def _object(path: Path, thing: ElementTree.Element, i: int) -> _Object:
             raise DataError(f"{where}, '{label}', has no <{key}> that is a number")
         corners.append(value)
     x0, y0, x1, y1 = corners
-    return _Object(label, (x0, y0, x1, y1), _flag(where, thing, "difficult"), _flag(where, thing, "crowd"))
+    return _Object(label, (x0, y0, x1, y1), _flag(where, element, "difficult"), _flag(where, element, "crowd"))
 
 
-def _box(thing: _Object, counting: Counting) -> NamedBox:
-    x0, y0, x1, y1 = thing.corners
+def _box(annotated: _Object, counting: Counting) -> NamedBox:
+    x0, y0, x1, y1 = annotated.corners
     if counting == "from 1":
         x0, y0 = x0 - 1, y0 - 1
     elif counting == "labelImg":
         x0, y0 = (0.0 if low == 1 else low for low in (x0, y0))
-    return NamedBox(thing.label, x0, y0, x1, y1, thing.difficult, thing.crowd)
+    return NamedBox(annotated.label, x0, y0, x1, y1, annotated.difficult, annotated.crowd)
 
 
 def _counts_from_zero(annotations: Iterable[_Annotation]) -> bool:
     """Whether more boxes begin at 0 than at 1, in files that labelImg did not write."""
     others = (annotation for annotation in annotations if not annotation.by_labelimg)
-    lows = [low for annotation in others for thing in annotation.objects for low in thing.corners[:2]]
+    lows = [low for annotation in others for box in annotation.objects for low in box.corners[:2]]
     return lows.count(0) > lows.count(1)
 
 
@@ -277,7 +276,7 @@ def _counted(annotations: Iterable[_Annotation], from_zero: bool) -> Iterator[st
 def _labels(tree: Tree, annotations: Iterable[_Annotation]) -> tuple[tuple[str, ...], list[Fault]]:
     path = tree.child("", LABELS_FILE)
     if path is None:
-        return in_order(thing.label for annotation in annotations for thing in annotation.objects), []
+        return in_order(box.label for annotation in annotations for box in annotation.objects), []
     text = read_text(tree.root / path)
     where = f"'{tree.root / path}'"
     lines = enumerate(text.lines, start=1)

@@ -90,9 +90,9 @@ def _box_rows(dataset: Dataset, below: Path | None) -> Iterator[dict[str, str]]:
     for sample in dataset.samples:
         if sample.member is not None:
             raise DataError(f"'{sample.name}' lies inside {sample.path.name}; a list of boxes names files")
-        place = sample.url or (sample.path.relative_to(below) if below else sample.path.absolute()).as_posix()
-        name = "" if sample.name == place else sample.name
-        row = {"path": place, "split": sample.split, "group": sample.group, "picture": name}
+        path = sample.url or (sample.path.relative_to(below) if below else sample.path.absolute()).as_posix()
+        name = "" if sample.name == path else sample.name
+        row = {"path": path, "split": sample.split, "group": sample.group, "picture": name}
         for box in sample.boxes:
             corners = {key: number(value) for key, value in zip(CORNERS, box.corners, strict=True)}
             flags = {"difficult": "01"[box.difficult], "crowd": "01"[box.crowd]}

@@ -187,21 +187,21 @@ def segmentation(logits: NDArray[np.float32], manifest: Manifest, rows: Axis, co
 
 
 def axes(
-    logits: NDArray[np.float32], manifest: Manifest, place: Placement, shape: tuple[int, int] = (0, 0)
+    logits: NDArray[np.float32], manifest: Manifest, placement: Placement, shape: tuple[int, int] = (0, 0)
 ) -> tuple[Axis, Axis]:
     """Where the rows and columns of an image lie on the logits, C h w.
 
     Args:
         logits: of the network.
         manifest: says which places the logits stand for.
-        place: of the input on the image.
+        placement: where the input lies on the image.
         shape: height and width of the network's input, px; the manifest's by default.
     """
     height, width = shape if all(shape) else manifest.input.shape
     corners = align_corners(manifest)
     _, h, w = logits.shape
-    rows = axis(place.height, h, size=height, scale=place.scale_y, start=place.top, align_corners=corners)
-    columns = axis(place.width, w, size=width, scale=place.scale_x, start=place.left, align_corners=corners)
+    rows = axis(placement.height, h, size=height, scale=placement.scale_y, start=placement.top, align_corners=corners)
+    columns = axis(placement.width, w, size=width, scale=placement.scale_x, start=placement.left, align_corners=corners)
     return rows, columns
 
 
@@ -233,11 +233,11 @@ def _classes(classes: NDArray[np.float32], manifest: Manifest) -> NDArray[np.uin
     return np.asarray(classes, np.uint8)
 
 
-def _looked_up(classes: NDArray[np.uint8], manifest: Manifest, place: Placement) -> Segmentation:
+def _looked_up(classes: NDArray[np.uint8], manifest: Manifest, placement: Placement) -> Segmentation:
     """The segmentation of a network that gives classes, H W: each pixel takes that of the input's nearest pixel."""
     height, width = classes.shape
-    rows = axis(place.height, height, size=height, scale=place.scale_y, start=place.top)
-    columns = axis(place.width, width, size=width, scale=place.scale_x, start=place.left)
+    rows = axis(placement.height, height, size=height, scale=placement.scale_y, start=placement.top)
+    columns = axis(placement.width, width, size=width, scale=placement.scale_x, start=placement.left)
     y, x = (np.minimum(side.low + (side.share >= 0.5), side.places - 1) for side in (rows, columns))
     nearest = classes[y][:, x]  # H W of the image
     return Segmentation(manifest.labels, colors(manifest), nearest, np.empty((0, 0, 0), np.float32))

@@ -54,8 +54,8 @@ class Side:
     @property
     def weights(self) -> NDArray[np.float32]:
         """The weight of each place of a tile: less towards its ends, but never zero."""
-        place = np.arange(self.cells) + 0.5
-        from_end = np.minimum(place, self.cells - place)
+        position = np.arange(self.cells) + 0.5
+        from_end = np.minimum(position, self.cells - position)
         weights: NDArray[np.float32] = np.minimum(from_end / (self.fade + 0.5), 1).astype(np.float32)
         return weights
 
@@ -143,9 +143,9 @@ def _predicted(
     height, width = manifest.input.shape
     tall, wide = image.height / scale, image.width / scale
     if tall <= height and wide <= width:
-        place = placement(image.width, image.height, manifest.input)
+        fitted = placement(image.width, image.height, manifest.input)
         outputs = predictor.run(prepare(image, manifest.input)[np.newaxis])
-        return segment.decode_segmentations(outputs, manifest, [place])[0]
+        return segment.decode_segmentations(outputs, manifest, [fitted])[0]
     corners = segment.align_corners(manifest)
     tiles = _Tiles(predictor, image, scale)
     first = tiles.logits(0.0, 0.0)
@@ -217,9 +217,9 @@ def _joined(
 
     of_tiles = in_order(logits_at, corners, threads=threads, ahead=2 * threads, name="tiles")
     for done, ((y, x), logits) in enumerate(zip(corners, of_tiles, strict=True), start=1):
-        place = (slice(y, y + down.cells), slice(x, x + across.cells))
-        total[:, *place] += logits * window
-        weight[place] += window
+        covered = (slice(y, y + down.cells), slice(x, x + across.cells))
+        total[:, *covered] += logits * window
+        weight[covered] += window
         if progress is not None:
             progress(done, len(corners))
     np.divide(total, weight, out=total)

@@ -165,8 +165,8 @@ def opened(path: Path) -> Iterator[Stored]:
         raise WeightsError(f"'{path}' is not a Keras file that can be read: it is nested too deeply") from error
     except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, OverflowError,
             NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        why = f"it lacks {said[0]}" if isinstance(error, LookupError) and said[0][:1] in "'\"" else said[0]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        why = f"it lacks {lines[0]}" if isinstance(error, LookupError) and lines[0][:1] in "'\"" else lines[0]
         raise WeightsError(f"'{path}' is not a Keras file that can be read: {why[:200]}", hint="is it cut off?") from error
 
 
