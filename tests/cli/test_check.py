@@ -119,7 +119,7 @@ def test_what_matters_comes_first_and_the_verdict_last(pets: Path, mobilenets: A
     assert lines.index("error: images that look the same in two splits (1)") < next(
         i for i, line in enumerate(lines) if line.split()[:1] == ["class"]
     )
-    assert "2 of 4 test images also stand in train, so results on test look better than they are" in lines
+    assert "2 of 4 test images are also in train, so results on test look better than they are" in lines
     assert f"  mobilenets check {pets} --write clean.csv && mobilenets train clean.csv" in lines
     assert lines[-1].startswith("not ready to train: 3 errors, ")
     data = json.loads(mobilenets("check", pets, "--json").out)

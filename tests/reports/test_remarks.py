@@ -43,7 +43,10 @@ def detector(corners: Sequence[tuple[float, float]]) -> DetectionReport:
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (5, "The test split has 5 images: too few to judge. The true top-1 accuracy may be anywhere from 56.6% to 100.0%."),
+        (
+            5,
+            "The test split has 5 images: too few to judge. The true top-1 accuracy may be anywhere from 56.6% to 100.0%.",
+        ),
         (1, "The test split has 1 image: too few to judge."),
         (60, "The test split has 60 images: only large differences can be seen."),
     ],
@@ -61,7 +64,7 @@ def test_a_large_split_of_large_classes_needs_no_words() -> None:
 def test_classes_with_few_images_are_named() -> None:
     truth = [0] * 90 + [1] * 9 + [2] * 4
     (remark,) = size_remarks(classifier(truth, truth, ("a", "b", "c")), "all")
-    assert remark.text == "2 classes have fewer than 10 images here: 'c' (4), 'b' (9). Their own figures say little."
+    assert remark.text == "2 classes have fewer than 10 images here: 'c' (4), 'b' (9). Their own metrics say little."
 
 
 def test_an_accuracy_that_a_constant_answer_has_too_is_said() -> None:
@@ -132,7 +135,7 @@ def test_a_training_that_came_to_rest_needs_no_words() -> None:
 def test_images_that_were_trained_on_are_said_for_the_split_that_is_measured() -> None:
     leaks = [Leak("test", "train", ("a", "b"), 12), Leak("val", "train", ("c",), 9)]
     (remark,) = leak_remarks(leaks, "test")
-    assert remark.text == "2 of 12 test images also stand in train: the figures are better than they would be on new images."
+    assert remark.text == "2 of 12 test images are also in train: the metrics are better than they would be on new images."
 
 
 def test_what_puts_figures_in_doubt_comes_first(tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def command(
 
 
 def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
-    """How many folds to cross-validate with; 0 for none. A resumed run without val and test images is that of a final model."""
+    """The number of folds for cross-validation; 0 for none. A resumed run without val and test images trains a final model."""
     from mobilenets.training.cross import FOLDS, why_small
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -180,8 +180,8 @@ def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
         return 0
     if not start.resumes:
         note(
-            f"{why}, too few to judge by: the final model trains on all images, and {FOLDS} more, each trained without some of "
-            f"them, measure it (--folds 0: one training, judged by val and test)"
+            f"{why}, too few for reliable metrics: the final model trains on all images, and {FOLDS} more models, each trained "
+            "without some of them, measure how good it is (--folds 0: one model, measured on val and test)"
         )
     return FOLDS
 

@@ -1,4 +1,4 @@
-"""A comparison of models as a table, a plot, JSON, Markdown and one HTML file."""
+"""Writes a comparison of models as a table, a plot, JSON, Markdown and a single HTML file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 25
-"""Characters of an interval drawn in text."""
+"""Width of an interval that is drawn as text, in characters."""
 
 
 def columns(comparison: Comparison) -> tuple[str, ...]:
-    """Heads of the table."""
+    """The heads of the table's columns."""
     first = comparison.rows[0].name
     return ("model", comparison.title, "95% interval", f"difference to {short(first, 20)}", "95% interval", "p", "verdict")
 
@@ -47,7 +47,7 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def bars(comparison: Comparison) -> list[tuple[str, str]]:
-    """Each difference as text: its interval as a line, the difference as a dot, and where 0 is."""
+    """Each difference drawn as text: the interval as a line, the difference as a dot, and a mark at 0."""
     known = [row.paired for row in comparison.rows if row.paired is not None and not math.isnan(row.paired.low)]
     low, high = (min([0.0, *(interval.low for interval in known)]), max([0.0, *(interval.high for interval in known)]))
     spread = max(high - low, 1e-9)
@@ -68,10 +68,10 @@ def bars(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def sentence(comparison: Comparison) -> str:
-    """What the comparison is based on."""
+    """What the comparison is based on, in sentences."""
     text = f"All models were measured on the same {counted(comparison.images, 'image')}"
     if comparison.left_out:
-        text += f" ({comparison.left_out:,} that only some were measured on are left out)"
+        text += f" (left out: {counted(comparison.left_out, 'image')} that some models did not see)"
     better = "Higher" if comparison.rising else "Lower"
     test = "McNemar's exact test" if comparison.metric == "top1" else "from the same draws"
     return (
@@ -81,7 +81,7 @@ def sentence(comparison: Comparison) -> str:
 
 
 def figure(comparison: Comparison) -> Figure:
-    """The figures on the left and the paired differences on the right, each with its interval.
+    """A plot of the metrics on the left and the paired differences on the right, each with its interval.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -116,7 +116,7 @@ def figure(comparison: Comparison) -> Figure:
 
 
 def to_json(comparison: Comparison) -> str:
-    """The comparison as indented JSON; what cannot be computed is null."""
+    """The comparison as indented JSON; values that cannot be computed are null."""
     data = {"sentence": sentence(comparison), **asdict(comparison)}
     return json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n"
 
@@ -129,7 +129,7 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Write `comparison.html` (one file, nothing outside it), `.md`, `.json` and `.png`.
+    """Write `comparison.html`, which is self-contained, and `comparison.md`, `.json` and `.png`.
 
     Returns:
         The path of the HTML file.

@@ -1,4 +1,4 @@
-"""The report as one HTML file, with images, plots and a short script inside; for light and dark screens, phones and paper."""
+"""Writes a report as a single HTML file with images, plots and a short script; for light and dark screens, phones and print."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILES = 50  # that could not be read and are named
 
 
 def to_html(page: Page) -> str:
-    """The page. Its security policy runs no script but its own, whatever stands in a file name or label.
+    """The page as HTML. Its security policy allows only its own script, whatever file names and labels contain.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -36,7 +36,7 @@ def to_html(page: Page) -> str:
 
 
 def render(template: str, **values: object) -> str:
-    """A page of a template in this folder, with the style and the script that all pages share.
+    """A page from a template in this folder, with the style and the script that all pages share.
 
     Raises:
         MissingExtraError: jinja2 is not installed.

@@ -1,4 +1,4 @@
-"""`KINDS`: the kinds of reports there are, by what was evaluated."""
+"""`KINDS`: the kinds of reports, by the class of the evaluation's result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mobilenets.specs.model import Task
 
 
 class Evaluated(Protocol):
-    """What every report of an evaluation has."""
+    """What the results of all evaluations have in common."""
 
     @property
     def model(self) -> str:
@@ -29,12 +29,12 @@ class Evaluated(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the images that were read."""
+        """The names of the images that were read."""
         ...
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Of the model."""
+        """The model's class names."""
         ...
 
     @property
@@ -53,7 +53,7 @@ class Evaluated(Protocol):
         ...
 
     def __len__(self) -> int:
-        """Number of images that were read."""
+        """The number of images that were read."""
         ...
 
 
@@ -67,18 +67,18 @@ class Describe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a report is written.
+    """How reports of one task are written.
 
     Args:
-        task: that the network has.
-        content: for people.
-        data: its own entries of `report.json`; takes the report and how many of the worst mistakes to name.
+        task: the network's task.
+        content: the task's part of the page.
+        data: the task's entries in `report.json`; takes the report and how many of the worst mistakes to list.
         csv: the text of `predictions.csv`.
-        brief: for the command line; takes the report and how many of the worst mistakes to name.
-        remarks: what its figures mean.
-        support: images or objects of each class.
-        noun: what those are.
-        per_image: what `compare` needs to know of each image.
+        brief: what the command line prints; takes the report and how many of the worst mistakes to list.
+        remarks: sentences about what the metrics mean.
+        support: the number of images or objects of each class.
+        noun: "image" or "object": what `support` counts.
+        per_image: what `compare` needs to know about each image.
     """
 
     task: Task

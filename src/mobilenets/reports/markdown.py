@@ -1,4 +1,4 @@
-"""The report as Markdown, beside its plots and images."""
+"""Writes a report as Markdown that links to its plots and images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from mobilenets.reports.page import Page, Shown
 
 
 def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], examples: Sequence[str] = ()) -> str:
-    """The page as Markdown. What comes from file names and labels is shown literally.
+    """The page as Markdown. File names and labels are escaped, so that they are shown literally.
 
     Args:
-        plots: file name of each plot.
-        images: file name of each image with mistakes, "" if it cannot be shown.
-        examples: file name of each image without, likewise.
+        page: the report.
+        plots: the file name of each plot.
+        images: the file name of each image with mistakes; "" if it cannot be shown.
+        examples: the file name of each image without mistakes; "" if it cannot be shown.
     """
     content = page.content
     parts = [f"# {markdown(page.title)}", markdown(content.subtitle)]
@@ -49,12 +50,12 @@ def _cells(image: Shown, file: str) -> tuple[str, ...]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of text that is shown literally."""
+    """A table whose text is escaped."""
     return _raw_table(columns, [[markdown(cell) for cell in row] for row in rows])
 
 
 def _raw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown."""
+    """A table whose cells are Markdown already."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

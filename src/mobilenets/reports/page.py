@@ -1,4 +1,4 @@
-"""`Page`: a report for people, whatever was evaluated; `html.py` and `markdown.py` write it."""
+"""`Page`: the content of a report for any task, which `html.py` and `markdown.py` write."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
 SHOWN, DRAWN, SMALL = 480, 960, 112
-"""Longer side, px, of a shown image, of one with something drawn on it, and of one among many of its kind."""
+"""The longer side in px of an image that is shown, of one with drawings on it, and of one among many in a cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A sentence about what the figures mean.
+    """A sentence about what the metrics mean.
 
     Args:
-        text: for people.
-        warning: whether it puts the figures in doubt.
+        text: the sentence.
+        warning: whether it puts the metrics in doubt.
     """
 
     text: str
@@ -40,9 +40,9 @@ class Fact:
     """A line below an image.
 
     Args:
-        word: what it is about: "predicted", "truth".
-        text: what there is to say.
-        tone: whether that is good or bad.
+        word: its subject, such as "predicted" or "truth".
+        text: its text.
+        tone: whether it is good or bad news.
     """
 
     word: str
@@ -52,12 +52,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An image that is worth a look.
+    """An image that is worth looking at.
 
     Args:
-        name: of its file.
-        facts: what there is to see.
-        jpeg: the image, small; empty if it cannot be read any more.
+        name: its name.
+        facts: the lines below it.
+        jpeg: the image, reduced, as JPEG; empty if it cannot be read any more.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Images behind one cell of the confusion matrix.
+    """The images behind one cell of the confusion matrix.
 
     Args:
         anchor: the id that the cell links to.
-        title: what they have in common.
-        total: how many there are.
-        shown: some of them.
+        title: what the images have in common.
+        total: the number of images.
+        shown: some of the images.
     """
 
     anchor: str
@@ -93,11 +93,11 @@ class Table:
 
     Args:
         title: its heading.
-        columns: their heads.
-        rows: the cells, as many as there are columns.
-        words: how many of the first columns are words; the rest are numbers, which are aligned right.
-        note: below the heading.
-        most: rows that the page shows; the others are in report.json and report.md.
+        columns: the heads of the columns.
+        rows: the cells of each row, as many as there are columns.
+        words: how many of the first columns are text; the others are numbers and are aligned right.
+        note: a line below the heading.
+        most: most rows that the page shows; all rows are in report.json and report.md.
     """
 
     title: str
@@ -110,17 +110,17 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a report of one kind has to say.
+    """The part of a report that depends on the task.
 
     Args:
         subtitle: what was evaluated, in one line.
-        headline: of the images with mistakes.
-        introduction: above them, or instead of them if there are none.
+        headline: the heading above the images with mistakes.
+        introduction: the text above these images, or in their place if there are none.
         shown: the images with mistakes.
-        plots: in their order.
-        tables: below the plots.
+        plots: the plots, in order.
+        tables: the tables below the plots.
         wide: whether the images are shown large.
-        right: images without a mistake, for comparison.
+        right: images without mistakes, for comparison.
         cells: the images behind each cell of the confusion matrix.
     """
 
@@ -137,11 +137,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What the command line says about a report besides its metrics.
+    """What the command line prints of a report besides its metrics.
 
     Args:
-        worst: the images to look at first, the worst first.
-        tables: others.
+        worst: the images with the worst mistakes, the worst first.
+        tables: other tables.
     """
 
     worst: Table
@@ -153,14 +153,14 @@ class Page:
     """A report.
 
     Args:
-        title: of the page.
-        metrics: the first one is the most important.
-        content: of the kind of report.
-        speed: of the evaluation, in words.
+        title: the title of the page.
+        metrics: the metrics, the most important one first.
+        content: the part that depends on the task.
+        speed: the speed of the evaluation, in words.
         unreadable: name and reason of each image that could not be read.
-        context: facts about the run.
-        next_command: to type next.
-        remarks: what the figures mean.
+        context: tables of facts about the run.
+        next_command: the command to type next.
+        remarks: sentences about what the metrics mean.
     """
 
     title: str
@@ -181,13 +181,14 @@ def shown(
     *,
     side: int = 0,
 ) -> Shown:
-    """The image of that name, small.
+    """The image of this name, reduced, for the page.
 
     Args:
-        facts: below it.
-        read_image: its encoded bytes.
-        drawn: the image at its full size with something drawn on it.
-        side: the longer side, px; `SHOWN` or `DRAWN` by default.
+        name: the image's name.
+        facts: the lines below it.
+        read_image: returns the encoded image of a name.
+        drawn: draws on the image at its full size; None to leave it as it is.
+        side: the longer side of the result, px; `SHOWN` or `DRAWN` by default.
     """
     side = side or (DRAWN if drawn else SHOWN)
     try:

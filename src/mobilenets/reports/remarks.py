@@ -1,4 +1,4 @@
-"""What the figures of a report mean, in sentences: too few images, a training that ended early, a baseline as good."""
+"""Remarks on a report's metrics, in sentences: too few images, training that ended early, a baseline that is as good."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Remark
 
 TOO_FEW, FEW = 30, 100
-"""Images of a split below which nothing can be judged, and below which only large differences can."""
+"""Images in a split: below the first, no conclusions are possible; below the second, only large differences can be seen."""
 
 FEW_OF_CLASS = 10
-"""Images or objects of a class below which its own figures say little."""
+"""With fewer images or objects of a class than this, its own metrics say little."""
 
 NAMED = 5  # classes in a sentence
 
 
 def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | None = None) -> tuple[Remark, ...]:
-    """Everything there is to say about a report's figures; what puts them in doubt comes first.
+    """All remarks on a report's metrics. Those that put the metrics in doubt come first.
 
     Args:
-        report: of an evaluation.
-        split: that was evaluated; "all" for a whole dataset.
-        run: the run folder; a folder that is no run has no training to speak of.
-        dataset: the whole dataset, to look for images that stand in two splits.
+        report: the result of an evaluation.
+        split: the split that was evaluated; "all" for a whole dataset.
+        run: the run folder. A folder that is not a run gets no remarks on training.
+        dataset: the whole dataset, to look for images that are in two splits.
 
     Raises:
         CheckpointError: run.json or metrics.csv is damaged.
@@ -41,24 +41,24 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
-    """Whether images of the split were trained on, or decisions fitted on them."""
+    """Remarks on images of the split that the model was trained on, or that it was selected by."""
     return [
-        Remark(f"{leak}: the figures are better than they would be on new images.") for leak in leaks if leak.split == split
+        Remark(f"{leak}: the metrics are better than they would be on new images.") for leak in leaks if leak.split == split
     ]
 
 
 def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> list[Remark]:
-    """Whether the training ended early, and whether it had more to gain.
+    """Remarks on training that ended early, or that would have improved with more epochs.
 
     Args:
-        rows: of metrics.csv.
-        tables: of facts about the run.
+        rows: the rows of metrics.csv.
+        tables: the tables of facts about the run.
     """
     done, planned = epochs_of(rows, tables)
     falling = still_falling(rows)
     if planned > done > 0:
         so_far = f"The model was trained for {done:,} of {planned:,} epochs"
-        longer = ", and the loss was still falling: a longer training would probably help." if falling else "."
+        longer = ", and the loss was still falling: more epochs would probably help." if falling else "."
         return [Remark(so_far + longer, warning=falling)]
     if done and falling:
         return [Remark(f"The loss was still falling after {counted(done, 'epoch')}: more epochs would probably help.")]
@@ -66,7 +66,7 @@ def training_remarks(rows: Sequence[Mapping[str, float]], tables: Mapping[str, M
 
 
 def size_remarks(report: Evaluated, split: str) -> list[Remark]:
-    """Whether there are enough images to judge by."""
+    """Remarks on splits and classes with too few images for conclusions."""
     remarks = []
     images, best = len(report), report.metrics[0]
     whose = "The dataset" if split == "all" else f"The {split} split"
@@ -83,6 +83,6 @@ def size_remarks(report: Evaluated, split: str) -> list[Remark]:
         more = f" and {len(few) - NAMED} more" if len(few) > NAMED else ""
         subject, whose = ("1 class has", "Its") if len(few) == 1 else (f"{len(few)} classes have", "Their")
         remarks.append(
-            Remark(f"{subject} fewer than {FEW_OF_CLASS} {kind.noun}s here: {named}{more}. {whose} own figures say little.")
+            Remark(f"{subject} fewer than {FEW_OF_CLASS} {kind.noun}s here: {named}{more}. {whose} own metrics say little.")
         )
     return remarks

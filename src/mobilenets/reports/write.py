@@ -1,4 +1,4 @@
-"""`write_report`: a folder with the report as HTML, Markdown and JSON, its plots and the images to look at."""
+"""`write_report` writes a folder with the report as HTML, Markdown and JSON, its plots, and the images to look at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mobilenets.reports.plots import Plot
 OWN = frozenset(
     ("report.html", "report.md", "report.json", "predictions.csv", record.PER_IMAGE, "plots", "mistakes", "examples")
 )
-"""What a report's folder holds."""
+"""The files and folders of a report."""
 
 
 def write_report(
@@ -38,20 +38,21 @@ def write_report(
     worst: int = 8,
     remarks: Sequence[Remark] = (),
 ) -> Path:
-    """Write `report.html` (one file, nothing outside it), `report.md`, `report.json`, `predictions.csv`, plots and images.
+    """Write `report.html`, which is self-contained, and `report.md`, `report.json`, `predictions.csv`, plots and images.
 
-    The folder takes the place of an older report as a whole: a reader finds the old report or the new one, never parts of both.
+    The folder replaces an older report as a whole, so a reader finds the old report or the new one, and never parts of both.
 
     Args:
-        report: of an evaluation.
-        folder: is made. If it holds other things than a report, those stay, and each part of the report is replaced by itself.
-        read_image: the encoded image of a name in the report.
-        title: of the page; the model's name by default.
+        report: the result of an evaluation.
+        folder: the folder to write. If it contains other files too, those stay, and the parts of the report are replaced one
+            by one.
+        read_image: returns the encoded image of a name in the report.
+        title: the title of the page; the model's name by default.
         context: titled tables of facts, such as the recipe and the data's fingerprint.
         history: the run's `metrics.csv`, for the learning curves.
-        next_command: to type next, shown at the end.
+        next_command: the command to type next, shown at the end.
         worst: how many of the worst mistakes to show.
-        remarks: what the figures mean.
+        remarks: sentences about what the metrics mean.
 
     Returns:
         The path of `report.html`.
@@ -95,7 +96,7 @@ def write_report(
 
 @contextmanager
 def _place(folder: Path) -> Iterator[Path]:
-    """An empty folder to fill, whose content takes its place in `folder` when the block ends."""
+    """An empty folder to fill. When the block ends, its content replaces that of `folder`."""
     if not folder.is_dir() or all(entry.name in OWN for entry in folder.iterdir()):
         with replaced_folder(folder) as draft:
             yield draft
@@ -115,7 +116,7 @@ def _place(folder: Path) -> Iterator[Path]:
 
 
 def _images(shown: Sequence[Shown], folder: Path, name: str) -> list[str]:
-    """Write the images into a folder of that name; the path of each below `folder`, "" for one that cannot be read."""
+    """Write images into a folder of this name. Returns their paths relative to `folder`; "" if an image cannot be read."""
     (folder / name).mkdir()
     files = [f"{name}/{i:02}.jpg" if image.jpeg else "" for i, image in enumerate(shown, start=1)]
     for image, file in zip(shown, files, strict=True):
@@ -125,7 +126,7 @@ def _images(shown: Sequence[Shown], folder: Path, name: str) -> list[str]:
 
 
 def _arrays(report: Evaluated) -> bytes:
-    """What `compare` reads: arrays with a row for each image, and no Python objects."""
+    """The file that `compare` reads: arrays with one row per image, without Python objects."""
     kind = KINDS[type(report)]
     buffer = io.BytesIO()
     names, labels = np.array(report.names, np.str_), np.array(report.labels, np.str_)

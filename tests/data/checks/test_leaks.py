@@ -59,7 +59,7 @@ def test_a_file_that_is_gone_is_passed_over(tmp_path: Path) -> None:
 def test_sets_that_look_the_same_are_leaks_too(tmp_path: Path) -> None:
     data = dataset(tmp_path, ("1", "train", b"a"), ("2", "test", b"b"), ("3", "test", b"c"))
     (leak,) = leaks(data, [("1", "2"), ("3",)])
-    assert str(leak) == "1 of 2 test images also stands in train"
+    assert str(leak) == "1 of 2 test images is also in train"
 
 
 def test_every_error_has_a_cure() -> None:
@@ -84,4 +84,4 @@ def test_a_training_is_warned_of_copies_and_of_each_kind_of_finding_once(
         "warning: 1.jpg: is PNG, but its name says JPEG",
         "warning: and 22 more extensions of another format",
     ]
-    assert any(line.startswith("warning: 1 of 6 test images also stands in train, so results on test") for line in lines)
+    assert any(line.startswith("warning: 1 of 6 test images is also in train, so results on test") for line in lines)

@@ -17,13 +17,13 @@ PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """The images of one split that also stand in another.
+    """The images of one split that are also in another.
 
     Args:
-        split: that is measured on.
-        other: the split where the images also stand.
-        names: of the images in `split`.
-        images: how many `split` has.
+        split: the split that metrics are measured on.
+        other: the other split that has the same images.
+        names: names of these images in `split`.
+        images: the number of all images in `split`.
     """
 
     split: Split
@@ -32,21 +32,21 @@ class Leak:
     images: int
 
     def __str__(self) -> str:
-        """A sentence for people.
+        """A sentence for people to read.
 
         >>> str(Leak("test", "train", ("a.jpg",), 40))
-        '1 of 40 test images also stands in train'
+        '1 of 40 test images is also in train'
         """
-        verb = "stands" if len(self.names) == 1 else "stand"
-        return f"{len(self.names):,} of {self.images:,} {self.split} images also {verb} in {self.other}"
+        verb = "is" if len(self.names) == 1 else "are"
+        return f"{len(self.names):,} of {self.images:,} {self.split} images {verb} also in {self.other}"
 
 
 def leaks(dataset: Dataset, same: Iterable[Sequence[str]]) -> tuple[Leak, ...]:
     """The leaks of a dataset.
 
     Args:
-        dataset: whose splits are compared.
-        same: sets of names of images that are, or look, the same, as `Findings.same` has them.
+        dataset: the dataset.
+        same: sets of names of images that are the same or look the same, as in `Findings.same`.
     """
     split_of = {sample.name: sample.split for sample in dataset.samples}
     sets = [[name for name in names if name in split_of] for names in same]
