@@ -1,4 +1,4 @@
-"""Addresses of files on web servers, told from paths; `remote` reads them."""
+"""Tells addresses of files on web servers from paths; `remote` reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def is_remote(source: str) -> bool:
 
 
 def file_name(url: str) -> str:
-    """What follows the last slash of the address's path.
+    """The file name in an address: what follows the last slash of its path.
 
     >>> file_name("https://host/shards/a-000.tar?token=x")
     'a-000.tar'

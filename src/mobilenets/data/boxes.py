@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One object: px of the upright original image, as edges: the leftmost column of pixels lies between x 0 and x 1.
+    """One object, with edges in px of the upright original image: the leftmost column of pixels is between x = 0 and x = 1.
 
-    A reader keeps what its files say, also where that lies outside the image, is empty or has its corners swapped.
+    A reader keeps the edges in its files, even if the box is outside the image, empty, or has swapped corners.
 
     Args:
         label: index into the dataset's labels.
         x0, y0: left and top edge.
         x1, y1: right and bottom edge; `x1 - x0` is the width in px.
-        difficult: hard to tell even for people (Pascal VOC): measured neither as a hit nor as a miss. A detector learns neither
-            to find it nor to find nothing there.
-        crowd: many objects in one box (COCO): finding one is no mistake. It is learned as little as a difficult one.
+        difficult: whether it is hard to recognize even for people (Pascal VOC). It counts neither as a hit nor as a miss, and
+            a detector learns neither to find it nor to find nothing there.
+        crowd: whether it contains many objects (COCO). Finding one of them is no mistake, and it is not learned either.
     """
 
     label: int
@@ -46,10 +46,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class NamedBox:
-    """A box as a reader finds it, before labels are numbered.
+    """A box as a reader finds it, before labels become indices.
 
     Args:
-        label: name of its class.
+        label: the name of its class.
         x0, y0, x1, y1, difficult, crowd: as in `Box`.
     """
 

@@ -1,4 +1,4 @@
-"""Cells of CSV files: names and labels come from strangers, and a spreadsheet runs a cell that begins with `=` as a formula."""
+"""Guards cells of CSV files: names and labels are untrusted, and a spreadsheet runs a cell that begins with `=`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def guarded(text: str) -> str:
-    """A cell that a spreadsheet shows as it is: `'` goes before what it would take for a formula. Numbers stay.
+    """The text of a cell that a spreadsheet shows as it is: `'` is put before what looks like a formula. Numbers stay.
 
     >>> guarded("=cmd|' /C calc'!A0"), guarded("cat"), guarded("-1.5")
     ("'=cmd|' /C calc'!A0", 'cat', '-1.5')

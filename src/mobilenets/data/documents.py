@@ -1,4 +1,4 @@
-"""JSON, XML and YAML files, read within bounds: what cannot be read ends in one line that names the file."""
+"""Reads JSON, XML and YAML files within limits. The error for an unreadable file is one line that names it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def read_xml(path: Path) -> ElementTree.Element:
 
 
 def read_yaml(path: Path) -> Plain:
-    """The value in a YAML file, its scalars as text.
+    """The value in a YAML file, with scalars as text.
 
     Raises:
         DataError: it cannot be read, is not YAML, or repeats values too often; says where.
@@ -83,7 +83,7 @@ def read_yaml(path: Path) -> Plain:
 
 
 class _Bounded(ElementTree.TreeBuilder):
-    """Builds a tree of elements that is not too deep."""
+    """Builds a tree of elements, and refuses one that is too deep."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Bounded(ElementTree.TreeBuilder):
 
 
 def _xml_text(data: bytes, path: Path) -> str:
-    """The characters of an XML file: by its mark or its declaration, else as any text file."""
+    """The text of an XML file, in the encoding of its byte-order mark or its declaration, or else as for any text file."""
     declared = _DECLARED.match(data[:400])
     name = declared[1].decode("ascii") if declared else "utf-8"
     if declared is None or name.lower().replace("-", "").startswith(("utf8", "utf16", "utf32")):
@@ -124,7 +124,7 @@ def _xml_text(data: bytes, path: Path) -> str:
 
 
 def _nesting(text: str) -> int:
-    """How deep the brackets or the dashes of a YAML file go; PyYAML takes a minute over some thousand open ones."""
+    """How deep the brackets or dashes of a YAML file are nested. PyYAML takes a minute for a few thousand levels."""
     depth = deepest = 0
     for bracket in re.finditer(r"[\[\]{}]", text):
         depth = max(0, depth + (1 if bracket[0] in "[{" else -1))
@@ -152,7 +152,7 @@ def _plain(node: yaml.Node, path: Path, budget: Iterator[int], depth: int) -> Pl
 
 
 def xml_kind(path: Path) -> str:
-    """The name of an XML file's first element, by a glance at its beginning; "cvat" for CVAT's; "" for what is none."""
+    """The name of the first element near the beginning of an XML file; "cvat" for CVAT's; "" if there is none."""
     head = _head(path)
     first = re.search(rb"<([A-Za-z_][A-Za-z0-9_.:-]{0,60})", head)
     if first is None or not head.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<"):
@@ -163,7 +163,7 @@ def xml_kind(path: Path) -> str:
 
 
 def head_text(path: Path) -> str:
-    """The first characters of a text file; "" for one that cannot be read or is not text."""
+    """The first characters of a text file; "" if it cannot be read or is not text."""
     try:
         return decoded(_head(path).rpartition(b"\n")[0] or _head(path), path).content
     except DataError:

@@ -1,4 +1,4 @@
-"""How large and how deep the description of a dataset may be: far above every real one, far below what stops a machine."""
+"""Limits on the size and depth of a dataset's description: far above any real one, and far below what stops a machine."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ YAML_BYTES = 1 << 20
 """A data.yaml with the 21,000 classes of ImageNet is 0.5 MB."""
 
 YAML_VALUES = 200_000
-"""Values of a YAML file, each counted as often as an alias repeats it."""
+"""Most values in a YAML file; a value counts as often as an alias repeats it."""
 
 DEPTH = 64
-"""Lists and mappings inside each other; real descriptions have about six."""
+"""Most levels of nested lists and mappings; real descriptions have about six."""
 
 NAME_LENGTH = 500
-"""Characters of a class name."""
+"""Most characters in a class name."""
 
 COORDINATE = 1e9
-"""Pixels or any other number in an annotation, in absolute value."""
+"""Largest absolute value of a number in an annotation, such as a coordinate in px."""
 
 DIGITS = 18
-"""Digits of a whole number in a text file."""
+"""Most digits of a whole number in a text file."""
 
 PIXELS = 1 << 29
-"""Pixels of a mask that is drawn from polygons or run lengths: 512 MB."""
+"""Most pixels of a mask that is drawn from polygons or run lengths: 512 MB."""

@@ -1,4 +1,4 @@
-"""`open_dataset`: any source of labeled images, told apart by looking at it; and a dataset's fingerprint."""
+"""`open_dataset` opens a dataset in any format, which it recognizes by itself; `fingerprint` identifies a dataset."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ def open_dataset(
     ignore: Sequence[str] = (),
     formats: Mapping[str, Format] = FORMATS,
 ) -> Dataset:
-    """The dataset at `source`, every image in a split.
+    """The dataset at `source`, with every image in a split.
 
-    Splits that the source names are kept. Otherwise they are drawn by seed, stratified by classes, or by the rarest class of an
-    image's boxes or mask; with more than 2,000 masks, at random. The dataset's notes say so.
+    Splits that the source defines are kept. Otherwise they are drawn by seed, stratified by class, or by the rarest class in an
+    image's boxes or mask; with more than 2,000 masks, they are drawn at random. The dataset's notes say so.
 
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
-            address, or a `.txt` that lists such), a set of boxes (Pascal VOC, COCO, YOLO, CVAT, CSV) or of masks (folders of
-            images and masks, Pascal VOC, COCO), or "elpv".
-        seed: of the splits that are drawn.
-        val, test: shares of the splits that are drawn, 0 to 1; by default 0.15 each, for "elpv" 0.1 and 0.25.
-        group: the column whose equal values stay in one split; by default the one called "group".
-        task: what is to be learned, for sources that can teach several things; by default boxes go before masks.
-        classes: of masks: names in the order of their values, with commas between, or a file of names (`mask_classes`).
-        ignore: of masks: names, values or colors (`#rrggbb`) that are not counted, besides 255.
-        formats: the formats that the source is compared with, in this order; see `readers.format` for how to add one.
+            address, or a `.txt` that lists these), boxes (Pascal VOC, COCO, YOLO, CVAT, CSV), masks (folders of images and
+            masks, Pascal VOC, COCO), or "elpv".
+        seed: seed for splits that are drawn.
+        val, test: shares of splits that are drawn, 0 to 1; by default 0.15 each, or 0.1 and 0.25 for "elpv".
+        group: the column that names groups, which stay in one split; by default the column called "group".
+        task: the task, for sources that have annotations for several; by default boxes take precedence over masks.
+        classes: for masks: class names in the order of their values, separated by commas, or a file of names (`mask_classes`).
+        ignore: for masks: names, values or colors (`#rrggbb`) to ignore besides 255.
+        formats: the formats to try, in this order; `readers.format` says how to add one.
 
     Raises:
-        DataError: nothing is there, or it cannot be understood; the message says what was found and what was expected.
-        UsageError: the shares are out of range, or the source has no columns to group by, or no masks.
+        DataError: nothing is there, or no format fits; the message says what was found and what was expected.
+        UsageError: the shares are out of range, or the source has no columns or no masks, though an option needs them.
         MissingExtraError: the dataset is a package that is not installed.
     """
     scanned = look_at(source)
@@ -82,7 +82,7 @@ def open_dataset(
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """SHA-256 over labels and every image's name, size in bytes, answer and split; images and masks are not read."""
+    """SHA-256 of the labels and of every image's name, size in bytes, annotation and split. Images and masks are not read."""
     digest = hashlib.sha256(json.dumps(dataset.labels).encode())
     lines = sorted(
         json.dumps((sample.name, _size(sample), sample.label, sample.split, *_answer(sample))) for sample in dataset.samples
@@ -110,7 +110,7 @@ def _titles(kinds: Mapping[str, Format], what: str) -> str:
 
 
 def _refuse_foreign(source: Source) -> None:
-    """Refuse a folder with annotations that are not read: they are no reason to take its folders for classes."""
+    """Refuse a folder whose annotations cannot be read, instead of taking its folders for classes."""
     foreign = foreign_annotations(source.tree) if source.tree is not None else None
     if foreign is not None:
         message, hint = foreign
@@ -149,7 +149,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
 
 
 def _in_strata(listing: Listing) -> Sequence[Entry]:
-    """The entries by the rarest class of their boxes or masks, so that splits get their shares of each."""
+    """The entries with the rarest class in their boxes or masks as stratum, so that every split gets its share of it."""
     entries = listing.entries
     if listing.task == "classify" or not are_drawn(entries):
         return entries
@@ -163,7 +163,7 @@ def _in_strata(listing: Listing) -> Sequence[Entry]:
 
 
 def _shown(entry: Entry) -> Sequence[int]:
-    """The classes in its mask; none of a mask that cannot be read."""
+    """The classes in an entry's mask; none if it cannot be read."""
     try:
         return [] if entry.mask is None else list(masks.survey(entry.mask).pixels)
     except ImageError:
@@ -171,7 +171,7 @@ def _shown(entry: Entry) -> Sequence[int]:
 
 
 def _missing(source: str) -> DataError:
-    """The error for a source that is not there, with what may be meant."""
+    """The error for a source that does not exist, with suggestions of similar names."""
     folder = next((folder for folder in Path(source).parents if folder.is_dir()), Path())
     wanted = Path(source).relative_to(folder).parts[0]
     try:
@@ -186,20 +186,20 @@ def _missing(source: str) -> DataError:
 
 
 def _answer(sample: Sample) -> tuple[str, ...]:
-    """The boxes and the mask's file in words; nothing for a class."""
+    """The boxes and the mask of a sample as values for the fingerprint; () for a label."""
     boxes = (repr(sample.boxes),) if sample.boxes else ()
     return (*boxes, masks.words(sample.mask)) if sample.mask is not None else boxes
 
 
 def _size(sample: Sample) -> int:
-    """In bytes; -1 for what does not exist or is on a web server. A sample of no `open_dataset` is measured now."""
+    """The size in bytes; -1 if the file does not exist or is on a web server. It is looked up now if it is not known yet."""
     if sample.size_bytes is None:
         (sample,) = measured([sample], threads=1)
     return -1 if sample.size_bytes is None else sample.size_bytes
 
 
 def _check_options(name: str, kind: Format, asked: Asked) -> None:
-    """Refuse what is asked of a source that it has not."""
+    """Refuse options that the source's format does not have."""
     if asked.group is not None and "group" not in kind.options:
         hint = "list the images in a CSV with that column"
         raise UsageError(f"a source of the kind '{name}' has no column '{asked.group}'", hint=hint)
@@ -210,7 +210,7 @@ def _check_options(name: str, kind: Format, asked: Asked) -> None:
 
 
 def _near_twins(labels: Sequence[str]) -> list[Fault]:
-    """Classes whose names differ in case or spaces alone, as of folders that two people made."""
+    """Classes whose names differ only in case or spaces, as when two people made the folders."""
     first: dict[str, str] = {}
     faults = []
     for label in labels:
@@ -221,7 +221,7 @@ def _near_twins(labels: Sequence[str]) -> list[Fault]:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file in UTF-8 can hold a name."""
+    """Whether a name can be written in UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -230,7 +230,7 @@ def _is_text(name: str) -> bool:
 
 
 def _legible(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    """The entries with names that can be printed and written as one line; their paths stay as they are."""
+    """The entries with names that can be printed and written on one line; their paths stay unchanged."""
     if all(entry.name.isprintable() for entry in entries):
         return entries
     used = {entry.name for entry in entries}

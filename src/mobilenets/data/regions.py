@@ -1,4 +1,4 @@
-"""`Region`: part of an image as COCO writes it, by polygons or run lengths, and its pixels."""
+"""`Region`: a part of an image, as polygons or run lengths like COCO's, and its pixels."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Region:
 
     Args:
         label: index of the class, or `masks.IGNORE`.
-        polygons: x0 y0 x1 y1 ... of each, px, as bytes of float64.
-        runs: lengths of runs down the columns, the first outside the region, as bytes of uint32.
+        polygons: x0 y0 x1 y1 ... of each polygon in px, as bytes of float64.
+        runs: lengths of runs down the columns, as bytes of uint32; the first run is outside the region.
     """
 
     label: int
@@ -34,7 +34,7 @@ def from_polygons(label: int, polygons: Iterable[Sequence[float]]) -> Region:
 
 
 def from_runs(label: int, counts: Sequence[int] | str) -> Region:
-    """The region of COCO's `counts`: run lengths as numbers, or compressed to a text.
+    """The region from COCO's `counts`: run lengths as numbers, or compressed to a text.
 
     Raises:
         ImageError: the text is not such run lengths.
@@ -46,7 +46,7 @@ def from_runs(label: int, counts: Sequence[int] | str) -> Region:
 
 
 def paint(regions: Iterable[Region], width: int, height: int) -> NDArray[np.uint8]:
-    """The classes of an image's pixels, H W: 0 outside all regions, later ones over earlier.
+    """The classes of an image's pixels, H W: 0 outside all regions; later regions cover earlier ones.
 
     Raises:
         ImageError: runs do not fill the image.

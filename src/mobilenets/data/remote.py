@@ -1,4 +1,4 @@
-"""Files on web servers, whole or in parts, through urllib3. Whatever a server sends is compared with what it was asked for.
+"""Reads files on web servers, whole or in parts, through urllib3. What a server sends is compared with what was asked for.
 
 urllib3 takes a tenth of a second to import, so this module is imported by the functions that read from a server.
 """
@@ -93,7 +93,7 @@ def ask(url: str, *, timeout_s: float | None = None) -> RemoteFile:
 
     Args:
         url: its address.
-        timeout_s: to give up after, without another try; by default the server is tried several times.
+        timeout_s: the time to give up after, without another try; by default the server is tried several times.
 
     Raises:
         ConnectionError: the server cannot be reached.
@@ -107,11 +107,11 @@ def ask(url: str, *, timeout_s: float | None = None) -> RemoteFile:
 
 
 def read(url: str, *, most: int = MOST_BYTES) -> bytes:
-    """A whole file.
+    """The bytes of a whole file.
 
     Args:
         url: its address.
-        most: bytes; a larger file is refused.
+        most: most bytes; a larger file is refused.
 
     Raises:
         ConnectionError: the server cannot be reached, is too slow, or breaks off again and again.
@@ -136,12 +136,12 @@ def read_part(url: str, offset: int, size: int) -> bytes | None:
 
 
 def save(file: RemoteFile, path: Path, *, most: int, advance: Callable[[int], object] | None = None) -> None:
-    """Download a file to `path`; a connection that breaks is taken up where it broke, if the server can do that.
+    """Download a file to `path`. After a broken connection, the download continues where it stopped if the server allows it.
 
     Args:
-        file: as `ask` describes it.
-        path: is overwritten.
-        most: bytes; a larger file is refused.
+        file: the file, as `ask` returns it.
+        path: the path to write, which is overwritten.
+        most: most bytes; a larger file is refused.
         advance: called with the number of bytes after each chunk; negative when the file is read from its start again.
 
     Raises:

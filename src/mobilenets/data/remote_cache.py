@@ -1,4 +1,4 @@
-"""Shards that servers send only whole, kept in the user's cache folder up to a limit; and where their indices are kept."""
+"""Keeps shards that servers send only whole in the user's cache folder, up to a limit; and says where indices are kept."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _used: set[Path] = set()  # by this process; never thrown out to make room
 
 
 def cache_file(url: str, suffix: str) -> Path:
-    """Where something about an address is kept: in `mobilenets` in the user's cache folder."""
+    """The path for something about an address, in the folder `mobilenets` of the user's cache folder."""
     return user_cache() / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
 
 
 def limit_bytes() -> int:
-    """Space that kept shards may take.
+    """Most bytes that cached shards may take.
 
     Raises:
         OSError: `MOBILENETS_CACHE_GB` is not a number.
@@ -48,7 +48,7 @@ def limit_bytes() -> int:
 def kept(file: RemoteFile) -> Path:
     """The file in the cache folder, downloaded if it is not there.
 
-    What was used longest ago makes room for it; half downloads of programs that were killed are swept.
+    The files that were used longest ago are deleted to make room. Partial downloads by programs that were killed are deleted.
 
     Raises:
         ConnectionError, OSError: as `remote.save`; also if the file does not fit the limit or the disk.
@@ -108,7 +108,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _make_room(folder: Path, needed: int) -> int:
-    """How many bytes may be downloaded, once enough of what was used longest ago is gone."""
+    """Delete the files that were used longest ago to make room. Returns how many bytes may be downloaded."""
     limit = limit_bytes()
     sizes = {path: path.stat() for path in folder.glob("*.tar")}
     total = sum(status.st_size for status in sizes.values())

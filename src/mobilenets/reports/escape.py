@@ -1,4 +1,4 @@
-"""Text from strangers, such as file names and labels, made safe for a terminal, Markdown and CSV."""
+"""Makes untrusted text, such as file names and labels, safe for a terminal, Markdown and CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run folder says about its training: the learning curves of `metrics.csv` and the facts of `run.json`."""
+"""Reads what a run folder says about training: the learning curves in `metrics.csv` and the facts in `run.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilenets.errors import CheckpointError, DocumentError
 from mobilenets.reports import words
 
 PICKS = ("val_map", "val_miou", "val_accuracy")
-"""The metric that picks the best checkpoint, one per task; the first column that a run has is its own."""
+"""The metrics that pick the best checkpoint, one per task; a run's own is the first one that its table has."""
 
 # fmt: off
 _TITLES = {  # column of metrics.csv: what people call it
@@ -35,7 +35,7 @@ _OTHER = frozenset(("epoch", "step", "images_per_second", "seconds"))  # columns
 # fmt: on
 
 FALLING = 0.02
-"""Relative fall of the loss over the last fifth of a training from which on it was still falling."""
+"""If the loss fell by at least this share over the last fifth of training, it was still falling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Panel:
 
 
 def read_history(history: Path) -> list[dict[str, float]]:
-    """The rows of a run's `metrics.csv`, without what is empty or no number; none if there is no such file.
+    """The rows of a run's `metrics.csv`, without empty cells and cells that are not numbers; none if there is no such file.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -117,7 +117,7 @@ def picking(rows: Sequence[Mapping[str, float]]) -> str:
 
 
 def facts(run: Path) -> dict[str, dict[str, object]]:
-    """The tables of facts about a run, by title, with how the training went first; empty if the folder is no run.
+    """The tables of facts about a run, by title, the one about its training first; empty if the folder is not a run.
 
     Raises:
         CheckpointError: run.json or metrics.csv is damaged.
@@ -154,14 +154,14 @@ def still_falling(rows: Sequence[Mapping[str, float]]) -> bool:
 
 
 def epochs_of(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> tuple[int, int]:
-    """How many epochs were trained, and how many the recipe asks for; 0 where that is unknown."""
+    """The number of epochs that were trained, and the number in the recipe; 0 if unknown."""
     done = max((int(row["epoch"]) for row in rows if "epoch" in row), default=0)
     planned = tables.get("Recipe", {}).get("epochs", 0)
     return done, planned if isinstance(planned, int) else 0
 
 
 def _training(rows: Sequence[Mapping[str, float]], tables: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-    """Duration, epochs and the size of the splits, in words."""
+    """The duration, the epochs and the sizes of the splits, as text."""
     lines: dict[str, object] = {}
     seconds = max((row["seconds"] for row in rows if "seconds" in row), default=0.0)
     if seconds:

@@ -1,4 +1,4 @@
-"""A report as JSON for programs."""
+"""Writes a report as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PER_IMAGE = "per_image.npz"
 def to_json(
     report: Evaluated, *, title: str, context: Context, next_command: str, worst: int, remarks: Sequence[Remark] = ()
 ) -> str:
-    """The report as indented JSON; what cannot be computed is null."""
+    """The report as indented JSON; values that cannot be computed are null."""
     data = {
         "title": title,
         "model": report.model,

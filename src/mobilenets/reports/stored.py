@@ -1,4 +1,4 @@
-"""`read_measured`: what a report's `per_image.npz` says about each image, checked before anything is computed from it."""
+"""`read_measured` reads what a report's `per_image.npz` says about each image, and checks it before it is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mobilenets.reports.record import PER_IMAGE
 from mobilenets.specs.model import Task
 
 LARGEST = 1 << 30
-"""Bytes that the arrays of a file may take: 20 times what COCO's 5,000 validation images need."""
+"""Most bytes that the arrays in a file may take: 20 times what COCO's 5,000 validation images need."""
 
 # fmt: off
 _SHAPES: dict[Task, dict[str, tuple[str, tuple[str, ...]]]] = {  # array: its kind of numbers, and its axes
@@ -36,7 +36,7 @@ def measured_of(report: Evaluated, name: str) -> Measured:
     """What a report says about each image.
 
     Args:
-        name: of the model, as people read it.
+        name: the name of the model, for display.
     """
     kind = KINDS[type(report)]
     return Measured(name, kind.task, report.labels, report.names, kind.per_image(report))
@@ -46,7 +46,7 @@ def read_measured(folder: Path, name: str) -> Measured | None:
     """What the report in a folder says about each image; None if there is none, or one of an older version.
 
     Args:
-        name: of the model, as people read it.
+        name: the name of the model, for display.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -67,7 +67,7 @@ def read_measured(folder: Path, name: str) -> Measured | None:
 
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file; it may hold no Python objects, and no more than `LARGEST` bytes."""
+    """The arrays in a file, which may have no Python objects and at most `LARGEST` bytes."""
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > LARGEST:
@@ -77,7 +77,7 @@ def _load(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _wrong(arrays: Mapping[str, NDArray[Any]], task: Task, images: int, labels: int) -> str:
-    """What does not fit together; "" if everything does."""
+    """The first contradiction among the arrays; "" if there is none."""
     sizes = {"images": images, "labels": labels, "found": len(np.atleast_1d(arrays.get("score", np.zeros(0))))}
     limits = {"index": labels, "image": images}
     for name, (kind, axes) in _SHAPES[task].items():

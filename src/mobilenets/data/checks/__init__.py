@@ -1,1 +1,1 @@
-"""What in a dataset would spoil a training or its results."""
+"""Checks for problems in a dataset that would spoil training or its metrics."""

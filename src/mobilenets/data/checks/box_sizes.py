@@ -16,10 +16,10 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.ssd import SsdHead, ssdlite
 
 EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, float("inf"))
-"""Bounds of the bins: square root of a box's area, px of the input."""
+"""Bounds of the bins, as the square root of a box's area in px of the input."""
 
 SMALLEST = 8.0
-"""Square root of the area, px of the input; a smaller object can hardly be told from its surroundings."""
+"""The square root of an area in px of the input; a smaller object can hardly be told from its surroundings."""
 
 MATCHED = 0.5
 """An anchor that overlaps a box this much learns it (SSD, section 2.2)."""
@@ -37,10 +37,10 @@ class SizeBin:
 
     Args:
         low, high: bounds of the square root of a box's area, px of the input.
-        boxes: how many.
-        overlap: with the best anchor, averaged, 0 to 1.
-        matched: share that some anchor overlaps by `MATCHED`.
-        uncovered: share that no anchor overlaps by `UNCOVERED`.
+        boxes: the number of boxes.
+        overlap: mean overlap with the best anchor, 0 to 1.
+        matched: share of boxes that an anchor overlaps by at least `MATCHED`.
+        uncovered: share of boxes that no anchor overlaps by `UNCOVERED`.
     """
 
     low: float
@@ -53,14 +53,14 @@ class SizeBin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxSizes:
-    """Every object of a dataset, on the network's input.
+    """The size of every object of a dataset on the network's input, and its overlap with the best anchor.
 
     Args:
         labels: class names.
-        classes: of each object, N.
-        sides: square root of each one's area, px of the input, N.
-        overlaps: of each with its best anchor, 0 to 1, N.
-        shape: of the input, height and width, px.
+        classes: the class of each object, N.
+        sides: the square root of each object's area, px of the input, N.
+        overlaps: the overlap of each object with its best anchor, 0 to 1, N.
+        shape: height and width of the input, px.
     """
 
     labels: tuple[str, ...]
@@ -98,10 +98,10 @@ def box_sizes(dataset: Dataset, images: Sequence[tuple[int, int] | None], head: 
     every k-th is taken.
 
     Args:
-        dataset: of boxes.
+        dataset: a detection dataset.
         images: width and height of each sample's upright image, px; None if it is not known.
-        head: whose anchors.
-        shape: of the input, height and width, px.
+        head: the head whose anchors are compared.
+        shape: height and width of the input, px.
     """
     boxes, classes = [], []
     for sample, size in zip(dataset.samples, images, strict=True):

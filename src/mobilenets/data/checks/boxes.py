@@ -1,4 +1,4 @@
-"""What is wrong with the boxes of a dataset; and `repaired`, which corrects them for training by a fixed rule."""
+"""Checks the boxes of a dataset; and `repaired`, which corrects them for training by fixed rules."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from mobilenets.runtime.detect.nms import ious
 from mobilenets.runtime.images.decode import upright_size
 
 BEYOND = 0.5
-"""Px by which rounding may make a box reach beyond its image."""
+"""How far a box may reach beyond its image because of rounding, px."""
 
 SAME = 0.9
-"""Two boxes of one class that overlap this much are taken for one object that was boxed twice."""
+"""Two boxes of one class that overlap by this much are taken for one object that was annotated twice."""
 
 THINNEST = 1.0
-"""Px: a box that is narrower or lower after it was clipped to the image is dropped from training."""
+"""Least width and height, px, of a box that is trained on, after it is clipped to the image."""
 
 REPAIRED = frozenset({"swapped", "no-area", "outside"})
-"""Codes of the mistakes that `repaired` corrects, so that they need not stop a training."""
+"""Codes of the problems that `repaired` corrects, so that training can go on."""
 
 Size = tuple[int, int]
 
@@ -41,7 +41,7 @@ _REPAIRS = {
 
 
 class Remark(NamedTuple):
-    """One thing that is wrong: its code in `codes.CODES`, a message to be read after the file's name, and the file or ""."""
+    """One problem: its code in `codes.CODES`, a message to be read after the file's name, and the file or ""."""
 
     code: str
     message: str
@@ -49,10 +49,10 @@ class Remark(NamedTuple):
 
 
 def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Remark]:
-    """What is wrong with the boxes, alone and compared with each other.
+    """The problems of single boxes, and those of boxes compared with each other.
 
     Args:
-        dataset: of boxes.
+        dataset: a detection dataset.
         images: width and height of each sample's image, upright, px; None if it is not known.
     """
     for fault in dataset.faults:
@@ -72,7 +72,7 @@ def box_remarks(dataset: Dataset, images: Sequence[Size | None]) -> Iterator[Rem
 
 
 def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
-    """Classes whose objects a detector with this input and these anchors can hardly find."""
+    """The classes whose objects are hard to find for a detector with this input and these anchors."""
     height, width = sizes.shape
     for i, label in enumerate(sizes.labels):
         of_class = sizes.classes == i
@@ -93,15 +93,15 @@ def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
 
 
 def repaired(dataset: Dataset, *, splits: Collection[Split] = TRAIN) -> Dataset:
-    """The dataset as it is trained on: its boxes are corrected by a fixed rule, and its notes say how many.
+    """The dataset to train on: its boxes are corrected by fixed rules, and a note says how many.
 
-    In this order: swapped corners are exchanged; boxes are cut to their image; those narrower or lower than one px are
-    dropped; of boxes of one class that overlap by 0.9 the first is kept. Crowds are cut but never dropped for overlap.
-    Val and test stay as they are: they are measured against what the dataset says.
+    In this order: swapped corners are exchanged; boxes are clipped to their image; boxes narrower or lower than 1 px are
+    dropped; of boxes of one class that overlap by 0.9, only the first is kept. Crowds are clipped, but not dropped for their
+    overlap. Val and test stay unchanged, because models are evaluated against the dataset as it is.
 
     Args:
-        dataset: of boxes.
-        splits: to correct.
+        dataset: a detection dataset.
+        splits: the splits to correct.
     """
     counts: Counter[str] = Counter()
     samples = tuple(_repaired(sample, counts) if sample.split in splits else sample for sample in dataset.samples)
@@ -145,7 +145,7 @@ def _repaired(sample: Sample, counts: Counter[str]) -> Sample:
 
 
 def _size(sample: Sample) -> Size | None:
-    """Width and height of the upright image; taken from its annotation if no box reaches beyond them."""
+    """Width and height of the upright image. They are taken from its annotation if no box reaches beyond them."""
     if sample.stated is not None and not any(_geometry(box, sample.stated) for box in sample.boxes):
         return sample.stated
     if sample.url:

@@ -1,4 +1,4 @@
-"""`check`: finds what in a dataset would spoil a training or its results, and names the files."""
+"""`check` finds problems in a dataset that would spoil training or its metrics, and names the files."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from mobilenets.runtime.cores import cores
 Advance = Callable[[int], object]
 
 FEW = 5
-"""A class with fewer images can hardly be learned."""
+"""A class with fewer images is hard to learn."""
 
 IMBALANCE = 10.0
-"""Largest over smallest class in train; above it, a warning says so."""
+"""The ratio of the largest to the smallest class in train above which there is a warning."""
 
 LONGEST = 4.0
-"""Longer over shorter side; above it, the central crop leaves little of an image."""
+"""The ratio of the longer to the shorter side above which the central crop leaves little of an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a check found.
+    """The result of a check.
 
     Args:
-        items: errors first.
-        images: how many were looked at.
+        items: the findings, errors first.
+        images: the number of images that were checked.
         broken: names of images that cannot be decoded, or whose mask cannot be used.
-        sizes: width and height as stored, px, of those that can; n 2.
-        formats: how many images of each format.
-        same: sets of images that are, or look, the same.
-        box_sizes: of the objects on the network's input, against the anchors of the default detector.
-        masks: for segmentation, how the classes share images and pixels, with the remarks that `items` repeats.
-        leaks: images that stand in two splits, as copies or looking the same; empty for a quick check.
+        sizes: width and height of the others as stored, px; n 2.
+        formats: the number of images in each format.
+        same: sets of images that are the same or look the same.
+        box_sizes: sizes of the objects on the network's input, and their overlap with the default detector's anchors.
+        masks: for segmentation, how the classes share images and pixels; `items` contains its remarks too.
+        leaks: images that are in two splits, as copies or look-alikes; empty for a quick check.
     """
 
     items: tuple[Finding, ...]
@@ -70,9 +70,9 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
     """Decode every image and compare it with all others.
 
     Args:
-        dataset: to look through.
-        size: of the network's input, px; images smaller than half of it are named.
-        threads: that decode; one per core by default.
+        dataset: the dataset.
+        size: size of the network's input, px; images smaller than half of it are reported.
+        threads: number of threads that decode; one per core by default.
         advance: called with 1 after each image.
     """
     looks = _looks(look, dataset, threads, advance)
@@ -88,7 +88,7 @@ def check(dataset: Dataset, *, size: int = 224, threads: int | None = None, adva
 
 
 def quick_check(dataset: Dataset, *, threads: int | None = None, advance: Advance | None = None) -> Findings:
-    """Read every file's header and count the classes, as a training does before it starts.
+    """Read every file's header and count the classes, as training does before it starts.
 
     Up to `masks.QUICK` masks are decoded. Only `check` finds truncated images and duplicates.
     """
@@ -155,7 +155,7 @@ def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], sam
 def _with_masks(
     dataset: Dataset, findings: Findings, looks: Sequence[Look], threads: int | None, *, most: int | None
 ) -> Findings:
-    """The findings with those of the masks of all images that can be decoded."""
+    """The findings, and those of the masks of all images that can be decoded."""
     pairs = [(s, size) for s, size in zip(dataset.samples, _uprights(looks), strict=True) if s.name not in findings.broken]
     rest = dataclasses.replace(dataset, samples=tuple(sample for sample, _ in pairs))
     masks = check_masks(rest, [size for _, size in pairs], most=most, threads=threads)
@@ -169,7 +169,7 @@ def _remarked(remarks: Iterable[Remark]) -> Iterator[Finding]:
 
 
 def _uprights(looks: Sequence[Look]) -> list[tuple[int, int] | None]:
-    """Width and height of each image as a person sees it."""
+    """Width and height of each image when it is upright."""
     return [image.header.upright if image.header is not None else None for image in looks]
 
 
@@ -209,7 +209,7 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _duplicates(dataset: Dataset, looks: Sequence[Look]) -> tuple[tuple[tuple[str, ...], ...], list[Finding]]:
-    """Sets of names, and what is wrong with them."""
+    """The sets of images that are the same or look the same, by name, and the findings about them."""
     samples = dataset.samples
     by_digest: dict[bytes, list[int]] = defaultdict(list)
     for i, image in enumerate(looks):
@@ -233,7 +233,7 @@ def _duplicates(dataset: Dataset, looks: Sequence[Look]) -> tuple[tuple[tuple[st
 
 
 def _same(dataset: Dataset, samples: Sequence[Sample], near: Literal["", "near-"]) -> Iterator[Finding]:
-    """What is wrong with images that are, or look, the same; near ones count where exact copies do not say it already."""
+    """The findings about one set of images that are the same, or look the same if `near` is "near-"."""
     what = "look the same and are" if near else "are the same file and are"
     names = [sample.name for sample in samples]
     labels = [dataset.labels[label] for label in sorted({sample.label for sample in samples} - {-1})]

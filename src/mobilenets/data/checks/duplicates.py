@@ -1,4 +1,4 @@
-"""Near duplicates: a perceptual hash finds candidates among a million images, and thumbnails confirm them."""
+"""Finds near duplicates: a perceptual hash finds candidates among up to a million images, and thumbnails confirm them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIDE = 32
 """Height and width, px, of the gray image that is hashed."""
 
 MOST_BITS = 7
-"""The hashes of two candidates, of 64 bits, differ in at most this many."""
+"""The hashes of two candidates differ in at most this many of their 64 bits."""
 
 LEAST_CORRELATION = 0.98
 """The thumbnails of near duplicates correlate at least this much. An image that was re-encoded, resized or changed in contrast
@@ -40,7 +40,7 @@ def is_flat(grey: NDArray[np.float32]) -> bool:
 
 
 def is_dark(grey: NDArray[np.float32]) -> bool:
-    """Whether nothing in a gray image of 0 to 255 is brighter than `DARK`, though it is not all black."""
+    """Whether no pixel of a gray image, 0 to 255, is brighter than `DARK`, though it is not all black."""
     return 0 < float(grey.max()) <= DARK
 
 
@@ -64,8 +64,8 @@ def near_duplicates(hashes: NDArray[np.uint64], thumbnails: NDArray[np.float16])
     """Sets of images that look the same, as sorted indices; an image belongs to at most one set.
 
     Args:
-        hashes: n, of `perceptual_hash`.
-        thumbnails: n 256, of `thumbnail`.
+        hashes: the result of `perceptual_hash` for each image, n.
+        thumbnails: the result of `thumbnail` for each image, n 256.
     """
     distinct, first, which = np.unique(hashes, return_index=True, return_inverse=True)
     equal = np.stack([first[which], np.arange(len(hashes))], axis=1)
@@ -116,7 +116,7 @@ def _alike(pairs: NDArray[np.int64], thumbnails: NDArray[np.float16]) -> NDArray
 
 
 def _joined(parent: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The sets with those of each pair made one; every image points to the first of its set."""
+    """Merge the sets of each pair. Every image points to the first image of its set."""
     if not len(pairs):
         return parent
     tree = parent.tolist()
@@ -143,7 +143,7 @@ def _bit_count(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _runs(counts: NDArray[np.int64], most: int) -> list[NDArray[np.int64]]:
-    """Indices with a count, in runs whose counts sum to about `most`."""
+    """The indices with a count above 0, in runs whose counts add up to about `most`."""
     rows = np.flatnonzero(counts > 0)
     if not len(rows):
         return []

@@ -1,4 +1,4 @@
-"""Images that stand in two splits: a model that saw a test image in training looks better than it is."""
+"""Finds images that are in two splits: a model that saw a test image in training looks better than it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.runtime.cores import cores
 
 PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("val", "train"))
-"""A split that is measured on, and one that a model or a decision was fitted on."""
+"""Pairs of splits: one that metrics are measured on, and one that the model or a decision was fitted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ def leaks(dataset: Dataset, same: Iterable[Sequence[str]]) -> tuple[Leak, ...]:
 
 
 def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak, ...]:
-    """The leaks of exact copies, which cost next to nothing to find: only files of one size in two splits are read.
+    """The leaks by exact copies, which are cheap to find: only files with the same size in two splits are read.
 
-    `check` finds images that were resized or saved again too. Images on web servers are passed over.
+    `check` also finds images that were resized or saved again. Images on web servers are skipped.
 
     Args:
-        dataset: whose splits are compared.
-        threads: that read; one per core by default.
+        dataset: the dataset.
+        threads: number of threads that read; one per core by default.
     """
     by_size: dict[int, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
@@ -88,7 +88,7 @@ def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak,
 
 
 def _size(sample: Sample) -> int:
-    """In bytes; 0 for what cannot be read, or is on a web server."""
+    """The size in bytes; 0 if the file cannot be read or is on a web server."""
     if sample.url:
         return 0
     if sample.member is not None:

@@ -1,4 +1,4 @@
-"""One look at one image: whether it can be decoded, its size, and the hashes by which it is compared with others."""
+"""Looks at one image: whether it can be decoded, its size, and the hashes for comparing it with others."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mobilenets.runtime.images.decode import Header, Reason, decode_image, failu
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at an image found.
+    """The result of looking at one image.
 
     Args:
         reason: why the image cannot be decoded, or None.
         problem: the same in words.
-        header: format and size, where the header can be read.
-        suffix_format: the format that the file's extension claims, if it is another one; else "".
-        digest: of the file's bytes; empty for a glance.
+        header: format and size, if the header can be read.
+        suffix_format: the format of the file's extension, if the file has another one; else "".
+        digest: a digest of the file's bytes; empty after a glance.
         flat: whether it shows a single tone.
-        dark: whether nothing in it is brighter than `duplicates.DARK`.
-        hash, thumbnail: see `duplicates`; None for a glance, a broken or a flat image.
+        dark: whether no pixel is brighter than `duplicates.DARK`.
+        hash, thumbnail: see `duplicates`; None after a glance, and for a broken or flat image.
     """
 
     reason: Reason | None = None
@@ -43,7 +43,7 @@ class Look:
 
 
 def glance(sample: Sample) -> Look:
-    """A look at the header alone; images on web servers are not requested."""
+    """Look only at the header. Images on web servers are not requested."""
     if sample.url:
         return Look()
     try:
@@ -56,7 +56,7 @@ def glance(sample: Sample) -> Look:
 
 
 def look(sample: Sample) -> Look:
-    """A look at the whole image, decoded."""
+    """Decode the whole image."""
     header, digest = None, b""
     try:
         data = _bytes(sample)
@@ -106,7 +106,7 @@ def _broken(error: ImageError, sample: Sample, header: Header | None = None, dig
 
 
 def _claimed(sample: Sample, actual: str) -> str:
-    """The format that the file's extension stands for, if it is not the one that was found."""
+    """The format of the file's extension, if it differs from the actual format; else ""."""
     suffix = PurePath(sample.name or sample.path.name).suffix.lower()
     claimed = Image.registered_extensions().get(suffix, "")
     same = claimed == actual or {claimed, actual} in ({"JPEG", "MPO"}, {"BMP", "DIB"})

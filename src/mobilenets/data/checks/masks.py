@@ -1,4 +1,4 @@
-"""What is wrong with the masks of a dataset, and how its classes share images and pixels."""
+"""Checks the masks of a dataset, and counts the images and pixels of each class."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from mobilenets.errors import ImageError
 from mobilenets.runtime.cores import cores
 
 FEW = 5
-"""A class that fewer images show can hardly be learned."""
+"""A class in fewer images is hard to learn."""
 
 RARE = 0.001
 """A class with a smaller share of all pixels is called rare."""
 
 MIXED = 0.1
-"""Share of changes that pass through a value in between; above it, a mask is taken for interpolated. See `masks.Survey`."""
+"""If a larger share of changes passes through an intermediate value, a mask is taken for interpolated: see `masks.Survey`."""
 
 MANY = 8
-"""A file with this many values or colors that belong to no class is taken for lossy."""
+"""A mask with this many values or colors that belong to no class is taken for lossy."""
 
 QUICK = 2000
-"""Masks that a quick check decodes, spread evenly over the dataset."""
+"""Most masks that a quick check decodes, spread evenly over the dataset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How much there is of one class.
+    """How often one class occurs.
 
     Args:
         label: its name.
-        images: that show it, by split in the order of `SPLITS`.
-        pixels: in all splits.
-        share: of all pixels that count, 0 to 1.
+        images: the number of images that show it in each split, in the order of `SPLITS`.
+        pixels: the number of its pixels in all splits.
+        share: its share of all pixels that are not ignored, 0 to 1.
     """
 
     label: str
@@ -50,14 +50,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class MaskFindings:
-    """What is wrong with the masks, and how often each class occurs.
+    """The problems of the masks, and how often each class occurs.
 
     Args:
-        remarks: what is wrong.
+        remarks: the problems.
         broken: names of the images whose masks cannot be trained on.
-        shares: of each class.
-        ignored: share of all pixels that count nowhere, 0 to 1.
-        looked: how many masks were decoded.
+        shares: how often each class occurs.
+        ignored: share of all pixels that are ignored, 0 to 1.
+        looked: the number of masks that were decoded.
     """
 
     remarks: tuple[Remark, ...]
@@ -78,13 +78,13 @@ def check_masks(
     threads: int | None = None,
     advance: Callable[[int], object] | None = None,
 ) -> MaskFindings:
-    """Decode the masks of a dataset and find what is wrong with them.
+    """Decode the masks of a dataset and find their problems.
 
     Args:
-        dataset: of masks.
+        dataset: a segmentation dataset.
         images: width and height of each sample's image, upright, px; None if it is not known.
-        most: masks to decode, spread evenly over the dataset; all by default.
-        threads: that decode; one per core by default.
+        most: most masks to decode, spread evenly over the dataset; all by default.
+        threads: number of threads that decode; one per core by default.
         advance: called with 1 after each mask.
     """
     total = len(dataset.samples)
@@ -128,7 +128,7 @@ def _look(sample: Sample) -> Look:
 
 
 def _one(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
-    """What is wrong with one mask."""
+    """The problems of one mask."""
     if look is None:
         yield Remark("mask-unreadable", "has no mask", sample.name)
         return
@@ -169,7 +169,7 @@ def _strays(look: Survey, pixels: int) -> str:
 
 
 def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) -> tuple[tuple[Share, ...], float]:
-    """Of each class, and the share of ignored pixels."""
+    """How often each class occurs, and the share of ignored pixels."""
     pixels: Counter[int] = Counter()
     shown: dict[Split, Counter[int]] = {split: Counter() for split in SPLITS}
     ignored = 0
@@ -186,7 +186,7 @@ def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) ->
 
 
 def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
-    """What is wrong with how often classes occur."""
+    """The problems with how often classes occur."""
     if "train" not in splits or not any(share.images[0] for share in shares):
         yield Remark("no-training", "the train split has no image with a usable mask", "")
         return

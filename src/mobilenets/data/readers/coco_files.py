@@ -1,4 +1,4 @@
-"""The COCO files of a folder, found by what is in them, whatever they are called."""
+"""Finds the COCO files in a folder by their content, whatever their names are."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _DEEPEST = 3  # folders inside the dataset's in which a file may lie
 
 
 def is_coco(source: Source) -> bool:
-    """Whether this is a COCO file, or a folder with such files at any usual place."""
+    """Whether this is a COCO file, or a folder with such files in one of the usual places."""
     if source.tree is None:
         return source.suffix == ".json" and (has_coco_lists(source.path) or not _is_array(source.path))
     return bool(coco_files(source.tree))
 
 
 def has_coco_lists(path: Path) -> bool:
-    """Whether a JSON file has a list of images beside one of annotations or categories; the file is searched, not parsed."""
+    """Whether a JSON file has a list of images and one of annotations or categories; it is searched and not parsed."""
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data[:4]:
@@ -42,8 +42,8 @@ def has_coco_lists(path: Path) -> bool:
 def coco_files(tree: Tree) -> list[str]:
     """The COCO files of a folder, in the order train, val, test, other.
 
-    Files called instances_* go before all others, and files of one split before those of none. Captions, keypoints and the
-    like count only where there is nothing else.
+    Files called instances_* take precedence over all others, and files with a split over those without. Captions, keypoints
+    and the like count only if there is nothing else.
     """
     candidates = [path for path in tree.with_suffix(".json") if path.count("/") <= _DEEPEST]
     files = [path for path in candidates if has_coco_lists(tree.root / path)]
@@ -54,10 +54,10 @@ def coco_files(tree: Tree) -> list[str]:
 
 
 def one_per_split(files: list[str], folder: str) -> list[str]:
-    """The files, refused where several could be the annotations of the same split.
+    """The same files, refused if several could be the annotations of one split.
 
     Raises:
-        DataError: two files are of one split, or several are of none.
+        DataError: two files have the same split, or several have none.
     """
     by_split: dict[tuple[Split | None, str], list[str]] = {}
     for path in files:
@@ -72,7 +72,7 @@ def one_per_split(files: list[str], folder: str) -> list[str]:
 
 
 def coco_split(path: str) -> Split | None:
-    """The split that a file's name states, else the innermost folder that states one."""
+    """The split in a file's name, or else in the name of the innermost folder that has one."""
     folder, _, name = path.rpartition("/")
     stem = name.rpartition(".")[0].lower()
     whole = SPLIT_WORDS.get(stem.removeprefix("instances_").rstrip("0123456789_-"))

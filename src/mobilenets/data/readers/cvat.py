@@ -1,4 +1,4 @@
-"""CVAT's own XML ("CVAT for images 1.1"): one file with every image and its boxes, `xtl ytl xbr ybr` in px, edges."""
+"""Reads CVAT's own XML ("CVAT for images 1.1"): one file with all images and boxes, whose edges are `xtl ytl xbr ybr` in px."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_cvat(source: Source) -> bool:
 
 
 def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of CVAT's file with their boxes; for polygons and masks, the box around them.
+    """The images in CVAT's file with their boxes; polygons and masks become the boxes around them.
 
     Raises:
         DataError: the file is of a video, or contradicts itself; the message names the element.

@@ -1,6 +1,6 @@
-"""Folders whose labels or boxes are in CSV files: TensorFlow's, Roboflow's and Kaggle's layouts.
+"""Reads folders whose labels or boxes are in CSV files, as TensorFlow, Roboflow and Kaggle have them.
 
-The lists may lie beside the images, above them or in a folder of their own; a list named after a split (`train_labels.csv`), or
+The lists may be beside the images, above them or in another folder; a list named after a split (`train_labels.csv`), or
 in its folder, is of that split.
 """
 
@@ -48,7 +48,7 @@ def is_box_folder(source: Source) -> bool:
 
 
 def read_box_folder(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a folder's lists with their boxes.
+    """The images in a folder's lists, with their boxes.
 
     Raises:
         DataError: a list cannot be read, or its images are not there; the message names it.
@@ -65,7 +65,7 @@ def is_list_folder(source: Source) -> bool:
 
 
 def read_list_folder(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a folder's lists with their labels.
+    """The images in a folder's lists, with their labels.
 
     Raises:
         DataError: a list cannot be read, or its images are not there; the message names it.
@@ -91,7 +91,7 @@ def _box_lists(tree: Tree) -> list[str]:
 
 
 def _label_lists(tree: Tree) -> list[str]:
-    """Tables with a label for images of the folder: at least half of the first ones must be there."""
+    """The tables with labels for images in the folder. At least half of the first images in a table must exist."""
     lists = []
     for path in _tables(tree):
         columns = _label_columns(read_header(tree.root / path))
@@ -113,7 +113,7 @@ def _label_columns(header: Sequence[str]) -> dict[str, int]:
 
 
 def _labeled(path: str, tree: Tree, group: str | None) -> Listing:
-    """The images of one table; identifiers without an ending stand for the image of that name."""
+    """The images in one table. An identifier without a file ending stands for the image of that name."""
     file = tree.root / path
     if group is not None or "split" in columns_of(read_header(file), {"split": ("split", "subset", "set", "partition")}):
         return read_list(file, group=group, tree=tree)
@@ -133,7 +133,7 @@ def _labeled(path: str, tree: Tree, group: str | None) -> Listing:
 
 
 def _together(tree: Tree, files: list[str], read: Callable[[str], Listing], task: Task) -> Listing:
-    """The images of several lists; an image in two splits stays in the one that measures."""
+    """The images in several lists together. An image that is in train and in another split stays only in the other one."""
     with_split = [path for path in files if _split_of(path)]
     notes = [f"labels from '{path}'" for path in with_split or files]
     notes += [f"'{path}' names no split and is left out" for path in files if with_split and path not in with_split]

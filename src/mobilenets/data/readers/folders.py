@@ -1,4 +1,4 @@
-"""A folder per class, with or without split folders above: `photos/cat/1.jpg` or `photos/train/cat/1.jpg`."""
+"""Reads one folder per class, with or without split folders above: `photos/cat/1.jpg` or `photos/train/cat/1.jpg`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images 
 
 
 def is_folder(source: Source) -> bool:
-    """Whether the source is a folder; it is asked last, when nothing else fits."""
+    """Whether the source is a folder; this format is tried last."""
     return source.tree is not None
 
 
 def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     """Every image below the folder, by class.
 
-    Hidden files and folders are passed over. Class folders without any image are left out and named.
+    Hidden files and folders are skipped. Class folders without images are left out and reported.
 
     Raises:
         DataError: the folder has no class folders, or its folders are not classes.
@@ -68,7 +68,7 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def has_classes(tree: Tree) -> bool:
-    """Whether two folders or more hold images directly and have names of classes, not of images, masks or splits."""
+    """Whether at least two folders contain images directly and have names that are not those of images, masks or splits."""
     inner = [path for name, path in tree.inner("").items() if name not in IMAGES | MASKS | SPLIT_WORDS.keys()]
     return sum(_images(_files(tree, path)) > 0 for path in inner) >= 2
 
@@ -94,7 +94,7 @@ def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
 
 
 def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None) -> tuple[list[Entry], list[str], list[str]]:
-    """Entries of class folders, class folders without an image, and files that are not images."""
+    """The entries of class folders, the class folders without images, and the files that are not images."""
     entries: list[Entry] = []
     empty: list[str] = []
     ignored: list[str] = []
@@ -120,7 +120,7 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
 
 
 def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
-    """Refuse folders that are called after what is in them (images/, labels/), which is never the name of a class."""
+    """Refuse folders that are named after the kind of files in them (images/, labels/): these are never classes."""
     held = [path for path in folders if tree.images(path)]
     roles = all(_is_role(path) for path in held) or any(_name(path).lower() in NO_CLASSES for path in held)
     if not held or not (roles or (len(held) == 1 and _has_other_data(tree))):
@@ -136,18 +136,18 @@ def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
 
 
 def _is_role(path: str) -> bool:
-    """Whether a folder is called after what is in it, as images/, image_2/ or labels/."""
+    """Whether a folder is named after the kind of files in it, such as images/, image_2/ or labels/."""
     return _name(path).lower().rstrip("0123456789_-") in IMAGES | MASKS
 
 
 def _has_other_data(tree: Tree) -> bool:
-    """Whether there are tables, or about as many files of text as images, as annotations would be."""
+    """Whether there are tables, or about as many text files as images, which are probably annotations."""
     texts = [path for path in tree.with_suffix(".txt", ".xml") if "readme" not in path.lower()]
     return bool(tree.with_suffix(".csv", ".tsv", ".json")) or len(texts) > max(2, len(tree.images()) // 2)
 
 
 def _above(folder: Path) -> str:
-    """The way out where only the images of a dataset are given: the folder above has annotations; or ""."""
+    """The hint if the folder has only the images of a dataset, whose annotations are in the folder above; else ""."""
     try:
         beside = [item.name.lower() for item in folder.resolve().parent.iterdir() if item.name != folder.resolve().name]
     except OSError:
@@ -164,7 +164,7 @@ def _refuse_unread(tree: Tree, shown: str) -> None:
 
 
 def _unwrapped(tree: Tree, folder: str) -> str:
-    """The folder, or the only one inside it where that has the same name, as unpacked archives do."""
+    """The folder, or the only folder in it if that has the same name, as after unpacking an archive."""
     name = _name(folder) or tree.root.resolve().name
     inner = _inner(tree, folder)
     while len(inner) == 1 and _name(inner[0]).lower() == name.lower() and not _images(_files(tree, folder)):

@@ -1,4 +1,4 @@
-"""What people have that is not read: named, with the way out, in place of a wrong guess."""
+"""Recognizes formats that are not read, so that the error names them and says what to do instead of guessing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _GLANCED = 20
 
 
 def unread_images(tree: Tree) -> tuple[str, str] | None:
-    """What a folder holds in place of images, and the way out; None if it is nothing known."""
+    """The kind of files that a folder contains instead of images, and what to do; None if they are of no known kind."""
     for suffix, n in tree.counts().items():
         if suffix in _UNREAD:
             noun, hint = _UNREAD[suffix]
@@ -75,7 +75,7 @@ def unread_images(tree: Tree) -> tuple[str, str] | None:
 
 
 def unread_file(source: Source) -> tuple[str, str] | None:
-    """What a single file is that is not read, and the way out; None if it is nothing known."""
+    """The kind of a file that is not read, and what to do; None if it is of no known kind."""
     if source.suffix in _UNREAD:
         noun, hint = _UNREAD[source.suffix]
         return f"a {noun}, which is not read", hint
@@ -84,7 +84,7 @@ def unread_file(source: Source) -> tuple[str, str] | None:
 
 
 def foreign_annotations(tree: Tree) -> tuple[str, str] | None:
-    """Annotations of a folder that no reader reads, and the way out; None if there are none."""
+    """The kind of annotations in a folder that no reader reads, and what to do; None if there are none."""
     for path in islice(tree.with_suffix(".json"), _GLANCED):
         sign = _json_sign(head_text(tree.root / path))
         if sign:

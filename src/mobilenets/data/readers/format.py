@@ -1,6 +1,6 @@
-"""`Format`: one way to keep labeled images. A reader module ends in its own `FORMAT`, and `readers.table` lists them.
+"""`Format`: one format of datasets. A reader module ends with its own `FORMAT`, and `readers.table` lists them.
 
-To read a layout of your own, write such a record and pass a table that has it to `open_dataset`:
+To read a format of your own, write such a record and pass a table that contains it to `open_dataset`:
 
     formats = Table("data format", {"mine": Format("a folder with mine.txt", fits, read), **FORMATS})
     dataset = open_dataset("folder", formats=formats)
@@ -19,12 +19,12 @@ from mobilenets.specs.model import Task
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a user says about a source besides where it is.
+    """What the user says about a source besides its path.
 
     Args:
-        group: the column that names groups; None for the one called "group".
-        classes: names of the classes of masks, or a file of them; "" for what the source says.
-        ignore: names, values or colors of mask classes that are not counted.
+        group: the column that names groups; None for the column called "group".
+        classes: class names of masks, or a file with them; "" for the names in the source.
+        ignore: names, values or colors of mask classes to ignore.
     """
 
     group: str | None = None
@@ -37,13 +37,13 @@ NOTHING = Asked()
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One way to keep labeled images.
+    """One format of datasets.
 
     Args:
         title: what a source looks like, for messages and documentation.
-        fits: whether a source looks like that. It opens no more than a few small files.
+        fits: whether a source looks like that. It opens only a few small files.
         read: lists the images of a source that fits.
-        task: what the images can teach.
+        task: the task that the dataset is for.
         options: fields of `Asked` that this format uses.
     """
 

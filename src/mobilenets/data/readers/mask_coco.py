@@ -1,4 +1,4 @@
-"""COCO's polygons and run lengths as masks: every pixel has the category of the smallest object on it, else "background"."""
+"""Reads COCO's polygons and run lengths as masks: a pixel has the category of the smallest object on it, or is background."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mobilenets.runtime.images.decode import upright_size
 from mobilenets.runtime.segment.palette import BACKGROUND
 
 NO_OBJECT = "background"
-"""The label of a pixel on no object, put first; categories may bring their own, as `palette.BACKGROUND` spells it."""
+"""The label of pixels outside all objects, which comes first, unless a category has a name in `palette.BACKGROUND`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class _Object:
 
     Args:
         label: its category.
-        region: with label 0.
-        crowd: whether it is a crowd, which lies under everything else.
-        area: px, as the file says.
+        region: its pixels, with label 0.
+        crowd: whether it is a crowd, which lies below all other objects.
+        area: its area in the file, px.
     """
 
     label: str
@@ -46,13 +46,13 @@ class _Object:
 
 
 def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a COCO file, or of a folder's files, with the pixels of their objects.
+    """The images of a COCO file, or of all COCO files in a folder, with masks of their objects.
 
-    Where objects overlap, the smaller lies above. Images without any object are background all over.
+    Where objects overlap, the smaller one is on top. An image without objects is all background.
 
     Args:
         source: as for `coco.read_coco`.
-        asked: with the categories whose pixels are not counted.
+        asked: the categories to ignore.
 
     Raises:
         DataError: a file is not such JSON, contradicts itself, or has no polygons; the message names the file and the key.
@@ -158,7 +158,7 @@ def _misfit(region: Region, annotation: Record, size: tuple[int, int] | None) ->
 
 
 def _sized(entry: Entry, file: CocoFile) -> Entry:
-    """The entry with the image's size, from the image itself where the JSON does not say it."""
+    """The entry with the image's size, which is read from the image if the JSON does not state it."""
     if entry.stated is None:
         try:
             entry = replace(entry, stated=upright_size(entry.path))

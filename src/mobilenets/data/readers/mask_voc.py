@@ -1,4 +1,4 @@
-"""Pascal VOC's segmentation: JPEGImages/, SegmentationClass/ with palette images, ImageSets/Segmentation/ with the splits.
+"""Reads Pascal VOC's segmentation: JPEGImages/, SegmentationClass/ with palette images, ImageSets/Segmentation/ with splits.
 
 CVAT's "Segmentation mask" and labelme's VOC export have this layout too, with a file of class names.
 """
@@ -21,7 +21,7 @@ VOC_LABELS = (
     "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-"""The classes of the challenges of 2007 to 2012; 255 is not counted."""
+"""The classes of the challenges of 2007 to 2012; 255 is ignored."""
 
 _CHALLENGES = frozenset(("voc2007", "voc2008", "voc2009", "voc2010", "voc2011", "voc2012"))
 _IMAGES, _MASKS = ("JPEGImages", "Images"), "SegmentationClass"
@@ -29,22 +29,22 @@ _LAYOUT = "expected JPEGImages/, SegmentationClass/*.png and ImageSets/Segmentat
 
 
 def is_voc_masks(source: Source) -> bool:
-    """Whether there is a folder SegmentationClass with images in it, beside one of images."""
+    """Whether there is a folder SegmentationClass with images in it, beside a folder of images."""
     return source.tree is not None and _base(source.tree) is not None
 
 
 def read_voc_masks(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of the split files with their masks; without split files, all that have a mask.
+    """The images in the split files, with their masks; without split files, all images that have a mask.
 
     The classes are named as `mask_classes` says, and without any file as the challenge does where the folder is called
     after one (VOC2012).
 
     Args:
-        source: the folder of one year, or the one above it.
-        asked: with the classes, by default looked for in the folder, and what is not counted besides 255.
+        source: the folder of one year, or the folder above it.
+        asked: the classes, which are looked for in the folder by default, and the classes to ignore besides 255.
 
     Raises:
-        DataError: no image has a mask, a file cannot be read, or the classes make no sense.
+        DataError: no image has a mask, a file cannot be read, or the classes are not valid.
     """
     tree = source.tree
     base = _base(tree) if tree is not None else None
@@ -88,7 +88,7 @@ def read_voc_masks(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def _base(tree: Tree) -> str | None:
-    """The folder with SegmentationClass/ and images in it, itself or one below."""
+    """The folder with SegmentationClass/ and images in it: the dataset's own or one below it."""
     for folder in sorted(tree.folders, key=lambda path: (path.count("/") + bool(path), path)):
         has_masks = folder.count("/") < 2 and bool(_images(tree, tree.child(folder, _MASKS)))
         if has_masks and any(tree.child(folder, name) in tree.folders for name in _IMAGES):

@@ -1,7 +1,7 @@
-"""Annotation files matched with their images by name, in whatever folders the two lie.
+"""Matches annotation files with images by name, whatever folders they are in.
 
 The image of `train/labels/a.txt` may be `train/labels/a.jpg`, `train/images/a.png` or `images/train/a.jpg`. It has the same
-name without the ending, and of several such images it is the one whose folders are most alike.
+name without the ending; if there are several such images, it is the one whose folders are most similar.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MASKS = frozenset((
     "segmentations", "segmentationclass", "segmentationobject", "gt", "groundtruth", "ground_truth", "ground truth",
     "ground-truth", "targets", "target",
 ))  # fmt: skip
-"""What people call the folder of masks or annotations, lower case."""
+"""Usual names of a folder of masks or annotations, in lower case."""
 
 NO_CLASSES = (MASKS - {"label", "target", "targets"}) | {"images", "imgs", "img", "jpegimages"}
 """Names of folders that are never those of classes."""
@@ -26,7 +26,7 @@ NO_CLASSES = (MASKS - {"label", "target", "targets"}) | {"images", "imgs", "img"
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Annotation files and images, matched; all paths below one folder, with slashes.
+    """Annotation files matched with images, as paths relative to one folder, with slashes.
 
     Args:
         image_of: the image of each annotation file that has one.
@@ -72,13 +72,13 @@ def pair(annotations: Sequence[str], images: Sequence[str]) -> Pairs:
 
 
 def _may_match(annotation: str, image: str) -> bool:
-    """Whether the two are not in folders of different splits."""
+    """Whether both are in folders of the same split, or at most one of them is in such a folder."""
     of_annotation, of_image = split_in(annotation), split_in(image)
     return of_annotation is None or of_image is None or of_annotation == of_image
 
 
 def _nearness(annotation: str, image: str) -> tuple[int, int, int]:
-    """How alike the folders of the two are; folders of images count for, folders of masks against."""
+    """How similar the folders of both are, for sorting; a folder of images counts in favor, a folder of masks against."""
     of_annotation, of_image = (path.lower().split("/")[:-1] for path in (annotation, image))
     same = of_annotation == of_image
     shared = sum(min(of_annotation.count(part), of_image.count(part)) for part in set(of_annotation))

@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's convention, `key.jpg` beside `key.cls`, `key.txt` or `key.json`: read and written."""
+"""Reads and writes tar shards in WebDataset's convention: `key.jpg` beside `key.cls`, `key.txt` or `key.json`."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError, DocumentError, UsageError
 
 LABELS_FILE = "labels.txt"
-"""Class names beside the shards, one a line; line i names the class that `.cls` files call i."""
+"""The file beside the shards with the class names, one per line; line i names the class that `.cls` files call i."""
 
 AT_ONCE = 8
-"""Shards that are looked through at the same time."""
+"""Number of shards that are indexed at the same time."""
 
 MOST_SHARDS = 100_000
-"""Names that a pattern may stand for."""
+"""Most names that a pattern may stand for."""
 
 _BRACE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LABELS_BYTES = 1 << 20
 
 
 def expand(pattern: str) -> list[str]:
-    """The names a brace pattern stands for.
+    """The names that a brace pattern stands for.
 
     >>> expand("part-{08..10}.tar")
     ['part-08.tar', 'part-09.tar', 'part-10.tar']
@@ -67,7 +67,7 @@ def shard_files(source: str) -> list[str]:
     """The tar files that a folder, a file, a glob, a brace pattern, an address or a list of those stands for.
 
     Args:
-        source: as `read_shards` takes it; files and addresses that are named one by one need not be there.
+        source: as for `read_shards`. Files and addresses that are named one by one need not exist.
     """
     if source.endswith(".txt") and Path(source).is_file():
         return [shard for line in _lines_of(Path(source)) for shard in _named(_beside(Path(source), line))]
@@ -75,7 +75,7 @@ def shard_files(source: str) -> list[str]:
 
 
 def _named(source: str) -> list[str]:
-    """What one name stands for that is not a list."""
+    """The shards that one name stands for, if it is not a list."""
     shards: set[str] = set()
     for name in expand(source):
         path = Path(name)
@@ -101,15 +101,15 @@ def _lines_of(path: Path) -> list[str]:
 
 
 def read_shards(source: str, *, group: str | None = None) -> Listing:
-    """The images of shards, each found again by its place in the tar file.
+    """The images in shards; each is later read by its offset in the tar file.
 
-    A shard whose name begins with a split's (`train-0003.tar`) is of that split; `"split"` in a key's JSON goes first.
-    A shard on a web server is read once to learn where its images lie; then each is asked for when it is needed.
+    A shard whose name begins with a split (`train-0003.tar`) is in that split; `"split"` in a key's JSON overrides it.
+    A shard on a web server is read once to index its images; each image is then fetched when it is needed.
 
     Args:
         source: a folder, a tar file, a glob, a pattern like `train-{000..007}.tar`, an http or https address of one or with
             such a pattern, or a `.txt` file that lists any of these.
-        group: the key of the samples' JSON that names groups; by default "group".
+        group: the key in the samples' JSON that names groups; "group" by default.
 
     Raises:
         DataError: no shard is found, one is damaged, or an image has no label; the message names it.
@@ -153,13 +153,13 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
     """Write a dataset as shards `train-000000.tar` ... with `labels.txt`, shuffled by seed so that streams are mixed.
 
     Args:
-        dataset: what to write; images are copied byte by byte.
-        folder: made if it is missing; must hold no shards yet.
-        per_shard: images per file.
-        seed: of the order inside a split.
+        dataset: the dataset to write; images are copied byte by byte.
+        folder: the folder to write, which must not contain shards yet.
+        per_shard: number of images per file.
+        seed: seed of the order within a split.
 
     Raises:
-        DataError: the folder holds shards already, an image cannot be read, or a shard cannot be written.
+        DataError: the folder already contains shards, an image cannot be read, or a shard cannot be written.
         UsageError: `per_shard` is not positive.
     """
     if per_shard < 1:
@@ -205,7 +205,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _entries(shard: str, lead: str, keys: Iterable[Key], names: tuple[str, ...], group: str) -> Iterator[Entry]:
-    """The images of one shard; `lead` goes before their names where there are several shards."""
+    """The images in one shard; `lead` is put before their names if there are several shards."""
     file = _file_name(shard)
     word = re.split(r"[^a-zA-Z]", file, maxsplit=1)[0].lower()
     for key in keys:
@@ -227,7 +227,7 @@ def _entries(shard: str, lead: str, keys: Iterable[Key], names: tuple[str, ...],
 
 
 def _label(key: Key, where: str, names: tuple[str, ...]) -> tuple[str, Mapping[str, Any]]:  # Any: JSON
-    """The name of the class, and what else the key's JSON says."""
+    """The class name, and what else the key's JSON contains."""
     text = key.label
     about: Mapping[str, Any] = {}
     if key.label_suffix == ".json":
@@ -281,7 +281,7 @@ def _file_name(shard: str) -> str:
 
 
 def _name(shards: Sequence[str]) -> str:
-    """What a dataset of these shards is called: as the one shard, or as the folder of several."""
+    """The name of a dataset of these shards: that of the only shard, or that of the folder."""
     first = shards[0]
     if len(shards) == 1:
         return PurePath(_file_name(first)).stem
@@ -291,5 +291,5 @@ def _name(shards: Sequence[str]) -> str:
 
 
 def _beside(file: Path, written: str) -> str:
-    """A place that a list names, which stands relative to the list."""
+    """A path or address from a list; a path is relative to the list."""
     return written if is_remote(written) else str(file.parent / written)

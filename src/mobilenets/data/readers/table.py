@@ -1,6 +1,6 @@
-"""`FORMATS`: every way to keep labeled images that is read, in the order in which a source is compared with them.
+"""`FORMATS`: all formats of datasets that are read, in the order in which they are tried.
 
-A new format is one reader module that ends in its `FORMAT`, and one line here.
+A new format is one reader module that ends with its `FORMAT`, and one line here.
 """
 
 from __future__ import annotations

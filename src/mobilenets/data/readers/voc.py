@@ -1,6 +1,6 @@
-"""Pascal VOC: an XML file of boxes per image, beside the image or in a folder of its own, with or without ImageSets/Main/.
+"""Reads Pascal VOC: one XML file of boxes per image, beside it or in another folder, with or without ImageSets/Main/.
 
-How corners are counted differs between the programs that write such files:
+Programs that write such files count corners differently:
 
 - VOC itself counts pixels from 1 and includes the last one: `x0 = xmin - 1, x1 = xmax`.
 - labelImg (its files name a `path` and the database "Unknown") writes edges, and 1 where the edge is 0:
@@ -32,7 +32,7 @@ from mobilenets.data.walk import Tree, below, stem_of
 from mobilenets.errors import DataError
 
 LABELS_FILE = "labels.txt"
-"""The classes in their order, one a line, where a dataset has this file; else the names in the annotations, sorted."""
+"""A file with the class names in order, one per line. Without it, the names in the annotations are sorted."""
 
 Counting = Literal["from 1", "labelImg", "edges"]
 
@@ -59,7 +59,7 @@ class _Annotation:
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """An image and its annotation, either of which may be missing; paths below the dataset's folder."""
+    """An image and its annotation, either of which may be missing, as paths relative to the dataset's folder."""
 
     image: str | None
     annotation: str | None
@@ -75,10 +75,10 @@ def is_voc(source: Source) -> bool:
 
 
 def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of the folder with their boxes.
+    """The images in a folder with their boxes.
 
     Splits are those of ImageSets/Main/{train,val,trainval,test}.txt, or of folders called train/, valid/ and test/.
-    An image that no split file names is left out, and so is one without an annotation file.
+    Images that no split file lists and images without an annotation file are left out.
 
     Raises:
         DataError: a file cannot be read or is not such an annotation; the message names the file and the place in it.
@@ -152,7 +152,7 @@ def _items(tree: Tree, notes: list[str]) -> tuple[list[_Item], list[Fault]]:
 
 
 def _roots(tree: Tree) -> dict[str, str]:
-    """Folders with ImageSets/Main/ in them, the inner ones first, each with that path."""
+    """The folders that contain ImageSets/Main/, inner ones first, each with the path of its Main/."""
     roots = {}
     for folder in tree.folders:
         sets = tree.child(folder, "ImageSets")
@@ -178,7 +178,7 @@ def _order(item: _Item, beside: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _in_sets(tree: Tree, sets: str, root: str, items: list[_Item], notes: list[str]) -> tuple[list[_Item], list[Fault]]:
-    """The images that the split files list, and what they do not list."""
+    """The images that the split files list, with their splits, and the images and annotations that they do not list."""
     by_stem = {
         stem_of(item.image or item.annotation or ""): item for item in sorted(items, key=lambda item: item.image is None)[::-1]
     }
@@ -203,7 +203,7 @@ def _in_sets(tree: Tree, sets: str, root: str, items: list[_Item], notes: list[s
 
 
 def _by_file_name(tree: Tree, items: list[_Item], annotations: Mapping[str, _Annotation]) -> list[_Item]:
-    """The places, with the image that an annotation names in <filename> where none has the file's own name."""
+    """The items, in which an annotation without an image of its name gets the image that its <filename> names."""
     if all(item.image is not None for item in items):
         return items
     used = {item.image for item in items if item.annotation is not None}

@@ -1,4 +1,4 @@
-"""Pascal VOC's split files: ImageSets/Main/ for boxes, ImageSets/Segmentation/ for masks, one image a line."""
+"""Reads Pascal VOC's split files: ImageSets/Main/ for boxes, ImageSets/Segmentation/ for masks, one image per line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[d
     A name that only trainval.txt lists is in train; CVAT's default.txt names no split.
 
     Args:
-        tree: of the dataset.
-        folder: with `train.txt` and the others, any of which may be missing; None for none.
-        stems: of the images there are, by which a name that ends in a number is told from a name and a class's flag.
+        tree: the dataset's files.
+        folder: the folder with `train.txt` and the other files, any of which may be missing; None if there is none.
+        stems: names of the existing images, which tell a name that ends in a number from a name with the flag of a class.
 
     Returns:
-        The splits, train first; and a fault for each image in two of them, which stays in the one that measures.
+        The splits, train first; and a fault for each image in two splits, which stays only in the one that is not train.
 
     Raises:
         DataError: a file cannot be read.

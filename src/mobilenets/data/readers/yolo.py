@@ -1,4 +1,4 @@
-"""YOLO: a text file per image, a line per box: `class center_x center_y width height`, as shares of the image's sides.
+"""Reads YOLO: one text file per image and one line per box, `class center_x center_y width height`, as shares of its sides.
 
 The labels of `images/train/a.jpg` are in `labels/train/a.txt`, or beside the image, or in a folder of another name. An image
 without such a file shows no object.
@@ -35,7 +35,7 @@ from mobilenets.runtime.images.decode import upright_size
 _MOST = 2.0  # shares beyond this are px
 
 Shares = tuple[int, float, float, float, float]
-"""Class, x0, y0, x1, y1 as shares of the image."""
+"""A box: class, x0, y0, x1 and y1, as shares of the image."""
 
 
 def is_yolo(source: Source) -> bool:
@@ -46,7 +46,7 @@ def is_yolo(source: Source) -> bool:
 
 
 def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a YOLO dataset with their boxes; for polygons and poses, the box around them.
+    """The images of a YOLO dataset with their boxes; polygons and poses become the boxes around them.
 
     Raises:
         DataError: a file cannot be read or a line is not valid; the message names it.
@@ -135,7 +135,7 @@ def _lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Shares]
 
 
 def _shares(where: str, words: list[str], values: list[float], keypoints: int) -> Shares:
-    """The box of a line: of five numbers, of six with a score, of a pose, or around a polygon."""
+    """The box on a line: five numbers, six with a score, a pose, or a polygon, which becomes the box around it."""
     pose = len(values) == 5 + keypoints if keypoints else _has_visibilities(values)
     if len(values) < 5 or (len(values) > 6 and len(values) % 2 == 0 and not pose):
         raise DataError(f"{where} has {len(values)} numbers, not five", hint="a line is: class center_x center_y width height")
@@ -159,7 +159,7 @@ def _has_visibilities(values: list[float]) -> bool:
 
 
 def _strays(places: Places, entries: Mapping[Path, Entry]) -> list[Fault]:
-    """Label files, in the folders that have some, without an image."""
+    """Label files without an image, in the folders that have label files with one."""
     used = {places.labels[path] for path in entries if path in places.labels}
     folders = {path.parent for path in used} | {labels_path(path).parent for path in entries}
     files = (places.tree.root / path for path in label_files(places.tree))

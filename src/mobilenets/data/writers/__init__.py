@@ -1,1 +1,1 @@
-"""Datasets and predictions, written in the formats of others."""
+"""Writes datasets and predictions in common formats."""

@@ -26,9 +26,9 @@ class Writer:
     """One format for boxes.
 
     Args:
-        title: what is written, for messages and documentation.
-        folder: of an image, below the dataset's folder.
-        write: writes everything but the images; returns what the format cannot hold, each a line for people.
+        title: the files that are written, for messages and documentation.
+        folder: returns the folder of an image, relative to the dataset's folder.
+        write: writes everything except the images; returns what the format cannot express, one line each for people to read.
     """
 
     title: str
@@ -39,17 +39,17 @@ class Writer:
 def write_boxes(
     dataset: Dataset, folder: Path, kind: str, *, link: bool = False, advance: Advance | None = None
 ) -> tuple[str, ...]:
-    """Write a dataset in another format, with its images; the folder appears when everything is in it.
+    """Write a dataset in another format, with its images. The folder appears when it is complete.
 
     Args:
-        dataset: of boxes; its splits become those of the new one.
-        folder: that does not exist yet, or is empty.
-        kind: a name of `WRITERS`.
-        link: whether images are linked to, not copied.
+        dataset: a detection dataset; its splits are kept.
+        folder: a folder that does not exist yet, or is empty.
+        kind: a name in `WRITERS`.
+        link: whether images are linked instead of copied.
         advance: called with 1 after each image.
 
     Returns:
-        What was left out or changed, each a line for people.
+        What was left out or changed, one line each for people to read.
 
     Raises:
         DataError: the dataset has no boxes to write, or something cannot be written.
@@ -75,7 +75,7 @@ def write_boxes(
 
 
 def yolo_line(label: int, corners: tuple[float, float, float, float], width: int, height: int) -> str:
-    """A line of YOLO's text files: class, then center, width and height of the box as shares of the image.
+    """A line of YOLO's text files: the class, then the center, width and height of the box as shares of the image.
 
     >>> yolo_line(2, (10, 20, 30, 40), 200, 100)
     '2 0.1 0.3 0.1 0.2'
@@ -184,7 +184,7 @@ def _count(placed: Sequence[Placed], holds: Callable[[Box], bool]) -> int:
 
 
 def _boxes(n: int, kind: str) -> str:
-    """The subject and verb of a note."""
+    """The subject and the verb of a note: "1 crowd box is"."""
     return f"1 {kind} box is" if n == 1 else f"{n:,} {kind} boxes are"
 
 
@@ -204,4 +204,4 @@ WRITERS: Table[Writer] = Table("format of boxes", {
                    lambda image: "images", _write_csv),
 })
 # fmt: on
-"""The formats in which boxes can be written."""
+"""The formats in which detection datasets can be written."""

@@ -1,4 +1,4 @@
-"""What a detector found, written image by image as COCO's results, CSV or YOLO, in constant memory."""
+"""Writes the detections of a model image by image, as COCO's results, CSV or YOLO, in constant memory."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ImageDetections:
     """The detections on one image.
 
     Args:
-        path: of the image.
-        name: of the image, below the folder that holds all of them; no other image has the same name before its extension.
-        width, height: px, upright.
-        detections: on it.
+        path: the image's path.
+        name: its path relative to the folder of all images; no other image has the same one but for the extension.
+        width, height: size of the upright image, px.
+        detections: the detections on it.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Results:
     """One format for detections.
 
     Args:
-        title: what is written, for documentation.
+        title: the files that are written, for documentation.
         begin: starts the files in a folder, for a model with these labels.
     """
 
@@ -64,12 +64,12 @@ class Results:
 
 
 def begin(kind: str, folder: Path, labels: tuple[str, ...]) -> Writing:
-    """The files of a kind, begun in a folder; they replace those of an earlier run when they are closed.
+    """Start the files of one format in a folder. When they are closed, they replace those of an earlier run.
 
     Args:
-        kind: a name of `RESULTS`.
-        folder: is made.
-        labels: of the model.
+        kind: a name in `RESULTS`.
+        folder: the folder, which is created if necessary.
+        labels: the model's class names.
 
     Raises:
         DataError: they cannot be written.
@@ -84,13 +84,13 @@ def begin(kind: str, folder: Path, labels: tuple[str, ...]) -> Writing:
 
 
 def csv_rows(file: str, detections: Detections) -> list[tuple[str, ...]]:
-    """A row of `COLUMNS` for each box; without boxes, one row with the image alone, as in lists of boxes."""
+    """A row of `COLUMNS` for each box. Without boxes, there is one row with only the image, as in lists of boxes."""
     rows = [(file, label, f"{score:.6f}", *(f"{edge:.2f}" for edge in corners)) for label, score, corners in detections.each()]
     return rows or [(file, *[""] * (len(COLUMNS) - 1))]
 
 
 class _Coco:
-    """One array, an element a line. `image_id` is the number that the file's name is, as in COCO's own sets, else the name."""
+    """One array with an element per line. `image_id` is the file's name if that is a number, as in COCO; else the whole name."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
         self._file = _Draft(folder / "detections.json")
@@ -131,7 +131,7 @@ class _Csv:
 
 
 class _Yolo:
-    """The score is the sixth number of a line, as YOLO's own tools write it."""
+    """The score is the sixth number on a line, as in the files of YOLO's own tools."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
         self._labels = folder / "labels"
@@ -149,7 +149,7 @@ class _Yolo:
 
 
 class _Draft:
-    """A text file that is written bit by bit and appears when it is closed."""
+    """A text file that is written in parts and appears when it is closed."""
 
     def __init__(self, path: Path) -> None:
         self._drafting = files.drafted(path)

@@ -1,4 +1,4 @@
-"""The images of a dataset that is written in another format: their new names, and their copies."""
+"""Names and copies the images of a dataset that is written in another format."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Placed:
     """An image under its new name.
 
     Args:
-        sample: that it comes from.
-        name: its new file name, whose part before the dot no other image has.
-        width, height: px, upright.
+        sample: the sample that it comes from.
+        name: its new file name; no other image has the same part before the dot.
+        width, height: size of the upright image, px.
     """
 
     sample: Sample
@@ -41,7 +41,7 @@ class Placed:
 
 
 def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
-    """The images under their new names. Those without a readable header are left out, and `notes` says so."""
+    """The images under their new names. Images without a readable header are left out and reported in `notes`."""
     placed, left_out = [], []
     for sample, name in zip(dataset.samples, plain_names(dataset.samples), strict=True):
         try:
@@ -57,9 +57,9 @@ def place(dataset: Dataset, notes: list[str]) -> list[Placed]:
 
 
 def plain_names(samples: Sequence[Sample]) -> list[str]:
-    """A file name for each sample, without folders: its own if that is unique before the dot, else with its folders.
+    """A file name for each sample: its own if the part before the dot is unique, else one that includes its folders.
 
-    Characters that break lines, and bytes that are not UTF-8, become underscores, so that every format can hold the name.
+    Characters that break lines and bytes that are not UTF-8 become underscores, so that every format can contain the name.
     """
     names = [PurePosixPath(plain(sample.name or sample.path.name).rpartition("/")[2]) for sample in samples]
     uses = Counter(name.stem.lower() for name in names)
@@ -71,7 +71,7 @@ def plain_names(samples: Sequence[Sample]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """The text with an underscore for each character that a line of a text file or an XML file cannot hold.
+    """The text with an underscore in place of each character that a line of a text file or XML cannot contain.
 
     >>> plain("a\\nb\\udcff.jpg")
     'a_b_.jpg'
@@ -80,7 +80,7 @@ def plain(text: str) -> str:
 
 
 def copy(placed: Placed, folder: Path, *, link: bool) -> None:
-    """Copy the image into `folder`; with `link`, make a symbolic link instead if the image is a file of its own.
+    """Copy the image into `folder`. With `link`, make a symbolic link instead, if the image is a file and not in a tar file.
 
     Raises:
         DataError: it cannot be read or written.
@@ -102,7 +102,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill, which appears as `folder` when it is complete.
 
     Raises:
-        DataError: `folder` holds something, or cannot be written.
+        DataError: `folder` is not empty, or cannot be written.
     """
     try:
         if folder.is_dir() and next(folder.iterdir(), None) is not None:
@@ -114,7 +114,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, and make the folders above it.
+    """Write a text file, and create the folders above it.
 
     Raises:
         DataError: it cannot be written.

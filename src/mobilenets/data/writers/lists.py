@@ -1,4 +1,4 @@
-"""Lists of images and boxes as CSV, which the readers of lists read back, whatever the names of the files are."""
+"""Writes lists of images and boxes as CSV, which the readers of lists read back whatever the names of the files are."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from mobilenets.data.samples import Dataset
 from mobilenets.errors import DataError
 
 COLUMNS = ("path", "label", "split", "weight", "group", "name", "offset", "size", "checksum")
-"""Of a list of labelled images."""
+"""The columns of a list of labeled images."""
 
 CORNERS = ("x0", "y0", "x1", "y1")
 BOX_COLUMNS = ("path", *CORNERS, "label", "split", "difficult", "crowd", "group", "picture")
-"""Of a list of boxes."""
+"""The columns of a list of boxes."""
 
 
 def write_splits(dataset: Dataset, path: Path) -> None:
-    """The dataset as a list that `read_splits`, and `open_dataset`, read back: every image with its split."""
+    """Write the dataset as a list with every image's split, which `read_splits` and `open_dataset` read back."""
     _write(path, COLUMNS, _rows(dataset))
 
 
 def write_list(dataset: Dataset, path: Path) -> None:
-    """The dataset as a list without splits, which are drawn when it is opened."""
+    """Write the dataset as a list without splits, which are then drawn when it is opened."""
     _write(path, [column for column in COLUMNS if column != "split"], _rows(dataset))
 
 
 def write_box_list(dataset: Dataset, path: Path, *, splits: bool = True, below: Path | None = None) -> None:
-    """The dataset as a list that `read_box_list` reads back.
+    """Write the dataset as a list that `read_box_list` reads back.
 
     Args:
-        dataset: of images that are files of their own.
+        dataset: a detection dataset whose images are not in tar files.
         path: the list.
-        splits: whether it says which image is in which split.
-        below: the folder that paths are relative to; absolute by default.
+        splits: whether to write the split of each image.
+        below: the folder that paths are relative to; paths are absolute by default.
 
     Raises:
         DataError: an image lies inside a tar file, or the list cannot be written.
@@ -47,7 +47,7 @@ def write_box_list(dataset: Dataset, path: Path, *, splits: bool = True, below: 
 
 
 def table(columns: Sequence[str], rows: Iterable[dict[str, str]]) -> str:
-    """Rows as CSV with a header; line ends inside cells are quoted, and no cell is a formula for a spreadsheet."""
+    """Rows as CSV with a header. Line ends inside cells are quoted, and no cell is a formula to a spreadsheet."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="", extrasaction="ignore")
     quoting = csv.DictWriter(
@@ -62,7 +62,7 @@ def table(columns: Sequence[str], rows: Iterable[dict[str, str]]) -> str:
 
 
 def number(value: float) -> str:
-    """A number of px in the fewest characters that read back as the same.
+    """A number of px with the fewest characters that read back as the same number.
 
     >>> number(12.0), number(0.5)
     ('12', '0.5')

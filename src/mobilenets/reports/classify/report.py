@@ -22,7 +22,7 @@ MOST_OF_CELL, MOST_OF_CELLS = 6, 150
 
 
 def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say about a classifier.
+    """The part of a report's page about a classifier.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -47,7 +47,7 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
 
 
 def data(report: Report, worst: int) -> dict[str, object]:
-    """What `report.json` says about a classifier."""
+    """The entries of `report.json` for a classifier."""
     truth, predicted = np.nonzero(report.confusion)
     return {
         "temperature": report.temperature,
@@ -84,13 +84,13 @@ def csv_text(report: Report) -> str:
 
 
 def brief(report: Report, worst: int) -> Brief:
-    """The worst mistakes."""
+    """The table for the command line: the worst mistakes."""
     rows = tuple((row.name, row.truth, row.predicted, f"{row.score:.1%}") for row in report.worst(worst))
     return Brief(Table("Worst mistakes", ("worst mistakes", "truth", "predicted", "score"), rows))
 
 
 def remarks(report: Report) -> list[Remark]:
-    """Whether the accuracy is above that of a constant answer, and whether the temperature helps."""
+    """Remarks on whether the accuracy is above that of a constant answer, and whether the temperature helps."""
     remarks = []
     support = np.bincount(report.truth, minlength=len(report.labels))
     share, label = support.max() / len(report), report.labels[int(support.argmax())]
@@ -114,12 +114,12 @@ def remarks(report: Report) -> list[Remark]:
 
 
 def support(report: Report) -> dict[str, int]:
-    """Images of each class."""
+    """The number of images of each class."""
     return {row.label: row.support for row in report.classes}
 
 
 def per_image(report: Report) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know of each image."""
+    """What `compare` needs to know about each image."""
     return {
         "truth": report.truth,
         "predicted": report.predicted,
@@ -128,7 +128,7 @@ def per_image(report: Report) -> Mapping[str, NDArray[Any]]:  # Any: arrays of s
 
 
 def subtitle(report: Report) -> str:
-    """What was evaluated, in one line."""
+    """One line that says what was evaluated."""
     occurring = sum(row.support > 0 for row in report.classes)
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""

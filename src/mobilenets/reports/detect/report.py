@@ -30,7 +30,7 @@ CANDIDATES = 400  # boxes that are tried as the constant box
 
 
 def content(report: DetectionReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say about a detector.
+    """The part of a report's page about a detector.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -39,8 +39,8 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
     introduction = "None: every object was found, and nothing else."
     if verdicts:
         introduction = (
-            "The images with the most, and the most confident, mistakes. Red: nothing is there. Purple: the object is of "
-            "another class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
+            "The images with the most and the most confident mistakes. Red: nothing is there. Purple: the object has another "
+            "class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
         )
     return Content(
         subtitle=subtitle(report),
@@ -55,7 +55,7 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
 
 
 def data(report: DetectionReport, worst: int) -> dict[str, object]:
-    """What `report.json` says about a detector."""
+    """The entries of `report.json` for a detector."""
     names = (*report.labels, None)
     confusion = report.confusion
     return {
@@ -114,7 +114,7 @@ def csv_text(report: DetectionReport) -> str:
 
 
 def brief(report: DetectionReport, worst: int) -> Brief:
-    """The classes, and the images with the worst mistakes."""
+    """The tables for the command line: the classes, and the images with the worst mistakes."""
     rows = tuple(
         (verdict.name, *(f"{len(which):,}" for which in (verdict.false, verdict.confused, verdict.missed, verdict.hits)))
         for verdict in report.worst(worst)
@@ -124,7 +124,7 @@ def brief(report: DetectionReport, worst: int) -> Brief:
 
 
 def remarks(report: DetectionReport) -> list[Remark]:
-    """Whether objects lie so much at one place that a box there finds them without looking."""
+    """Remarks on whether one constant box would find many of the objects, because they are always at the same place."""
     explained, hits, _ = constant_box(report)
     if explained < 5 or 3 * explained < hits:
         return []
@@ -137,7 +137,7 @@ def remarks(report: DetectionReport) -> list[Remark]:
 
 
 def constant_box(report: DetectionReport) -> tuple[int, int, tuple[float, float, float, float]]:
-    """The one box that finds the most of what the detector finds, if it is predicted in every image.
+    """The constant box, predicted in every image, that finds most of the objects that the detector finds.
 
     Returns:
         How many of the right detections it explains, one per image at most; how many there are; the box, px.
@@ -160,12 +160,12 @@ def constant_box(report: DetectionReport) -> tuple[int, int, tuple[float, float,
 
 
 def support(report: DetectionReport) -> dict[str, int]:
-    """Objects of each class."""
+    """The number of objects of each class."""
     return {row.label: row.support for row in report.classes}
 
 
 def per_image(report: DetectionReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know of each image: every detection that counts, by overlap and class, and the objects."""
+    """What `compare` needs to know about each image: every detection that counts, by overlap and class, and the objects."""
     levels = report.coco.ranked
     flat = [(t, k, ranked) for t, of_overlap in enumerate(levels) for k, ranked in enumerate(of_overlap)]
     return {
@@ -179,7 +179,7 @@ def per_image(report: DetectionReport) -> Mapping[str, NDArray[Any]]:  # Any: ar
 
 
 def subtitle(report: DetectionReport) -> str:
-    """What was evaluated, in one line."""
+    """One line that says what was evaluated."""
     occurring = sum(row.support > 0 for row in report.classes)
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     objects = counted(sum(row.support for row in report.classes), "object")
@@ -205,7 +205,7 @@ def _right(verdict: Verdict, read_image: Callable[[str], bytes]) -> Shown:
 
 
 def _drawn(image: Image.Image, *, verdict: Verdict) -> Image.Image:
-    """The image with its boxes, no larger than it is shown, so that lines and labels are of one size in all images."""
+    """The image with its boxes, no larger than it is shown, so that lines and labels have the same size in all images."""
     scale = min(1.0, DRAWN / max(image.size))
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = image.resize(size, Image.Resampling.LANCZOS) if scale < 1 else image
@@ -220,7 +220,7 @@ def _scaled(box: tuple[float, float, float, float], scale: float) -> tuple[float
 
 
 def _marks(verdict: Verdict) -> Iterator[Mark]:
-    """What is right first, so that mistakes lie on top."""
+    """Correct boxes first, so that mistakes are drawn on top of them."""
     rows, labels = verdict.shown.each(), verdict.shown.labels
     for i in verdict.hits:
         yield Mark(rows[i][2], "", RIGHT)

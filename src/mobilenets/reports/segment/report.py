@@ -29,11 +29,11 @@ CHOICES: tuple[Color, ...] = ((226, 54, 40), (255, 0, 200), (0, 225, 255), (255,
 """Colors that mistakes may be drawn in."""
 
 APART = 150.0
-"""Distance in RGB from which on two colors are told apart at a glance."""
+"""Least distance in RGB at which two colors are told apart at a glance."""
 
 
 def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], worst: int) -> Content:
-    """What there is to say about a segmenter.
+    """The part of a report's page about a segmenter.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -56,7 +56,7 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
 
 
 def data(report: SegmentationReport, worst: int) -> dict[str, object]:
-    """What `report.json` says about a segmenter."""
+    """The entries of `report.json` for a segmenter."""
     truth, predicted = np.nonzero(report.confusion)
     return {
         "colors": report.colors,
@@ -94,13 +94,13 @@ def csv_text(report: SegmentationReport) -> str:
 
 
 def brief(report: SegmentationReport, worst: int) -> Brief:
-    """The classes, and the worst images."""
+    """The tables for the command line: the classes, and the worst images."""
     rows = tuple((row.name, words.share(row.mean_iou), words.share(row.accuracy)) for row in report.worst(worst))
     return Brief(Table("Worst images", ("worst images", "mean IoU", "pixels right"), rows), (_classes(report),))
 
 
 def remarks(report: SegmentationReport) -> list[Remark]:
-    """Whether the pixel accuracy is above that of a constant answer."""
+    """Remarks on whether the pixel accuracy is above that of a constant answer."""
     support = report.support.sum(axis=0)
     share, label = support.max() / max(support.sum(), 1), report.labels[int(support.argmax())]
     accuracy = report.metric("pixel_accuracy")
@@ -116,17 +116,17 @@ def remarks(report: SegmentationReport) -> list[Remark]:
 
 
 def support(report: SegmentationReport) -> dict[str, int]:
-    """Images that show each class."""
+    """The number of images that show each class."""
     return {row.label: row.images for row in report.classes}
 
 
 def per_image(report: SegmentationReport) -> Mapping[str, NDArray[Any]]:  # Any: arrays of several types
-    """What `compare` needs to know of each image."""
+    """What `compare` needs to know about each image."""
     return {"hits": report.hits, "support": report.support, "predicted": report.called}
 
 
 def subtitle(report: SegmentationReport) -> str:
-    """What was evaluated, in one line."""
+    """One line that says what was evaluated."""
     occurring = sum(row.pixels > 0 for row in report.classes)
     classes = f"{occurring}" if occurring == len(report.labels) else f"{occurring} of {len(report.labels):,}"
     unreadable = f", {len(report.unreadable):,} not readable" if report.unreadable else ""
