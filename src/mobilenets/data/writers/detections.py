@@ -90,7 +90,7 @@ def csv_rows(file: str, detections: Detections) -> list[tuple[str, ...]]:
 
 
 class _Coco:
-    """One array with an element per line. `image_id` is the file's name if that is a number, as in COCO; else the whole name."""
+    """One array with an element per line. `image_id` is the file's name if that is a number, as in COCO, else the name."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
         self._file = _Draft(folder / "detections.json")
