@@ -47,6 +47,7 @@ ENGINES: Table[Runtime] = Table(
         ".nap": Runtime("Nap", Nap, "nap"),
         ".doze": Runtime("Doze", Nap, "doze", also=(".nap",)),
         ".gone": Runtime("Gone", Nap, "gone", module="no_such_module", package="no-such-package", extra="tflite"),
+        ".away": Runtime("Away", Nap, "away", systems=("no such system",)),
     },
 )
 TABLE = "bench_toys:ENGINES"

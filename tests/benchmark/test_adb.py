@@ -68,7 +68,7 @@ def test_the_programs_run_in_turn_and_their_figures_become_rows(adb: Path, files
     assert "--num_threads=4" in runs[0]
     assert "--graph=model.tflite" in runs[0]
     assert "-x 2" in runs[1]
-    assert "-f n:8" in runs[1]
+    assert "-f batch:8" in runs[1]
     assert not (adb / "phone").exists()  # nothing stays on the device
     assert calls[-1] == f"-s A1 shell (rm -rf {FOLDER}) 2>&1; echo exit=$?"
 
@@ -93,6 +93,13 @@ def test_output_without_timings_is_an_error(read: object, text: str) -> None:
     assert callable(read)
     with pytest.raises(ToolError, match="printed no timings"):
         read(text)
+
+
+def test_the_free_dimension_has_the_name_that_the_onnx_writer_gives_it() -> None:
+    pytest.importorskip("onnx")
+    from mobilenets.deploy.write_onnx import BATCH
+
+    assert f"{BATCH}:4" in TOOLS["onnx"].arguments(Call("model.onnx", 1, 4, 1.0))
 
 
 def test_the_programs_are_called_with_options_that_they_document() -> None:

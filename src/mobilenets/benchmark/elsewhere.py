@@ -126,7 +126,7 @@ def _known(item: Found, asked: Asked) -> list[Case]:
     """The case under every setting, with what the file says of itself where its runtime is installed here."""
     _, runtime = plan.named(asked.engines)[item.case.runtime]
     facts = {"precision": "", "task": ""}
-    if runtime.installed:
+    if runtime.runs_here:
         with contextlib.suppress(WorkerError):  # the other machine will say what is wrong with it
             facts = opened(item.case, asked.table)
     return plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])

@@ -32,7 +32,7 @@ def main() -> None:
         answer({"error": (str(error).strip().splitlines() or [type(error).__name__])[0]})
 
 
-def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], object]) -> dict[str, object]:  # Any: JSON
+def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None]) -> dict[str, object]:  # Any: JSON
     """The metric of a file on labeled data.
 
     Args:

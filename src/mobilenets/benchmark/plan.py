@@ -140,7 +140,7 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
                 random_weights=network.random_weights,
                 macs=macs,
             )
-            yield Found(case, graph) if runtime.installed or not asked.here else Row(case, error=missing(runtime))
+            yield Found(case, graph) if runtime.runs_here or not asked.here else Row(case, error=missing(runtime))
 
 
 def expanded(found: Found, asked: Asked, *, precision: str, task: str) -> list[Case]:
@@ -162,7 +162,9 @@ def in_order(cases: Sequence[Case]) -> list[Case]:
 
 
 def missing(runtime: Runtime) -> str:
-    """Why a runtime cannot be used that is not installed."""
+    """Why a runtime cannot be used here."""
+    if not runtime.fits_system:
+        return f"{runtime.title} does not run on this system"
     package = runtime.package or runtime.module
     how = INSTALL.format(extra=runtime.extra) if runtime.extra else f"pip install {package}"
     return f"'{package}' is not installed: {how}"
@@ -260,7 +262,7 @@ def _exported(
         runtime = asked.engines[ending]
         short = runtime.name or ending.removeprefix(".")
         case = Case(network.name, "", short, random_weights=network.random_weights, macs=macs)
-        if not runtime.installed:
+        if not runtime.runs_here:
             failures.append(Row(case, error=missing(runtime)))
             continue
         file = place / exporter.file

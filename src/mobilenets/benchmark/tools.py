@@ -118,7 +118,7 @@ def _onnx_arguments(call: Call) -> list[str]:
         "-s",  # percentiles
         *("-m", "duration", "-t", f"{max(1, round(call.seconds))}"),
         *("-x", str(call.threads), "-y", "1"),
-        *("-f", f"n:{call.batch}"),
+        *("-f", f"batch:{call.batch}"),  # the name that the ONNX writer gives to the free dimension
         *("-e", "cpu"),
         call.file,
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_of
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,7 +172,7 @@ def _keep(rows: list[Row], folder: Path, data: dict[str, object], csv: str) -> N
 
     write_text(folder / "benchmark.json", json_of.dumps(data, indent=1, ensure_ascii=False) + "\n")
     columns, lines = written.csv_table(rows)
-    text = "\n".join(_csv_line(line) for line in ([columns, *lines] if columns else []))
+    text = "\n".join(map(_csv_line, ([columns, *lines] if columns else [])))
     for path in (folder / "benchmark.csv", *([Path(csv)] if csv not in ("", "-") else [])):
         write_text(path, text + "\n")
     try:
@@ -181,7 +181,7 @@ def _keep(rows: list[Row], folder: Path, data: dict[str, object], csv: str) -> N
         note(f"no plot: {error} ({error.hint})")
 
 
-def _csv_line(cells: list[object] | list[str]) -> str:
+def _csv_line(cells: Sequence[object]) -> str:
     import csv
     import io
 

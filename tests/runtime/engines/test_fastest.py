@@ -54,6 +54,7 @@ ENGINES = {
     ".one":  Runtime("One", Nap, "one"),
     ".two":  Runtime("Two", Nap, "two", also=(".one",)),
     ".gone": Runtime("Gone", Nap, "gone", module="no_such_module", extra="tflite"),
+    ".away": Runtime("Away", Nap, "away", systems=("no such system",)),
 }
 # fmt: on
 
@@ -140,9 +141,9 @@ def needs_litert(path: Path, threads: int | None = None) -> Engine:
     raise MissingExtraError("ai-edge-litert", "tflite")
 
 
-def test_a_runtime_that_is_not_installed_is_no_candidate(tmp_path: Path) -> None:
-    folder = write(tmp_path, gone="3", two="3")
-    assert [candidate.name for candidate in candidates_in(folder, ENGINES)] == ["two", "gone"]
+def test_a_runtime_that_does_not_run_here_is_no_candidate(tmp_path: Path) -> None:
+    folder = write(tmp_path, gone="3", two="3", away="1")
+    assert [candidate.name for candidate in candidates_in(folder, ENGINES)] == ["two", "gone", "away"]
     assert chosen(folder).engine.source.endswith(".two")
 
 

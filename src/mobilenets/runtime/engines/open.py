@@ -93,7 +93,7 @@ def _usable(path: Path, candidates: Sequence[Candidate], engine: str | None, eng
         CheckpointError: there is no file for the runtime that is asked for.
     """
     if engine is None:
-        return [candidate for candidate in candidates if candidate.runtime.installed] or list(candidates)
+        return [candidate for candidate in candidates if candidate.runtime.runs_here] or list(candidates)
     chosen = [candidate for candidate in candidates if candidate.name == engine]
     if not chosen:
         ending, runtime = named(engines)[engine]
@@ -149,8 +149,8 @@ def _exported_in(path: Path, engines: Mapping[str, Runtime]) -> Path | None:
 
 def _file_in(folder: Path, engines: Mapping[str, Runtime]) -> Path | None:
     """The first model of a folder in the order of the table; one whose runtime is installed, if there is any."""
-    files = [(runtime.installed, file) for ending, runtime in engines.items() if (file := folder / f"model{ending}").exists()]
-    return next((file for installed, file in files if installed), files[0][1] if files else None)
+    files = [(runtime.runs_here, file) for ending, runtime in engines.items() if (file := folder / f"model{ending}").exists()]
+    return next((file for runs_here, file in files if runs_here), files[0][1] if files else None)
 
 
 def _engine_of(checkpoint: Path) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Runtime:
         package: what pip calls that module; "" for the same name.
         extra: the extra of `mobilenets` that brings it; "" for the base install.
         also: endings of files of other runtimes that it reads too.
+        systems: that it runs on, as `sys.platform` names them; empty for all.
     """
 
     title: str
@@ -47,6 +49,17 @@ class Runtime:
     package: str = ""
     extra: str = ""
     also: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it runs on this system, and is installed."""
+        return self.fits_system and self.installed
+
+    @property
+    def fits_system(self) -> bool:
+        """Whether it runs on this system, if it is installed."""
+        return not self.systems or sys.platform in self.systems
 
     @property
     def installed(self) -> bool:
@@ -71,7 +84,7 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".tflite": Runtime("LiteRT", LiteRtEngine, "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
     ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",)),
     ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
-    ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml"),
+    ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml", systems=("darwin",)),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.
