@@ -63,7 +63,16 @@ class TrainingError(MobileNetsError):
 
 
 class ExportError(MobileNetsError):
-    """An export that failed or does not agree with the model."""
+    """An export that failed or does not agree with the model.
+
+    Args:
+        message, hint: as of every error.
+        comparison: where the exported network does not agree with the model, the whole comparison, for JSON.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", comparison: dict[str, object] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.comparison = comparison
 
 
 class GraphError(MobileNetsError):

@@ -13,13 +13,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.operators import Operator
 from mobilenets.errors import ExportError
-from mobilenets.exporters.onnx_argmax import compare_classes, export_onnx_argmax, with_argmax
-from mobilenets.exporters.onnx_tail import export_with_tail
-from mobilenets.exporters.table import export
+from mobilenets.exporters.checked import export_checked
+from mobilenets.exporters.onnx import ONNX
+from mobilenets.exporters.table import EXPORTERS, export
 from mobilenets.model import Model, TorchEngine, create
 from mobilenets.runtime.engines.onnx import OnnxEngine
-from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.deeplab import DeepLabHead, deeplab
@@ -76,7 +79,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     name, corners = request.param
     model = made(name, align_corners=corners)
     path = tmp_path_factory.mktemp("argmax") / "segmenter.onnx"
-    export_onnx_argmax(model, path)
+    export_checked(model, path, ONNX, tail="argmax")
     return model, corners, path
 
 
@@ -142,15 +145,19 @@ def test_an_export_folder_says_how_many_pixels_are_the_same(tmp_path: Path) -> N
     ]
 
 
-def with_other_corners(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    assert isinstance(manifest.head, DeepLabHead)
-    return with_argmax(model, replace(manifest, head=replace(manifest.head, align_corners=not manifest.head.align_corners)))
+def with_other_corners(graph: Graph, path: Path, batch: int | None) -> None:
+    def other(operator: Operator) -> Operator:
+        if isinstance(operator, op.Resize) and operator.name == "tail.large":
+            return replace(operator, coordinates="align_corners" if operator.coordinates == "half_pixel" else "half_pixel")
+        return operator
+
+    ONNX.write(replace(graph, operators=tuple(other(operator) for operator in graph.operators)), path, batch)
 
 
 def test_another_enlargement_is_found_out_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "out" / "segmenter.onnx"
     with pytest.raises(ExportError, match=r"of 50,440 pixels differ between the model and the exported network; 0\.1% may"):
-        export_with_tail(made("deeplab"), path, extend=with_other_corners, compare=compare_classes, images=(), tolerance=1e-4)
+        export_checked(made("deeplab"), path, replace(ONNX, write=with_other_corners), tail="argmax")
     assert list(path.parent.iterdir()) == []
 
 
@@ -158,14 +165,14 @@ def test_of_equal_logits_the_first_class_is_taken(tmp_path: Path) -> None:
     model = made("deeplab")
     torch.nn.init.zeros_(model.head.classifier.weight)
     model.head.classifier.bias.data = torch.tensor([1.0, 2.0, 2.0, 2.0])
-    export_onnx_argmax(model, tmp_path / "segmenter.onnx")
+    export_checked(model, tmp_path / "segmenter.onnx", ONNX, tail="argmax")
     assert (OnnxEngine(tmp_path / "segmenter.onnx").run(noise(2).numpy())["classes"] == 1).all()
 
 
 def test_the_model_is_left_as_it_is(tmp_path: Path) -> None:
     model = made("lraspp").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    export_onnx_argmax(model, tmp_path / "segmenter.onnx")
+    export_checked(model, tmp_path / "segmenter.onnx", ONNX, tail="argmax")
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -177,6 +184,20 @@ def test_models_of_other_tasks_have_no_classes_of_pixels(tmp_path: Path) -> None
     }
     for hint, spec in specs.items():
         with pytest.raises(ExportError, match=f"'plain' is to {spec.task}: only segmenters have classes of pixels") as error:
-            export_onnx_argmax(create(spec), tmp_path / "segmenter.onnx")
+            export_checked(create(spec), tmp_path / "segmenter.onnx", ONNX, tail="argmax")
         assert error.value.hint == hint
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["openvino", "tflite"])
+@pytest.mark.parametrize(("name", "corners"), [("deeplab", False), ("deeplab", True), ("lraspp", False)])
+def test_other_runtimes_give_the_same_classes(to: str, name: str, corners: bool, tmp_path: Path) -> None:
+    model = made(name, align_corners=corners)
+    parity = export(model, tmp_path, to=f"{to}-argmax")
+    assert [output.name for output in parity.outputs] == ["logits"]
+    predictor = Predictor.open(tmp_path / EXPORTERS[f"{to}-argmax"].file)
+    x = noise(3)
+    found = predictor.run(x.numpy())
+    assert list(found) == ["classes"]
+    assert found["classes"].dtype == np.uint8
+    assert (found["classes"] == classes_of(model, x, align_corners=corners)).mean() > 0.9995

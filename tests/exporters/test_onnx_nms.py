@@ -1,4 +1,4 @@
-"""Boxes from inside the ONNX file are those that NumPy decodes from the network's outputs."""
+"""Boxes from inside an exported file are those that NumPy decodes from the outputs, in every runtime that has them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,32 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.deploy import operators as op
+from mobilenets.deploy import reference
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.tails import with_nms
+from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.errors import ExportError
-from mobilenets.exporters.onnx_nms import compare_detections, export_onnx_nms, with_nms
-from mobilenets.exporters.onnx_tail import export_with_tail
-from mobilenets.exporters.table import export
+from mobilenets.exporters.agreement import compare_detections
+from mobilenets.exporters.checked import export_checked
+from mobilenets.exporters.onnx import ONNX
+from mobilenets.exporters.openvino import write_openvino
+from mobilenets.exporters.table import EXPORTERS, export
 from mobilenets.model import Model, create
 from mobilenets.runtime.detect.anchors import anchors
 from mobilenets.runtime.detect.decode import Detections, decode_detections
-from mobilenets.runtime.engines.base import Engine, Outputs
+from mobilenets.runtime.engines.base import Outputs
+from mobilenets.runtime.engines.gate import Gate
+from mobilenets.runtime.engines.litert import LiteRtEngine
+from mobilenets.runtime.engines.onnx import OnnxEngine
+from mobilenets.runtime.engines.openvino import OpenVinoEngine
 from mobilenets.runtime.images.placement import Placement
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -38,45 +49,66 @@ PLAIN = BackboneSpec(
 )
 
 
-class Bare(Engine):
-    """An ONNX model of one input, which need not be an image."""
-
-    def __init__(self, path: Path) -> None:
-        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
-
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
-        return dict(zip(self.outputs, self._session.run(self.outputs, {"image": batch}), strict=True))
-
-
 def manifest_of(head: SsdHead = HEAD, classes: int = 4) -> Manifest:
     return Manifest("m", tuple(f"kind {i}" for i in range(classes)), CONTRACT, head)
 
 
-def bare(manifest: Manifest) -> onnx.ModelProto:
-    """A model whose outputs are its inputs: logits and offsets at every anchor."""
+def bare(manifest: Manifest) -> Graph:
+    """A graph whose outputs are its input: logits and offsets at every anchor."""
+    assert isinstance(manifest.head, SsdHead)
+    columns = manifest.head.columns(len(manifest.labels))
+    same = np.eye(columns + 4, dtype=np.float32)[:, :, np.newaxis, np.newaxis]
+    operators = (
+        op.Conv(name="l", inputs=(INPUT,), output="l", weight="lw", bias="lb"),
+        op.Rows(name="logits", inputs=("l",), output="logits", columns=columns),
+        op.Conv(name="o", inputs=(INPUT,), output="o", weight="ow", bias="ob"),
+        op.Rows(name="offsets", inputs=("o",), output="offsets", columns=4),
+    )
+    tensors = {
+        "lw": same[:columns],
+        "lb": np.zeros(columns, np.float32),
+        "ow": same[columns:],
+        "ob": np.zeros(4, np.float32),
+    }
+    return Graph(manifest, operators, tensors, {"logits": "logits", "offsets": "offsets"})
+
+
+def with_boxes(manifest: Manifest) -> Graph:
+    """`bare` with non-maximum suppression, which takes the input of `bare` in place of an image."""
+    graph = with_nms(bare(manifest))
     assert isinstance(manifest.head, SsdHead)
     count, columns = len(anchors(manifest.head, CONTRACT.shape)), manifest.head.columns(len(manifest.labels))
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        [
-            helper.make_node("Slice", ["image", "first", "middle", "axis"], ["logits"]),
-            helper.make_node("Slice", ["image", "middle", "end", "axis"], ["offsets"]),
-        ],
-        "bare",
-        [helper.make_tensor_value_info("image", floats, ["batch", count, columns + 4])],
-        [
-            helper.make_tensor_value_info("logits", floats, ["batch", count, columns]),
-            helper.make_tensor_value_info("offsets", floats, ["batch", count, 4]),
-        ],
-        [
-            helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value])
-            for name, value in (("first", 0), ("middle", columns), ("end", columns + 4), ("axis", 2))
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
-    return model
+    values = (0.5,) * (columns + 4)
+    contract = InputContract(size=count, wide=1, channels=columns + 4, mean=values, std=values, resize="stretch", crop=1.0)
+    return replace(graph, manifest=replace(manifest, input=contract))
+
+
+def taken(outputs: Outputs) -> NDArray[np.float32]:
+    """The input of such graphs: N C A 1."""
+    joined = np.concatenate([outputs["logits"], outputs["offsets"]], axis=2)
+    return np.ascontiguousarray(joined.transpose(0, 2, 1)[..., np.newaxis])
+
+
+def by_reference(graph: Graph, x: NDArray[np.float32], folder: Path) -> Outputs:
+    return reference.run(graph, x)
+
+
+def by_onnxruntime(graph: Graph, x: NDArray[np.float32], folder: Path) -> Outputs:
+    onnx.save(to_onnx(graph), folder / "nms.onnx")
+    return OnnxEngine(folder / "nms.onnx").run(x)
+
+
+def by_openvino(graph: Graph, x: NDArray[np.float32], folder: Path) -> Outputs:
+    write_openvino(graph, folder / "nms.xml")
+    return OpenVinoEngine(folder / "nms.xml", threads=1).run(x)
+
+
+def by_litert(graph: Graph, x: NDArray[np.float32], folder: Path) -> Outputs:
+    (folder / "nms.tflite").write_bytes(to_tflite(graph))
+    return Gate(LiteRtEngine(folder / "nms.tflite"), 1).run(x)
+
+
+RUNTIMES = {"reference": by_reference, "onnxruntime": by_onnxruntime, "openvino": by_openvino, "litert": by_litert}
 
 
 def outputs_of(manifest: Manifest, n: int, *, seed: int = 0, spread: float = 1.5) -> dict[str, NDArray[np.float32]]:
@@ -88,13 +120,11 @@ def outputs_of(manifest: Manifest, n: int, *, seed: int = 0, spread: float = 1.5
 
 
 def both(
-    manifest: Manifest, outputs: dict[str, NDArray[np.float32]], folder: Path
+    manifest: Manifest, outputs: dict[str, NDArray[np.float32]], folder: Path, runtime: str = "onnxruntime"
 ) -> tuple[list[Detections], list[Detections]]:
     """What NumPy and the graph make of the same outputs, on images of another size."""
-    onnx.save(with_nms(bare(manifest), manifest), folder / "nms.onnx")
-    engine = Bare(folder / "nms.onnx")
     places = [Placement(640, 960, 10, 10, 0, 0)] * len(outputs["logits"])
-    found = engine.run(np.concatenate([outputs["logits"], outputs["offsets"]], axis=2))
+    found = RUNTIMES[runtime](with_boxes(manifest), taken(outputs), folder)
     return decode_detections(outputs, manifest, places), decode_detections(found, manifest, places)
 
 
@@ -117,27 +147,30 @@ def assert_same(expected: Sequence[Detections], found: Sequence[Detections]) -> 
     ],
     ids=["softmax", "sigmoid", "thresholds", "all", "few"],
 )
-def test_detections_are_those_of_numpy(n: int, head: SsdHead, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_detections_are_those_of_numpy(n: int, head: SsdHead, runtime: str, tmp_path: Path) -> None:
     manifest = manifest_of(head)
-    expected, found = both(manifest, outputs_of(manifest, n, seed=n), tmp_path)
+    expected, found = both(manifest, outputs_of(manifest, n, seed=n), tmp_path, runtime)
     assert all(len(one) for one in expected)
     assert_same(expected, found)
 
 
-def test_one_class_is_enough(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_one_class_is_enough(runtime: str, tmp_path: Path) -> None:
     manifest = manifest_of(classes=1)
-    assert_same(*both(manifest, outputs_of(manifest, 3), tmp_path))
+    assert_same(*both(manifest, outputs_of(manifest, 3), tmp_path, runtime))
 
 
-def test_nothing_found_is_padding_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_nothing_found_is_padding_alone(runtime: str, tmp_path: Path) -> None:
     manifest = manifest_of()
     outputs = outputs_of(manifest, 2)
     outputs["logits"][1, :, 0] = 60
-    expected, found = both(manifest, outputs, tmp_path)
+    expected, found = both(manifest, outputs, tmp_path, runtime)
     assert_same(expected, found)
     assert len(found[1]) == 0
     outputs["logits"][0, :, 0] = 60
-    _, found = both(manifest, outputs, tmp_path)
+    _, found = both(manifest, outputs, tmp_path, runtime)
     assert [len(one) for one in found] == [0, 0]
 
 
@@ -181,7 +214,7 @@ def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp
 def test_a_classifier_has_no_boxes(tmp_path: Path) -> None:
     model = create(ModelSpec(PLAIN, ("cat", "dog"), InputContract(size=32)))
     with pytest.raises(ExportError, match="'plain' is to classify: only detectors have boxes") as error:
-        export_onnx_nms(model, tmp_path / "model.onnx")
+        export(model, tmp_path, to="onnx-nms")
     assert error.value.hint == "leave --nms out"
     assert list(tmp_path.iterdir()) == []
 
@@ -189,33 +222,55 @@ def test_a_classifier_has_no_boxes(tmp_path: Path) -> None:
 def test_a_segmenter_is_told_what_it_has(tmp_path: Path) -> None:
     model = create(lraspp(PLAIN, ("cat", "dog"), filters=8, size=64))
     with pytest.raises(ExportError, match="'plain' is to segment: only detectors have boxes") as error:
-        export_onnx_nms(model, tmp_path / "model.onnx")
+        export(model, tmp_path, to="onnx-nms")
     assert error.value.hint == "--argmax gives the class of each pixel"
 
 
 def test_boxes_that_differ_leave_no_file(detector: Model, tmp_path: Path) -> None:
-    def overlapping(model: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-        assert isinstance(manifest.head, SsdHead)
-        return with_nms(model, replace(manifest, head=replace(manifest.head, iou=0.1)))
+    def overlapping(graph: Graph, path: Path, batch: int | None) -> None:
+        operators = tuple(
+            replace(operator, iou=0.1) if isinstance(operator, op.Nms) else operator for operator in graph.operators
+        )
+        ONNX.write(replace(graph, operators=operators), path, batch)
 
     path = tmp_path / "out" / "detector.onnx"
     with pytest.raises(ExportError, match=r"boxes differ between the model and the exported network; 1\.0% may"):
-        export_with_tail(detector, path, extend=overlapping, compare=compare_detections, images=(), tolerance=1e-4)
+        export_checked(detector, path, replace(ONNX, write=overlapping), tail="nms")
     assert list(path.parent.iterdir()) == []
 
 
-def test_other_boxes_or_scores_are_found_out(tmp_path: Path) -> None:
+def test_other_boxes_or_scores_are_found_out() -> None:
     manifest = manifest_of()
     outputs = outputs_of(manifest, 4)
-    batch = np.concatenate([outputs["logits"], outputs["offsets"]], axis=2)
-    onnx.save(bare(manifest), tmp_path / "raw.onnx")
-    raw = Bare(tmp_path / "raw.onnx")
-    onnx.save(with_nms(bare(manifest), manifest), tmp_path / "same.onnx")
-    (same,), agreement = compare_detections(raw, Bare(tmp_path / "same.onnx"), iter([batch]), manifest)
+    found = reference.run(with_boxes(manifest), taken(outputs))
+    (same,), agreement = compare_detections([(outputs, found)], manifest)
     assert same.name == "detections"
     assert same.max_rel < 1e-6
     assert agreement.total == 2 * 4 * HEAD.detections
     assert (agreement.differing, agreement.passed) == (0, True)
-    onnx.save(with_nms(bare(manifest), manifest_of(replace(HEAD, iou=0.2))), tmp_path / "other.onnx")
-    _, agreement = compare_detections(raw, Bare(tmp_path / "other.onnx"), iter([batch]), manifest)
+    other = reference.run(with_boxes(manifest_of(replace(HEAD, iou=0.2))), taken(outputs))
+    _, agreement = compare_detections([(outputs, other)], manifest)
     assert not agreement.passed
+
+
+@pytest.mark.parametrize("to", ["openvino", "tflite"])
+def test_a_detector_with_boxes_inside_predicts_the_same_in_other_runtimes(detector: Model, to: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 90, 3), np.uint8))
+    image.save(tmp_path / "image.png")
+    parity = export(detector, tmp_path, images=[tmp_path / "image.png"], to=f"{to}-nms")
+    assert [output.name for output in parity.outputs] == ["logits", "offsets", "detections"]
+    export(detector, tmp_path, to="onnx")
+    with_boxes_inside = Predictor.open(tmp_path / EXPORTERS[f"{to}-nms"].file)
+    expected, found = Predictor.open(tmp_path / "model.onnx").predict(image), with_boxes_inside.predict(image)
+    assert isinstance(expected, Detections)
+    assert isinstance(found, Detections)
+    assert len(expected)
+    np.testing.assert_allclose(expected.scores, found.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["executorch", "coreml"])
+def test_runtimes_without_non_maximum_suppression_say_so(detector: Model, to: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"so (ExecuTorch|Core ML Tools) cannot take --nms") as error:
+        export(detector, tmp_path, to=f"{to}-nms")
+    assert "export to onnx, openvino or tflite" in error.value.hint
+    assert list(tmp_path.iterdir()) == []

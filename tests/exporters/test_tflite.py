@@ -10,7 +10,6 @@ from ai_edge_litert.interpreter import Interpreter
 
 from mobilenets.errors import CheckpointError
 from mobilenets.exporters.table import export
-from mobilenets.exporters.tflite import export_tflite
 from mobilenets.model import create
 from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.manifest import manifest_of
@@ -49,7 +48,7 @@ def predictor_input(predictor: Predictor) -> np.ndarray[tuple[int, ...], np.dtyp
 
 
 def test_other_programs_find_image_and_logits_by_name(tmp_path: Path) -> None:
-    export_tflite(create(SPECS["classify"]), tmp_path / "model.tflite")
+    export(create(SPECS["classify"]), tmp_path, to="tflite")
     interpreter = Interpreter(str(tmp_path / "model.tflite"))
     signature = interpreter.get_signature_list()["serving_default"]
     assert signature == {"inputs": ["image"], "outputs": ["logits"]}

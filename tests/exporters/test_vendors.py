@@ -148,7 +148,7 @@ def test_another_environments_executorch_gives_the_same(tmp_path: Path) -> None:
     model = create(SPECS["detect"])
     export(model, tmp_path, to="executorch")
     batch = np.random.default_rng(0).normal(size=(1, 3, *model.spec.input.shape)).astype(np.float32)
-    other = executorch_exporter._OtherProcess(tmp_path / "model.pte")
+    other = executorch_exporter._OtherProcess(tmp_path / "model.pte", ("logits", "offsets"))
     here = ExecuTorchEngine(tmp_path / "model.pte").run(batch)
     for name, values in other.run(batch).items():
         np.testing.assert_array_equal(values, here[name])

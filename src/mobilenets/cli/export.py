@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
 from mobilenets.cli.output import note, show, show_json, show_table
-from mobilenets.errors import DataError, ImageError, UsageError
+from mobilenets.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
     from mobilenets.exporters.parity import Parity
+    from mobilenets.runtime.engines.base import FastPath
 
 
 def command(
@@ -20,7 +23,7 @@ def command(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="What to export to: onnx, openvino, tflite, executorch or coreml; -half or -nms or -argmax after it.",
+            help="What to export to: onnx, openvino, tflite, executorch or coreml; tflite-half and coreml-half use 16 bits.",
         ),
     ] = "onnx",
     out: Annotated[
@@ -29,19 +32,45 @@ def command(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Images to compare on, besides random input: a file or a folder.", show_default=False, metavar="PATH"
+            help="Images to compare on, a file or a folder; by default those of the run's validation split, if they are there.",
+            show_default=False,
+            metavar="PATH",
         ),
     ] = None,
-    most: Annotated[int, typer.Option("--max-images", min=1, help="How many of them to take.", metavar="N")] = 32,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="A labeled dataset: the accuracy of both networks is measured on its test split.",
+            show_default=False,
+            metavar="DATA",
+        ),
+    ] = "",
+    most: Annotated[
+        int | None,
+        typer.Option(
+            "--max-images",
+            min=1,
+            help="How many images to take; by default 32 to compare on, and all that are labeled.",
+            show_default=False,
+            metavar="N",
+        ),
+    ] = None,
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
     ] = 1e-4,
-    nms: Annotated[
-        bool, typer.Option("--nms", help="Short for --to onnx-nms: a detector that returns boxes, in detector.onnx.")
-    ] = False,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="The only number of images that the file takes at once; by default any for onnx and openvino, else 1.",
+            show_default=False,
+            metavar="N",
+        ),
+    ] = None,
+    nms: Annotated[bool, typer.Option("--nms", help="Decode inside the file: a detector that returns boxes.")] = False,
     argmax: Annotated[
-        bool,
-        typer.Option("--argmax", help="Short for --to onnx-argmax: a segmenter that returns classes, in segmenter.onnx."),
+        bool, typer.Option("--argmax", help="Decode inside the file: a segmenter that returns the class of each pixel.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
@@ -53,8 +82,8 @@ def command(
 
         mobilenets predict runs/photos/export/model.onnx image.jpg
 
-    A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with onnx-nms it returns boxes.
-    A segmenter's returns coarse logits, which 'predict' enlarges; with onnx-argmax it returns the class of each input pixel.
+    A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with --nms it returns boxes.
+    A segmenter's returns coarse logits, which 'predict' enlarges; with --argmax it returns the class of each input pixel.
     """
     if nms and argmax:
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
@@ -67,61 +96,75 @@ def command(
     file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
-    readable = _readable(images, most) if images else []
+    chosen: list[bytes | Path] = readable(images, most or MOST) if images else []
+    labeled = labeled_of(data, most, model.spec.task) if data else None
+    if not images and not data:
+        chosen, labeled = of_run(checkpoint_folder.parent, most or MOST, model.spec.task)
     folder = out or _export_folder(checkpoint_folder)
-    parity = export(model, folder, to=to, images=readable, tolerance=tolerance)
+    try:
+        parity = export(model, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch)
+    except ExportError as error:
+        if json and error.comparison is not None:
+            show_json({"file": None, "size_bytes": 0, "passed": False, "parity": error.comparison})
+        raise
     size_bytes = size_of(folder / file)
     if json:
         show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
         return
     _show(parity)
     show(f"{folder / file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: mobilenets predict {folder / file} IMAGE")
+    note(f"next: mobilenets predict {shlex.quote(str(folder / file))} IMAGE")
 
 
 def _show(parity: Parity) -> None:
-    said = "ok" if parity.passed else "FAILED"
     rows = [
-        (output.name, f"{output.max_abs:.2e}", f"{output.max_rel:.2e}", f"{parity.tolerance:.0e}", said)
+        (
+            output.name,
+            f"{output.max_abs:.2e}",
+            f"{output.max_rel:.2e}",
+            f"{parity.tolerance:.0e}",
+            f"{output.cosine:.6f}" if output.name != "detections" else "",
+            "ok" if output.max_rel <= parity.tolerance else "FAILED",
+        )
         for output in parity.outputs
     ]
     rows += [
-        (same.name, f"{same.differing:,} of {same.total:,} {same.unit}", f"{same.share:.2e}", f"{same.tolerance:.0e}", said)
+        (
+            same.name,
+            f"{same.differing:,} of {same.total:,} {same.unit}",
+            f"{same.share:.2e}",
+            f"{same.tolerance:.0e}",
+            "",
+            "ok" if same.passed else "FAILED",
+        )
         for same in parity.agreements
     ]
-    random = sum(parity.batches) - parity.images
+    made_up = sum(parity.batches) - parity.images
     batches = ", ".join(str(n) for n in sorted(set(parity.batches)))
     show_table(
-        ("output", "largest difference", "relative", "tolerance", ""),
+        ("output", "largest difference", "relative", "tolerance", "cosine", ""),
         rows,
         title=f"torch and {parity.runtime}",
-        caption=f"{parity.images} images and {random} random inputs, in batches of {batches}",
+        caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
     )
+    for accuracy in parity.accuracies:
+        change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"
+        values = f"{accuracy.model:.1%} with torch, {accuracy.exported:.1%} exported ({change})"
+        show(f"{accuracy.metric}  {values}, on {accuracy.images:,} labeled images")
+    if parity.fast_path is not None:
+        show(_fast(parity.fast_path))
+    if parity.note:
+        note(f"note: {parity.note}")
+
+
+def _fast(path: FastPath) -> str:
+    pieces = f", in {path.pieces} piece{'s' if path.pieces != 1 else ''}" if path.pieces is not None else ""
+    others = ", ".join(f"{count} {kind}" for kind, count in sorted(path.slow.items(), key=lambda item: -item[1]))
+    rest = f"; the others are {others}" if others else ""
+    return f"{path.name} runs {path.fast} of {path.total} operators ({path.share:.0%}){pieces}{rest}"
 
 
 def _export_folder(checkpoint: Path) -> Path:
     """Beside a run's checkpoints, inside a checkpoint that stands alone: where `predict` looks for it."""
     run = checkpoint.parent
     return run / "export" if (run / "run.json").is_file() or checkpoint.name in ("best", "last") else checkpoint / "export"
-
-
-def _readable(images: Path, most: int) -> list[bytes | Path]:
-    from mobilenets.data.walk import SUFFIXES
-    from mobilenets.runtime.images.decode import decode_image
-
-    if not images.exists():
-        raise DataError(f"there is no file or folder '{images}'")
-    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES) if images.is_dir() else [images]
-    readable: list[bytes | Path] = []
-    for file in files:
-        if len(readable) == most:
-            break
-        try:
-            decode_image(file)
-        except (ImageError, OSError) as error:
-            note(f"skipped {file}: {error}")
-        else:
-            readable.append(file)
-    if not readable:
-        raise DataError(f"'{images}' has no image that can be read")
-    return readable

@@ -123,12 +123,14 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
     for operator in graph.operators:
         if isinstance(operator, _RENAMING):
             source[operator.output] = source[operator.inputs[0]]
-    first = {INPUT: -1} | {graph.operators[i].output: step for step, inside in enumerate(steps) for i in inside}
+    first = {INPUT: -1} | {
+        name: step for step, inside in enumerate(steps) for i in inside for name in graph.operators[i].made
+    }
     last = dict(first)
     readers: dict[str, list[op.Operator]] = {name: [] for name in shapes}
     for step, inside in enumerate(steps):
         for operator in (graph.operators[i] for i in inside):
-            for name in (*operator.inputs, operator.output):
+            for name in (*operator.inputs, *operator.made):
                 last[source[name]] = max(last[source[name]], step)
             for name in operator.inputs:
                 readers[source[name]].append(operator)

@@ -12,7 +12,7 @@ import numpy as np
 from mobilenets.deploy.int8_rules import int8_problems
 from mobilenets.deploy.operators import Operator
 from mobilenets.deploy.quantization import Quantization
-from mobilenets.deploy.shapes import Shape, shape_of
+from mobilenets.deploy.shapes import Shape, shapes_of
 from mobilenets.errors import GraphError
 from mobilenets.runtime.manifest import Manifest
 
@@ -51,12 +51,13 @@ class Graph:
         contract = self.manifest.input
         shapes: dict[str, Shape] = {INPUT: (contract.channels, *contract.shape)}
         for operator in self.operators:
-            shapes[operator.output] = shape_of(operator, [shapes[name] for name in operator.inputs], self.tensors)
+            made = shapes_of(operator, [shapes[name] for name in operator.inputs], self.tensors)
+            shapes.update(zip(operator.made, made, strict=True))
         return shapes
 
     def quantized(self, operator: Operator) -> bool:
         """Whether an operator reads or makes 8-bit integers."""
-        return any(name in self.quantization for name in (*operator.inputs, operator.output))
+        return any(name in self.quantization for name in (*operator.inputs, *operator.made))
 
     def readers(self) -> Counter[str]:
         """How many read each value; the caller of the network is one."""
@@ -84,13 +85,14 @@ def _problems(graph: Graph) -> Iterator[str]:
     for operator in graph.operators:
         if operator.name in names:
             yield f"two operators are called '{operator.name}'"
-        if operator.output in made:
-            yield f"'{operator.output}' is made twice, the second time by '{operator.name}'"
+        for name in operator.made:
+            if name in made:
+                yield f"'{name}' is made twice, the second time by '{operator.name}'"
         for name in operator.inputs:
             if name not in made:
                 yield f"'{operator.name}' reads '{name}', which nothing before it makes"
         names.add(operator.name)
-        made.add(operator.output)
+        made.update(operator.made)
     if not graph.outputs:
         yield "the graph has no output"
     for name, value in graph.outputs.items():

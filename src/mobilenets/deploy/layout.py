@@ -55,7 +55,7 @@ def _places(operator: op.Places, inputs: Sequence[Values]) -> Values:
 
 
 def _argmax(operator: op.ArgMax, inputs: Sequence[Values]) -> Values:
-    best: NDArray[np.int64] = inputs[0].argmax(1)
+    best: NDArray[np.uint8] = inputs[0].argmax(1).astype(np.uint8)
     return best
 
 

@@ -50,6 +50,11 @@ class Operator(Protocol):
         """The block of the backbone that it is part of, by index; -1 for the tail and the head."""
         ...
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Names of all values it makes: the output, or several that begin with its name."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named:
@@ -57,6 +62,11 @@ class _Named:
     inputs: tuple[str, ...]
     output: str
     block: Annotated[int, Meta(ge=-1, le=1 << 24)] = -1
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Names of all values it makes."""
+        return (self.output,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +205,49 @@ class Softmax(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgMax(_Named):
-    """The channel with the largest value at each place of a map, H W; of equal ones the first."""
+    """The channel with the largest value at each place of a map, H W in unsigned 8 bits; of equal ones the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boxes(_Named):
+    """Boxes x0 y0 x1 y1 in px, A 4, from offsets at anchors, A 4 (SSD, eq. 2), clipped to the input.
+
+    Args:
+        anchors: name of the anchors, x0 y0 x1 y1 in px, A 4.
+        variances: what each offset is multiplied by.
+        size: height and width of the input.
+    """
+
+    anchors: str
+    variances: tuple[float, float, float, float]
+    size: Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nms(_Named):
+    """Non-maximum suppression of boxes, A 4, by scores, A columns, class by class; then the best of all classes.
+
+    It makes three values: `boxes`, K 4; `scores`, K, by falling score; `classes`, K. What is left over has the score 0 and the
+    class -1.
+
+    Args:
+        thresholds: name of the scores that boxes of each class must exceed.
+        first: the column of the first class; columns before it are no classes.
+        iou: a box is suppressed if its overlap with a better one exceeds this.
+        candidates: boxes of each class that take part, the best.
+        most: boxes that are kept.
+    """
+
+    thresholds: str
+    first: Annotated[int, Meta(ge=0, le=1)]
+    iou: Annotated[float, Meta(ge=0, le=1)]
+    candidates: Count
+    most: Count
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Names of all values it makes."""
+        return tuple(f"{self.output}.{part}" for part in ("boxes", "scores", "classes"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +276,8 @@ KINDS: dict[str, type[Operator]] = {
     "matmul": MatMul,
     "softmax": Softmax,
     "argmax": ArgMax,
+    "boxes": Boxes,
+    "nms": Nms,
     "quantize": Quantize,
     "dequantize": Dequantize,
 }

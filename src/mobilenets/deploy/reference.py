@@ -15,6 +15,8 @@ from mobilenets.deploy import curves, layout, reference_int8
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
+from mobilenets.runtime.detect.decode import boxes_of, candidates
+from mobilenets.runtime.detect.nms import nms
 
 Array = NDArray[np.float32]
 
@@ -42,6 +44,8 @@ def run_all(graph: Graph, batch: Array) -> dict[str, NDArray[Any]]:  # Any: as a
             values[operator.output] = layout.MOVES[type(operator)](operator, inputs)
         elif graph.quantized(operator):
             values[operator.output] = reference_int8.compute(graph, operator, inputs)
+        elif isinstance(operator, op.Nms):
+            values.update(zip(operator.made, _nms(operator, inputs, graph.tensors), strict=True))
         else:
             values[operator.output] = _RULES[type(operator)](operator, inputs, graph.tensors)
     return values
@@ -124,6 +128,27 @@ def _softmax(operator: op.Softmax, inputs: Sequence[Array], tensors: Mapping[str
     return curves.softmax(inputs[0])
 
 
+def _boxes(operator: op.Boxes, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
+    height, width = operator.size
+    corners = np.array([width, height, width, height], np.float32)
+    each = [boxes_of(offsets, tensors[operator.anchors], operator.variances) for offsets in inputs[0]]
+    return np.clip(np.stack(each), 0, corners)
+
+
+def _nms(operator: op.Nms, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> tuple[NDArray[Any], ...]:
+    boxes, scores = inputs[0], inputs[1][:, :, operator.first :]
+    most = min(operator.most, scores[0].size)
+    found = np.zeros((len(boxes), most, 4), np.float32), np.zeros((len(boxes), most), np.float32)
+    labels = np.full((len(boxes), most), -1, np.int64)
+    for i in range(len(boxes)):
+        places, classes = candidates(scores[i], tensors[operator.thresholds], operator.candidates)
+        kept = nms(boxes[i, places], scores[i, places, classes], classes, operator.iou, most=most)
+        places, classes = places[kept], classes[kept]
+        found[0][i, : len(kept)], found[1][i, : len(kept)] = boxes[i, places], scores[i, places, classes]
+        labels[i, : len(kept)] = classes
+    return (*found, labels)
+
+
 # fmt: off
 _RULES: dict[type[op.Operator], Callable[..., NDArray[Any]]] = {
     op.Conv:       _conv,
@@ -136,5 +161,6 @@ _RULES: dict[type[op.Operator], Callable[..., NDArray[Any]]] = {
     op.Resize:     _resize,
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
+    op.Boxes:      _boxes,
 }
 # fmt: on

@@ -18,6 +18,12 @@ Shape = tuple[int, ...]
 Tensors = Mapping[str, "NDArray[np.generic]"]
 
 
+def shapes_of(operator: Operator, inputs: Sequence[Shape], tensors: Tensors) -> tuple[Shape, ...]:
+    """The shapes of all that an operator makes; arguments and errors as of `shape_of`."""
+    first = shape_of(operator, inputs, tensors)
+    return (first, *((first[0],) for _ in operator.made[1:]))  # a number of each row: scores and classes of boxes
+
+
 def shape_of(operator: Operator, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
     """The shape of what an operator makes.
 
@@ -146,6 +152,23 @@ def _matmul(operator: op.MatMul, inputs: Sequence[Shape], tensors: Tensors) -> S
     return (rows, columns)
 
 
+def _boxes(operator: op.Boxes, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
+    [shape] = inputs
+    known = tensors[operator.anchors].shape if operator.anchors in tensors else ()
+    if shape != known or shape[1] != 4:
+        raise _error(operator, f"reads offsets {shape} for anchors {known}")
+    return shape
+
+
+def _nms(operator: op.Nms, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
+    (count, edges), (scores, columns) = inputs
+    classes = columns - operator.first
+    known = tensors[operator.thresholds].shape if operator.thresholds in tensors else ()
+    if edges != 4 or count != scores or classes < 1 or known != (classes,):
+        raise _error(operator, f"reads boxes {inputs[0]}, scores {inputs[1]} and thresholds {known}")
+    return (min(operator.most, count * classes), 4)
+
+
 def _argmax(operator: op.ArgMax, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
     return inputs[0][1:]
 
@@ -179,6 +202,8 @@ _RULES: dict[type[Operator], tuple[Rule, Any]] = {  # the rule, and the ranks of
     op.MatMul:     (_matmul,    {(2, 2)}),
     op.Softmax:    (_same,      {(1,), (2,)}),
     op.ArgMax:     (_argmax,    {(3,)}),
+    op.Boxes:      (_boxes,     {(2,)}),
+    op.Nms:        (_nms,       {(2, 2)}),
     op.Quantize:   (_same,      {(1,), (2,), (3,)}),
     op.Dequantize: (_same,      {(1,), (2,), (3,)}),
 }

@@ -20,22 +20,37 @@ SIGNATURE = "serving_default"
 """The name under which programs ask for inputs and outputs by name."""
 
 _ALIGNMENT = 16  # bytes, as the schema says of every buffer
-_TENSOR_TYPES = {"float32": "FLOAT32", "float16": "FLOAT16", "int32": "INT32", "int64": "INT64", "int8": "INT8"}
+_TENSOR_TYPES = {
+    "float32": "FLOAT32",
+    "float16": "FLOAT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "int8": "INT8",
+    "uint8": "UINT8",
+}
 # fmt: off
 _OPTIONS = {  # operator: its options in the schema, and the versions that a runtime must know for floats and for 8 bits
     "ADD":               ("AddOptions", 1, 2),
     "ARG_MAX":           ("ArgMaxOptions", 1, 2),
     "AVERAGE_POOL_2D":   ("Pool2DOptions", 1, 2),
     "BATCH_MATMUL":      ("BatchMatMulOptions", 1, 2),
+    "CAST":              ("CastOptions", 1, 1),
     "CONCATENATION":     ("ConcatenationOptions", 1, 2),
     "CONV_2D":           ("Conv2DOptions", 1, 3),
     "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 2, 3),
     "DEQUANTIZE":        ("DequantizeOptions", 3, 2),
+    "EXP":               ("ExpOptions", 1, 1),
     "FULLY_CONNECTED":   ("FullyConnectedOptions", 1, 4),
+    "GATHER":            ("GatherOptions", 1, 1),
     "GELU":              ("GeluOptions", 1, 2),
+    "GREATER":           ("GreaterOptions", 1, 1),
+    "GREATER_EQUAL":     ("GreaterEqualOptions", 1, 1),
     "HARD_SWISH":        ("HardSwishOptions", 1, 1),
+    "LOG":               ("", 1, 1),
     "LOGISTIC":          ("", 1, 2),
+    "MAXIMUM":           ("MaximumMinimumOptions", 1, 1),
     "MEAN":              ("ReducerOptions", 1, 2),
+    "MINIMUM":           ("MaximumMinimumOptions", 1, 1),
     "MUL":               ("MulOptions", 1, 2),
     "PAD":               ("PadOptions", 1, 2),
     "QUANTIZE":          ("QuantizeOptions", 1, 2),
@@ -43,7 +58,11 @@ _OPTIONS = {  # operator: its options in the schema, and the versions that a run
     "RELU6":             ("", 1, 2),
     "RESHAPE":           ("ReshapeOptions", 1, 1),
     "RESIZE_BILINEAR":   ("ResizeBilinearOptions", 3, 3),
+    "SLICE":             ("SliceOptions", 1, 1),
     "SOFTMAX":           ("SoftmaxOptions", 1, 2),
+    "SUB":               ("SubOptions", 1, 1),
+    "TOPK_V2":           ("TopKV2Options", 1, 1),
+    "TRANSPOSE":         ("TransposeOptions", 1, 1),
 }
 # fmt: on
 
@@ -86,13 +105,37 @@ class Draft:
             self._quantize(index, scales, 0, axis=axis)
         return index
 
-    def operator(self, kind: str, inputs: Sequence[int], made: int, **options: Any) -> int:  # Any: what options hold
+    def custom(self, kind: str, inputs: Sequence[int], made: Sequence[int], options: Mapping[str, int | float | bool]) -> None:
+        """Append an operator that the schema does not have, but the runtime may know by its name.
+
+        Args:
+            kind: its name.
+            inputs, made: indices of the tensors that it reads and makes.
+            options: go into the file as a FlexBuffer, as such operators expect.
+        """
+        from flatbuffers import flexbuffers  # type: ignore[import-untyped]  # it has no types
+
+        builder = flexbuffers.Builder()
+        with builder.Map():
+            for name, value in options.items():
+                add = builder.Bool if isinstance(value, bool) else builder.Int if isinstance(value, int) else builder.Float
+                add(name, value)
+        operator = self._schema.OperatorT()
+        operator.opcodeIndex = self._codes.setdefault((kind, 1), len(self._codes))
+        operator.inputs, operator.outputs = list(inputs), list(made)
+        operator.customOptions = list(builder.Finish())
+        self._operators.append(operator)
+
+    def operator(
+        self, kind: str, inputs: Sequence[int], made: int, *others: int, **options: Any
+    ) -> int:  # Any: what options hold
         """Append an operator; returns the index of the tensor that it makes.
 
         Args:
             kind: the schema's name of it.
             inputs: indices of the tensors it reads.
             made: index of the tensor it makes.
+            others: indices of more tensors that it makes.
             options: the fields of its options; names of padding, activation and types are looked up.
         """
         schema = self._schema
@@ -100,7 +143,7 @@ class Draft:
         version = versions[self._tensors[inputs[0]].type == schema.TensorType.INT8]
         operator = schema.OperatorT()
         operator.opcodeIndex = self._codes.setdefault((kind, version), len(self._codes))
-        operator.inputs, operator.outputs = list(inputs), [made]
+        operator.inputs, operator.outputs = list(inputs), [made, *others]
         if table:
             operator.builtinOptionsType = getattr(schema.BuiltinOptions, table)
             operator.builtinOptions = getattr(schema, f"{table}T")()
@@ -167,7 +210,10 @@ class Draft:
 
     def _code(self, kind: str, version: int) -> Any:  # Any: as above
         code = self._schema.OperatorCodeT()
-        code.builtinCode, code.version = getattr(self._schema.BuiltinOperator, kind), version
+        known = self._schema.BuiltinOperator
+        code.builtinCode, code.version = getattr(known, kind, known.CUSTOM), version
+        if code.builtinCode == known.CUSTOM:
+            code.customCode = kind.encode()
         code.deprecatedBuiltinCode = min(code.builtinCode, 127)
         return code
 
@@ -192,7 +238,13 @@ class Draft:
         return entry
 
 
-_NAMED = {"padding": "Padding", "fusedActivationFunction": "ActivationFunctionType", "outputType": "TensorType"}
+_NAMED = {
+    "padding": "Padding",
+    "fusedActivationFunction": "ActivationFunctionType",
+    "outputType": "TensorType",
+    "inDataType": "TensorType",
+    "outDataType": "TensorType",
+}
 
 
 def _schema() -> ModuleType:

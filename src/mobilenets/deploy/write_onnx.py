@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilenets.deploy import onnx_boxes
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
@@ -31,8 +32,12 @@ BATCH = "batch"
 _UNSIGNED = 128  # added to signed 8 bits to make them unsigned
 
 
-def to_onnx(graph: Graph) -> onnx.ModelProto:
-    """The graph as an ONNX model, its input `image`, N C H W of any N, its outputs named as the graph's.
+def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
+    """The graph as an ONNX model, its input `image`, N C H W, its outputs named as the graph's.
+
+    Args:
+        graph: a network.
+        batch: the only N that the model takes; None for any.
 
     Raises:
         GraphError: the graph reads or returns integers; it must begin with `Quantize` and end with `Dequantize`.
@@ -51,10 +56,10 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
         write(writer, operator)
     outputs = []
     for name, value in graph.outputs.items():
-        kind = TensorProto.INT64 if value in writer.indices else TensorProto.FLOAT
-        outputs.append(helper.make_tensor_value_info(name, kind, [BATCH, *writer.shapes[value]]))
+        kind = writer.kinds.get(value, TensorProto.FLOAT)
+        outputs.append(helper.make_tensor_value_info(name, kind, [batch or BATCH, *writer.shapes[value]]))
         writer.node("Identity", [value], name)
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [BATCH, *writer.shapes[INPUT]])]
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [batch or BATCH, *writer.shapes[INPUT]])]
     body = helper.make_graph(writer.nodes, graph.manifest.model, inputs, outputs, writer.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
@@ -72,7 +77,7 @@ class _Writer:
         self.nodes: list[Any] = []  # Any: protobuf messages
         self.constants: list[Any] = []
         self.weights: set[str] = set()
-        self.indices: set[str] = set()  # values that are whole numbers
+        self.kinds: dict[str, int] = {}  # of values that are no floats
 
     def weight(self, name: str) -> str:
         """A weight of the graph, under its own name; several operators may share it."""
@@ -93,6 +98,14 @@ class _Writer:
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
         return output
+
+    def several(
+        self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
+    ) -> None:  # Any: what attributes hold
+        """Append a node with several outputs, called as the first."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=f"{outputs[0]}/{kind}", **attributes))
 
     def scales(self, name: str, quantization: Quantization, kind: type) -> list[str]:
         """Scales and zero points of this type, as constants of a value or weight."""
@@ -246,8 +259,24 @@ def _softmax(writer: _Writer, operator: op.Softmax) -> None:
 
 
 def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
-    writer.indices.add(operator.output)
-    writer.node("ArgMax", operator.inputs, operator.output, axis=1, keepdims=0)  # of equal ones the first, as in NumPy
+    from onnx import TensorProto
+
+    # Of equal ones the first, as in NumPy.
+    best = writer.node("ArgMax", operator.inputs, f"{operator.output}/index", axis=1, keepdims=0)
+    writer.node("Cast", [best], operator.output, to=TensorProto.UINT8)
+    writer.kinds[operator.output] = TensorProto.UINT8
+
+
+def _boxes(writer: _Writer, operator: op.Boxes) -> None:
+    onnx_boxes.write_boxes(writer, operator, writer.graph.tensors[operator.anchors])
+
+
+def _nms(writer: _Writer, operator: op.Nms) -> None:
+    from onnx import TensorProto
+
+    _, _, classes = operator.made
+    onnx_boxes.write_nms(writer, operator, writer.graph.tensors[operator.thresholds], writer.shapes[operator.inputs[0]][0])
+    writer.kinds[classes] = TensorProto.INT64
 
 
 def _dequantize(writer: _Writer, operator: op.Dequantize) -> None:
@@ -300,6 +329,8 @@ _WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: th
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
     op.ArgMax:     _argmax,
+    op.Boxes:      _boxes,
+    op.Nms:        _nms,
     op.Dequantize: _dequantize,
 }
 # fmt: on

@@ -13,31 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.deploy import operators as op
+from mobilenets.deploy import tflite_boxes
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
 from mobilenets.deploy.quantization import HIGHEST, bias_scales
 from mobilenets.deploy.reference_int8 import six_times
 from mobilenets.deploy.shapes import Shape
 from mobilenets.deploy.tflite_file import Draft
+from mobilenets.errors import GraphError
 
 FUSED: dict[ActivationKind, str] = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
 """Activations that TFLite's operators apply themselves."""
 
 
-def to_tflite(graph: Graph, *, half: bool = False) -> bytes:
-    """The graph as a `.tflite` file, its input `image`, 1 H W C, its outputs named as the graph's.
+def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1) -> bytes:
+    """The graph as a `.tflite` file, its input `image`, N H W C, its outputs named as the graph's.
+
+    The outputs of a graph that ends with `Nms` are called as the Tasks library calls them: `tflite_boxes.OUTPUTS`.
 
     Args:
         graph: a network.
         half: whether weights are kept in 16 bits, half as large; they are computed with in 32.
+        batch: N, the number of images at once.
 
     Raises:
+        GraphError: the runtime's non-maximum suppression takes one image only.
         MissingExtraError: ai-edge-litert or flatbuffers is not installed.
     """
-    writer = _Writer(graph, half=half)
+    writer = _Writer(graph, half=half, batch=batch)
     for operator in graph.operators:
         _WRITERS[type(operator)](writer, operator)
-    outputs = {name: writer.values[value] for name, value in graph.outputs.items()}
+    outputs = writer.detections or {name: writer.values[value] for name, value in graph.outputs.items()}
     return writer.draft.packed({INPUT: writer.values[INPUT]}, outputs, graph.manifest)
 
 
@@ -59,12 +65,17 @@ def same_margins(size: Sequence[int], kernel: Sequence[int], operator: op.Conv |
 class _Writer:
     """The file so far, and which of its tensors has each value of the graph."""
 
-    def __init__(self, graph: Graph, *, half: bool) -> None:
-        self.graph, self.half = graph, half
+    def __init__(self, graph: Graph, *, half: bool, batch: int) -> None:
+        self.graph, self.half, self.batch = graph, half, batch
         self.shapes = graph.shapes()
         self.draft = Draft()
         self.values: dict[str, int] = {}
+        self.detections: dict[str, int] = {}  # the tensors of the outputs, where boxes are made
         self.make(INPUT)
+
+    def stored(self, shape: Shape) -> tuple[int, ...]:
+        """The shape in the file of a value of the batch."""
+        return (self.batch, *channels_last(shape)[1:])
 
     def inputs(self, operator: op.Operator) -> list[int]:
         """The tensors that an operator reads."""
@@ -97,7 +108,7 @@ class _Writer:
     def make(self, name: str) -> int:
         """A new tensor for a value of the graph."""
         quantization = self.graph.quantization.get(name)
-        self.values[name] = self.draft.value(name, channels_last(self.shapes[name]), quantization=quantization)
+        self.values[name] = self.draft.value(name, self.stored(self.shapes[name]), quantization=quantization)
         return self.values[name]
 
     def made(self, operator: op.Operator) -> int:
@@ -109,7 +120,7 @@ class _Writer:
         if kind in FUSED:
             write(FUSED[kind], self.made(operator))
             return
-        shape = channels_last(self.shapes[operator.output])
+        shape = self.stored(self.shapes[operator.output])
         linear = write(FUSED["linear"], self.draft.value(f"{operator.output}/linear", shape))
         _ACTIVATIONS[kind](self, linear, operator.output)
 
@@ -127,7 +138,7 @@ def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dic
         sides = writer.draft.constant(
             f"{operator.output}/sides", np.asarray([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         )
-        shape = (1, size[0] + top + bottom, size[1] + left + right, channels)
+        shape = (writer.batch, size[0] + top + bottom, size[1] + left + right, channels)
         quantization = writer.graph.quantization.get(operator.inputs[0])
         wide = writer.draft.value(f"{operator.output}/padded", shape, quantization=quantization)
         source = writer.draft.operator("PAD", [source, sides], wide)
@@ -214,7 +225,7 @@ def _concat(writer: _Writer, operator: op.Concat) -> None:
 
 
 def _reshape(writer: _Writer, operator: op.Flatten | op.Rows | op.Places) -> None:
-    shape = channels_last(writer.shapes[operator.output])
+    shape = writer.stored(writer.shapes[operator.output])
     numbers = writer.draft.constant(f"{operator.output}/shape", np.asarray(shape, np.int32))
     inputs = [*writer.inputs(operator), numbers]
     writer.draft.operator("RESHAPE", inputs, writer.made(operator), newShape=list(shape))
@@ -223,7 +234,7 @@ def _reshape(writer: _Writer, operator: op.Flatten | op.Rows | op.Places) -> Non
 def _matmul(writer: _Writer, operator: op.MatMul) -> None:
     inputs = writer.inputs(operator)
     if operator.factor != 1.0:
-        shape = channels_last(writer.shapes[operator.inputs[0]])
+        shape = writer.stored(writer.shapes[operator.inputs[0]])
         factor = writer.draft.constant(f"{operator.output}/factor", np.asarray([operator.factor], np.float32))
         scaled = writer.draft.value(f"{operator.output}/scaled", shape)
         inputs[0] = writer.draft.operator("MUL", [inputs[0], factor], scaled, fusedActivationFunction="NONE")
@@ -236,9 +247,30 @@ def _softmax(writer: _Writer, operator: op.Softmax) -> None:
 
 def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
     axis = writer.draft.constant(f"{operator.output}/axis", np.asarray(3, np.int32))
-    shape = (1, *writer.shapes[operator.output])
-    made = writer.values[operator.output] = writer.draft.value(operator.output, shape, kind="INT64")
-    writer.draft.operator("ARG_MAX", [*writer.inputs(operator), axis], made, outputType="INT64")
+    shape = (writer.batch, *writer.shapes[operator.output])
+    index = writer.draft.value(f"{operator.output}/index", shape, kind="INT32")
+    writer.draft.operator("ARG_MAX", [*writer.inputs(operator), axis], index, outputType="INT32")
+    made = writer.values[operator.output] = writer.draft.value(operator.output, shape, kind="UINT8")
+    writer.draft.operator("CAST", [index], made, inDataType="INT32", outDataType="UINT8")
+
+
+def _boxes(writer: _Writer, operator: op.Boxes) -> None:
+    [offsets] = writer.inputs(operator)
+    anchors = writer.graph.tensors[operator.anchors]
+    tflite_boxes.write_boxes(writer.draft, operator, offsets, anchors, made=writer.made(operator), batch=writer.batch)
+
+
+def _nms(writer: _Writer, operator: op.Nms) -> None:
+    if writer.batch != 1:
+        raise GraphError(f"TFLite's non-maximum suppression takes one image at once, but the batch is {writer.batch}")
+    boxes, scores = writer.inputs(operator)
+    thresholds, shape = writer.graph.tensors[operator.thresholds], writer.shapes[operator.inputs[1]]
+    sizes = [
+        maker.size for maker in writer.graph.operators if isinstance(maker, op.Boxes) and maker.output == operator.inputs[0]
+    ]
+    if not sizes:
+        raise GraphError(f"'{operator.name}' suppresses '{operator.inputs[0]}', which are no boxes that the graph decodes")
+    writer.detections = tflite_boxes.write_nms(writer.draft, operator, boxes, scores, thresholds, shape=shape, size=sizes[0])
 
 
 def _converted(kind: str) -> Callable[[_Writer, Any], None]:  # Any: the operator
@@ -258,7 +290,7 @@ def _one_operator(kind: str) -> Callable[[_Writer, int, str], None]:
 def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
     """relu6(x + 3) / 6: TFLite has no operator for it. Integers stay as they are when they are divided by 6."""
     draft, made = writer.draft, writer.graph.quantization.get(value)
-    shape = channels_last(writer.shapes[value])
+    shape = writer.stored(writer.shapes[value])
     if made is None:
         three, sixth = (
             draft.constant(f"{value}/{part}", np.asarray([number], np.float32))
@@ -299,6 +331,8 @@ _WRITERS: dict[type[op.Operator], Callable[[_Writer, Any], None]] = {  # Any: th
     op.MatMul:     _matmul,
     op.Softmax:    _softmax,
     op.ArgMax:     _argmax,
+    op.Boxes:      _boxes,
+    op.Nms:        _nms,
     op.Quantize:   _converted("QUANTIZE"),
     op.Dequantize: _converted("DEQUANTIZE"),
 }

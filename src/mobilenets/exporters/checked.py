@@ -3,37 +3,66 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from mobilenets.data.samples import Sample
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.tails import TAILS, Tail
 from mobilenets.errors import CheckpointError, ExportError, GraphError
+from mobilenets.evaluation.evaluators import evaluate
+from mobilenets.exporters.agreement import COMPARE
 from mobilenets.exporters.drafts import drafted, settle
+from mobilenets.exporters.format import Format
 from mobilenets.exporters.lower import lower
-from mobilenets.exporters.parity import Parity, compare
+from mobilenets.exporters.parity import TOLERANCE, Accuracy, Parity, differences
 from mobilenets.model import Model, TorchEngine
-from mobilenets.runtime.engines.base import Engine, FastPath
+from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.images.prepare import load_input
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import Task
 
 RANDOM_BATCHES = (1, 2, 5)
-"""Sizes of the batches of random input that two networks are compared on."""
+"""Sizes of the batches of made-up images that two networks are compared on."""
+
+METRICS: dict[Task, str] = {"classify": "top1", "detect": "map", "segment": "miou"}
+"""The metric by which both are measured on labeled images."""
 
 _IMAGES_A_BATCH = 8
+_FINEST = 64  # cells on a side of the finest blobs of a made-up image
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """Labeled images on which the model and the exported network are measured.
+
+    Args:
+        samples: with labels, boxes or masks.
+        labels: names of their classes.
+    """
+
+    samples: Sequence[Sample]
+    labels: Sequence[str]
 
 
 def export_checked(
     model: Model,
     path: Path,
+    format: Format,
     *,
-    write: Callable[[Graph, Path], FastPath | None],
-    open_engine: Callable[[Path], Engine],
-    runtime: str,
-    images: Sequence[bytes | Path],
-    tolerance: float,
+    images: Sequence[bytes | Path] = (),
+    tolerance: float = TOLERANCE,
+    labeled: Labeled | None = None,
+    tail: Tail | None = None,
+    batch: int | None = None,
 ) -> Parity:
     """Write `path`, after comparing what the runtime computes from it with what the model computes.
 
@@ -42,56 +71,110 @@ def export_checked(
     Args:
         model: is left as it is.
         path: the file to write; its folder is made.
-        write: writes a graph to a file; returns how much runs on fast kernels, or None where the engine says that.
-        open_engine: opens the file with its runtime.
-        runtime: its name and version, for the report.
-        images: files or encoded bytes to compare on, besides random input.
+        format: what writes the file and runs it.
+        images: files or encoded bytes to compare on, besides made-up images.
         tolerance: largest difference, relative to the largest value of an output in a batch.
+        labeled: images to measure both networks on.
+        tail: what decodes the outputs inside the file; None to leave them as they are.
+        batch: the only number of images that the file takes at once; by default what the format does.
 
     Raises:
-        ExportError: the model cannot be lowered, the file cannot be written or run, or its outputs differ by more than
-            `tolerance`.
+        CheckpointError: there are more classes than the tail can hold.
+        DataError: a labeled image cannot be read, or has a class that the model does not know.
+        ExportError: the model cannot be lowered, the runtime does not have the tail, the file cannot be written or run, or its
+            outputs differ by more than `tolerance`.
         ImageError: an image cannot be decoded.
+        MissingExtraError: a library that the format needs is not installed.
     """
+    runtime = f"{format.title} {format.version()}"
+    _refuse(model, format, tail)
     original = copy.deepcopy(model).cpu().eval()
     try:
         graph = lower(original)
+        graph = replace(graph, manifest=replace(graph.manifest, precision=format.precision))
+        tailed = graph if tail is None else TAILS[tail].add(graph)
     except GraphError as error:
         raise ExportError(f"'{original.spec.backbone.name}' cannot be exported: {error}") from error
+    batch, tolerance = batch or format.batch, max(tolerance, format.tolerance)
+    reference, manifest = TorchEngine(original), graph.manifest
+    batches = list(prepared_batches(original, images))
+    expected = [reference.run(one) for one in batches]
+    parity = Parity(runtime, tolerance, len(images), tuple(len(one) for one in batches), (), note=format.note)
+    if tail is not None and format.raw_too:
+        with tempfile.TemporaryDirectory() as folder:
+            format.write(graph, Path(folder, path.name), batch)
+            with closing(_opened(format, Path(folder, path.name), graph)) as engine:
+                parity = replace(parity, outputs=differences(zip(expected, _run(engine, batches), strict=True)))
     with drafted(path, "new") as drafts:
         draft = drafts / path.name
-        fast = write(graph, draft)
-        try:
-            engine = open_engine(draft)
-        except CheckpointError as error:
-            raise ExportError(f"the exported network does not run: {error}") from error
-        parity = Parity(
-            runtime=runtime,
-            tolerance=tolerance,
-            images=len(images),
-            batches=(*RANDOM_BATCHES, *(len(chunk) for chunk in _chunks(images))),
-            outputs=compare(TorchEngine(original), Gate(engine, 1), prepared_batches(original, images)),
-            fast_path=fast or engine.fast_path(),
-        )
-        engine.close()
+        fast = format.write(tailed, draft, batch)
+        with closing(_opened(format, draft, tailed)) as engine:
+            pairs = list(zip(expected, _run(engine, batches), strict=True))
+            outputs, agreement = COMPARE[manifest.task](pairs, manifest, tolerance=tolerance)
+            if tail is None:
+                parity = replace(parity, outputs=differences(pairs))
+            else:
+                parity = replace(parity, outputs=(*parity.outputs, *outputs))
+            parity = replace(
+                parity,
+                agreements=(agreement,),
+                accuracies=() if labeled is None else (_accuracy(reference, engine, labeled),),
+                fast_path=fast or engine.fast_path(),
+            )
         parity.check()
         settle(drafts, path)
     return parity
 
 
 def prepared_batches(model: Model, images: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
-    """What networks are compared on: noise over the range that preprocessed pixels have, then the images.
+    """What networks are compared on: made-up images that are smooth as photos are, then the given ones, preprocessed.
 
     Raises:
         ImageError: an image cannot be decoded.
     """
     yield from _random_batches(model)
-    for chunk in _chunks(images):
-        yield np.stack([load_input(image, model.spec.input) for image in chunk])
+    for i in range(0, len(images), _IMAGES_A_BATCH):
+        yield np.stack([load_input(image, model.spec.input) for image in images[i : i + _IMAGES_A_BATCH]])
 
 
-def _chunks(images: Sequence[bytes | Path]) -> list[Sequence[bytes | Path]]:
-    return [images[i : i + _IMAGES_A_BATCH] for i in range(0, len(images), _IMAGES_A_BATCH)]
+def _refuse(model: Model, format: Format, tail: Tail | None) -> None:
+    """Raise the error for a tail that the model's task or the runtime does not have."""
+    if tail is None:
+        return
+    task, known = model.spec.task, TAILS[tail]
+    if task != known.task:
+        options = [f"{other.option} {other.gives}" for other in TAILS.values() if other.task == task]
+        raise ExportError(
+            f"'{model.spec.backbone.name}' is to {task}: {known.only}", hint=next(iter(options), f"leave {known.option} out")
+        )
+    if tail in format.refused:
+        raise ExportError(
+            f"{format.refused[tail]}, so {format.title} cannot take {known.option}",
+            hint=f"leave {known.option} out, as 'predict' decodes boxes itself; or export to onnx, openvino or tflite",
+        )
+
+
+def _opened(format: Format, draft: Path, graph: Graph) -> Engine:
+    try:
+        return format.open(draft, graph)
+    except CheckpointError as error:
+        raise ExportError(f"the exported network does not run: {error}") from error
+
+
+def _run(engine: Engine, batches: Sequence[NDArray[np.float32]]) -> list[Outputs]:
+    gate = Gate(engine, 1)
+    return [gate.run(batch) for batch in batches]
+
+
+def _accuracy(reference: Engine, exported: Engine, labeled: Labeled) -> Accuracy:
+    """What both networks reach on labeled images."""
+    manifest = reference.manifest()
+    metric = METRICS[manifest.task]
+    reports = [
+        evaluate(Predictor(manifest, engine, threads=1), labeled.samples, labeled.labels) for engine in (reference, exported)
+    ]
+    values = [report.metric(metric).value for report in reports]
+    return Accuracy(metric, float(values[0]), float(values[1]), len(reports[0]))
 
 
 def _random_batches(model: Model) -> Iterator[NDArray[np.float32]]:
@@ -99,5 +182,22 @@ def _random_batches(model: Model) -> Iterator[NDArray[np.float32]]:
     mean, std = (np.reshape(np.broadcast_to(values, contract.channels), (-1, 1, 1)) for values in (contract.mean, contract.std))
     generator = np.random.default_rng(0)
     for n in RANDOM_BATCHES:
-        pixels = generator.random((n, contract.channels, *contract.shape))
+        pixels = np.stack([_blobs(generator, contract.channels, contract.shape) for _ in range(n)])
         yield ((pixels - mean) / std).astype(np.float32)
+
+
+def _blobs(generator: np.random.Generator, channels: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """A made-up image, C H W, 0 to 1: blobs of every size, the larger the stronger, as in photos.
+
+    Plain noise would be unlike any image. Networks with attention amplify rounding on it, which says nothing about photos.
+    """
+    height, width = shape
+    total = np.zeros((channels, height, width))
+    cells = 2
+    while cells <= min(_FINEST, max(shape)):
+        for channel in range(channels):
+            grid = Image.fromarray(generator.normal(size=(cells, cells)).astype(np.float32), mode="F")
+            total[channel] += np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)) / cells
+        cells *= 2
+    low, high = total.min(), total.max()
+    return (total - low) / max(high - low, 1e-9)

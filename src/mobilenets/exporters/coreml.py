@@ -5,30 +5,27 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.errors import ExportError
 from mobilenets.exporters import vendor
-from mobilenets.exporters.checked import export_checked
-from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.exporters.format import Format
 from mobilenets.exporters.program import Program, exported, saved
 from mobilenets.exporters.vendor import Vendor
-from mobilenets.model import Model
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.coreml import CoreMlEngine
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest, Precision
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-COREML = Vendor("Core ML Tools", "coremltools", ("coremltools==9.0",), 53, Path(__file__).with_name("vendors") / "coreml.py")
+VENDOR = Vendor("Core ML Tools", "coremltools", ("coremltools==9.0",), 53, Path(__file__).with_name("vendors") / "coreml.py")
 HALF_TOLERANCE = 0.05
 """Largest difference of an output, relative to its largest value, when the network computes in 16 bits."""
 
@@ -38,69 +35,20 @@ NOT_RUN = (
 )
 
 
-def export_coreml(
-    model: Model, path: str | Path, *, images: Sequence[bytes | Path] = (), tolerance: float = TOLERANCE
-) -> Parity:
-    """Write `path`, a Core ML package in 32-bit floats, after comparing it with the model as far as this system can.
-
-    On macOS the package is run. Elsewhere the program that it is made from is compared, and the names, shapes and manifest
-    that the package states; `Parity.note` says so. The converter runs in a process of its own; where it is missing, in an
-    environment of its own, which is installed first.
-
-    Args:
-        model: the model to export; it is not modified.
-        path: the `.mlpackage` folder to write.
-        images: files or encoded bytes to compare on, in addition to random input.
-        tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
-
-    Raises:
-        ExportError: the model cannot be lowered or converted, a file cannot be written, or what is compared differs.
-        ImageError: an image cannot be decoded.
-    """
-    return _export(model, path, "float32", images=images, tolerance=tolerance)
-
-
-def export_coreml_half(
-    model: Model, path: str | Path, *, images: Sequence[bytes | Path] = (), tolerance: float = TOLERANCE
-) -> Parity:
-    """As `export_coreml`, in 16-bit floats, as Apple's Neural Engine computes. The tolerance is at least `HALF_TOLERANCE`."""
-    return _export(model, path, "float16", images=images, tolerance=max(tolerance, HALF_TOLERANCE))
-
-
-def _export(
-    model: Model, path: str | Path, precision: Precision, *, images: Sequence[bytes | Path], tolerance: float
-) -> Parity:
-    made_from: list[Graph] = []
-
-    def write(graph: Graph, draft: Path) -> None:
-        write_coreml(replace(graph, manifest=replace(graph.manifest, precision=precision)), draft)
-        made_from.append(graph)
-
-    runs = sys.platform == "darwin"
-    open_engine: Callable[[Path], Engine] = CoreMlEngine if runs else lambda _: _ProgramEngine(made_from[0])
-    parity = export_checked(
-        model,
-        Path(path),
-        write=write,
-        open_engine=open_engine,
-        runtime=f"Core ML Tools {COREML.version}",
-        images=images,
-        tolerance=tolerance,
-    )
-    return parity if runs else replace(parity, note=NOT_RUN)
-
-
-def write_coreml(graph: Graph, path: Path) -> None:
+def write_coreml(graph: Graph, path: Path, batch: int | None = 1) -> None:
     """Write a graph as a Core ML package, and check the inputs, outputs and manifest that the package states.
+
+    The converter runs in a process of its own; where it is missing, in an environment of its own, which is installed first.
 
     Args:
         graph: a network; its manifest says in which precision the package computes.
         path: the `.mlpackage` folder.
+        batch: how many images it takes at once.
 
     Raises:
         ExportError: Core ML Tools cannot convert it, or the package states something else.
     """
-    shapes = graph.shapes()
+    shapes, batch = graph.shapes(), batch or 1
     manifest = graph.manifest.to_json()
     description = {
         "outputs": list(graph.outputs),
@@ -111,12 +59,12 @@ def write_coreml(graph: Graph, path: Path) -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         program, facts, told = (Path(folder, name) for name in ("program.pt2", "facts.json", "description.json"))
-        saved(exported(graph), program)
+        saved(exported(graph, batch=batch), program)
         told.write_text(json.dumps(description), "utf-8")
-        known = vendor.convert(COREML, [program, path, facts, told])
+        known = vendor.convert(VENDOR, [program, path, facts, told])
     expected: dict[str, Any] = {
-        "inputs": {INPUT: [1, *shapes[INPUT]]},
-        "outputs": {name: [1, *shapes[value]] for name, value in graph.outputs.items()},
+        "inputs": {INPUT: [batch, *shapes[INPUT]]},
+        "outputs": {name: [batch, *shapes[value]] for name, value in graph.outputs.items()},
     }
     for part, wanted in expected.items():
         if known[part] != wanted and not _unstated(known[part], wanted):
@@ -147,3 +95,27 @@ class _ProgramEngine(Engine):
     def manifest(self) -> Manifest:
         """The graph's manifest."""
         return self._manifest
+
+
+def _open(path: Path, graph: Graph) -> Engine:
+    """The package on macOS; elsewhere the program that it is made from."""
+    return CoreMlEngine(path) if _RUNS else _ProgramEngine(graph)
+
+
+_RUNS = sys.platform == "darwin"
+
+COREML = Format(
+    "Core ML Tools",
+    write_coreml,
+    _open,
+    lambda: VENDOR.version,
+    batch=1,
+    any_batch=False,
+    refused={"nms": "boxes of Core ML packages need a pipeline of two models, which is not written"},
+    raw_too=False,
+    note="" if _RUNS else NOT_RUN,
+)
+"""`.mlpackage` folders that compute in 32-bit floats: the input is "image", 1 C H W, and the outputs are the model's."""
+
+COREML_HALF = replace(COREML, precision="float16", tolerance=HALF_TOLERANCE)
+"""The same in 16-bit floats, as Apple's Neural Engine computes."""

@@ -13,87 +13,56 @@ import numpy as np
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import ExportError, MissingExtraError
 from mobilenets.exporters import vendor
-from mobilenets.exporters.checked import export_checked
-from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.exporters.format import Format
 from mobilenets.exporters.program import exported, saved
 from mobilenets.exporters.vendor import Vendor
-from mobilenets.model import Model
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs
 from mobilenets.runtime.engines.executorch import ExecuTorchEngine
-from mobilenets.runtime.manifest import read_beside, write_beside
-from mobilenets.specs.model import Task
+from mobilenets.runtime.manifest import write_beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _VENDORS = Path(__file__).with_name("vendors")
-EXECUTORCH = Vendor("ExecuTorch", "executorch.exir", ("executorch==1.5.1", "torchao==0.18.0"), 334, _VENDORS / "executorch.py")
+VENDOR = Vendor("ExecuTorch", "executorch.exir", ("executorch==1.5.1", "torchao==0.18.0"), 334, _VENDORS / "executorch.py")
 
 
-def export_executorch(
-    model: Model, path: str | Path, *, images: Sequence[bytes | Path] = (), tolerance: float = TOLERANCE
-) -> Parity:
-    """Write `path`, a `.pte` file for ExecuTorch with its manifest beside it, after comparing what it computes with the model.
+def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> FastPath:
+    """Write a graph as a `.pte` file with its manifest beside it; returns how much is delegated to XNNPACK.
 
     ExecuTorch's converter runs in a process of its own; where it is missing, in an environment of its own, which is installed
-    first. The file takes one image, 1 C H W, and returns the outputs of the model in their order.
-
-    Args:
-        model: the model to export; it is not modified.
-        path: the file to write; its folder is created.
-        images: files or encoded bytes to compare on, in addition to random input.
-        tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
-
-    Raises:
-        ExportError: the model cannot be lowered or converted, a file cannot be written, or the outputs differ by more than
-            `tolerance`.
-        ImageError: an image cannot be decoded.
-    """
-    return export_checked(
-        model,
-        Path(path),
-        write=write_executorch,
-        open_engine=_open,
-        runtime=f"ExecuTorch {EXECUTORCH.version}",
-        images=images,
-        tolerance=tolerance,
-    )
-
-
-def write_executorch(graph: Graph, path: Path) -> FastPath:
-    """Write a graph as a `.pte` file with its manifest beside it; returns how much is delegated to XNNPACK.
+    first.
 
     Raises:
         ExportError: ExecuTorch cannot convert it.
     """
     with tempfile.TemporaryDirectory() as folder:
         program, facts = Path(folder, "program.pt2"), Path(folder, "facts.json")
-        saved(exported(graph), program)
-        known = vendor.convert(EXECUTORCH, [program, path, facts])
+        saved(exported(graph, batch=batch or 1), program)
+        known = vendor.convert(VENDOR, [program, path, facts])
     write_beside(path, graph.manifest)
     return FastPath("XNNPACK", known["fast"], known["total"], known["pieces"], known["slow"])
 
 
-def _open(path: Path) -> Engine:
+def _open(path: Path, graph: Graph) -> Engine:
     """The engine for the file: ExecuTorch in this process, or that of the environment that converted it."""
     try:
         return ExecuTorchEngine(path, threads=1)
     except MissingExtraError:
-        return _OtherProcess(path)
+        return _OtherProcess(path, tuple(graph.outputs))
 
 
 class _OtherProcess(Engine):
     """Runs a `.pte` file with the ExecuTorch of another environment, in a process that ends when this engine is closed."""
 
-    batch = 1
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str], batch: int = 1) -> None:
         self.source = str(path)
-        self.outputs = tuple(_NAMES[read_beside(path).task])
-        self._process = vendor.start(EXECUTORCH, _VENDORS / "executorch_run.py", [path])
+        self.outputs = tuple(outputs)
+        self.batch = batch
+        self._process = vendor.start(VENDOR, _VENDORS / "executorch_run.py", [path])
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for one preprocessed image `1 C H W`.
+        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
 
         Raises:
             ExportError: the process ended.
@@ -117,4 +86,14 @@ class _OtherProcess(Engine):
         self._process.communicate()
 
 
-_NAMES: dict[Task, tuple[str, ...]] = {"classify": ("logits",), "detect": ("logits", "offsets"), "segment": ("logits",)}
+EXECUTORCH = Format(
+    "ExecuTorch",
+    write_executorch,
+    _open,
+    lambda: VENDOR.version,
+    batch=1,
+    any_batch=False,
+    refused={"nms": "ExecuTorch has no operator for non-maximum suppression"},
+    raw_too=False,
+)
+"""`.pte` files for XNNPACK: the input is one image, 1 C H W, and the outputs are the model's, in their order."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
-from mobilenets.runtime.engines.base import FastPath, Runs
+from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
 
 TOLERANCE = 1e-4
 
@@ -22,20 +22,22 @@ class OutputParity:
         name: the output's name.
         max_abs: the largest absolute difference of two values.
         max_rel: the largest absolute difference in a batch, divided by the model's largest absolute output in that batch.
+        cosine: of the angle between both outputs of an image, taken as vectors; the least of all images.
     """
 
     name: str
     max_abs: float
     max_rel: float
+    cosine: float = field(default=1.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many results of built-in decoding differ from the model's, over all batches. Near ties can be decided either way.
+    """How many decoded results differ from the model's, over all batches. Near ties can be decided either way.
 
     Args:
         name: what the results are.
-        unit: what is counted: "pixels" or "boxes".
+        unit: what is counted: "images", "pixels" or "boxes".
         differing: how many differ.
         total: how many were compared.
         tolerance: the share that may differ.
@@ -59,6 +61,22 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What the model and the exported network reach on the same labeled images.
+
+    Args:
+        metric: its name: "top1", "map" or "miou".
+        model, exported: its value, 0 to 1.
+        images: how many images were measured.
+    """
+
+    metric: str
+    model: float
+    exported: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Parity:
     """The comparison of an exported network with its model.
 
@@ -68,7 +86,8 @@ class Parity:
         images: how many real images were compared.
         batches: the batch sizes that were compared.
         outputs: one comparison per output.
-        agreements: comparisons of built-in decoding; empty if there is none.
+        agreements: comparisons of what is decoded: first labels, boxes or classes of pixels.
+        accuracies: of both on labeled images; empty where there are none.
         fast_path: how many operators run on the runtime's fast kernels; None if the runtime does not say.
         note: what a reader has to know besides, such as that the file itself cannot run here.
     """
@@ -79,6 +98,7 @@ class Parity:
     batches: tuple[int, ...]
     outputs: tuple[OutputParity, ...]
     agreements: tuple[Agreement, ...] = ()
+    accuracies: tuple[Accuracy, ...] = ()
     fast_path: FastPath | None = None
     note: str = ""
 
@@ -101,12 +121,14 @@ class Parity:
                     f"{one.differing:,} of {one.total:,} {one.unit} differ between the model and the exported network; "
                     f"{one.tolerance:.1%} may",
                     hint="the file was not kept",
+                    comparison=self.to_data(),
                 )
         worst = max(self.outputs, key=lambda output: np.nan_to_num(output.max_rel, nan=np.inf))
         raise ExportError(
             f"the exported network's '{worst.name}' differs from the model's by {worst.max_rel:.1e} of the largest value; "
             f"the tolerance is {self.tolerance:.1e}",
             hint="the file was not kept; a larger --tolerance accepts it",
+            comparison=self.to_data(),
         )
 
     def to_data(self) -> dict[str, object]:
@@ -123,14 +145,41 @@ def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]])
         exported: the network under test.
         batches: preprocessed images, each `N C H W`.
     """
-    worst: dict[str, tuple[float, float]] = {}
-    for batch in batches:
-        found = exported.run(batch)
-        for name, expected in model.run(batch).items():
-            max_abs = max_rel = float("inf")
+    return differences((model.run(batch), exported.run(batch)) for batch in batches)
+
+
+def differences(pairs: Iterable[tuple[Outputs, Outputs]]) -> tuple[OutputParity, ...]:
+    """The largest difference of each output.
+
+    Args:
+        pairs: what the reference and the network under test return for each batch. The second must have every output of the
+            first, in the same shape.
+    """
+    worst: dict[str, tuple[float, float, float]] = {}
+    for outputs, found in pairs:
+        for name, expected in outputs.items():
+            max_abs, max_rel, cosine = float("inf"), float("inf"), -1.0
             if name in found and found[name].shape == expected.shape:
                 max_abs = float(np.max(np.abs(found[name] - expected)))
-                max_rel = max_abs / max(float(np.max(np.abs(expected))), float(np.finfo(np.float32).tiny))
-            before = worst.get(name, (0.0, 0.0))
-            worst[name] = (float(np.maximum(before[0], max_abs)), float(np.maximum(before[1], max_rel)))  # keeps NaN
-    return tuple(OutputParity(name, *differences) for name, differences in worst.items())
+                max_rel = max_abs / max(float(np.max(np.abs(expected))), _TINY)
+                cosine = _cosine(expected, found[name])
+            before = worst.get(name, (0.0, 0.0, 1.0))
+            worst[name] = (  # NumPy's maximum and minimum keep NaN
+                float(np.maximum(before[0], max_abs)),
+                float(np.maximum(before[1], max_rel)),
+                float(np.minimum(before[2], cosine)),
+            )
+    return tuple(OutputParity(name, *values) for name, values in worst.items())
+
+
+def _cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The least cosine of an image; that of two vectors of zeros is 1."""
+    one, other = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, found))
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    products = (one * other).sum(axis=1)
+    return float(
+        np.min(np.where(lengths > 0, products / np.maximum(lengths, _TINY), np.all(one == other, axis=1)), initial=1.0)
+    )
+
+
+_TINY = float(np.finfo(np.float32).tiny)

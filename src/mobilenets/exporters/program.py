@@ -161,7 +161,7 @@ def _softmax(program: Program, operator: op.Softmax, inputs: Sequence[Tensor]) -
 
 
 def _argmax(program: Program, operator: op.ArgMax, inputs: Sequence[Tensor]) -> Tensor:
-    return inputs[0].argmax(1)
+    return inputs[0].argmax(1).to(torch.int32)
 
 
 def _hard_sigmoid(program: Program, x: Tensor) -> Tensor:

@@ -6,61 +6,61 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from mobilenets.deploy.tails import Tail
 from mobilenets.errors import ExportError
-from mobilenets.exporters.coreml import export_coreml, export_coreml_half
-from mobilenets.exporters.executorch import export_executorch
-from mobilenets.exporters.onnx import export_onnx
-from mobilenets.exporters.onnx_argmax import export_onnx_argmax
-from mobilenets.exporters.onnx_nms import export_onnx_nms
-from mobilenets.exporters.openvino import export_openvino
+from mobilenets.exporters.checked import Labeled, export_checked
+from mobilenets.exporters.coreml import COREML, COREML_HALF
+from mobilenets.exporters.executorch import EXECUTORCH
+from mobilenets.exporters.format import Format
+from mobilenets.exporters.onnx import ONNX
+from mobilenets.exporters.openvino import OPENVINO
 from mobilenets.exporters.parity import TOLERANCE, Parity
-from mobilenets.exporters.tflite import export_tflite, export_tflite_half
+from mobilenets.exporters.tflite import TFLITE, TFLITE_HALF
 from mobilenets.files import write_text
 from mobilenets.model import Model
 from mobilenets.table import Table
 
 
-class Export(Protocol):
-    """Writes one file and compares it with the model. If they differ, nothing is left at `path`."""
-
-    def __call__(self, model: Model, path: Path, *, images: Sequence[bytes | Path], tolerance: float) -> Parity:
-        """The comparison; raises ExportError if it fails."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """One supported export format.
+    """One supported export.
 
     Args:
         file: the file's name in an export folder.
-        export: writes the file.
+        format: what writes it and what runs it.
         parity: name of the file that holds its comparison with the model.
-        tail: whether the file also decodes what the network computes, into boxes or classes of pixels.
+        tail: what decodes the outputs inside the file; None for the network alone.
     """
 
     file: str
-    export: Export
+    format: Format
     parity: str = "parity.json"
-    tail: bool = False
+    tail: Tail | None = None
 
 
 # fmt: off
 EXPORTERS: Table[Exporter] = Table("export runtime", {
-    "onnx":        Exporter("model.onnx", export_onnx),
-    "onnx-nms":    Exporter("detector.onnx", export_onnx_nms, "detector.parity.json", tail=True),
-    "onnx-argmax": Exporter("segmenter.onnx", export_onnx_argmax, "segmenter.parity.json", tail=True),
-    "openvino":    Exporter("model.xml", export_openvino, "openvino.parity.json"),
-    "tflite":      Exporter("model.tflite", export_tflite, "tflite.parity.json"),
-    "tflite-half": Exporter("half.tflite", export_tflite_half, "half.tflite.parity.json"),
-    "executorch":  Exporter("model.pte", export_executorch, "executorch.parity.json"),
-    "coreml":      Exporter("model.mlpackage", export_coreml, "coreml.parity.json"),
-    "coreml-half": Exporter("half.mlpackage", export_coreml_half, "half.coreml.parity.json"),
+    "onnx":              Exporter("model.onnx", ONNX),
+    "onnx-nms":          Exporter("detector.onnx", ONNX, "detector.parity.json", "nms"),
+    "onnx-argmax":       Exporter("segmenter.onnx", ONNX, "segmenter.parity.json", "argmax"),
+    "openvino":          Exporter("model.xml", OPENVINO, "openvino.parity.json"),
+    "openvino-nms":      Exporter("detector.xml", OPENVINO, "detector.openvino.parity.json", "nms"),
+    "openvino-argmax":   Exporter("segmenter.xml", OPENVINO, "segmenter.openvino.parity.json", "argmax"),
+    "tflite":            Exporter("model.tflite", TFLITE, "tflite.parity.json"),
+    "tflite-half":       Exporter("half.tflite", TFLITE_HALF, "half.tflite.parity.json"),
+    "tflite-nms":        Exporter("detector.tflite", TFLITE, "detector.tflite.parity.json", "nms"),
+    "tflite-argmax":     Exporter("segmenter.tflite", TFLITE, "segmenter.tflite.parity.json", "argmax"),
+    "executorch":        Exporter("model.pte", EXECUTORCH, "executorch.parity.json"),
+    "executorch-nms":    Exporter("detector.pte", EXECUTORCH, "detector.executorch.parity.json", "nms"),
+    "executorch-argmax": Exporter("segmenter.pte", EXECUTORCH, "segmenter.executorch.parity.json", "argmax"),
+    "coreml":            Exporter("model.mlpackage", COREML, "coreml.parity.json"),
+    "coreml-half":       Exporter("half.mlpackage", COREML_HALF, "half.coreml.parity.json"),
+    "coreml-nms":        Exporter("detector.mlpackage", COREML, "detector.coreml.parity.json", "nms"),
+    "coreml-argmax":     Exporter("segmenter.mlpackage", COREML, "segmenter.coreml.parity.json", "argmax"),
 })
 # fmt: on
-"""The export formats: the plain network, a detector that outputs boxes, and a segmenter that outputs pixel classes."""
+"""The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""
 
 
 def export(
@@ -70,6 +70,8 @@ def export(
     to: str = "onnx",
     images: Sequence[bytes | Path] = (),
     tolerance: float = TOLERANCE,
+    labeled: Labeled | None = None,
+    batch: int | None = None,
 ) -> Parity:
     """Export a model and compare the file with it: `export(model, "export", to="onnx")`.
 
@@ -78,11 +80,14 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino", "tflite", "executorch" or "coreml"; "tflite-half" for 16-bit weights; "coreml-half" to compute
-            in 16 bits; "onnx-nms" for a detector that outputs boxes; or "onnx-argmax" for a segmenter that outputs the class of
-            each pixel.
-        images: files or encoded bytes to compare on, in addition to random input.
+        to: "onnx", "openvino", "tflite", "executorch" or "coreml". "tflite-half" keeps weights in 16 bits and "coreml-half"
+            computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the class of each
+            pixel: "onnx-nms", "tflite-argmax".
+        images: files or encoded bytes to compare on, in addition to made-up images.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
+        labeled: images to measure the accuracy of both networks on.
+        batch: the only number of images that the file takes at once. By default ONNX and OpenVINO files take any number, and
+            the others one.
 
     Raises:
         ExportError: the export failed or does not match the model. The folder's files are unchanged.
@@ -91,7 +96,16 @@ def export(
         UnknownNameError: there is no such format.
     """
     folder, exporter = Path(folder), EXPORTERS[to]
-    parity = exporter.export(model, folder / exporter.file, images=images, tolerance=tolerance)
+    parity = export_checked(
+        model,
+        folder / exporter.file,
+        exporter.format,
+        images=images,
+        tolerance=tolerance,
+        labeled=labeled,
+        tail=exporter.tail,
+        batch=batch,
+    )
     try:
         write_text(folder / exporter.parity, json.dumps(parity.to_data(), indent=1) + "\n")
     except OSError as error:

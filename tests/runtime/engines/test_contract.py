@@ -72,24 +72,24 @@ def toy_engine(color_model: Path, folder: Path) -> Engine:
 
 def litert_engine(color_model: Path, folder: Path) -> Engine:
     pytest.importorskip("torch")
-    from mobilenets.exporters.tflite import export_tflite
+    from mobilenets.exporters.table import export
     from mobilenets.model import create
     from mobilenets.runtime.engines.litert import LiteRtEngine
 
     backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
-    export_tflite(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.tflite")
+    export(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder, to="tflite")
     return LiteRtEngine(folder / "model.tflite")
 
 
 def openvino_engine(color_model: Path, folder: Path) -> Engine:
     pytest.importorskip("openvino")
     pytest.importorskip("torch")
-    from mobilenets.exporters.openvino import export_openvino
+    from mobilenets.exporters.table import export
     from mobilenets.model import create
     from mobilenets.runtime.engines.openvino import OpenVinoEngine
 
     backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
-    export_openvino(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.xml")
+    export(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder, to="openvino")
     return OpenVinoEngine(folder / "model.xml", threads=1)
 
 
@@ -109,25 +109,25 @@ def executorch_engine(color_model: Path, folder: Path) -> Engine:
 
 @functools.cache
 def executorch_file() -> Path:
-    from mobilenets.exporters.executorch import export_executorch
+    from mobilenets.exporters.table import export
     from mobilenets.model import create
 
     backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
-    export_executorch(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), Path(folder.name, "model.pte"))
+    export(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder.name, to="executorch")
     return Path(folder.name, "model.pte")
 
 
 def coreml_engine(color_model: Path, folder: Path) -> Engine:
     if sys.platform != "darwin":
         pytest.skip("macOS, where Core ML runs")
-    from mobilenets.exporters.coreml import export_coreml
+    from mobilenets.exporters.table import export
     from mobilenets.model import create
     from mobilenets.runtime.engines.coreml import CoreMlEngine
 
     backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
-    export_coreml(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder / "model.mlpackage")
+    export(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder, to="coreml")
     return CoreMlEngine(folder / "model.mlpackage")
 
 

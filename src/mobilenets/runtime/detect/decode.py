@@ -122,13 +122,16 @@ def decode_detections(
 
     Args:
         outputs: of an engine: `"logits"`, N A classes + background, and `"offsets"`, N A 4. Or those of a network that decodes
-            inside: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none.
+            inside: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none. A TFLite file that
+            decodes inside gives `"location"`, N K 4, y0 x0 y1 x1 as shares of the input, `"score"` and `"category"`.
         manifest: of the network that gave them.
         placements: where each image lies under the input.
 
     Raises:
         CheckpointError: the network has no such outputs, or they do not fit its manifest.
     """
+    if "location" in outputs:
+        outputs = _of_tasks(outputs, manifest)
     if "boxes" in outputs:
         return _decoded_inside(outputs, manifest, placements)
     head = _head(manifest)
@@ -214,7 +217,7 @@ def _image(
     height, width = manifest.input.shape
     corners = np.array([width, height, width, height], np.float32)
     for above in _falling(scores, thresholds, _FIRST * head.detections):
-        places, classes = _candidates(scores, above, head.candidates)
+        places, classes = candidates(scores, above, head.candidates)
         boxes = np.clip(boxes_of(offsets[places], anchors[places], head.variances), 0, corners)
         chosen_scores = scores[places, classes]
         kept = nms(boxes, chosen_scores, classes, head.iou, most=head.detections)
@@ -245,7 +248,7 @@ def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
     return np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) >= k else np.float32(0)
 
 
-def _candidates(
+def candidates(
     scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Anchor and class of the `most` highest scores of each class above its threshold, class by class, anchor by anchor."""
@@ -268,6 +271,16 @@ def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float
     whole = np.array([placement.width, placement.height] * 2, np.float32)
     clipped: NDArray[np.float32] = np.clip(boxes * scale + corner, 0, whole)
     return clipped
+
+
+def _of_tasks(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> dict[str, NDArray[np.float32]]:
+    """Boxes, scores and classes from the outputs that TFLite's Tasks library knows."""
+    height, width = manifest.input.shape
+    location, score, category = (_output(outputs, name) for name in ("location", "score", "category"))
+    if location.ndim != 3 or location.shape[2] != 4:
+        raise CheckpointError(f"the network returns locations of shape {_shape(location)}; it must be N x K x 4")
+    boxes = location[:, :, [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
+    return {"boxes": boxes, "scores": score, "classes": np.where(score > 0, category, np.float32(-1))}
 
 
 def _decoded_inside(

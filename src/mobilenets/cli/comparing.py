@@ -1,0 +1,81 @@
+"""What `export` compares networks on: images of a folder, a labeled dataset, or the run's own validation split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.cli.measuring import part_of, trained_on_data
+from mobilenets.cli.output import note
+from mobilenets.errors import DataError, ImageError, MobileNetsError
+
+if TYPE_CHECKING:
+    from mobilenets.exporters.checked import Labeled
+    from mobilenets.specs.model import Task
+
+
+MOST = 32
+"""Images to compare on, unless the user says otherwise."""
+
+
+def readable(images: Path, most: int) -> list[bytes | Path]:
+    """The first images of a folder that can be decoded, or the one image.
+
+    Raises:
+        DataError: there is none.
+    """
+    from mobilenets.data.walk import SUFFIXES
+    from mobilenets.runtime.images.decode import decode_image
+
+    if not images.exists():
+        raise DataError(f"there is no file or folder '{images}'")
+    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES) if images.is_dir() else [images]
+    found: list[bytes | Path] = []
+    for file in files:
+        if len(found) == most:
+            break
+        try:
+            decode_image(file)
+        except (ImageError, OSError) as error:
+            note(f"skipped {file}: {error}")
+        else:
+            found.append(file)
+    if not found:
+        raise DataError(f"'{images}' has no image that can be read")
+    return found
+
+
+def labeled_of(data: str, most: int | None, task: Task) -> Labeled:
+    """The first samples of a dataset's test split, or of all of it where there are no splits.
+
+    Raises:
+        DataError: the dataset cannot be read or is empty.
+    """
+    from mobilenets.data.open import open_dataset
+    from mobilenets.exporters.checked import Labeled
+
+    dataset = open_dataset(data, task=task)
+    _, samples = part_of(dataset, None)
+    return Labeled(samples[:most], dataset.labels)
+
+
+def of_run(run: Path, most: int, task: Task) -> tuple[list[bytes | Path], Labeled | None]:
+    """Images of the run's validation split, and the same with their labels; none where they are not there any more."""
+    from mobilenets.exporters.checked import Labeled
+    from mobilenets.runtime.images.decode import decode_image
+    from mobilenets.training import record
+
+    if not (run / record.RUN).is_file() or not (run / record.SPLITS_FILE).is_file():
+        return [], None
+    try:
+        dataset = trained_on_data(run / record.SPLITS_FILE, record.read_run(run)["data"], task)
+        samples = (dataset.split("val") or dataset.split("train"))[:most]
+        images: list[bytes | Path] = []
+        for sample in samples:
+            image = sample.read()
+            decode_image(image)
+            images.append(image)
+    except (MobileNetsError, OSError) as error:
+        note(f"note: the run's own images cannot be read, so the networks are compared on made-up ones: {error}")
+        return [], None
+    return images, Labeled(samples, dataset.labels)
