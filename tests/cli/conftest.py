@@ -70,9 +70,20 @@ def segment_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def classes_model(segment_model: Path) -> Path:
     """The same with the class of each pixel as output."""
     onnx = pytest.importorskip("onnx")
-    from mobilenets.exporters.onnx_argmax import with_argmax
+    import numpy as np
+
+    from mobilenets.deploy import operators as op
+    from mobilenets.deploy.graph import INPUT, Graph
+    from mobilenets.deploy.tails import with_argmax
+    from mobilenets.deploy.write_onnx import to_onnx
     from mobilenets.runtime.engines.onnx import OnnxEngine
 
     path = segment_model.with_name("segmenter.onnx")
-    onnx.save(with_argmax(onnx.load(segment_model), OnnxEngine(segment_model).manifest()), path)
+    operators = (
+        op.Pool(name="means", inputs=(INPUT,), output="means", kernel=(4, 4), stride=(4, 4)),
+        op.Depthwise(name="logits", inputs=("means",), output="logits", weight="eight", bias="zero"),
+    )
+    tensors = {"eight": np.full((3, 1, 1, 1), 8, np.float32), "zero": np.zeros(3, np.float32)}
+    graph = Graph(OnnxEngine(segment_model).manifest(), operators, tensors, {"logits": "logits"})
+    onnx.save(to_onnx(with_argmax(graph)), path)
     return path

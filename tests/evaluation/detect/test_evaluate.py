@@ -148,17 +148,31 @@ def test_a_classifier_is_refused(color_model: Path) -> None:
         evaluate_detection(Predictor.open(color_model), IMAGES, LABELS)
 
 
-def test_a_file_with_its_thresholds_inside_says_so(cell_model: Path, predictor: Predictor, tmp_path: Path) -> None:
+def test_a_file_with_its_thresholds_inside_says_so(predictor: Predictor, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    from mobilenets.exporters.onnx_nms import with_nms
-    from mobilenets.runtime.manifest import METADATA_KEY
+    from mobilenets.deploy import operators as op
+    from mobilenets.deploy.graph import INPUT, Graph
+    from mobilenets.deploy.tails import with_nms
+    from mobilenets.deploy.write_onnx import to_onnx
 
     head = predictor.manifest.head
     assert isinstance(head, SsdHead)
     manifest = replace(predictor.manifest, head=replace(head, class_thresholds=(0.5, 0.995)))
-    model = with_nms(onnx.load(cell_model), manifest)
-    onnx.helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
-    onnx.save(model, tmp_path / "detector.onnx")
+    tensors = {  # the network of `cell_model`
+        "lw": np.array([[0, 0, 0], [4, 0, -4], [-4, 0, 4]], np.float32)[:, :, np.newaxis, np.newaxis],
+        "lb": np.array([0, -4, -4], np.float32),
+        "ow": np.zeros((4, 3, 1, 1), np.float32),
+        "ob": np.zeros(4, np.float32),
+    }
+    operators = (
+        op.Pool(name="cells", inputs=(INPUT,), output="cells", kernel=(32, 32), stride=(32, 32)),
+        op.Conv(name="l", inputs=("cells",), output="l", weight="lw", bias="lb"),
+        op.Rows(name="logits", inputs=("l",), output="logits", columns=3),
+        op.Conv(name="o", inputs=("cells",), output="o", weight="ow", bias="ob"),
+        op.Rows(name="offsets", inputs=("o",), output="offsets", columns=4),
+    )
+    graph = Graph(manifest, operators, tensors, {"logits": "logits", "offsets": "offsets"})
+    onnx.save(to_onnx(with_nms(graph)), tmp_path / "detector.onnx")
     report = evaluate_detection(Predictor.open(tmp_path / "detector.onnx"), IMAGES[:1], LABELS)
     assert report.metric("map50").value == pytest.approx(0.5)  # the sky scores 0.98
     assert "only scores above the thresholds inside the file" in report.metric("map50").note
