@@ -162,3 +162,61 @@ def test_what_decodes_inside_is_of_one_task(
     assert capsys.readouterr().err == said
     assert run(monkeypatch, "export", trained, "--argmax", "--nms") == 2
     assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in capsys.readouterr().err
+
+
+def test_labeled_data_gives_the_accuracy_of_both_networks(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    (images / "broken.jpg").unlink()
+    (images / "dog").mkdir()
+    (images / "a.png").rename(images / "dog" / "a.png")
+    assert run(monkeypatch, "export", trained, "--to", "tflite", "--data", images, "--json") == 0
+    parity = json.loads(capsys.readouterr().out)["parity"]
+    [accuracy] = parity["accuracies"]
+    assert (accuracy["metric"], accuracy["images"]) == ("top1", 2)
+    assert accuracy["model"] == accuracy["exported"]
+    assert accuracy["model"] in (0, 0.5, 1)
+    [agreement] = parity["agreements"]
+    assert (agreement["name"], agreement["differing"], agreement["total"]) == ("first label", 0, 8)
+    assert parity["outputs"][0]["cosine"] > 0.9999
+    assert parity["fast_path"]["name"] == "XNNPACK"
+    assert parity["fast_path"]["share"] == 1
+    assert run(monkeypatch, "export", trained, "--to", "tflite", "--data", images) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "on 2 labeled images" in printed
+    assert "(100%), in 1 piece" in printed
+
+
+def test_a_runs_own_validation_images_are_compared_on(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    rows = ["path,label,split", f"{images / 'a.png'},dog,val", f"{images / 'cat' / 'b.jpg'},cat,train"]
+    (trained / "splits.csv").write_text("\n".join(rows) + "\n")
+    (trained / "run.json").write_text(json.dumps({"recipe": {}, "data": {"labels": ["cat", "dog"]}}))
+    assert run(monkeypatch, "export", trained, "--json") == 0
+    parity = json.loads(capsys.readouterr().out)["parity"]
+    assert (parity["images"], parity["accuracies"][0]["images"]) == (1, 1)
+    (images / "a.png").unlink()
+    assert run(monkeypatch, "export", trained, "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["parity"]["images"] == 0
+    assert "the networks are compared on made-up ones" in captured.err
+
+
+def test_a_failed_comparison_is_printed_as_json_too(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "export", trained, "--tolerance", "1e-15", "--json") == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["passed"], result["file"]) == (False, None)
+    assert result["parity"]["outputs"][0]["max_rel"] > 1e-15
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "tflite"])
+def test_a_file_for_a_fixed_batch_takes_that_many_images(
+    to: str, trained: Path, monkeypatch: pytest.MonkeyPatch, images: Path
+) -> None:
+    assert run(monkeypatch, "export", trained, "--to", to, "--batch", 3) == 0
+    predictor = Predictor.open(trained / "export", engine=to)
+    assert predictor.engine.batch == 3
+    assert [result.error for result in predictor.stream([images / "a.png"] * 4)] == [""] * 4

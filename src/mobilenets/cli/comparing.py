@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenets.cli.measuring import part_of, trained_on_data
+from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note
 from mobilenets.errors import DataError, ImageError, MobileNetsError
+from mobilenets.evaluation.part import part_of
 
 if TYPE_CHECKING:
     from mobilenets.exporters.checked import Labeled

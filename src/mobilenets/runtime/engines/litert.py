@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class LiteRtEngine(Engine):
-    """LiteRT on the CPU, one image at a time. It is pickled by its file, which is opened again on the other side.
+    """LiteRT on the CPU, as many images at once as the file takes, usually one. It is pickled by its file, which is opened again on the other side.
 
     An interpreter of LiteRT computes for one thread only, so that each thread that runs gets one of its own.
 
@@ -34,7 +34,6 @@ class LiteRtEngine(Engine):
         MissingExtraError: ai-edge-litert is not installed.
     """
 
-    batch = 1
     concurrent = True
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
@@ -49,20 +48,20 @@ class LiteRtEngine(Engine):
         inputs = list(runner.get_input_details().values())
         if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] != np.float32:
             raise CheckpointError(
-                f"'{path}' does not take images: its input must be one float tensor 1 H W C", hint="export the model again"
+                f"'{path}' does not take images: its input must be one float tensor N H W C", hint="export the model again"
             )
         [self._input] = runner.get_input_details()
         self.outputs = tuple(sorted(runner.get_output_details()))
-        _, height, width, _ = inputs[0]["shape"]
-        self.input_shape = (int(height), int(width))
+        n, height, width, _ = (int(side) for side in inputs[0]["shape"])
+        self.batch, self.input_shape = n, (height, width)
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for one preprocessed image, `1 C H W`.
+        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
 
         Raises:
             CheckpointError: the network does not take such an input.
         """
-        image = np.ascontiguousarray(batch.transpose(0, 2, 3, 1))  # 1 H W C
+        image = np.ascontiguousarray(batch.transpose(0, 2, 3, 1))  # N H W C
         try:
             outputs = self._runner()(**{self._input: image})
         except (ValueError, RuntimeError) as error:
@@ -150,7 +149,7 @@ _DELEGATE = "DELEGATE"
 
 
 def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map 1 H W C as 1 C H W; what is no map stays as it is."""
+    """A map N H W C as N C H W; what is no map stays as it is."""
     return np.ascontiguousarray(output.transpose(0, 3, 1, 2)) if output.ndim == 4 else output
 
 
