@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class LiteRtEngine(Engine):
-    """LiteRT on the CPU, as many images at once as the file takes, usually one. It is pickled by its file, which is opened again on the other side.
+    """LiteRT on the CPU, as many images at once as the file takes, usually one.
+
+    It is pickled by its file, which is opened again on the other side.
 
     An interpreter of LiteRT computes for one thread only, so that each thread that runs gets one of its own.
 
