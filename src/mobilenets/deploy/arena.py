@@ -123,9 +123,7 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
     for operator in graph.operators:
         if isinstance(operator, _RENAMING):
             source[operator.output] = source[operator.inputs[0]]
-    first = {INPUT: -1} | {
-        name: step for step, inside in enumerate(steps) for i in inside for name in graph.operators[i].made
-    }
+    first = {INPUT: -1} | {name: step for step, inside in enumerate(steps) for i in inside for name in graph.operators[i].made}
     last = dict(first)
     readers: dict[str, list[op.Operator]] = {name: [] for name in shapes}
     for step, inside in enumerate(steps):
@@ -172,7 +170,7 @@ def place(lives: Mapping[str, Life]) -> dict[str, int]:
 
 _RENAMING = (op.Flatten, op.Rows, op.Places)
 _BY_NUMBER = (op.Add, op.Activation, op.Quantize, op.Dequantize)
-_INDEX_BYTES = 8
+_INDEX_BYTES = 1
 
 
 def _aligned(offset: int) -> int:

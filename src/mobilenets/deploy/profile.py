@@ -25,10 +25,10 @@ def profile(graph: Graph) -> Profile:
         Layer(
             operator.name,
             _described(graph, operator, shapes),
-            shapes[operator.output],
+            shapes[operator.made[0]],
             sum(graph.tensors[name].size for name in _weights(operator)),
             _macs(graph, operator, shapes),
-            value_bytes(graph, operator.output, shapes[operator.output]),
+            value_bytes(graph, operator.made[0], shapes[operator.made[0]]),
             live,
         )
         for operator, live in zip(graph.operators, arena.live_bytes, strict=True)
@@ -42,7 +42,7 @@ def _weights(operator: op.Operator) -> tuple[str, ...]:
 
 def _macs(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> int:
     """Multiply-adds of the sums of products: convolutions, linear layers, and attention's matrix products."""
-    made = shapes[operator.output]
+    made = shapes[operator.made[0]]
     if isinstance(operator, op.MatMul):
         return math.prod(made) * shapes[operator.inputs[0]][1]
     if isinstance(operator, op.Conv | op.Depthwise | op.Dense):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from mobilenets.data.samples import Sample
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.tails import TAILS, Tail
 from mobilenets.errors import CheckpointError, ExportError, GraphError
 from mobilenets.evaluation.evaluators import evaluate
@@ -92,7 +93,7 @@ def export_checked(
     try:
         graph = lower(original)
         graph = replace(graph, manifest=replace(graph.manifest, precision=format.precision))
-        tailed = graph if tail is None else TAILS[tail].add(graph)
+        tailed = graph if tail is None else profiled(TAILS[tail].add(graph))
     except GraphError as error:
         raise ExportError(f"'{original.spec.backbone.name}' cannot be exported: {error}") from error
     batch, tolerance = batch or format.batch, max(tolerance, format.tolerance)
