@@ -281,7 +281,7 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
         return CheckpointError(f"'{path}' is a weights file, not a checkpoint folder", hint=f"mobilenets convert {path}")
     if suffix == ".onnx":
         return CheckpointError(
-            f"'{path}' is an exported network, which only predicts; it lies in no run folder that has its checkpoint",
+            f"'{path}' is an exported network, which only predicts; it is not in a run folder with its checkpoint",
             hint=f"mobilenets predict {path} IMAGE, or mobilenets.Predictor.open in Python",
         )
     return CheckpointError(f"'{path}' is a file, and a checkpoint is a folder with '{WEIGHTS}' and '{DESCRIPTION}'")

@@ -200,7 +200,7 @@ def test_large_images_are_looked_at_in_tiles(
     ("options", "message"),
     [
         (("--top", "2"), "--top is for classifiers; this model's task is 'detect'"),
-        (("--write", "coco"), "--write says what is written into a folder, but there is none"),
+        (("--write", "coco"), "--write needs a folder to write into"),
         (("--whole",), "--whole is about tiles, but there are none"),
         (("--overlap", "0"), "--overlap is about tiles, but there are none"),
         (("--out", "found", "--write", "masks"), "a detector cannot write 'masks'; known: drawn, coco, csv, yolo"),

@@ -73,7 +73,7 @@ def test_a_voc_folder_with_both_says_that_there_are_masks(tmp_path: Path) -> Non
 def test_options_of_masks_mean_nothing_elsewhere(tmp_path: Path) -> None:
     image(tmp_path / "cat/a.png")
     image(tmp_path / "dog/a.png")
-    with pytest.raises(UsageError, match="--ignore means nothing for a source of the kind 'folder'"):
+    with pytest.raises(UsageError, match="--ignore does not apply to a dataset of the format 'folder'"):
         open_dataset(tmp_path, ignore=["cat"])
     with pytest.raises(DataError, match="is not a dataset to segment"):
         open_dataset(tmp_path, task="segment")

@@ -63,7 +63,7 @@ def test_a_large_image_and_its_mask_are_kept_smaller_together(tmp_path: Path) ->
 def test_a_mask_of_another_size_is_a_broken_image(tmp_path: Path) -> None:
     one = sample(tmp_path, "a", halves(0, 1))
     Image.new("L", (30, 21)).save(tmp_path / "a_mask.png")
-    with pytest.raises(ImageError, match="the mask is 30 x 21 px, the image 30 x 20"):
+    with pytest.raises(ImageError, match="the mask is 30 x 21 px, but the image is 30 x 20"):
         Masked(PLAIN, channels=3).load(one)
     image, (mask,), weight, broken = TrainingImages([one], Masked(PLAIN, channels=3), seed=0)[(0, 0, 0)]
     assert image.shape == (3, 20, 30)

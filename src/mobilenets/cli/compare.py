@@ -108,14 +108,14 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
 
     predictor = predictor_of(run, None)
     home = home_of(run)
-    told = facts(home).get("Data", {})
-    source = data or str(told.get("source", ""))
+    recorded = facts(home).get("Data", {})
+    source = data or str(recorded.get("source", ""))
     if not source:
         raise UsageError(f"'{run}' has no report, and does not say what it was trained on", hint="--data DATA")
     task, splits = predictor.manifest.task, home / "splits.csv"
-    own = same_source(source, str(told.get("source", ""))) or same_source(source, str(splits))
+    own = same_source(source, str(recorded.get("source", ""))) or same_source(source, str(splits))
     reading = Reading.of(task, classes, ignore)
-    dataset = trained_on_data(splits, told, task) if own else reading.open(source, val=0, test=0)
+    dataset = trained_on_data(splits, recorded, task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{run}' has the task {task}")
     part, samples = part_of(dataset, split)

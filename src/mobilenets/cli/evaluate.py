@@ -91,8 +91,8 @@ def command(
     if verbose:
         note(engine_line(predictor))
     home = home_of(run)
-    told = facts(home)
-    trained_on = str(told.get("Data", {}).get("source", ""))
+    run_facts = facts(home)
+    trained_on = str(run_facts.get("Data", {}).get("source", ""))
     if data is None and not trained_on:
         raise UsageError(
             f"'{run}' does not say what it was trained on; which DATA?",
@@ -103,16 +103,16 @@ def command(
     own = same_source(source, trained_on) or same_source(source, str(splits))
     reading = Reading.of(predictor.manifest.task, classes, ignore)
     task = predictor.manifest.task
-    dataset = trained_on_data(splits, told.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
+    dataset = trained_on_data(splits, run_facts.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")
     part, samples = part_of(dataset, split)
     note(f"{counted(len(samples), 'image')} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
-    seen = MultiScale(predictor) if multi_scale else predictor
+    measured = MultiScale(predictor) if multi_scale else predictor
     with progress("evaluating", len(samples)) as advance:
-        report = evaluate(seen, samples, dataset.labels, progress=advance, batch=batch)
+        report = evaluate(measured, samples, dataset.labels, progress=advance, batch=batch)
 
-    name = home.name if told else run.stem
+    name = home.name if run_facts else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
     following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
     usual = "report" if split is None or part == part_of(dataset, None)[0] else f"report-{part}"
@@ -126,7 +126,7 @@ def command(
             folder,
             read_image=lambda name: named[name].read(),
             title=title,
-            context=told,
+            context=run_facts,
             history=home / "metrics.csv",
             next_command=following,
             worst=worst,
@@ -140,7 +140,7 @@ def command(
             raise
         note(f"no report: {error} ({error.hint})")
     if json:
-        text = to_json(report, title=title, context=told, next_command=following, worst=worst, remarks=remarks)
+        text = to_json(report, title=title, context=run_facts, next_command=following, worst=worst, remarks=remarks)
         show(text.rstrip())
     else:
         show_report(report, written)

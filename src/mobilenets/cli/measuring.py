@@ -92,14 +92,16 @@ def same_source(source: str, other: str) -> bool:
     return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
 
 
-def trained_on_data(splits: Path, told: Mapping[str, object], task: Task) -> Dataset:
+def trained_on_data(splits: Path, recorded: Mapping[str, object], task: Task) -> Dataset:
     """The images of a run, in its splits; boxes and masks are read where they came from."""
     from mobilenets.data.readers.lists import in_splits, read_splits, split_names
 
     if task != "classify":
-        how = told.get("reading", {})
-        dataset = Reading.from_data(how if isinstance(how, Mapping) else {}).open(str(told.get("source", "")), val=0, test=0)
+        how = recorded.get("reading", {})
+        dataset = Reading.from_data(how if isinstance(how, Mapping) else {}).open(
+            str(recorded.get("source", "")), val=0, test=0
+        )
         return in_splits(dataset, split_names(splits))
-    labels = told.get("labels", ())
+    labels = recorded.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
-    return replace(dataset, name=str(told.get("name") or dataset.name))
+    return replace(dataset, name=str(recorded.get("name") or dataset.name))

@@ -114,7 +114,7 @@ def command(
 
         mobilenets predict runs/traffic street.mp4 --out annotated.mp4
 
-    A folder is searched below too. With "-", standard input is one image or a list of paths, one a line. What cannot be
+    A folder is searched below too. With "-", standard input is one image or a list of paths, one per line. What cannot be
     read is named on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
     if json and csv:
@@ -155,7 +155,7 @@ def check(asked: Asked, task: Task) -> None:
             people = " and ".join(PEOPLE[allowed] for allowed in tasks)
             raise UsageError(f"--{name} is for {people}; this model's task is '{task}'")
     if asked.write and asked.out is None:
-        raise UsageError("--write says what is written into a folder, but there is none", hint="add --out FOLDER")
+        raise UsageError("--write needs a folder to write into", hint="add --out FOLDER")
     for name in ("overlap", "whole"):
         if _is_given(asked, name) and asked.tile is None:
             raise UsageError(f"--{name} is about tiles, but there are none", hint="add --tile 640")

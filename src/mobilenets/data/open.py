@@ -76,7 +76,9 @@ def open_dataset(
         _check_options(name, kind, asked)
         listing = kind.read(scanned, asked)
         if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(scanned):
-            listing = replace(listing, notes=(*listing.notes, "boxes were read; there are masks too, for the task segment"))
+            listing = replace(
+                listing, notes=(*listing.notes, "the boxes were read; the dataset also has masks, for the task segment")
+            )
         return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
     raise _unknown(scanned, kinds, task)
 
@@ -202,11 +204,11 @@ def _check_options(name: str, kind: Format, asked: Asked) -> None:
     """Refuse options that the source's format does not have."""
     if asked.group is not None and "group" not in kind.options:
         hint = "list the images in a CSV with that column"
-        raise UsageError(f"a source of the kind '{name}' has no column '{asked.group}'", hint=hint)
+        raise UsageError(f"a dataset of the format '{name}' has no column '{asked.group}'", hint=hint)
     for option in ("classes", "ignore"):
         if getattr(asked, option) and option not in kind.options:
             hint = "--task segment reads masks" if kind.task != "segment" else "its own file names the classes"
-            raise UsageError(f"--{option} means nothing for a source of the kind '{name}': {kind.title}", hint=hint)
+            raise UsageError(f"--{option} does not apply to a dataset of the format '{name}': {kind.title}", hint=hint)
 
 
 def _near_twins(labels: Sequence[str]) -> list[Fault]:
@@ -216,7 +218,7 @@ def _near_twins(labels: Sequence[str]) -> list[Fault]:
     for label in labels:
         twin = first.setdefault("".join(label.casefold().split()), label)
         if twin != label:
-            faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ in case or spaces alone", ""))
+            faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ only in case or spaces", ""))
     return faults
 
 

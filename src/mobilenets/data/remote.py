@@ -298,7 +298,7 @@ def _get(
         response = pool.request("GET", url, headers=headers, preload_content=False, retries=_retries(tries), timeout=timeout)
     except MaxRetryError as error:
         if isinstance(error.reason, ResponseError):
-            raise OSError(f"the server sends from address to address: {error.reason}") from error
+            raise OSError(f"the server redirects again and again: {error.reason}") from error
         raise ConnectionError(f"no answer from the server: {_words(error.reason or error)}") from error
     except (LocationParseError, ValueError) as error:
         raise OSError(f"it is not a valid address: {error}") from error

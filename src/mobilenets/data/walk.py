@@ -157,7 +157,7 @@ def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
             tried = linked or name in links  # behind a link, a plain folder may contain itself too
             reason = _loop(os.path.join(absolute, name), above | {key}, entered) if tried else ""  # noqa: PTH118
             if inner.count("/") >= _DEEPEST:
-                reason = f"lies more than {_DEEPEST} folders deep and is left out"
+                reason = f"is more than {_DEEPEST} folders deep and is left out"
             if reason:
                 faults.append(Fault("link-loop", reason, inner))
             else:

@@ -1,4 +1,4 @@
-"""Training batches. The choice, order and augmentation of images depend only on the seed, the epoch and the place
+"""Training batches. The choice, order and augmentation of images depend only on the seed, the epoch and the position
 within the epoch.
 
 A resumed run therefore sees exactly the batches it would have seen, however many workers read them.
@@ -31,7 +31,7 @@ from mobilenets.feeding.settings import Balance
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.images.decode import decode_image
 
-Draw = tuple[int, int, int]  # epoch, place within the epoch, index of the sample
+Draw = tuple[int, int, int]  # epoch, position within the epoch, index of the sample
 TRIES = 20  # maximum number of images tried in place of a broken one
 
 
@@ -106,7 +106,7 @@ class Labelled:
 
 
 class TrainingImages(TorchDataset[Item]):
-    """The training samples as augmented images with targets, drawn by epoch, place and index.
+    """The training samples as augmented images with targets, drawn by epoch, position and index.
 
     Args:
         samples: the training split.
@@ -124,7 +124,7 @@ class TrainingImages(TorchDataset[Item]):
         return len(self.samples)
 
     def __getitem__(self, draw: Draw) -> Item:
-        epoch, place, index = draw
+        epoch, position, index = draw
         broken: list[tuple[str, str]] = []
         for attempt in range(TRIES):
             standing_in = (index + attempt) % len(self.samples)
@@ -136,7 +136,7 @@ class TrainingImages(TorchDataset[Item]):
             except (ImageError, OSError) as error:
                 broken.append((sample.name or str(sample.path), str(error)))
                 continue
-            image, targets = self.teacher.show(loaded, sample, seed_of(self.seed, epoch, place))
+            image, targets = self.teacher.show(loaded, sample, seed_of(self.seed, epoch, position))
             return image, targets, sample.weight, broken
         return *self.teacher.blank(), 0.0, broken
 
@@ -236,7 +236,7 @@ class Draws(Sampler[list[Draw]]):
                 current, indices = epoch, order(self.samples, self.balance, self.seed, epoch)
             for i in range(plan.accumulate):
                 start = within * plan.batch + (i * plan.processes + plan.process) * part
-                yield [(epoch, place, int(indices[place % len(indices)])) for place in range(start, start + part)]
+                yield [(epoch, position, int(indices[position % len(indices)])) for position in range(start, start + part)]
 
 
 def batches(

@@ -42,7 +42,7 @@ class Masked:
         full = upright_size(data)
         classes = masks.read(sample.mask)
         if classes.shape[::-1] != full:
-            raise ImageError(f"the mask is {classes.shape[1]} x {classes.shape[0]} px, the image {full[0]} x {full[1]}")
+            raise ImageError(f"the mask is {classes.shape[1]} x {classes.shape[0]} px, but the image is {full[0]} x {full[1]}")
         width, height = self.augmentation.stored_size(*full)
         image = decode_image(data, channels=self.channels, at_least=min(width, height))
         if image.size != (width, height):

@@ -109,13 +109,13 @@ def confusion(
         cells = np.concatenate([colors, shares[:, :, np.newaxis]], axis=2)
         axes.imshow(cells, interpolation="nearest", aspect="equal")
     if classes <= CELLS_WITH_LABELS:
-        places = range(classes)
+        ticks = range(classes)
         size = 9 if classes <= CELLS_WITH_NUMBERS else 5
         across, down = ([short(label) for label in names] for names in (columns, rows))
         axes.set_xticks(
-            places, across, rotation=0 if classes < 4 else 45, ha="center" if classes < 4 else "right", fontsize=size
+            ticks, across, rotation=0 if classes < 4 else 45, ha="center" if classes < 4 else "right", fontsize=size
         )
-        axes.set_yticks(places, down, fontsize=size)
+        axes.set_yticks(ticks, down, fontsize=size)
         axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
         axes.grid(which="minor", color=LINE, linewidth=0.8)
@@ -178,11 +178,11 @@ def bars_with_marks(
         precision, recall: of each, 0 to 1.
     """
     figure, axes = figure_of(5.6, 1.5 + 0.32 * len(names))
-    places = np.arange(len(names))[::-1]
-    axes.barh(places, bars[1], height=0.62, color=ACCENT, alpha=0.55, label=bars[0])
-    axes.plot(precision, places, "o", color=INK, markersize=5, label="precision")
-    axes.plot(recall, places, "D", color=PURPLE, markersize=4.5, label="recall")
-    axes.set_yticks(places, names)
+    positions = np.arange(len(names))[::-1]
+    axes.barh(positions, bars[1], height=0.62, color=ACCENT, alpha=0.55, label=bars[0])
+    axes.plot(precision, positions, "o", color=INK, markersize=5, label="precision")
+    axes.plot(recall, positions, "D", color=PURPLE, markersize=4.5, label="recall")
+    axes.set_yticks(positions, names)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.6, len(names) - 0.4)
     axes.grid(axis="y", visible=False)

@@ -56,7 +56,7 @@ class Ssd(nn.Module):
         for c_out in head.extras:
             self.extras.append(_extra(channels[-1], c_out, head, like))
             channels.append(c_out)
-        counts = [len(each) for each in head.anchors]
+        counts = [len(map_anchors) for map_anchors in head.anchors]
         self.columns = head.columns(classes)
         self.logits = _predictors(channels, [count * self.columns for count in counts], head, like)
         self.offsets = _predictors(channels, [count * 4 for count in counts], head, like)
@@ -73,10 +73,10 @@ class Ssd(nn.Module):
 
         There is one column per label; with softmax, a column for the background comes first.
         """
-        every = list(maps)
+        all_maps = list(maps)
         for extra in self.extras:
-            every.append(extra(every[-1]))
-        return _by_anchor(self.logits, every, self.columns), _by_anchor(self.offsets, every, 4)
+            all_maps.append(extra(all_maps[-1]))
+        return _by_anchor(self.logits, all_maps, self.columns), _by_anchor(self.offsets, all_maps, 4)
 
     def draw(self) -> None:
         """Initialize the weights as TensorFlow and torchvision do, from a normal distribution with standard deviation 0.03.
@@ -215,12 +215,12 @@ def loss(
     """
     logits = logits.float()
     if activation == "softmax":
-        each = functional.cross_entropy(logits.transpose(1, 2), targets.classes.clamp(min=0), reduction="none")  # N A
+        score_loss = functional.cross_entropy(logits.transpose(1, 2), targets.classes.clamp(min=0), reduction="none")  # N A
     else:
         wanted = _one_hot(targets.classes, logits)
-        each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(2)  # N A
-    counted = (targets.classes > BACKGROUND) | hard_negatives(each.detach(), targets.classes, negatives)
-    return _mean(each * counted, offsets, targets, weights, box_share, over)
+        score_loss = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(2)  # N A
+    counted = (targets.classes > BACKGROUND) | hard_negatives(score_loss.detach(), targets.classes, negatives)
+    return _mean(score_loss * counted, offsets, targets, weights, box_share, over)
 
 
 def focal_loss(
@@ -246,8 +246,8 @@ def focal_loss(
         over: divisor of the sum; by default the number of matched anchors, see `matched_anchors`, but at least 1.
     """
     logits = logits.float()
-    each = sigmoid_focal_loss(logits, _one_hot(targets.classes, logits), alpha=alpha, gamma=gamma).sum(2)  # N A
-    return _mean(each * (targets.classes != IGNORED), offsets, targets, weights, box_share, over)
+    score_loss = sigmoid_focal_loss(logits, _one_hot(targets.classes, logits), alpha=alpha, gamma=gamma).sum(2)  # N A
+    return _mean(score_loss * (targets.classes != IGNORED), offsets, targets, weights, box_share, over)
 
 
 def matched_anchors(targets: Targets, weights: Tensor) -> Tensor:
@@ -275,11 +275,13 @@ def hard_negatives(losses: Tensor, classes: Tensor, negatives: float) -> Tensor:
     return background & (rank < wanted)
 
 
-def _mean(each: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_share: float, over: Tensor | None) -> Tensor:
+def _mean(
+    score_loss: Tensor, offsets: Tensor, targets: Targets, weights: Tensor, box_share: float, over: Tensor | None
+) -> Tensor:
     """The sum over anchors, including the offset loss, divided by the number of matched anchors."""
     matched = targets.classes > BACKGROUND
     distance = functional.smooth_l1_loss(offsets.float(), targets.offsets, reduction="none").sum(2)  # N A
-    of_image = each.sum(1) + box_share * (distance * matched).sum(1)  # N
+    of_image = score_loss.sum(1) + box_share * (distance * matched).sum(1)  # N
     return (of_image * weights).sum() / (matched_anchors(targets, weights).clamp(min=1) if over is None else over)
 
 
@@ -339,5 +341,5 @@ def _predictors(channels: Sequence[int], numbers: Sequence[int], head: SsdHead, 
 
 def _by_anchor(predictors: nn.ModuleList, maps: Sequence[Tensor], columns: int) -> Tensor:
     """The predictions on all maps, N A columns."""
-    each = [predictor(x) for predictor, x in zip(predictors, maps, strict=True)]  # N (anchors columns) h w
-    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns) for x in each], 1)
+    outputs = [predictor(x) for predictor, x in zip(predictors, maps, strict=True)]  # N (anchors columns) h w
+    return torch.cat([x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns) for x in outputs], 1)

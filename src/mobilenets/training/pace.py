@@ -103,8 +103,8 @@ class Pace:
 
     def left(self, step: int, steps: int) -> float:
         """Seconds until the run ends, validations, export and report included."""
-        every = self._recipe.evaluate_every_epochs * self._per_epoch
-        between = steps // every - step // every - (steps % every == 0 and steps > step)
+        interval = self._recipe.evaluate_every_epochs * self._per_epoch
+        between = steps // interval - step // interval - (steps % interval == 0 and steps > step)
         return (steps - step) * self.step_seconds + between * self._validation_seconds() + self._ending()
 
     def _over(self, step: int) -> bool:

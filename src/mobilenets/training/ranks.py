@@ -136,14 +136,14 @@ def ranks(device: str) -> Ranks:
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() and device == "auto" else None
     kind = "cpu" if accelerator is None else accelerator.type
     count, index = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    place = int(os.environ.get("LOCAL_RANK", "0"))
-    here = torch.device(kind, place) if kind == "cuda" else torch.device(kind)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    own_device = torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
-        torch.cuda.set_device(here)
+        torch.cuda.set_device(own_device)
     if count > 1 and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
         distributed.init_process_group(backend, timeout=_PATIENCE)
-    return Ranks(here, count=count, index=index, local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return Ranks(own_device, count=count, index=index, local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _is_of_the_connection(error: Exception) -> bool:

@@ -67,13 +67,13 @@ def _compare(entry: PublicWeights, path: Path) -> None:
 
 
 def _places(entry: PublicWeights) -> list[Path]:
-    places = [_folder() / entry.file]
+    paths = [_folder() / entry.file]
     if entry.origin == "keras":
         home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-        places.append(home / "models" / entry.file)
+        paths.append(home / "models" / entry.file)
     if entry.url.startswith(HUB):
-        places += _in_hub_cache(entry)
-    return places
+        paths += _in_hub_cache(entry)
+    return paths
 
 
 def _in_hub_cache(entry: PublicWeights) -> list[Path]:

@@ -32,8 +32,8 @@ def _remarks(
     (Box(0, 5, 5, 5, 9),         [("no-area", "'cat' at 5 5 5 9 has no area")]),
     (Box(0, 9, 5, 5, 9),         [("swapped", "'cat' at 9 5 5 9 has swapped corners")]),
     (Box(1, 5, 5, 42, 9),        [("beyond", "'dog' at 5 5 42 9 reaches 2 px beyond the image, 40 x 30")]),
-    (Box(1, 40, 5, 50, 9),       [("outside", "'dog' at 40 5 50 9 lies outside of the image, 40 x 30")]),
-    (Box(1, -9, -9, 5, 0),       [("outside", "'dog' at -9 -9 5 0 lies outside of the image, 40 x 30")]),
+    (Box(1, 40, 5, 50, 9),       [("outside", "'dog' at 40 5 50 9 is outside the image, 40 x 30")]),
+    (Box(1, -9, -9, 5, 0),       [("outside", "'dog' at -9 -9 5 0 is outside the image, 40 x 30")]),
 ])  # fmt: skip
 def test_each_thing_that_can_be_wrong_with_a_box_is_named(box: Box, found: list[tuple[str, str]]) -> None:
     assert _remarks(box) == found
@@ -50,8 +50,8 @@ def test_an_object_that_is_boxed_twice_is_named() -> None:
 def test_a_size_that_differs_from_the_annotations_is_named() -> None:
     box = Box(0, 1, 1, 5, 5)
     assert _remarks(box, stated=(40, 30)) == []
-    assert _remarks(box, stated=(80, 60)) == [("stated-size", "is 40 x 30, its annotation says 80 x 60")]
-    assert "EXIF turns the image" in _remarks(box, stated=(30, 40))[0][1]
+    assert _remarks(box, stated=(80, 60)) == [("stated-size", "is 40 x 30, but its annotation says 80 x 60")]
+    assert "EXIF rotates the image" in _remarks(box, stated=(30, 40))[0][1]
     assert _remarks(box, stated=(80, 60), size=None) == []
 
 
@@ -87,7 +87,7 @@ def test_repairs_follow_the_rule_and_are_counted(tmp_path: Path) -> None:
     )
     assert test.boxes == boxes
     assert repaired(dataset).notes == (
-        "boxes of train: 1 with swapped corners put right, 1 cut to the image, 2 without area dropped, "
+        "boxes of train: 1 with swapped corners corrected, 1 cut to the image, 2 without area dropped, "
         "1 that repeat another dropped",
     )
     assert repaired(repaired(dataset)) == repaired(dataset)

@@ -82,7 +82,7 @@ def test_a_mask_of_another_size_is_named_and_broken(data: Path) -> None:
     findings = found(data)
     remark = next(remark for remark in findings.remarks if remark.code == "mask-size")
     assert remark.file == "train/images/odd.png"
-    assert "48 x 64 px, the image 64 x 48; the photo is turned by EXIF" in remark.message
+    assert "48 x 64 px, but the image is 64 x 48; EXIF rotates the photo" in remark.message
     assert findings.broken == {"train/images/odd.png"}
 
 
@@ -157,7 +157,7 @@ def test_a_quick_look_takes_masks_evenly(data: Path) -> None:
     dataset = opened(data)
     findings = check_masks(dataset, [None] * 8, most=4)
     assert findings.looked == 4
-    assert findings.remarks[-1].message == "4 of 8 masks were looked into"
+    assert findings.remarks[-1].message == "4 of 8 masks were checked"
     assert {share.images for share in findings.shares} == {(3, 1, 0)}
 
 

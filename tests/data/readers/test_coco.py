@@ -101,7 +101,7 @@ def test_difficult_objects_survive(tmp_path: Path) -> None:
         (_coco(images=[{"id": 5}]), r"images\[0\] has no id and file_name"),
         (
             _coco(images=[{"id": 5, "file_name": "a"}, {"id": 5, "file_name": "b"}]),
-            "the image id 5 stands twice, for 'a' and 'b'",
+            "the image id 5 is used twice, for 'a' and 'b'",
         ),
         (_coco(categories=[{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]), r"categories\[1\] repeats the id 1"),
         (_coco(annotations=[{"image_id": 5, "category_id": 3}]), r"annotations\[0\] has the bbox None"),

@@ -432,5 +432,5 @@ def test_descriptions_that_disagree_with_themselves_are_named(tmp_path: Path) ->
     text(tmp_path / "data.yaml", "train: images\nnc: 3\nnames: [cat, Cat]\n")
     assert [(fault.file, fault.message) for fault in open_dataset(tmp_path).faults] == [
         ("data.yaml", "says nc: 3 but names 2 classes"),
-        ("", "the classes 'cat' and 'Cat' differ in case or spaces alone"),
+        ("", "the classes 'cat' and 'Cat' differ only in case or spaces"),
     ]

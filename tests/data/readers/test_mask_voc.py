@@ -67,5 +67,5 @@ def test_no_mask_at_all_is_refused(voc: Path) -> None:
     (voc / "ImageSets/Segmentation/train.txt").write_text("x\n")
     (voc / "ImageSets/Segmentation/trainval.txt").unlink()
     (voc / "ImageSets/Segmentation/val.txt").unlink()
-    with pytest.raises(DataError, match="has a mask of its name"):
+    with pytest.raises(DataError, match="has a mask with its name"):
         read_voc_masks(look_at(voc))

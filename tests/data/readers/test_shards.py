@@ -261,7 +261,7 @@ def test_a_missing_shard_of_a_pattern_is_named(tmp_path: Path) -> None:
 
 def test_writing_refuses_a_folder_with_shards(tmp_path: Path) -> None:
     write_shards(some(tmp_path), tmp_path / "s")
-    with pytest.raises(DataError, match="holds shards already"):
+    with pytest.raises(DataError, match="already contains shards"):
         write_shards(some(tmp_path), tmp_path / "s")
     with pytest.raises(UsageError, match="0 images"):
         write_shards(some(tmp_path), tmp_path / "t", per_shard=0)

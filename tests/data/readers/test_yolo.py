@@ -94,7 +94,7 @@ def test_what_does_not_belong_together_is_named(pets: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("cat 0.5 0.5 1 1", "a.txt' line 2 is 'cat 0.5 0.5 1 1', not numbers alone"),
+        ("cat 0.5 0.5 1 1", "a.txt' line 2 is 'cat 0.5 0.5 1 1', not only numbers"),
         ("0 0.5 0.5 1", "line 2 has 4 numbers, not five"),
         ("0 0.5 0.5 1 1 1 1 1", "line 2 has 8 numbers, not five"),
         ("0.5 0.5 0.5 1 1", "line 2: the class is '0.5', not a whole number"),

@@ -119,7 +119,7 @@ def test_what_cannot_be_compared_is_named_and_counts_nowhere(segmenter: Make, pn
     found = evaluate_segmentation(segmenter(32, 32), images, LABELS, progress=done.append)
     assert found.names == ("good",)
     assert [name for name, _ in found.unreadable] == ["broken", "small", "bare"]
-    assert found.unreadable[1][1] == "its mask is 16 x 8 px, the image 32 x 32"
+    assert found.unreadable[1][1] == "its mask is 16 x 8 px, but the image is 32 x 32"
     assert sum(done) == 4
     with pytest.raises(DataError, match="none of the 1 images"):
         evaluate_segmentation(segmenter(32, 32), images[:1], LABELS)

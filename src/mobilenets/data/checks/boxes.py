@@ -33,8 +33,8 @@ Size = tuple[int, int]
 TRAIN: tuple[Split, ...] = ("train",)
 
 _REPAIRS = {
-    "swapped": "with swapped corners put right",
-    "cut": "cut to the image",
+    "swapped": "with swapped corners corrected",
+    "cut": "clipped to the image",
     "dropped": "without area dropped",
     "twice": "that repeat another dropped",
 }
@@ -81,7 +81,7 @@ def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
         if small:
             limit = f"{SMALLEST:g} x {SMALLEST:g} px"
             message = f"{small} of {total} boxes of '{label}' are below {limit} on an input of {width} x {height}"
-            yield Remark("too-small", f"{message}; a larger --size, or tiles, show more of them", "")
+            yield Remark("too-small", f"{message}; a larger --size, or tiles, would help", "")
         bad = int(((sizes.overlaps[of_class] < UNCOVERED) & (sizes.sides[of_class] >= SMALLEST)).sum())
         if bad:
             message = f"{bad} of {total} boxes of '{label}' overlap no anchor by {UNCOVERED:g}"
@@ -89,7 +89,7 @@ def size_remarks(sizes: BoxSizes) -> Iterator[Remark]:
         matched = int((sizes.overlaps[of_class] >= MATCHED).sum())
         if 2 * matched < total:
             message = f"{matched} of {total} boxes of '{label}' overlap an anchor by {MATCHED:g}"
-            yield Remark("unmatched", f"{message}; each of the others is learned by its nearest anchor alone", "")
+            yield Remark("unmatched", f"{message}; each of the others is matched only to its nearest anchor", "")
 
 
 def repaired(dataset: Dataset, *, splits: Collection[Split] = TRAIN) -> Dataset:
@@ -166,7 +166,7 @@ def _geometry(box: Box, size: Size | None) -> tuple[str, str] | None:
         return None
     width, height = size
     if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width or box.y0 >= height:
-        return "outside", f"lies outside of the image, {width} x {height}"
+        return "outside", f"is outside the image, {width} x {height}"
     beyond = max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
     if beyond > BEYOND:
         return "beyond", f"reaches {beyond:.4g} px beyond the image, {width} x {height}"
@@ -194,8 +194,8 @@ def _overlapping(boxes: Sequence[Box]) -> list[tuple[int, int]]:
 
 def _stated(stated: Size | None, size: Size) -> str:
     assert stated is not None
-    turned = "; EXIF turns the image, but the boxes may be of the image as stored" if stated == size[::-1] else ""
-    return f"is {size[0]} x {size[1]}, its annotation says {stated[0]} x {stated[1]}{turned}"
+    turned = "; EXIF rotates the image, but the boxes may belong to the image as stored" if stated == size[::-1] else ""
+    return f"is {size[0]} x {size[1]}, but its annotation says {stated[0]} x {stated[1]}{turned}"
 
 
 def _shown(dataset: Dataset, box: Box) -> str:

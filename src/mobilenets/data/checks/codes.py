@@ -82,7 +82,7 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "long":           ("warning", "very long or very tall images"),
     "near-duplicate": ("info",    "images that look the same in one split"),
     "no-objects":     ("info",    "images without objects"),
-    "masks-sampled":  ("info",    "masks that were not looked into"),
+    "masks-sampled":  ("info",    "masks that were not checked"),
     "special-file":   ("info",    "pipes, sockets and devices, which are skipped"),
     "ignored":        ("info",    "files whose name is not that of an image"),
 }

@@ -111,7 +111,7 @@ def check_masks(
     usable = {sample.split for sample in samples if sample.name not in broken}
     remarks += _classes(shares, usable)
     if len(samples) < total:
-        remarks.append(Remark("masks-sampled", f"{len(samples):,} of {total:,} masks were looked into", ""))
+        remarks.append(Remark("masks-sampled", f"{len(samples):,} of {total:,} masks were checked", ""))
     return MaskFindings(tuple(remarks), frozenset(broken), shares, ignored, len(samples))
 
 
@@ -136,8 +136,8 @@ def _one(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
         yield Remark("mask-unreadable", f"{look}", sample.name)
         return
     if size is not None and (look.width, look.height) != size:
-        turned = "; the photo is turned by EXIF, the mask is not" if (look.height, look.width) == size else ""
-        message = f"the mask is {look.width} x {look.height} px, the image {size[0]} x {size[1]}{turned}"
+        turned = "; EXIF rotates the photo, but not the mask" if (look.height, look.width) == size else ""
+        message = f"the mask is {look.width} x {look.height} px, but the image is {size[0]} x {size[1]}{turned}"
         yield Remark("mask-size", message, sample.name)
     pixels = look.width * look.height
     distinct = look.colors or len(look.strays)
@@ -200,7 +200,7 @@ def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:
         if not total:
             yield Remark("unseen", f"'{share.label}' is in no mask", "")
         elif not share.images[0]:
-            yield Remark("unseen", f"'{share.label}' is in {counted(total, 'image')}, but none of train", "")
+            yield Remark("unseen", f"'{share.label}' is in {counted(total, 'image')}, but in none of train", "")
         else:
             for split, images in zip(SPLITS, share.images, strict=True):
                 if split in splits and not images:

@@ -64,7 +64,7 @@ def opened(source: Source) -> list[CocoFile]:
         return [CocoFile(*around(source.path))]
     files = one_per_split(coco_files(source.tree), source.text)
     if not files:
-        raise DataError(f"'{source.text}' holds no COCO file", hint=LAYOUT)
+        raise DataError(f"'{source.text}' contains no COCO file", hint=LAYOUT)
     return [CocoFile(source.tree, path) for path in files]
 
 
@@ -128,7 +128,7 @@ class CocoFile:
                 raise DataError(f"'{self.path}': images[{i}] has no id and file_name")
             if key in names:
                 both = f"{shown(names[key])} and {shown(name)}"
-                raise DataError(f"'{self.path}': the image id {shown(image.get('id'))} stands twice, for {both}")
+                raise DataError(f"'{self.path}': the image id {shown(image.get('id'))} is used twice, for {both}")
             width, height = (self._number(f"images[{i}]", image, side, 0) for side in ("width", "height"))
             names[key] = name
             sizes[key] = (int(width), int(height)) if width >= 1 and height >= 1 else None
@@ -199,7 +199,7 @@ class CocoFile:
             boxes[image].append(NamedBox(label, x, y, x + width, y + height, difficult, crowd))
         if boxed:
             have = "annotation has" if boxed == 1 else "annotations have"
-            self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the segmentation is taken")
+            self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the segmentation is used")
         return boxes
 
     def _bbox(self, where: str, bbox: object) -> tuple[float, float, float, float]:

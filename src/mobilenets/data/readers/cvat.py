@@ -35,7 +35,7 @@ def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
     tree = source.tree or scan(source.path.parent)
     path = _file(tree) if source.tree is not None else source.path.name
     if path is None:
-        raise DataError(f"'{source.text}' holds no file of CVAT")
+        raise DataError(f"'{source.text}' contains no CVAT file")
     file = tree.root / path
     root = read_xml(file)
     if root.find("track") is not None:

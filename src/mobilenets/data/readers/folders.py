@@ -87,7 +87,7 @@ def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
     strangers = [path for path in others if tree.images(path)]
     if strangers:
         raise DataError(
-            f"'{tree.root / strangers[0]}' lies beside the split folder '{_name(named[0][0])}'",
+            f"'{tree.root / strangers[0]}' is beside the split folder '{_name(named[0][0])}'",
             hint="put every class folder below train/, val/ or test/, or leave the split folders out",
         )
     return named

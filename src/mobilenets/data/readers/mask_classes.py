@@ -56,7 +56,7 @@ _SEPARATOR = re.compile(r"[\s,:]+")
 _ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
 _NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
 _PEEKED = 30  # masks that are looked at when one answer holds for all
-_HINT = "one name a line, or the columns name,r,g,b"
+_HINT = "one name per line, or the columns name,r,g,b"
 _COLUMNS = {
     "name": ("name", "class", "label", "category", "class_name"),
     "r": ("r", "red"),
@@ -142,7 +142,7 @@ def find_classes(
             notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
         elif len(named) == 1 and len(values) == 2 and min(values) == 0:
             named = (Named(NO_OBJECT, 0), replace(named[0], value=max(values)))
-            notes = (*notes, f"a single class is named: 0 is '{NO_OBJECT}' and {max(values)} is '{named[1].name}'")
+            notes = (*notes, f"only one class is named: 0 is '{NO_OBJECT}' and {max(values)} is '{named[1].name}'")
     return _two_or_more(_with_palette(replace(_from_names(named, coding, ignore), notes=notes), files), folder)
 
 
@@ -300,7 +300,7 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str], channel: Coding) 
     not_values = [text for text in ignore if not text.isdecimal()]
     if not_values:
         raise DataError(
-            f"'{not_values[0]}' cannot be ignored: the classes have no names", hint="name them in classes.txt, one a line"
+            f"'{not_values[0]}' cannot be ignored: the classes have no names", hint="name them in classes.txt, one per line"
         )
     occurring: set[int] = set()
     many = files[0]
@@ -312,15 +312,15 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str], channel: Coding) 
     binary = occurring == {0, IGNORE} and IGNORE not in gone
     kept = sorted(occurring - gone if binary else occurring - gone - {IGNORE})
     if not kept:
-        raise DataError(f"none of the {len(files)} masks holds a class")
+        raise DataError(f"none of the {len(files)} masks contains a class")
     if len(kept) > MOST_VALUES:
         raise DataError(
             f"'{many}' and the other masks hold {len(kept)} different values, {kept[0]} to {kept[-1]}, and no file names them",
-            hint="were they saved as JPEG or resized? else name the classes in classes.txt, one a line",
+            hint="were they saved as JPEG or resized? if not, name the classes in classes.txt, one per line",
         )
     labels = [Named(f"class {1 if binary and value == IGNORE else value}", value) for value in kept]
     names = "class 0 and 255 as class 1" if binary else f"{len(kept)} values found in the masks"
-    note = f"no file names the classes: {names}; name them in classes.txt, one a line"
+    note = f"no file names the classes: {names}; name them in classes.txt, one per line"
     return replace(_from_names(labels, channel, list(ignore)), notes=(note,))
 
 

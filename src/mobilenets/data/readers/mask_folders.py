@@ -52,7 +52,7 @@ def read_masked(source: Source, asked: Asked = NOTHING) -> Listing:
         both += matched
         faults += missing
     if not both:
-        raise DataError(f"no image in '{source.text}' has a mask of its name", hint=_LAYOUT)
+        raise DataError(f"no image in '{source.text}' has a mask with its name", hint=_LAYOUT)
     known = find_classes(tree.root, [tree.root / mask for _, mask, _ in both], classes=asked.classes, ignore=asked.ignore)
     splits = all_or_none(split for _, _, split in both)
     entries = tuple(

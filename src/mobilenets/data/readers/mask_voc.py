@@ -73,7 +73,7 @@ def read_voc_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         else:
             both.append((image, mask, split))
     if not both:
-        raise DataError(f"no image in '{source.text}' has a mask of its name", hint=_LAYOUT)
+        raise DataError(f"no image in '{source.text}' has a mask with its name", hint=_LAYOUT)
     folder = tree.root / base
     if not asked.classes and folder.resolve().name.lower() in _CHALLENGES and not any(tree.child(base, name) for name in FILES):
         asked = replace(asked, classes=VOC_LABELS)

@@ -102,7 +102,7 @@ def _remote_keys(url: str) -> list[Key]:
     known = _kept(index, mark)
     if known is not None:
         return known
-    log.info("reading '%s' once, to know where its images lie", file.url)
+    log.info("reading '%s' once to index its images", file.url)
     cache_file(file.url, ".tar").unlink(missing_ok=True)  # of an earlier version
     if file.ranges:
         with remote.Stream(file) as stream:
@@ -131,23 +131,23 @@ def _kept(index: Path, mark: list[object]) -> list[Key] | None:
 
 def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> list[Key]:
     keys: dict[str, Key] = {}
-    places: dict[str, tuple[int, int, str]] = {}  # offset, size and checksum of the image, by the member's name
+    spans: dict[str, tuple[int, int, str]] = {}  # offset, size and checksum of the image, by the member's name
     for member, name, suffix in _labelled(tar):
-        if member.name in places:
+        if member.name in spans:
             hint = "each image needs a key of its own, such as 0001.jpg beside 0001.cls"
             raise DataError(f"shard '{shard}' holds two members named '{member.name}'", hint=hint)
         if member.offset_data + member.size > length:
             raise DataError(f"shard '{shard}' is truncated inside '{member.name}'", hint="copy it again")
         key = keys.setdefault(name, Key(name))
-        places[member.name] = (member.offset_data, member.size, "")
+        spans[member.name] = (member.offset_data, member.size, "")
         if not member.isfile():
-            places[member.name] = _linked(member, places, shard, image=suffix in SUFFIXES)
+            spans[member.name] = _linked(member, spans, shard, image=suffix in SUFFIXES)
         elif suffix in SUFFIXES and checksums:
-            places[member.name] = (member.offset_data, member.size, checksum_of(_chunks(tar, member)))
+            spans[member.name] = (member.offset_data, member.size, checksum_of(_chunks(tar, member)))
         if suffix in SUFFIXES:
             if not key.suffix:
                 key.suffix = suffix
-                key.offset, key.size, key.checksum = places[member.name]
+                key.offset, key.size, key.checksum = spans[member.name]
             else:
                 key.others += 1
         elif member.size <= _LABEL_BYTES:
@@ -157,14 +157,14 @@ def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> 
 
 
 def _linked(
-    member: tarfile.TarInfo, places: Mapping[str, tuple[int, int, str]], shard: str, *, image: bool
+    member: tarfile.TarInfo, spans: Mapping[str, tuple[int, int, str]], shard: str, *, image: bool
 ) -> tuple[int, int, str]:
     """The place of the image that a link stands for, which has to be in the shard before the link."""
     target = member.linkname
     if member.issym():
         target = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), target))
-    if image and target in places:
-        return places[target]
+    if image and target in spans:
+        return spans[target]
     raise DataError(
         f"shard '{shard}': '{member.name}' is a link to '{member.linkname}', whose content is not in the shard before it",
         hint="pack the files themselves: tar --dereference --hard-dereference",

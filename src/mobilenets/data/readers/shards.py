@@ -163,9 +163,9 @@ def write_shards(dataset: Dataset, folder: Path, *, per_shard: int = 1000, seed:
         UsageError: `per_shard` is not positive.
     """
     if per_shard < 1:
-        raise UsageError(f"{per_shard} images per shard are not positive")
+        raise UsageError(f"{per_shard} images per shard; at least 1 is needed")
     if folder.is_dir() and any(folder.glob("*.tar")):
-        raise DataError(f"'{folder}' holds shards already", hint="choose an empty folder")
+        raise DataError(f"'{folder}' already contains shards", hint="choose an empty folder")
     try:
         files.write_text(folder / LABELS_FILE, "".join(f"{label}\n" for label in dataset.labels))
         written = []
@@ -270,7 +270,7 @@ def _label_names(shard: str) -> tuple[str, ...]:
         else:
             text = Path(shard).with_name(LABELS_FILE).read_bytes().decode("utf-8-sig", "replace")
     except ConnectionError as error:
-        raise DataError(f"'{urljoin(shard, LABELS_FILE)}' cannot be asked for: {error}") from error
+        raise DataError(f"'{urljoin(shard, LABELS_FILE)}' cannot be fetched: {error}") from error
     except OSError:
         return ()
     return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")) if text.strip() else ()

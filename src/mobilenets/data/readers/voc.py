@@ -109,7 +109,9 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
         boxes = tuple(_box(box, counting) for box in annotation.objects if box.label in labels)
         entries.append(Entry(tree.root / item.image, "", item.image, item.split, boxes=boxes, stated=annotation.size))
     if not entries:
-        raise DataError(f"'{tree.root}' has {counted(len(annotations), 'annotation file')}, none with its image", hint=_LAYOUT)
+        raise DataError(
+            f"'{tree.root}' has {counted(len(annotations), 'annotation file')}, but none of their images", hint=_LAYOUT
+        )
     notes += _counted(annotations.values(), from_zero)
     name = tree.root.resolve().name
     return Listing(tuple(entries), labels, name, tuple(notes), task="detect", faults=(*tree.faults, *faults))

@@ -69,7 +69,7 @@ def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
     listed = tuple(entries.values())
     if not any(entry.boxes for entry in listed) and not any(path in places.labels for path in entries):
         expected = _below(labels_path(next(iter(entries))), places.tree.root)
-        raise DataError(f"'{source.text}' has no label file for any image; expected '{expected}' and the like", hint=LAYOUT)
+        raise DataError(f"'{source.text}' has no label file for any image; expected '{expected}', for example", hint=LAYOUT)
     name = places.tree.root.resolve().name
     return Listing(listed, tuple(places.names.values()), name, places.notes, task="detect", faults=tuple(faults))
 
@@ -94,7 +94,7 @@ def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]
     path = places.labels.get(image)
     if path is None:
         expected = _below(labels_path(image), root)
-        faults.append(Fault("unannotated", f"has no file {expected} and counts as without objects", name))
+        faults.append(Fault("unannotated", f"has no label file {expected}, so it counts as an image without objects", name))
         return Entry(image, "", name, split)
     text = read_text(path)
     lines = list(_lines(path, text.lines, places.keypoints))
@@ -130,7 +130,7 @@ def _lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Shares]
         try:
             values = [float(word) for word in words]
         except ValueError as error:
-            raise DataError(f"{where} is {shown(line.strip())}, not numbers alone") from error
+            raise DataError(f"{where} is {shown(line.strip())}, not only numbers") from error
         yield _shares(where, words, values, keypoints)
 
 

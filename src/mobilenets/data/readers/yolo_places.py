@@ -172,7 +172,7 @@ def from_folders(tree: Tree) -> Places:
         message = (
             f"'{tree.root}' has neither data.yaml nor classes.txt: its label files, such as {example}, have no class names"
         )
-        raise DataError(message, hint="write the class names, one a line in the order of their numbers, into classes.txt")
+        raise DataError(message, hint="write the class names into classes.txt, one per line in the order of their numbers")
     text = read_text(tree.root / names_file)
     names = numbered_names(f"'{tree.root / names_file}'", [line.strip() for line in text.lines if line.strip()])
     splits = all_or_none(split_in(image) for image in images)

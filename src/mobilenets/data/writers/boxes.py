@@ -60,7 +60,7 @@ def write_boxes(
         raise DataError(f"'{dataset.name}' has no boxes to write: it is a {_TASKS[dataset.task]} dataset")
     for label in dataset.labels:
         if plain(label) != label:
-            raise DataError(f"{label!r} is no class name that {kind} can hold", hint="rename the class")
+            raise DataError(f"the class name {label!r} cannot be written in the format {kind}", hint="rename the class")
     notes: list[str] = []
     with new_folder(folder) as draft:
         placed = place(dataset, notes)

@@ -40,7 +40,7 @@ def write_box_list(dataset: Dataset, path: Path, *, splits: bool = True, below: 
         below: the folder that paths are relative to; paths are absolute by default.
 
     Raises:
-        DataError: an image lies inside a tar file, or the list cannot be written.
+        DataError: an image is inside a tar file, or the list cannot be written.
     """
     columns = [column for column in BOX_COLUMNS if splits or column != "split"]
     _write(path, columns, _box_rows(dataset, below))
@@ -89,7 +89,7 @@ def _rows(dataset: Dataset) -> Iterator[dict[str, str]]:
 def _box_rows(dataset: Dataset, below: Path | None) -> Iterator[dict[str, str]]:
     for sample in dataset.samples:
         if sample.member is not None:
-            raise DataError(f"'{sample.name}' lies inside {sample.path.name}; a list of boxes names files")
+            raise DataError(f"'{sample.name}' is inside {sample.path.name}; a list of boxes can only name files")
         path = sample.url or (sample.path.relative_to(below) if below else sample.path.absolute()).as_posix()
         name = "" if sample.name == path else sample.name
         row = {"path": path, "split": sample.split, "group": sample.group, "picture": name}
@@ -108,4 +108,4 @@ def _write(path: Path, columns: Sequence[str], rows: Iterator[dict[str, str]]) -
         raise DataError(f"'{path}' cannot be written: {error.strerror or error}") from error
     except UnicodeEncodeError as error:
         name = error.object[max(0, error.start - 20) : error.end + 20]
-        raise DataError(f"'{path}' cannot be written: {name!r} is no text that a file can hold") from error
+        raise DataError(f"'{path}' cannot be written: {name!r} is not valid text") from error

@@ -51,11 +51,11 @@ def reliability(scores: NDArray[np.float32], correct: NDArray[np.bool_], bins: i
         correct: whether that class is the true one, N.
     """
     edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.digitize(scores, edges, right=True) - 1, 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
+    bin_of = np.clip(np.digitize(scores, edges, right=True) - 1, 0, bins - 1)
+    counts = np.bincount(bin_of, minlength=bins)
     whole = np.maximum(counts, 1)
-    score = np.bincount(places, scores, bins) / whole
-    accuracy = np.bincount(places, correct, bins) / whole
+    score = np.bincount(bin_of, scores, bins) / whole
+    accuracy = np.bincount(bin_of, correct, bins) / whole
     return tuple(
         Bin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(score[i]), float(accuracy[i])) for i in range(bins)
     )
@@ -77,8 +77,8 @@ def losses(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: f
     scaled = logits.astype(np.float64) / temperature
     peak = scaled.max(axis=1)
     total = peak + np.log(np.exp(scaled - peak[:, np.newaxis]).sum(axis=1))
-    each: NDArray[np.float64] = total - scaled[np.arange(len(truth)), truth]
-    return each
+    loss: NDArray[np.float64] = total - scaled[np.arange(len(truth)), truth]
+    return loss
 
 
 def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:

@@ -38,29 +38,29 @@ def fit_thresholds(judged: Sequence[Judged], classes: int) -> tuple[float, ...]:
         judged: what was found in each validation image, and what is there.
         classes: how many the model knows.
     """
-    every = ranked(judged, classes)
+    per_class = ranked(judged, classes)
     plain, common, own = np.zeros((3, classes, 3), np.int64)  # hits, detections and objects of each class, in held-out images
     for fitted_on, held_out in folds(len(judged)):
-        parts = [of_class.of_images(fitted_on) for of_class in every]
+        parts = [of_class.of_images(fitted_on) for of_class in per_class]
         threshold = best_threshold(_together(parts))
-        for k, of_class in enumerate(every):
+        for k, of_class in enumerate(per_class):
             rest = of_class.of_images(held_out)
             plain[k] += _counts(rest, UNKNOWN_THRESHOLD)
             common[k] += _counts(rest, threshold)
             own[k] += _counts(rest, best_threshold(parts[k]))
     helps = _f1(common.sum(axis=0)) > _f1(plain.sum(axis=0))
-    base = best_threshold(_together(every)) if helps else UNKNOWN_THRESHOLD
+    base = best_threshold(_together(per_class)) if helps else UNKNOWN_THRESHOLD
     before = common if helps else plain
-    return tuple(best_threshold(every[k]) if _f1(own[k]) > _f1(before[k]) else base for k in range(classes))
+    return tuple(best_threshold(per_class[k]) if _f1(own[k]) > _f1(before[k]) else base for k in range(classes))
 
 
-def _together(every: Sequence[Ranked]) -> Ranked:
+def _together(per_class: Sequence[Ranked]) -> Ranked:
     """The detections of all classes as if they were of one."""
-    scores = np.concatenate([of_class.scores for of_class in every])
+    scores = np.concatenate([of_class.scores for of_class in per_class])
     order = np.argsort(-scores, kind="stable")
-    hits = np.concatenate([of_class.hits for of_class in every])[order]
-    images = np.concatenate([of_class.images for of_class in every])[order]
-    objects: NDArray[np.int64] = np.sum([of_class.objects for of_class in every], axis=0)
+    hits = np.concatenate([of_class.hits for of_class in per_class])[order]
+    images = np.concatenate([of_class.images for of_class in per_class])[order]
+    objects: NDArray[np.int64] = np.sum([of_class.objects for of_class in per_class], axis=0)
     return Ranked(scores[order], hits, images, objects)
 
 

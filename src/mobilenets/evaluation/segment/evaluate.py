@@ -259,7 +259,7 @@ def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np
     truth, predicted = sample.mask.read(), result.prediction.classes
     if truth.shape != predicted.shape:
         (down, across), (height, width) = truth.shape, predicted.shape
-        raise ImageError(f"its mask is {across} x {down} px, the image {width} x {height}")
+        raise ImageError(f"its mask is {across} x {down} px, but the image is {width} x {height}")
     return truth, predicted
 
 

@@ -217,9 +217,9 @@ def _image(
     height, width = manifest.input.shape
     corners = np.array([width, height, width, height], np.float32)
     for above in _falling(scores, thresholds, _FIRST * head.detections):
-        places, classes = candidates(scores, above, head.candidates)
-        boxes = np.clip(boxes_of(offsets[places], anchors[places], head.variances), 0, corners)
-        chosen_scores = scores[places, classes]
+        indices, classes = candidates(scores, above, head.candidates)
+        boxes = np.clip(boxes_of(offsets[indices], anchors[indices], head.variances), 0, corners)
+        chosen_scores = scores[indices, classes]
         kept = nms(boxes, chosen_scores, classes, head.iou, most=head.detections)
         if len(kept) == head.detections:
             break
@@ -252,16 +252,16 @@ def candidates(
     scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Anchor and class of the `most` highest scores of each class above its threshold, class by class, anchor by anchor."""
-    places, classes = np.divmod(np.flatnonzero(scores > thresholds), scores.shape[1])
+    indices, classes = np.divmod(np.flatnonzero(scores > thresholds), scores.shape[1])
     order = np.argsort(classes, kind="stable")
-    places, classes = places[order], classes[order]
+    indices, classes = indices[order], classes[order]
     counts = np.bincount(classes, minlength=scores.shape[1])
     if counts.max(initial=0) <= most:
-        return places, classes
-    order = np.lexsort((-scores[places, classes], classes))
+        return indices, classes
+    order = np.lexsort((-scores[indices, classes], classes))
     rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.sort(order[rank < most])
-    return places[chosen], classes[chosen]
+    return indices[chosen], classes[chosen]
 
 
 def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:

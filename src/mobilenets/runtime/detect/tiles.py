@@ -80,7 +80,7 @@ def predict_tiles_decoded(
     if not isinstance(head, SsdHead):
         raise UsageError(f"these tiles are for detectors; this model's task is '{predictor.manifest.task}'")
     if tile < 1:
-        raise UsageError(f"a tile of {tile} px is none")
+        raise UsageError(f"a tile of {tile} px is too small; at least 1 px is needed")
     regions = tiles(*image.size, tile=tile, overlap=overlap)
     if len(regions) > 1 and whole:
         regions.append((0, 0, *image.size))

@@ -20,7 +20,7 @@ def sampled(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.float32]:
     height, width = shape
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     rows, columns = axis(height, pixels.shape[0], size=height), axis(width, pixels.shape[1], size=width)
-    low, high = (_flat(places, channels) for places in (columns.low, columns.high))
+    low, high = (_flat(positions, channels) for positions in (columns.low, columns.high))
     share = np.repeat(columns.share, channels)
     flat = pixels.reshape(len(pixels), -1)  # H, W C: rows of numbers
     result = np.empty((height, width * channels), np.float32)
@@ -40,6 +40,6 @@ def _between(
     return between
 
 
-def _flat(places: NDArray[np.intp], channels: int) -> NDArray[np.intp]:
-    """Of the numbers of these places, where each place has one per channel."""
-    return (places[:, np.newaxis] * channels + np.arange(channels)).ravel()
+def _flat(positions: NDArray[np.intp], channels: int) -> NDArray[np.intp]:
+    """Indices of all channels at these positions, in a row whose pixels have their channels side by side."""
+    return (positions[:, np.newaxis] * channels + np.arange(channels)).ravel()

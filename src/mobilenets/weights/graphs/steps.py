@@ -218,7 +218,7 @@ def _multiply(walk: Walk, operator: Operator) -> Value:
     if number is not None:
         value = walk.values[i]
         if operator.kind == "DIV" and (i != operator.inputs[0] or not number.all()):
-            raise walk.refuse(operator, "divides by what it should not")
+            raise walk.refuse(operator, "divides by something other than a nonzero constant")
         share = 1 / number if operator.kind == "DIV" else number
         if value.step == "input":
             return _scaled_pixels(walk, operator, value, share, np.zeros(1))

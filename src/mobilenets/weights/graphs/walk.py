@@ -168,13 +168,13 @@ class Walk:
             return self.constants[i]
         return self.graph.tensors[i].values() if i >= 0 and self.graph.tensors[i].is_constant else None
 
-    def value(self, operator: Operator, place: int = 0) -> Value:
+    def value(self, operator: Operator, position: int = 0) -> Value:
         """What an input of an operator means.
 
         Raises:
             WeightsError: it does not depend on the image.
         """
-        i = operator.inputs[place] if place < len(operator.inputs) else -1
+        i = operator.inputs[position] if position < len(operator.inputs) else -1
         if i not in self.values:
             raise self.refuse(operator, "does not follow from the image")
         return self.values[i]

@@ -104,16 +104,16 @@ class _Opener:
         self.count += len(layers)
         if self.count > MOST_LAYERS:
             raise WeightsError(f"'{self.origin}' has more than {MOST_LAYERS} layers, which no MobileNet has")
-        places = list(zip(layers, _numbered(layers), strict=True))
+        numbered = list(zip(layers, _numbered(layers), strict=True))
         if _kind(config) == "Sequential":
-            return self._sequential(places, inputs, names, numbers)
-        return self._functional(inner, places, inputs, names, numbers)
+            return self._sequential(numbered, inputs, names, numbers)
+        return self._functional(inner, numbered, inputs, names, numbers)
 
     def _sequential(
-        self, places: list[tuple[Json, str]], inputs: list[Symbol], names: tuple[str, ...], numbers: tuple[str, ...]
+        self, numbered: list[tuple[Json, str]], inputs: list[Symbol], names: tuple[str, ...], numbers: tuple[str, ...]
     ) -> int:
         x = inputs[0]
-        for layer, number in places:
+        for layer, number in numbered:
             if _kind(layer) != INPUT:
                 x = Symbol(self._layer(layer, [x], names, (*numbers, number)))
         return x.index
@@ -121,7 +121,7 @@ class _Opener:
     def _functional(
         self,
         inner: Json,
-        places: list[tuple[Json, str]],
+        numbered: list[tuple[Json, str]],
         inputs: list[Symbol],
         names: tuple[str, ...],
         numbers: tuple[str, ...],
@@ -135,7 +135,7 @@ class _Opener:
         known: dict[Key, Symbol] = {starts[0]: inputs[0]}
         waiting = [
             (layer, number, i, node)
-            for layer, number in places
+            for layer, number in numbered
             if _kind(layer) != INPUT
             for i, node in enumerate(layer.get("inbound_nodes") or [])
         ]
