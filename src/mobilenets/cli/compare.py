@@ -21,7 +21,9 @@ def command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders or exports; the first is the base.")],
     data: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="Measure all of them on this dataset; by default, on what each was tested on."),
+        typer.Option(
+            metavar="DATA", help="The dataset to measure all of them on; by default, the one that each was tested on."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="train, val, test or all of DATA; test by default if there is one.")

@@ -45,7 +45,8 @@ def command(
         typer.Option(help="A file with one class name per line; by default ImageNet's names, or numbers.", show_default=False),
     ] = None,
     library: Annotated[
-        Library | None, typer.Option("--from", help="Whose format the file has; by default detected.", show_default=False)
+        Library | None,
+        typer.Option("--from", help="The library whose format the file has; detected by default.", show_default=False),
     ] = None,
     model: Annotated[
         str,
@@ -84,12 +85,12 @@ def command(
     ] = "",
     key: Annotated[
         str,
-        typer.Option(help="Which state dict to take, where a file has several.", metavar="NAME", show_default=False),
+        typer.Option(help="The state dict to take if the file has several.", metavar="NAME", show_default=False),
     ] = "",
     images: Annotated[
         str,
         typer.Option(
-            help="Labeled images, a folder per class for example, to choose between guesses of pixels and resizing.",
+            help="Labeled images, such as one folder per class, for choosing between guesses of pixels and resizing.",
             metavar="DATA",
             show_default=False,
         ),
@@ -155,11 +156,11 @@ def _verified(reading: Reading) -> str:
     broken = [name for name, values in outputs.items() if not torch.isfinite(values).all()]
     if broken:
         raise WeightsError(
-            f"the converted network gives {', '.join(broken)} that are NaN or infinite for a gray image",
+            f"the converted network returns NaN or infinite {', '.join(broken)} for a gray image",
             hint="its training diverged, or the file is damaged; take an earlier checkpoint",
         )
     count = len(model.state_dict())
-    return f"all {count} tensors are placed, none is left over, all are finite, and the network runs at {contract.size} px"
+    return f"all {count} tensors were used and are finite, none was left over, and the network runs at {contract.size} px"
 
 
 def _warn(reading: Reading, *, compared: bool) -> None:
@@ -220,7 +221,7 @@ def _rows(reading: Reading) -> list[tuple[str, str, str]]:
             f"{len(spec.backbone.rows)} blocks, padding {spec.backbone.padding}, norm eps {spec.backbone.norm_eps:g}",
             "read",
         ),
-        ("batch norm", "folded; put back from images when trained" if folded else "as trained", "read"),
+        ("batch norm", "folded; restored from your images before training" if folded else "as trained", "read"),
         ("head", _head(reading), "read"),
         (
             "classes",

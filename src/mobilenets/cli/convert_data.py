@@ -18,10 +18,10 @@ def command(
         str,
         typer.Argument(help="A Pascal VOC folder, a COCO file or folder, a YOLO data.yaml or folder, or a CSV list of boxes."),
     ],
-    out: Annotated[Path, typer.Argument(help="The new folder; it appears when everything is in it.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write; it appears when it is complete.")],
     to: Annotated[str, typer.Option(help="Format to write: voc, coco, yolo or csv.", metavar="FORMAT")],
     link: Annotated[bool, typer.Option("--link", help="Link to the images instead of copying them.")] = False,
-    seed: Annotated[int, typer.Option(help="For splits that the data does not name.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for drawing the splits that the dataset does not define.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")] = False,
 ) -> None:
     """Write a detection dataset in another format.

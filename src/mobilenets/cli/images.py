@@ -146,6 +146,8 @@ def _standard_input(skipped: Callable[[str], object]) -> Iterator[Source]:
         return
     while line := stream.readline(LONGEST + 1):
         if len(line) > LONGEST:
-            raise DataError(f"a line on standard input is longer than any path, {LONGEST:,} bytes", hint="give one path a line")
+            raise DataError(
+                f"a line on standard input is longer than any path, {LONGEST:,} bytes", hint="give one path per line"
+            )
         if name := os.fsdecode(line).strip("\r\n"):
             yield from _named(name, skipped)

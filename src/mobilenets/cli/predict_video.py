@@ -52,7 +52,7 @@ def run(predictor: Predictor, asked: Asked) -> None:
         note(f"{video.source}: {done.frames:,} of about {video.count:,} frames could be read")
     if asked.out is not None:
         tell = note if asked.json else show
-        tell(f"wrote {asked.out}: {done.frames:,} frames, {done.frames / seconds:.1f} a second")
+        tell(f"wrote {asked.out}: {done.frames:,} frames, {done.frames / seconds:.1f} per second")
 
 
 @dataclass

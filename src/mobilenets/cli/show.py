@@ -22,9 +22,11 @@ _USUAL = {"classify": "finetune", "detect": "detect", "segment": "segment"}
 
 def command(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="Whatever `mobilenets train` takes: a folder, list, shards, COCO, ...")
+        str, typer.Argument(metavar="DATA", help="The dataset, as for `mobilenets train`: a folder, list, shards, COCO, ...")
     ],
-    count: Annotated[int, typer.Option(min=1, metavar="N", help="How many images to show; the classes take turns.")] = 60,
+    count: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many images to show, taken from all classes in turn.")
+    ] = 60,
     recipe: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The recipe whose augmentation is shown; by default the task's.", show_default=False),
@@ -34,18 +36,18 @@ def command(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page; show-DATA.html by default.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="The page to write; show-DATA.html by default.", show_default=False)
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     seed: Annotated[
-        int, typer.Option(help="Another seed shows other images; also for splits that the data does not name.")
+        int, typer.Option(help="Another seed shows other images; also used to draw splits that the dataset does not define.")
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print where the page is as JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the path of the page as JSON, for programs.")] = False,
 ) -> None:
-    """Show a dataset before you train: one HTML page with images, boxes and masks, and a batch as augmentation makes it.
+    """Show a dataset before you train: one HTML page with images, boxes and masks, and a batch of augmented images.
 
     Example: mobilenets show photos/ --open
     """
