@@ -86,12 +86,12 @@ def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str
 
     if chosen:
         raise UsageError(f"--resume goes on as '{run}' began; leave out {', '.join(chosen)}")
-    recorded = record.read_run(run)["data"]
+    told = record.read_run(run)["data"]
     recipe = with_overrides(record.recipe_of(run), overrides)
-    reading = Reading.from_data(recorded.get("reading", {}))
+    reading = Reading.from_data(told.get("reading", {}))
     dataset = reading.open(data, seed=recipe.seed)
     dataset = repaired(in_splits(dataset, split_names(run / "splits.csv")))  # without images that came later
-    weights = str(recorded.get("weights") or "auto")
+    weights = str(told.get("weights") or "auto")
     if checkpoint.settled(run / "last").is_dir():
         return Start(dataset, checkpoint.load(run / "last"), recipe, weights, reading, resumes=True)
     note(f"'{run}' was stopped before its first checkpoint; it starts again")
