@@ -68,6 +68,15 @@ def test_the_command_line_predicts(base: str, network: Path) -> None:
     )
 
 
+def test_a_file_is_benchmarked(base: str, network: Path, tmp_path: Path) -> None:
+    arguments = ("benchmark", str(network), "--seconds", "0.1", "--rounds", "2", "--out", "out", "--json")
+    found = output(base, "-m", "mobilenets", *arguments, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    [row] = json.loads(found.stdout)["rows"]
+    assert row["runtime"] == "onnx"
+    assert row["p50_ms"] > 0
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["predict", "--help"], ["train", "--help"], ["export", "--help"]]
 )

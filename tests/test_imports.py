@@ -53,7 +53,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["export", "--help"], ["predict", "--help"], ["--version"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["export", "--help"], ["predict", "--help"], ["benchmark", "--help"], ["--version"]],
 )
 def test_help_loads_neither_torch_nor_a_runtime(arguments: list[str]) -> None:
     code = f"""

@@ -54,6 +54,7 @@ def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: 
         (("MODEL", "--json", "--csv", "-"), "error: --json and --csv - cannot be combined"),
         (("MODEL", "--adb", "--ssh", "x"), "error: --adb measures speed and memory of a device; leave out --ssh"),
         (("MODEL", "--adb", "--data", "x"), "error: --adb measures speed and memory of a device; leave out --data"),
+        (("MODEL", "--ssh=-oProxyCommand=x"), "error: --ssh '-oProxyCommand=x' is not the name of a machine"),
         (("MODEL", "--tool", "x"), "error: --serial and --tool are about --adb, which is missing"),
         (("MODEL", "--resume"), "error: there is no benchmark in 'runs/benchmark' to go on with"),
     ],

@@ -244,3 +244,14 @@ mobilenets.cli.images.LARGEST = 1 << 20
 from mobilenets.cli.app import main
 main()
 """
+
+
+def test_the_engine_is_chosen_by_name_and_said_when_asked(mobilenets: Run, color_model: Path, album: Path) -> None:
+    done = mobilenets("predict", color_model, album / "a.png", "--engine", "onnx", "--verbose", "--csv")
+    assert done.code == 0
+    assert done.err.strip() == f"engine: OnnxEngine with {color_model}, onnx"
+    wrong = mobilenets("predict", color_model, album / "a.png", "--engine", "onyx")
+    assert (wrong.code, wrong.err.startswith("error: unknown engine 'onyx'; known: onnx, tflite")) == (2, True)
+    other = mobilenets("predict", color_model, album / "a.png", "--engine", "tflite")
+    assert other.code == 1
+    assert other.err.startswith(f"error: '{color_model}' has 'model.onnx', which LiteRT does not read\n\nhint: export it: ")

@@ -104,6 +104,8 @@ def command(
         raise UsageError("--split, --classes and --ignore are about --data DATA, which is missing")
     if adb and (ssh or data is not None):
         raise UsageError(f"--adb measures speed and memory of a device; leave out {'--ssh' if ssh else '--data'}")
+    if ssh.startswith("-"):
+        raise UsageError(f"--ssh '{ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
     if not adb and (serial or tool):
         raise UsageError("--serial and --tool are about --adb, which is missing")
     if json and csv == "-":
