@@ -15,11 +15,8 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.tflite_file import Draft
+from mobilenets.deploy.tflite_metadata import OUTPUTS
 from mobilenets.runtime.detect.decode import LARGEST
-
-OUTPUTS = ("location", "category", "score", "number of detections")
-"""Names that the Tasks library knows: boxes y0 x0 y1 x1 as shares of the input's sides, 1 K 4; classes, 1 K; scores, 1 K; and
-how many are real, 1."""
 
 _OPERATOR = "TFLite_Detection_PostProcess"
 _SMALLEST = 1e-6  # share of a side: the operator refuses empty boxes

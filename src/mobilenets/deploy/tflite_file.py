@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilenets.deploy import tflite_metadata
 from mobilenets.deploy.quantization import Quantization
 from mobilenets.errors import MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
@@ -159,7 +160,7 @@ class Draft:
 
         Args:
             inputs, outputs: tensors by the names that programs ask for.
-            manifest: is kept in the file's metadata.
+            manifest: is kept in the file's metadata, whole under our name and in the form of the Tasks library under its own.
         """
         import flatbuffers  # type: ignore[import-untyped]  # it has no types
 
@@ -171,11 +172,14 @@ class Draft:
         model.version, model.description, model.subgraphs = 3, b"mobilenets", [graph]
         model.operatorCodes = [self._code(kind, version) for kind, version in self._codes]
         model.signatureDefs = [self._signature(inputs, outputs)]
-        model.metadata = [self._metadata(METADATA_KEY, manifest.to_json().encode())]
+        model.metadata = [
+            self._metadata(METADATA_KEY, manifest.to_json().encode()),
+            self._metadata(tflite_metadata.KEY, tflite_metadata.metadata(manifest, list(outputs))),
+        ]
         model.buffers = self._buffers
         builder = flatbuffers.Builder(1 << 20)
         builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return tflite_metadata.with_labels(bytes(builder.Output()), manifest.labels)
 
     def _tensor(self, name: str, shape: Sequence[int], kind: str, *, buffer: int) -> int:
         tensor = self._schema.TensorT()

@@ -29,7 +29,7 @@ FUSED: dict[ActivationKind, str] = {"linear": "NONE", "relu": "RELU", "relu6": "
 def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1) -> bytes:
     """The graph as a `.tflite` file, its input `image`, N H W C, its outputs named as the graph's.
 
-    The outputs of a graph that ends with `Nms` are called as the Tasks library calls them: `tflite_boxes.OUTPUTS`.
+    The outputs of a graph that ends with `Nms` are called as the Tasks library calls them: `tflite_metadata.OUTPUTS`.
 
     Args:
         graph: a network.
