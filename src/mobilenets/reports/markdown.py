@@ -36,7 +36,7 @@ def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], exam
         parts += [f"## {table.title}", *([table.note] if table.note else []), _table(table.columns, table.rows)]
     if page.unreadable:
         rows = [(code(name), markdown(error)) for name, error in page.unreadable]
-        parts += ["## Not readable", _raw_table(("file", "reason"), rows)]
+        parts += ["## Unreadable images", _raw_table(("file", "reason"), rows)]
     for section, facts in page.context.items():
         rows = [(markdown(key), markdown(words.plain(fact))) for key, fact in facts.items()]
         parts += [f"## {markdown(section)}", _raw_table(("", ""), rows)]

@@ -125,8 +125,8 @@ def from_features(
             if prepared.samples:
                 chunks = list(prepared.through(model.backbone.features, device))
                 if not chunks:
-                    said = f"none of {len(prepared.samples)} images of '{split}' can be read"
-                    raise DataError(said, hint="run 'mobilenets check' on the data")
+                    message = f"none of {len(prepared.samples)} images of '{split}' can be read"
+                    raise DataError(message, hint="run 'mobilenets check' on the data")
                 features[split] = torch.cat([rows.float().cpu() for _, rows in chunks])
                 read = [sample for chunk, _ in chunks for sample in chunk.samples]
                 features[f"{split}_labels"] = torch.tensor([sample.label for sample in read])

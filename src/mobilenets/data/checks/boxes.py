@@ -105,8 +105,8 @@ def repaired(dataset: Dataset, *, splits: Collection[Split] = TRAIN) -> Dataset:
     """
     counts: Counter[str] = Counter()
     samples = tuple(_repaired(sample, counts) if sample.split in splits else sample for sample in dataset.samples)
-    said = ", ".join(f"{counts[key]} {text}" for key, text in _REPAIRS.items() if counts[key])
-    notes = (f"boxes of {' and '.join(splits)}: {said}",) if said else ()
+    repairs = ", ".join(f"{counts[key]} {text}" for key, text in _REPAIRS.items() if counts[key])
+    notes = (f"boxes of {' and '.join(splits)}: {repairs}",) if repairs else ()
     return replace(dataset, samples=samples, notes=(*dataset.notes, *notes))
 
 

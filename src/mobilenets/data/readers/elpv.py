@@ -18,7 +18,7 @@ def read_elpv() -> Listing:
 
     Raises:
         MissingExtraError: `elpv-dataset` is not installed.
-        DataError: the package does not hold its photos.
+        DataError: the package does not contain its photos.
     """
     package = importlib.util.find_spec("elpv_dataset")
     if package is None or package.origin is None:

@@ -1,4 +1,4 @@
-"""What the members of a tar shard are: the images and labels that belong to one key, with their places in the file."""
+"""Indexes the members of a tar shard: the images and labels of each key, with their offsets in the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError, DocumentError
 
 LABEL_SUFFIXES = (".json", ".txt", ".cls")
-"""Endings of members that name a class; of several the first in this order counts."""
+"""Endings of members that name a class; if a key has several, the first in this order counts."""
 
 SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt or key.json"
 _LABEL_BYTES = 1 << 20
@@ -28,15 +28,15 @@ log = logging.getLogger("mobilenets.data")
 
 @dataclass
 class Key:
-    """What the members of one key say.
+    """One key, and what its members contain.
 
     Args:
-        name: its path up to the first dot of the file name.
-        suffix, offset, size: of its image; an empty suffix where it has none.
-        label: what the member that names its class holds.
-        label_suffix: which kind of member that is; empty for none.
-        checksum: of the image, for a shard on a web server; see `checksums.checksum_of`.
-        others: how many more images have this key.
+        name: the key: the members' path up to the first dot of the file name.
+        suffix, offset, size: ending, offset and size of its image; an empty ending if it has none.
+        label: the content of the member that names its class.
+        label_suffix: the ending of that member; empty if there is none.
+        checksum: checksum of the image, for a shard on a web server; see `checksums.checksum_of`.
+        others: the number of further images with this key.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Key:
     others: int = 0
 
     def note_label(self, suffix: str, text: bytes) -> None:
-        """Take a member that names the class, unless one that counts more was met."""
+        """Take the label from a member that names the class, unless one that takes precedence was already read."""
         ranks = LABEL_SUFFIXES
         if text and (not self.label_suffix or ranks.index(suffix) < ranks.index(self.label_suffix)):
             self.label, self.label_suffix = text.decode("utf-8", "replace").strip(), suffix
@@ -65,12 +65,12 @@ def split_name(member: tarfile.TarInfo) -> tuple[str, str]:
 
 
 def keys_of(shard: str) -> list[Key]:
-    """The keys of a shard in its order.
+    """The keys of a shard, in its order.
 
-    A shard on a web server is read from front to back once; its index is kept in the cache folder until the file changes.
+    A shard on a web server is read once from front to back; its index is kept in the cache folder until the file changes.
 
     Raises:
-        DataError: the shard cannot be read, is cut off, or holds two members of one name; names it.
+        DataError: the shard cannot be read, is truncated, or has two members with one name; the message names it.
     """
     try:
         if is_remote(shard):
@@ -121,7 +121,7 @@ def _remote_keys(url: str) -> list[Key]:
 
 
 def _kept(index: Path, mark: list[object]) -> list[Key] | None:
-    """The keys in an index, or None if it is of another version of the file, or damaged."""
+    """The keys in an index; None if the index is damaged or belongs to another version of the file."""
     try:
         data = documents.parse_with_file_names(index.read_bytes())
         return [Key(*row) for row in data["keys"]] if data["mark"] == mark else None
@@ -159,7 +159,7 @@ def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> 
 def _linked(
     member: tarfile.TarInfo, spans: Mapping[str, tuple[int, int, str]], shard: str, *, image: bool
 ) -> tuple[int, int, str]:
-    """The place of the image that a link stands for, which has to be in the shard before the link."""
+    """The offset, size and checksum of the image that a link stands for, which must be in the shard before the link."""
     target = member.linkname
     if member.issym():
         target = posixpath.normpath(posixpath.join(posixpath.dirname(member.name), target))
@@ -190,7 +190,7 @@ def _chunks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 def _check_end(shard: str, at: int, block: bytes) -> None:
-    """Refuse a shard that does not end as tar files end, with a block of zeros: tarfile stops without a word there."""
+    """Refuse a shard that does not end with a block of zeros, as tar files do; tarfile would not report it."""
     if len(block) < tarfile.BLOCKSIZE:
         raise DataError(f"shard '{shard}' is truncated: it breaks off after {at + len(block):,} bytes", hint="copy it again")
     if block.count(0) != len(block):

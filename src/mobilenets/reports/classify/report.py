@@ -145,9 +145,9 @@ def confused(report: Report, most: int = 10) -> list[tuple[str, str, int]]:
 
 
 def _mistake(row: Row, read_image: Callable[[str], bytes]) -> Shown:
-    said = Fact("predicted", f"{row.predicted} {row.score:.1%}", "bad")
+    predicted = Fact("predicted", f"{row.predicted} {row.score:.1%}", "bad")
     truth = Fact("truth", f"{row.truth} {row.truth_score:.1%}", "good")
-    return shown(row.name, (said, truth), read_image)
+    return shown(row.name, (predicted, truth), read_image)
 
 
 def _right(row: Row, read_image: Callable[[str], bytes]) -> Shown:
