@@ -24,7 +24,7 @@ def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], exam
     parts += [_table(("metric", "value", "95% interval", ""), words.metric_lines(page.metrics))]
     for headline, introduction, group, files in (
         (content.headline, content.introduction, content.shown, images),
-        ("For comparison: right", "", content.right, examples),
+        ("For comparison: correct results", "", content.right, examples),
     ):
         if group:
             heads = ("image", "file", *(fact.word for fact in group[0].facts))
