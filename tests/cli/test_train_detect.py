@@ -87,7 +87,7 @@ def test_a_list_of_boxes_becomes_a_run_with_everything_in_it(trained: tuple[Path
 
 def test_what_is_wrong_with_boxes_is_put_right_and_said(trained: tuple[Path, Path, Result]) -> None:
     said = trained[2].stderr
-    assert "boxes of train: 3 cut to the image, 1 that repeat" in said
+    assert "boxes of train: 3 clipped to the image, 1 that repeat" in said
     assert "val mAP50 0." in said
 
 

@@ -70,7 +70,7 @@ def main() -> None:
         failure = failed(error)
         if failure is None:
             raise
-        code = _told(failure)
+        code = _print_error(failure)
     if code:
         _forget_output()
     sys.exit(code)
@@ -114,7 +114,7 @@ def _run() -> int:
     return 0
 
 
-def _told(error: MobileNetsError) -> int:
+def _print_error(error: MobileNetsError) -> int:
     with contextlib.suppress(OSError):  # nobody listens
         print(f"error: {printable(str(error))}", file=sys.stderr)
         if error.hint:

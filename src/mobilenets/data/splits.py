@@ -39,7 +39,7 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     if val < 0 or test < 0 or val + test > 1:
         raise UsageError(f"val {val:g} and test {test:g} must be 0 or more, and at most 1 together")
     if all(entry.split is None for entry in entries):
-        return stratified(entries, seed=seed, val=val, test=test), _said(val, test, entries, seed)
+        return stratified(entries, seed=seed, val=val, test=test), _split_note(val, test, entries, seed)
     splits = [entry.split or "train" for entry in entries]
     if val == 0 or not are_drawn(entries):
         return splits, ()
@@ -93,7 +93,7 @@ def digest(name: str, seed: int) -> bytes:
     return hashlib.blake2b(data, digest_size=8).digest()
 
 
-def _said(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
+def _split_note(val: float, test: float, entries: Sequence[Entry], seed: int) -> tuple[str, ...]:
     if val == test == 0:
         return ()
     if any(entry.label for entry in entries):

@@ -69,7 +69,7 @@ def read_states(path: Path) -> list[State]:
         raise
     except Exception as error:  # a damaged pickle can end in any of them
         raise WeightsError(
-            f"'{path}' is damaged, or holds more than tensors: {_told(str(error) or type(error).__name__)}",
+            f"'{path}' is damaged, or holds more than tensors: {_reason(str(error) or type(error).__name__)}",
             hint="files that need code to load are refused; save the model's state_dict() alone",
         ) from error
     if not isinstance(data, dict):
@@ -150,7 +150,7 @@ def _rank(key: str) -> tuple[int, int]:
     return WRAPPERS.index(last) if last in WRAPPERS else len(WRAPPERS), key.count(".")
 
 
-def _told(message: str) -> str:
+def _reason(message: str) -> str:
     """What torch said, without its advice to run the file's code."""
     unsupported = re.search(r"GLOBAL ([\w.]+)", message)
     plain = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", message)).strip()

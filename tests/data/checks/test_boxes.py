@@ -87,7 +87,7 @@ def test_repairs_follow_the_rule_and_are_counted(tmp_path: Path) -> None:
     )
     assert test.boxes == boxes
     assert repaired(dataset).notes == (
-        "boxes of train: 1 with swapped corners corrected, 1 cut to the image, 2 without area dropped, "
+        "boxes of train: 1 with swapped corners corrected, 1 clipped to the image, 2 without area dropped, "
         "1 that repeat another dropped",
     )
     assert repaired(repaired(dataset)) == repaired(dataset)

@@ -102,7 +102,7 @@ def check_masks(
     remarks = [Remark(fault.code, fault.message, fault.file) for fault in dataset.faults]
     broken = set()
     for sample, look, size in zip(samples, looks, [images[i] for i in chosen], strict=True):
-        of_mask = list(_one(sample, look, size))
+        of_mask = list(_of_one_mask(sample, look, size))
         remarks += of_mask
         if any(remark.code in _BREAKING for remark in of_mask):
             broken.add(sample.name)
@@ -127,7 +127,7 @@ def _look(sample: Sample) -> Look:
         return error
 
 
-def _one(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
+def _of_one_mask(sample: Sample, look: Look, size: Size | None) -> Iterator[Remark]:
     """The problems of one mask."""
     if look is None:
         yield Remark("mask-unreadable", "has no mask", sample.name)

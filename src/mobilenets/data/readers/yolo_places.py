@@ -137,7 +137,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
         raise DataError(f"'{file}' has no line 'names = obj.names'", hint=LAYOUT)
     locator = Locator(tree, (path.rpartition("/")[0], ""))
     names_file = _file(tree, path, data["names"])
-    names = numbered_names(f"'{names_file}'", list(_words(names_file)))
+    names = numbered_names(f"'{names_file}'", list(_filled_lines(names_file)))
     faults: list[Fault] = []
     by_key: dict[str, list[Path]] = {}
     for key in data.keys() & SPLIT_WORDS.keys():
@@ -145,7 +145,7 @@ def from_darknet(tree: Tree, path: str) -> Places:
         if not listed.is_file():
             faults.append(Fault("contradiction", f"names {key} = {shown(data[key])}, which does not exist", path))
             continue
-        by_key[key] = [locator.find(line.removeprefix("data/"), f"'{listed}'") for line in _words(listed)]
+        by_key[key] = [locator.find(line.removeprefix("data/"), f"'{listed}'") for line in _filled_lines(listed)]
     if not any(by_key.values()):
         pairs = pair(label_files(tree), tree.images())
         by_key["train"] = [tree.root / image for image in sorted((*pairs.image_of.values(), *pairs.bare))]
@@ -365,7 +365,7 @@ def _file(tree: Tree, description: str, written: str) -> Path:
     return tree.root / folder / slashed
 
 
-def _words(path: Path) -> list[str]:
+def _filled_lines(path: Path) -> list[str]:
     return [line.strip() for line in read_text(path).lines if line.strip()]
 
 
