@@ -14,8 +14,8 @@ from mobilenets.benchmark.worker import engines_at
 from mobilenets.deploy.arena import plan
 from mobilenets.errors import INSTALL, CheckpointError, MobileNetsError, UsageError
 from mobilenets.runtime.engines.open import checkpoint_in
-from mobilenets.runtime.engines.table import Runtime, known_endings, named
-from mobilenets.runtime.manifest import Precision
+from mobilenets.runtime.engines.table import ENGINES, Runtime, known_endings, named
+from mobilenets.runtime.manifest import Precision, beside
 from mobilenets.specs.families import BACKBONES
 from mobilenets.table import unknown_name
 
@@ -127,7 +127,7 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
         readers = {
             name: runtime
             for name, (ending, runtime) in named(asked.engines).items()
-            if file.suffix.lower() in (ending, *runtime.also)
+            if file.suffix.lower() == ending or (file.suffix.lower() in runtime.also and file.with_suffix(ending) not in files)
         }
         for name, runtime in readers.items():
             if asked.runtimes and name not in asked.runtimes:
@@ -170,12 +170,12 @@ def missing(runtime: Runtime) -> str:
     return f"'{package}' is not installed: {how}"
 
 
-def parts(file: Path) -> list[Path]:
-    """The files that an exported file consists of: itself, or all in it if it is a folder, and its weights beside it."""
-    if file.is_dir():
-        return sorted(path for path in file.rglob("*") if path.is_file())
-    weights = file.with_suffix(".bin")
-    return [file, weights] if weights.is_file() and weights != file else [file]
+def parts(file: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Path]:
+    """The files that an exported file consists of: itself, or all in it if it is a folder, and what belongs to it beside it."""
+    inside = sorted(path for path in file.rglob("*") if path.is_file()) if file.is_dir() else [file]
+    runtime = engines.get(file.suffix.lower())
+    weights = [file.with_suffix(runtime.weights)] if runtime is not None and runtime.weights else []
+    return [*inside, *(path for path in (*weights, beside(file)) if path.is_file())]
 
 
 def size_bytes(file: Path) -> int:

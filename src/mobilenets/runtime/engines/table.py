@@ -39,6 +39,7 @@ class Runtime:
         package: what pip calls that module; "" for the same name.
         extra: the extra of `mobilenets` that brings it; "" for the base install.
         also: endings of files of other runtimes that it reads too.
+        weights: ending of the file beside its own that holds the weights, ".bin"; "" where they are inside.
         systems: that it runs on, as `sys.platform` names them; empty for all.
     """
 
@@ -49,6 +50,7 @@ class Runtime:
     package: str = ""
     extra: str = ""
     also: tuple[str, ...] = ()
+    weights: str = ""
     systems: tuple[str, ...] = ()
 
     @property
@@ -82,7 +84,7 @@ class Runtime:
 ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".onnx":   Runtime("ONNX Runtime", OnnxEngine, "onnx", "onnxruntime"),
     ".tflite": Runtime("LiteRT", LiteRtEngine, "tflite", "ai_edge_litert", "ai-edge-litert", "tflite"),
-    ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",)),
+    ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",), weights=".bin"),
     ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
     ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml", systems=("darwin",)),
 })
