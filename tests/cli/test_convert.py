@@ -70,7 +70,8 @@ def test_what_was_guessed_is_said_and_can_be_given(state: Path, tmp_path: Path) 
 
 def test_the_table_says_where_each_part_is_known_from(state: Path, tmp_path: Path) -> None:
     shown = run(state, "--out", tmp_path / "kept")
-    for part in ("known from", "torchvision file", "guessed", "verified:   all 244 tensors were used"):
+    kept = f"to predict: mobilenets predict {tmp_path / 'kept'} image.jpg"
+    for part in ("known from", "torchvision file", "guessed", "verified:   all 244 tensors were used", kept):
         assert part in shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -135,8 +136,9 @@ def command(
         output.note(f"note: {note}")
     _warn(reading, compared=comparison is not None)
     if reading.model.spec.classes:
-        output.show(f"to predict: mobilenets export {folder} --to onnx, then mobilenets predict {folder} image.jpg")
-    output.show(f"to train:   mobilenets train photos/ --weights {folder}")
+        output.show(f"to predict: mobilenets predict {shlex.quote(str(folder))} image.jpg")
+        output.show(f"to export:  mobilenets export {shlex.quote(str(folder))} --to tflite")
+    output.show(f"to train:   mobilenets train photos/ --weights {shlex.quote(str(folder))}")
 
 
 def _verified(reading: Reading) -> str:

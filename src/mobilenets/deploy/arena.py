@@ -145,7 +145,7 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
 def _rows_read(graph: Graph, reader: op.Operator, shape: Shape) -> int:
     """How many rows of a map an operator needs for one row of what it makes."""
     if isinstance(reader, op.Conv | op.Depthwise):
-        return reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1
+        return int(reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1)
     return 1 if isinstance(reader, _BY_NUMBER) else shape[1]
 
 

@@ -114,7 +114,7 @@ class Draft:
             inputs, made: indices of the tensors that it reads and makes.
             options: go into the file as a FlexBuffer, as such operators expect.
         """
-        from flatbuffers import flexbuffers  # type: ignore[import-untyped]  # it has no types
+        from flatbuffers import flexbuffers
 
         builder = flexbuffers.Builder()
         with builder.Map():
@@ -162,7 +162,7 @@ class Draft:
             inputs, outputs: tensors by the names that programs ask for.
             manifest: is kept in the file's metadata, whole under our name and in the form of the Tasks library under its own.
         """
-        import flatbuffers  # type: ignore[import-untyped]  # it has no types
+        import flatbuffers
 
         schema = self._schema
         graph = schema.SubGraphT()

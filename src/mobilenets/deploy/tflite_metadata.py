@@ -51,7 +51,7 @@ def metadata(manifest: Manifest, outputs: Sequence[str]) -> bytes:
         manifest: of the network.
         outputs: names of what the file returns, in its order.
     """
-    import flatbuffers  # type: ignore[import-untyped]  # it has no types
+    import flatbuffers
 
     subgraph: _Table = {2: [_input(manifest)], 3: [_output(name, manifest) for name in outputs]}
     model: _Table = {

@@ -201,4 +201,5 @@ def _blobs(generator: np.random.Generator, channels: int, shape: tuple[int, int]
             total[channel] += np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)) / cells
         cells *= 2
     low, high = total.min(), total.max()
-    return (total - low) / max(high - low, 1e-9)
+    image: NDArray[np.float64] = (total - low) / max(high - low, 1e-9)
+    return image

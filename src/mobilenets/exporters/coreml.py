@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import platform
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +102,7 @@ def _open(path: Path, graph: Graph) -> Engine:
     return CoreMlEngine(path) if _RUNS else _ProgramEngine(graph)
 
 
-_RUNS = sys.platform == "darwin"
+_RUNS = platform.system() == "Darwin"
 
 COREML = Format(
     "Core ML Tools",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ class CoreMlEngine(Engine):
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if not path.is_dir():
             raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to coreml writes one")
-        if sys.platform != "darwin":
+        if platform.system() != "Darwin":
             raise CheckpointError(
                 f"'{path}' runs on macOS and iOS only", hint="export it to onnx, openvino, tflite or executorch to predict here"
             )

@@ -137,9 +137,10 @@ def openvino() -> ModuleType:
         MissingExtraError: it is not installed.
     """
     try:
-        import openvino as module
+        import openvino as runtime
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino") from error
+    module: ModuleType = runtime
     return module
 
 
