@@ -46,11 +46,11 @@ def benchmark_on_phone(
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False, runtimes=asked.runtimes or tuple(TOOLS))
     plan.check_precisions(asked.precisions)
-    found, failures = all_files(plan.networks(asked), asked, folder, telling)
+    files, failures = all_files(plan.networks(asked), asked, folder, telling)
     yield from failures
     programs: dict[str, Path] = {}
     missing: dict[str, str] = {}
-    for name in dict.fromkeys(item.case.runtime for item in found):
+    for name in dict.fromkeys(item.case.runtime for item in files):
         if name not in TOOLS:
             missing[name] = f"it has no benchmark program for devices; {' and '.join(TOOLS)} have one"
             continue
@@ -59,7 +59,7 @@ def benchmark_on_phone(
         except ToolError as error:
             missing[name] = f"{error}: {error.hint}"
     cases: list[Case] = []
-    for item in found:
+    for item in files:
         name = item.case.runtime
         if name in missing:
             yield Row(replace(item.case, machine=device.name), error=missing[name])
@@ -108,9 +108,9 @@ def benchmark_on_host(
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False)
     plan.check_precisions(asked.precisions)
-    found, failures = all_files(plan.networks(asked), asked, folder, telling)
+    files, failures = all_files(plan.networks(asked), asked, folder, telling)
     yield from failures
-    first = {item.case.file: item for item in reversed(found)}  # one for each file; the machine takes every runtime
+    first = {item.case.file: item for item in reversed(files)}  # one for each file; the machine takes every runtime
     cases = [_known(item, replace(asked, threads=(1,), batches=(1,)))[0] for item in reversed(first.values())]
     if not cases:
         return

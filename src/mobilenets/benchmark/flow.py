@@ -69,11 +69,11 @@ def benchmark(
     networks = plan.networks(asked)
     saved = Saved(folder)
     saved.read()
-    found, failures = all_files(networks, asked, folder, telling)
+    files, failures = all_files(networks, asked, folder, telling)
     yield from failures
     cases: list[tuple[Case, float | None]] = []
-    with telling.progress("opening", len(found)) as advance:
-        for item in found:
+    with telling.progress("opening", len(files)) as advance:
+        for item in files:
             try:
                 facts = opened(item.case, asked.table, facts=True)
             except WorkerError as error:
@@ -109,10 +109,10 @@ def _accuracies(
     cases: Sequence[Case], data: Data, saved: Saved, telling: Telling, table: str
 ) -> dict[tuple[str, str], Accuracy]:
     """The metric of each file on each runtime. What fails is said, and leaves its rows without one."""
-    found: dict[tuple[str, str], Accuracy] = {}
+    accuracies: dict[tuple[str, str], Accuracy] = {}
     for case in cases:
         pair = (case.file, case.runtime)
-        if pair in found or case.random_weights:
+        if pair in accuracies or case.random_weights:
             continue
         key = key_of(replace(case, threads=1, batch=1), plan.digest(Path(case.file)), (data,))
         if key not in saved.accuracies:
@@ -121,8 +121,8 @@ def _accuracies(
             except WorkerError as error:
                 telling.said(f"{case.file} on {case.runtime}: no accuracy: {error}")
                 continue
-        found[pair] = saved.accuracies[key]
-    return found
+        accuracies[pair] = saved.accuracies[key]
+    return accuracies
 
 
 def _judged(case: Case, data: Data, telling: Telling, table: str) -> Accuracy:

@@ -129,7 +129,7 @@ def from_flat(data: Mapping[str, object]) -> Row:
     Raises:
         DocumentError: a field is missing, unknown or of another type.
     """
-    names = {one.name for one in fields(Case)}
+    names = {field.name for field in fields(Case)}
     case = {name: value for name, value in data.items() if name in names}
     rest = {name: value for name, value in data.items() if name not in names and name != "cold_start_ms"}
     return decode({"case": case, **rest}, Row)

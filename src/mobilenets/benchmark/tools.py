@@ -132,8 +132,8 @@ def read_onnx(text: str) -> Reading:
     """
 
     def number(pattern: str) -> float | None:
-        found = re.search(pattern, text)
-        return None if found is None else float(found.group(1))
+        match = re.search(pattern, text)
+        return None if match is None else float(match.group(1))
 
     average_ms = number(rf"Average (?:inference )?time cost: ?{_N} ms")
     p50_s, p90_s = (number(rf"P{share} Latency(?: is|:) ?{_N} ?s") for share in (50, 90))

@@ -31,19 +31,19 @@ def readable(images: Path, most: int) -> list[bytes | Path]:
     if not images.exists():
         raise DataError(f"there is no file or folder '{images}'")
     files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES) if images.is_dir() else [images]
-    found: list[bytes | Path] = []
+    readable_files: list[bytes | Path] = []
     for file in files:
-        if len(found) == most:
+        if len(readable_files) == most:
             break
         try:
             decode_image(file)
         except (ImageError, OSError) as error:
             note(f"skipped {file}: {error}")
         else:
-            found.append(file)
-    if not found:
+            readable_files.append(file)
+    if not readable_files:
         raise DataError(f"'{images}' has no image that can be read")
-    return found
+    return readable_files
 
 
 def labeled_of(data: str, most: int | None, task: Task) -> Labeled:

@@ -51,10 +51,10 @@ def save(graph: Graph, path: Path) -> None:
     from safetensors.numpy import save as packed
 
     graph.check()
-    zero_points = {name: one.zero_point for name, one in graph.quantization.items()}
+    zero_points = {name: quantization.zero_point for name, quantization in graph.quantization.items()}
     written = _Written(FORMAT, graph.operators, dict(graph.outputs), zero_points)
     metadata = {_GRAPH_KEY: json.dumps(encode(written, choices=CHOICES)), METADATA_KEY: graph.manifest.to_json()}
-    scales = {_SCALES + name: np.asarray(one.scales, np.float32) for name, one in graph.quantization.items()}
+    scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
     write_bytes(path, packed({**graph.tensors, **scales}, metadata))
 
 

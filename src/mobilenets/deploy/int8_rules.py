@@ -68,7 +68,9 @@ def _value_problems(graph: Graph, operator: op.Operator, shapes: Mapping[str, Sh
         case _ if made is None or not all(read):
             yield f"'{operator.name}' mixes integers and floats; a quantize or dequantize is missing"
         case _:
-            yield from _scale_problems(operator, [one for one in read if one is not None], made, shapes)
+            yield from _scale_problems(
+                operator, [quantization for quantization in read if quantization is not None], made, shapes
+            )
 
 
 def _scale_problems(
@@ -76,7 +78,7 @@ def _scale_problems(
 ) -> Iterator[str]:
     if getattr(operator, "activation", "linear") not in FUSED:
         yield f"'{operator.name}' fuses an activation that operators on integers cannot; it needs an operator of its own"
-    if _keeps_scale(operator, shapes) and any(one != made for one in read):
+    if _keeps_scale(operator, shapes) and any(quantization != made for quantization in read):
         yield f"'{operator.name}' keeps the scale of what it reads, but makes another"
     if (isinstance(operator, op.Softmax) or (isinstance(operator, op.Activation) and operator.kind == "sigmoid")) and (
         made != SHARE

@@ -115,17 +115,17 @@ def _add(graph: Graph, operator: op.Add, read: Sequence[_Read], made: Quantizati
 
 def _sum(first: _Read, second: _Read, made: Quantization, kind: op.ActivationKind) -> Bytes:
     """Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made."""
-    scales = [np.float32(one.quantization.scale) for one in (first, second)]
+    scales = [np.float32(read.quantization.scale) for read in (first, second)]
     common = float(2 * max(scales))
     totals = sum(
-        scaled(one.offsets() << _ADD_BITS, factor(float(scale) / common))
-        for one, scale in zip((first, second), scales, strict=True)
+        scaled(read.offsets() << _ADD_BITS, factor(float(scale) / common))
+        for read, scale in zip((first, second), scales, strict=True)
     )
     return _made(np.asarray(totals), factor(common / (2**_ADD_BITS * made.scale)), made, kind)
 
 
 def _multiply(graph: Graph, operator: op.Multiply, read: Sequence[_Read], made: Quantization) -> Bytes:
-    first, second, out = (np.float32(one.scale) for one in (read[0].quantization, read[1].quantization, made))
+    first, second, out = (np.float32(quantization.scale) for quantization in (read[0].quantization, read[1].quantization, made))
     return _made(read[0].offsets() * read[1].offsets(), factor(first * second / out), made)
 
 

@@ -73,9 +73,9 @@ def _conv(operator: op.Conv, inputs: Sequence[Shape], tensors: Tensors) -> Shape
 
 def _depthwise(operator: op.Depthwise, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
     [(channels, *size)] = inputs
-    c_out, one, *kernel = _weight(operator, tensors, 4)
-    if (c_out, one) != (channels, 1):
-        raise _error(operator, f"has {c_out} filters of {one} channels, but reads {channels} channels")
+    c_out, multiplier, *kernel = _weight(operator, tensors, 4)
+    if (c_out, multiplier) != (channels, 1):
+        raise _error(operator, f"has {c_out} filters of {multiplier} channels, but reads {channels} channels")
     return (c_out, *window_shape((size[0], size[1]), kernel, operator))
 
 

@@ -230,9 +230,9 @@ class Draft:
     def _named(self, tensors: Mapping[str, int]) -> list[Any]:  # Any: as above
         named = []
         for name, index in tensors.items():
-            one = self._schema.TensorMapT()
-            one.name, one.tensorIndex = name.encode(), index
-            named.append(one)
+            mapping = self._schema.TensorMapT()
+            mapping.name, mapping.tensorIndex = name.encode(), index
+            named.append(mapping)
         return named
 
     def _metadata(self, name: str, data: bytes) -> Any:  # Any: as above

@@ -57,8 +57,8 @@ def both(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) ->
 def compare_labels(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:
     """Count the images whose first label differs, beyond a near tie: if both labels score the same up to the tolerance."""
     differing = total = 0
-    for expected, found in pairs:
-        logits, others = expected["logits"], found["logits"]
+    for expected, exported in pairs:
+        logits, others = expected["logits"], exported["logits"]
         first, other = logits.argmax(1), others.argmax(1)
         at = np.arange(len(logits))
         margin = logits[at, first] - logits[at, other]
@@ -70,11 +70,11 @@ def compare_labels(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: floa
 def compare_classes(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:
     """Count the pixels of the input whose classes differ."""
     differing = total = 0
-    for one, other in _predictions(pairs, manifest):
-        assert isinstance(one, Segmentation)
-        assert isinstance(other, Segmentation)
-        differing += int((one.classes != other.classes).sum())
-        total += one.classes.size
+    for reference, exported in _predictions(pairs, manifest):
+        assert isinstance(reference, Segmentation)
+        assert isinstance(exported, Segmentation)
+        differing += int((reference.classes != exported.classes).sum())
+        total += reference.classes.size
     return (), Agreement("classes", "pixels", differing, total, max(NEAR_TIES, tolerance))
 
 
@@ -82,10 +82,10 @@ def compare_detections(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: 
     """The largest score difference between detections that match, and how many detections have no match."""
     near = max(_NEAR, tolerance) * max(manifest.input.shape)
     worst, strays, total = 0.0, 0, 0
-    for one, other in _predictions(pairs, manifest):
-        assert isinstance(one, Detections)
-        assert isinstance(other, Detections)
-        for first, second in ((one, other), (other, one)):
+    for reference, exported in _predictions(pairs, manifest):
+        assert isinstance(reference, Detections)
+        assert isinstance(exported, Detections)
+        for first, second in ((reference, exported), (exported, reference)):
             difference, alone = _partners(first, second, near)
             worst, strays, total = max(worst, difference), strays + alone, total + len(first)
     agreement = Agreement("detections", "boxes", strays, total, max(STRAY, 2 * tolerance))
@@ -99,10 +99,10 @@ COMPARE: Mapping[Task, Compare] = {"classify": compare_labels, "detect": compare
 def _predictions(pairs: Iterable[Pair], manifest: Manifest) -> Iterator[tuple[Prediction, Prediction]]:
     """The predictions of two networks for each image, where the image is exactly the network's input."""
     height, width = manifest.input.shape
-    for expected, found in pairs:
+    for expected, outputs_of_file in pairs:
         places = [Placement(width, height, 1, 1, 0, 0)] * len(next(iter(expected.values())))
-        one, other = (decode(outputs, manifest, places) for outputs in (expected, found))
-        yield from zip(one, other, strict=True)
+        reference, exported = (decode(outputs, manifest, places) for outputs in (expected, outputs_of_file))
+        yield from zip(reference, exported, strict=True)
 
 
 def _partners(first: Detections, second: Detections, near: float) -> tuple[float, int]:

@@ -99,8 +99,8 @@ def export_checked(
     batch, tolerance = batch or format.batch, max(tolerance, format.tolerance)
     reference, manifest = TorchEngine(original), graph.manifest
     batches = list(prepared_batches(original, images))
-    expected = [reference.run(one) for one in batches]
-    parity = Parity(runtime, tolerance, len(images), tuple(len(one) for one in batches), (), note=format.note)
+    expected = [reference.run(batch_images) for batch_images in batches]
+    parity = Parity(runtime, tolerance, len(images), tuple(len(batch_images) for batch_images in batches), (), note=format.note)
     if tail is not None and format.raw_too:
         with tempfile.TemporaryDirectory() as folder:
             format.write(graph, Path(folder, path.name), batch)

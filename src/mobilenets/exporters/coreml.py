@@ -73,9 +73,9 @@ def write_coreml(graph: Graph, path: Path, batch: int | None = 1) -> None:
         raise ExportError("the Core ML package does not hold the manifest that was written into it")
 
 
-def _unstated(found: dict[str, list[int]], wanted: dict[str, list[int]]) -> bool:
+def _unstated(described: dict[str, list[int]], wanted: dict[str, list[int]]) -> bool:
     """Whether the names are right and shapes, where the package states any, too: Core ML may leave those of outputs open."""
-    return found.keys() == wanted.keys() and all(shape in ([], wanted[name]) for name, shape in found.items())
+    return described.keys() == wanted.keys() and all(shape in ([], wanted[name]) for name, shape in described.items())
 
 
 class _ProgramEngine(Engine):

@@ -183,7 +183,7 @@ def _multiply(lowering: _Lowering, node: Node) -> None:
         factor = lowering.constants[second].reshape(-1)
         lowering.scale(node, first, factor, np.zeros_like(factor))
         return
-    larger, gate = sorted((first, second), key=lambda one: -one.meta["val"].numel())
+    larger, gate = sorted((first, second), key=lambda argument: -argument.meta["val"].numel())
     lowering.add(op.Multiply, node, [larger, gate])
 
 

@@ -105,7 +105,8 @@ class Parity:
     @property
     def passed(self) -> bool:
         """Whether every output is within tolerance and enough results agree. NaN always fails."""
-        return all(output.max_rel <= self.tolerance for output in self.outputs) and all(one.passed for one in self.agreements)
+        close = all(output.max_rel <= self.tolerance for output in self.outputs)
+        return close and all(agreement.passed for agreement in self.agreements)
 
     def check(self) -> None:
         """Raise an error that lists what did not pass.
@@ -115,11 +116,11 @@ class Parity:
         """
         if self.passed:
             return
-        for one in self.agreements:
-            if not one.passed:
+        for agreement in self.agreements:
+            if not agreement.passed:
                 raise ExportError(
-                    f"{one.differing:,} of {one.total:,} {one.unit} differ between the model and the exported network; "
-                    f"{one.tolerance:.1%} may",
+                    f"{agreement.differing:,} of {agreement.total:,} {agreement.unit} differ between the model and the "
+                    f"exported network; {agreement.tolerance:.1%} may",
                     hint="the file was not kept",
                     comparison=self.to_data(),
                 )
@@ -156,13 +157,13 @@ def differences(pairs: Iterable[tuple[Outputs, Outputs]]) -> tuple[OutputParity,
             first, in the same shape.
     """
     worst: dict[str, tuple[float, float, float]] = {}
-    for outputs, found in pairs:
+    for outputs, exported in pairs:
         for name, expected in outputs.items():
             max_abs, max_rel, cosine = float("inf"), float("inf"), -1.0
-            if name in found and found[name].shape == expected.shape:
-                max_abs = float(np.max(np.abs(found[name] - expected)))
+            if name in exported and exported[name].shape == expected.shape:
+                max_abs = float(np.max(np.abs(exported[name] - expected)))
                 max_rel = max_abs / max(float(np.max(np.abs(expected))), _TINY)
-                cosine = _cosine(expected, found[name])
+                cosine = _cosine(expected, exported[name])
             before = worst.get(name, (0.0, 0.0, 1.0))
             worst[name] = (  # NumPy's maximum and minimum keep NaN
                 float(np.maximum(before[0], max_abs)),
@@ -172,13 +173,13 @@ def differences(pairs: Iterable[tuple[Outputs, Outputs]]) -> tuple[OutputParity,
     return tuple(OutputParity(name, *values) for name, values in worst.items())
 
 
-def _cosine(expected: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+def _cosine(expected: NDArray[np.float32], exported: NDArray[np.float32]) -> float:
     """The least cosine of an image; that of two vectors of zeros is 1."""
-    one, other = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, found))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    products = (one * other).sum(axis=1)
+    expected_rows, rows = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, exported))
+    lengths = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(rows, axis=1)
+    products = (expected_rows * rows).sum(axis=1)
     return float(
-        np.min(np.where(lengths > 0, products / np.maximum(lengths, _TINY), np.all(one == other, axis=1)), initial=1.0)
+        np.min(np.where(lengths > 0, products / np.maximum(lengths, _TINY), np.all(expected_rows == rows, axis=1)), initial=1.0)
     )
 
 

@@ -116,10 +116,10 @@ def environment(vendor: Vendor) -> Path:
 def _python(vendor: Vendor, say: Say) -> Path:
     """A Python that has the converter: this one, or that of its own environment."""
     try:
-        found = importlib.util.find_spec(vendor.module.partition(".")[0]) is not None
+        is_installed = importlib.util.find_spec(vendor.module.partition(".")[0]) is not None
     except (ImportError, ValueError):
-        found = False
-    return Path(sys.executable) if found else _own_python(vendor, say)
+        is_installed = False
+    return Path(sys.executable) if is_installed else _own_python(vendor, say)
 
 
 def _own_python(vendor: Vendor, say: Say) -> Path:

@@ -35,8 +35,8 @@ def main() -> None:
     spec = coremltools.models.MLModel(made, skip_model_load=True).get_spec()
     known = {
         "version": coremltools.__version__,
-        "inputs": {one.name: list(one.type.multiArrayType.shape) for one in spec.description.input},
-        "outputs": {one.name: list(one.type.multiArrayType.shape) for one in spec.description.output},
+        "inputs": {feature.name: list(feature.type.multiArrayType.shape) for feature in spec.description.input},
+        "outputs": {feature.name: list(feature.type.multiArrayType.shape) for feature in spec.description.output},
         "metadata": dict(spec.description.metadata.userDefined),
     }
     Path(facts).write_text(json.dumps(known))

@@ -55,7 +55,7 @@ class CoreMlEngine(Engine):
                 f"'{path}' does not take images: its input must be one array N C H W", hint="export the model again"
             )
         self._input = image.name
-        self.outputs = tuple(one.name for one in returned)
+        self.outputs = tuple(output.name for output in returned)
         self.batch, _, *sides = shape
         self.input_shape = (sides[0], sides[1])
 

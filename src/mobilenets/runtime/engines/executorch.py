@@ -154,7 +154,7 @@ def instructions(data: bytes) -> FastPath:
     fast = pieces = 0
     slow: Counter[str] = Counter()
     for plan in program.execution_plan:
-        for instruction in (one.instr_args for chain in plan.chains for one in chain.instructions):
+        for instruction in (step.instr_args for chain in plan.chains for step in chain.instructions):
             if isinstance(instruction, KernelCall):
                 slow[plan.operators[instruction.op_index].name] += 1
             elif isinstance(instruction, DelegateCall):
