@@ -239,7 +239,7 @@ def _exported(
 ) -> tuple[list[Path], Graph | None, int | None, list[Row]]:
     """Files that are exported now or were before, the graph, its multiply-adds, and rows for what cannot be exported."""
     try:
-        from mobilenets.exporters.table import EXPORTERS
+        from mobilenets.exporters.table import EXPORTERS, export
     except ImportError as error:
         if there:
             return [], None, None, []
@@ -257,7 +257,7 @@ def _exported(
     failures: list[Row] = []
     for name, exporter in EXPORTERS.items():
         ending = Path(exporter.file).suffix
-        if exporter.tail or exporter.file in there or ending not in asked.engines or not _wanted(ending, asked):
+        if exporter.tail is not None or exporter.file in there or ending not in asked.engines or not _wanted(ending, asked):
             continue
         runtime = asked.engines[ending]
         short = runtime.name or ending.removeprefix(".")
@@ -269,7 +269,7 @@ def _exported(
         try:
             if not file.exists():
                 said(f"exporting {network.name} to {name}")
-                exporter.export(model, file, images=(), tolerance=_TOLERANCE)
+                export(model, place, to=name, tolerance=_TOLERANCE)
             files.append(file)
         except MobileNetsError as error:
             failures.append(Row(case, error=f"it cannot be exported to {name}: {error}"))

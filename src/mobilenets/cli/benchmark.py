@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_of
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -149,7 +150,8 @@ def command(
             if row.error:
                 note(f"{row.case.file or row.case.model} on {row.case.runtime}: {row.error}")
     except KeyboardInterrupt:
-        note(f"rows that were measured are in '{folder}'; --resume goes on")
+        if folder.is_dir():
+            note(f"what was measured is in '{folder}'; go on with --out {shlex.quote(str(folder))} --resume")
         raise
     here = machine()
     _keep(rows, folder, written.to_data(rows, here, data=data or ""), csv)
