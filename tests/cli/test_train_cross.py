@@ -41,7 +41,7 @@ def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
     assert json.loads((run / "run.json").read_text())["data"]["counts"]["train"] == [6, 6]
     assert (run / "export" / "model.onnx").is_file()
     assert not (run / "folds").exists()
-    again = mobilenets("train", photos, "--out", run, "--resume", "--folds", "3", "--json")
+    again = mobilenets("train", photos, "--out", run, "--resume", "--json")
     assert json.loads(again.out)["metrics"] == told["metrics"]
 
 
@@ -71,10 +71,30 @@ def test_folds_that_are_trained_when_a_run_is_stopped_are_not_trained_again(
         patch.setattr(evaluators, "evaluate", killed_in_the_second)
         assert mobilenets("train", photos, *TINY, "--folds", "3", "--out", run).code != 0
     monkeypatch.setattr(loop, "train", watched)
-    again = mobilenets("train", photos, "--out", run, "--resume", "--folds", "3", "--json")
+    again = mobilenets("train", photos, "--out", run, "--resume", "--json")
     assert again.code == 0, again.err
     assert resumed == {"run": True, "1 of 3": True, "2 of 3": True, "3 of 3": False}
     assert json.loads(again.out)["metrics"] == json.loads(whole.out)["metrics"]
+
+
+@pytest.mark.slow
+def test_a_run_without_folds_that_is_killed_before_its_first_checkpoint_has_none_when_it_starts_again(
+    photos: Path, mobilenets: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilenets.training import running
+
+    def killed(*arguments: Any) -> Any:
+        raise KeyboardInterrupt
+
+    options = (*TINY, "--folds", "0", "--set", "time_budget_minutes=0")
+    assert mobilenets("train", photos, *options, "--out", tmp_path / "whole").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Running, "steps", killed)
+        assert mobilenets("train", photos, *options, "--out", tmp_path / "run").code != 0
+    again = mobilenets("train", photos, "--out", tmp_path / "run", "--resume")
+    assert "stopped before its first checkpoint" in again.err
+    last = Path("last", "model.safetensors")
+    assert (tmp_path / "run" / last).read_bytes() == (tmp_path / "whole" / last).read_bytes()
 
 
 def test_one_fold_is_refused(photos: Path, mobilenets: Callable[..., Any], tmp_path: Path) -> None:

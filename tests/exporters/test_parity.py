@@ -7,10 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
+from mobilenets.exporters.checked import model_rounding
 from mobilenets.exporters.parity import Agreement, OutputParity, Parity, compare
+from mobilenets.model import TorchEngine, create
+from mobilenets.specs.families import backbone
+from mobilenets.specs.model import InputContract, ModelSpec
 
 
 class Shifted:
@@ -74,3 +79,20 @@ def test_what_does_not_pass_is_said() -> None:
     assert error.value.hint == "the file was not kept; a larger --tolerance accepts it"
     with pytest.raises(ExportError, match=r"2,000 of 10,000 pixels differ .*; 0\.1% may"):
         replace(parity_of(0.0), agreements=(Agreement("classes", "pixels", 2000, 10_000, 0.001),)).check()
+
+
+def test_a_network_that_is_sensitive_to_32_bits_may_differ_by_what_they_explain() -> None:
+    assert not parity_of(3.9e-4).passed
+    assert replace(parity_of(3.9e-4), rounding=1e-4).passed
+    assert not replace(parity_of(4.1e-4), rounding=1e-4).passed
+
+
+def test_the_rounding_of_a_model_is_large_where_its_outputs_cancel() -> None:
+    spec = ModelSpec(backbone("mobilenet_v2", width=0.1), ("a", "b"), InputContract(size=32))
+    model = create(spec, seed=0).eval()
+    batch = np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)
+    before = model_rounding(model, [(batch, TorchEngine(model).run(batch))])
+    assert 0 < before < 1e-5
+    with torch.no_grad():
+        model.head.linear.bias -= model(torch.from_numpy(batch))[0] * (1 - 1e-5)  # type: ignore[union-attr]  # a classifier's
+    assert model_rounding(model, [(batch, TorchEngine(model).run(batch))]) > 100 * before

@@ -122,9 +122,9 @@ def _show(parity: Parity) -> None:
             output.name,
             f"{output.max_abs:.2e}",
             f"{output.max_rel:.2e}",
-            f"{parity.tolerance:.0e}",
+            f"{parity.limit:.0e}",
             f"{output.cosine:.6f}" if output.name != "detections" else "",
-            "ok" if output.max_rel <= parity.tolerance else "FAILED",
+            "ok" if output.max_rel <= parity.limit else "FAILED",
         )
         for output in parity.outputs
     ]

@@ -129,7 +129,7 @@ def command(
         start = fresh(dataset, chosen, Reading.of(task, classes, ignore))
     folds = _folds(start, folds, fixed=with_val or no_test)
     start = replace(start, dataset=whole(start.dataset)) if folds else start
-    dataset, budget = start.dataset, start.recipe.time_budget_minutes / (1 if start.resumes else folds + 1)
+    dataset, budget = start.dataset, start.recipe.time_budget_minutes / (1 if resume else folds + 1)
     log = logging.getLogger("mobilenets")
     counts = ", ".join(f"{len(dataset.split(split)):,} {split}" for split in ("train", "val", "test") if dataset.split(split))
     log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
@@ -146,6 +146,7 @@ def command(
             source=data,
             reading=start.reading.to_data(),
             weights=start.weights,
+            folds=folds,
             stop=asked,
             around=Around(time.monotonic() - began, 0 if folds else len(dataset.split(reported))),
         )
@@ -164,25 +165,24 @@ def command(
 
 
 def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
-    """The number of folds for cross-validation; 0 for none. A resumed run without val and test images trains a final model."""
+    """How many folds to cross-validate with; 0 for none."""
     from mobilenets.training.cross import FOLDS, why_small
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    wanted = start.folds if wanted is None else wanted
     if wanted == 1:
         raise UsageError("--folds 1 leaves nothing to train on; at least 2 are needed")
     if wanted and several:
         raise UsageError("--folds runs in one process; leave out torchrun, or --folds")
     if wanted is not None:
         return wanted
-    open_to_it = start.dataset.drawn if not start.resumes else not (start.dataset.split("val") or start.dataset.split("test"))
-    why = "" if several or fixed or not open_to_it else why_small(start.dataset)
+    why = "" if several or fixed or not start.dataset.drawn else why_small(start.dataset)
     if not why:
         return 0
-    if not start.resumes:
-        note(
-            f"{why}, too few for reliable metrics: the final model trains on all images, and {FOLDS} more models, each trained "
-            "without some of them, measure how good it is (--folds 0: one model, measured on val and test)"
-        )
+    note(
+        f"{why}, too few to judge by: the final model trains on all images, and {FOLDS} more, each trained without some of "
+        f"them, measure it (--folds 0: one training, judged by val and test)"
+    )
     return FOLDS
 
 

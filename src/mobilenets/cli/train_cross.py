@@ -51,7 +51,7 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
         for _ in steps:
             pass
         if steps.stopped:
-            note(f"stopped in fold {i + 1} of {folds}; --resume --folds {folds} goes on there")
+            note(f"stopped in fold {i + 1} of {folds}; --resume goes on there")
             raise typer.Exit(130)
         model = steps.model
         report = evaluate(Predictor(manifest_of(model.spec), TorchEngine(model)), held_out(part), dataset.labels)

@@ -55,7 +55,8 @@ class Start:
         recipe: how it is trained.
         weights: what the first weights were loaded from.
         reading: how the dataset was opened.
-        resumes: whether a run goes on.
+        resumes: whether a run goes on from a checkpoint.
+        folds: how many trainings measure the run, where it is known from an earlier start; else None.
     """
 
     dataset: Dataset
@@ -64,6 +65,7 @@ class Start:
     weights: str
     reading: Reading
     resumes: bool = False
+    folds: int | None = None
 
 
 def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str]) -> Start:
@@ -92,11 +94,12 @@ def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str
     dataset = reading.open(data, seed=recipe.seed)
     dataset = repaired(in_splits(dataset, split_names(run / "splits.csv")))  # without images that came later
     weights = str(told.get("weights") or "auto")
+    folds = told.get("folds", 0)
     if checkpoint.settled(run / "last").is_dir():
-        return Start(dataset, checkpoint.load(run / "last"), recipe, weights, reading, resumes=True)
+        return Start(dataset, checkpoint.load(run / "last"), recipe, weights, reading, resumes=True, folds=folds)
     note(f"'{run}' was stopped before its first checkpoint; it starts again")
     model = _with_weights(recipe, weights, named=()) or _scratch(dataset, recipe)
-    return Start(dataset, model, recipe, weights, reading)
+    return Start(dataset, model, recipe, weights, reading, folds=folds)
 
 
 def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:

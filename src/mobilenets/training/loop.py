@@ -42,6 +42,7 @@ def train(
     source: str = "",
     reading: Mapping[str, object] | None = None,
     weights: str = "",
+    folds: int = 0,
     stop: Callable[[], bool] = lambda: False,
     around: Around = ALONE,
 ) -> Training:
@@ -62,6 +63,7 @@ def train(
         source: what the dataset was opened from; run.json keeps it for `mobilenets evaluate`.
         reading: how it was opened, for the same.
         weights: what the first weights were loaded from, for a run that is killed before its first checkpoint.
+        folds: how many more trainings will measure this one, for the same.
         stop: asked at every step. As soon as it is true in one process, all of them save and stop after the same step.
         around: what happens before and after, which the recipe's time budget pays for too.
 
@@ -75,7 +77,7 @@ def train(
     >>> for step in train(model, dataset, recipe, "runs/photos"):  # doctest: +SKIP
     ...     print(step.step, step.loss)
     """
-    origin = {"source": source, "reading": dict(reading or {}), "weights": weights}
+    origin = {"source": source, "reading": dict(reading or {}), "weights": weights, "folds": folds}
     job = Job(model, dataset, recipe, None if run is None else Path(run), resume, device, origin, stop, around)
     return Training(job)
 

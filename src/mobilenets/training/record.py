@@ -85,6 +85,8 @@ def read_run(run: Path) -> dict[str, Any]:  # Any: JSON
         raise CheckpointError(f"'{path}' is damaged: it lacks recipe or data")
     if not isinstance(data["data"].get("reading", {}), dict):
         raise CheckpointError(f"'{path}' is damaged: data.reading is not an object")
+    if not isinstance(data["data"].get("folds", 0), int):
+        raise CheckpointError(f"'{path}' is damaged: data.folds is not a whole number")
     return data
 
 
