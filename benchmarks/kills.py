@@ -38,7 +38,7 @@ PATIENCE = 30.0
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--epochs", "3", "--set", "batch=8", "--set", "workers=0")
 TASKS = {
-    "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0"),
+    "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0", "--folds", "0"),
     "detect": ("--set", "evaluate_every_epochs=1", "--folds", "0"),
     "segment": ("--set", "evaluate_every_epochs=1", "--folds", "0"),
 }
