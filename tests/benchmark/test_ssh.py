@@ -47,7 +47,7 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
 FOREIGN = """
 import json, sys
 from mobilenets.benchmark.row import Case, Row, to_flat
-files = [argument for argument in sys.argv[1:] if argument[0].isdigit() and "/" in argument]
+files = [argument for argument in sys.argv[1:] if argument.startswith("/") and not argument.endswith("/out")]
 sizes = [len(open(file, "rb").read()) for file in files]
 rows = [Row(Case("model", file, "nap", "float32", 2, 1), p50_ms=float(size), rounds_ms=(1.0,), group="0")
         for file, size in zip(files, sizes)]
@@ -130,6 +130,16 @@ def test_a_command_that_fails_there_is_named(
     assert hint in error.value.hint
 
 
+def test_rows_that_all_failed_there_are_rows_here_and_a_greeting_is_no_answer(ssh: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "m.nap").touch()
+    rows = json.dumps({"rows": [to_flat(Row(Case("m", "/tmp/x/0/m.nap", "nap"), error="it is not installed"))]})
+    (tmp_path / "answer").write_text(f"Welcome\n{rows}")
+    ssh('echo Hello; exec sh -c "$last"')
+    host = Host("far", f"sh -c 'cat {tmp_path / 'answer'}; exit 1' x")
+    [row] = measured_on(host, [Case("mine", str(tmp_path / "m.nap"), "nap")], [])
+    assert (row.case.model, row.error) == ("mine", "it is not installed")
+
+
 def test_without_ssh_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="'ssh' is not installed"):
@@ -147,7 +157,8 @@ def test_the_machine_is_asked_for_what_was_asked_here(
     assert (tmp_path / "out" / "rows.jsonl").read_text().count("\n") == 2
     line = next(line for line in calls.read_text().splitlines() if " benchmark " in line)
     for words in (
-        "0/nap-1.nap 1/nap-2.nap --json --out out",
+        "/0/nap-1.nap ",
+        "/1/nap-2.nap --json --out ",
         "--threads 1,2 --batch 1,8 --seconds 0.06 --rounds 3 --runtime nap --precision float32",
         "--data 'photos of mine' --split test --classes a,b --ignore void",
     ):

@@ -17,6 +17,7 @@ from mobilenets.benchmark.row import Case, Row, key_of
 from mobilenets.benchmark.saving import Saved
 from mobilenets.benchmark.ssh import Host
 from mobilenets.benchmark.tools import TOOLS, ToolError
+from mobilenets.runtime.engines.table import named
 
 
 def benchmark_on_phone(
@@ -124,7 +125,7 @@ def benchmark_on_host(
 
 def _known(item: Found, asked: Asked) -> list[Case]:
     """The case under every setting, with what the file says of itself where its runtime is installed here."""
-    _, runtime = plan.named(asked.engines)[item.case.runtime]
+    _, runtime = named(asked.engines)[item.case.runtime]
     facts = {"precision": "", "task": ""}
     if runtime.runs_here:
         with contextlib.suppress(WorkerError):  # the other machine will say what is wrong with it

@@ -50,7 +50,7 @@ class Host:
             done = subprocess.run(command, input=given, capture_output=True, check=False)
         except FileNotFoundError as error:
             raise ToolError("'ssh' is not installed", hint="install OpenSSH's client") from error
-        if done.returncode == 0:
+        if done.returncode == 0 or (done.returncode == 1 and b"{" in done.stdout):  # rows, though each of them says why not
             return done.stdout
         said = done.stderr.decode("utf-8", "replace").strip()
         lines = [text for text in said.splitlines() if text.strip() and not text.startswith("Warning")]
@@ -78,15 +78,16 @@ def measured_on(host: Host, cases: Sequence[Case], options: Sequence[str]) -> li
     Raises:
         ToolError: the machine cannot be reached, or its command fails.
     """
-    folder = host.run("mktemp -d").decode().strip()
+    answer = host.run("mktemp -d").decode("utf-8", "replace").split() or [""]  # a shell may greet before
+    folder = answer[-1]
     if not folder.startswith("/"):
         raise ToolError(f"'{host.address}' has no folder for temporary files: it answers '{folder[:80]}'")
     quoted = shlex.quote(folder)
     try:
         host.run(f"tar -xf - -C {quoted}", given=_packed(cases))
-        models = [f"{i}/{Path(case.file).name}" for i, case in enumerate(cases)]
-        line = f"cd {quoted} && {host.command} benchmark {shlex.join([*models, '--json', '--out', 'out', *options])}"
-        text = host.run(line)
+        models = [f"{folder}/{i}/{Path(case.file).name}" for i, case in enumerate(cases)]
+        arguments = [*models, "--json", "--out", f"{folder}/out", *options]
+        text = host.run(f"{host.command} benchmark {shlex.join(arguments)}")
     finally:
         with contextlib.suppress(ToolError):  # the machine was lost, which another error says
             host.run(f"rm -rf {quoted}")
@@ -107,7 +108,7 @@ def _packed(cases: Sequence[Case]) -> bytes:
 
 def _rows(host: Host, text: bytes, cases: Sequence[Case]) -> list[Row]:
     try:
-        data: dict[str, Any] = json.loads(text)  # Any: JSON
+        data: dict[str, Any] = json.loads(text[max(0, text.find(b"{")) :])  # Any: JSON
         rows = [from_flat(row) for row in data["rows"]]
     except (ValueError, KeyError, TypeError, DocumentError) as error:
         raise ToolError(
@@ -119,7 +120,7 @@ def _rows(host: Host, text: bytes, cases: Sequence[Case]) -> list[Row]:
 
 def _named(row: Row, host: Host, cases: Sequence[Case]) -> Row:
     """The row with what is known here of its file."""
-    number = Path(row.case.file).parts[0] if row.case.file else ""
+    number = Path(row.case.file).parent.name  # of the folder that its file lies in
     known = cases[int(number)] if number.isdigit() and int(number) < len(cases) else None
     machine = host.address.removeprefix("ssh://")
     case = replace(row.case, machine=machine)

@@ -176,7 +176,8 @@ def _keep(rows: list[Row], folder: Path, data: dict[str, object], csv: str) -> N
 
     write_text(folder / "benchmark.json", json_of.dumps(data, indent=1, ensure_ascii=False) + "\n")
     columns, lines = written.csv_table(rows)
-    text = "\n".join(map(_csv_line, ([columns, *lines] if columns else [])))
+    table: list[Sequence[object]] = [columns, *lines] if columns else []
+    text = "\n".join(_csv_line(cells) for cells in table)
     for path in (folder / "benchmark.csv", *([Path(csv)] if csv not in ("", "-") else [])):
         write_text(path, text + "\n")
     try:
