@@ -84,6 +84,12 @@ def test_a_runtime_that_does_not_read_the_file_is_a_row_that_says_so(toys: str, 
     assert row.error == "'nap-0' has nap-0.nap, which gone does not read"
 
 
+def test_a_precision_that_no_file_has_is_a_row_that_says_so(toys: str, nap: Write, tmp_path: Path) -> None:
+    asked = Asked((nap(0),), runtimes=("nap",), precisions=("int8",), table=toys)
+    [row] = benchmark(asked, tmp_path / "out", settings=QUICK)
+    assert (row.case.precision, row.error) == ("int8", "no file of 'nap-0' is in int8; there is float32")
+
+
 def test_what_was_measured_is_not_measured_again(
     toys: str, nap: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

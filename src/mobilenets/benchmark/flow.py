@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +72,7 @@ def benchmark(
     files, failures = all_files(networks, asked, folder, telling)
     yield from failures
     cases: list[tuple[Case, float | None]] = []
+    precisions: dict[str, set[str]] = {}  # of the files of each model
     with telling.progress("opening", len(files)) as advance:
         for item in files:
             try:
@@ -79,10 +80,12 @@ def benchmark(
             except WorkerError as error:
                 yield Row(item.case, error=str(error))
             else:
+                precisions.setdefault(item.case.model.partition("/")[0], set()).add(facts["precision"])
                 if not asked.precisions or facts["precision"] in asked.precisions:
                     expanded = plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])
                     cases += [(case, facts["fast_path"]) for case in expanded]
             advance(1)
+    yield from _without(precisions, asked)
     shares = dict(cases)
     ordered = plan.in_order([case for case, _ in cases])
     keys = {case: key_of(case, plan.digest(Path(case.file)), (settings.seconds, settings.rounds)) for case in ordered}
@@ -97,6 +100,15 @@ def benchmark(
             if not known.error:
                 saved.add_row(keys[case], known)
             yield with_accuracy(known, accuracies.get((case.file, case.runtime)))
+
+
+def _without(precisions: Mapping[str, set[str]], asked: Asked) -> Iterator[Row]:
+    """A row for each precision that was asked for and that no file of a model has."""
+    for model, there in precisions.items():
+        for precision in asked.precisions:
+            if precision not in there:
+                case = Case(model, "", ", ".join(asked.runtimes) or plan.ALL, precision)
+                yield Row(case, error=f"no file of '{model}' is in {precision}; there is {' and '.join(sorted(there))}")
 
 
 def all_files(networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling) -> tuple[list[Found], list[Row]]:

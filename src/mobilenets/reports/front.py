@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-NAMED = 24  # points; more names would cover each other
+CLOSE = (0.2, 0.05)  # of the plot's width and height: names nearer than this would cover each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,7 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
                     xs = low_high if along == "x" else (point.x, point.x)
                     ys = low_high if along == "y" else (point.y, point.y)
                     axes.plot(xs, ys, "-", color=color, linewidth=1, alpha=0.6)
-    named = points if len(points) <= NAMED else best
-    for point in named:
+    for point in _apart(best, points):
         place = (point.x, point.y)
         axes.annotate(short(point.name, 32), place, xytext=(6, 4), textcoords="offset points", fontsize=7, color=INK)
     axes.set_xlabel(x)
@@ -86,3 +85,14 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
         axes.set_ylim(bottom=0)
     axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="best")
     return figure
+
+
+def _apart(best: Sequence[Point], points: Sequence[Point]) -> list[Point]:
+    """The points whose names have room, those on the front first."""
+    width = max(point.x for point in points) or 1.0  # the axis begins at 0
+    height = (max(point.y for point in points) - min(point.y for point in points)) or 1.0
+    named: list[Point] = []
+    for point in (*best, *points):
+        if all(abs(point.x - other.x) / width > CLOSE[0] or abs(point.y - other.y) / height > CLOSE[1] for other in named):
+            named.append(point)
+    return named
