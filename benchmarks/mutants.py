@@ -34,7 +34,15 @@ import onnx
 from PIL import Image
 
 import mobilenets
+from mobilenets.deploy import file
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.profile import profiled
+from mobilenets.deploy.quantization import Quantization
+from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.errors import DataError, MobileNetsError
+from mobilenets.exporters.lower import lower
 from mobilenets.runtime.images.decode import decode_image
 from mobilenets.runtime.manifest import METADATA_KEY, manifest_of
 from mobilenets.specs.rows import Attention, BackboneSpec, Bottleneck, Conv, Separable, Universal
@@ -54,10 +62,12 @@ class Kind:
     Args:
         make: writes a valid file and what belongs to it into a folder, and returns the path of the file to damage.
         read: reads that file as the package does.
+        damage: makes a mutant of its bytes; None for `mutant`.
     """
 
     make: Callable[[Path], Path]
     read: Callable[[Path], object]
+    damage: Callable[[bytes, random.Random], bytes] | None = None
 
 
 def photo(seed: int = 0) -> Image.Image:
@@ -166,6 +176,42 @@ def an_export(folder: Path) -> Path:
     return folder / "model.onnx"
 
 
+def a_graph(folder: Path) -> Path:
+    """A lowered segmenter, with squeeze-and-excite, attention and resizing."""
+    rows = (Conv(8, 3, 2), Bottleneck(16, 8, stride=2, c_squeeze=4), Attention(8, heads=2, key_dim=4), Conv(16))
+    spec = mobilenets.lraspp(BackboneSpec("plain", rows), ["road", "sky"], size=32, low="s2", output_stride=8)
+    file.save(lower(mobilenets.create(spec)), folder / "graph.safetensors")
+    return folder / "graph.safetensors"
+
+
+def an_int8_graph(folder: Path) -> Path:
+    """A small graph in 8-bit integers."""
+    value, share = Quantization((0.05,), 3), Quantization((1 / 256,), -128)
+    operators: tuple[op.Operator, ...] = (
+        op.Quantize(name="start", inputs=(INPUT,), output="start"),
+        op.Conv(name="conv", inputs=("start",), output="conv", weight="w", bias="b", stride=(2, 2), activation="relu6"),
+        op.Activation(name="swish", inputs=("conv",), output="swish", kind="hard_swish"),
+        op.Pool(name="pool", inputs=("swish",), output="pool", kernel=(15, 15)),
+        op.Multiply(name="gated", inputs=("swish", "pool"), output="gated"),
+        op.Pool(name="mean", inputs=("gated",), output="mean", kernel=(15, 15)),
+        op.Flatten(name="row", inputs=("mean",), output="row"),
+        op.Softmax(name="shares", inputs=("row",), output="shares"),
+        op.Dequantize(name="end", inputs=("shares",), output="end"),
+    )
+    quantization = dict.fromkeys(("start", "conv", "swish", "pool", "gated", "mean", "row"), value)
+    quantization |= {"shares": share, "w": Quantization((0.01, 0.02))}
+    tensors = {"w": np.ones((2, 3, 3, 3), np.int8), "b": np.ones(2, np.int32)}
+    graph = Graph(manifest_of(model().spec, precision="int8"), operators, tensors, {"logits": "end"}, quantization)
+    file.save(graph, folder / "graph.safetensors")
+    return folder / "graph.safetensors"
+
+
+def plan_and_write(path: Path) -> object:
+    """Load a graph, and do with it what exporting does."""
+    graph = profiled(file.load(path))
+    return to_tflite(graph), to_onnx(graph)
+
+
 def an_image(file_format: str) -> Callable[[Path], Path]:
     """A maker of image files in this format."""
 
@@ -261,6 +307,8 @@ KINDS = {
     "run.json": Kind(a_run, resumed),
     "training.json": Kind(a_training_state, resumed),
     "safetensors": Kind(some_weights, lambda path: mobilenets.load(path.parent)),
+    "graph": Kind(a_graph, plan_and_write, lambda data, generator: damaged_graph(data, generator)),
+    "graph-int8": Kind(an_int8_graph, plan_and_write, lambda data, generator: damaged_graph(data, generator)),
     "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(io.BytesIO(PHOTO))),
     **{
         name.lower(): Kind(an_image(name), lambda path: decode_image(path.read_bytes()))
@@ -327,8 +375,9 @@ def worker(kind: str, first: int, count: int, seed: int, keep: Path | None, pipe
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + BYTES, used + BYTES))
         signal.signal(signal.SIGPROF, late)
+        damage = KINDS[kind].damage or mutant
         for i in range(first, count):
-            path.write_bytes(mutant(original, random.Random(f"{seed} {kind} {i}")))
+            path.write_bytes(damage(original, random.Random(f"{seed} {kind} {i}")))
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             outcome = outcome_of(kind, path)
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -369,6 +418,23 @@ def mutant(original: bytes, generator: random.Random) -> bytes:
     for _ in range(generator.randint(1, 4)):
         change_bytes(data, generator)
     return bytes(data)
+
+
+def damaged_graph(original: bytes, generator: random.Random) -> bytes:
+    """A damaged copy of a graph: mostly of the values in its header, which stays valid around them."""
+    if generator.random() < 0.25:
+        return mutant(original, generator)
+    end = 8 + int.from_bytes(original[:8], "little")
+    header = json.loads(original[8:end])
+    if generator.random() < 0.8:
+        operators = json.loads(header["__metadata__"]["graph"])
+        for _ in range(generator.randint(1, 3)):
+            operators = changed_value(operators, generator)
+        header["__metadata__"]["graph"] = json.dumps(operators)
+    else:
+        header = changed_value(header, generator)
+    changed = json.dumps(header).encode("utf-8", "surrogatepass")
+    return len(changed).to_bytes(8, "little") + changed + original[end:]
 
 
 def changed_value(value: Any, generator: random.Random) -> Any:  # Any: JSON

@@ -38,6 +38,9 @@ def test_a_saved_graph_is_loaded_as_it_was(small: Graph, tmp_path: Path) -> None
         ((op.Dense(name="d", inputs=(INPUT,), output="d", weight="w", bias="b"),), "'d' reads shapes"),
         ((op.Pool(name="p", inputs=(INPUT,), output="p", kernel=(5, 1)),), "'p' has a window larger than its map, 4 x 4"),
         ((op.Rows(name="r", inputs=(INPUT,), output="r", columns=2),), "'r' makes rows of 2 from 1 channels"),
+        ((op.Rows(name="", inputs=(INPUT,), output="r", columns=1),), "makes 'r' is called ''; neither name may be empty"),
+        ((op.Resize(name="r", inputs=(INPUT,), output="r", size=(1 << 16, 1 << 16)),), "'r' has 4,294,967,296 numbers"),
+        ((op.MatMul(name="m", inputs=(INPUT, INPUT), output="m", factor=float("nan")),), "'m' has the factor nan"),
     ],
 )
 def test_operators_that_are_no_network_are_refused(

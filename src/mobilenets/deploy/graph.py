@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.deploy.int8_rules import int8_problems
-from mobilenets.deploy.operators import Operator
+from mobilenets.deploy.operators import MatMul, Operator
 from mobilenets.deploy.quantization import Quantization
 from mobilenets.deploy.shapes import Shape, shapes_of
 from mobilenets.errors import GraphError
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 INPUT = "image"
 """Name of the value that a graph begins with."""
+
+_MOST_NUMBERS = 2**31 - 1  # in one value
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ class Graph:
         for problem in _problems(self):
             raise GraphError(problem)
         shapes = self.shapes()
+        for name, shape in shapes.items():
+            if math.prod(shape) > _MOST_NUMBERS:
+                raise GraphError(f"'{name}' has {math.prod(shape):,} numbers, and {_MOST_NUMBERS:,} can be addressed")
         for problem in int8_problems(self, shapes):
             raise GraphError(problem)
 
@@ -83,6 +89,10 @@ def _problems(graph: Graph) -> Iterator[str]:
     made = {INPUT}
     names: set[str] = set()
     for operator in graph.operators:
+        if not operator.name or not operator.output:
+            yield f"an operator that makes '{operator.output}' is called '{operator.name}'; neither name may be empty"
+        if isinstance(operator, MatMul) and not math.isfinite(operator.factor):
+            yield f"'{operator.name}' has the factor {operator.factor}"
         if operator.name in names:
             yield f"two operators are called '{operator.name}'"
         for name in operator.made:
@@ -96,6 +106,8 @@ def _problems(graph: Graph) -> Iterator[str]:
     if not graph.outputs:
         yield "the graph has no output"
     for name, value in graph.outputs.items():
+        if not name:
+            yield f"the output '{value}' has no name"
         if value not in made:
             yield f"the output '{name}' is '{value}', which nothing makes"
     for name, tensor in graph.tensors.items():

@@ -40,7 +40,8 @@ def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
         batch: the only N that the model takes; None for any.
 
     Raises:
-        GraphError: the graph reads or returns integers; it must begin with `Quantize` and end with `Dequantize`.
+        GraphError: the graph reads or returns integers instead of beginning with `Quantize` and ending with `Dequantize`, or
+            its names clash in ONNX, such as those of an output and a value.
         MissingExtraError: onnx is not installed.
     """
     for value in (INPUT, *graph.outputs.values()):
@@ -64,7 +65,10 @@ def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
     helper.set_model_props(model, {METADATA_KEY: graph.manifest.to_json()})
-    checker.check_model(model)
+    try:
+        checker.check_model(model)
+    except checker.ValidationError as error:
+        raise GraphError(f"the graph cannot be written as ONNX: {str(error).splitlines()[0]}") from error
     return model
 
 
