@@ -52,6 +52,19 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert python(f"import sys, mobilenets; print(*(name for name in {HEAVY} if name in sys.modules))") == ""
 
 
+@pytest.mark.slow
+def test_a_model_is_lowered_without_torchs_compiler_and_without_torchvision() -> None:
+    code = """
+import sys
+import mobilenets
+from mobilenets.exporters.lower import lower
+contract = mobilenets.InputContract(size=32)
+lower(mobilenets.create(mobilenets.ModelSpec(mobilenets.backbone("mobilenet_v2", width=0.1), ("a", "b"), contract)))
+print("LOADED", *(name for name in ("torch._dynamo", "torchvision") if name in sys.modules))
+"""
+    assert python(code) == "LOADED"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["train", "--help"], ["export", "--help"], ["predict", "--help"], ["benchmark", "--help"], ["--version"]],

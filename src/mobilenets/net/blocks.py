@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import StochasticDepth
 
 from mobilenets.errors import SpecError
 from mobilenets.net.depthwise import depthwise
@@ -164,7 +163,7 @@ class BottleneckBlock(nn.Module):
         self.depthwise = _depthwise(wide, row.kernel, act, like, stride=place.stride, dilation=place.dilation)
         self.squeeze = SqueezeExcite(wide, row.c_squeeze) if row.c_squeeze else nn.Identity()
         self.project = ConvNorm(wide, row.c_out, 1, like=like, activation=row.project_activation)
-        self.drop = StochasticDepth(drop, "row")
+        self.drop = _stochastic_depth(drop)
         self.joins_bottlenecks = row.shortcut == "bottleneck" and row.stride == 1 and place.c_in == row.c_out
         self.joins_expansions = row.shortcut == "expansion" and row.stride == 1
 
@@ -195,7 +194,7 @@ class FusedBlock(nn.Module):
             dilation=place.dilation,
         )
         self.project = ConvNorm(row.c_expand, row.c_out, 1, like=like, activation="linear")
-        self.drop = StochasticDepth(drop, "row")
+        self.drop = _stochastic_depth(drop)
         self.residual = row.stride == 1 and place.c_in == row.c_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -226,7 +225,7 @@ class UniversalBlock(nn.Module):
         self.middle = _depthwise(wide, row.middle_kernel, act, like, stride=place.stride, dilation=place.dilation)
         self.project = ConvNorm(wide, row.c_out, 1, like=like, activation="linear")
         self.scale = LayerScale(row.c_out) if row.layer_scale else nn.Identity()
-        self.drop = StochasticDepth(drop, "row")
+        self.drop = _stochastic_depth(drop)
         self.residual = row.stride == 1 and c_in == row.c_out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -252,7 +251,7 @@ class AttentionBlock(nn.Module):
         self.value = nn.Conv2d(channels, row.key_dim, 1, bias=False)
         self.project = nn.Conv2d(row.heads * row.key_dim, channels, 1, bias=False)
         self.scale = LayerScale(channels) if row.layer_scale else nn.Identity()
-        self.drop = StochasticDepth(drop, "row")
+        self.drop = _stochastic_depth(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
@@ -281,7 +280,7 @@ class ResNetBottleneckBlock(nn.Module):
             nn.Identity() if same else ConvNorm(c_in, row.c_out, 1, like=like, activation="linear", stride=place.stride)
         )
         self.activation = ACTIVATIONS[act]()
-        self.drop = StochasticDepth(drop, "row")
+        self.drop = _stochastic_depth(drop)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.activation(self.shortcut(x) + self.drop(self.expand(self.middle(self.reduce(x)))))
@@ -332,6 +331,16 @@ def conv_block(c_in: int, row: Conv, like: BackboneSpec, *, stride: int = 1, dil
 def _rows(x: Tensor, columns: int) -> Tensor:
     """The map reshaped to rows of `columns` numbers, position by position: N 1 P columns."""
     return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, columns).unsqueeze(1)
+
+
+def _stochastic_depth(drop: float) -> nn.Module:
+    """Drops whole images of a branch while training. torchvision is imported only where a network does so: it takes seconds."""
+    if drop == 0:
+        return nn.Identity()
+    from torchvision.ops import StochasticDepth
+
+    module: nn.Module = StochasticDepth(drop, "row")
+    return module
 
 
 def _residual(x: Tensor, branch: Tensor) -> Tensor:

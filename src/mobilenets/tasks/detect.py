@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import sigmoid_focal_loss
 
 from mobilenets.errors import SpecError
 from mobilenets.net.backbone import Backbone
@@ -245,6 +244,8 @@ def focal_loss(
         box_share: weight of the offset loss.
         over: divisor of the sum; by default the number of matched anchors, see `matched_anchors`, but at least 1.
     """
+    from torchvision.ops import sigmoid_focal_loss  # a checkpoint that predicts should not wait for torchvision
+
     logits = logits.float()
     score_loss = sigmoid_focal_loss(logits, _one_hot(targets.classes, logits), alpha=alpha, gamma=gamma).sum(2)  # N A
     return _mean(score_loss * (targets.classes != IGNORED), offsets, targets, weights, box_share, over)
