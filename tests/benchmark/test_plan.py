@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilenets.benchmark.plan import Asked, Found, digest, files_of, networks, parts, size_bytes
+from mobilenets.benchmark.plan import Asked, FileOnRuntime, digest, files_of, networks, parts, size_bytes
 from mobilenets.benchmark.row import Row
 from mobilenets.errors import CheckpointError, UnknownNameError
 
@@ -67,4 +67,4 @@ def test_a_runtime_of_another_machine_needs_not_be_here(toys: str, tmp_path: Pat
     for here in (True, False):
         asked = Asked((str(tmp_path / "model.gone"),), table=toys, here=here)
         [item] = files_of(networks(asked)[0], asked, tmp_path)
-        assert isinstance(item, Row if here else Found)
+        assert isinstance(item, Row if here else FileOnRuntime)

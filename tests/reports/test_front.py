@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from mobilenets.reports.front import Point, front, pareto
@@ -23,7 +24,7 @@ def test_the_front_is_what_no_other_point_beats_in_both_figures() -> None:
 def test_the_plot_draws_every_point_and_names_those_that_have_room() -> None:
     pytest.importorskip("matplotlib")
     axes = front(POINTS, x="latency, ms", y="top1", higher_is_better=True, shares=True).axes[0]
-    drawn = {(float(x), float(y)) for line in axes.lines for x, y in zip(*line.get_data(), strict=True)}
+    drawn = {(float(x), float(y)) for line in axes.lines for x, y in np.asarray(line.get_xydata(), float)}
     assert {(point.x, point.y) for point in POINTS} <= drawn
     assert {text.get_text() for text in axes.texts} == {"small", "worse and slower", "large"}
     legend = axes.get_legend()

@@ -11,7 +11,7 @@ from mobilenets.benchmark import adb, plan, ssh
 from mobilenets.benchmark.adb import Phone
 from mobilenets.benchmark.flow import Data, Telling, all_files
 from mobilenets.benchmark.measure import Settings, opened
-from mobilenets.benchmark.plan import Asked, Found
+from mobilenets.benchmark.plan import Asked, FileOnRuntime
 from mobilenets.benchmark.process import WorkerError
 from mobilenets.benchmark.row import Case, Row, key_of
 from mobilenets.benchmark.saving import Saved
@@ -123,7 +123,7 @@ def benchmark_on_host(
         yield row
 
 
-def _known(item: Found, asked: Asked) -> list[Case]:
+def _known(item: FileOnRuntime, asked: Asked) -> list[Case]:
     """The case under every setting, with what the file says of itself where its runtime is installed here."""
     _, runtime = named(asked.engines)[item.case.runtime]
     facts = {"precision": "", "task": ""}

@@ -10,7 +10,7 @@ from typing import Any
 
 from mobilenets.benchmark import plan
 from mobilenets.benchmark.measure import Settings, measured, opened, steps
-from mobilenets.benchmark.plan import Asked, Found, Network
+from mobilenets.benchmark.plan import Asked, FileOnRuntime, Network
 from mobilenets.benchmark.process import Worker, WorkerError
 from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
 from mobilenets.benchmark.saving import Saved
@@ -111,10 +111,12 @@ def _without(precisions: Mapping[str, set[str]], asked: Asked) -> Iterator[Row]:
                 yield Row(case, error=f"no file of '{model}' is in {precision}; there is {' and '.join(sorted(there))}")
 
 
-def all_files(networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling) -> tuple[list[Found], list[Row]]:
+def all_files(
+    networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling
+) -> tuple[list[FileOnRuntime], list[Row]]:
     """The files of all networks on the runtimes that read them, and a row for each that there cannot be."""
     items = [item for network in networks for item in plan.files_of(network, asked, folder, said=telling.said)]
-    return [item for item in items if isinstance(item, Found)], [item for item in items if isinstance(item, Row)]
+    return [item for item in items if isinstance(item, FileOnRuntime)], [item for item in items if isinstance(item, Row)]
 
 
 def _accuracies(

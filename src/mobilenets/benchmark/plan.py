@@ -71,7 +71,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileOnRuntime:
     """A file on a runtime that reads it.
 
     Args:
@@ -98,7 +98,7 @@ def networks(asked: Asked) -> list[Network]:
 
 def files_of(
     network: Network, asked: Asked, folder: Path, *, said: Callable[[str], object] = lambda text: None
-) -> Iterator[Found | Row]:
+) -> Iterator[FileOnRuntime | Row]:
     """Each file with each runtime that reads it; a row that says why where there can be none.
 
     What is not exported yet is exported into `folder`, and kept there.
@@ -117,7 +117,7 @@ def files_of(
     yield from items
 
 
-def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> Iterator[Found | Row]:
+def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> Iterator[FileOnRuntime | Row]:
     files, graph, macs = list(network.files), None, None
     if network.random_weights or network.checkpoint is not None:
         exported, graph, macs, failures = _exported(network, asked, folder, [file.name for file in files], said)
@@ -140,19 +140,19 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
                 random_weights=network.random_weights,
                 macs=macs,
             )
-            yield Found(case, graph) if runtime.runs_here or not asked.here else Row(case, error=missing(runtime))
+            yield FileOnRuntime(case, graph) if runtime.runs_here or not asked.here else Row(case, error=missing(runtime))
 
 
-def expanded(found: Found, asked: Asked, *, precision: str, task: str) -> list[Case]:
+def expanded(file: FileOnRuntime, asked: Asked, *, precision: str, task: str) -> list[Case]:
     """The case under every setting, with the plan of its memory.
 
     Args:
-        found: a file on a runtime.
+        file: a file on a runtime.
         asked: the settings.
         precision, task: what the file says of itself.
     """
-    planned = None if found.graph is None else plan(found.graph, number_bytes=1 if precision == "int8" else 4).size_bytes
-    case = replace(found.case, precision=precision, task=task, activation_bytes=planned)
+    planned = None if file.graph is None else plan(file.graph, number_bytes=1 if precision == "int8" else 4).size_bytes
+    case = replace(file.case, precision=precision, task=task, activation_bytes=planned)
     return [replace(case, threads=threads, batch=batch) for threads in asked.threads for batch in asked.batches]
 
 
@@ -197,13 +197,13 @@ def _network(name: str, engines: Mapping[str, Runtime]) -> Network:
         return Network(path.stem if path.stem != "model" else _home(path), None, (path,))
     if path.is_dir():
         checkpoint = checkpoint_in(path)
-        found = tuple(dict.fromkeys(file for place in _places(path, checkpoint) for file in _files_in(place, engines)))
-        if checkpoint is None and not found:
+        files = tuple(dict.fromkeys(file for place in _places(path, checkpoint) for file in _files_in(place, engines)))
+        if checkpoint is None and not files:
             raise CheckpointError(
                 f"'{name}' holds no checkpoint and no exported model ({known_endings(engines)})",
                 hint="give an exported file, a run folder, or a network that 'mobilenets models' lists",
             )
-        return Network(_home(path / "model"), checkpoint, found)
+        return Network(_home(path / "model"), checkpoint, files)
     if path.exists():
         raise CheckpointError(f"'{name}' is not an {known_endings(engines)} file", hint="mobilenets export RUN writes one")
     if "/" in name or path.suffix.lower() in engines:

@@ -21,8 +21,9 @@ import numpy as np
 from mobilenets.errors import CheckpointError, MobileNetsError
 from mobilenets.files import write_text
 from mobilenets.runtime.cache import user_cache
+from mobilenets.runtime.cores import cores
 from mobilenets.runtime.engines.gate import Gate
-from mobilenets.runtime.machine import machine
+from mobilenets.runtime.machine import load, machine
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,13 +105,14 @@ def fitting_manifest(engine: Engine) -> Manifest:
     return manifest
 
 
-def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None) -> tuple[Engine, Choice]:
+def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy: bool | None = None) -> tuple[Engine, Choice]:
     """The engine of the fastest runtime, and what was measured.
 
     Args:
         candidates: at least one; the first is the one that the others must agree with.
         cache: where choices are remembered; the user's cache folder by default. Where it cannot be written nothing is
             measured and the first runtime is taken.
+        busy: whether other programs want the processor; by default, whether the load is higher than the number of cores.
 
     Raises:
         MobileNetsError: no runtime can open its file; the error is the first one's.
@@ -130,14 +132,19 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None) -> tu
                 return first, known
             first.close()
             return _named(candidates, known.name).open(), known
-        engine, choice = _measured(candidates, first)
+        engine, choice = _measured(candidates, first, busy=is_busy() if busy is None else busy)
         with contextlib.suppress(OSError):
             write_text(place, json.dumps(_to_data(choice)) + "\n")
         return engine, choice
     return first, Choice(candidates[0].name)
 
 
-def _measured(candidates: Sequence[Candidate], first: Engine) -> tuple[Engine, Choice]:
+def is_busy() -> bool:
+    """Whether more programs want to compute than there are cores, on average over the last minute."""
+    return (load() or 0.0) > cores()
+
+
+def _measured(candidates: Sequence[Candidate], first: Engine, *, busy: bool) -> tuple[Engine, Choice]:
     """The fastest engine; the others are closed."""
     manifest = first.manifest()
     image = _image(manifest)
@@ -155,7 +162,7 @@ def _measured(candidates: Sequence[Candidate], first: Engine) -> tuple[Engine, C
             left_out[candidate.name] = reason
         else:
             gates[candidate.name] = Gate(engine, 1)
-    times_ms = _times_ms(gates, image)
+    times_ms = _times_ms(gates, image, busy=busy)
     best = min(times_ms.values())
     name = next(name for name, ms in times_ms.items() if ms <= TIE * best)
     for other, gate in gates.items():
@@ -164,20 +171,28 @@ def _measured(candidates: Sequence[Candidate], first: Engine) -> tuple[Engine, C
     return gates[name].engine, Choice(name, times_ms, left_out)
 
 
-def _times_ms(gates: Mapping[str, Gate], image: NDArray[np.float32]) -> dict[str, float]:
-    """The lower quartile of each network's runs, which take turns; other programs make runs longer, never shorter.
+def _times_ms(gates: Mapping[str, Gate], image: NDArray[np.float32], *, busy: bool) -> dict[str, float]:
+    """What an image takes on each runtime, which take turns. It ends early when one is the fastest beyond doubt.
 
-    It ends early when one is the fastest beyond doubt.
+    Args:
+        gates: the engines, by runtime.
+        image: what they run on.
+        busy: whether other programs want the processor. Then the time that a runtime computed is compared, which they hardly
+            change. Otherwise it is the lower quartile of its runs, which is also right for runtimes that wait for a device.
     """
     runs: dict[str, list[float]] = {name: [] for name in gates}
+    computed = dict.fromkeys(gates, 0.0)
     for gate in gates.values():
         gate.run(image)
     end = time.perf_counter() + BUDGET_S
     while True:
         for name, gate in gates.items():
             gate.run(image)  # finds the caches full of what the others computed
+            before = time.process_time()
             runs[name] += _slice_ms(gate, image)
-        times_ms = {name: sorted(times)[len(times) // 4] for name, times in runs.items()}
+            computed[name] += 1000 * (time.process_time() - before)
+        quartiles = {name: sorted(times)[len(times) // 4] for name, times in runs.items()}
+        times_ms = {name: computed[name] / len(times) for name, times in runs.items()} if busy else quartiles
         best, *others = sorted(times_ms.values())
         clear = min(map(len, runs.values())) >= _CLEAR_RUNS and all(ms > _CLEAR * best for ms in others)
         if clear or time.perf_counter() >= end:
