@@ -216,7 +216,7 @@ def test_a_failed_comparison_is_printed_as_json_too(
 def test_a_file_for_a_fixed_batch_takes_that_many_images(
     to: str, trained: Path, monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:
-    assert run(monkeypatch, "export", trained, "--to", to, "--batch", 3) == 0
+    assert run(monkeypatch, "export", trained, "--to", to, "--batch", "3") == 0
     predictor = Predictor.open(trained / "export", engine=to)
     assert predictor.engine.batch == 3
     assert [result.error for result in predictor.stream([images / "a.png"] * 4)] == [""] * 4

@@ -7,6 +7,7 @@ import pytest
 
 from mobilenets.exporters.agreement import compare_classes, compare_detections, compare_labels
 from mobilenets.exporters.parity import differences
+from mobilenets.runtime.engines.base import Outputs
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.model import InputContract
@@ -53,17 +54,17 @@ def test_boxes_match_by_class_and_place() -> None:
     head = SsdHead(maps=("s32",), strides=(32,), anchors=(((1 / 3, 1.0),),), extras=())
     manifest = Manifest("m", ("a", "b"), InputContract(size=100, resize="stretch", crop=1.0), head)
     boxes = np.array([[[10, 10, 50, 50], [60, 60, 90, 90]]], np.float32)
-    one = {"boxes": boxes, "scores": np.array([[0.9, 0.8]], np.float32), "classes": np.array([[0, 1]])}
-    other = {
+    one: Outputs = {"boxes": boxes, "scores": np.array([[0.9, 0.8]], np.float32), "classes": np.array([[0, 1]], np.float32)}
+    other: Outputs = {
         "location": boxes[:, :, [1, 0, 3, 2]] / 100,
         "score": np.array([[0.9, 0.7]], np.float32),
-        "category": np.array([[0, 1]]),
-        "number of detections": np.array([2]),
+        "category": np.array([[0, 1]], np.float32),
+        "number of detections": np.array([2], np.float32),
     }
     (worst,), agreement = compare_detections([(one, other)], manifest)
     assert worst.max_abs == pytest.approx(0.1)
     assert (agreement.differing, agreement.total) == (0, 4)
-    _, swapped = compare_detections([(one, {**other, "category": np.array([[1, 1]])})], manifest)
+    _, swapped = compare_detections([(one, {**other, "category": np.array([[1, 1]], np.float32)})], manifest)
     assert swapped.differing == 2  # the first box of each
 
 

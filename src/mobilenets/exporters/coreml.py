@@ -19,7 +19,7 @@ from mobilenets.exporters.program import Program, exported, saved
 from mobilenets.exporters.vendor import Vendor
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.coreml import CoreMlEngine
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.manifest import METADATA_KEY, Manifest, write_beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +71,7 @@ def write_coreml(graph: Graph, path: Path, batch: int | None = 1) -> None:
             raise ExportError(f"the Core ML package has the {part} {known[part]}, but the network has {wanted}")
     if known["metadata"].get(METADATA_KEY) != manifest:
         raise ExportError("the Core ML package does not hold the manifest that was written into it")
+    write_beside(path, graph.manifest)  # for `info`, where packages cannot be opened
 
 
 def _unstated(described: dict[str, list[int]], wanted: dict[str, list[int]]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mobilenets.errors import ExportError
 from mobilenets.files import scratch_folder
+from mobilenets.runtime.manifest import beside
 
 
 @contextmanager
@@ -54,6 +55,6 @@ def settle(drafts: Path, path: Path) -> None:
 
 def size_bytes(path: Path) -> int:
     """The size of an exported file or folder, with what it needs beside it: OpenVINO's weights, a manifest."""
-    companions = {path.with_suffix(".bin")} if path.suffix == ".xml" else set()
+    companions = [beside(path), *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     every = [path, *companions, *(path.rglob("*") if path.is_dir() else ())]
     return sum(file.stat().st_size for file in every if file.is_file())

@@ -15,7 +15,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from flatbuffers import Builder  # type: ignore[import-untyped] # it has no types
+from flatbuffers import Builder
 from numpy.typing import NDArray
 
 from mobilenets.errors import WeightsError

@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from flatbuffers import Builder  # type: ignore[import-untyped] # it has no types
+from flatbuffers import Builder
 
 from mobilenets.weights.tflite.flatbuffer import FlatTable
 
