@@ -108,8 +108,11 @@ class Parity:
 
     @property
     def limit(self) -> float:
-        """The largest `max_rel` that passes: the tolerance, or what 32 bits explain in a network that is sensitive to them."""
-        return max(self.tolerance, _ROUNDINGS * self.rounding)
+        """The largest `max_rel` that passes: the tolerance, or what 32 bits explain in a network that is sensitive to them.
+
+        A tolerance that is stricter than the usual one is meant as it is.
+        """
+        return self.tolerance if self.tolerance < TOLERANCE else max(self.tolerance, _ROUNDINGS * self.rounding)
 
     @property
     def passed(self) -> bool:
