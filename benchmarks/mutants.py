@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from PIL import Image
 
 import mobilenets
@@ -200,7 +201,7 @@ def an_int8_graph(folder: Path) -> Path:
     )
     quantization = dict.fromkeys(("start", "conv", "swish", "pool", "gated", "mean", "row"), value)
     quantization |= {"shares": share, "w": Quantization((0.01, 0.02))}
-    tensors = {"w": np.ones((2, 3, 3, 3), np.int8), "b": np.ones(2, np.int32)}
+    tensors: dict[str, NDArray[np.generic]] = {"w": np.ones((2, 3, 3, 3), np.int8), "b": np.ones(2, np.int32)}
     graph = Graph(manifest_of(model().spec, precision="int8"), operators, tensors, {"logits": "end"}, quantization)
     file.save(graph, folder / "graph.safetensors")
     return folder / "graph.safetensors"

@@ -62,7 +62,7 @@ def weighted(random: np.random.Generator, kind: Callable[..., op.Operator], shap
     scales = np.exp(random.uniform(-8, -3, channels if random.random() < 0.8 else 1))
     reach = read.scale * scales.max() * 127 * 60 * np.prod(shape[1:]) ** 0.5  # of a typical sum
     made = Quantization((float(reach / 127 * random.choice([0.1, 0.5, 4])),), int(random.integers(-128, 128)))
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "w": random.integers(-127, 128, shape).astype(np.int8),
         "b": np.round(random.normal(0, reach / 3, channels) / (read.scale * scales)).astype(np.int32),
     }

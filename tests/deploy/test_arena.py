@@ -78,15 +78,14 @@ def test_v2_row_by_row_holds_the_image_the_narrow_maps_and_a_few_rows() -> None:
 def test_squeeze_and_excite_keeps_the_map_that_it_pools(make_graph: MakeGraph) -> None:
     tensors = {"w": np.ones((8, 2, 1, 1), np.float32), "b": np.ones(8, np.float32), "d": np.ones((8, 1, 3, 3), np.float32)}
     tensors |= {"p": np.ones((2, 8, 1, 1), np.float32), "pb": np.ones(2, np.float32)}
-    inside = {"block": 1}
     graph = make_graph(
         (
-            op.Conv(name="expand", inputs=(INPUT,), output="expand", weight="w", bias="b", **inside),
-            op.Depthwise(name="deep", inputs=("expand",), output="deep", weight="d", bias="b", padding=(1, 1, 1, 1), **inside),
-            op.Pool(name="pool", inputs=("deep",), output="pool", kernel=(10, 10), **inside),
-            op.Multiply(name="gated", inputs=("deep", "pool"), output="gated", **inside),
-            op.Conv(name="project", inputs=("gated",), output="project", weight="p", bias="pb", **inside),
-            op.Add(name="sum", inputs=(INPUT, "project"), output="sum", **inside),
+            op.Conv(name="expand", inputs=(INPUT,), output="expand", weight="w", bias="b", block=1),
+            op.Depthwise(name="deep", inputs=("expand",), output="deep", weight="d", bias="b", padding=(1, 1, 1, 1), block=1),
+            op.Pool(name="pool", inputs=("deep",), output="pool", kernel=(10, 10), block=1),
+            op.Multiply(name="gated", inputs=("deep", "pool"), output="gated", block=1),
+            op.Conv(name="project", inputs=("gated",), output="project", weight="p", bias="pb", block=1),
+            op.Add(name="sum", inputs=(INPUT, "project"), output="sum", block=1),
             op.Activation(name="after", inputs=("sum",), output="after", kind="relu"),
         ),
         tensors,

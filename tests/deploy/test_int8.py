@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.deploy.conftest import SPECS, trained
+from tests.deploy.min_max import quantized_by_min_max
 from tests.deploy.quantized import CASES, EXACT_CASES, Case, integers_for
 from tests.deploy.runtimes import RUNTIMES, Array, Outputs, by_litert_reference
 
@@ -14,6 +16,8 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import dequantize
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
 
 SEEDS = range(6)
 
@@ -42,6 +46,22 @@ def test_integers_are_within_a_step_in_every_runtime(case: Case, run: Callable[[
         made = graph.quantization.get(graph.operators[-1].inputs[0])
         step = made.scale if made else 1
         assert np.abs(ours - theirs).max() <= step * case.runtime_steps * 1.001
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v4 conv small", "v3 small"])
+def test_a_network_in_integers_is_that_of_the_reference_kernels(name: str) -> None:
+    model = trained(create(SPECS[name]()))
+    contract = model.spec.input
+    x = np.random.default_rng(0).uniform(-1, 1, (3, contract.channels, *contract.shape)).astype(np.float32)
+    floats = lower(model)
+    graph = quantized_by_min_max(floats, x)
+    ours, theirs = reference.run(graph, x)["logits"], by_litert_reference(graph, x)["logits"]
+    if name == "v3 small":  # hard swish may differ by a step, and more after it
+        assert np.abs(ours - theirs).max() <= 0.05 * np.abs(ours).max()
+    else:
+        np.testing.assert_array_equal(ours, theirs)
+    expected = reference.run(floats, x)["logits"]
+    assert np.linalg.norm(ours - expected) <= 0.5 * np.linalg.norm(expected)  # random weights leave little signal
 
 
 def with_float_ends(graph: Graph) -> Graph:

@@ -73,7 +73,7 @@ def test_scales_are_positive_and_zero_points_are_8_bits(scales: tuple[float, ...
 
 
 ONE, OTHER = Quantization((0.5,), 1), Quantization((0.25,), 1)
-WEIGHTS = {"w": np.ones((2, 5, 1, 1), np.int8), "b": np.ones(2, np.int32)}
+WEIGHTS: dict[str, NDArray[Any]] = {"w": np.ones((2, 5, 1, 1), np.int8), "b": np.ones(2, np.int32)}
 
 
 def conv(**fields: Any) -> op.Conv:

@@ -83,5 +83,6 @@ def test_an_operator_is_the_same_in_every_runtime(
 def test_every_operator_is_tested_by_itself_in_floats_and_in_integers() -> None:
     floats = {type(operators[-1]) for operators in CASES.values()}
     integers = {type(case.make(np.random.default_rng(0)).operators[-1]) for case in INT8_CASES.values()}
-    assert floats == set(op.KINDS.values()) - {op.Quantize, op.Dequantize}
-    assert integers == set(op.KINDS.values()) - {op.Flatten, op.Rows}  # parts of the cases "dense" and "rows and places"
+    tails = {op.Boxes, op.Nms}  # the exports with a tail test them, with boxes that overlap
+    assert floats == set(op.KINDS.values()) - tails - {op.Quantize, op.Dequantize}
+    assert integers == set(op.KINDS.values()) - tails - {op.Flatten, op.Rows}  # parts of "dense" and "rows and places"

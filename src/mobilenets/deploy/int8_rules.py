@@ -60,6 +60,9 @@ def _value_problems(graph: Graph, operator: op.Operator, shapes: Mapping[str, Sh
         case op.Dequantize():
             if made is not None or None in read:
                 yield f"'{operator.name}' must read integers and make floats"
+        case op.Boxes() | op.Nms():
+            if made is not None or any(read):
+                yield f"'{operator.name}' computes boxes in floats; a dequantize is missing"
         case op.ArgMax():
             if made is not None:
                 yield f"'{operator.name}' makes indices, which have no quantization"

@@ -21,18 +21,18 @@ from mobilenets.runtime.detect.nms import nms
 Array = NDArray[np.float32]
 
 
-def run(graph: Graph, batch: Array) -> dict[str, NDArray[Any]]:  # Any: floats, and the indices of an argmax
+def run(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # Any: floats, 8-bit integers, the indices of an argmax
     """The outputs by name.
 
     Args:
         graph: a network.
-        batch: prepared images, N C H W.
+        batch: preprocessed images, N C H W; integers where the graph begins with them.
     """
     values = run_all(graph, batch)
     return {name: values[value] for name, value in graph.outputs.items()}
 
 
-def run_all(graph: Graph, batch: Array) -> dict[str, NDArray[Any]]:  # Any: as above
+def run_all(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # Any: as above
     """Every value by name, the input too: what ranges are observed on, and where two runtimes first differ.
 
     Quantized values are 8-bit integers.

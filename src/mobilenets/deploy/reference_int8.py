@@ -81,7 +81,8 @@ def _weighted_factor(read: _Read, weight: Quantization, made: Quantization, rank
 
 def _product(first: ArrayLike, second: ArrayLike) -> Integers:
     """The product of two matrices of integers. 64-bit floats hold every sum exactly, and are multiplied much faster."""
-    return np.matmul(np.asarray(first, np.float64), np.asarray(second, np.float64)).astype(np.int64)
+    sums: Integers = np.matmul(np.asarray(first, np.float64), np.asarray(second, np.float64)).astype(np.int64)
+    return sums
 
 
 def _conv(graph: Graph, operator: op.Conv, read: Sequence[_Read], made: Quantization) -> Bytes:

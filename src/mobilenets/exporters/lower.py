@@ -134,10 +134,10 @@ def _conv(lowering: _Lowering, node: Call) -> None:
         node, "input", "weight", bias=None, stride=1, padding=0, dilation=1, groups=1
     )
     down, across = _pair(padding)
-    margins = (down, down, across, across)
+    margins: op.Margins = (down, down, across, across)
     if source in lowering.pads:
         source, outer = lowering.pads[source]
-        margins = tuple(a + b for a, b in zip(margins, outer, strict=True))
+        margins = (down + outer[0], down + outer[1], across + outer[2], across + outer[3])
     filters = lowering.constants[weight]
     shift = np.zeros(len(filters)) if bias is None else lowering.constants[bias]
     depthwise = groups > 1 and filters.shape[:2] == (groups, 1)
