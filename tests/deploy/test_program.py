@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from tests.deploy.conftest import MakeGraph
+from tests.deploy.test_operators import CASES, TENSORS, C, H, W
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.exporters.executorch import _OtherProcess, write_executorch
 from mobilenets.exporters.program import Program, exported
 
 
@@ -22,6 +27,37 @@ def test_a_networks_program_computes_what_the_reference_computes(lowered: Graph)
         outputs = Program(lowered)(torch.from_numpy(x))
     for found, (name, expected) in zip(outputs, reference.run(lowered, x).items(), strict=True):
         assert np.abs(found.numpy() - expected).max() <= 2e-5 * np.abs(expected).max(), name
+
+
+RUN = {name: operators for name, operators in CASES.items() if name != "boxes"}  # which such programs do not decode
+
+
+@pytest.mark.parametrize("operators", RUN.values(), ids=RUN)
+def test_an_operator_by_itself_is_the_same(make_graph: MakeGraph, operators: Sequence[op.Operator]) -> None:
+    graph = make_graph(tuple(operators), TENSORS, height=H, width=W, channels=C)
+    x = np.random.default_rng(0).normal(0, 4, (2, C, H, W)).astype(np.float32)
+    [found] = Program(graph)(torch.from_numpy(x))
+    np.testing.assert_allclose(found.numpy(), reference.run(graph, x)["out"], rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_an_operator_by_itself_is_the_same_in_executorch(make_graph: MakeGraph, tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    operators: list[op.Operator] = []
+    for i, case in enumerate(RUN.values()):
+        for one in case:
+            inputs = tuple(name if name == INPUT else f"{i}.{name}" for name in one.inputs)
+            names = {"name": f"{i}.{one.name}", "output": f"{i}.{one.output}", "inputs": inputs}
+            operators.append(replace(one, **names))  # type: ignore[type-var]  # every operator is a dataclass
+    graph = make_graph(tuple(operators), TENSORS, height=H, width=W, channels=C)
+    graph = replace(graph, outputs={name: f"{i}.out" for i, name in enumerate(RUN)})
+    write_executorch(graph, tmp_path / "model.pte")
+    x = np.random.default_rng(0).normal(0, 4, (1, C, H, W)).astype(np.float32)
+    engine = _OtherProcess(tmp_path / "model.pte", tuple(RUN))
+    found = engine.run(x)
+    engine.close()
+    for name, expected in reference.run(graph, x).items():
+        np.testing.assert_allclose(found[name], expected, rtol=2e-5, atol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", get_args(op.NonLinear))
