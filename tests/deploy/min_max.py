@@ -25,7 +25,8 @@ def quantized_by_min_max(graph: Graph, images: NDArray[np.float32]) -> Graph:
     graph = _apart(graph)
     values = reference.run_all(graph, images)
     start = op.Quantize(name="start", inputs=(INPUT,), output="start")
-    scales, tensors = {"start": _range(images)}, {}
+    scales = {"start": _range(images)}
+    tensors: dict[str, NDArray[np.generic]] = {}
     operators: list[op.Operator] = [start]
     for operator in graph.operators:
         inputs = tuple("start" if name == INPUT else name for name in operator.inputs)
@@ -42,8 +43,8 @@ def quantized_by_min_max(graph: Graph, images: NDArray[np.float32]) -> Graph:
             largest = np.abs(weight.reshape(len(weight), -1)).max(1)
             least = np.abs(bias) / (read.scale * 2**30) + 1e-12  # a bias must fit 32 bits, whatever the weights
             scales[operator.weight] = Quantization(tuple(np.maximum(largest / 127, least).tolist()))
-            tensors[operator.weight] = quantize(weight, scales[operator.weight])
-            tensors[operator.bias] = quantize_bias(bias, bias_scales(read, scales[operator.weight]))
+            tensors[operator.weight] = quantize(weight.astype(np.float32), scales[operator.weight])
+            tensors[operator.bias] = quantize_bias(bias.astype(np.float32), bias_scales(read, scales[operator.weight]))
     [(name, value)] = graph.outputs.items()
     operators.append(op.Dequantize(name="end", inputs=(value,), output="end"))
     made = Graph(graph.manifest, tuple(operators), tensors, {name: "end"}, scales)
@@ -66,6 +67,6 @@ def _apart(graph: Graph) -> Graph:
             operators.append(operator)
             continue
         linear = f"{operator.output}/linear"
-        operators.append(replace(operator, output=linear, activation="linear"))  # type: ignore[type-var, call-overload]
+        operators.append(replace(operator, output=linear, activation="linear"))  # type: ignore[type-var]
         operators.append(op.Activation(name=linear, inputs=(linear,), output=operator.output, kind=kind, block=operator.block))  # type: ignore[arg-type]
     return replace(graph, operators=tuple(operators))

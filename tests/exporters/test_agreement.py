@@ -56,7 +56,7 @@ def test_boxes_match_by_class_and_place() -> None:
     boxes = np.array([[[10, 10, 50, 50], [60, 60, 90, 90]]], np.float32)
     one: Outputs = {"boxes": boxes, "scores": np.array([[0.9, 0.8]], np.float32), "classes": np.array([[0, 1]], np.float32)}
     other: Outputs = {
-        "location": boxes[:, :, [1, 0, 3, 2]] / 100,
+        "location": boxes[:, :, [1, 0, 3, 2]] / np.float32(100),
         "score": np.array([[0.9, 0.7]], np.float32),
         "category": np.array([[0, 1]], np.float32),
         "number of detections": np.array([2], np.float32),
