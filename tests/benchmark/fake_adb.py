@@ -12,7 +12,6 @@ from pathlib import Path
 
 HERE = Path(sys.argv[0]).parent
 PHONE = HERE / "phone"
-SCENARIO = (HERE / "scenario").read_text().strip()
 
 LITERT = """STARTING!
 Log parameter values verbosely: [0]
@@ -52,6 +51,10 @@ P95 Latency: 0.0181 s
 """
 
 
+def scenario() -> str:
+    return (HERE / "scenario").read_text().strip()
+
+
 def fail(text: str, code: int = 1) -> None:
     sys.stderr.write(text + "\n")
     sys.exit(code)
@@ -64,7 +67,7 @@ def devices() -> None:
         "offline": ["A1\toffline"],
         "no permissions": ["A1\tno permissions (missing udev rules? user is in the plugdev group); see [http://x]"],
         "several": ["A1\tdevice", "B2\tdevice"],
-    }.get(SCENARIO, ["A1\tdevice"])
+    }.get(scenario(), ["A1\tdevice"])
     sys.stdout.write("\n".join(["List of devices attached", *states]) + "\n\n")
 
 
@@ -77,11 +80,11 @@ def shell(line: str) -> None:
     if "benchmark_model" in inner or "onnxruntime_perf_test" in inner:
         if inner.startswith("chmod"):
             pass
-        elif SCENARIO == "crash":
+        elif scenario() == "crash":
             code, text = 139, "Segmentation fault \n"
-        elif SCENARIO == "wrong program":
+        elif scenario() == "wrong program":
             code, text = 126, "/system/bin/sh: ../benchmark_model: not executable: 64-bit ELF file\n"
-        elif SCENARIO == "silent":
+        elif scenario() == "silent":
             text = "STARTING!\n"
         else:
             threads = re.search(r"--num_threads=(\d+)|-x (\d+)", inner)
@@ -93,9 +96,9 @@ def shell(line: str) -> None:
 
 
 def push(source: str, place: str) -> None:
-    if SCENARIO == "full":
+    if scenario() == "full":
         fail(f"adb: error: failed to copy '{source}' to '{place}': remote write failed: No space left on device")
-    if SCENARIO == "lost":
+    if scenario() == "lost":
         fail("adb: error: failed to get feature set: device 'A1' not found")
     target = PHONE / place.lstrip("/")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -118,4 +121,5 @@ def main(arguments: list[str]) -> None:
         push(*rest)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -60,6 +60,7 @@ def test_other_threads_are_not_compared() -> None:
 def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() -> None:
     busy = replace(row("float32", 4.0), cpu_ms=2.0, load=3.21, rounds_ms=(4.0, 4.0, 4.0, 6.0, 6.0))
     said = remarks([busy], NEW)
+    assert len(said) == 3
     assert said[0] == "other programs were running: the load average was 3.2 on 2 cores before the first row"
     assert said[1].startswith("runs on one thread took up to 2.0 times as long as they computed")
     assert said[2].startswith("the latency of 1 of 1 rows varied by more than 10% between rounds")

@@ -25,7 +25,7 @@ def remarks(rows: Sequence[Row], machine: Machine) -> list[str]:
         machine: this machine, which measured those rows that name no other.
     """
     done = [row for row in rows if row.p50_ms is not None]
-    return [*_untrained(done), *_slow_int8(done, machine), *_unranked(done), *_noise(done, machine)]
+    return [*_untrained(done), *_slow_int8(done, machine), *_noise(done, machine), *_unranked(done)]
 
 
 def name(row: Row) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 NAME = "benchmark"
+NOTES = 12  # below the table
 
 
 def command(
@@ -162,8 +163,11 @@ def command(
     elif any(not row.error for row in rows):
         title, columns, lines = written.table(rows)
         show_table(columns, lines, title=title)
-        for text in remarks(rows, here):
+        texts = remarks(rows, here)
+        for text in texts[:NOTES]:
             show(f"note: {text}")
+        if len(texts) > NOTES:
+            show(f"and {len(texts) - NOTES} more, in {folder / 'benchmark.json'}")
     note(f"rows, JSON, CSV and plot: {folder}")
     if not any(row.p50_ms is not None for row in rows):
         raise typer.Exit(1)
