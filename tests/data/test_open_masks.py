@@ -66,7 +66,7 @@ def test_a_voc_folder_with_both_says_that_there_are_masks(tmp_path: Path) -> Non
         (tmp_path / f"Annotations/{i}.xml").write_text(f"<annotation><object><name>cat</name>{box}</object></annotation>")
     boxes = open_dataset(tmp_path)
     assert boxes.task == "detect"
-    assert any("there are masks too" in note for note in boxes.notes)
+    assert any("the dataset also has masks" in note for note in boxes.notes)
     assert open_dataset(tmp_path, task="segment").task == "segment"
 
 
