@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,3 +153,22 @@ def test_log_priors_are_log_shares_with_one_image_added(samples: tuple[Sample, .
 def test_the_number_of_workers_is_the_one_asked_for() -> None:
     assert workers_for(3, batch_bytes=1, processes=1) == 3
     assert workers_for(-1, batch_bytes=2**60, processes=1) == 0  # no machine has so much shared memory
+
+
+LEFT_OPEN = """
+import pickle, sys
+from mobilenets.feeding.loader import Labelled, Plan, TrainingImages, batches
+
+samples, augmentation = pickle.loads(open(sys.argv[1], "rb").read())
+images = TrainingImages(samples, Labelled(augmentation, channels=3), seed=5)
+reading = batches(images, Plan(8), balance="none", seed=5, first=0, last=60, workers=2)
+next(reading)
+print("the end")
+"""
+
+
+def test_a_program_ends_though_workers_still_read(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    (tmp_path / "given").write_bytes(pickle.dumps((samples, AUGMENTATION)))
+    command = [sys.executable, "-c", LEFT_OPEN, str(tmp_path / "given")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "the end\n"), ended.stderr

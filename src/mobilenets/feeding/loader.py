@@ -6,6 +6,10 @@ A resumed run therefore sees exactly the batches it would have seen, however man
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import multiprocessing.process
+import multiprocessing.util
 import shutil
 import signal
 import sys
@@ -15,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -263,7 +268,21 @@ def batches(
         worker_init_fn=leave_interrupts if workers else None,
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
     )
-    return iter(loader)
+    before = set(multiprocessing.active_children())
+    iterator = iter(loader)
+    _WORKERS.update(set(multiprocessing.active_children()) - before)
+    return iterator
+
+
+_WORKERS: WeakSet[multiprocessing.process.BaseProcess] = WeakSet()
+
+
+@atexit.register  # runs before multiprocessing's own, which was registered when it was imported
+def _end_workers() -> None:
+    """When Python ends, multiprocessing would ask workers to end by SIGTERM, which they ignore, and wait for them forever."""
+    for worker in list(_WORKERS):
+        if worker.is_alive():
+            worker.kill()
 
 
 def collate(items: Sequence[Item]) -> Batch:
