@@ -3,8 +3,8 @@
 litert-torch (922 MB) wants an environment of its own, so there are two steps:
 
     python -m venv other && other/bin/pip install . litert-torch==0.10.0
-    other/bin/python benchmarks/litert_torch.py write theirs/ mobilenet_v2 mobilenet_v3_large
-    python benchmarks/litert_torch.py compare theirs/ mobilenet_v2 mobilenet_v3_large
+    other/bin/python benchmarks/tflite_peer.py write theirs/ mobilenet_v2 mobilenet_v3_large
+    python benchmarks/tflite_peer.py compare theirs/ mobilenet_v2 mobilenet_v3_large
 
 Latency is the median of one thread's CPU time over 60 rounds, in which both files take turns.
 """
