@@ -40,15 +40,26 @@ def run_all(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # An
     values: dict[str, NDArray[Any]] = {INPUT: batch}
     for operator in graph.operators:
         inputs = [values[name] for name in operator.inputs]
-        if type(operator) in layout.MOVES:
-            values[operator.output] = layout.MOVES[type(operator)](operator, inputs)
-        elif graph.quantized(operator):
+        if graph.quantized(operator) and type(operator) not in layout.MOVES:
             values[operator.output] = reference_int8.compute(graph, operator, inputs)
         elif isinstance(operator, op.Nms):
             values.update(zip(operator.made, _nms(operator, inputs, graph.tensors), strict=True))
         else:
-            values[operator.output] = _RULES[type(operator)](operator, inputs, graph.tensors)
+            values[operator.output] = compute(operator, inputs, graph.tensors)
     return values
+
+
+def compute(operator: op.Operator, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> NDArray[Any]:  # Any: as above
+    """What one operator makes of floats.
+
+    Args:
+        operator: of any kind but those for integers.
+        inputs: what it reads, N ... each.
+        tensors: its weights, by name.
+    """
+    if type(operator) in layout.MOVES:
+        return layout.MOVES[type(operator)](operator, inputs)
+    return _RULES[type(operator)](operator, inputs, tensors)
 
 
 def activate(x: Array, kind: ActivationKind) -> Array:

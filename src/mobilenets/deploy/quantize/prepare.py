@@ -1,0 +1,109 @@
+"""A float graph in the form that integers can take: the same network, operator by operator what the int8 rules allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.int8_rules import FUSED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+WEIGHTED = (op.Conv, op.Depthwise, op.Dense)
+"""The operators with weights."""
+
+_MOVES = (op.Flatten, op.Rows, op.Places)
+_KNEE = 3.0  # of hard swish and hard sigmoid, both ways
+
+
+def prepared(graph: Graph) -> Graph:
+    """An equal graph whose activations and factors are those that operators on integers have.
+
+    - Hard swish becomes x times its hard sigmoid: runtimes compute both in integers on their fast path, where many have no
+      hard swish on integers.
+    - Other activations that cannot be fused into an operator on integers stand alone.
+    - The factor of a product of tables, as attention has one, goes into the weights that make its first table.
+    """
+    operators = tuple(step for operator in graph.operators for step in _split(operator))
+    tensors = dict(graph.tensors)
+    for i, operator in enumerate(operators):
+        if isinstance(operator, op.MatMul) and operator.factor != 1:
+            maker = _maker(operators[:i], operator.inputs[0], graph.readers())
+            if maker is not None:
+                for name in (maker.weight, maker.bias):
+                    tensors[name] = tensors[name] * np.float32(operator.factor)
+                operators = (*operators[:i], replace(operator, factor=1.0), *operators[i + 1 :])
+    result = replace(graph, operators=operators, tensors=tensors)
+    result.check()
+    return result
+
+
+def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
+    """The range beyond which a value makes no difference, for values that only hard swish or hard sigmoid reads.
+
+    Hard sigmoid is constant beyond -3 and 3. Hard swish is 0 below -3, so that a value that is cut off there is as good.
+
+    Args:
+        graph: prepared.
+    """
+    readers: dict[str, list[op.Operator]] = {}
+    for operator in graph.operators:
+        for name in operator.inputs:
+            readers.setdefault(name, []).append(operator)
+    ranges = {}
+    for name, reading in readers.items():
+        gates = {one.output for one in reading if isinstance(one, op.Activation) and one.kind == "hard_sigmoid"}
+        rest = [one for one in reading if one.output not in gates]
+        if name in graph.outputs.values() or not gates:
+            continue
+        if not rest:
+            ranges[name] = (-_KNEE, _KNEE)
+        elif all(isinstance(one, op.Multiply) and gates & set(one.inputs) for one in rest):
+            ranges[name] = (-_KNEE, float("inf"))
+    return ranges
+
+
+def _split(operator: op.Operator) -> Iterator[op.Operator]:
+    """The operator, and what it can no longer fuse."""
+    kind = getattr(operator, "activation", "linear")
+    if isinstance(operator, op.Activation) and operator.kind == "hard_swish":
+        yield from _swish(operator.name, operator.inputs[0], operator.output)
+    elif kind in FUSED:
+        yield operator
+    else:
+        before = f"{operator.output}/linear"
+        yield replace(operator, activation="linear", output=before)  # type: ignore[type-var, call-arg]  # it has both
+        if kind == "hard_swish":
+            yield from _swish(f"{operator.name}/swish", before, operator.output)
+        else:
+            yield op.Activation(name=f"{operator.name}/{kind}", inputs=(before,), output=operator.output, kind=kind)
+
+
+def _swish(name: str, read: str, made: str) -> Iterator[op.Operator]:
+    yield op.Activation(name=f"{name}/gate", inputs=(read,), output=f"{made}/gate", kind="hard_sigmoid")
+    yield op.Multiply(name=name, inputs=(read, f"{made}/gate"), output=made)
+
+
+def _maker(
+    before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]
+) -> op.Conv | op.Depthwise | op.Dense | None:
+    """The linear layer that makes a value which nothing else reads, however it is moved afterwards."""
+    for operator in reversed(before):
+        if operator.output != value or readers[value] != 1:
+            continue
+        if isinstance(operator, _MOVES):
+            value = operator.inputs[0]
+        elif isinstance(operator, WEIGHTED) and operator.activation == "linear":
+            return operator
+        else:
+            return None
+    return None
+
+
+Tensors = dict[str, "NDArray[np.generic]"]

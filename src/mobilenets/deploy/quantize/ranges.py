@@ -1,0 +1,134 @@
+"""The range of a value: which reals its 256 integers stand for, chosen by the error it leaves on numbers that did not choose it.
+
+Four ways are tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): all that was seen, all but the rarest
+numbers, the least squared error, and the least loss of entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
+
+Numbers = NDArray[np.float32]
+LEAST_SCALE = 2.0**-20
+"""A value that is 0 on every image still gets a scale that runtimes accept."""
+
+_STEPS = HIGHEST - LOWEST
+_RARE = (1e-3, 1e-4, 1e-5)
+_SHARES = np.linspace(1, 0.3, 36)
+_BINS = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A range, and how it was chosen.
+
+    Args:
+        low, high: the reals that the least and the greatest integer stand for, about.
+        way: a key of `WAYS`.
+        error: mean squared error on numbers that were not looked at to choose.
+    """
+
+    low: float
+    high: float
+    way: str
+    error: float
+
+    def quantization(self, *, least: float = LEAST_SCALE) -> Quantization:
+        """Scale and zero point; 0 is an integer exactly."""
+        return affine(self.low, self.high, least=least)
+
+
+def affine(low: float, high: float, *, least: float = LEAST_SCALE) -> Quantization:
+    """The quantization whose integers reach from `low` to `high`, both widened to hold 0.
+
+    >>> affine(0.0, 255.0).zero_point, affine(-1.0, 1.0).zero_point
+    (-128, 0)
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = max((high - low) / _STEPS, least)
+    zero = int(np.clip(np.rint(LOWEST - low / scale), LOWEST, HIGHEST))
+    return Quantization((scale,), zero)
+
+
+def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
+    """The reals that the numbers become as 8-bit integers."""
+    scale, zero = np.float32(quantization.scale), quantization.zero_point
+    steps = np.clip(np.rint(numbers / scale), LOWEST - zero, HIGHEST - zero)
+    nearest: Numbers = steps * scale
+    return nearest
+
+
+def chosen(made: Numbers, meant: Numbers) -> Choice:
+    """The range that brings the numbers, once they are integers, closest to what they are meant to be.
+
+    Args:
+        made: what the quantized network makes, before it is 8 bits; one axis.
+        meant: what the float network makes in the same places.
+    """
+    looked, kept = slice(0, None, 2), slice(1, None, 2)
+    choices = []
+    for way, propose in WAYS.items():
+        for low, high in propose(made[looked], meant[looked]):
+            error = _error(made[kept], meant[kept], low, high)
+            choices.append(Choice(low, high, way, error))
+    return min(choices, key=lambda choice: choice.error)
+
+
+def _error(made: Numbers, meant: Numbers, low: float, high: float) -> float:
+    return float(np.mean(np.square(snapped(made, affine(low, high)) - meant), dtype=np.float64)) if len(made) else 0.0
+
+
+def _all(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+    yield float(made.min()), float(made.max())
+
+
+def _common(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+    for share in _RARE:
+        low, high = np.quantile(made, (share, 1 - share))
+        yield float(low), float(high)
+
+
+def _nearest(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+    """The least squared error over shares of the whole range, one end after the other."""
+    low, high = float(made.min()), float(made.max())
+    for _ in range(2):
+        high = min((share * high for share in _SHARES), key=lambda end: _error(made, meant, low, end))
+        low = min((share * low for share in _SHARES), key=lambda end: _error(made, meant, end, high))
+    yield low, high
+
+
+def _entropy(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+    """The top at which the histogram of 256 steps loses least against the whole one (Migacz 2017)."""
+    low, top = min(float(made.min()), 0.0), float(made.max())
+    if top <= 0:
+        return
+    counts, edges = np.histogram(made, bins=_BINS, range=(low, top))
+    best, cut = np.inf, _BINS
+    for end in range(_STEPS + 1, _BINS + 1, 64):
+        reference = counts[:end].astype(np.float64)
+        reference[-1] += counts[end:].sum()
+        group = np.minimum(np.arange(end) * (_STEPS + 1) // end, _STEPS)
+        seen = reference > 0
+        totals = np.bincount(group, counts[:end], _STEPS + 1)
+        filled = np.maximum(np.bincount(group, seen, _STEPS + 1), 1)
+        model = np.where(seen, (totals / filled)[group], 0)
+        share, other = reference / max(reference.sum(), 1), model / max(model.sum(), 1)
+        loss = float(np.sum(share[seen] * np.log(share[seen] / np.maximum(other[seen], 1e-12))))
+        if loss < best:
+            best, cut = loss, end
+    yield low, float(edges[cut])
+
+
+WAYS: dict[str, Callable[[Numbers, Numbers], Iterator[tuple[float, float]]]] = {
+    "min-max": _all,
+    "percentile": _common,
+    "mse": _nearest,
+    "entropy": _entropy,
+}
+"""How ranges are proposed."""
