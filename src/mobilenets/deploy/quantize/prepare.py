@@ -90,9 +90,7 @@ def _swish(name: str, read: str, made: str) -> Iterator[op.Operator]:
     yield op.Multiply(name=name, inputs=(read, f"{made}/gate"), output=made)
 
 
-def _maker(
-    before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]
-) -> op.Conv | op.Depthwise | op.Dense | None:
+def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]) -> op.Conv | op.Depthwise | op.Dense | None:
     """The linear layer that makes a value which nothing else reads, however it is moved afterwards."""
     for operator in reversed(before):
         if operator.output != value or readers[value] != 1:

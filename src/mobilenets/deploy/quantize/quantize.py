@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -301,5 +301,3 @@ def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
                 low, high = ranges.get(group, (0.0, 0.0))
                 ranges[group] = min(low, float(numbers.min())), max(high, float(numbers.max()))
     return {name: ranges[root(name)] for name in itertools.chain(shapes) if root(name) in groups}
-
-

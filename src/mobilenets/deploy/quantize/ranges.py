@@ -1,4 +1,4 @@
-"""The range of a value: which reals its 256 integers stand for, chosen by the error it leaves on numbers that did not choose it.
+"""The range of a value: which reals its 256 integers stand for, chosen by the error on numbers that did not choose it.
 
 Four ways are tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): all that was seen, all but the rarest
 numbers, the least squared error, and the least loss of entropy.

@@ -1,8 +1,9 @@
 """Weights as 8-bit integers: a scale for each output channel, and a rounding that makes up for the rounding before it.
 
-Rounding each weight to its nearest integer is not best for the sum: what one weight lost, the next ones can give back, as far as
-what they are multiplied with is correlated (GPTQ, Frantar et al. 2023; here for the float network's sums on what the quantized
-network really reads, so that earlier layers' errors are corrected too). All of it is linear algebra on second moments.
+Rounding each weight to its nearest integer is not best for the sum: what one weight lost, the next ones can give back, as far
+as what they are multiplied with is correlated (GPTQ, Frantar et al. 2023). Here the sums are those of the float network and the
+inputs those that the quantized network really reads, so that the errors of earlier layers are corrected, too. All of it is
+linear algebra on second moments.
 """
 
 from __future__ import annotations
@@ -44,11 +45,12 @@ class Moments:
 
     def add(self, read: NDArray[np.float32], meant: NDArray[np.float32]) -> None:
         """Take in what the quantized network reads in some places, and what the float network reads there: G K n each."""
-        self.count += read.shape[2]
-        self._read += read.sum(2, dtype=np.float64)
-        self._meant += meant.sum(2, dtype=np.float64)
-        self._square += np.matmul(read, read.swapaxes(1, 2))
-        self._cross += np.matmul(meant, read.swapaxes(1, 2))
+        x, y = read.astype(np.float64), meant.astype(np.float64)  # variances may be small beside the squares of means
+        self.count += x.shape[2]
+        self._read += x.sum(2)
+        self._meant += y.sum(2)
+        self._square += np.matmul(x, x.swapaxes(1, 2))
+        self._cross += np.matmul(y, x.swapaxes(1, 2))
 
     @property
     def read(self) -> Matrix:
@@ -92,9 +94,7 @@ class Quantized:
     bias: NDArray[np.float64]
 
 
-def quantized(
-    weight: NDArray[np.float32], bias: NDArray[np.float32], moments: Moments, *, read: Quantization
-) -> Quantized:
+def quantized(weight: NDArray[np.float32], bias: NDArray[np.float32], moments: Moments, *, read: Quantization) -> Quantized:
     """The integers of a layer's weights.
 
     Args:
@@ -145,7 +145,8 @@ def _compensated(target: Matrix, scales: Matrix, covariance: Matrix) -> Matrix:
     order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K: the loudest first
     left = np.take_along_axis(target, order[:, None, :], 2)
     sorted_ = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
-    upper = np.linalg.cholesky(np.linalg.inv(sorted_)).swapaxes(1, 2)  # of the inverse, G K K
+    root = np.linalg.cholesky(sorted_[:, ::-1, ::-1])[:, ::-1, ::-1]  # upper: the covariance is root @ root.T
+    upper = np.linalg.inv(root)  # and its inverse upper.T @ upper, G K K
     result = np.empty_like(left)
     for k in range(left.shape[2]):
         result[:, :, k] = _rounded(left[:, :, k], scales)

@@ -1,0 +1,191 @@
+"""Post-training quantization: the float network stays the same, and the integers stay close to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.deploy.conftest import MakeGraph
+from tests.deploy.runtimes import by_litert_reference
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy import reference
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.integers import dequantize
+from mobilenets.deploy.quantization import Quantization, bias_scales
+from mobilenets.deploy.quantize.prepare import prepared, useful
+from mobilenets.deploy.quantize.quantize import Result, decibels, quantize
+from mobilenets.deploy.quantize.ranges import affine, chosen, snapped
+from mobilenets.deploy.quantize.weights import Moments, quantized
+from mobilenets.exporters.lower import lower
+from mobilenets.model import Model
+
+READ = Quantization((0.02,), 0)
+
+
+@pytest.fixture(scope="session")
+def quantized_network(lowered: Graph) -> tuple[Graph, Result]:
+    return lowered, quantize(lowered, _images(lowered, 24))
+
+
+def test_a_prepared_network_computes_the_same(lowered: Graph) -> None:
+    x = _images(lowered, 2)
+    for name, expected in reference.run(lowered, x).items():
+        made = reference.run(prepared(lowered), x)[name]
+        assert abs(made - expected).max() <= 2e-5 * abs(expected).max()
+
+
+@pytest.mark.slow
+def test_integers_are_close_to_the_float_network_on_other_images(quantized_network: tuple[Graph, Result]) -> None:
+    graph, result = quantized_network
+    x = _images(graph, 32)[24:]
+    expected, made = reference.run(graph, x), reference.run(result.graph, x)
+    for name in expected:
+        assert decibels(expected[name] - expected[name].mean(), made[name] - expected[name].mean()) > 15
+
+
+@pytest.mark.slow
+def test_a_quantized_network_runs_on_the_kernels_that_define_the_integers(quantized_network: tuple[Graph, Result]) -> None:
+    graph, result = quantized_network
+    x = _images(graph, 26)[24:]
+    ours, theirs = reference.run(result.graph, x), by_litert_reference(result.graph, x)
+    for name in ours:
+        assert decibels(ours[name], theirs[name]) > 25
+
+
+def test_beyond_its_knees_hard_swish_needs_no_range(make_graph: MakeGraph) -> None:
+    swish = make_graph((op.Activation(name="a", inputs=(INPUT,), output="out", kind="hard_swish"),))
+    assert useful(prepared(swish)) == {INPUT: (-3.0, np.inf)}
+    gate = make_graph((op.Activation(name="a", inputs=(INPUT,), output="out", kind="hard_sigmoid"),))
+    assert useful(prepared(gate)) == {INPUT: (-3.0, 3.0)}
+    both = replace(gate, outputs={"out": "out", "same": INPUT})
+    assert useful(prepared(both)) == {}
+
+
+def test_zero_is_an_integer_of_every_range() -> None:
+    for low, high in ((0.3, 2.0), (-1.7, 0.4), (-5.0, -1.0), (0.0, 0.0)):
+        zero = affine(low, high)
+        assert snapped(np.zeros(1, np.float32), zero)[0] == 0
+
+
+def test_a_chosen_range_leaves_out_what_hardly_ever_occurs() -> None:
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=40_000).astype(np.float32)
+    numbers[::10_000] = 60
+    choice = chosen(numbers, numbers)
+    everything = snapped(numbers, affine(float(numbers.min()), float(numbers.max())))
+    assert choice.way != "min-max"
+    assert choice.error < np.square(everything - numbers).mean()
+
+
+def _layer(random: np.random.Generator, n: int = 4000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Eight correlated numbers in many places, 1 K n, and weights for them, O K."""
+    mixed = random.normal(size=(8, 3)) @ random.normal(size=(3, n)) + 0.1 * random.normal(size=(8, n)) + 1
+    return mixed[None].astype(np.float32), random.normal(size=(5, 8)).astype(np.float32)
+
+
+def test_rounding_makes_up_for_the_rounding_before_it() -> None:
+    random = np.random.default_rng(0)
+    ours, nearest = 0.0, 0.0
+    for _ in range(20):
+        x, weight = _layer(random)
+        moments = Moments(1, 8)
+        moments.add(x, x)
+        layer = quantized(weight, np.zeros(5, np.float32), moments, read=READ)
+        scales = np.asarray(layer.quantization.scales)[:, None]
+        noise = [w @ x[0] - weight @ x[0] for w in (layer.integers * scales, np.rint(weight / scales) * scales)]
+        ours, nearest = ours + noise[0].var(1).sum(), nearest + noise[1].var(1).sum()
+    assert ours < 0.6 * nearest
+
+
+def test_the_mean_of_every_channel_is_corrected_for_what_is_read() -> None:
+    random = np.random.default_rng(1)
+    x, weight = _layer(random)
+    read = x + np.float32(0.3) + 0.1 * random.normal(size=x.shape).astype(np.float32)  # what earlier layers have done to it
+    moments = Moments(1, 8)
+    moments.add(read, x)
+    bias = random.normal(size=5).astype(np.float32)
+    layer = quantized(weight, bias, moments, read=READ)
+    made = layer.integers * np.asarray(layer.quantization.scales)[:, None] @ read[0] + layer.bias[:, None]
+    meant = weight @ x[0] + bias[:, None]
+    np.testing.assert_allclose(made.mean(1), meant.mean(1), atol=1e-3)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1e-30, 1e-9])
+def test_a_bias_fits_32_bits_where_weights_are_all_but_0(weight: float) -> None:
+    x, weights = _layer(np.random.default_rng(2))
+    weights[3] = weight
+    moments = Moments(1, 8)
+    moments.add(x, x)
+    layer = quantized(weights, np.full(5, 7, np.float32), moments, read=READ)
+    assert (np.abs(layer.bias) / bias_scales(READ, layer.quantization)).max() < 2**31 - 1
+    assert layer.bias[3] == pytest.approx(7, rel=1e-4)
+
+
+def test_operators_that_are_kept_stay_in_floats(make_graph: MakeGraph) -> None:
+    random = np.random.default_rng(0)
+    tensors = {"w": random.normal(size=(1, 1, 1, 1)).astype(np.float32), "b": np.zeros(1, np.float32)}
+    graph = make_graph(
+        (
+            op.Conv(name="first", inputs=(INPUT,), output="x", weight="w", bias="b", activation="relu6"),
+            op.Conv(name="second", inputs=("x",), output="out", weight="w2", bias="b2"),
+        ),
+        {**tensors, "w2": tensors["w"], "b2": tensors["b"]},
+    )
+    x = random.normal(size=(8, 1, 4, 4)).astype(np.float32)
+    made = quantize(graph, x, keep=frozenset({"second"})).graph
+    assert (made.tensors["w"].dtype, made.tensors["w2"].dtype) == (np.int8, np.float32)
+    assert decibels(reference.run(graph, x)["out"], reference.run(made, x)["out"]) > 35
+
+
+def test_joined_values_share_one_scale(make_graph: MakeGraph) -> None:
+    graph = make_graph(
+        (
+            op.Activation(name="a", inputs=(INPUT,), output="x", kind="relu"),
+            op.Activation(name="b", inputs=(INPUT,), output="y", kind="hard_swish"),
+            op.Concat(name="join", inputs=("x", "y"), output="out"),
+        )
+    )
+    x = np.random.default_rng(0).normal(size=(8, 1, 4, 4)).astype(np.float32) * 4
+    made = quantize(graph, x).graph.quantization
+    assert made["x"] == made["y"] == made["out"]
+
+
+@pytest.mark.slow
+def test_a_squeeze_that_is_dead_on_all_images_does_not_make_a_file_that_is_refused(network: Model) -> None:
+    graph = lower(network)
+    squeezes = [
+        operator.inputs[0] for operator in graph.operators if isinstance(operator, op.Conv) and operator.activation == "relu"
+    ]
+    for operator in graph.operators:
+        if isinstance(operator, op.Conv) and operator.activation == "relu" and operator.inputs[0] in squeezes:
+            graph = replace(graph, tensors={**graph.tensors, operator.bias: np.full_like(graph.tensors[operator.bias], -1e3)})
+            break
+    x = _images(graph, 8)
+    result = quantize(graph, x)
+    made = by_litert_reference(result.graph, x[:1])
+    assert all(np.isfinite(values).all() for values in made.values())
+    for name, quantization in result.graph.quantization.items():
+        assert min(quantization.scales) > 0, name
+
+
+def test_the_noise_of_every_value_is_told(make_graph: MakeGraph) -> None:
+    graph = make_graph((op.Activation(name="a", inputs=(INPUT,), output="out", kind="relu6"),))
+    x = np.random.default_rng(0).normal(size=(4, 1, 4, 4)).astype(np.float32)
+    result = quantize(graph, x)
+    [noise] = result.noise
+    stored = dequantize(reference.run_all(result.graph, x)["out"], result.graph.quantization["out"])
+    expected = reference.run(graph, x)["out"]
+    assert noise.decibels == pytest.approx(decibels(expected, stored), abs=1.0)
+
+
+def _images(graph: Graph, count: int) -> NDArray[np.float32]:
+    """Images that are smooth as photos are, each with a contrast of its own; N C H W."""
+    contract = graph.manifest.input
+    random = np.random.default_rng(0)
+    small = random.normal(size=(count, contract.channels, 5, 5)).astype(np.float32)
+    down, across = (reference.resize_matrix(5, side, "half_pixel") for side in contract.shape)
+    contrast = random.uniform(0.3, 1.5, (count, 1, 1, 1)).astype(np.float32)
+    return np.clip(contrast * (down @ small @ across.T), -1, 1)
