@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.int8_rules import FUSED
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 WEIGHTED = (op.Conv, op.Depthwise, op.Dense)
 """The operators with weights."""
@@ -73,21 +69,23 @@ def _split(operator: op.Operator) -> Iterator[op.Operator]:
     """The operator, and what it can no longer fuse."""
     kind = getattr(operator, "activation", "linear")
     if isinstance(operator, op.Activation) and operator.kind == "hard_swish":
-        yield from _swish(operator.name, operator.inputs[0], operator.output)
+        yield from _swish(operator.name, operator.inputs[0], operator.output, operator.block)
     elif kind in FUSED:
         yield operator
     else:
         before = f"{operator.output}/linear"
         yield replace(operator, activation="linear", output=before)  # type: ignore[type-var, call-arg]  # it has both
         if kind == "hard_swish":
-            yield from _swish(f"{operator.name}/swish", before, operator.output)
+            yield from _swish(f"{operator.name}/swish", before, operator.output, operator.block)
         else:
-            yield op.Activation(name=f"{operator.name}/{kind}", inputs=(before,), output=operator.output, kind=kind)
+            name = f"{operator.name}/{kind}"
+            yield op.Activation(name=name, inputs=(before,), output=operator.output, kind=kind, block=operator.block)
 
 
-def _swish(name: str, read: str, made: str) -> Iterator[op.Operator]:
-    yield op.Activation(name=f"{name}/gate", inputs=(read,), output=f"{made}/gate", kind="hard_sigmoid")
-    yield op.Multiply(name=name, inputs=(read, f"{made}/gate"), output=made)
+def _swish(name: str, read: str, made: str, block: int) -> Iterator[op.Operator]:
+    gate = f"{made}/gate"
+    yield op.Activation(name=f"{name}/gate", inputs=(read,), output=gate, kind="hard_sigmoid", block=block)
+    yield op.Multiply(name=name, inputs=(read, gate), output=made, block=block)
 
 
 def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]) -> op.Conv | op.Depthwise | op.Dense | None:
@@ -102,6 +100,3 @@ def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, in
         else:
             return None
     return None
-
-
-Tensors = dict[str, "NDArray[np.generic]"]

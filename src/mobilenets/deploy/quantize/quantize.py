@@ -130,7 +130,7 @@ class _Work:
     def take(self, operator: op.Operator) -> None:
         """Go on by one operator."""
         integers = operator.name not in self.keep and not isinstance(operator, op.ArgMax)
-        reads = tuple(self._as(name, integers=integers) for name in operator.inputs)
+        reads = tuple(self._as(name, integers=integers, block=operator.block) for name in operator.inputs)
         values = [self.values[name] for name in operator.inputs]
         if integers and isinstance(operator, WEIGHTED):
             weights = self._fitted(operator, values[0], self.quantization[reads[0]])
@@ -152,14 +152,14 @@ class _Work:
             if not self.readers[name]:
                 del self.values[name]
 
-    def _as(self, value: str, *, integers: bool) -> str:
+    def _as(self, value: str, *, integers: bool, block: int = -1) -> str:
         """The name of a value as integers or as floats; an operator that converts it is added where there is none yet."""
         if (value in self.quantization) == integers:
             return value
         if (value, integers) not in self.converted:
             name = f"{value}/{'int8' if integers else 'float'}"
             kind = op.Quantize if integers else op.Dequantize
-            self.operators.append(kind(name=name, inputs=(value,), output=name))
+            self.operators.append(kind(name=name, inputs=(value,), output=name, block=block))
             self.converted[value, integers] = name
             if integers:
                 numbers = self.values[value]
@@ -246,9 +246,9 @@ def _moments(operator: op.Operator, shape: tuple[int, ...], value: _Value) -> Mo
     groups = shape[0] if isinstance(operator, op.Depthwise) else 1
     length = int(np.prod(shape[1:]))
     moments = Moments(groups, length)
-    each = max(1, _PLACES // len(value.made)) // (16 if isinstance(operator, op.Depthwise) else 1)
-    for i in range(0, len(value.made), IMAGES_AT_ONCE):
-        read, meant = (_seen(operator, shape, x[i : i + IMAGES_AT_ONCE]) for x in (value.made, value.meant))
+    each = max(1, _PLACES // (len(value.made) * (16 if isinstance(operator, op.Depthwise) else 1)))
+    for i in range(len(value.made)):  # one at a time: windows of a map are many times as large as the map
+        read, meant = (_seen(operator, shape, x[i : i + 1]) for x in (value.made, value.meant))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
         moments.add(*(_together(x[..., some]) for x in (read, meant)))
