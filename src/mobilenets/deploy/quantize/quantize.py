@@ -129,7 +129,9 @@ class _Work:
 
     def take(self, operator: op.Operator) -> None:
         """Go on by one operator."""
-        integers = operator.name not in self.keep and not isinstance(operator, op.ArgMax)
+        integers = (
+            operator.name not in self.keep and not isinstance(operator, op.ArgMax) and getattr(operator, "factor", 1) == 1
+        )
         reads = tuple(self._as(name, integers=integers, block=operator.block) for name in operator.inputs)
         values = [self.values[name] for name in operator.inputs]
         if integers and isinstance(operator, WEIGHTED):

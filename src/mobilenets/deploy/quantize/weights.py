@@ -75,7 +75,8 @@ class Moments:
 
     def _damping(self, square: Matrix) -> Matrix:
         mean = np.trace(square, axis1=1, axis2=2) / self.length
-        damping: Matrix = (_DAMPING * mean + 1e-12)[:, None, None] * np.eye(self.length)
+        share = _DAMPING + self.length / self.count  # few places say little of many numbers
+        damping: Matrix = (share * mean + 1e-12)[:, None, None] * np.eye(self.length)
         return damping
 
 
