@@ -136,7 +136,7 @@ def test_operators_that_are_kept_stay_in_floats(make_graph: MakeGraph) -> None:
     )
     x = random.normal(size=(8, 1, 4, 4)).astype(np.float32)
     made = quantize(graph, x, keep=frozenset({"second"})).graph
-    assert (made.tensors["w"].dtype, made.tensors["w2"].dtype) == (np.int8, np.float32)
+    assert (made.tensors["w"].dtype.name, made.tensors["w2"].dtype.name) == ("int8", "float32")
     assert decibels(reference.run(graph, x)["out"], reference.run(made, x)["out"]) > 35
 
 

@@ -33,7 +33,7 @@ def prepared(graph: Graph) -> Graph:
             maker = _maker(operators[:i], operator.inputs[0], graph.readers())
             if maker is not None:
                 for name in (maker.weight, maker.bias):
-                    tensors[name] = tensors[name] * np.float32(operator.factor)
+                    tensors[name] = tensors[name].astype(np.float32) * np.float32(operator.factor)
                 operators = (*operators[:i], replace(operator, factor=1.0), *operators[i + 1 :])
     result = replace(graph, operators=operators, tensors=tensors)
     result.check()
@@ -67,19 +67,19 @@ def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
 
 def _split(operator: op.Operator) -> Iterator[op.Operator]:
     """The operator, and what it can no longer fuse."""
-    kind = getattr(operator, "activation", "linear")
+    kind: op.ActivationKind = getattr(operator, "activation", "linear")
     if isinstance(operator, op.Activation) and operator.kind == "hard_swish":
         yield from _swish(operator.name, operator.inputs[0], operator.output, operator.block)
     elif kind in FUSED:
         yield operator
     else:
         before = f"{operator.output}/linear"
-        yield replace(operator, activation="linear", output=before)  # type: ignore[type-var, call-arg]  # it has both
+        yield replace(operator, activation="linear", output=before)  # type: ignore[type-var]  # it has both
         if kind == "hard_swish":
             yield from _swish(f"{operator.name}/swish", before, operator.output, operator.block)
         else:
             name = f"{operator.name}/{kind}"
-            yield op.Activation(name=name, inputs=(before,), output=operator.output, kind=kind, block=operator.block)
+            yield op.Activation(name=name, inputs=(before,), output=operator.output, kind=kind, block=operator.block)  # type: ignore[arg-type]  # it is not linear
 
 
 def _swish(name: str, read: str, made: str, block: int) -> Iterator[op.Operator]:

@@ -172,7 +172,7 @@ class _Work:
 
     def _fitted(self, operator: Any, value: _Value, read: Quantization) -> dict[str, NDArray[Any]]:  # Any: one with weights
         """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
-        weight, bias = self.graph.tensors[operator.weight], self.graph.tensors[operator.bias]
+        weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
         rows = weight.reshape(len(weight), -1)
         moments = _moments(operator, weight.shape, value)
         result = quantized(rows, bias, moments, read=read)

@@ -124,7 +124,8 @@ def quantized(weight: NDArray[np.float32], bias: NDArray[np.float32], moments: M
 
 def least_scales(bias: NDArray[np.floating], read: Quantization) -> NDArray[np.float64]:
     """The scales below which a bias would not fit 32 bits; a channel whose weights are all but 0 needs them."""
-    return np.maximum(np.abs(bias) / (read.scale * 2.0**_BIAS_BITS), 2.0**-40)
+    least: Matrix = np.maximum(np.abs(bias) / (read.scale * 2.0**_BIAS_BITS), 2.0**-40)
+    return least
 
 
 def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Matrix:
@@ -138,7 +139,8 @@ def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Ma
         error = (np.square(off) * importance).sum(2)
         best = np.where(error < best_error, scales, best)
         best_error = np.minimum(error, best_error)
-    return best.astype(np.float32).astype(np.float64)
+    stored: Matrix = best.astype(np.float32).astype(np.float64)  # as a file keeps them
+    return stored
 
 
 def _compensated(target: Matrix, scales: Matrix, covariance: Matrix) -> Matrix:
