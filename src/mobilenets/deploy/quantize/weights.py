@@ -122,12 +122,6 @@ def quantized(weight: NDArray[np.float32], bias: NDArray[np.float32], moments: M
     )
 
 
-def least_scales(bias: NDArray[np.floating], read: Quantization) -> NDArray[np.float64]:
-    """The scales below which a bias would not fit 32 bits; a channel whose weights are all but 0 needs them."""
-    least: Matrix = np.maximum(np.abs(bias) / (read.scale * 2.0**_BIAS_BITS), 2.0**-40)
-    return least
-
-
 def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Matrix:
     """For each row the share of its largest weight with the least weighted error, G O/G."""
     largest = np.abs(target).max(2)
