@@ -208,7 +208,7 @@ def test_the_detector_of_the_guide_stands_on_the_papers_maps() -> None:
 def test_the_commands_of_the_readme_run_one_after_another(tmp_path: Path) -> None:
     made_photos(tmp_path)
     block = (ROOT / "README.md").read_text().split("## Your own images")[1].split("```sh\n")[2].split("```")[0]
-    assert block.count("mobilenets ") == 7
+    assert block.count("mobilenets ") == 6
     for line in block.splitlines():
         arguments = shlex.split(line, comments=True)[1:]
         if arguments[0] == "train":
