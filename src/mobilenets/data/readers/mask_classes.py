@@ -142,7 +142,7 @@ def find_classes(
             notes = (*notes, f"masks hold 0 and 255: 255 is '{named[1].name}'")
         elif len(named) == 1 and len(values) == 2 and min(values) == 0:
             named = (Named(NO_OBJECT, 0), replace(named[0], value=max(values)))
-            notes = (*notes, f"only one class is named: 0 is '{NO_OBJECT}' and {max(values)} is '{named[1].name}'")
+            notes = (*notes, f"a single class is named: 0 is '{NO_OBJECT}' and {max(values)} is '{named[1].name}'")
     return _two_or_more(_with_palette(replace(_from_names(named, coding, ignore), notes=notes), files), folder)
 
 
