@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.deploy.conftest import MakeGraph
+from tests.deploy.conftest import SPECS, MakeGraph, trained
 from tests.deploy.runtimes import by_litert_reference
 
 from mobilenets.deploy import operators as op
@@ -20,14 +20,18 @@ from mobilenets.deploy.quantize.quantize import Result, decibels, quantize
 from mobilenets.deploy.quantize.ranges import affine, chosen, snapped
 from mobilenets.deploy.quantize.weights import Moments, quantized
 from mobilenets.exporters.lower import lower
-from mobilenets.model import Model
+from mobilenets.model import create
 
 READ = Quantization((0.02,), 0)
 
 
-@pytest.fixture(scope="session")
-def quantized_network(lowered: Graph) -> tuple[Graph, Result]:
-    return lowered, quantize(lowered, _images(lowered, 24))
+NAMES = ("v1", "v2", "v3 small", "v4 conv small", "v3 ssdlite")
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def quantized_network(request: pytest.FixtureRequest) -> tuple[Graph, Result]:
+    graph = lower(trained(create(SPECS[request.param]())))
+    return graph, quantize(graph, _images(graph, 24))
 
 
 def test_a_prepared_network_computes_the_same(lowered: Graph) -> None:
@@ -154,8 +158,8 @@ def test_joined_values_share_one_scale(make_graph: MakeGraph) -> None:
 
 
 @pytest.mark.slow
-def test_a_squeeze_that_is_dead_on_all_images_does_not_make_a_file_that_is_refused(network: Model) -> None:
-    graph = lower(network)
+def test_a_squeeze_that_is_dead_on_all_images_does_not_make_a_file_that_is_refused() -> None:
+    graph = lower(trained(create(SPECS["v3 small"]())))
     squeezes = [
         operator.inputs[0] for operator in graph.operators if isinstance(operator, op.Conv) and operator.activation == "relu"
     ]
