@@ -81,7 +81,7 @@ def _scale_problems(
 ) -> Iterator[str]:
     if getattr(operator, "activation", "linear") not in FUSED:
         yield f"'{operator.name}' fuses an activation that operators on integers cannot; it needs an operator of its own"
-    if _keeps_scale(operator, shapes) and any(quantization != made for quantization in read):
+    if keeps_scale(operator, shapes) and any(quantization != made for quantization in read):
         yield f"'{operator.name}' keeps the scale of what it reads, but makes another"
     if (isinstance(operator, op.Softmax) or (isinstance(operator, op.Activation) and operator.kind == "sigmoid")) and (
         made != SHARE
@@ -91,7 +91,7 @@ def _scale_problems(
         yield f"'{operator.name}' multiplies integers by {operator.factor:g}; the factor must be in the scales"
 
 
-def _keeps_scale(operator: op.Operator, shapes: Mapping[str, Shape]) -> bool:
+def keeps_scale(operator: op.Operator, shapes: Mapping[str, Shape]) -> bool:
     """Whether integers pass through an operator as they are."""
     if isinstance(operator, op.Pool):
         return shapes[operator.inputs[0]][1:] != operator.kernel

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mobilenets.deploy import layout, reference
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.int8_rules import keeps_scale
 from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
@@ -105,6 +106,7 @@ class _Work:
     noise: list[Noise] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.shapes = self.graph.shapes()
         self.useful = useful(self.graph)
         self.readers = Counter(self.graph.readers())
         self.values[INPUT] = _Value(self.images, self.images)
@@ -191,7 +193,7 @@ class _Work:
         return np.concatenate(parts)
 
     def _choice(self, operator: op.Operator, reads: Sequence[str], made: Numbers, meant: Numbers) -> Choice | None:
-        if _fixed(operator) is not None or _passes(operator, made.shape):
+        if _fixed(operator) is not None or keeps_scale(operator, self.shapes):
             return None
         if operator.output in self.joined:
             return Choice(*self.joined[operator.output], "min-max", float("nan"))
@@ -231,12 +233,6 @@ def _fixed(operator: op.Operator) -> Quantization | None:
     if isinstance(operator, op.Activation):
         return {"sigmoid": SHARE, "hard_sigmoid": affine(0, 1)}.get(operator.kind)
     return None
-
-
-def _passes(operator: op.Operator, made: tuple[int, ...]) -> bool:
-    """Whether integers go through an operator as they are."""
-    window = isinstance(operator, op.Pool) and made[2:] != (1, 1)
-    return window or isinstance(operator, op.Resize | op.Concat | op.Flatten | op.Rows | op.Places)
 
 
 def _weight_names(operator: op.Operator) -> tuple[str, ...]:
@@ -290,7 +286,7 @@ def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
     if not concats:
         return {}
     for operator in graph.operators:
-        if _passes(operator, (1, *shapes[operator.output])):
+        if keeps_scale(operator, shapes):
             for name in operator.inputs:
                 if root(name) != root(operator.output):
                     together[root(name)] = root(operator.output)
