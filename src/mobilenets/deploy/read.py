@@ -1,0 +1,43 @@
+"""`read`: the graph of an exported file of any kind that can be read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mobilenets.deploy import file
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.read_onnx import read_onnx
+from mobilenets.deploy.read_tflite import read_tflite
+from mobilenets.errors import GraphError
+
+READERS: dict[str, Callable[[Path], Graph]] = {
+    ".onnx": read_onnx,
+    ".tflite": read_tflite,
+    ".safetensors": file.load,
+}
+"""By the ending of the file's name, lower case. Other formats do not keep the operators as they were."""
+
+
+def read(path: Path) -> Graph:
+    """The float graph of an exported file or of a graph file.
+
+    Args:
+        path: an `.onnx` or `.tflite` file that `mobilenets export` wrote, or a `.safetensors` file that holds a graph.
+
+    Raises:
+        CheckpointError: the file has no manifest.
+        GraphError: the file is missing or damaged, or holds no float network that can be read back.
+        MissingExtraError: a library that reads such files is not installed.
+    """
+    if not path.is_file():
+        raise GraphError(f"there is no file '{path}'")
+    if path.suffix.lower() not in READERS:
+        raise GraphError(
+            f"'{path}' cannot be read back: only {', '.join(READERS)} files keep the network's operators",
+            hint="give the run or checkpoint folder, or export it to ONNX first",
+        )
+    graph = READERS[path.suffix.lower()](path)
+    if graph.quantization:
+        raise GraphError(f"'{path}' is quantized already", hint="give the float model that it was made from")
+    return graph
