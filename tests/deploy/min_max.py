@@ -38,7 +38,7 @@ def quantized_by_min_max(graph: Graph, images: NDArray[np.float32]) -> Graph:
             scales[operator.output] = SHARE
         else:
             scales[operator.output] = _range(values[operator.output])
-        if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+        if isinstance(operator, op.Weighted):
             weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias]
             largest = np.abs(weight.reshape(len(weight), -1)).max(1)
             least = np.abs(bias) / (read.scale * 2**30) + 1e-12  # a bias must fit 32 bits, whatever the weights

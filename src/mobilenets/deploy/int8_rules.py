@@ -30,12 +30,12 @@ def int8_problems(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[str]:
         elif name in shapes and len(quantization.scales) != 1:
             yield f"the value '{name}' has {len(quantization.scales)} scales, but a value has one"
     for operator in graph.operators:
-        if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+        if isinstance(operator, op.Weighted):
             yield from _weight_problems(graph, operator)
         yield from _value_problems(graph, operator, shapes)
 
 
-def _weight_problems(graph: Graph, operator: op.Conv | op.Depthwise | op.Dense) -> Iterator[str]:
+def _weight_problems(graph: Graph, operator: op.Weighted) -> Iterator[str]:
     integers = graph.quantized(operator)
     weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias]
     kinds = ("int8", "int32") if integers else ("float32", "float32")

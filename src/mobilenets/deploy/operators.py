@@ -116,6 +116,10 @@ class Dense(_Named):
     activation: ActivationKind = "linear"
 
 
+Weighted = Conv | Depthwise | Dense
+"""The operators with weights."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(_Named):
     """The sum of two values of one shape, with an activation."""

@@ -37,7 +37,7 @@ def profile(graph: Graph) -> Profile:
 
 
 def _weights(operator: op.Operator) -> tuple[str, ...]:
-    return (operator.weight, operator.bias) if isinstance(operator, op.Conv | op.Depthwise | op.Dense) else ()
+    return (operator.weight, operator.bias) if isinstance(operator, op.Weighted) else ()
 
 
 def _macs(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> int:
@@ -45,7 +45,7 @@ def _macs(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> i
     made = shapes[operator.made[0]]
     if isinstance(operator, op.MatMul):
         return math.prod(made) * shapes[operator.inputs[0]][1]
-    if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+    if isinstance(operator, op.Weighted):
         return math.prod(made) * math.prod(graph.tensors[operator.weight].shape[1:])
     return 0
 

@@ -17,7 +17,9 @@ from mobilenets.deploy import onnx_boxes
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
-from mobilenets.deploy.quantization import Quantization, bias_scales
+from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization, bias_scales
+from mobilenets.deploy.reference_int8 import six_times
+from mobilenets.deploy.swish import SIX
 from mobilenets.errors import GraphError, MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY
 
@@ -158,7 +160,10 @@ def _write_integers(writer: _Writer, operator: op.Operator) -> None:
     if isinstance(operator, op.Quantize):
         writer.quantize(reals[0], operator.output)
         return
-    if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+    if isinstance(operator, op.Activation) and operator.kind == "hard_sigmoid":
+        _write_shifted(writer, reals[0], operator.output)
+        return
+    if isinstance(operator, op.Weighted):
         weight = quantization[operator.weight]
         writer.stored(operator.weight, weight)
         writer.stored(operator.bias, Quantization(tuple(bias_scales(quantization[operator.inputs[0]], weight))))
@@ -166,6 +171,23 @@ def _write_integers(writer: _Writer, operator: op.Operator) -> None:
     _WRITERS[type(operator)](writer, replace(operator, inputs=reals, output=made))  # type: ignore[type-var]  # a dataclass
     if made != operator.output:
         writer.quantize(made, operator.output)
+
+
+def _write_shifted(writer: _Writer, real: str, output: str) -> None:
+    """Hard sigmoid of integers: relu6(x + 3), stored at six times the scale that it is read with.
+
+    Runtimes add in integers, but compute HardSigmoid in floats.
+    """
+    six = six_times(writer.graph.quantization[output])
+    three, shifted = f"{output}/three", f"{output}/shifted"
+    scales = writer.scales(three, Quantization((3 / 255,), LOWEST), np.uint8)
+    constant = [writer.constant(f"{three}/stored", [255], np.uint8), *scales]
+    writer.node("Add", [real, writer.node("DequantizeLinear", constant, three)], shifted)
+    low, high = (six.scale * (end - six.zero_point) for end in (LOWEST, HIGHEST))
+    if low < 0 or high > SIX + six.scale / 2:  # else 8 bits end where ReLU6 does
+        _relu6(writer, shifted, f"{output}/cut")
+        shifted = f"{output}/cut"
+    writer.node("QuantizeLinear", [shifted, *writer.scales(f"{output}/six", six, np.uint8)], output)
 
 
 def _window(operator: op.Conv | op.Depthwise) -> dict[str, Any]:  # Any: what attributes hold

@@ -19,6 +19,7 @@ from mobilenets.deploy.operators import ActivationKind
 from mobilenets.deploy.quantization import HIGHEST, bias_scales
 from mobilenets.deploy.reference_int8 import six_times
 from mobilenets.deploy.shapes import Shape
+from mobilenets.deploy.swish import undivided
 from mobilenets.deploy.tflite_file import Draft
 from mobilenets.errors import GraphError
 
@@ -66,7 +67,8 @@ class _Writer:
     """The file so far, and which of its tensors has each value of the graph."""
 
     def __init__(self, graph: Graph, *, half: bool, batch: int) -> None:
-        self.graph, self.half, self.batch = graph, half, batch
+        self.graph, self.undivided = undivided(graph)
+        self.half, self.batch = half, batch
         self.shapes = graph.shapes()
         self.draft = Draft()
         self.values: dict[str, int] = {}
@@ -81,7 +83,7 @@ class _Writer:
         """The tensors that an operator reads."""
         return [self.values[name] for name in operator.inputs]
 
-    def weights(self, operator: op.Conv | op.Depthwise | op.Dense, axes: Sequence[int]) -> list[int]:
+    def weights(self, operator: op.Weighted, axes: Sequence[int]) -> list[int]:
         """The tensors of the weight and the bias of an operator.
 
         Args:
@@ -288,7 +290,10 @@ def _one_operator(kind: str) -> Callable[[_Writer, int, str], None]:
 
 
 def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
-    """relu6(x + 3) / 6: TFLite has no operator for it. Integers stay as they are when they are divided by 6."""
+    """relu6(x + 3) / 6: TFLite has no operator for it. Integers stay as they are when they are divided by 6.
+
+    The division costs an operator only where the next one cannot take it in.
+    """
     draft, made = writer.draft, writer.graph.quantization.get(value)
     shape = writer.stored(writer.shapes[value])
     if made is None:
@@ -301,6 +306,9 @@ def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
             draft.constant(f"{value}/{part}", np.asarray([HIGHEST], np.int8), scales=[number / HIGHEST])
             for part, number in (("three", 3), ("sixth", 1 / 6))
         )
+    if value in writer.undivided:
+        draft.operator("ADD", [source, three], writer.make(value), fusedActivationFunction="RELU6")
+        return
     cut = draft.value(f"{value}/cut", shape, quantization=made and six_times(made))
     draft.operator("ADD", [source, three], cut, fusedActivationFunction="RELU6")
     draft.operator("MUL", [cut, sixth], writer.make(value), fusedActivationFunction="NONE")

@@ -11,7 +11,7 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.int8_rules import FUSED
 
-WEIGHTED = (op.Conv, op.Depthwise, op.Dense)
+WEIGHTED = op.Weighted
 """The operators with weights."""
 
 _MOVES = (op.Flatten, op.Rows, op.Places)
@@ -88,7 +88,7 @@ def _swish(name: str, read: str, made: str, block: int) -> Iterator[op.Operator]
     yield op.Multiply(name=name, inputs=(read, gate), output=made, block=block)
 
 
-def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]) -> op.Conv | op.Depthwise | op.Dense | None:
+def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]) -> op.Weighted | None:
     """The linear layer that makes a value which nothing else reads, however it is moved afterwards."""
     for operator in reversed(before):
         if operator.output != value or readers[value] != 1:
