@@ -30,6 +30,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "compare":  "Compare runs on the same images, with paired intervals.",
     "benchmark": "Measure models on runtimes side by side: speed, memory, size, accuracy.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
+    "quantize": "Quantize a model to int8 and check what it loses.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",
     "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",

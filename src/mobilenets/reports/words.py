@@ -10,9 +10,14 @@ from mobilenets.evaluation.metric import Metric
 PLAIN = frozenset(("nll", "roc_auc"))
 """Metrics that are not a share; all others are written as percentages."""
 
+UNITS: Mapping[str, str] = {"signal_to_noise": "dB", "latency": "ms", "size": "MB"}
+"""Metrics that have a unit."""
+
 
 def value(metric: Metric) -> str:
     """The value of a metric, or a dash where there is none."""
+    if metric.name in UNITS:
+        return "-" if math.isnan(metric.value) else f"{metric.value:,.1f} {UNITS[metric.name]}"
     return share(metric.value) if metric.name not in PLAIN else "-" if math.isnan(metric.value) else f"{metric.value:.3f}"
 
 

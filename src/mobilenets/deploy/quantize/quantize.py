@@ -59,10 +59,12 @@ class Result:
     Args:
         graph: checked.
         noise: of each value, in the order of the network.
+        prepared: the float network operator by operator as it was quantized, with the same names.
     """
 
     graph: Graph
     noise: tuple[Noise, ...]
+    prepared: Graph
 
 
 def quantize(
@@ -127,7 +129,7 @@ class _Work:
             quantization=self.quantization,
         )
         graph.check()
-        return Result(graph, tuple(self.noise))
+        return Result(graph, tuple(self.noise), self.graph)
 
     def take(self, operator: op.Operator) -> None:
         """Go on by one operator."""

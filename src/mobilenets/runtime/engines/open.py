@@ -15,6 +15,7 @@ from mobilenets.runtime.engines.table import ENGINES, Runtime, known_endings, na
 from mobilenets.runtime.manifest import Manifest
 
 _DESCRIPTION, _WEIGHTS = "model.json", "model.safetensors"  # of a checkpoint folder
+_GRAPH = "graph.safetensors"  # of a quantized network
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,12 @@ def opened(
         if engine is not None:
             running.close()  # it is exported now
             candidates = candidates_in(checkpoint, engines)
+    elif not candidates and (path / _GRAPH).is_file():
+        running = _engine_of_graph(path)
+        if engine is None:
+            return Opened(running, fitting_manifest(running))
+        running.close()  # it is exported now
+        candidates = candidates_in(path, engines)
     if candidates or checkpoint is None:
         candidates = candidates or candidates_in(exported(path, engines), engines)
         running, choice = fastest(_usable(path, candidates, engine, engines), cache=cache)
@@ -168,4 +175,10 @@ def _engine_of(checkpoint: Path) -> Engine:
             f"mobilenets export {shlex.quote(str(checkpoint))}",
         ) from error
     engine: Engine = ready.engine_of(checkpoint)
+    return engine
+
+
+def _engine_of_graph(folder: Path) -> Engine:
+    """The engine for a quantized network that is not exported yet. What does that stands above, so it is named here."""
+    engine: Engine = importlib.import_module("mobilenets.int8.folder").engine_of(folder)
     return engine

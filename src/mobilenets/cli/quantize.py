@@ -1,0 +1,209 @@
+"""`mobilenets quantize`: a float model to an int8 model that loses no more than it may."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.output import note, progress, show, show_json, show_table
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
+from mobilenets.data.text import counted
+from mobilenets.errors import ExportError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.deploy.graph import Graph
+    from mobilenets.int8.flow import Quantized
+
+LAYERS = 5
+"""The most sensitive layers, which are printed."""
+
+
+def command(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A run or checkpoint folder, or a float .onnx or .tflite file from 'export'."),
+    ],
+    images: Annotated[
+        str,
+        typer.Option(
+            help="Images to calibrate on, a folder or a dataset; by default the run's train split.",
+            show_default=False,
+            metavar="DIR|DATA",
+        ),
+    ] = "",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="Labeled images that judge the int8 model; by default the run's validation split.",
+            show_default=False,
+            metavar="DATA",
+        ),
+    ] = "",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Points of accuracy, mAP50 or mean IoU that may be lost: 0.5 by default. Without labels, answers of 100 that "
+            "may change: 3 by default.",
+            show_default=False,
+            metavar="POINTS",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write; RUN/int8 by default.", show_default=False, metavar="FOLDER")
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images to calibrate on; by default 128, or as many as fit into 2 GB.",
+            show_default=False,
+            metavar="N",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Quantize a model to 8-bit integers with some images, and measure what it loses.
+
+        mobilenets quantize runs/photos
+
+        mobilenets predict runs/photos/int8 image.jpg
+
+    While more is lost than --max-drop, the layers that make the most noise stay in float; if that does not suffice, nothing but
+    the report is written and the exit code is 1. Every command takes the folder: predict, evaluate, benchmark, export.
+    """
+    import tempfile
+
+    from mobilenets.cli.measuring import home_of
+    from mobilenets.cli.quantize_images import material
+    from mobilenets.int8.flow import Telling, quantized
+    from mobilenets.int8.folder import about, check_free, write
+    from mobilenets.int8.images import affordable
+    from mobilenets.int8.truth import CHANGED, POINTS
+
+    home = home_of(model)
+    folder = out or _folder(model, home)
+    check_free(folder)
+    graph = float_graph(model)
+    task = graph.manifest.task
+    reading = Reading.of(task, classes, ignore)
+    most = affordable(graph)
+    chosen = material(task, home, images=images, data=data, reading=reading, count=count or most, seed=seed, model=model)
+    limit = max_drop if max_drop is not None else POINTS if chosen.truth.labels else CHANGED
+    note(f"calibrating on {counted(min(chosen.count, len(chosen.pictures)), 'image')} of {chosen.told}")
+    with tempfile.TemporaryDirectory(prefix="mobilenets-int8-") as scratch:
+        done = quantized(
+            graph,
+            chosen.pictures,
+            chosen.truth,
+            count=chosen.count,
+            limit=limit,
+            folder=Path(scratch),
+            telling=Telling(progress, note),
+        )
+        known = about(done, source=str(model), seed=seed)
+        run = home if (home / "run.json").is_file() else None
+        following = f"mobilenets predict {shlex.quote(str(folder))} IMAGE"
+        if not known.passed:
+            following = "mobilenets quantize --help"
+        name = home.name if run is not None else model.stem
+        missing = write(done, folder, known=known, run=run, title=f"{name} in int8", next_command=following)
+    if json:
+        _show_json(done, folder)
+    else:
+        _show(done)
+    for text in missing:
+        note(text)
+    if not missing:
+        note(f"report: {folder / 'quantization' / 'report.html'}")
+    if not known.passed:
+        _fail(done)
+    note(f"int8 model: {folder}")
+    note(f"next: {following}")
+
+
+def float_graph(model: Path) -> Graph:
+    """The float graph of a run, a checkpoint, an export folder, or an exported file.
+
+    Only a checkpoint needs torch; where that is not installed, the checkpoint's export is read.
+
+    Raises:
+        CheckpointError, GraphError: there is none, or it is damaged or quantized already.
+        MissingExtraError: a library that reads it is not installed.
+    """
+    from mobilenets.deploy.read import READERS, read
+    from mobilenets.int8.folder import is_quantized
+    from mobilenets.runtime.engines.open import checkpoint_in, exported
+
+    if model.is_dir() and is_quantized(model):
+        raise UsageError(f"'{model}' is quantized already", hint="give the run or the model that it was made from")
+    if model.suffix.lower() in READERS or model.is_file():
+        return read(model)
+    checkpoint = checkpoint_in(model)
+    if checkpoint is not None:
+        try:
+            from mobilenets import checkpoint as checkpoints
+            from mobilenets.exporters.lower import lower
+        except ImportError as error:
+            try:
+                return read(exported(model))
+            except Exception:
+                raise MissingExtraError(error.name or "torch", "train") from error
+        return lower(checkpoints.load(checkpoint))
+    return read(exported(model))
+
+
+def _folder(model: Path, home: Path) -> Path:
+    """In the run or the checkpoint folder; beside a file that stands alone."""
+    if (home / "run.json").is_file() or model.is_dir():
+        return home / "int8"
+    return model.with_name(f"{model.stem}-int8")
+
+
+def _show(done: Quantized) -> None:
+    from mobilenets.int8.gate import told
+    from mobilenets.int8.report import metrics
+    from mobilenets.reports import words
+
+    show_table(("", "int8", ""), [(metric.title, words.value(metric), metric.note) for metric in metrics(done)])
+    layers = sorted(done.gated.sensitivities, key=lambda layer: -layer.share)[:LAYERS]
+    kept = done.gated.last.float_layers
+    rows = [
+        (layer.layer, f"{layer.share:.1%}", f"{layer.decibels:.1f}", "float" if layer.layer in kept else "int8")
+        for layer in layers
+        if layer.share
+    ]
+    show_table(("most sensitive layers", "share of the noise", "dB alone", "computes in"), rows)
+    if kept:
+        cost = ""
+        if done.latency.whole is not None:
+            cost = f": {done.latency.int8:.2f} ms for an image, {done.latency.whole:.2f} ms without them"
+        show(f"{counted(len(kept), 'layer')} stayed in float{cost}")
+    for text in done.doubts.warnings:
+        note(f"warning: {text}")
+    for title, reason in done.gated.last.running.refused:
+        note(f"note: not measured with {title}: {reason}")
+    show(f"{told(done.gated.last.drop)}; the limit is {done.gated.limit:g}")
+
+
+def _show_json(done: Quantized, folder: Path) -> None:
+    from mobilenets.int8.report import data, finite
+
+    show_json(finite({"folder": str(folder), **data(done)}))
+
+
+def _fail(done: Quantized) -> None:
+    from mobilenets.int8.gate import told
+
+    last = done.gated.last
+    raise ExportError(
+        f"{told(last.drop)} even with {counted(len(last.float_layers), 'layer')} in float; the limit is {done.gated.limit:g}, "
+        "so no model was written",
+        hint="calibrate on more images (--count, --images), or allow more (--max-drop); the report says where the noise is",
+    )

@@ -1,0 +1,141 @@
+"""Which images `quantize` calibrates on, and which ones judge the result: those of the run, or those that the user names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.cli.measuring import trained_on_data
+from mobilenets.cli.output import note, progress
+from mobilenets.cli.reading import Reading
+from mobilenets.errors import DataError, MobileNetsError, UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.data.samples import Dataset, Sample
+    from mobilenets.int8.images import Picture
+    from mobilenets.int8.truth import Truth
+    from mobilenets.specs.model import Task
+
+ANSWERS = 256
+"""Images whose answers are compared where there are no labels, at most."""
+
+_HELD_BACK = 5  # of so many images one is kept to look at the result, where there are no others
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The images of a quantization.
+
+    Args:
+        pictures: to calibrate on, in the order in which they are taken.
+        truth: what judges the result.
+        count: how many to calibrate on.
+        told: where they are from, in words.
+    """
+
+    pictures: tuple[Picture, ...]
+    truth: Truth
+    count: int
+    told: str
+
+
+def material(
+    task: Task, run: Path, *, images: str, data: str, reading: Reading, count: int, seed: int, model: Path
+) -> Material:
+    """The images to calibrate on and to judge by.
+
+    Args:
+        task: of the model.
+        run: the run folder that it is from; another folder if it is from none.
+        images: what the user gave to calibrate on; "" for nothing.
+        data: what the user gave to judge by; "" for nothing.
+        reading: how the user says that data is read.
+        count: how many images to calibrate on.
+        seed: draws them.
+        model: what the user named, for messages.
+
+    Raises:
+        DataError: the images or the data cannot be read.
+        UsageError: there are no images.
+    """
+    from mobilenets.int8.images import drawn
+    from mobilenets.int8.truth import Labels, SameAnswers
+
+    own = _of_run(run, task, strict=not (images and data))
+    given = _opened(data, reading, task, model) if data else None
+    pictures: tuple[Picture, ...]
+    if images:
+        pictures, told = _pictures(images, reading), f"'{images}'"
+    elif own is not None:
+        pictures, told = own.split("train"), f"the train split of '{own.name}'"
+    elif given is not None and given.split("train") and _judging(given) != given.split("train"):
+        pictures, told = given.split("train"), f"the train split of '{given.name}'"
+    else:
+        raise UsageError(
+            f"'{model}' does not say what it was trained on, so there are no images to calibrate on", hint="--images FOLDER"
+        )
+    pictures = drawn(pictures, seed)
+    dataset = given or own
+    if dataset is not None and _judging(dataset):
+        judging = _judging(dataset)
+        return Material(pictures, Labels(judging, dataset.labels, progress), count, told)
+    if len(pictures) > count:
+        judged = pictures[count:]
+    else:
+        count = max(1, len(pictures) - len(pictures) // _HELD_BACK)
+        judged = pictures[count:] or pictures
+    note(
+        "there are no labeled images, so answers are compared: it is not known which are right "
+        "(--data DATA measures what the model loses on labeled images)"
+    )
+    return Material(pictures[:count] + pictures[count + ANSWERS :], SameAnswers(judged[:ANSWERS], progress), count, told)
+
+
+def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:
+    """The data of the run; None if it is none, or its data is not there any more and not needed."""
+    from mobilenets.reports.history import facts
+
+    splits = run / "splits.csv"
+    if not (run / "run.json").is_file() or not splits.is_file():
+        return None
+    try:
+        return trained_on_data(splits, facts(run).get("Data", {}), task)
+    except (MobileNetsError, OSError) as error:
+        if strict:
+            note(f"note: the run's own images cannot be read: {error}")
+        return None
+
+
+def _opened(data: str, reading: Reading, task: Task, model: Path) -> Dataset:
+    dataset = reading.open(data)
+    if dataset.task != task:
+        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{model}' has the task {task}")
+    return dataset
+
+
+def _judging(dataset: Dataset) -> tuple[Sample, ...]:
+    """The validation split, or the test split; everything where the splits would have been drawn."""
+    return dataset.split("val") or dataset.split("test") or dataset.samples
+
+
+def _pictures(images: str, reading: Reading) -> tuple[Picture, ...]:
+    """The images below a folder, the one image, or those of a dataset's train split.
+
+    Raises:
+        DataError: nothing is there, or there are no images.
+    """
+    from mobilenets.data.walk import SUFFIXES
+
+    path = Path(images)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return (path,)
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if files:
+            return tuple(files)
+    dataset = reading.open(images)
+    pictures = dataset.split("train") or dataset.samples
+    if not pictures:
+        raise DataError(f"'{images}' has no images")
+    return pictures

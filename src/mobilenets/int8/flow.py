@@ -1,0 +1,155 @@
+"""`quantized`: everything about one quantization, from a float graph and images to what is written and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from mobilenets.data.text import counted
+from mobilenets.deploy.graph import Graph
+from mobilenets.errors import DataError
+from mobilenets.int8.answers import Answer, answers
+from mobilenets.int8.doubts import Doubts, doubts
+from mobilenets.int8.gate import Gated, gated
+from mobilenets.int8.images import Inputs, Picture, inputs, name_of
+from mobilenets.int8.timing import latencies_ms
+from mobilenets.int8.truth import Bar, Truth, no_bar
+from mobilenets.runtime.predictor import Predictor
+
+ANSWERS = 256
+"""Images whose answers are compared one by one for the report, at most."""
+
+_OTHERS = 32  # images to look at that were not calibrated on
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Median time of an image on one thread, milliseconds.
+
+    Args:
+        real: of the float network.
+        int8: of the quantized network.
+        whole: of the network with every layer in integers; None if that is the quantized network.
+    """
+
+    real: float
+    int8: float
+    whole: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantized:
+    """A quantization, measured.
+
+    Args:
+        graph: the float network.
+        calibration: the images.
+        gated: the attempts and the drop.
+        doubts: about the calibration images.
+        latency: of both networks.
+        answers: of both networks, image by image.
+        labels: names of the true classes; empty where nobody knows them.
+    """
+
+    graph: Graph
+    calibration: Inputs
+    gated: Gated
+    doubts: Doubts
+    latency: Latency
+    answers: tuple[Answer, ...]
+    labels: tuple[str, ...] = ()
+
+    @property
+    def int8(self) -> Graph:
+        """The quantized network."""
+        return self.gated.last.result.graph
+
+    @property
+    def changed(self) -> list[Answer]:
+        """The images whose answers differ, the most different first."""
+        return sorted((answer for answer in self.answers if answer.same < 1), key=lambda answer: answer.same)
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a quantization says what it does; nothing by default.
+
+    Args:
+        bar: a progress bar.
+        say: one line of text.
+    """
+
+    bar: Bar = no_bar
+    say: Callable[[str], object] = field(default=lambda text: None)
+
+
+def quantized(
+    graph: Graph,
+    pictures: Sequence[Picture],
+    truth: Truth,
+    *,
+    count: int,
+    limit: float,
+    folder: Path,
+    others: Sequence[Picture] = (),
+    telling: Telling | None = None,
+) -> Quantized:
+    """Quantize a network and measure it.
+
+    Args:
+        graph: in floats.
+        pictures: to calibrate on, in the order in which they are taken.
+        truth: what the quantized network is judged by.
+        count: images to calibrate on.
+        limit: the drop that is allowed, percentage points.
+        folder: for files on the way; it stays as long as the result is used.
+        others: images that are not calibrated on; by default those that the network is judged on.
+        telling: how progress is shown.
+
+    Raises:
+        DataError: no image can be read, or the drop cannot be measured on these images.
+        GraphError: the graph cannot be quantized.
+    """
+    telling = telling or Telling()
+    contract = graph.manifest.input
+    with telling.bar("reading images", min(count, len(pictures))) as advance:
+        calibration = inputs(pictures, contract, count, advance=advance)
+    taken = {name_of(picture) for picture in calibration.pictures}
+    own = [picture for picture in truth.pictures if name_of(picture) in taken]
+    if own:
+        telling.say(
+            f"note: {counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
+            f"{'is' if len(own) == 1 else 'are'} calibrated on as well; the drop on new images may be larger"
+        )
+    unseen = [picture for picture in others or truth.pictures if name_of(picture) not in taken]
+    try:
+        other = inputs(unseen, contract, _OTHERS).values if unseen else None
+    except DataError:
+        other = None
+    gate = gated(graph, calibration.values, truth, limit=limit, folder=folder, bar=telling.bar, say=telling.say)
+    real, last = gate.real, gate.last
+    measured = doubts(
+        graph,
+        last.result,
+        calibration.values,
+        other,
+        real=real,
+        int8=last.running,
+        folder=folder,
+        bar=telling.bar,
+    )
+    times = latencies_ms(list(dict.fromkeys((real.engine, last.running.engine, gate.attempts[0].running.engine))))
+    latency = Latency(times[0], times[1], times[2] if len(times) == 3 else None)
+    compared = list(islice(truth.pictures, ANSWERS))
+    with telling.bar("comparing answers", len(compared)) as advance:
+        both = tuple(
+            answers(
+                Predictor(graph.manifest, real.engine),
+                Predictor(last.result.graph.manifest, last.running.engine),
+                compared,
+                advance=advance,
+            )
+        )
+    return Quantized(graph, calibration, gate, measured, latency, both, tuple(truth.labels))

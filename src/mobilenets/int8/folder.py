@@ -1,0 +1,207 @@
+"""The folder of a quantized network: the graph, the file that predicts, what is known of it, and the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.deploy import file
+from mobilenets.documents import decode, parse
+from mobilenets.errors import CheckpointError, DocumentError, UsageError
+from mobilenets.files import replaced_folder, write_text
+from mobilenets.int8.engines import running
+from mobilenets.int8.flow import Quantized
+from mobilenets.int8.report import finite, write_report
+from mobilenets.runtime.engines.base import Engine
+
+if TYPE_CHECKING:
+    from mobilenets.deploy.graph import Graph
+
+FORMAT = 1
+"""Of the description."""
+
+GRAPH = "graph.safetensors"
+ABOUT = "quantize.json"
+REPORT = "quantization"
+"""Names in the folder."""
+
+_OF_THE_RUN = ("run.json", "splits.csv")  # say where the data is; with them `evaluate` and `compare` take the folder as a run
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a quantized network.
+
+    Args:
+        source: the float network, as the user named it.
+        images: how many it was calibrated on.
+        seed: that drew them.
+        max_drop: the limit of the gate, percentage points.
+        passed: whether the drop is within it.
+        metric: what was measured: "top1", "map50", "miou" or "same_answers".
+        real, int8: its values in float and in int8, 0 to 1.
+        drop: the difference, percentage points.
+        drop_low, drop_high: its 95% interval; None if unknown.
+        judged_on: how many images it was measured on.
+        float_layers: layers that stayed in floats.
+        runtime: that measured.
+        latency_ms, float_latency_ms: of an image on one thread.
+        signal_to_noise_db: of the outputs, on calibration images; None if there is no noise.
+        warnings: about the calibration images.
+        format: of this description.
+    """
+
+    source: str
+    images: int
+    seed: int
+    max_drop: float
+    passed: bool
+    metric: str
+    real: float
+    int8: float
+    drop: float
+    drop_low: float | None
+    drop_high: float | None
+    judged_on: int
+    float_layers: tuple[str, ...]
+    runtime: str
+    latency_ms: float
+    float_latency_ms: float
+    signal_to_noise_db: float | None
+    warnings: tuple[str, ...]
+    format: int = FORMAT
+
+
+def about(done: Quantized, *, source: str, seed: int) -> About:
+    """What is to be remembered of a quantization."""
+    gate, drop, last = done.gated, done.gated.last.drop, done.gated.last
+    low, high, decibels = (finite(value) for value in (drop.low, drop.high, done.doubts.calibration_db))
+    return About(
+        source=source,
+        images=len(done.calibration),
+        seed=seed,
+        max_drop=gate.limit,
+        passed=gate.passed,
+        metric=drop.metric,
+        real=drop.real,
+        int8=drop.int8,
+        drop=drop.points,
+        drop_low=low,
+        drop_high=high,
+        judged_on=drop.images,
+        float_layers=last.float_layers,
+        runtime=last.running.title,
+        latency_ms=done.latency.int8,
+        float_latency_ms=done.latency.real,
+        signal_to_noise_db=decibels,
+        warnings=done.doubts.warnings,
+    )
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder whose content is not that of a quantization, which would be replaced.
+
+    Raises:
+        UsageError: it holds something else, or is a file.
+    """
+    if folder.is_dir() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
+        raise UsageError(f"'{folder}' holds something else than a quantized model", hint="--out with a new folder")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"'{folder}' is a file", hint="--out with a new folder")
+
+
+def write(done: Quantized, folder: Path, *, known: About, run: Path | None, title: str, next_command: str) -> list[str]:
+    """Write the folder; it replaces an older one as a whole.
+
+    A network that did not pass the gate is not written; its report and its description are.
+
+    Args:
+        done: the quantization.
+        folder: to write.
+        known: what is remembered of it.
+        run: the run that the float network is from, whose data the folder then knows; None for none.
+        title: of the report.
+        next_command: what to type next.
+
+    Returns:
+        What is missing of the report and why, in words.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    facts = {name: value for name, value in asdict(known).items() if name not in ("format", "warnings")}
+    try:
+        with replaced_folder(folder) as draft:
+            missing = write_report(done, draft / REPORT, title=title, facts=facts, next_command=next_command)
+            if known.passed:
+                file.save(done.int8, draft / GRAPH)
+                _copy_export(done, draft / "export")
+            for name in _OF_THE_RUN if run is not None else ():
+                if run is not None and (run / name).is_file():
+                    shutil.copyfile(run / name, draft / name)
+            write_text(draft / ABOUT, json.dumps(asdict(known), indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise CheckpointError(f"'{folder}' cannot be written: {error.strerror or error}", hint="--out FOLDER") from error
+    return missing
+
+
+def read_about(folder: Path) -> About:
+    """The description in a folder.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = folder / ABOUT
+    try:
+        return decode(parse(path.read_bytes()), About)
+    except OSError as error:
+        raise CheckpointError(f"cannot read '{path}': {error.strerror or error}", hint="mobilenets quantize RUN") from error
+    except DocumentError as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}", hint="mobilenets quantize RUN writes it again") from error
+
+
+def is_quantized(folder: Path) -> bool:
+    """Whether a folder is that of a quantized network."""
+    return (folder / GRAPH).is_file()
+
+
+def graph_of(folder: Path) -> Graph:
+    """The quantized network in a folder.
+
+    Raises:
+        CheckpointError, GraphError: there is none, or it is damaged.
+    """
+    if not is_quantized(folder):
+        raise CheckpointError(f"'{folder}' holds no quantized model", hint="mobilenets quantize RUN writes one")
+    return file.load(folder / GRAPH)
+
+
+def engine_of(folder: Path) -> Engine:
+    """The engine for a quantized network that has no exported file: it is exported now, for a runtime that computes it right.
+
+    Raises:
+        GraphError: the graph is damaged.
+    """
+    graph = graph_of(folder)
+    return running(graph, folder / "export" / "model", _made_up(graph)).engine
+
+
+def _made_up(graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Two images of large areas of random color, N C H W."""
+    contract = graph.manifest.input
+    areas = np.random.default_rng(0).normal(size=(2, contract.channels, 8, 8)).astype(np.float32)
+    rows, columns = (np.arange(side) * 8 // side for side in contract.shape)
+    return np.ascontiguousarray(areas[:, :, rows][:, :, :, columns])
+
+
+def _copy_export(done: Quantized, folder: Path) -> None:
+    """The file that was measured; none if it was the reference executor."""
+    made = done.gated.last.running.file
+    if made is not None:
+        folder.mkdir()
+        shutil.copyfile(made, folder / f"model{made.suffix}")

@@ -1,0 +1,112 @@
+"""The images that a network is calibrated on, preprocessed, and how many of them fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.data.samples import Sample
+from mobilenets.deploy.graph import Graph
+from mobilenets.errors import DataError, ImageError
+from mobilenets.runtime.images.prepare import load_input
+from mobilenets.specs.model import InputContract
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Picture = Path | Sample
+"""An image: its file, or a sample of a dataset."""
+
+COUNT = 128
+"""Images to calibrate on, unless the user says otherwise."""
+
+MOST_BYTES = 2 << 30
+"""Memory that the values of the calibration images may take, unless the user gives a number of images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """Preprocessed images.
+
+    Args:
+        pictures: those that could be read, N.
+        values: what the network takes, N C H W.
+        unreadable: name and reason of each image that could not be read.
+    """
+
+    pictures: tuple[Picture, ...]
+    values: NDArray[np.float32]
+    unreadable: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+
+def name_of(picture: Picture) -> str:
+    """What messages and reports call an image."""
+    return picture.name or str(picture.path) if isinstance(picture, Sample) else str(picture)
+
+
+def read_image(picture: Picture) -> bytes:
+    """The encoded image.
+
+    Raises:
+        ImageError, OSError: it cannot be read.
+    """
+    return picture.read() if isinstance(picture, Sample) else picture.read_bytes()
+
+
+def drawn(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:
+    """The images in an order that is drawn by seed, so that the first ones stand for all of them."""
+    order = np.random.default_rng(seed).permutation(len(pictures))
+    return tuple(pictures[i] for i in order)
+
+
+def inputs(
+    pictures: Sequence[Picture], contract: InputContract, count: int, *, advance: Callable[[int], object] = lambda _: None
+) -> Inputs:
+    """The first `count` images that can be read.
+
+    Args:
+        pictures: in the order in which they are tried.
+        contract: how they are preprocessed.
+        count: at least 1.
+        advance: called with 1 after each image.
+
+    Raises:
+        DataError: none of them can be read.
+    """
+    read: list[Picture] = []
+    values: list[NDArray[np.float32]] = []
+    unreadable: list[tuple[str, str]] = []
+    for picture in pictures:
+        if len(read) == count:
+            break
+        try:
+            values.append(load_input(read_image(picture), contract))
+            read.append(picture)
+            advance(1)
+        except (ImageError, OSError) as error:
+            unreadable.append((name_of(picture), str(error)))
+    if not read:
+        if not unreadable:
+            raise DataError("there are no images to calibrate on", hint="--images FOLDER")
+        name, reason = unreadable[0]
+        raise DataError(f"none of the {len(unreadable)} images can be read; '{name}': {reason}", hint="--images FOLDER")
+    return Inputs(tuple(read), np.stack(values), tuple(unreadable))
+
+
+def affordable(graph: Graph) -> int:
+    """How many calibration images fit into `MOST_BYTES`, 1 to `COUNT`.
+
+    While an operator is fitted, what it reads and makes is in memory for all images, in floats, twice: of the float network and
+    of the quantized one.
+    """
+    shapes = graph.shapes()
+    numbers = max(sum(prod(shapes[name]) for name in (*operator.inputs, *operator.made)) for operator in graph.operators)
+    return int(np.clip(MOST_BYTES // (numbers * 4 * 2), 1, COUNT))

@@ -1,0 +1,38 @@
+"""`latencies_ms`: how long networks take for an image, side by side."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.gate import Gate
+
+SECONDS = 1.5
+"""How long all networks together are timed."""
+
+_LEAST, _MOST = 5, 400  # runs of each
+
+
+def latencies_ms(engines: Sequence[Engine]) -> tuple[float, ...]:
+    """The median time of each engine for one image on one thread. They take turns, so that what disturbs one disturbs all.
+
+    Args:
+        engines: that take images of the same size.
+    """
+    contract = engines[0].manifest().input
+    image = np.random.default_rng(0).normal(size=(1, contract.channels, *contract.shape)).astype(np.float32)
+    gates = [Gate(engine, 1) for engine in engines]
+    times: list[list[float]] = [[] for _ in engines]
+    for gate in gates:
+        gate.run(image)
+    end = time.perf_counter() + SECONDS
+    while len(times[0]) < _LEAST or (time.perf_counter() < end and len(times[0]) < _MOST):
+        for gate, own in zip(gates, times, strict=True):
+            start = time.perf_counter()
+            gate.run(image)
+            own.append(1000 * (time.perf_counter() - start))
+    return tuple(statistics.median(own) for own in times)

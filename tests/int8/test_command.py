@@ -1,0 +1,122 @@
+"""`mobilenets quantize`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Done
+from tests.int8.conftest import color_graph, hard_graph, write_images
+
+from mobilenets.deploy import file
+from mobilenets.deploy.graph import Graph
+from mobilenets.runtime.predictor import Predictor
+
+Run = Callable[..., Done]
+Export = Callable[[Graph], Path]
+
+
+def test_an_exported_file_is_quantized_without_losing_an_answer(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "int8"
+    done = mobilenets("quantize", export(color_graph()), "--data", data, "--images", data / "train", "--out", out)
+    assert done.code == 0, done.err
+    assert "accuracy falls by 0.00 points" in done.out
+    graph = file.load(out / "graph.safetensors")
+    assert {tensor.dtype.name for tensor in graph.tensors.values()} == {"int8", "int32"}
+    predictor = Predictor.open(out)
+    assert predictor.manifest.precision == "int8"
+    for color in ("red", "green", "blue"):
+        prediction = predictor.predict(data / "test" / color / "2-0.png")
+        assert prediction.label == color  # type: ignore[union-attr]  # a classifier
+
+
+def test_json_says_everything_about_a_quantization(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:
+    done = mobilenets("quantize", export(color_graph()), "--data", data, "--out", tmp_path / "int8", "--json")
+    assert done.code == 0, done.err
+    printed = json.loads(done.out)
+    assert printed["passed"]
+    metric = printed["metric"]
+    assert (metric["name"], metric["title"], metric["images"], metric["labeled"]) == ("top1", "accuracy", 15, True)
+    assert (metric["float"], metric["int8"], metric["drop"]) == (1.0, 1.0, 0.0)
+    assert printed["calibration"]["images"] == 24
+    assert {layer["layer"] for layer in printed["layers"]} == {"mix", "mean", "flat", "classify"}
+    assert sum(layer["share"] for layer in printed["layers"]) == pytest.approx(1)
+    assert printed["answers"] == {"images": 15, "same": 1.0, "changed": []}
+    report = json.loads((tmp_path / "int8" / "quantization" / "report.json").read_text())
+    assert report["layers"] == printed["layers"]
+
+
+def test_the_gate_keeps_the_layers_in_float_that_8_bits_cannot_hold(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "int8"
+    done = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out, "--json")
+    assert done.code == 0, done.err
+    printed = json.loads(done.out)
+    assert printed["attempts"][0]["drop"] > 20
+    assert printed["metric"]["drop"] <= 0.5
+    assert set(printed["float_layers"]) <= {"wide", "twice", "mix"}
+    assert "trying again with" in done.err
+    assert file.load(out / "graph.safetensors").tensors["dense"].dtype.name == "int8"
+    assert printed["latency_ms"]["int8_without_float_layers"] > 0
+
+
+def test_a_gate_that_cannot_hold_leaves_a_report_and_no_model(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilenets.int8.gate.MOST_SHARE", 0.0)
+    out = tmp_path / "int8"
+    done = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out)
+    assert done.code == 1
+    assert "accuracy falls by" in done.err
+    assert "no model was written" in done.err
+    assert sorted(path.name for path in out.iterdir()) == ["quantization", "quantize.json"]
+    assert not json.loads((out / "quantize.json").read_text())["passed"]
+    assert mobilenets("predict", out, data / "test" / "red" / "2-0.png").code == 1
+
+
+def test_without_labels_answers_are_compared(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:
+    images = write_images(tmp_path / "loose", each=6, seed=5)
+    done = mobilenets("quantize", export(color_graph()), "--images", images, "--count", "9", "--out", tmp_path / "int8")
+    assert done.code == 0, done.err
+    assert "there are no labeled images, so answers are compared" in done.err
+    assert "0.00 of 100 answers change" in done.out
+    assert "the limit is 3" in done.out
+
+
+def test_an_int8_folder_is_replaced_and_nothing_else_is(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:
+    model, out, other = export(color_graph()), tmp_path / "int8", tmp_path / "other"
+    other.mkdir()
+    (other / "notes.txt").write_text("mine")
+    for _ in range(2):
+        assert mobilenets("quantize", model, "--data", data, "--out", out).code == 0
+    done = mobilenets("quantize", model, "--data", data, "--out", other)
+    assert done.code == 2
+    assert "holds something else than a quantized model" in done.err
+    assert (other / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_the_report_shows_ranges_noise_and_changed_images(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    importlib.import_module("matplotlib.figure")
+    out = tmp_path / "int8"
+    done = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out, "--max-drop", "100")
+    assert done.code == 0, done.err
+    html = (out / "quantization" / "report.html").read_text()
+    for words in ("Where predictions changed", "Noise through the network", "Where the noise comes from", "Ranges", "twice"):
+        assert words in html
+    report = json.loads((out / "quantization" / "report.json").read_text())
+    changed = report["answers"]["changed"]
+    assert len(changed) >= 3
+    assert html.count('src="data:image/jpeg') == min(len(changed), 12)
+    assert "<dt>truth</dt>" in html
+    assert {path.name for path in (out / "quantization" / "plots").iterdir()} == {"noise.png", "sensitivity.png", "ranges.png"}
