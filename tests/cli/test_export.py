@@ -6,10 +6,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import main
+from mobilenets.deploy import file
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.exporters.lower import lower
 from mobilenets.model import create
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.lraspp import lraspp
@@ -220,3 +225,46 @@ def test_a_file_for_a_fixed_batch_takes_that_many_images(
     predictor = Predictor.open(trained / "export", engine=to)
     assert predictor.engine.batch == 3
     assert [result.error for result in predictor.stream([images / "a.png"] * 4)] == [""] * 4
+
+
+@pytest.fixture
+def int8(tmp_path: Path) -> Path:
+    """A folder as `quantize` leaves it, beside no run."""
+    images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
+    file.save(quantize(lower(create(SPEC)), images).graph, tmp_path / "int8" / "graph.safetensors")
+    return tmp_path / "int8"
+
+
+def test_a_quantized_model_is_exported_into_its_folder_and_predicts(
+    int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "image.png")
+    assert run(monkeypatch, "export", int8, "--to", "tflite", "--ends", "uint8", "--steps", "64", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"]
+    assert report["parity"]["steps"] == 64
+    [logits] = report["parity"]["outputs"]
+    assert 0 <= logits["mean_steps"] <= logits["steps"] <= 64
+    assert run(monkeypatch, "predict", int8 / "export" / "model.tflite", tmp_path / "image.png") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["INT8", "--ends", "int4"], "unknown --ends 'int4'; known: float, int8, uint8"),
+        (["INT8", "--ends", "int8"], "only TFLite files can take and return integers"),
+        (["INT8", "--to", "coreml-half"], "weights of 8 bits cannot be kept in 16"),
+        (["RUN", "--ends", "int8"], "--steps and --ends are about quantized models"),
+    ],
+)
+def test_what_quantized_models_do_not_have_is_refused(
+    arguments: list[str],
+    says: str,
+    int8: Path,
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"INT8": str(int8), "RUN": str(trained)}
+    assert run(monkeypatch, "export", *(places.get(argument, argument) for argument in arguments)) != 0
+    assert says in capsys.readouterr().err

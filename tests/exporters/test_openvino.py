@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.exporters.networks import SPECS
 
 from mobilenets.errors import CheckpointError, ExportError
 from mobilenets.exporters.table import export
@@ -13,20 +14,8 @@ from mobilenets.model import TorchEngine, create
 from mobilenets.runtime.engines.openvino import OpenVinoEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.specs.families import backbone
-from mobilenets.specs.lraspp import lraspp
-from mobilenets.specs.model import InputContract, ModelSpec
-from mobilenets.specs.ssd import ssdlite
 
 pytest.importorskip("openvino")
-
-LABELS = ("cat", 'dög <&"', "emu\n")
-BACKBONE = backbone("mobilenet_v3_small", width=0.25)
-SPECS = {
-    "classify": ModelSpec(BACKBONE, LABELS, InputContract(size=48)),
-    "detect": ssdlite(BACKBONE, LABELS, size=(96, 128)),
-    "segment": lraspp(BACKBONE, LABELS, size=(64, 96)),
-}
 
 
 @pytest.mark.parametrize("task", SPECS)

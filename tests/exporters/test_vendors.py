@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.exporters.networks import SPECS
 
 from mobilenets.errors import CheckpointError, ExportError
 from mobilenets.exporters import executorch as executorch_exporter
@@ -18,18 +19,6 @@ from mobilenets.model import TorchEngine, create
 from mobilenets.runtime.engines.executorch import ExecuTorchEngine
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest, manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.specs.families import backbone
-from mobilenets.specs.lraspp import lraspp
-from mobilenets.specs.model import InputContract, ModelSpec
-from mobilenets.specs.ssd import ssdlite
-
-LABELS = ("cat", "dög", "emu")
-BACKBONE = backbone("mobilenet_v3_small", width=0.25)
-SPECS = {
-    "classify": ModelSpec(BACKBONE, LABELS, InputContract(size=48)),
-    "detect": ssdlite(BACKBONE, LABELS, size=(96, 128)),
-    "segment": lraspp(BACKBONE, LABELS, size=(64, 96)),
-}
 
 
 @pytest.mark.slow

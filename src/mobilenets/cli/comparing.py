@@ -11,7 +11,7 @@ from mobilenets.errors import DataError, ImageError, MobileNetsError
 from mobilenets.evaluation.part import part_of
 
 if TYPE_CHECKING:
-    from mobilenets.exporters.checked import Labeled
+    from mobilenets.exporters.compared import Labeled
     from mobilenets.specs.model import Task
 
 
@@ -53,7 +53,7 @@ def labeled_of(data: str, most: int | None, task: Task) -> Labeled:
         DataError: the dataset cannot be read or is empty.
     """
     from mobilenets.data.open import open_dataset
-    from mobilenets.exporters.checked import Labeled
+    from mobilenets.exporters.compared import Labeled
 
     dataset = open_dataset(data, task=task)
     _, samples = part_of(dataset, None)
@@ -62,7 +62,7 @@ def labeled_of(data: str, most: int | None, task: Task) -> Labeled:
 
 def of_run(run: Path, most: int, task: Task) -> tuple[list[bytes | Path], Labeled | None]:
     """Images of the run's validation split, and the same with their labels; none where they are not there any more."""
-    from mobilenets.exporters.checked import Labeled
+    from mobilenets.exporters.compared import Labeled
     from mobilenets.runtime.images.decode import decode_image
     from mobilenets.training import record
 

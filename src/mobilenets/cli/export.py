@@ -13,12 +13,20 @@ from mobilenets.cli.output import note, show, show_json, show_table
 from mobilenets.errors import ExportError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mobilenets.exporters.parity import Parity
     from mobilenets.runtime.engines.base import FastPath
 
 
+ENDS = ("float", "int8", "uint8")
+"""What a quantized TFLite file can take and return."""
+
+
 def command(
-    checkpoint: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a checkpoint folder.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint folder, or the folder of a quantized model.")
+    ],
     to: Annotated[
         str,
         typer.Option(
@@ -58,6 +66,19 @@ def command(
     tolerance: Annotated[
         float, typer.Option(min=0, help="Largest difference, relative to an output's largest value.", metavar="SHARE")
     ] = 1e-4,
+    steps: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Quantized models: largest difference of an output in steps of 256, 16 by default; the mean may be an eighth.",
+            show_default=False,
+            metavar="N",
+        ),
+    ] = None,
+    ends: Annotated[
+        str,
+        typer.Option(help="Quantized models: what a TFLite file takes and returns, float, int8 or uint8.", metavar="KIND"),
+    ] = "float",
     batch: Annotated[
         int | None,
         typer.Option(
@@ -84,16 +105,34 @@ def command(
 
     A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with --nms it returns boxes.
     A segmenter's returns coarse logits, which 'predict' enlarges; with --argmax it returns the class of each input pixel.
+
+    A quantized model is exported from the folder that 'quantize' wrote, and compared with what its integers mean:
+
+        mobilenets export runs/photos/int8 --to tflite
     """
     if nms and argmax:
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
+    if ends not in ENDS:
+        raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.exporters.drafts import size_bytes as size_of
+    from mobilenets.cli.export_int8 import Asked, export_int8
+    from mobilenets.exporters.quantized import quantized_in
     from mobilenets.exporters.table import EXPORTERS, export
     from mobilenets.runtime.engines.open import checkpoint_in
 
     to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
     file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
+    quantized = quantized_in(checkpoint)
+    if quantized is None and (steps is not None or ends != "float"):
+        raise UsageError(
+            f"--steps and --ends are about quantized models, but '{checkpoint}' is none",
+            hint="mobilenets quantize RUN writes one",
+        )
+    if quantized is not None:
+        folder = out or quantized.parent / "export"
+        choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps)
+        _finish(lambda: export_int8(quantized, folder, choice), folder / file, json=json)
+        return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
     chosen: list[bytes | Path] = readable(images, most or MOST) if images else []
@@ -101,19 +140,34 @@ def command(
     if not images and not data:
         chosen, labeled = of_run(checkpoint_folder.parent, most or MOST, model.spec.task)
     folder = out or _export_folder(checkpoint_folder)
+    _finish(
+        lambda: export(model, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch),
+        folder / file,
+        json=json,
+    )
+
+
+def _finish(exported: Callable[[], Parity], file: Path, *, json: bool) -> None:
+    """Export, and say what was compared and written.
+
+    Raises:
+        ExportError: the file does not match; JSON has the comparison nevertheless.
+    """
+    from mobilenets.exporters.drafts import size_bytes as size_of
+
     try:
-        parity = export(model, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch)
+        parity = exported()
     except ExportError as error:
         if json and error.comparison is not None:
             show_json({"file": None, "size_bytes": 0, "passed": False, "parity": error.comparison})
         raise
-    size_bytes = size_of(folder / file)
+    size_bytes = size_of(file)
     if json:
-        show_json({"file": str(folder / file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
+        show_json({"file": str(file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
         return
     _show(parity)
-    show(f"{folder / file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: mobilenets predict {shlex.quote(str(folder / file))} IMAGE")
+    show(f"{file}  {size_bytes / 1e6:.1f} MB")
+    note(f"next: mobilenets predict {shlex.quote(str(file))} IMAGE")
 
 
 def _show(parity: Parity) -> None:
@@ -121,10 +175,10 @@ def _show(parity: Parity) -> None:
         (
             output.name,
             f"{output.max_abs:.2e}",
-            f"{output.max_rel:.2e}",
-            f"{parity.limit:.0e}",
+            f"{output.max_rel:.2e}" if output.steps is None else f"{output.steps:.0f} steps, mean {output.mean_steps:.2f}",
+            f"{parity.limit:.0e}" if output.steps is None else f"{parity.steps:g} steps",
             f"{output.cosine:.6f}" if output.name != "detections" else "",
-            "ok" if output.max_rel <= parity.limit else "FAILED",
+            "ok" if parity.close(output) else "FAILED",
         )
         for output in parity.outputs
     ]
@@ -144,12 +198,13 @@ def _show(parity: Parity) -> None:
     show_table(
         ("output", "largest difference", "relative", "tolerance", "cosine", ""),
         rows,
-        title=f"torch and {parity.runtime}",
+        title=f"{'the integer reference' if parity.steps else 'torch'} and {parity.runtime}",
         caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
     )
+    before = "before" if parity.steps else "with torch"
     for accuracy in parity.accuracies:
         change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"
-        values = f"{accuracy.model:.1%} with torch, {accuracy.exported:.1%} exported ({change})"
+        values = f"{accuracy.model:.1%} {before}, {accuracy.exported:.1%} exported ({change})"
         show(f"{accuracy.metric}  {values}, on {accuracy.images:,} labeled images")
     if parity.fast_path is not None:
         show(_fast(parity.fast_path))

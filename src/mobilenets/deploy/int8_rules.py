@@ -12,8 +12,17 @@ from mobilenets.deploy.shapes import Shape
 if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
 
+HIGHEST_OF_7_BITS = 64
+"""The largest weight with which two products with 8 bits always fit 16 bits: 2 * 255 * 64 < 2**15."""
+
 FUSED: tuple[op.ActivationKind, ...] = ("linear", "relu", "relu6")
 """The activations that an operator on integers can apply itself."""
+
+
+def weight_bits(graph: Graph) -> int:
+    """How many bits the 8-bit weights of a graph use: 7 if none is beyond -64 and 64, else 8."""
+    weights = [graph.tensors[name] for name in graph.quantization if name in graph.tensors]
+    return 7 if all(max(-int(weight.min()), int(weight.max())) <= HIGHEST_OF_7_BITS for weight in weights) else 8
 
 
 def int8_problems(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[str]:

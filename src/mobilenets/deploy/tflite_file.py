@@ -83,10 +83,11 @@ class Draft:
         self._codes: dict[tuple[str, int], int] = {}
 
     def value(self, name: str, shape: Sequence[int], *, kind: str = "FLOAT32", quantization: Quantization | None = None) -> int:
-        """The index of a new tensor that an operator will make: 8-bit integers if it has a quantization."""
-        index = self._tensor(name, shape, "INT8" if quantization else kind, buffer=0)
+        """The index of a new tensor that an operator will make: 8-bit integers if it has a quantization, signed or "UINT8"."""
+        unsigned = kind == "UINT8"
+        index = self._tensor(name, shape, kind if unsigned or not quantization else "INT8", buffer=0)
         if quantization:
-            self._quantize(index, quantization.scales, quantization.zero_point)
+            self._quantize(index, quantization.scales, quantization.zero_point + (128 if unsigned else 0))
         return index
 
     def constant(

@@ -1,8 +1,9 @@
 """A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata.
 
 Integers are written as QDQ: values in unsigned 8 bits between QuantizeLinear and DequantizeLinear, weights in signed 8 bits,
-and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them. On
-processors without VNNI these kernels overflow where two neighboring weights are beyond 64, that is 7 bits.
+and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them. On x86
+processors without VNNI these kernels overflow where two neighboring weights are beyond 64, that is 7 bits; the metadata say
+whether any are.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 from mobilenets.deploy import onnx_boxes
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.int8_rules import weight_bits
 from mobilenets.deploy.operators import ActivationKind
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization, bias_scales
 from mobilenets.deploy.reference_int8 import six_times
 from mobilenets.deploy.swish import SIX
 from mobilenets.errors import GraphError, MissingExtraError
-from mobilenets.runtime.manifest import METADATA_KEY
+from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY
 
 if TYPE_CHECKING:
     import onnx
@@ -66,7 +68,10 @@ def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
     body = helper.make_graph(writer.nodes, graph.manifest.model, inputs, outputs, writer.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mobilenets")
     model.ir_version = IR_VERSION
-    helper.set_model_props(model, {METADATA_KEY: graph.manifest.to_json()})
+    known = {METADATA_KEY: graph.manifest.to_json()}
+    if graph.quantization:
+        known[WEIGHT_BITS_KEY] = str(weight_bits(graph))
+    helper.set_model_props(model, known)
     try:
         checker.check_model(model)
     except checker.ValidationError as error:

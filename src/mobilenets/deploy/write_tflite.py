@@ -27,7 +27,7 @@ FUSED: dict[ActivationKind, str] = {"linear": "NONE", "relu": "RELU", "relu6": "
 """Activations that TFLite's operators apply themselves."""
 
 
-def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1) -> bytes:
+def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1, unsigned: bool = False) -> bytes:
     """The graph as a `.tflite` file, its input `image`, N H W C, its outputs named as the graph's.
 
     The outputs of a graph that ends with `Nms` are called as the Tasks library calls them: `tflite_metadata.OUTPUTS`.
@@ -36,16 +36,21 @@ def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1) -> bytes:
         graph: a network.
         half: whether weights are kept in 16 bits, half as large; they are computed with in 32.
         batch: N, the number of images at once.
+        unsigned: whether integers that the graph takes or returns are unsigned in the file, 128 more each.
 
     Raises:
         GraphError: the runtime's non-maximum suppression takes one image only.
         MissingExtraError: ai-edge-litert or flatbuffers is not installed.
     """
     writer = _Writer(graph, half=half, batch=batch)
+    if unsigned:
+        writer.take_unsigned()
     for operator in graph.operators:
         _WRITERS[type(operator)](writer, operator)
     outputs = writer.detections or {name: writer.values[value] for name, value in graph.outputs.items()}
-    return writer.draft.packed({INPUT: writer.values[INPUT]}, outputs, graph.manifest)
+    if unsigned:
+        outputs = {name: writer.returned(graph.outputs[name]) for name in outputs if name in graph.outputs}
+    return writer.draft.packed({INPUT: writer.taken}, outputs, graph.manifest)
 
 
 def channels_last(shape: Shape) -> tuple[int, ...]:
@@ -73,7 +78,7 @@ class _Writer:
         self.draft = Draft()
         self.values: dict[str, int] = {}
         self.detections: dict[str, int] = {}  # the tensors of the outputs, where boxes are made
-        self.make(INPUT)
+        self.taken = self.make(INPUT)
 
     def stored(self, shape: Shape) -> tuple[int, ...]:
         """The shape in the file of a value of the batch."""
@@ -112,6 +117,21 @@ class _Writer:
         quantization = self.graph.quantization.get(name)
         self.values[name] = self.draft.value(name, self.stored(self.shapes[name]), quantization=quantization)
         return self.values[name]
+
+    def take_unsigned(self) -> None:
+        """Have the file take unsigned integers, from which the signed ones of the graph are made."""
+        self.taken = self._unsigned(INPUT)
+        self.draft.operator("QUANTIZE", [self.taken], self.values[INPUT])
+
+    def returned(self, value: str) -> int:
+        """The tensor of an output: unsigned if it is integers, else as it is."""
+        if value not in self.graph.quantization:
+            return self.values[value]
+        return self.draft.operator("QUANTIZE", [self.values[value]], self._unsigned(value))
+
+    def _unsigned(self, value: str) -> int:
+        quantization = self.graph.quantization[value]
+        return self.draft.value(f"{value}/unsigned", self.stored(self.shapes[value]), kind="UINT8", quantization=quantization)
 
     def made(self, operator: op.Operator) -> int:
         """A new tensor for what an operator makes."""

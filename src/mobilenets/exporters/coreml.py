@@ -14,7 +14,7 @@ import torch
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.errors import ExportError
 from mobilenets.exporters import vendor
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import HALF_TOLERANCE, Format
 from mobilenets.exporters.program import Program, exported, saved
 from mobilenets.exporters.vendor import Vendor
 from mobilenets.runtime.engines.base import Engine, Outputs
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VENDOR = Vendor("Core ML Tools", "coremltools", ("coremltools==9.0",), 53, Path(__file__).with_name("vendors") / "coreml.py")
-HALF_TOLERANCE = 0.05
-"""Largest difference of an output, relative to its largest value, when the network computes in 16 bits."""
-
 NOT_RUN = (
     "the package itself was not run, because Core ML runs on macOS only; the program that it was made from was compared, and "
     "the names, shapes and manifest that the package states"

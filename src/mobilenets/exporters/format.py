@@ -12,6 +12,9 @@ from mobilenets.deploy.tails import Tail
 from mobilenets.runtime.engines.base import Engine, FastPath
 from mobilenets.runtime.manifest import Precision
 
+HALF_TOLERANCE = 0.05
+"""Largest difference of an output, relative to its largest value, when weights or all numbers are rounded to 16 bits."""
+
 
 class Write(Protocol):
     """Writes a graph to a file, and what that needs beside it."""

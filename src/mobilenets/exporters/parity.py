@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -13,6 +13,8 @@ from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
 
 TOLERANCE = 1e-4
 
+_MEAN_SHARE = 8
+_NEARLY = 1.001  # what floats make of a whole number of steps
 _ROUNDINGS = 4  # times the model's own rounding that another order of the same sums may be off by, at most
 
 
@@ -25,12 +27,16 @@ class OutputParity:
         max_abs: the largest absolute difference of two values.
         max_rel: the largest absolute difference in a batch, divided by the model's largest absolute output in that batch.
         cosine: of the angle between both outputs of an image, taken as vectors; the least of all images.
+        steps, mean_steps: the largest absolute difference and the mean one, in steps of the output's scale; None of one in
+            floats.
     """
 
     name: str
     max_abs: float
     max_rel: float
     cosine: float = field(default=1.0, compare=False)
+    steps: float | None = field(default=None, compare=False)
+    mean_steps: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,8 @@ class Parity:
         fast_path: how many operators run on the runtime's fast kernels; None if the runtime does not say.
         note: what a reader has to know besides, such as that the file itself cannot run here.
         rounding: how far the model is from itself in 64 bits, as `OutputParity.max_rel`; measured where the tolerance fails.
+        steps: the largest difference that passes of an output in 8-bit integers, in steps of its scale. The mean difference may
+            be an eighth of it: runtimes that round differently are far apart in few numbers only.
     """
 
     runtime: str
@@ -105,6 +113,7 @@ class Parity:
     fast_path: FastPath | None = None
     note: str = ""
     rounding: float = 0.0
+    steps: float = 0.0
 
     @property
     def limit(self) -> float:
@@ -117,8 +126,13 @@ class Parity:
     @property
     def passed(self) -> bool:
         """Whether every output is within its limit and enough results agree. NaN always fails."""
-        close = all(output.max_rel <= self.limit for output in self.outputs)
-        return close and all(agreement.passed for agreement in self.agreements)
+        return all(map(self.close, self.outputs)) and all(agreement.passed for agreement in self.agreements)
+
+    def close(self, output: OutputParity) -> bool:
+        """Whether one output is within its limit."""
+        if output.steps is None or output.mean_steps is None:
+            return output.max_rel <= self.limit
+        return output.steps <= self.steps * _NEARLY and output.mean_steps <= self.steps / _MEAN_SHARE
 
     def check(self) -> None:
         """Raise an error that lists what did not pass.
@@ -136,7 +150,15 @@ class Parity:
                     hint="the file was not kept",
                     comparison=self.to_data(),
                 )
-        worst = max(self.outputs, key=lambda output: np.nan_to_num(output.max_rel, nan=np.inf))
+        far = [output for output in self.outputs if not self.close(output)]
+        worst = max(far, key=lambda output: np.nan_to_num(output.max_rel, nan=np.inf))
+        if worst.steps is not None and worst.mean_steps is not None:
+            raise ExportError(
+                f"the exported network's '{worst.name}' differs from the integer reference by up to {worst.steps:.0f} steps of "
+                f"256 and by {worst.mean_steps:.1f} on average; {self.steps:g} and {self.steps / _MEAN_SHARE:g} may be",
+                hint="the file was not kept; a larger --steps accepts it",
+                comparison=self.to_data(),
+            )
         raise ExportError(
             f"the exported network's '{worst.name}' differs from the model's by {worst.max_rel:.1e} of the largest value; "
             f"the tolerance is {self.limit:.1e}",
@@ -161,14 +183,18 @@ def compare(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]])
     return differences((model.run(batch), exported.run(batch)) for batch in batches)
 
 
-def differences(pairs: Iterable[tuple[Outputs, Outputs]]) -> tuple[OutputParity, ...]:
+def differences(
+    pairs: Iterable[tuple[Outputs, Outputs]], scales: Mapping[str, float] | None = None
+) -> tuple[OutputParity, ...]:
     """The largest difference of each output.
 
     Args:
         pairs: what the reference and the network under test return for each batch. The second must have every output of the
             first, in the same shape.
+        scales: of outputs that stand for 8-bit integers, by name.
     """
     worst: dict[str, tuple[float, float, float]] = {}
+    totals: dict[str, tuple[float, int]] = {}
     for outputs, exported in pairs:
         for name, expected in outputs.items():
             max_abs, max_rel, cosine = float("inf"), float("inf"), -1.0
@@ -176,13 +202,21 @@ def differences(pairs: Iterable[tuple[Outputs, Outputs]]) -> tuple[OutputParity,
                 max_abs = float(np.max(np.abs(exported[name] - expected)))
                 max_rel = max_abs / max(float(np.max(np.abs(expected))), _TINY)
                 cosine = _cosine(expected, exported[name])
+            sum_abs = float(np.sum(np.abs(exported[name] - expected))) if np.isfinite(max_abs) else max_abs
+            total, count = totals.get(name, (0.0, 0))
+            totals[name] = (total + sum_abs, count + expected.size)
             before = worst.get(name, (0.0, 0.0, 1.0))
             worst[name] = (  # NumPy's maximum and minimum keep NaN
                 float(np.maximum(before[0], max_abs)),
                 float(np.maximum(before[1], max_rel)),
                 float(np.minimum(before[2], cosine)),
             )
-    return tuple(OutputParity(name, *values) for name, values in worst.items())
+    steps = {
+        name: (worst[name][0] / scale, totals[name][0] / max(totals[name][1], 1) / scale)
+        for name, scale in (scales or {}).items()
+        if name in worst
+    }
+    return tuple(OutputParity(name, *values, *steps.get(name, (None, None))) for name, values in worst.items())
 
 
 def _cosine(expected: NDArray[np.float32], exported: NDArray[np.float32]) -> float:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mobilenets.deploy.tails import Tail
 from mobilenets.errors import ExportError
-from mobilenets.exporters.checked import Labeled, export_checked
+from mobilenets.exporters.checked import export_checked
+from mobilenets.exporters.compared import Labeled
 from mobilenets.exporters.coreml import COREML, COREML_HALF
 from mobilenets.exporters.executorch import EXECUTORCH
 from mobilenets.exporters.format import Format

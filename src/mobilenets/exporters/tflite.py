@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
+from mobilenets.deploy.ends import with_integer_ends
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.write_tflite import to_tflite
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import HALF_TOLERANCE, Format
 from mobilenets.runtime.engines.litert import LiteRtEngine, litert
 
-HALF_TOLERANCE = 0.05
-"""Largest difference of an output, relative to its largest value, when the weights are rounded to 16 bits."""
+Ends = Literal["float", "int8", "uint8"]
+"""What a quantized file takes and returns: reals, or the integers that stand for them."""
 
 
 def _write(graph: Graph, path: Path, batch: int | None) -> None:
@@ -20,6 +23,14 @@ def _write(graph: Graph, path: Path, batch: int | None) -> None:
 
 def _write_half(graph: Graph, path: Path, batch: int | None) -> None:
     path.write_bytes(to_tflite(graph, half=True, batch=batch or 1))
+
+
+def _write_signed(graph: Graph, path: Path, batch: int | None) -> None:
+    path.write_bytes(to_tflite(with_integer_ends(graph), batch=batch or 1))
+
+
+def _write_unsigned(graph: Graph, path: Path, batch: int | None) -> None:
+    path.write_bytes(to_tflite(with_integer_ends(graph), batch=batch or 1, unsigned=True))
 
 
 def _version() -> str:
@@ -41,3 +52,10 @@ TFLITE_HALF = Format(
     tolerance=HALF_TOLERANCE,
 )
 """The same with the weights in 16-bit floats: half the size."""
+
+WITH_ENDS: dict[Ends, Format] = {
+    "float": TFLITE,
+    "int8": replace(TFLITE, write=_write_signed),
+    "uint8": replace(TFLITE, write=_write_unsigned),
+}
+"""Files of quantized networks by what they take and return."""

@@ -55,6 +55,14 @@ def machine() -> Machine:
     )
 
 
+def sums_overflow() -> bool:
+    """Whether fast kernels of this processor add two products of 8-bit integers in 16 bits, which they can overflow.
+
+    x86 processors without VNNI do. Only with weights of 7 bits are such sums always right.
+    """
+    return platform.machine().lower() in _X86 and not machine().int8
+
+
 def load() -> float | None:
     """Programs that wanted to compute, on average over the last minute; None where the system does not say."""
     try:
@@ -77,6 +85,9 @@ def peak_memory_bytes() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if platform.system() == "Darwin" else most * 1024
+
+
+_X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 def _name(cpuinfo: str) -> str:

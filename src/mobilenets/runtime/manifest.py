@@ -21,6 +21,9 @@ from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpec, Task
 
 METADATA_KEY = "mobilenets"
+WEIGHT_BITS_KEY = "mobilenets.weight_bits"
+"""Where ONNX and OpenVINO files say that their 8-bit weights use 7 bits only."""
+
 FORMAT = 3
 
 Precision = Literal["float32", "float16", "bfloat16", "int8", "int8_weights"]

@@ -48,10 +48,12 @@ class LiteRtEngine(Engine):
         self._interpreters = threading.local()
         runner = self._runner()
         inputs = list(runner.get_input_details().values())
-        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] != np.float32:
+        if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] not in _TAKEN:
             raise CheckpointError(
-                f"'{path}' does not take images: its input must be one float tensor N H W C", hint="export the model again"
+                f"'{path}' does not take images: its input must be one tensor N H W C of floats or 8-bit integers",
+                hint="export the model again",
             )
+        self._taken = inputs[0]
         [self._input] = runner.get_input_details()
         self.outputs = tuple(sorted(runner.get_output_details()))
         n, height, width, _ = (int(side) for side in inputs[0]["shape"])
@@ -63,13 +65,14 @@ class LiteRtEngine(Engine):
         Raises:
             CheckpointError: the network does not take such an input.
         """
-        image = np.ascontiguousarray(batch.transpose(0, 2, 3, 1))  # N H W C
+        image = _stored(np.ascontiguousarray(batch.transpose(0, 2, 3, 1)), self._taken)  # N H W C
         try:
             outputs = self._runner()(**{self._input: image})
         except (ValueError, RuntimeError) as error:
             size = " x ".join(str(side) for side in batch.shape)
             raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {error}") from error
-        return {name: _channels_first(output) for name, output in outputs.items()}
+        details = self._runner().get_output_details()
+        return {name: _channels_first(_real(output, details[name])) for name, output in outputs.items()}
 
     def manifest(self) -> Manifest:
         """The manifest in the file's metadata, or in the `.json` file beside it.
@@ -148,6 +151,28 @@ def delegated(operators: Sequence[dict[str, Any]]) -> FastPath:  # Any: indices 
 
 
 _DELEGATE = "DELEGATE"
+_TAKEN = (np.float32, np.int8, np.uint8)
+
+
+def _stored(image: NDArray[np.float32], details: dict[str, Any]) -> NDArray[Any]:  # Any: LiteRT's own, floats or integers
+    """An image as the file takes it: the floats themselves, or the nearest integers, halves away from zero."""
+    if details["dtype"] == np.float32:
+        return image
+    scale, zero = details["quantization"]
+    steps = image / np.float32(scale)
+    limits = np.iinfo(details["dtype"])
+    rounded = np.trunc(steps + np.copysign(np.float32(0.5), steps)) + zero
+    integers: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(details["dtype"])
+    return integers
+
+
+def _real(output: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:  # Any: as above
+    """What an output stands for, if it is integers with a scale."""
+    scale, zero = details["quantization"]
+    if not scale or output.dtype not in (np.int8, np.uint8):
+        return output
+    real: NDArray[np.float32] = (output.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+    return real
 
 
 def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:

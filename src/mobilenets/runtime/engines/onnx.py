@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.machine import sums_overflow
+from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 class OnnxEngine(Engine):
     """ONNX Runtime on the CPU. It is pickled by its file, which is opened again on the other side.
+
+    Files in 8-bit integers are computed exactly on every processor. Where the fast kernels would overflow, because the
+    processor has no VNNI and the weights have 8 bits, ONNX Runtime is asked for others, which take about as long as floats.
 
     Args:
         path: the `.onnx` file.
@@ -38,16 +43,15 @@ class OnnxEngine(Engine):
             raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
         if not path.is_file():
             raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to onnx writes one")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL  # what fails is raised; what is logged besides says nothing to a user
-        options.intra_op_num_threads = threads or 0
-        # Threads that spin while they wait take the cores that decode the next images.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.path = path
         self.source = str(path)
         self.threads = threads
+        self._exact = False
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=[_PROVIDER])
+            self._session = self._opened()
+            if _may_overflow(self._session.get_modelmeta().custom_metadata_map):
+                self._exact = True
+                self._session = self._opened()
             (image, *more), outputs = self._session.get_inputs(), self._session.get_outputs()
             self._input, shape = image.name, image.shape
             self.outputs = tuple(output.name for output in outputs)
@@ -90,23 +94,21 @@ class OnnxEngine(Engine):
         return file_manifest(text, self.path, hint="use a file written by 'mobilenets export'")
 
     def fast_path(self) -> FastPath:
-        """How many operators ONNX Runtime's CPU provider runs, by the profile of one run.
+        """How many operators ONNX Runtime's CPU provider runs, by the profile of one run; in an int8 network those in integers.
 
         Raises:
             CheckpointError: the network cannot be run again.
         """
-        import onnxruntime
-
         height, width = self.input_shape or self.manifest().input.shape
         image = np.zeros((self.batch or 1, self.manifest().input.channels, height, width), np.float32)
         with tempfile.TemporaryDirectory() as folder:
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = _FATAL
-            options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-            session = onnxruntime.InferenceSession(str(self.path), options, providers=[_PROVIDER])
+            session = self._opened(profile=str(Path(folder) / "profile"))
             session.run(self.outputs, {self._input: image})
             events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
         nodes = [event["args"] for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+        if self.precision == "int8":
+            slow = _in_floats(nodes, outputs=len(self.outputs))
+            return FastPath("integer arithmetic", len(nodes) - slow.total(), len(nodes), slow=dict(slow))
         slow = Counter(node["op_name"] for node in nodes if node["provider"] != _PROVIDER)
         return FastPath(_PROVIDER, len(nodes) - slow.total(), len(nodes), slow=dict(slow))
 
@@ -114,8 +116,40 @@ class OnnxEngine(Engine):
         """Release the session."""
         del self._session
 
+    def _opened(self, *, profile: str = "") -> Any:  # Any: ONNX Runtime has no types
+        """A session for the file, which writes a profile if it is given the beginning of a file's name."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL  # what fails is raised; what is logged besides says nothing to a user
+        options.intra_op_num_threads = self.threads or 0
+        # Threads that spin while they wait take the cores that decode the next images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._exact:
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        if profile:
+            options.enable_profiling, options.profile_file_prefix = True, profile
+        return onnxruntime.InferenceSession(str(self.path), options, providers=[_PROVIDER])
+
     def __reduce__(self) -> tuple[type[OnnxEngine], tuple[Path, int | None]]:
         return OnnxEngine, (self.path.absolute(), self.threads)
+
+
+def _may_overflow(known: Mapping[str, str]) -> bool:
+    """Whether a file's integers need slower kernels on this processor to be right."""
+    return known.get(WEIGHT_BITS_KEY) == "8" and sums_overflow()
+
+
+def _in_floats(nodes: Sequence[Mapping[str, Any]], *, outputs: int) -> Counter[str]:  # Any: JSON
+    """How many operators of each kind compute in floats, or convert to or from floats in the midst of a network.
+
+    Args:
+        nodes: of a profile.
+        outputs: that the network returns as floats, so that each may be converted.
+    """
+    slow = Counter(node["op_name"] for node in nodes if "float" in next(iter(node.get("input_type_shape", [])), {}))
+    slow["DequantizeLinear"] = sum(node["op_name"] == "DequantizeLinear" for node in nodes)
+    return slow - Counter({"QuantizeLinear": 1, "DequantizeLinear": outputs})
 
 
 _FATAL = 4

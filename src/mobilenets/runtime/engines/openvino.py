@@ -12,20 +12,24 @@ import numpy as np
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
-from mobilenets.runtime.manifest import METADATA_KEY, Manifest
+from mobilenets.runtime.machine import sums_overflow
+from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
 
-_IN_ONNX = ("framework", METADATA_KEY)  # where OpenVINO keeps the metadata of an ONNX file
+_IN_ONNX = ("framework",)  # where OpenVINO keeps the metadata of an ONNX file
 _NOTHING_TO_RUN = {"Input", "Output", "Const"}
 _SLOW = ("ref", "unknown", "undef")  # beginnings of the names of implementations that are not optimized
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO on the CPU, in 32-bit floats. It is pickled by its file, which is opened again on the other side.
+    """OpenVINO on the CPU, in 32-bit floats or 8-bit integers. It is pickled by its file, and opened again on the other side.
+
+    Where integers would overflow, because the processor has no VNNI and the weights have 8 bits, OpenVINO computes with floats
+    that are rounded as the integers are, which takes longer than a network in floats.
 
     Each thread that runs gets an inference request of its own; the requests share the weights.
 
@@ -59,8 +63,11 @@ class OpenVinoEngine(Engine):
             (image, *more), shape = model.inputs, model.inputs[0].partial_shape
             self.outputs = tuple(_name(port, f"output {i}") for i, port in enumerate(model.outputs))
             takes_images = not more and len(shape) == 4 and image.element_type == runtime.Type.f32
-            self._manifest = _metadata(model)
-            self._compiled = runtime.Core().compile_model(model, "CPU", _settings(threads))
+            self._manifest = _metadata(model, METADATA_KEY)
+            settings = _settings(threads)
+            if _metadata(model, WEIGHT_BITS_KEY) == "8" and sums_overflow():
+                settings["LP_TRANSFORMS_MODE"] = "NO"
+            self._compiled = runtime.Core().compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError, TypeError) as error:  # those of OpenVINO have no common class
             raise CheckpointError(
                 f"'{path}' is not a network that OpenVINO {runtime.__version__.partition('-')[0]} can run: {first_line(error)}",
@@ -101,20 +108,25 @@ class OpenVinoEngine(Engine):
     def fast_path(self) -> FastPath:
         """How many operators OpenVINO runs with its optimized kernels, by the graph that it executes; one image is run.
 
+        In an int8 network those are the kernels that compute in integers.
+
         Raises:
             CheckpointError: the manifest is missing, which says how large an image is and how many channels it has.
         """
         contract = self.manifest().input
         self.run(np.zeros((self.batch or 1, contract.channels, *contract.shape), np.float32))  # some kernels are chosen then
+        integers = self.precision == "int8"
         kinds: Counter[str] = Counter()
         total = 0
         for operator in self._compiled.get_runtime_model().get_ordered_ops():
             facts = operator.get_rt_info()
-            kind, implementation = (str(facts[key].astype(str)) for key in ("layerType", "primitiveType"))
+            kind, implementation, computed = (
+                str(facts[key].astype(str)) for key in ("layerType", "primitiveType", "runtimePrecision")
+            )
             if kind in _NOTHING_TO_RUN:
                 continue
             total += 1
-            if implementation.startswith(_SLOW) and kind not in _IN_PLACE:
+            if kind not in _IN_PLACE and (implementation.startswith(_SLOW) or (integers and computed in _FLOATS)):
                 kinds[kind] += 1
         return FastPath("optimized kernels", total - kinds.total(), total, slow=dict(kinds))
 
@@ -127,7 +139,8 @@ class OpenVinoEngine(Engine):
         return OpenVinoEngine, (self.path.absolute(), self.threads)
 
 
-_IN_PLACE = {"Reshape"}  # changes a shape, and computes nothing
+_IN_PLACE = {"Reshape", "Reorder"}  # change a shape or an order, and compute nothing
+_FLOATS = {"f32", "bf16", "f16"}
 
 
 def openvino() -> ModuleType:
@@ -165,9 +178,9 @@ def _name(port: Any, otherwise: str) -> str:  # Any: OpenVINO's types are those 
     return min(names) if names else otherwise
 
 
-def _metadata(model: Any) -> str | None:  # Any: as above
-    """The manifest's text; None if there is none."""
-    for place in ((METADATA_KEY,), _IN_ONNX):
+def _metadata(model: Any, key: str) -> str | None:  # Any: as above
+    """The text of an entry of the metadata, such as the manifest; None if there is none."""
+    for place in ((key,), (*_IN_ONNX, key)):
         if model.has_rt_info(list(place)):
             return str(model.get_rt_info(list(place)).astype(str))
     return None

@@ -1,0 +1,74 @@
+"""`export` of a quantized model: which images it is compared on, and whose accuracy is given beside its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
+
+if TYPE_CHECKING:
+    from mobilenets.exporters.parity import Parity
+    from mobilenets.exporters.tflite import Ends
+    from mobilenets.runtime.engines.base import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asked for.
+
+    Args:
+        to: the format.
+        images: to compare on, a file or a folder; None for those of the run.
+        data: a labeled dataset; "" for the images of the run.
+        most: how many images to take; None for the usual number.
+        batch: images at once; None for what the format does.
+        ends: what the file takes and returns.
+        steps: the largest difference that passes; None for the usual one.
+    """
+
+    to: str
+    images: Path | None
+    data: str
+    most: int | None
+    batch: int | None
+    ends: str
+    steps: float | None
+
+
+def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
+    """Export the quantized network in a file into a folder.
+
+    Raises:
+        MobileNetsError: the file is damaged, or the export failed.
+    """
+    from mobilenets.deploy.file import load
+    from mobilenets.exporters.quantized import STEPS, export_quantized
+
+    graph, home = load(file), file.parent
+    chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
+    labeled = labeled_of(asked.data, asked.most, graph.manifest.task) if asked.data else None
+    if not asked.images and not asked.data:
+        chosen, labeled = of_run(home, asked.most or MOST, graph.manifest.task)
+    return export_quantized(
+        graph,
+        folder,
+        to=asked.to,
+        images=chosen,
+        labeled=labeled,
+        before=_float_engine(home) if labeled is not None else None,
+        steps=STEPS if asked.steps is None else asked.steps,
+        ends=cast("Ends", asked.ends),
+        batch=asked.batch,
+    )
+
+
+def _float_engine(home: Path) -> Engine | None:
+    """The network that a quantized one in a run was made from; None where it is not there."""
+    from mobilenets import checkpoint as checkpoints
+    from mobilenets.model import TorchEngine
+    from mobilenets.runtime.engines.open import checkpoint_in
+
+    checkpoint = checkpoint_in(home.parent)
+    return None if checkpoint is None else TorchEngine(checkpoints.load(checkpoint))

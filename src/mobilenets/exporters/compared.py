@@ -1,0 +1,237 @@
+"""`export_compared`: a graph written, run by the runtime, compared with what it must compute, and only then given its name."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mobilenets.data.samples import Sample
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.operators import Dequantize
+from mobilenets.deploy.profile import profiled
+from mobilenets.deploy.tails import TAILS, Tail
+from mobilenets.errors import CheckpointError, ExportError, GraphError
+from mobilenets.evaluation.evaluators import evaluate
+from mobilenets.exporters.agreement import COMPARE
+from mobilenets.exporters.drafts import drafted, settle
+from mobilenets.exporters.format import Format
+from mobilenets.exporters.parity import Accuracy, Parity, differences
+from mobilenets.runtime.engines.base import Engine, Outputs
+from mobilenets.runtime.engines.gate import Gate
+from mobilenets.runtime.images.prepare import load_input
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import InputContract, Task
+
+RANDOM_BATCHES = (1, 2, 5)
+"""Sizes of the batches of made-up images that two networks are compared on."""
+
+METRICS: dict[Task, str] = {"classify": "top1", "detect": "map", "segment": "miou"}
+"""The metric by which both are measured on labeled images."""
+
+_IMAGES_A_BATCH = 8
+_FINEST = 64  # cells on a side of the finest blobs of a made-up image
+
+Run = tuple[NDArray[np.float32], Outputs]
+"""A batch of preprocessed images, and the outputs for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """Labeled images on which the model and the exported network are measured.
+
+    Args:
+        samples: with labels, boxes or masks.
+        labels: names of their classes.
+    """
+
+    samples: Sequence[Sample]
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What an exported file must compute.
+
+    Args:
+        graph: the network without a tail; its manifest goes into the file.
+        reference: computes its outputs.
+        tolerance: largest difference of an output in floats, relative to its largest value in a batch.
+        steps: largest difference of an output in 8-bit integers, in steps of its scale.
+        before: the network whose accuracy is given beside the file's; None for the reference.
+        rounding: how far the reference is from itself in 64 bits, relative as the tolerance is; asked where that fails.
+    """
+
+    graph: Graph
+    reference: Engine
+    tolerance: float
+    steps: float = 0.0
+    before: Engine | None = None
+    rounding: Callable[[Sequence[Run]], float] = lambda runs: 0.0
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The scale of each output that is the real value of an 8-bit integer."""
+        made = {operator.output: operator.inputs for operator in self.graph.operators if isinstance(operator, Dequantize)}
+        return {
+            name: self.graph.quantization[made[value][0]].scale for name, value in self.graph.outputs.items() if value in made
+        }
+
+
+def export_compared(
+    standard: Standard,
+    path: Path,
+    format: Format,
+    *,
+    images: Sequence[bytes | Path] = (),
+    labeled: Labeled | None = None,
+    tail: Tail | None = None,
+    batch: int | None = None,
+) -> Parity:
+    """Write `path`, after comparing what the runtime computes from it with what it must.
+
+    The file is written elsewhere first: a failed export leaves `path` as it was.
+
+    Args:
+        standard: what it must compute.
+        path: the file to write; its folder is made.
+        format: what writes the file and runs it.
+        images: files or encoded bytes to compare on, besides made-up images.
+        labeled: images to measure both networks on.
+        tail: what decodes the outputs inside the file; None to leave them as they are.
+        batch: the only number of images that the file takes at once; by default what the format does.
+
+    Raises:
+        CheckpointError: there are more classes than the tail can hold.
+        DataError: a labeled image cannot be read, or has a class that the model does not know.
+        ExportError: the runtime does not have the tail, the file cannot be written or run, or its outputs differ by too much.
+        ImageError: an image cannot be decoded.
+        MissingExtraError: a library that the format needs is not installed.
+    """
+    runtime = f"{format.title} {format.version()}"
+    graph, manifest = standard.graph, standard.graph.manifest
+    _refuse(manifest, format, tail)
+    try:
+        tailed = graph if tail is None else profiled(TAILS[tail].add(graph))
+    except GraphError as error:
+        raise ExportError(f"'{manifest.model}' cannot be exported: {error}") from error
+    batch, scales = batch or format.batch, standard.scales
+    batches = list(prepared_batches(manifest.input, images))
+    expected = [standard.reference.run(batch_images) for batch_images in batches]
+    sizes = tuple(len(batch_images) for batch_images in batches)
+    parity = Parity(runtime, standard.tolerance, len(images), sizes, (), note=format.note, steps=standard.steps)
+    if tail is not None and format.raw_too:
+        with tempfile.TemporaryDirectory() as folder:
+            format.write(graph, Path(folder, path.name), batch)
+            with closing(_opened(format, Path(folder, path.name), graph)) as engine:
+                parity = replace(parity, outputs=differences(zip(expected, _run(engine, batches), strict=True), scales))
+    with drafted(path, "new") as drafts:
+        draft = drafts / path.name
+        fast = format.write(tailed, draft, batch)
+        with closing(_opened(format, draft, tailed)) as engine:
+            pairs = list(zip(expected, _run(engine, batches), strict=True))
+            outputs, agreement = COMPARE[manifest.task](pairs, manifest, tolerance=standard.tolerance)
+            if tail is None:
+                parity = replace(parity, outputs=differences(pairs, scales))
+            else:
+                parity = replace(parity, outputs=(*parity.outputs, *outputs))
+            before = standard.before or standard.reference
+            parity = replace(
+                parity,
+                agreements=(agreement,),
+                accuracies=() if labeled is None else (_accuracy(before, engine, labeled),),
+                fast_path=fast or engine.fast_path(),
+            )
+        if not parity.passed:
+            parity = replace(parity, rounding=standard.rounding(list(zip(batches, expected, strict=True))))
+        parity.check()
+        settle(drafts, path)
+    return parity
+
+
+def prepared_batches(contract: InputContract, images: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
+    """What networks are compared on: made-up images that are smooth as photos are, then the given ones, preprocessed.
+
+    Args:
+        contract: of the networks.
+        images: files or encoded bytes.
+
+    Raises:
+        ImageError: an image cannot be decoded.
+    """
+    yield from _random_batches(contract)
+    for i in range(0, len(images), _IMAGES_A_BATCH):
+        yield np.stack([load_input(image, contract) for image in images[i : i + _IMAGES_A_BATCH]])
+
+
+def _refuse(manifest: Manifest, format: Format, tail: Tail | None) -> None:
+    """Raise the error for a tail that the model's task or the runtime does not have."""
+    if tail is None:
+        return
+    task, known = manifest.task, TAILS[tail]
+    if task != known.task:
+        options = [f"{other.option} {other.gives}" for other in TAILS.values() if other.task == task]
+        raise ExportError(
+            f"'{manifest.model}' is to {task}: {known.only}", hint=next(iter(options), f"leave {known.option} out")
+        )
+    if tail in format.refused:
+        raise ExportError(
+            f"{format.refused[tail]}, so {format.title} cannot take {known.option}",
+            hint=f"leave {known.option} out, as 'predict' decodes boxes itself; or export to onnx, openvino or tflite",
+        )
+
+
+def _opened(format: Format, draft: Path, graph: Graph) -> Engine:
+    try:
+        return format.open(draft, graph)
+    except CheckpointError as error:
+        raise ExportError(f"the exported network does not run: {error}") from error
+
+
+def _run(engine: Engine, batches: Sequence[NDArray[np.float32]]) -> list[Outputs]:
+    gate = Gate(engine, 1)
+    return [gate.run(batch) for batch in batches]
+
+
+def _accuracy(reference: Engine, exported: Engine, labeled: Labeled) -> Accuracy:
+    """What both networks reach on labeled images."""
+    manifest = reference.manifest()
+    metric = METRICS[manifest.task]
+    reports = [
+        evaluate(Predictor(manifest, engine, threads=1), labeled.samples, labeled.labels) for engine in (reference, exported)
+    ]
+    values = [report.metric(metric).value for report in reports]
+    return Accuracy(metric, float(values[0]), float(values[1]), len(reports[0]))
+
+
+def _random_batches(contract: InputContract) -> Iterator[NDArray[np.float32]]:
+    mean, std = (np.reshape(np.broadcast_to(values, contract.channels), (-1, 1, 1)) for values in (contract.mean, contract.std))
+    generator = np.random.default_rng(0)
+    for n in RANDOM_BATCHES:
+        pixels = np.stack([_blobs(generator, contract.channels, contract.shape) for _ in range(n)])
+        yield ((pixels - mean) / std).astype(np.float32)
+
+
+def _blobs(generator: np.random.Generator, channels: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """A made-up image, C H W, 0 to 1: blobs of every size, the larger the stronger, as in photos.
+
+    Plain noise would be unlike any image. Networks with attention amplify rounding on it, which says nothing about photos.
+    """
+    height, width = shape
+    total = np.zeros((channels, height, width))
+    cells = 2
+    while cells <= min(_FINEST, max(shape)):
+        for channel in range(channels):
+            grid = Image.fromarray(generator.normal(size=(cells, cells)).astype(np.float32), mode="F")
+            total[channel] += np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC)) / cells
+        cells *= 2
+    low, high = total.min(), total.max()
+    image: NDArray[np.float64] = (total - low) / max(high - low, 1e-9)
+    return image

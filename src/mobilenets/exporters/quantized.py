@@ -1,0 +1,133 @@
+"""`export_quantized`: a network in 8-bit integers as a file for a runtime, compared with the integers that it stands for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.deploy import reference
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.profile import profiled
+from mobilenets.errors import ExportError
+from mobilenets.exporters.compared import Labeled, Standard, export_compared
+from mobilenets.exporters.parity import Parity
+from mobilenets.exporters.table import EXPORTERS, Exporter
+from mobilenets.exporters.tflite import WITH_ENDS, Ends
+from mobilenets.files import write_text
+from mobilenets.runtime.engines.base import Engine, Outputs
+from mobilenets.runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+STEPS = 16.0
+"""Largest difference of an output from the integer reference, in steps of 256; the mean may be an eighth of it. Runtimes round
+in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: on photos, trained networks are less than
+1 step apart on average and 8 at most."""
+
+TOLERANCE = 0.05
+"""Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
+
+
+GRAPH = "graph.safetensors"
+"""The quantized network in the folder that `mobilenets quantize` writes."""
+
+
+class ReferenceEngine(Engine):
+    """The reference executor as an engine: right on every machine, and slow."""
+
+    concurrent = True
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.outputs = tuple(graph.outputs)
+        self.input_shape = graph.manifest.input.shape
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`."""
+        return reference.run(self.graph, batch)
+
+    def manifest(self) -> Manifest:
+        """The graph's manifest."""
+        return self.graph.manifest
+
+
+def quantized_in(path: Path) -> Path | None:
+    """The file of a quantized network that a path means: itself, or the one in the folder; None if it means something else."""
+    file = path / GRAPH if path.is_dir() else path
+    return file if file.name == GRAPH and file.is_file() else None
+
+
+def export_quantized(
+    graph: Graph,
+    folder: str | Path = "export",
+    *,
+    to: str = "onnx",
+    images: Sequence[bytes | Path] = (),
+    labeled: Labeled | None = None,
+    before: Engine | None = None,
+    steps: float = STEPS,
+    ends: Ends = "float",
+    batch: int | None = None,
+) -> Parity:
+    """Export a network in 8-bit integers and compare the file with the reference executor, integer by integer.
+
+    The folder then contains the network's file, which `Predictor.open` opens, and a `parity.json` with the comparison.
+
+    Args:
+        graph: with a float input and float outputs, as `quantize` makes it.
+        folder: the output folder; it is created if missing.
+        to: as for `export`: "onnx", "openvino", "tflite", "executorch" or "coreml"; with "-nms" a detector outputs boxes, and
+            with "-argmax" a segmenter the class of each pixel.
+        images: files or encoded bytes to compare on, in addition to made-up images.
+        labeled: images to measure accuracy on, before and after.
+        before: the network in floats, whose accuracy is given beside the file's; None for the reference executor.
+        steps: the largest allowed difference of an output in steps of its scale. The mean may be an eighth of it.
+        ends: what the file takes and returns: floats, or the integers themselves, signed or unsigned. Only TFLite files have
+            integer ends.
+        batch: the only number of images that the file takes at once; by default that of the format.
+
+    Raises:
+        ExportError: the export failed or does not match the reference. The folder's files are unchanged.
+        ImageError: an image cannot be decoded.
+        MissingExtraError: a library that the format needs is not installed.
+        UnknownNameError: there is no such format.
+    """
+    folder, exporter = Path(folder), _exporter(to, ends)
+    standard = Standard(profiled(graph), ReferenceEngine(graph), tolerance=TOLERANCE, steps=steps, before=before)
+    parity = export_compared(
+        standard,
+        folder / exporter.file,
+        exporter.format,
+        images=images,
+        labeled=labeled,
+        tail=exporter.tail,
+        batch=batch,
+    )
+    try:
+        write_text(folder / exporter.parity, json.dumps(parity.to_data(), indent=1) + "\n")
+    except OSError as error:
+        raise ExportError(f"cannot write '{folder / exporter.parity}': {error.strerror or error}") from error
+    return parity
+
+
+def _exporter(to: str, ends: Ends) -> Exporter:
+    """How a quantized network is exported.
+
+    Raises:
+        ExportError: there is no such export of quantized networks.
+        UnknownNameError: there is no such format.
+    """
+    exporter = EXPORTERS[to]
+    if exporter.format.precision == "float16":
+        full = to.removesuffix("-half")
+        raise ExportError(f"weights of 8 bits cannot be kept in 16, as {to} does", hint=f"--to {full} keeps them in 8 bits")
+    if ends == "float":
+        return exporter
+    if to != "tflite":
+        raise ExportError(f"only TFLite files can take and return integers, but {to} was asked for", hint="--to tflite")
+    return replace(exporter, format=WITH_ENDS[ends])
