@@ -23,10 +23,13 @@ from safetensors.torch import save as pack_tensors
 from torch import Tensor
 
 from mobilenets import files
-from mobilenets.documents import decode, parse
-from mobilenets.errors import CheckpointError, DocumentError, MobileNetsError
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.file import Structure
+from mobilenets.documents import decode, encode, parse
+from mobilenets.errors import CheckpointError, DocumentError, GraphError, MobileNetsError
 from mobilenets.files import settled as settled
 from mobilenets.model import Model
+from mobilenets.qat.model import QuantizedModel, unlearned
 from mobilenets.runtime.manifest import beside
 from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ModelSpec
@@ -51,12 +54,14 @@ class Checkpoint:
         weights: the model's state dict, on the CPU.
         metrics: measured when it was saved, by name.
         recipe: the recipe it was trained with, as JSON holds it; empty for converted weights.
+        int8: the operators of the network in integers that it was trained with; None for a network in floats.
     """
 
     spec: ModelSpec
     weights: Mapping[str, Tensor]
     metrics: Mapping[str, float]
     recipe: Mapping[str, object]
+    int8: Structure | None = None
 
 
 def save(
@@ -85,6 +90,7 @@ def write(model: Model, folder: Path, *, metrics: Mapping[str, float] = {}, reci
     if broken := not_finite(state):
         raise CheckpointError(f"cannot write a checkpoint: {broken}", hint=_DIVERGED)
     weights = pack_tensors(state)
+    int8 = {"int8": encode(model.int8.structure, choices=op.CHOICES)} if isinstance(model, QuantizedModel) else {}
     description = {
         "format": FORMAT,
         "version": importlib.metadata.version("mobilenets"),
@@ -92,6 +98,7 @@ def write(model: Model, folder: Path, *, metrics: Mapping[str, float] = {}, reci
         "spec": to_data(model.spec),
         "metrics": {name: float(value) if math.isfinite(value) else None for name, value in metrics.items()},
         "recipe": dict(recipe),
+        **int8,
     }
     (folder / WEIGHTS).write_bytes(weights)
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
@@ -105,12 +112,16 @@ def load(path: str | Path) -> Model:
             of ours.
     """
     checkpoint = read(path)
-    model = _unfilled(checkpoint.spec, path)
+    model = _unfilled(checkpoint, path)
     expected, given = model.state_dict(), checkpoint.weights
     _check_fit(expected, given, path)
     if broken := not_finite(given):
         raise CheckpointError(f"'{path}' cannot be used: {broken}", hint=_DIVERGED)
     model.load_state_dict({name: given[name].to(tensor.dtype) for name, tensor in expected.items()}, assign=True)
+    try:
+        model.int8_graph()
+    except GraphError as error:
+        raise CheckpointError(f"'{path}' is damaged: {error}") from error
     return model.eval()
 
 
@@ -136,6 +147,7 @@ def read(path: str | Path) -> Checkpoint:
         weights={name: tensor.clone() for name, tensor in tensors.items()},  # the originals share the file's bytes
         metrics={name: math.nan if value is None else value for name, value in description.metrics.items()},
         recipe=description.recipe,
+        int8=description.int8,
     )
 
 
@@ -213,6 +225,7 @@ class _Description:
     version: str = ""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)  # Any: of whatever version wrote it
+    int8: Structure | None = None
 
 
 def _read_description(path: Path) -> _Description:
@@ -227,18 +240,20 @@ def _read_description(path: Path) -> _Description:
             raise CheckpointError(
                 f"'{path}' has format {number}, and this version reads up to {FORMAT}", hint="upgrade mobilenets"
             )
-        return decode({**data, "spec": current(data["spec"])}, _Description, choices=CHOICES)
+        return decode({**data, "spec": current(data["spec"])}, _Description, choices={**CHOICES, **op.CHOICES})
     except OSError as error:
         raise CheckpointError(f"cannot read '{path}': {error.strerror or error}") from error
     except DocumentError as error:
         raise CheckpointError(f"'{path}' is damaged: {error}") from error
 
 
-def _unfilled(spec: ModelSpec, path: str | Path) -> Model:
+def _unfilled(checkpoint: Checkpoint, path: str | Path) -> Model:
     """The network without memory for its weights, so that a damaged description cannot ask for more than the file holds."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return Model(spec)
+            if checkpoint.int8 is None:
+                return Model(checkpoint.spec)
+            return QuantizedModel(checkpoint.spec, unlearned(checkpoint.spec, checkpoint.int8, checkpoint.weights))
     except (MobileNetsError, RuntimeError, ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise CheckpointError(f"'{path}' describes a network that cannot be built: {error}") from error
 

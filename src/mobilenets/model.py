@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mobilenets.deploy.graph import Graph
 from mobilenets.net.backbone import Backbone
 from mobilenets.runtime.engines.base import Engine, Outputs
-from mobilenets.runtime.manifest import Manifest, manifest_of
+from mobilenets.runtime.manifest import Manifest, Precision, manifest_of
 from mobilenets.specs.model import ModelSpec
 from mobilenets.tasks.table import build
 
@@ -34,6 +35,14 @@ class Model(nn.Module):
         self.backbone = Backbone(spec.backbone)
         self.head: Any = build(spec)  # a HeadModule and an nn.Module, which no type of Python's says
 
+    precision: Precision = "float32"
+    """What it computes in."""
+
+    @property
+    def learning(self) -> nn.Module:
+        """What a training changes: the model itself."""
+        return self
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` returns, in their order."""
@@ -43,6 +52,16 @@ class Model(nn.Module):
     def forward(self, x: Tensor) -> Any:  # Any: a tensor, or a tuple where there are several outputs
         """A classifier's logits, N classes; a detector's and a segmenter's outputs as `outputs` names them."""
         return self.head(self.head.inputs(self.backbone, x))
+
+    def int8_graph(self) -> Graph | None:
+        """The graph of 8-bit integers that the model computes; a model in floats has none."""
+        return None
+
+    def like(self, spec: ModelSpec) -> Model:
+        """A model of this kind with all weights, under a spec of the same shapes."""
+        made = create(spec)
+        made.load_state_dict(self.state_dict())
+        return made
 
     def named(self, outputs: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
         """What `forward` returned, by name."""
@@ -95,9 +114,7 @@ def with_spec(model: Model, spec: ModelSpec) -> Model:
         model: whose weights are copied.
         spec: the new spec.
     """
-    made = create(spec)
-    made.load_state_dict(model.state_dict())
-    return made
+    return model.like(spec)
 
 
 class TorchEngine(Engine):
@@ -124,7 +141,7 @@ class TorchEngine(Engine):
 
     def manifest(self) -> Manifest:
         """The manifest of the model."""
-        return manifest_of(self.model.spec)
+        return manifest_of(self.model.spec, precision=self.model.precision)
 
 
 _TURNS: WeakKeyDictionary[Model, Lock] = WeakKeyDictionary()

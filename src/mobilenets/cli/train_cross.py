@@ -35,7 +35,7 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.evaluation.pooled import at_temperature, pooled
     from mobilenets.keys import values_of
-    from mobilenets.model import TorchEngine, rebuilt
+    from mobilenets.model import TorchEngine, with_spec
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.model import ClassifierHead
@@ -61,7 +61,9 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     report = pooled(reports, dataset.task)
     best = checkpoint.load(run)
     head, metrics = fitted(best.spec.head, report, dataset.task)
-    checkpoint.save(rebuilt(best, replace(best.spec, head=head)), run / "best", metrics=metrics, recipe=values_of(start.recipe))
+    checkpoint.save(
+        with_spec(best, replace(best.spec, head=head)), run / "best", metrics=metrics, recipe=values_of(start.recipe)
+    )
     shutil.rmtree(run / "folds", ignore_errors=True)
     if isinstance(head, ClassifierHead):
         report = at_temperature(report, head.temperature)  # type: ignore[arg-type]  # it is a classifier's

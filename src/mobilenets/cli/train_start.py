@@ -200,7 +200,7 @@ def _with_weights(recipe: Recipe, weights: str, *, named: Sequence[str]) -> Mode
         weights: as the option has them.
         named: keys of the recipe that the user chose.
     """
-    from mobilenets.model import rebuilt
+    from mobilenets.model import with_spec
     from mobilenets.weights.load import load, load_best
 
     if weights == "none":
@@ -224,7 +224,7 @@ def _with_weights(recipe: Recipe, weights: str, *, named: Sequence[str]) -> Mode
     if "width" in named and spec.backbone.width != recipe.width:
         raise UsageError(f"'{weights}' holds weights of width {spec.backbone.width:g}, but --width is {recipe.width:g}")
     note(f"weights: {weights}")
-    return rebuilt(model, replace(spec, weights=weights)) if spec.weights == "scratch" else model
+    return with_spec(model, replace(spec, weights=weights)) if spec.weights == "scratch" else model
 
 
 def _say(lines: Sequence[str]) -> None:

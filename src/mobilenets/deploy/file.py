@@ -28,13 +28,25 @@ ZeroPoint = Annotated[int, Meta(ge=LOWEST, le=HIGHEST)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """What the header says besides the manifest."""
+class Structure:
+    """A graph without its manifest, weights and scales: what the header says of it.
+
+    Args:
+        format: `FORMAT`, or that of an earlier version.
+        operators, outputs: as the graph has them.
+        zero_points: of what is quantized, by name.
+    """
 
     format: int
     operators: Annotated[tuple[Operator, ...], Meta(min_length=1, max_length=100_000)]
     outputs: dict[str, str]
     zero_points: dict[str, ZeroPoint] = field(default_factory=dict)
+
+
+def structure_of(graph: Graph) -> Structure:
+    """The structure of a graph."""
+    zero_points = {name: quantization.zero_point for name, quantization in graph.quantization.items()}
+    return Structure(FORMAT, graph.operators, dict(graph.outputs), zero_points)
 
 
 def save(graph: Graph, path: Path) -> None:
@@ -51,9 +63,10 @@ def save(graph: Graph, path: Path) -> None:
     from safetensors.numpy import save as packed
 
     graph.check()
-    zero_points = {name: quantization.zero_point for name, quantization in graph.quantization.items()}
-    written = _Written(FORMAT, graph.operators, dict(graph.outputs), zero_points)
-    metadata = {_GRAPH_KEY: json.dumps(encode(written, choices=CHOICES)), METADATA_KEY: graph.manifest.to_json()}
+    metadata = {
+        _GRAPH_KEY: json.dumps(encode(structure_of(graph), choices=CHOICES)),
+        METADATA_KEY: graph.manifest.to_json(),
+    }
     scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
     write_bytes(path, packed({**graph.tensors, **scales}, metadata))
 
@@ -76,7 +89,7 @@ def load(path: Path) -> Graph:
         if key not in metadata:
             raise GraphError(f"'{path}' has no '{key}' in its header", hint="lower the model again")
     try:
-        written = decode(parse(metadata[_GRAPH_KEY]), _Written, choices=CHOICES)
+        written = decode(parse(metadata[_GRAPH_KEY]), Structure, choices=CHOICES)
         if written.format != FORMAT:
             raise GraphError(f"it has format {written.format}, but this version reads format {FORMAT}")
         quantization = {

@@ -163,17 +163,16 @@ def _curve(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
 
 def _resize(graph: Graph, operator: op.Resize, read: Sequence[_Read], made: Quantization) -> Bytes:
     down, across = (
-        _resize_matrix(old, new, operator.coordinates)
-        for old, new in zip(read[0].numbers.shape[2:], operator.size, strict=True)
+        resize_matrix(old, new, operator.coordinates) for old, new in zip(read[0].numbers.shape[2:], operator.size, strict=True)
     )
     totals = _product(_product(down, read[0].numbers), across.T)
-    half = 1 << (2 * _RESIZE_BITS - 1)
-    return to_bytes(np.sign(totals) * ((abs(totals) + half) >> (2 * _RESIZE_BITS)))
+    half = 1 << (2 * RESIZE_BITS - 1)
+    return to_bytes(np.sign(totals) * ((abs(totals) + half) >> (2 * RESIZE_BITS)))
 
 
-def _resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Integers:
+def resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Integers:
     """Bilinear weights along one side, new x length, in 10 bits."""
-    one = 1 << _RESIZE_BITS
+    one = 1 << RESIZE_BITS
     at = np.arange(new)
     if coordinates == "align_corners":
         step = ((length - 1) * one + (new - 1) // 2) // (new - 1) if new > 1 else (length * one + new // 2) // new
@@ -205,7 +204,7 @@ def _quantize(graph: Graph, operator: op.Quantize, read: Sequence[_Read], made: 
 
 _BITS = 31
 _ADD_BITS = 20  # that a sum's numbers are shifted left by
-_RESIZE_BITS = 10
+RESIZE_BITS = 10
 _THREE = _Read(np.asarray(HIGHEST, np.int8), Quantization((3 / HIGHEST,)))  # the 3 of the hard sigmoid, as a value
 
 # fmt: off

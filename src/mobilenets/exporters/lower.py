@@ -36,11 +36,14 @@ def lower(model: Model) -> Graph:
     """The graph of a model, in evaluation mode, at the size of its input contract.
 
     Args:
-        model: is left as it is.
+        model: is left as it is. One that was trained with quantization has the graph of its integers already.
 
     Raises:
         GraphError: the model has an operation that no operator stands for.
     """
+    graph = model.int8_graph()
+    if graph is not None:
+        return graph
     network = copy.deepcopy(model).cpu().eval()
     contract = network.spec.input
     program = record(network, (1, contract.channels, *contract.shape))

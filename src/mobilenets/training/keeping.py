@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from mobilenets import checkpoint
 from mobilenets.errors import CheckpointError
 from mobilenets.keys import values_of
-from mobilenets.model import Model, rebuilt
+from mobilenets.model import Model, with_spec
 from mobilenets.specs.model import Head
 from mobilenets.training import record, state
 from mobilenets.training.learner import Learner
@@ -89,7 +89,7 @@ class Folder:
 
     def keep_best(self, model: Model, head: Head, metrics: Mapping[str, float]) -> None:
         """Replace the checkpoint `best`."""
-        best = rebuilt(model, replace(model.spec, head=head))
+        best = with_spec(model, replace(model.spec, head=head))
         checkpoint.save(best, self.run / "best", metrics=metrics, recipe=values_of(self._recipe))
 
     def best(self) -> Model | None:
@@ -152,7 +152,7 @@ class Memory:
 
     def keep_best(self, model: Model, head: Head, metrics: Mapping[str, float]) -> None:
         """Copy the model."""
-        self._best = rebuilt(model, replace(model.spec, head=head)).eval()
+        self._best = with_spec(model, replace(model.spec, head=head)).eval()
 
     def best(self) -> Model | None:
         """The copy."""

@@ -13,7 +13,9 @@ from torch.nn.utils import clip_grad_norm_
 from mobilenets.feeding.augment import seed_of
 from mobilenets.feeding.loader import Batch
 from mobilenets.model import Model
+from mobilenets.qat.model import QuantizedModel
 from mobilenets.training import machine
+from mobilenets.training.distill import DISTANCES
 from mobilenets.training.lesson import Lesson
 from mobilenets.training.material import Material
 from mobilenets.training.optim import Average, add_l2, optimizer, set_learning_rate
@@ -47,6 +49,7 @@ class Learner:
         self._network: nn.Module = torch.compile(network) if recipe.compile else network  # type: ignore[assignment]
         self._parallel = network
         self._young = YoungNorms(model, young_norms)
+        self._ranges = [*model.int8.ranges()] if isinstance(model, QuantizedModel) else []
 
     def step(self, parts: Sequence[Batch], step: int, rate: float) -> Tensor:
         """One optimizer step over the parts of a batch, as if they were computed at once.
@@ -67,17 +70,21 @@ class Learner:
         for i, part in enumerate(parts):
             self._young.before(step * len(parts) + i)
             with self._sync_after(i == len(parts) - 1):
-                loss = self._loss(part, seed_of(self.recipe.seed, step, self.ranks.index, i), over)
+                loss = self._loss(part, seed_of(self.recipe.seed, step, self.ranks.index, i), over, parts=len(parts))
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's backward has no types
             total += loss.detach()
         return total
 
-    def update(self, step: int) -> None:
+    def update(self, step: int, *, steps: int) -> None:
         """Change the weights by the gradients of the last step.
 
         Args:
             step: counted from 0 over the whole run.
+            steps: of the whole run.
         """
+        if step >= (1 - self.recipe.frozen_ranges) * steps:
+            for scale in self._ranges:
+                scale.grad = None
         self.scaler.unscale_(self.optimizer)
         if self.recipe.clip_norm:
             clip_grad_norm_(self.trained.parameters(), self.recipe.clip_norm, foreach=True)
@@ -100,13 +107,20 @@ class Learner:
         held += [] if self.average is None else [*self.average.tensors.values()]
         return all(bool(torch.isfinite(tensor).all()) for tensor in held if tensor.is_floating_point())
 
-    def _loss(self, part: Batch, seed: int, over: Tensor) -> Tensor:
+    def _loss(self, part: Batch, seed: int, over: Tensor, *, parts: int) -> Tensor:
         device = self.ranks.device
         targets = tuple(target.to(device, non_blocking=True) for target in part.targets)
         x, targets = self.lesson.prepare(self.material.inputs(part.images), targets, seed)
         with torch.autocast(device.type, self.amp, enabled=self.amp is not None):
             outputs = self._network(x)
-        return self.lesson.loss(outputs, targets, part.weights.to(device), over)
+        weights = part.weights.to(device)
+        share = self.recipe.distill if isinstance(self.model, QuantizedModel) else 0.0
+        loss = self.lesson.loss(outputs, targets, weights, over) if share < 1 else torch.zeros((), device=device)
+        if share and isinstance(self.model, QuantizedModel):
+            head = self.model.spec.head
+            apart = DISTANCES[head.task](outputs, self.model.teach(x), head)  # N
+            loss = (1 - share) * loss + share * (apart * weights).mean() / parts
+        return loss
 
     def _sync_after(self, last: bool) -> AbstractContextManager[None]:
         """Gradients travel between processes after the last part of a step only."""

@@ -17,8 +17,9 @@ from mobilenets import checkpoint
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, RecipeError, TrainingError
 from mobilenets.feeding.loader import Plan
-from mobilenets.model import Model, rebuilt
+from mobilenets.model import Model, with_spec
 from mobilenets.training import lessons, machine, record, state
+from mobilenets.training.int8 import first_int8
 from mobilenets.training.keeping import Folder, Keeper, Memory, Onlooker, good_of
 from mobilenets.training.learner import Learner
 from mobilenets.training.material import from_features, from_images
@@ -110,7 +111,7 @@ class Training(Iterator[Step]):
         if best is not None:
             return best
         current = self._job.model if self._running is None else self._running.learner.model
-        return rebuilt(current, current.spec).eval()
+        return with_spec(current, current.spec).eval()
 
     def _good(self) -> str:
         """The last good checkpoint, in words that end a message."""
@@ -153,11 +154,16 @@ def _begun(job: Job, together: Ranks) -> Running:
     if run is None and recipe.tensorboard:
         raise RecipeError("tensorboard=true needs a run folder")
     resumes = together.first(together.main and run is not None and _may_go_on(run, recipe, dataset, resume=job.resume))
-    model = checkpoint.load(run / "last") if resumes and run is not None else first_model(job.model, dataset, recipe)
+    if resumes and run is not None:
+        model = checkpoint.load(run / "last")
+    elif recipe.quantize == "int8":
+        model = first_int8(job.model, dataset, recipe, together)
+    else:
+        model = first_model(job.model, dataset, recipe)
     progress = (
         state.progress_of(run / "last")
         if resumes and run is not None
-        else Progress(epochs=recipe.epochs, young_norms=unused_norms(model))
+        else Progress(epochs=recipe.epochs, young_norms=unused_norms(model.learning))
     )
     model = model.to(together.device)
     if recipe.channels_last:

@@ -16,8 +16,9 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """What convolutions compute in, or None for float32 throughout.
 
     "auto" is bfloat16 on GPUs and CPUs that compute it natively, float16 on other CUDA devices, and float32 elsewhere.
+    Networks in integers are trained in float32: 16 bits would round more coarsely than their 8-bit steps.
     """
-    if recipe.precision == "fp32":
+    if recipe.precision == "fp32" or recipe.quantize == "int8":
         return None
     if recipe.precision == "bf16":
         return torch.bfloat16
@@ -50,7 +51,7 @@ def check(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> None:
             f"batch={recipe.batch} does not divide into accumulate={recipe.accumulate} parts for each of "
             f"{ranks.count} processes"
         )
-    if recipe.batch // parts < 2 and not recipe.freeze_norms:
+    if recipe.batch // parts < 2 and not recipe.freeze_norms and recipe.quantize == "none":
         raise RecipeError(
             f"batch={recipe.batch} leaves 1 image for each of {parts} parts, and batch norm needs two",
             hint="a larger batch, a smaller accumulate, or freeze_norms=true",

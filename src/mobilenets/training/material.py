@@ -37,7 +37,7 @@ class Material:
     """What the loop needs to know of what it learns from.
 
     Args:
-        trained: the module that learns, the model or its head.
+        trained: the module that learns: the model, its head, or its network in integers.
         samples: the training images.
         batches: the parts of the steps from one to before another, both counted from 0.
         inputs: from a batch's images to the input of `trained`, on the device.
@@ -96,7 +96,7 @@ def from_images(
             return model(x)
         return torch.stack([model(x.flip(axes)) for axes in lesson.views]).mean(0)
 
-    return Material(model, samples, parts, inputs, outcome, prepared.broken)
+    return Material(model.learning, samples, parts, inputs, outcome, prepared.broken)
 
 
 def from_features(

@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from mobilenets.qat.network import Layer
 from mobilenets.training.recipe import Recipe
 
 Groups = list[dict[str, Any]]  # Any: torch's parameter groups hold tensors and settings side by side
@@ -104,7 +105,7 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> Groups:
     decaying: list[Tensor] = []
     resting: list[Tensor] = []
     for module in model.modules():
-        depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+        depthwise = _is_depthwise(module)
         for weight in module.parameters(recurse=False):
             if not weight.requires_grad:
                 continue
@@ -117,6 +118,12 @@ def parameter_groups(model: nn.Module, recipe: Recipe) -> Groups:
         {"params": resting, "weight_decay": 0.0, "l2": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    if isinstance(module, Layer):
+        return module.depthwise
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from mobilenets.specs.model import Mirrors, Task
 from mobilenets.specs.segment import On
 from mobilenets.specs.ssd import Scores
 
+Quantize = Literal["none", "int8"]
 OptimizerName = Literal["sgd", "rmsprop", "adamw"]
 ScheduleName = Literal["constant", "cosine", "exponential", "poly"]
 HeadName = Literal["default", "ssdlite", "ssd", "deeplab", "lraspp"]
@@ -21,6 +22,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 HUGE = 1e9
 BOXES_AND_MASKS = ("detect", "segment")
+_FLOATS = ("quantize", "none")
 
 
 # fmt: off
@@ -85,10 +87,10 @@ class Regularization:
     """What keeps the weights from fitting noise."""
 
     label_smoothing: float = key(0.0, "share of each target that is spread over all classes", between=(0, 0.99), tasks=CLASSIFY)
-    dropout: float | None = key(None, "dropout before the classifier; none keeps the model's", between=(0, 0.99), tasks=IMAGES_AND_MASKS)
-    stochastic_depth: float | None = key(None, "chance to drop the last residual branch, growing linearly with depth; none keeps the model's", between=(0, 0.99))
+    dropout: float | None = key(None, "dropout before the classifier; none keeps the model's", between=(0, 0.99), tasks=IMAGES_AND_MASKS, needs=_FLOATS)
+    stochastic_depth: float | None = key(None, "chance to drop the last residual branch, growing linearly with depth; none keeps the model's", between=(0, 0.99), needs=_FLOATS)
     ema: float = key(0.0, "decay per step of the averaged weights that are validated and kept; 0 turns averaging off", between=(0, 0.999999))
-    norm_momentum: float | None = key(None, "share of the new value in batch norm's running statistics; none keeps the model's", between=(0, 1))
+    norm_momentum: float | None = key(None, "share of the new value in batch norm's running statistics; none keeps the model's", between=(0, 1), needs=_FLOATS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,17 @@ class Freezing:
     """What learns."""
 
     freeze_blocks: int = key(0, "first blocks of the backbone that keep their weights; -1 for the whole backbone", between=(-1, 1000))
-    freeze_norms: bool = key(False, "whether batch norms keep their running statistics")
-    cached_features: bool = key(False, "compute the features of the frozen backbone once; needs freeze_blocks=-1", tasks=CLASSIFY)
+    freeze_norms: bool = key(False, "whether batch norms keep their running statistics", needs=_FLOATS)
+    cached_features: bool = key(False, "compute the features of the frozen backbone once; needs freeze_blocks=-1", tasks=CLASSIFY, needs=_FLOATS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantizing:
+    """Training a network in 8-bit integers."""
+
+    quantize: Quantize = key("none", "int8 trains the network in 8-bit integers, from weights that were trained in floats")
+    distill: float = key(1.0, "share of the loss that is the distance from the float network's answers; the rest is from labels", between=(0, 1), needs=("quantize", "int8"))
+    frozen_ranges: float = key(0.25, "share of the training, at its end, in which ranges stay as they are", between=(0, 1), needs=("quantize", "int8"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +146,7 @@ class Loss:
     box_share: float = key(1.0, "weight of the box offsets' loss", between=(0, 1000), tasks=DETECT)
     dice: float = key(0.0, "weight of the Dice loss", between=(0, 100), tasks=SEGMENT)
     lovasz: float = key(0.0, "weight of the Lovasz loss, a surrogate that optimizes IoU", between=(0, 100), tasks=SEGMENT)
-    auxiliary_share: float = key(0.4, "weight of the auxiliary head's loss", between=(0, 100), tasks=SEGMENT)
+    auxiliary_share: float = key(0.4, "weight of the auxiliary head's loss", between=(0, 100), tasks=SEGMENT, needs=_FLOATS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +155,8 @@ class Machine:
 
     precision: Precision = key("auto", "number format of convolutions; auto takes what the device computes natively")
     channels_last: bool = key(True, "memory layout of images")
-    compile: bool = key(False, "compile the network with torch.compile")
-    sync_norms: bool = key(False, "batch norm over all processes; GPUs only")
+    compile: bool = key(False, "compile the network with torch.compile", needs=_FLOATS)
+    sync_norms: bool = key(False, "batch norm over all processes; GPUs only", needs=_FLOATS)
     workers: int = key(-1, "processes that read and augment images; -1 chooses", between=(-1, 256))
     cache_mb: int = key(2048, "memory for decoded images, MB", between=(0, 1e7))
     save_every_seconds: float = key(300.0, "time between two saves within an epoch; every epoch's end is saved anyway", between=(0, HUGE))

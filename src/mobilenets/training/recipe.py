@@ -20,6 +20,7 @@ from mobilenets.training.parts import (
     Machine,
     Network,
     Optimizer,
+    Quantizing,
     Regularization,
     Schedule,
 )
@@ -30,6 +31,32 @@ _ORDERED = (  # keys that are limits: the first is not above the second
     ("anchor_scale_min", "anchor_scale_max", ("detect",)),
 )
 _BALANCES = {"classify": ("none", "sample", "loss", "logits"), "detect": ("none",), "segment": ("none", "loss")}
+
+
+INT8: Mapping[str, object] = {
+    "from_weights": True,
+    "size": 0,
+    "wide": 0,
+    "input_crop": 0.0,
+    "epochs": 5,
+    "time_budget_minutes": 0.0,
+    "evaluate_every_epochs": 1,
+    "optimizer": "adamw",
+    "learning_rate": 1e-4,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+    "schedule": "cosine",
+    "warmup_epochs": 0.1,
+    "warmup_start": 0.0,
+    "cosine_floor": 0.0,
+    "weight_decay": 0.0,
+    "l2": 0.0,
+    "clip_norm": 1.0,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+}
+"""What `quantize=int8` makes of any recipe, unless a key is chosen otherwise: trained weights move little, for a short time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +72,7 @@ class Recipe(
     Mixing,
     Balancing,
     Freezing,
+    Quantizing,
     Head,
     Loss,
     Machine,
@@ -75,6 +103,11 @@ class Recipe(
         mixes = bool(self.mixup_alpha or self.cutmix_alpha)
         if self.mix_probability != 1 and not mixes:
             raise RecipeError(f"mix_probability={self.mix_probability} needs mixup_alpha or cutmix_alpha above 0")
+        if self.quantize == "int8" and self.precision in ("bf16", "fp16"):
+            raise RecipeError(
+                f"precision={self.precision} rounds more coarsely than the 8-bit steps that quantize=int8 trains",
+                hint="leave it out: it is computed in 32-bit floats",
+            )
         if self.cached_features:
             _check_cached(self, mixes=mixes)
 
@@ -133,6 +166,8 @@ def from_version_1(data: Mapping[str, Any]) -> Recipe:  # Any: JSON
 def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """The recipe with some keys replaced, each written `key=value`. Other keys that lose their effect get their defaults.
 
+    Where `quantize` becomes int8, the keys of `INT8` that are not among the replaced ones change with it.
+
     Raises:
         RecipeError: a key is unknown, or a value has the wrong type, is out of range or has no effect.
 
@@ -140,7 +175,8 @@ def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     0.1
     """
     chosen = {name: _setting_of(name).parse(text) for name, text in map(_key_and_text, overrides)}
-    values = {**values_of(recipe), **chosen}
+    becomes_int8 = chosen.get("quantize", "none") == "int8" != recipe.quantize
+    values = {**values_of(recipe), **(INT8 if becomes_int8 else {}), **chosen}
     idle = {
         setting.name: setting.default
         for setting in settings(Recipe).values()

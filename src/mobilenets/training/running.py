@@ -130,7 +130,7 @@ class Running:
                 f"the loss of step {step + 1} is {mean}",
                 hint=f"a smaller learning rate than {self.recipe.learning_rate:g}, or clip_norm=1, often helps",
             )
-        self.learner.update(step)
+        self.learner.update(step, steps=steps)
         epochs = math.ceil(steps / self.per_epoch)
         loss_sum = self.progress.loss_sum + mean
         self.progress = replace(self.progress, step=step + 1, steps=steps, epochs=epochs, loss_sum=loss_sum)

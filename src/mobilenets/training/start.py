@@ -16,6 +16,7 @@ from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError, ImageError, RecipeError
 from mobilenets.feeding.augment import seed_of
 from mobilenets.model import Model, rebuilt
+from mobilenets.qat.model import QuantizedModel
 from mobilenets.runtime.images.prepare import load_input
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.training.heads import KINDS, is_kept, spec_for
@@ -84,7 +85,7 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
     if fresh:
         log.info("%d of %d tensors of the backbone are new: its last block differs", len(fresh), len(ours))
     if recipe.freeze_blocks != -1 and not recipe.freeze_norms and norms.folded(made):
-        norms.reinsert(made, _observed(dataset.split("train"), made.spec.input, recipe.seed))
+        norms.reinsert(made, observed(dataset.split("train"), made.spec.input, recipe.seed))
     return made
 
 
@@ -98,6 +99,8 @@ def freeze(model: Model, recipe: Recipe) -> None:
         raise RecipeError(f"freeze_blocks={recipe.freeze_blocks}, but the network has {len(model.backbone.blocks)} blocks")
     for module in _frozen(model, recipe):
         module.requires_grad_(False)
+    if isinstance(model, QuantizedModel):
+        model.int8.freeze(recipe.freeze_blocks)
 
 
 def to_training(model: Model, recipe: Recipe) -> None:
@@ -155,8 +158,12 @@ def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
     return list(model.backbone.blocks)[: recipe.freeze_blocks]
 
 
-def _observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
-    """Some training images, prepared, in batches."""
+def observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
+    """Some training images, drawn by seed and preprocessed, N C H W, in batches.
+
+    Raises:
+        DataError: none of them can be read.
+    """
     least, most = _IMAGES_FOR_NORMS
     wanted = min(most, max(least, _PIXELS_FOR_NORMS // math.prod(contract.shape)))
     arrays: list[NDArray[np.float32]] = []
