@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ai_edge_litert.interpreter import Interpreter
 from tests.exporters.networks import LABELS
 
@@ -20,8 +21,10 @@ from mobilenets.exporters.compared import Standard, export_compared
 from mobilenets.exporters.format import Format
 from mobilenets.exporters.onnx import ONNX
 from mobilenets.exporters.openvino import OPENVINO
-from mobilenets.exporters.quantized import ReferenceEngine, export_quantized
+from mobilenets.exporters.program import Program
+from mobilenets.exporters.quantized import export_quantized
 from mobilenets.exporters.tflite import Ends
+from mobilenets.int8.engines import ReferenceEngine
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
@@ -42,6 +45,23 @@ def test_a_quantized_file_is_compared_with_the_reference_and_predicts(to: str, c
     assert predictor.manifest.precision == "int8"
     image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
     assert predictor.predict(image).label in LABELS
+
+
+@pytest.mark.slow
+def test_executorch_gives_every_operator_on_integers_to_xnnpack(classifier: Graph, tmp_path: Path) -> None:
+    pytest.importorskip("executorch")
+    parity = export_quantized(classifier, tmp_path, to="executorch", steps=NEAR)
+    assert parity.fast_path is not None
+    assert (parity.fast_path.share, parity.fast_path.pieces) == (1.0, 1)
+    assert Predictor.open(tmp_path).manifest.precision == "int8"
+
+
+def test_a_torch_program_of_integers_is_near_the_reference(classifier: Graph) -> None:
+    x = np.random.default_rng(0).normal(size=(3, 3, 48, 48)).astype(np.float32)
+    with torch.no_grad():
+        [made] = Program(classifier).eval()(torch.from_numpy(x))
+    step = classifier.quantization[classifier.operators[-1].inputs[0]].scale
+    assert np.abs(reference.run(classifier, x)["logits"] - made.numpy()).max() <= 8 * step
 
 
 @pytest.mark.slow

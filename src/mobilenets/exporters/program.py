@@ -15,6 +15,8 @@ from torch.nn import functional
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
+from mobilenets.deploy.swish import undivided
+from mobilenets.exporters import program_int8
 
 
 class Program(nn.Module):
@@ -31,10 +33,12 @@ class Program(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph = graph
-        self.buffer_names = {name: f"weight_{i}" for i, name in enumerate(graph.tensors)}
-        for name, tensor in graph.tensors.items():
-            self.register_buffer(self.buffer_names[name], torch.from_numpy(np.array(tensor)))
+        self.graph, self.undivided = undivided(graph)
+        tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in graph.tensors.items()}
+        tensors |= program_int8.tensors(self.graph) if graph.quantization else {}
+        self.buffer_names = {name: f"weight_{i}" for i, name in enumerate(tensors)}
+        for name, tensor in tensors.items():
+            self.register_buffer(self.buffer_names[name], tensor)
         # As tensors: ExecuTorch makes a copy of each plain number at every run, outside XNNPACK.
         self.register_buffer("three", torch.full((1,), 3.0))
         self.register_buffer("sixth", torch.full((1,), 1 / 6))
@@ -43,6 +47,12 @@ class Program(nn.Module):
         """A weight of the graph."""
         tensor: Tensor = getattr(self, self.buffer_names[name])
         return tensor
+
+    def weights(self, operator: op.Weighted) -> tuple[Tensor, Tensor]:
+        """The weight and the bias of an operator, as reals."""
+        if operator.weight in self.graph.quantization:
+            return program_int8.weights(self, operator)
+        return self.weight(operator.weight), self.weight(operator.bias)
 
     def activate(self, x: Tensor, kind: ActivationKind) -> Tensor:
         """The activation of each number."""
@@ -53,8 +63,13 @@ class Program(nn.Module):
         values = {INPUT: image}
         for operator in self.graph.operators:
             inputs = [values[name] for name in operator.inputs]
-            values[operator.output] = _RULES[type(operator)](self, operator, inputs)
+            compute = program_int8.compute if self.graph.quantized(operator) else _compute
+            values[operator.output] = compute(self, operator, inputs)
         return tuple(values[value] for value in self.graph.outputs.values())
+
+
+def _compute(program: Program, operator: op.Operator, inputs: Sequence[Tensor]) -> Tensor:
+    return RULES[type(operator)](program, operator, inputs)
 
 
 def exported(graph: Graph, *, batch: int | None = 1, most: int = 64) -> torch.export.ExportedProgram:
@@ -89,20 +104,20 @@ def _windowed(x: Tensor, operator: op.Conv | op.Depthwise) -> tuple[Tensor, tupl
 
 def _conv(program: Program, operator: op.Conv, inputs: Sequence[Tensor]) -> Tensor:
     x, padding = _windowed(inputs[0], operator)
-    weight, bias = program.weight(operator.weight), program.weight(operator.bias)
+    weight, bias = program.weights(operator)
     made = functional.conv2d(x, weight, bias, operator.stride, padding, operator.dilation)
     return program.activate(made, operator.activation)
 
 
 def _depthwise(program: Program, operator: op.Depthwise, inputs: Sequence[Tensor]) -> Tensor:
     x, padding = _windowed(inputs[0], operator)
-    weight, bias = program.weight(operator.weight), program.weight(operator.bias)
+    weight, bias = program.weights(operator)
     made = functional.conv2d(x, weight, bias, operator.stride, padding, operator.dilation, groups=len(weight))
     return program.activate(made, operator.activation)
 
 
 def _dense(program: Program, operator: op.Dense, inputs: Sequence[Tensor]) -> Tensor:
-    made = functional.linear(inputs[0], program.weight(operator.weight), program.weight(operator.bias))
+    made = functional.linear(inputs[0], *program.weights(operator))
     return program.activate(made, operator.activation)
 
 
@@ -182,7 +197,7 @@ _ACTIVATIONS: dict[ActivationKind, Callable[[Program, Tensor], Tensor]] = {
     "sigmoid":      _plain(torch.sigmoid),
     "gelu":         _plain(functional.gelu),
 }
-_RULES: dict[type[op.Operator], Callable[[Program, Any, Sequence[Tensor]], Tensor]] = {  # Any: the rule's kind of operator
+RULES: dict[type[op.Operator], Callable[[Program, Any, Sequence[Tensor]], Tensor]] = {  # Any: the rule's kind of operator
     op.Conv:       _conv,
     op.Depthwise:  _depthwise,
     op.Dense:      _dense,

@@ -6,9 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.profile import profiled
 from mobilenets.errors import ExportError
@@ -17,12 +15,9 @@ from mobilenets.exporters.parity import Parity
 from mobilenets.exporters.table import EXPORTERS, Exporter
 from mobilenets.exporters.tflite import WITH_ENDS, Ends
 from mobilenets.files import write_text
-from mobilenets.runtime.engines.base import Engine, Outputs
-from mobilenets.runtime.manifest import Manifest
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from mobilenets.int8.engines import ReferenceEngine
+from mobilenets.int8.folder import GRAPH
+from mobilenets.runtime.engines.base import Engine
 
 STEPS = 16.0
 """Largest difference of an output from the integer reference, in steps of 256; the mean may be an eighth of it. Runtimes round
@@ -31,29 +26,6 @@ in ways of their own, and a rounding that falls elsewhere makes others fall else
 
 TOLERANCE = 0.05
 """Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
-
-
-GRAPH = "graph.safetensors"
-"""The quantized network in the folder that `mobilenets quantize` writes."""
-
-
-class ReferenceEngine(Engine):
-    """The reference executor as an engine: right on every machine, and slow."""
-
-    concurrent = True
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.outputs = tuple(graph.outputs)
-        self.input_shape = graph.manifest.input.shape
-
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for preprocessed images `N C H W`."""
-        return reference.run(self.graph, batch)
-
-    def manifest(self) -> Manifest:
-        """The graph's manifest."""
-        return self.graph.manifest
 
 
 def quantized_in(path: Path) -> Path | None:

@@ -15,6 +15,7 @@ def main() -> None:
     from executorch.devtools.backend_debug import get_delegation_info
     from executorch.exir import to_edge_transform_and_lower
     from executorch.version import __version__
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  # the conversions of networks in 8-bit integers
 
     with torch.no_grad():
         edge = to_edge_transform_and_lower(torch.export.load(program), partitioner=[XnnpackPartitioner()])
