@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_executorch_gives_every_operator_on_integers_to_xnnpack(classifier: Grap
     assert parity.fast_path is not None
     assert (parity.fast_path.share, parity.fast_path.pieces) == (1.0, 1)
     assert Predictor.open(tmp_path).manifest.precision == "int8"
+
+
+@pytest.mark.slow
+def test_core_ml_packages_keep_weights_in_8_bits(classifier: Graph, tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    parity = export_quantized(classifier, tmp_path, to="coreml", steps=NEAR)
+    assert sys.platform == "darwin" or "was not run" in parity.note
+    stored = sum(path.stat().st_size for path in tmp_path.rglob("weight.bin"))
+    count = sum(tensor.size for tensor in classifier.tensors.values() if tensor.dtype == np.int8)
+    assert stored < 2 * count + 12_000  # biases and scales besides, each aligned
 
 
 def test_a_torch_program_of_integers_is_near_the_reference(classifier: Graph) -> None:

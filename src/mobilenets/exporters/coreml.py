@@ -113,7 +113,10 @@ COREML = Format(
     raw_too=False,
     note="" if _RUNS else NOT_RUN,
 )
-"""`.mlpackage` folders that compute in 32-bit floats: the input is "image", 1 C H W, and the outputs are the model's."""
+"""`.mlpackage` folders that compute in 32-bit floats: the input is "image", 1 C H W, and the outputs are the model's.
+
+Quantized networks have weights in 8 bits and values that are rounded to 8 bits, and need iOS 17 or macOS 14.
+"""
 
 COREML_HALF = replace(COREML, precision="float16", tolerance=HALF_TOLERANCE)
 """The same in 16-bit floats, as Apple's Neural Engine computes."""

@@ -1,7 +1,7 @@
 """Program: makes a Core ML package of what `torch.export.save` wrote. Arguments: program, package to write, facts, description.
 
 The description is a JSON file: `outputs`, their names; `metadata`, text by key; `author`, `about` and `precision`
-("float32" or "float16").
+("float32", "float16", or "int8" for a program with 8-bit integers, whose reals are then 16 bits).
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ def main() -> None:
     program, made, facts, description = sys.argv[1:]
     import coremltools
     import torch
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  # the conversions of networks in 8-bit integers
 
     told = json.loads(Path(description).read_text("utf-8"))
     exported = torch.export.load(program).run_decompositions({})
-    precision = {"float32": coremltools.precision.FLOAT32, "float16": coremltools.precision.FLOAT16}[told["precision"]]
+    half, target = coremltools.precision.FLOAT16, coremltools.target
+    precision, least = {
+        "float32": (coremltools.precision.FLOAT32, target.iOS16),
+        "float16": (half, target.iOS16),
+        "int8": (half, target.iOS17),  # the first that converts to and from integers
+    }[told["precision"]]
     model = coremltools.convert(
         exported,
         convert_to="mlprogram",
         outputs=[coremltools.TensorType(name=name) for name in told["outputs"]],
         compute_precision=precision,
-        minimum_deployment_target=coremltools.target.iOS16,
+        minimum_deployment_target=least,
         skip_model_load=True,
     )
     model.author, model.short_description = told["author"], told["about"]
