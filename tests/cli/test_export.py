@@ -253,8 +253,9 @@ def test_a_quantized_model_is_exported_into_its_folder_and_predicts(
     [
         (["INT8", "--ends", "int4"], "unknown --ends 'int4'; known: float, int8, uint8"),
         (["INT8", "--ends", "int8"], "only TFLite files can take and return integers"),
+        (["INT8", "--weight-bits", "7"], "weights of 7 bits are fitted to images, and there are none"),
         (["INT8", "--to", "coreml-half"], "weights of 8 bits cannot be kept in 16"),
-        (["RUN", "--ends", "int8"], "--steps and --ends are about quantized models"),
+        (["RUN", "--ends", "int8"], "--steps, --weight-bits and --ends are about quantized models"),
     ],
 )
 def test_what_quantized_models_do_not_have_is_refused(

@@ -23,6 +23,9 @@ _ROWS = (
 )
 
 
+TINY = ModelSpec(BackboneSpec("tiny", _ROWS), LABELS, InputContract(size=48))
+
+
 def quantized(spec: ModelSpec) -> Graph:
     """A network in 8-bit integers."""
     images = np.concatenate(list(prepared_batches(spec.input, ())))
@@ -32,7 +35,7 @@ def quantized(spec: ModelSpec) -> Graph:
 @pytest.fixture(scope="session")
 def classifier() -> Graph:
     """A classifier in 8-bit integers, with hard swish, squeeze-and-excite and a shortcut."""
-    return quantized(ModelSpec(BackboneSpec("tiny", _ROWS), LABELS, InputContract(size=48)))
+    return quantized(TINY)
 
 
 @pytest.fixture(scope="session")

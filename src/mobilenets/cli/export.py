@@ -75,6 +75,15 @@ def command(
             metavar="N",
         ),
     ] = None,
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            min=7,
+            max=8,
+            help="Quantized models: 7 is right and fast on x86 processors without VNNI in every program.",
+            metavar="N",
+        ),
+    ] = 8,
     ends: Annotated[
         str,
         typer.Option(help="Quantized models: what a TFLite file takes and returns, float, int8 or uint8.", metavar="KIND"),
@@ -123,14 +132,14 @@ def command(
     to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
     file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
     quantized = quantized_in(checkpoint)
-    if quantized is None and (steps is not None or ends != "float"):
+    if quantized is None and (steps is not None or ends != "float" or weight_bits != 8):
         raise UsageError(
-            f"--steps and --ends are about quantized models, but '{checkpoint}' is none",
+            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
             hint="mobilenets quantize RUN writes one",
         )
     if quantized is not None:
         folder = out or quantized.parent / "export"
-        choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps)
+        choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
         _finish(lambda: export_int8(quantized, folder, choice), folder / file, json=json)
         return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
+from mobilenets.cli.output import progress
 
 if TYPE_CHECKING:
     from mobilenets.exporters.parity import Parity
@@ -26,6 +28,7 @@ class Asked:
         batch: images at once; None for what the format does.
         ends: what the file takes and returns.
         steps: the largest difference that passes; None for the usual one.
+        weight_bits: 7 or 8.
     """
 
     to: str
@@ -35,6 +38,7 @@ class Asked:
     batch: int | None
     ends: str
     steps: float | None
+    weight_bits: int = 8
 
 
 def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
@@ -44,24 +48,28 @@ def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
         MobileNetsError: the file is damaged, or the export failed.
     """
     from mobilenets.deploy.file import load
-    from mobilenets.exporters.quantized import STEPS, export_quantized
+    from mobilenets.exporters.quantized import NARROW, STEPS, export_quantized
 
     graph, home = load(file), file.parent
     chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
     labeled = labeled_of(asked.data, asked.most, graph.manifest.task) if asked.data else None
     if not asked.images and not asked.data:
         chosen, labeled = of_run(home, asked.most or MOST, graph.manifest.task)
-    return export_quantized(
-        graph,
-        folder,
-        to=asked.to,
-        images=chosen,
-        labeled=labeled,
-        before=_float_engine(home) if labeled is not None else None,
-        steps=STEPS if asked.steps is None else asked.steps,
-        ends=cast("Ends", asked.ends),
-        batch=asked.batch,
-    )
+    narrow = asked.weight_bits == NARROW
+    with progress("fitting weights of 7 bits", len(graph.operators)) if narrow else nullcontext(lambda done: None) as advance:
+        return export_quantized(
+            graph,
+            folder,
+            to=asked.to,
+            images=chosen,
+            labeled=labeled,
+            before=_float_engine(home) if labeled is not None else None,
+            steps=STEPS if asked.steps is None else asked.steps,
+            ends=cast("Ends", asked.ends),
+            weight_bits=7 if narrow else 8,
+            batch=asked.batch,
+            advance=advance,
+        )
 
 
 def _float_engine(home: Path) -> Engine | None:

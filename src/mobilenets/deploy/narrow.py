@@ -1,0 +1,167 @@
+"""`narrowed`: the weights of a quantized network in 7 bits, fitted to what it computes with 8.
+
+x86 processors without VNNI add two products of 8-bit integers in 16 bits, and overflow unless weights are within -64 and 64.
+The network is gone through once, from the input on: each layer reads what the narrow layers before it make, what rounding one
+weight loses is made up for by the next ones (GPTQ, Frantar et al. 2023), and the bias keeps the mean of every channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import layout, reference, reference_int8
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.int8_rules import HIGHEST_OF_7_BITS as MOST
+from mobilenets.deploy.integers import dequantize, quantize_bias
+from mobilenets.deploy.quantization import Quantization, bias_scales
+
+Matrix = NDArray[np.float64]
+
+_AT_ONCE = 8  # images
+_PLACES = {op.Conv: 4096, op.Depthwise: 512, op.Dense: 4096}  # of an image that correlations are taken of, at most
+_DAMPING = 0.01  # of the mean variance, added to each: a rounding may lean on correlations only so far
+
+
+def narrowed(graph: Graph, images: NDArray[np.float32], *, advance: Callable[[int], object] = lambda _: None) -> Graph:
+    """The graph with every 8-bit weight within -64 and 64; scales and biases of its weights change, and nothing else.
+
+    Channels whose weights are within these bounds already keep them.
+
+    Args:
+        graph: quantized, with a float input.
+        images: preprocessed, N C H W; some tens of the kind that the network will see.
+        advance: called with 1 after each operator.
+    """
+    made, values = graph, {INPUT: _Value(images, images)}
+    readers = graph.readers()
+    for operator in graph.operators:
+        read = [values[name] for name in operator.inputs]
+        if isinstance(operator, op.Weighted) and _is_wide(graph, operator):
+            made = _with_narrow(made, graph, operator, read[0])
+        values[operator.output] = _Value(
+            _run(graph, operator, [value.wide for value in read]), _run(made, operator, [value.narrow for value in read])
+        )
+        for name in operator.inputs:
+            readers[name] -= 1
+            if not readers[name]:
+                del values[name]
+        advance(1)
+    made.check()
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value on all images, with wide and with narrow weights."""
+
+    wide: NDArray[Any]  # Any: floats or 8-bit integers
+    narrow: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What weights are multiplied with: its mean with wide weights and with narrow ones, G K, and its covariance, G K K.
+
+    A depthwise convolution has as many groups G as channels, another layer one; K numbers make up a sum.
+    """
+
+    wide: Matrix
+    narrow: Matrix
+    covariance: Matrix
+
+
+def _is_wide(graph: Graph, operator: op.Weighted) -> bool:
+    return operator.weight in graph.quantization and int(np.abs(graph.tensors[operator.weight].astype(int)).max()) > MOST
+
+
+def _run(graph: Graph, operator: op.Operator, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:  # Any: as above
+    parts = []
+    for i in range(0, len(inputs[0]), _AT_ONCE):
+        some = [x[i : i + _AT_ONCE] for x in inputs]
+        if graph.quantized(operator) and type(operator) not in layout.MOVES:
+            parts.append(reference_int8.compute(graph, operator, some))
+        else:
+            parts.append(reference.compute(operator, some, graph.tensors))
+    return np.concatenate(parts)
+
+
+def _with_narrow(made: Graph, graph: Graph, operator: op.Weighted, value: _Value) -> Graph:
+    """The graph made so far with the weights of one more operator in 7 bits."""
+    weight, quantization = graph.tensors[operator.weight], graph.quantization[operator.weight]
+    taken = graph.quantization[operator.inputs[0]]
+    read = _read(operator, weight.shape, value, taken)
+    groups, length = read.wide.shape
+    scales = np.broadcast_to(np.asarray(quantization.scales), len(weight)).reshape(groups, -1)
+    integers = weight.reshape(groups, -1, length).astype(np.float64)
+    reals = integers * scales[:, :, None]
+    wider = np.maximum(np.abs(integers).max(2) / MOST, 1.0)
+    narrow_scales = (scales * wider).astype(np.float32).astype(np.float64)
+    narrow = _rounded(reals, narrow_scales, read.covariance)
+    stored = Quantization(tuple(narrow_scales.ravel().tolist()))
+    bias = (graph.tensors[operator.bias] * bias_scales(taken, quantization)).reshape(groups, -1)
+    bias = bias + _sums(reals, read.wide) - _sums(narrow * narrow_scales[:, :, None], read.narrow)
+    tensors = {
+        operator.weight: narrow.reshape(weight.shape).astype(np.int8),
+        operator.bias: quantize_bias(bias.ravel(), bias_scales(taken, stored)),
+    }
+    return replace(made, tensors={**made.tensors, **tensors}, quantization={**made.quantization, operator.weight: stored})
+
+
+def _read(operator: op.Weighted, shape: tuple[int, ...], value: _Value, taken: Quantization) -> _Read:
+    groups = shape[0] if isinstance(operator, op.Depthwise) else 1
+    length = int(np.prod(shape[1:]))
+    count, wide, narrow = 0, np.zeros((groups, length)), np.zeros((groups, length))
+    square = np.zeros((groups, length, length))
+    for i in range(len(value.wide)):
+        seen = [
+            _seen(operator, shape, dequantize(x[i : i + 1], taken))[0].astype(np.float64) for x in (value.wide, value.narrow)
+        ]
+        places, most = seen[0].shape[-1], _PLACES[type(operator)]
+        if places > most:
+            some = np.random.default_rng(i).permutation(places)[:most]
+            seen = [x[..., some] for x in seen]
+        count += seen[0].shape[-1]
+        wide += seen[0].sum(2)
+        narrow += seen[1].sum(2)
+        square += seen[1] @ seen[1].swapaxes(1, 2)
+    wide, narrow = wide / count, narrow / count
+    covariance = square / count - narrow[:, :, None] * narrow[:, None, :]
+    variance = np.trace(covariance, axis1=1, axis2=2) / length
+    share = _DAMPING + length / count  # few places say little of many numbers
+    return _Read(wide, narrow, covariance + (share * variance + 1e-12)[:, None, None] * np.eye(length))
+
+
+def _seen(operator: op.Weighted, shape: tuple[int, ...], x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each output is the weighted sum of: N G K places."""
+    if isinstance(operator, op.Dense):
+        return x[:, None, :, None]
+    if isinstance(operator, op.Conv):
+        return layout.columns(x, shape[2:], operator)[0][:, None]
+    windows = layout.windows(layout.padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
+    return windows.reshape(len(x), shape[0], shape[2] * shape[3], -1)
+
+
+def _sums(weights: Matrix, means: Matrix) -> Matrix:
+    """The mean of each output without its bias, G O/G."""
+    sums: Matrix = (weights @ means[:, :, None])[:, :, 0]
+    return sums
+
+
+def _rounded(reals: Matrix, scales: Matrix, covariance: Matrix) -> Matrix:
+    """The integers, G O/G K: one column after the other, the loudest first; those after it take over what it lost."""
+    order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K
+    left = np.take_along_axis(reals, order[:, None, :], 2)
+    by_loudness = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
+    upper = np.linalg.inv(np.linalg.cholesky(by_loudness[:, ::-1, ::-1])[:, ::-1, ::-1])
+    result = np.empty_like(left)
+    for k in range(left.shape[2]):
+        result[:, :, k] = np.clip(np.rint(left[:, :, k] / scales), -MOST, MOST)
+        lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
+        left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
+    return np.take_along_axis(result, np.argsort(order, axis=1)[:, None, :], 2)
