@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenets.cli import output
+from mobilenets.data.text import counted
 from mobilenets.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -14,25 +17,70 @@ if TYPE_CHECKING:
 
 COLUMNS = ("#", "Layer", "Operator", "Output", "Weights", "MACs", "Share", "Bytes", "Live")
 
+METRIC_TITLES = {"top1": "accuracy", "map50": "mAP50", "miou": "mean IoU", "same_answers": "same answers"}
+"""What people call the metric that a quantized model was judged by."""
+
 
 def is_exported(path: Path) -> bool:
-    """Whether the ending of a path is that of an exported file."""
+    """Whether the ending of a path is that of an exported file, or it is the folder of a quantized model."""
+    from mobilenets.runtime.engines.open import holds_graph
     from mobilenets.runtime.engines.table import ENGINES
 
-    return path.suffix.lower() in ENGINES
+    return path.suffix.lower() in ENGINES or holds_graph(path)
 
 
 def show(path: Path, *, json: bool, csv: bool) -> None:
-    """Print what an exported file says about itself.
+    """Print what an exported file says about itself, or the graph and the description of a quantized model.
 
     Args:
-        path: the file.
+        path: the file or the folder.
         json: print everything as JSON.
         csv: print the table alone, as CSV.
 
     Raises:
-        CheckpointError: the file is missing or damaged, or an earlier version wrote it, without a profile.
+        CheckpointError, GraphError: the file is missing or damaged, or an earlier version wrote it, without a profile.
     """
+    from mobilenets.runtime.engines.open import holds_graph
+
+    network = _of_folder(path) if holds_graph(path) else _of_file(path)
+    manifest, runtime = network.manifest, network.runtime
+    if manifest.profile is None:
+        raise CheckpointError(
+            f"'{network.path}' does not say what its layers are; an earlier version wrote it", hint="export the model again"
+        )
+    if json:
+        output.show_json({**_data(network.path, runtime, manifest, manifest.profile), **network.facts})
+        return
+    rows = _rows(manifest.profile)
+    if csv:
+        output.show_csv(COLUMNS, rows)
+        return
+    readable = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    output.show_table(COLUMNS, readable, title=_title(network.path, runtime, manifest))
+    for line in (*_summary(manifest.profile), *network.lines):
+        output.show(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """What there is to print about.
+
+    Args:
+        path: of the file or folder.
+        runtime: that the file is for, for people.
+        manifest: with a profile, unless an earlier version wrote the file.
+        lines: more to print.
+        facts: the same for JSON.
+    """
+
+    path: Path
+    runtime: str
+    manifest: Manifest
+    lines: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+
+
+def _of_file(path: Path) -> _Network:
     from mobilenets.runtime.engines.open import exported
     from mobilenets.runtime.engines.table import ENGINES
     from mobilenets.runtime.manifest import beside, read_beside
@@ -40,21 +88,24 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
     path = exported(path)
     runtime = ENGINES[path.suffix.lower()]
     manifest = read_beside(path) if beside(path).is_file() else runtime.open(path, threads=1).manifest()
-    if manifest.profile is None:
-        raise CheckpointError(
-            f"'{path}' does not say what its layers are; an earlier version wrote it", hint="export the model again"
-        )
-    if json:
-        output.show_json(_data(path, runtime.title, manifest, manifest.profile))
-        return
-    rows = _rows(manifest.profile)
-    if csv:
-        output.show_csv(COLUMNS, rows)
-        return
-    readable = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    output.show_table(COLUMNS, readable, title=_title(path, runtime.title, manifest))
-    for line in _summary(manifest.profile):
-        output.show(line)
+    return _Network(path, runtime.title, manifest)
+
+
+def _of_folder(folder: Path) -> _Network:
+    """A quantized model, with what its quantization measured."""
+    from mobilenets.deploy.profile import profiled
+    from mobilenets.int8.folder import graph_of, read_about
+
+    graph, known = profiled(graph_of(folder)), read_about(folder)
+    kept = ", ".join(known.float_layers) or "none"
+    noise = "" if known.signal_to_noise_db is None else f", signal to noise {known.signal_to_noise_db:.1f} dB"
+    lines = (
+        f"quantized from   {known.source}, with {counted(known.images, 'image')}{noise}",
+        f"{METRIC_TITLES[known.metric]:<17}{known.int8:.1%} in int8, {known.real:.1%} in float, on "
+        f"{counted(known.judged_on, 'image')}",
+        f"layers in float  {kept}",
+    )
+    return _Network(folder, "every runtime", graph.manifest, lines, {"quantization": asdict(known)})
 
 
 def _rows(profile: Profile) -> list[tuple[object, ...]]:

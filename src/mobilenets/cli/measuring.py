@@ -33,12 +33,13 @@ def predictor_of(run: Path, engine: str | None) -> Predictor:
         MissingExtraError: the runtime, or torch, is needed and not installed.
         UnknownNameError: there is no such runtime.
     """
-    from mobilenets.runtime.engines.open import exported
+    from mobilenets.runtime.engines.open import exported, holds_graph
     from mobilenets.runtime.predictor import Predictor
 
     if engine != TORCH:
         try:
-            exported(run)
+            if not holds_graph(run):
+                exported(run)
             return Predictor.open(run, engine=engine)
         except CheckpointError:
             if engine is not None or not run.is_dir() or not _holds_checkpoint(run):

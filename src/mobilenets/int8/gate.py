@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantize.prepare import prepared
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.int8.engines import Running, running
@@ -103,6 +104,7 @@ def gated(
     def attempt(kept: tuple[str, ...]) -> Running:
         with bar("quantizing", operators) as advance:
             result = quantize(graph, images, keep=frozenset(name for layer in kept for name in layers[layer]), advance=advance)
+        result = replace(result, graph=profiled(result.graph))
         ready = running(result.graph, folder / f"int8-{len(attempts)}", images, like=real)
         both = real or running(graph, folder / "float", images, like=ready)
         drop = truth.drop(Predictor(graph.manifest, both.engine), Predictor(result.graph.manifest, ready.engine))

@@ -59,7 +59,7 @@ def opened(
         if engine is not None:
             running.close()  # it is exported now
             candidates = candidates_in(checkpoint, engines)
-    elif not candidates and (path / _GRAPH).is_file():
+    elif not candidates and holds_graph(path):
         running = _engine_of_graph(path)
         if engine is None:
             return Opened(running, fitting_manifest(running))
@@ -145,6 +145,11 @@ def checkpoint_in(path: Path) -> Path | None:
     """The checkpoint folder that `path` means: itself, or a run's best one, or its last one before there is a best."""
     folders = (path, path / "best", path / "last")
     return next((folder for folder in folders if all((folder / name).is_file() for name in (_DESCRIPTION, _WEIGHTS))), None)
+
+
+def holds_graph(path: Path) -> bool:
+    """Whether a path is the folder of a quantized network, which can be exported where it is not."""
+    return (path / _GRAPH).is_file()
 
 
 def _exported_in(path: Path, engines: Mapping[str, Runtime]) -> Path | None:

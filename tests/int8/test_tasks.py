@@ -1,0 +1,145 @@
+"""Quantization of all three tasks, from every source, and every command on what it wrote."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.cli.conftest import Done
+from tests.cli.test_train_detect import boxes
+from tests.cli.test_train_segment import NAMES, masks
+from tests.int8.conftest import write_images
+
+from mobilenets import checkpoint
+from mobilenets.cli.quantize import float_graph
+from mobilenets.cli.reading import Reading
+from mobilenets.data.checks.boxes import repaired
+from mobilenets.data.writers.lists import write_splits
+from mobilenets.exporters.table import export
+from mobilenets.model import create
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.families import backbone
+from mobilenets.specs.model import InputContract, Task
+from mobilenets.training.heads import spec_for
+from mobilenets.training.recipe import with_overrides
+from mobilenets.training.recipes import recipe
+
+Run = Callable[..., Done]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A model of a task in every form, its data, and an image."""
+
+    task: Task
+    data: Path
+    image: Path
+    run: Path
+    converted: Path
+    files: Path
+
+    @property
+    def images(self) -> Path:
+        """The folder with the images."""
+        return self.data if self.data.is_dir() else self.data.parent
+
+
+def _project(task: Task, folder: Path) -> Project:
+    data = {
+        "classify": lambda: write_images(folder / "data", each=8),
+        "detect": lambda: boxes(folder / "data"),
+        "segment": lambda: masks(folder / "data"),
+    }[task]()
+    reading = Reading(task, ",".join(NAMES) if task == "segment" else "")
+    dataset = reading.open(str(data))
+    dataset = repaired(dataset) if task == "detect" else dataset
+    names = {"classify": "scratch-small", "detect": "detect", "segment": "segment"}
+    settings = with_overrides(
+        recipe(names[task]), ["width=0.1", "size=64", *(["head_filters=16"] if task == "segment" else [])]
+    )
+    model = create(spec_for(dataset, backbone("mobilenet_v1", width=0.1), InputContract(), settings)).eval()
+    run = folder / "run"
+    checkpoint.save(model, run / "best")
+    write_splits(dataset, run / "splits.csv")
+    about = {"source": str(data), "name": "toys", "labels": list(dataset.labels), "reading": reading.to_data()}
+    (run / "run.json").write_text(json.dumps({"format": 2, "data": about}))
+    shutil.copytree(run / "best", folder / "converted")
+    for kind in ("onnx", "tflite"):
+        export(model, folder / "files", to=kind)
+    return Project(task, data, dataset.samples[0].path, run, folder / "converted", folder / "files")
+
+
+@pytest.fixture(scope="module")
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Of the task that the test is about."""
+    return _project(request.param, tmp_path_factory.mktemp(request.param))
+
+
+TASKS = pytest.mark.parametrize(
+    "project",
+    ["classify", pytest.param("detect", marks=pytest.mark.slow), pytest.param("segment", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
+
+@TASKS
+def test_a_run_becomes_a_folder_that_every_command_takes(mobilenets: Run, project: Project) -> None:
+    done = mobilenets("quantize", project.run, "--max-drop", "100", "--count", "6", "--json")
+    assert done.code == 0, done.err
+    int8 = project.run / "int8"
+    printed = json.loads(done.out)
+    metric = {"classify": "top1", "detect": "map50", "segment": "miou"}[project.task]
+    assert (printed["folder"], printed["metric"]["name"], printed["metric"]["labeled"]) == (str(int8), metric, True)
+    assert printed["calibration"]["images"] == 6
+    predicted = mobilenets("predict", int8, project.image, "--json")
+    assert predicted.code == 0, predicted.err
+    assert json.loads(predicted.out)["file"] == str(project.image)
+    evaluated = mobilenets("evaluate", int8, "--json")
+    assert evaluated.code == 0, evaluated.err
+    assert metric in json.loads(evaluated.out)["metrics"]
+    assert not (project.run / "report").exists()
+    info = mobilenets("info", int8, "--json")
+    assert info.code == 0, info.err
+    told = json.loads(info.out)
+    assert (told["precision"], told["quantization"]["images"]) == ("int8", 6)
+    file = next((int8 / "export").glob("model.*"))
+    of_file = json.loads(mobilenets("info", file, "--json").out)
+    assert of_file["peak_bytes"] == told["peak_bytes"]
+
+
+@pytest.mark.parametrize("project", ["classify", "detect", "segment"], indirect=True)
+def test_every_source_gives_the_same_float_graph(project: Project) -> None:
+    graph = float_graph(project.run)
+    for source in (project.converted, project.run / "best", project.files / "model.onnx", project.files / "model.tflite"):
+        again = float_graph(source)
+        assert (again.operators, again.outputs, again.manifest) == (graph.operators, graph.outputs, graph.manifest), source
+        for name, tensor in graph.tensors.items():
+            np.testing.assert_array_equal(again.tensors[name], tensor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["classify", "detect", "segment"], indirect=True)
+@pytest.mark.parametrize("source", ["converted", "model.onnx", "model.tflite"])
+def test_a_model_without_a_run_is_judged_by_its_answers(mobilenets: Run, project: Project, tmp_path: Path, source: str) -> None:
+    model = project.converted if source == "converted" else project.files / source
+    out = tmp_path / "int8"
+    done = mobilenets("quantize", model, "--images", project.images, "--count", "6", "--max-drop", "100", "--out", out)
+    assert done.code == 0, done.err
+    assert "there are no labeled images" in done.err
+    assert Predictor.open(out).manifest.task == project.task
+
+
+@TASKS
+def test_an_int8_folder_without_its_export_makes_it_again(mobilenets: Run, project: Project, tmp_path: Path) -> None:
+    out = tmp_path / "int8"
+    given = ("--images", project.images, "--count", "4", "--max-drop", "100", "--out", out)
+    assert mobilenets("quantize", project.converted, *given).code == 0
+    before = Predictor.open(out).predict(project.image).to_json()
+    shutil.rmtree(out / "export")
+    assert Predictor.open(out).predict(project.image).to_json() == before
+    assert list((out / "export").glob("model.*"))
