@@ -21,6 +21,7 @@ from mobilenets.cli.reading import Reading
 from mobilenets.data.checks.boxes import repaired
 from mobilenets.data.writers.lists import write_splits
 from mobilenets.exporters.table import export
+from mobilenets.int8.answers import same
 from mobilenets.model import create
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.families import backbone
@@ -134,12 +135,13 @@ def test_a_model_without_a_run_is_judged_by_its_answers(mobilenets: Run, project
     assert Predictor.open(out).manifest.task == project.task
 
 
-@TASKS
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["classify", "detect", "segment"], indirect=True)
 def test_an_int8_folder_without_its_export_makes_it_again(mobilenets: Run, project: Project, tmp_path: Path) -> None:
     out = tmp_path / "int8"
     given = ("--images", project.images, "--count", "4", "--max-drop", "100", "--out", out)
     assert mobilenets("quantize", project.converted, *given).code == 0
-    before = Predictor.open(out).predict(project.image).to_json()
+    before = Predictor.open(out).predict(project.image)
     shutil.rmtree(out / "export")
-    assert Predictor.open(out).predict(project.image).to_json() == before
+    assert same(Predictor.open(out).predict(project.image), before) > 0.9
     assert list((out / "export").glob("model.*"))

@@ -155,7 +155,13 @@ def float_graph(model: Path) -> Graph:
                 return read(exported(model))
             except Exception:
                 raise MissingExtraError(error.name or "torch", "train") from error
-        return lower(checkpoints.load(checkpoint))
+        graph = lower(checkpoints.load(checkpoint))
+        if graph.quantization:
+            raise UsageError(
+                f"'{model}' was trained in int8, and computes in integers already",
+                hint=f"mobilenets export {shlex.quote(str(model))} --to tflite",
+            )
+        return graph
     return read(exported(model))
 
 
