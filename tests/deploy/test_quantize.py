@@ -144,6 +144,22 @@ def test_operators_that_are_kept_stay_in_floats(make_graph: MakeGraph) -> None:
     assert decibels(reference.run(graph, x)["out"], reference.run(made, x)["out"]) > 35
 
 
+def test_a_range_is_chosen_by_all_outputs_of_a_row(make_graph: MakeGraph) -> None:
+    random = np.random.default_rng(0)
+    graph = make_graph(
+        (
+            op.Pool(name="mean", inputs=(INPUT,), output="x", kernel=(4, 4)),
+            op.Flatten(name="flat", inputs=("x",), output="row"),
+            op.Dense(name="out", inputs=("row",), output="out", weight="w", bias="b"),
+        ),
+        {"w": np.array([[1.0], [-40.0], [1.0], [-40.0]], np.float32), "b": np.zeros(4, np.float32)},
+        output="y",
+    )
+    x = random.uniform(0, 1, size=(32, 1, 4, 4)).astype(np.float32) * random.uniform(0, 1, (32, 1, 1, 1)).astype(np.float32)
+    made = quantize(graph, x).graph  # of the four outputs only every second one is far from 0
+    assert decibels(reference.run(graph, x)["y"], reference.run(made, x)["y"]) > 20
+
+
 def test_joined_values_share_one_scale(make_graph: MakeGraph) -> None:
     graph = make_graph(
         (

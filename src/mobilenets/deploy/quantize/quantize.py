@@ -270,8 +270,10 @@ def _together(seen: Numbers) -> Numbers:
     return np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
 
 
-def _some(size: int) -> NDArray[np.int64] | slice:
-    return np.random.default_rng(size).integers(0, size, _SAMPLES) if size > _SAMPLES else slice(None)
+def _some(size: int) -> NDArray[np.int64]:
+    """Places of numbers in an order without a pattern: what is next to each other in a row belongs to different channels."""
+    random = np.random.default_rng(size)
+    return random.integers(0, size, _SAMPLES) if size > _SAMPLES else random.permutation(size)
 
 
 def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
