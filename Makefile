@@ -23,16 +23,22 @@ $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
+# The native engine, where there is a compiler. Without one its tests are skipped, and say so.
+$(VENV)/.native: $(VENV)/.dev $(shell find native -type f)
+	@if command -v $${CXX:-c++} > /dev/null; then $(PIP) install --quiet ./native; \
+	else echo 'no C++ compiler: the native engine is not built, and its tests are skipped'; fi
+	@touch $@
+
 venv: $(VENV)/.dev ## Create .venv with everything that development needs.
 
 # WEIGHTS=FILE starts from that file. Without it, the demo starts from cached or downloaded weights, or from scratch, and says which.
 demo: $(VENV)/.demo ## Train on real photos in at most 6 minutes: metrics, report, verified ONNX model.
 	@$(BIN)/python scripts/demo.py $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-test: $(VENV)/.dev ## Run the tests.
+test: $(VENV)/.native ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-test-all: $(VENV)/.dev ## Run the tests, slow ones included.
+test-all: $(VENV)/.native ## Run the tests, slow ones included.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'slow or not slow'
 
 test-base: wheel ## Install the wheel alone into a fresh venv and test prediction there.

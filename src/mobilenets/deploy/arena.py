@@ -80,8 +80,8 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
 
     Of a map that only its own block reads, through a window or number by number, the rows that the next row needs are all
     that is kept: three of the wide map before a 3x3 depthwise convolution, one after it. What is read as a whole is kept as
-    a whole, such as the map that squeeze-and-excite pools before it scales it. The first convolution runs with the block behind
-    it, as in Table 3 of the paper.
+    a whole, such as the map that squeeze-and-excite pools before it scales it. The first convolution, with all that stands
+    around it alone, runs with the block behind it, as in Table 3 of the paper.
 
     Args:
         graph: a network.
@@ -93,7 +93,9 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
             steps[-1].append(i)
         else:
             steps.append([i])
-    if len(steps) > 1 and len(steps[0]) == 1:
+    weighted = [i for i, operator in enumerate(graph.operators) if isinstance(operator, op.Conv | op.Depthwise | op.Dense)]
+    stem = weighted[1] if len(weighted) > 1 else 0  # how many operators stand before the second with weights
+    while len(steps) > 1 and steps[0][-1] < stem:
         steps[:2] = [[*steps[0], *steps[1]]]
     return _planned(graph, steps, number_bytes)
 
@@ -135,18 +137,56 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
     outputs = {source[value] for value in graph.outputs.values()}
     last |= dict.fromkeys(outputs, len(steps) - 1)
     sizes = {name: value_bytes(graph, name, shape, number_bytes=number_bytes) for name, shape in shapes.items()}
-    for name, shape in shapes.items():
-        if first[name] == last[name] and len(steps[first[name]]) > 1 and name not in outputs and len(shape) == 3:
-            rows = max((_rows_read(graph, reader, shape) for reader in readers[name]), default=1)
-            sizes[name] = sizes[name] // shape[1] * min(rows, shape[1])
+    paces: dict[str, _Pace] = {}
+    for name, shape in reversed(shapes.items()):
+        inside = first[name] == last[name] and len(steps[first[name]]) > 1 and name not in outputs and len(shape) == 3
+        kept = _rows_kept(graph, readers[name], paces) if inside else None
+        if kept is not None and kept[0] < shape[1]:
+            sizes[name] = sizes[name] // shape[1] * kept[0]
+            paces[name] = kept[1]
     return {name: Life(first[name], last[name], sizes[name]) for name in shapes if source[name] == name}
 
 
-def _rows_read(graph: Graph, reader: op.Operator, shape: Shape) -> int:
-    """How many rows of a map an operator needs for one row of what it makes."""
-    if isinstance(reader, op.Conv | op.Depthwise):
-        return int(reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1)
-    return 1 if isinstance(reader, _BY_NUMBER) else shape[1]
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """How far a map of a few rows is when its block has made one more row.
+
+    Args:
+        newest: the newest row, where the block's own is row 0.
+        gain: rows that it gains for each of the block's.
+    """
+
+    newest: int = 0
+    gain: int = 1
+
+
+def _rows_kept(graph: Graph, readers: Sequence[op.Operator], paces: Mapping[str, _Pace]) -> tuple[int, _Pace] | None:
+    """How many rows of a map its readers need at once, and its pace; None if one of them needs all.
+
+    One reader needs the rows that it sees. Several may be at different rows: of a shortcut around a window, more are kept.
+
+    Args:
+        graph: theirs.
+        readers: all in the block of the map.
+        paces: of the maps made behind this one of which only rows are kept.
+    """
+    rows, newest, oldest, gain = 1, 0, 0, 1
+    for i, reader in enumerate(readers):
+        if isinstance(reader, op.Conv | op.Depthwise):
+            stride, top = reader.stride[0], reader.padding[0]
+            reach = int(reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1)
+        elif isinstance(reader, _BY_NUMBER):
+            stride, top, reach = 1, 0, 1
+        else:
+            return None
+        pace = paces.get(reader.output, _Pace())
+        newest = max(newest, pace.newest * stride - top + reach - 1)
+        first = (pace.newest - pace.gain + 1) * stride - top
+        oldest = first if i == 0 else min(oldest, first)
+        gain, rows = max(gain, pace.gain * stride), max(rows, reach)
+    if len(readers) > 1:
+        rows = max(rows, newest - oldest + 1)
+    return rows, _Pace(newest, gain)
 
 
 def _indices(graph: Graph) -> set[str]:
@@ -169,7 +209,7 @@ def place(lives: Mapping[str, Life]) -> dict[str, int]:
 
 
 _RENAMING = (op.Flatten, op.Rows, op.Places)
-_BY_NUMBER = (op.Add, op.Activation, op.Quantize, op.Dequantize)
+_BY_NUMBER = (op.Add, op.Multiply, op.Activation, op.Quantize, op.Dequantize)
 _INDEX_BYTES = 1
 
 

@@ -14,6 +14,7 @@ from mobilenets.exporters.compared import Labeled
 from mobilenets.exporters.coreml import COREML, COREML_HALF
 from mobilenets.exporters.executorch import EXECUTORCH
 from mobilenets.exporters.format import Format
+from mobilenets.exporters.native import NATIVE
 from mobilenets.exporters.onnx import ONNX
 from mobilenets.exporters.openvino import OPENVINO
 from mobilenets.exporters.parity import TOLERANCE, Parity
@@ -59,6 +60,9 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "coreml-half":       Exporter("half.mlpackage", COREML_HALF, "half.coreml.parity.json"),
     "coreml-nms":        Exporter("detector.mlpackage", COREML, "detector.coreml.parity.json", "nms"),
     "coreml-argmax":     Exporter("segmenter.mlpackage", COREML, "segmenter.coreml.parity.json", "argmax"),
+    "native":            Exporter("model.graph", NATIVE, "native.parity.json"),
+    "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
+    "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
 })
 # fmt: on
 """The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""
@@ -81,7 +85,7 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino", "tflite", "executorch" or "coreml". "tflite-half" keeps weights in 16 bits and "coreml-half"
+        to: "onnx", "openvino", "tflite", "executorch", "coreml" or "native". "tflite-half" keeps weights in 16 bits and "coreml-half"
             computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the class of each
             pixel: "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.

@@ -131,6 +131,18 @@ def coreml_engine(color_model: Path, folder: Path) -> Engine:
     return CoreMlEngine(folder / "model.mlpackage")
 
 
+def native_engine(color_model: Path, folder: Path) -> Engine:
+    pytest.importorskip("mobilenets_native")
+    pytest.importorskip("torch")
+    from mobilenets.exporters.table import export
+    from mobilenets.model import create
+    from mobilenets.runtime.engines.native import NativeEngine
+
+    backbone = BackboneSpec("color", (Conv(8, kernel=3, stride=2),))
+    export(create(ModelSpec(backbone, MANIFEST.labels, CONTRACT)), folder, to="native")
+    return NativeEngine(folder / "model.graph", threads=2)
+
+
 OPENED: dict[str, Callable[[Path, Path], Engine]] = {
     "onnx": onnx_engine,
     "torch": torch_engine,
@@ -140,6 +152,7 @@ OPENED: dict[str, Callable[[Path, Path], Engine]] = {
     "openvino of onnx": openvino_of_onnx,
     "pte": executorch_engine,
     "mlpackage": coreml_engine,
+    "graph": native_engine,
 }
 SLOW = {"pte", "mlpackage"}  # their converters take seconds
 
@@ -225,7 +238,7 @@ def test_a_runtime_from_outside_is_one_more_entry_of_the_table(tmp_path: Path) -
         image = Image.new("RGB", (20, 20), "lime")
         results = list(predictor.stream([image] * 5))
         assert [result.prediction.label for result in results if isinstance(result.prediction, Classification)] == ["green"] * 5
-    with pytest.raises(CheckpointError, match=r"not an \.onnx, \.tflite, \.xml, \.pte or \.mlpackage file"):
+    with pytest.raises(CheckpointError, match=r"not an \.onnx, \.tflite, \.xml, \.pte, \.mlpackage or \.graph file"):
         Predictor.open(path)
 
 

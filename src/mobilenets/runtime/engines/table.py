@@ -14,6 +14,7 @@ from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.coreml import CoreMlEngine
 from mobilenets.runtime.engines.executorch import ExecuTorchEngine
 from mobilenets.runtime.engines.litert import LiteRtEngine
+from mobilenets.runtime.engines.native import NativeEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.engines.openvino import OpenVinoEngine
 from mobilenets.table import Table
@@ -87,6 +88,7 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",), weights=".bin"),
     ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
     ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml", systems=("darwin",)),
+    ".graph":  Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", "native"),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.

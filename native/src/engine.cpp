@@ -1,0 +1,191 @@
+#include "engine.hpp"
+
+#include <cstring>
+#include <exception>
+
+#include "errors.hpp"
+
+namespace mobilenets {
+namespace {
+
+constexpr int most_threads = 256;
+
+std::size_t index(int i) { return static_cast<std::size_t>(i); }
+
+template <typename Number>
+void to_channels_last(const Number* from, Number* to, const Value& value) {
+    const std::size_t channels = index(value.channels()), places = index(value.width()) * index(value.height());
+    for (std::size_t c = 0; c < channels; ++c) {
+        for (std::size_t i = 0; i < places; ++i) to[i * channels + c] = from[c * places + i];
+    }
+}
+
+template <typename Number>
+void to_channels_first(const Number* from, Number* to, const Value& value) {
+    const std::size_t channels = index(value.channels()), places = index(value.width()) * index(value.height());
+    for (std::size_t i = 0; i < places; ++i) {
+        for (std::size_t c = 0; c < channels; ++c) to[c * places + i] = from[i * channels + c];
+    }
+}
+
+void copy_image(const std::byte* from, std::byte* to, const Value& value) {
+    if (value.number == Number::float32) to_channels_last(reinterpret_cast<const float*>(from), reinterpret_cast<float*>(to), value);
+    else to_channels_last(reinterpret_cast<const std::int8_t*>(from), reinterpret_cast<std::int8_t*>(to), value);
+}
+
+void copy_output(const std::byte* from, std::byte* to, const Value& value) {
+    if (value.number == Number::int32) {
+        for (std::int64_t i = 0; i < count(value.shape); ++i) {
+            reinterpret_cast<std::int64_t*>(to)[i] = reinterpret_cast<const std::int32_t*>(from)[i];
+        }
+    } else if (!value.is_map()) {
+        std::memcpy(to, from, value.bytes());
+    } else if (value.number == Number::float32) {
+        to_channels_first(reinterpret_cast<const float*>(from), reinterpret_cast<float*>(to), value);
+    } else {
+        to_channels_first(reinterpret_cast<const std::int8_t*>(from), reinterpret_cast<std::int8_t*>(to), value);
+    }
+}
+
+}  // namespace
+
+/// The memory of one run: the arena, and for each thread where every operator finds what it reads and makes.
+class Engine::Workspace {
+public:
+    explicit Workspace(const Engine& engine) : barrier(engine.threads_), arena_(engine.plan_.bytes), parts_(index(engine.threads_)) {
+        for (int t = 0; t < engine.threads_; ++t) {
+            Part& part = parts_[index(t)];
+            part.scratch = Buffer(engine.scratch_bytes_);
+            for (const Operator& operation : engine.graph_.operators) {
+                Bound bound;
+                for (int value : operation.inputs) bound.inputs.push_back(rows(engine, value, t));
+                for (int value : operation.outputs) bound.outputs.push_back(rows(engine, value, t));
+                part.bound.push_back(std::move(bound));
+            }
+        }
+    }
+
+    Job job(const Call& call, int part) const {
+        const Bound& bound = parts_[index(part)].bound[index(call.operation)];
+        return {bound.inputs.data(), bound.outputs.data(), call.rows, call.panels, parts_[index(part)].scratch.data()};
+    }
+
+    std::byte* at(const Engine& engine, int value) const { return arena_.data() + engine.plan_.places[index(value)].offset; }
+
+    Barrier barrier;
+
+private:
+    struct Bound {
+        std::vector<Rows> inputs, outputs;
+    };
+    struct Part {
+        Buffer scratch;
+        std::vector<Bound> bound;  // of each operator
+    };
+
+    Rows rows(const Engine& engine, int value, int part) const {
+        const Place& place = engine.plan_.places[index(value)];
+        const std::size_t row_bytes = engine.graph_.values[index(value)].row_bytes();
+        const std::size_t ring = place.is_ring ? index(part) * index(place.held) * row_bytes : 0;
+        return {arena_.data() + place.offset + ring, place.held, row_bytes};
+    }
+
+    Buffer arena_;
+    std::vector<Part> parts_;
+};
+
+Engine::Engine(const std::string& path, const Settings& settings)
+    : graph_(read_graph(path)), kernels_(kernels_for(settings.instructions.c_str())), threads_(settings.threads) {
+    if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
+    for (const Operator& operation : graph_.operators) {
+        steps_.push_back(make_step(graph_, operation, kernels_));
+        scratch_bytes_ = std::max(scratch_bytes_, steps_.back()->scratch_bytes());
+    }
+    choose_plan(settings.plan);
+    stages_ = scheduled(graph_, plan_, steps_, threads_);
+    if (threads_ > 1) workers_ = std::make_unique<Workers>(threads_);
+}
+
+Engine::~Engine() = default;
+
+void Engine::choose_plan(const std::string& name) {
+    if (name != "layers" && name != "fused" && name != "fastest") throw GraphError("the plan '" + name + "' is unknown; there are 'fastest', 'fused' and 'layers'");
+    std::vector<Group> groups = name == "layers" ? layer_by_layer(graph_) : block_by_block(graph_);
+    plan_ = planned(graph_, groups, threads_);
+    std::vector<Group> possible;
+    for (const Group& group : plan_.groups) {
+        if (can_run(graph_, plan_, steps_, group, threads_)) {
+            possible.push_back(group);
+        } else {
+            for (int i = group.operators.from; i < group.operators.to; ++i) possible.push_back({{i, i + 1}});
+        }
+    }
+    if (possible.size() != plan_.groups.size()) plan_ = planned(graph_, possible, threads_);
+}
+
+std::size_t Engine::output_bytes(std::size_t output) const {
+    const Value& value = graph_.values[index(graph_.outputs[output].value)];
+    return value.bytes() * (value.number == Number::int32 ? 2 : 1);
+}
+
+void Engine::run(const void* images, int count, const std::vector<void*>& outputs) {
+    std::unique_ptr<Workspace> workspace = take_workspace();
+    const std::size_t image_bytes = graph_.values[0].bytes();
+    for (int n = 0; n < count; ++n) {
+        {
+            std::unique_lock<std::mutex> turn;
+            if (workers_) turn = std::unique_lock(workers_->turn(), std::try_to_lock);
+            run_image(*workspace, static_cast<const std::byte*>(images) + index(n) * image_bytes, turn.owns_lock());
+        }
+        for (std::size_t i = 0; i < outputs.size(); ++i) {
+            const int value = graph_.outputs[i].value;
+            copy_output(workspace->at(*this, value), static_cast<std::byte*>(outputs[i]) + index(n) * output_bytes(i), graph_.values[index(value)]);
+        }
+    }
+    give_back(std::move(workspace));
+}
+
+void Engine::run_image(Workspace& workspace, const std::byte* image, bool is_helped) {
+    copy_image(image, workspace.at(*this, 0), graph_.values[0]);
+    if (!is_helped) {
+        for (const Stage& stage : stages_) {
+            for (int part = 0; part < threads_; ++part) run_stage(workspace, stage, part);
+        }
+        return;
+    }
+    std::exception_ptr failure;  // of the first thread: only what it does alone can run out of memory
+    workers_->run([&](int part) {
+        for (const Stage& stage : stages_) {
+            try {
+                run_stage(workspace, stage, part);
+            } catch (...) {
+                if (part == 0) failure = std::current_exception();
+            }
+            workspace.barrier.wait();
+        }
+    });
+    if (failure) std::rethrow_exception(failure);
+}
+
+void Engine::run_stage(Workspace& workspace, const Stage& stage, int part) const {
+    for (const Call& call : stage.parts[index(part)]) steps_[index(call.operation)]->compute(workspace.job(call, part));
+}
+
+std::unique_ptr<Engine::Workspace> Engine::take_workspace() {
+    {
+        const std::lock_guard lock(free_mutex_);
+        if (!free_.empty()) {
+            auto workspace = std::move(free_.back());
+            free_.pop_back();
+            return workspace;
+        }
+    }
+    return std::make_unique<Workspace>(*this);
+}
+
+void Engine::give_back(std::unique_ptr<Workspace> workspace) {
+    const std::lock_guard lock(free_mutex_);
+    free_.push_back(std::move(workspace));
+}
+
+}  // namespace mobilenets

@@ -1,0 +1,64 @@
+// A network that is ready to run.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "graph.hpp"
+#include "plan.hpp"
+#include "schedule.hpp"
+#include "workers.hpp"
+
+namespace mobilenets {
+
+struct Settings {
+    int threads = 1;               // that compute one image
+    std::string plan = "fastest";  // or "layers", one operator after the other, or "fused", every block row by row
+    std::string instructions;      // "avx2", "neon", "plain"; the fastest of this processor if empty
+};
+
+class Engine {
+public:
+    /// Throws GraphError if the file is no graph, or this processor lacks the instructions.
+    Engine(const std::string& path, const Settings& settings);
+    ~Engine();
+
+    const Graph& graph() const { return graph_; }
+    const Plan& plan() const { return plan_; }
+    const char* instructions() const { return kernels_.name; }
+    int threads() const { return threads_; }
+    /// Memory of the values of one image, and what operators need besides while they run, for all threads.
+    std::size_t arena_bytes() const { return plan_.bytes; }
+    std::size_t scratch_bytes() const { return scratch_bytes_ * static_cast<std::size_t>(threads_); }
+    /// Bytes that an output of one image takes in `run`.
+    std::size_t output_bytes(std::size_t output) const;
+
+    /// Runs `count` images, which lie one after the other as channels of rows, in floats or, if the graph begins with them, in
+    /// integers. Outputs are written likewise, maps channels first, classes of boxes in 64 bits. Any number of threads may call
+    /// it at the same time: one of them is helped by the engine's threads.
+    void run(const void* images, int count, const std::vector<void*>& outputs);
+
+private:
+    class Workspace;
+
+    void choose_plan(const std::string& name);
+    void run_image(Workspace& workspace, const std::byte* image, bool is_helped);
+    void run_stage(Workspace& workspace, const Stage& stage, int part) const;
+    std::unique_ptr<Workspace> take_workspace();
+    void give_back(std::unique_ptr<Workspace> workspace);
+
+    Graph graph_;
+    const Kernels& kernels_;
+    int threads_;
+    Steps steps_;
+    Plan plan_;
+    std::vector<Stage> stages_;
+    std::size_t scratch_bytes_ = 0;
+    std::unique_ptr<Workers> workers_;
+    std::mutex free_mutex_;
+    std::vector<std::unique_ptr<Workspace>> free_;
+};
+
+}  // namespace mobilenets

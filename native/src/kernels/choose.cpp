@@ -1,0 +1,50 @@
+// Which instruction set this processor has.
+#include <array>
+#include <string_view>
+
+#include "../errors.hpp"
+#include "kernels.hpp"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace mobilenets {
+namespace {
+
+struct Set {
+    std::string_view name;
+    const Kernels& (*kernels)();
+    bool (*runs_here)();
+};
+
+// The fastest first. CMake compiles the sets of the processor that is compiled for.
+constexpr std::array sets{
+#ifdef MOBILENETS_AVX2
+    Set{"avx2", avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#endif
+#ifdef MOBILENETS_NEON
+    Set{"neon", neon_kernels,
+        [] {
+#if defined(__linux__)
+            constexpr unsigned long dot_product = 1UL << 20;  // HWCAP_ASIMDDP
+            return (getauxval(AT_HWCAP) & dot_product) != 0;
+#else
+            return true;  // every Apple processor of this kind
+#endif
+        }},
+#endif
+    Set{"plain", plain_kernels, [] { return true; }},
+};
+
+}  // namespace
+
+const Kernels& kernels_for(const char* name) {
+    const std::string_view wanted(name);
+    for (const Set& set : sets) {
+        if ((wanted.empty() || wanted == set.name) && set.runs_here()) return set.kernels();
+    }
+    throw GraphError("this processor, or this build, does not have the instruction set '" + std::string(wanted) + "'");
+}
+
+}  // namespace mobilenets

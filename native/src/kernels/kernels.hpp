@@ -1,0 +1,84 @@
+// What the engine asks of a processor: a table of functions, one table for each instruction set.
+//
+// Files of this folder are compiled once for each instruction set. They use nothing of the standard library that is not
+// inlined, so that no function compiled for one processor is linked where another one runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mobilenets {
+
+inline constexpr int panel = 16;  // channels that are computed side by side
+inline constexpr int panels_of(int channels) { return (channels + panel - 1) / panel; }
+inline constexpr std::size_t guard = 64;  // bytes behind every block of memory that a vector may read, but never writes
+
+/// The range [from, to).
+struct Span {
+    int from = 0, to = 0;
+
+    int size() const { return to - from; }
+    bool operator==(const Span&) const = default;
+};
+
+enum class Clip { none, relu, relu6, hard_swish, hard_sigmoid };  // the curves that a kernel applies while it stores
+
+/// Weights of a sum of products as one instruction set wants them, and how the sums become numbers.
+struct FloatWeights {
+    int outputs = 0, inner = 0;       // output channels; numbers that each sum multiplies
+    const float* panels = nullptr;    // of each panel: [inner][16]
+    const float* bias = nullptr;      // padded to whole panels
+    Clip clip = Clip::none;
+};
+
+struct ByteWeights {
+    int outputs = 0, inner = 0;       // as above; `inner` is rounded up to the instruction set's depth
+    const void* panels = nullptr;     // of each panel: [inner / depth][16][depth] cells
+    const std::int32_t* bias = nullptr;       // padded to whole panels, channels in their places; it includes the zero point
+    const std::int32_t* mantissas = nullptr;  // likewise
+    const std::int32_t* lefts = nullptr;      // likewise; null if no factor has a positive shift
+    const std::int32_t* rights = nullptr;     // likewise
+    int zero_point = 0, low = -128, high = 127;
+};
+
+/// One row of a depthwise convolution. Taps that lie beside the map point to `missing`.
+struct DepthwiseRow {
+    const std::byte* const* rows = nullptr;  // of each kernel row: the map's row, or `missing`
+    const std::byte* missing = nullptr;      // a row of what stands for zero
+    const std::byte** taps = nullptr;        // room for a place of each tap, and one more
+    int width = 0, out_width = 0, channels = 0;
+    int kernel_height = 0, kernel_width = 0, stride = 1, dilation = 1, left = 0;
+    Span panels;                             // that are computed
+};
+
+struct Kernels {
+    const char* name;
+    int depth;      // products that one step of an integer sum adds up
+    int cell_bytes;  // of one factor of such a product
+    int tap_cells;  // cells for two taps of a panel
+    int (*place)(int channel);               // of a channel in a panel of integer sums
+    int (*tap_place)(int channel, int tap);
+    void (*store_cell)(void* cells, std::size_t i, std::int8_t weight);
+
+    /// `count` pixels, each `in_stride` numbers after the last, times the weights of some panels; results `out_stride` apart.
+    void (*sum_floats)(const FloatWeights&, Span panels, const float* in, std::size_t in_stride, int count, float* out, std::size_t out_stride);
+    /// The same for integers. `cells` holds the pixels, `inner` cells each.
+    void (*sum_bytes)(const ByteWeights&, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride);
+    void (*to_cells)(void* cells, std::size_t at, const std::int8_t* from, int count);
+
+    void (*depthwise_floats)(const FloatWeights&, const DepthwiseRow&, float* out);
+    void (*depthwise_bytes)(const ByteWeights&, const DepthwiseRow&, std::int8_t* out);
+
+    /// Sums and products of two rows of numbers.
+    void (*add_floats)(const float* a, const float* b, float* out, std::size_t count, Clip clip);
+    void (*multiply_floats)(const float* a, const float* b, float* out, std::size_t count);
+};
+
+const Kernels& plain_kernels();
+const Kernels& avx2_kernels();
+const Kernels& neon_kernels();
+
+/// The fastest table for this processor, or the one of this name; throws GraphError if it cannot run here.
+const Kernels& kernels_for(const char* name);
+
+}  // namespace mobilenets

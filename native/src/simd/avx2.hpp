@@ -1,0 +1,111 @@
+// AVX2 and FMA: x86 processors since 2013. `plain.hpp` says what each function means.
+//
+// Products of 8-bit integers are added up in pairs of 16 bits (vpmaddwd), because adding two products of unsigned and signed
+// bytes in 16 bits (vpmaddubsw) overflows.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace mobilenets::simd {
+
+struct Avx2 {
+    static constexpr const char* name = "avx2";
+    static constexpr int width = 8, depth = 2;
+    static constexpr int pixels = 6;
+    using Cell = std::int16_t;
+    using Floats = __m256;
+    using Ints = __m256i;
+
+    // Interleaving and packing work within halves of 128 bits: the first vector has the channels 0-3 and 8-11.
+    static constexpr int place(int channel) { return (channel & 3) + (channel >> 3) * 4 + ((channel >> 2) & 1) * 8; }
+
+    // ---- floats
+    static Floats load(const float* from) { return _mm256_loadu_ps(from); }
+    static void store(float* to, Floats x) { _mm256_storeu_ps(to, x); }
+    static void store(float* to, Floats x, int count) {
+        if (count >= width) return store(to, x);
+        const __m256i places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), places), x);
+    }
+    static Floats all(float number) { return _mm256_set1_ps(number); }
+    static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
+    static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+    static Floats multiply_add(Floats a, Floats b, Floats sum) { return _mm256_fmadd_ps(a, b, sum); }
+    static Floats least(Floats a, Floats b) { return _mm256_min_ps(a, b); }
+    static Floats greatest(Floats a, Floats b) { return _mm256_max_ps(a, b); }
+
+    // ---- integers
+    static Ints load(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+    static Ints all(std::int32_t number) { return _mm256_set1_epi32(number); }
+    static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+
+    static void to_cells(Cell* to, const std::int8_t* from, int count) {
+        for (int i = 0; i < count; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), widened(from + i));
+    }
+
+    using Factors = __m256i;
+    static Factors factors(const Cell* a) {
+        std::int32_t pair;
+        std::memcpy(&pair, a, sizeof pair);
+        return _mm256_set1_epi32(pair);
+    }
+    static Ints dot(Ints sum, Factors a, const Cell* b) {
+        return _mm256_add_epi32(sum, _mm256_madd_epi16(a, _mm256_load_si256(reinterpret_cast<const __m256i*>(b))));
+    }
+
+    static constexpr int tap_cells = 32;
+    static constexpr int tap_place(int channel, int tap) { return 2 * place(channel) + tap; }
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+        const __m256i a = widened(first), b = widened(second);
+        sums[0] = dot(sums[0], _mm256_unpacklo_epi16(a, b), weights);
+        sums[1] = dot(sums[1], _mm256_unpackhi_epi16(a, b), weights + 16);
+    }
+
+    static Ints scale(Ints x, Ints mantissas, Ints rights) {
+        const __m256i one = _mm256_set1_epi64x(1LL << 30);
+        const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, mantissas), one);
+        const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(mantissas, 32)), one);
+        const __m256i halved = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+        const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), rights), 1);
+        const __m256i negative = _mm256_and_si256(_mm256_srai_epi32(halved, 31), _mm256_cmpgt_epi32(half, _mm256_setzero_si256()));
+        return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(halved, half), negative), rights);
+    }
+    static Ints shift_left(Ints x, Ints lefts) {
+        const __m256i highest = _mm256_srlv_epi32(_mm256_set1_epi32(INT32_MAX), lefts);
+        const __m256i lowest = _mm256_srav_epi32(_mm256_set1_epi32(INT32_MIN), lefts);
+        return _mm256_sllv_epi32(_mm256_max_epi32(_mm256_min_epi32(x, highest), lowest), lefts);
+    }
+
+    struct Bounds { __m256i zero_point; __m128i low, high; };
+    static Bounds bounds(int zero_point, int low, int high) {
+        return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)), _mm_set1_epi8(static_cast<char>(high))};
+    }
+    static void store(std::int8_t* to, const Ints (&panel)[2], const Bounds& by) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed(panel, by));
+    }
+    static void store(std::int8_t* to, const Ints (&panel)[2], const Bounds& by, int count) {
+        alignas(16) std::int8_t bytes[16];
+        _mm_store_si128(reinterpret_cast<__m128i*>(bytes), packed(panel, by));
+        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    }
+    static void load(Ints (&panel)[2], const std::int8_t* from) {
+        const __m256i wide = widened(from), sign = _mm256_srai_epi16(wide, 15);
+        panel[0] = _mm256_unpacklo_epi16(wide, sign);
+        panel[1] = _mm256_unpackhi_epi16(wide, sign);
+    }
+
+private:
+    static __m256i widened(const std::int8_t* from) {
+        return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    }
+    static __m128i packed(const Ints (&panel)[2], const Bounds& by) {
+        const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(panel[0], panel[1]), by.zero_point);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low);
+    }
+};
+
+}  // namespace mobilenets::simd

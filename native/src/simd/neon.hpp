@@ -1,0 +1,97 @@
+// NEON with the dot product instruction: 64-bit Arm since version 8.2. `plain.hpp` says what each function means.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace mobilenets::simd {
+
+struct Neon {
+    static constexpr const char* name = "neon";
+    static constexpr int width = 4, depth = 4;
+    static constexpr int pixels = 6;
+    using Cell = std::int8_t;
+    using Floats = float32x4_t;
+    using Ints = int32x4_t;
+
+    static constexpr int place(int channel) { return channel; }
+
+    // ---- floats
+    static Floats load(const float* from) { return vld1q_f32(from); }
+    static void store(float* to, Floats x) { vst1q_f32(to, x); }
+    static void store(float* to, Floats x, int count) {
+        if (count >= width) return store(to, x);
+        float numbers[width];
+        vst1q_f32(numbers, x);
+        std::memcpy(to, numbers, sizeof(float) * static_cast<std::size_t>(count));
+    }
+    static Floats all(float number) { return vdupq_n_f32(number); }
+    static Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
+    static Floats multiply(Floats a, Floats b) { return vmulq_f32(a, b); }
+    static Floats multiply_add(Floats a, Floats b, Floats sum) { return vfmaq_f32(sum, a, b); }
+    static Floats least(Floats a, Floats b) { return vminq_f32(a, b); }
+    static Floats greatest(Floats a, Floats b) { return vmaxq_f32(a, b); }
+
+    // ---- integers
+    static Ints load(const std::int32_t* from) { return vld1q_s32(from); }
+    static Ints all(std::int32_t number) { return vdupq_n_s32(number); }
+    static Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
+
+    static void to_cells(Cell* to, const std::int8_t* from, int count) { std::memcpy(to, from, static_cast<std::size_t>(count)); }
+
+    using Factors = int8x16_t;
+    static Factors factors(const Cell* a) {
+        std::int32_t four;
+        std::memcpy(&four, a, sizeof four);
+        return vreinterpretq_s8_s32(vdupq_n_s32(four));
+    }
+    static Ints dot(Ints sum, Factors a, const Cell* b) { return vdotq_s32(sum, vld1q_s8(b), a); }
+
+    static constexpr int tap_cells = 32;
+    static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
+    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+        add_tap(sums, vld1q_s8(first), vld1q_s8(weights));
+        add_tap(sums, vld1q_s8(second), vld1q_s8(weights + 16));
+    }
+
+    static Ints scale(Ints x, Ints mantissas, Ints rights) {
+        const Ints halved = vqrdmulhq_s32(x, mantissas), lefts = vnegq_s32(rights);
+        const Ints negative = vshrq_n_s32(vandq_s32(halved, lefts), 31);  // -1 where a negative number is shifted
+        return vrshlq_s32(vqaddq_s32(halved, negative), lefts);
+    }
+    static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }
+
+    struct Bounds { int16x8_t zero_point; int8x16_t low, high; };
+    static Bounds bounds(int zero_point, int low, int high) {
+        return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)), vdupq_n_s8(static_cast<std::int8_t>(high))};
+    }
+    static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by) { vst1q_s8(to, packed(panel, by)); }
+    static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by, int count) {
+        std::int8_t bytes[16];
+        vst1q_s8(bytes, packed(panel, by));
+        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    }
+    static void load(Ints (&panel)[4], const std::int8_t* from) {
+        const int8x16_t bytes = vld1q_s8(from);
+        const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+        panel[0] = vmovl_s16(vget_low_s16(low)), panel[1] = vmovl_high_s16(low);
+        panel[2] = vmovl_s16(vget_low_s16(high)), panel[3] = vmovl_high_s16(high);
+    }
+
+private:
+    static void add_tap(Ints (&sums)[4], int8x16_t numbers, int8x16_t weights) {
+        const int16x8_t low = vmull_s8(vget_low_s8(numbers), vget_low_s8(weights)), high = vmull_high_s8(numbers, weights);
+        sums[0] = vaddw_s16(sums[0], vget_low_s16(low)), sums[1] = vaddw_high_s16(sums[1], low);
+        sums[2] = vaddw_s16(sums[2], vget_low_s16(high)), sums[3] = vaddw_high_s16(sums[3], high);
+    }
+    static int8x16_t packed(const Ints (&panel)[4], const Bounds& by) {
+        const int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
+        const int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
+        const int8x8_t first = vqmovn_s16(vqaddq_s16(low, by.zero_point)), second = vqmovn_s16(vqaddq_s16(high, by.zero_point));
+        return vmaxq_s8(vminq_s8(vcombine_s8(first, second), by.high), by.low);
+    }
+};
+
+}  // namespace mobilenets::simd

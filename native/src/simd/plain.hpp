@@ -1,0 +1,100 @@
+// Vectors in plain C++: the reference for every other header of this folder, and what runs where none of them fits.
+//
+// A header of this folder is the only place with instructions of one processor. It defines one type with
+//   width, depth     numbers of 32 bits in a vector, and how many products one step of a dot product adds up
+//   Cell             what a factor of such a product is stored in
+//   Floats, Ints     vectors of 32-bit floats and integers
+// and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel of a
+// panel lies in these vectors while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "../arithmetic.hpp"
+
+namespace mobilenets::simd {
+
+struct Plain {
+    static constexpr const char* name = "plain";
+    static constexpr int width = 8, depth = 2;
+    static constexpr int pixels = 6;  // of a tile of one panel; twice as many of half a panel
+    using Cell = std::int16_t;
+    struct Floats { float of[width]; };
+    struct Ints { std::int32_t of[width]; };
+
+    static constexpr int place(int channel) { return channel; }
+
+    // ---- floats
+    static Floats load(const float* from) { Floats made; std::memcpy(made.of, from, sizeof made.of); return made; }
+    static void store(float* to, Floats x) { std::memcpy(to, x.of, sizeof x.of); }
+    static void store(float* to, Floats x, int count) { std::memcpy(to, x.of, sizeof(float) * static_cast<std::size_t>(std::min(count, width))); }
+    static Floats all(float number) { Floats made; for (float& x : made.of) x = number; return made; }
+    static Floats add(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] += b.of[i]; return a; }
+    static Floats multiply(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] *= b.of[i]; return a; }
+    static Floats multiply_add(Floats a, Floats b, Floats sum) { for (int i = 0; i < width; ++i) sum.of[i] += a.of[i] * b.of[i]; return sum; }
+    static Floats least(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] = std::min(a.of[i], b.of[i]); return a; }
+    static Floats greatest(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] = std::max(a.of[i], b.of[i]); return a; }
+
+    // ---- integers
+    static Ints load(const std::int32_t* from) { Ints made; std::memcpy(made.of, from, sizeof made.of); return made; }
+    static Ints all(std::int32_t number) { Ints made; for (std::int32_t& x : made.of) x = number; return made; }
+    static Ints add(Ints a, Ints b) { for (int i = 0; i < width; ++i) a.of[i] = wrapped(a.of[i], b.of[i]); return a; }
+
+    /// `count` bytes as cells. Up to 16 bytes more may be read, and as many cells written.
+    static void to_cells(Cell* to, const std::int8_t* from, int count) { for (int i = 0; i < count; ++i) to[i] = from[i]; }
+
+    /// sum + a · b, where a is `depth` cells that count for every channel, and b `depth` cells of each of `width` channels.
+    struct Factors { Cell of[depth]; };
+    static Factors factors(const Cell* a) { return {{a[0], a[1]}}; }
+    static Ints dot(Ints sum, Factors a, const Cell* b) {
+        for (int i = 0; i < width; ++i) sum.of[i] = wrapped(sum.of[i], a.of[0] * b[2 * i] + a.of[1] * b[2 * i + 1]);
+        return sum;
+    }
+
+    /// Where the weight of a channel of a panel at one of two taps lies among `tap_cells` cells.
+    static constexpr int tap_cells = 32;
+    static constexpr int tap_place(int channel, int tap) { return 2 * channel + tap; }
+    /// The sums of a panel, plus what 16 channels of two pixels are times their weights.
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+        for (int i = 0; i < 16; ++i) {
+            std::int32_t& sum = sums[i / width].of[i % width];
+            sum = wrapped(sum, first[i] * weights[2 * i] + second[i] * weights[2 * i + 1]);
+        }
+    }
+
+    /// Each number times its factor; `left` only where a shift is positive.
+    static Ints scale(Ints x, Ints mantissas, Ints rights) {
+        for (int i = 0; i < width; ++i) x.of[i] = static_cast<std::int32_t>(scaled(x.of[i], {mantissas.of[i], -rights.of[i]}));
+        return x;
+    }
+    static Ints shift_left(Ints x, Ints lefts) {
+        for (int i = 0; i < width; ++i) {
+            const std::int64_t shifted = x.of[i] * (std::int64_t{1} << lefts.of[i]);
+            x.of[i] = static_cast<std::int32_t>(std::clamp<std::int64_t>(shifted, INT32_MIN, INT32_MAX));
+        }
+        return x;
+    }
+
+    /// The panel plus the zero point, cut to the bounds, as 16 bytes.
+    struct Bounds { std::int32_t zero_point, low, high; };
+    static Bounds bounds(int zero_point, int low, int high) { return {zero_point, low, high}; }
+    static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by) {
+        for (int i = 0; i < 16; ++i) to[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
+    }
+    static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by, int count) {
+        std::int8_t bytes[16];
+        store(bytes, panel, by);
+        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    }
+    /// 16 bytes as a panel.
+    static void load(Ints (&panel)[2], const std::int8_t* from) { for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i]; }
+
+private:
+    static std::int32_t wrapped(std::int32_t a, std::int32_t b) {
+        return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
+    }
+};
+
+}  // namespace mobilenets::simd

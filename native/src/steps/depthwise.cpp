@@ -1,0 +1,131 @@
+// Depthwise convolutions, row by row.
+#include <cstring>
+#include <vector>
+
+#include "step.hpp"
+
+namespace mobilenets {
+namespace {
+
+class Depthwise : public Step {
+public:
+    Depthwise(const Graph& graph, const Operator& operation, const Kernels& kernels) : kernels_(kernels) {
+        const Value& read = graph.input(operation);
+        const Shape& filters = graph.tensor(operation.weight).shape;
+        height_ = read.height();
+        stride_ = operation.stride[0], dilation_ = operation.dilation[0], top_ = operation.padding[0];
+        row_.width = read.width(), row_.channels = read.channels();
+        row_.out_width = graph.output(operation).width();
+        row_.kernel_height = static_cast<int>(filters[2]), row_.kernel_width = static_cast<int>(filters[3]);
+        row_.stride = operation.stride[1], row_.dilation = operation.dilation[1], row_.left = operation.padding[2];
+        const std::size_t number = bytes_of(read.number);
+        missing_ = Buffer(static_cast<std::size_t>(row_.width * row_.channels) * number);
+        if (read.quantized()) std::memset(missing_.data(), read.zero_point(), missing_.bytes());
+        row_.missing = missing_.data();
+    }
+
+    Span needed(std::size_t, Span rows) const override {
+        return window_rows(rows, stride_, top_, dilation_ * (row_.kernel_height - 1) + 1, height_);
+    }
+    int panels() const override { return panels_of(row_.channels); }
+    std::size_t scratch_bytes() const override { return (static_cast<std::size_t>(row_.kernel_height) + taps() + 1) * sizeof(std::byte*); }
+
+    void compute(const Job& job) const override {
+        auto** rows = reinterpret_cast<const std::byte**>(job.scratch);
+        DepthwiseRow row = row_;
+        row.rows = rows;
+        row.taps = rows + row.kernel_height;
+        row.panels = job.panels;
+        for (int y = job.rows.from; y < job.rows.to; ++y) {
+            for (int ky = 0; ky < row.kernel_height; ++ky) {
+                const int from = y * stride_ - top_ + ky * dilation_;
+                rows[ky] = from < 0 || from >= height_ ? row.missing : job.inputs[0].at(from);
+            }
+            compute_row(row, job.outputs[0].at(y));
+        }
+    }
+
+protected:
+    virtual void compute_row(const DepthwiseRow& row, std::byte* out) const = 0;
+    std::size_t taps() const { return static_cast<std::size_t>(row_.kernel_height * row_.kernel_width); }
+
+    const Kernels& kernels_;
+    DepthwiseRow row_;
+
+private:
+    int height_ = 1, stride_ = 1, dilation_ = 1, top_ = 0;
+    Buffer missing_;
+};
+
+class FloatDepthwise final : public Depthwise {
+public:
+    FloatDepthwise(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : Depthwise(graph, operation, kernels), curve_(operation.curve) {
+        const auto weights = graph.tensor(operation.weight).copied<float>();
+        const auto bias = graph.tensor(operation.bias).copied<float>();
+        const auto panels = static_cast<std::size_t>(panels_of(row_.channels));
+        packed_ = buffer_of<float>(panels * taps() * panel);
+        bias_ = buffer_of<float>(panels * panel);
+        for (std::size_t c = 0; c < bias.size(); ++c) {
+            bias_.as<float>()[c] = bias[c];
+            float* to = packed_.as<float>() + c / panel * taps() * panel + c % panel;
+            for (std::size_t tap = 0; tap < taps(); ++tap) to[tap * panel] = weights[c * taps() + tap];
+        }
+        by_.outputs = row_.channels, by_.inner = static_cast<int>(taps());
+        by_.panels = packed_.as<float>(), by_.bias = bias_.as<float>(), by_.clip = clip_of(operation.curve);
+    }
+
+private:
+    void compute_row(const DepthwiseRow& row, std::byte* out) const override {
+        auto* numbers = reinterpret_cast<float*>(out);
+        kernels_.depthwise_floats(by_, row, numbers);
+        if (is_applied_by_kernels(curve_)) return;
+        const int last = std::min(row.panels.to * panel, row.channels);
+        for (int x = 0; x < row.out_width; ++x) {
+            for (int c = row.panels.from * panel; c < last; ++c) numbers[x * row.channels + c] = curve_of(curve_, numbers[x * row.channels + c]);
+        }
+    }
+
+    Curve curve_;
+    Buffer packed_, bias_;
+    FloatWeights by_;
+};
+
+class ByteDepthwise final : public Depthwise {
+public:
+    ByteDepthwise(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels), by_(scales_.weights) {
+        const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
+        const std::size_t pairs = (taps() + 1) / 2, cells = static_cast<std::size_t>(kernels.tap_cells);
+        packed_ = Buffer(static_cast<std::size_t>(panels_of(row_.channels)) * pairs * cells * static_cast<std::size_t>(kernels.cell_bytes));
+        for (std::size_t c = 0; c < static_cast<std::size_t>(row_.channels); ++c) {
+            for (std::size_t tap = 0; tap < taps(); ++tap) {
+                const auto place = static_cast<std::size_t>(kernels.tap_place(static_cast<int>(c % panel), static_cast<int>(tap % 2)));
+                kernels.store_cell(packed_.data(), (c / panel * pairs + tap / 2) * cells + place, weights[c * taps() + tap]);
+            }
+        }
+        by_.panels = packed_.data();
+        by_.inner = static_cast<int>(taps());
+    }
+
+private:
+    void compute_row(const DepthwiseRow& row, std::byte* out) const override {
+        kernels_.depthwise_bytes(by_, row, reinterpret_cast<std::int8_t*>(out));
+    }
+
+    ByteScales scales_;
+    ByteWeights by_;
+    Buffer packed_;
+};
+
+}  // namespace
+
+Made make_float_depthwise(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    return std::make_unique<FloatDepthwise>(graph, operation, kernels);
+}
+
+Made make_byte_depthwise(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    return std::make_unique<ByteDepthwise>(graph, operation, kernels);
+}
+
+}  // namespace mobilenets

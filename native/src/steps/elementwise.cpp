@@ -1,0 +1,276 @@
+// Operators on one number at a time: sums, products, activations, and the ways between floats and integers.
+#include <array>
+#include <cstring>
+
+#include "../arithmetic.hpp"
+#include "step.hpp"
+
+namespace mobilenets {
+namespace {
+
+/// A step whose every row is made of the same row of each input.
+class RowByRow : public Step {
+public:
+    explicit RowByRow(const Value& made) : numbers_(static_cast<std::size_t>(made.width()) * static_cast<std::size_t>(made.channels())) {}
+
+    Span needed(std::size_t, Span rows) const override { return rows; }
+
+    void compute(const Job& job) const override {
+        for (int y = job.rows.from; y < job.rows.to; ++y) compute_row(job, y);
+    }
+
+protected:
+    virtual void compute_row(const Job& job, int y) const = 0;
+
+    std::size_t numbers_;  // of a row
+};
+
+// ---- sums
+
+class FloatAdd final : public RowByRow {
+public:
+    FloatAdd(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : RowByRow(graph.output(operation)), kernels_(kernels), curve_(operation.curve) {}
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        float* out = job.outputs[0].numbers<float>(y);
+        kernels_.add_floats(job.inputs[0].numbers<float>(y), job.inputs[1].numbers<float>(y), out, numbers_, clip_of(curve_));
+        if (is_applied_by_kernels(curve_)) return;
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = curve_of(curve_, out[i]);
+    }
+
+    const Kernels& kernels_;
+    Curve curve_;
+};
+
+/// Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made.
+struct ByteSum {
+    static constexpr int bits = 20;
+
+    ByteSum(float first, int first_zero, float second, int second_zero, const Quantization& made, Curve curve)
+        : bounds(byte_bounds(curve, made)), zero_point(made.zero_point) {
+        const double common = 2.0 * static_cast<double>(std::max(first, second));
+        tables[0] = table(static_cast<double>(first) / common, first_zero);
+        tables[1] = table(static_cast<double>(second) / common, second_zero);
+        by = factor(common / (static_cast<double>(1 << bits) * static_cast<double>(made.scales[0])));
+    }
+
+    std::int8_t of(std::int8_t a, std::int8_t b) const {
+        const std::int64_t total = std::int64_t{tables[0][static_cast<std::size_t>(a + 128)]} + tables[1][static_cast<std::size_t>(b + 128)];
+        return to_byte(scaled(total, by) + zero_point, bounds.low, bounds.high);
+    }
+
+    using Table = std::array<std::int32_t, 256>;  // of what each integer becomes at the common scale
+
+    std::array<Table, 2> tables;
+    Factor by;
+    ByteBounds bounds;
+    int zero_point;
+
+private:
+    static Table table(double real, int zero_point) {
+        Table made{};
+        for (int i = 0; i < 256; ++i) {
+            made[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(scaled(std::int64_t{i - 128 - zero_point} * (1 << bits), factor(real)));
+        }
+        return made;
+    }
+};
+
+class ByteAdd final : public RowByRow {
+public:
+    ByteAdd(const Graph& graph, const Operator& operation)
+        : RowByRow(graph.output(operation)),
+          sum_(graph.input(operation).scale(), graph.input(operation).zero_point(), graph.input(operation, 1).scale(),
+               graph.input(operation, 1).zero_point(), graph.output(operation).quantization, operation.curve) {}
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        const auto *a = job.inputs[0].numbers<std::int8_t>(y), *b = job.inputs[1].numbers<std::int8_t>(y);
+        auto* out = job.outputs[0].numbers<std::int8_t>(y);
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = sum_.of(a[i], b[i]);
+    }
+
+    ByteSum sum_;
+};
+
+// ---- products of two maps, or of a map and one number for each channel
+
+class Multiply : public Step {
+public:
+    Multiply(const Graph& graph, const Operator& operation) {
+        const Value& made = graph.output(operation);
+        width_ = made.width();
+        channels_ = static_cast<std::size_t>(made.channels());
+        is_gate_ = graph.input(operation, 1).shape != made.shape;
+    }
+
+    Span needed(std::size_t input, Span rows) const override { return input == 1 && is_gate_ ? Span{0, 1} : rows; }
+
+    void compute(const Job& job) const override {
+        for (int y = job.rows.from; y < job.rows.to; ++y) {
+            for (int x = 0; x < width_; ++x) {
+                const std::size_t at = static_cast<std::size_t>(x) * channels_;
+                compute_place(job, y, at, is_gate_ ? 0 : y, is_gate_ ? 0 : at);
+            }
+        }
+    }
+
+protected:
+    virtual void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const = 0;
+
+    int width_ = 1;
+    std::size_t channels_ = 1;
+    bool is_gate_ = false;
+};
+
+class FloatMultiply final : public Multiply {
+public:
+    FloatMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels) : Multiply(graph, operation), kernels_(kernels) {}
+
+private:
+    void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const override {
+        kernels_.multiply_floats(job.inputs[0].numbers<float>(y) + at, job.inputs[1].numbers<float>(other_y) + other_at,
+                                 job.outputs[0].numbers<float>(y) + at, channels_);
+    }
+
+    const Kernels& kernels_;
+};
+
+class ByteMultiply final : public Multiply {
+public:
+    ByteMultiply(const Graph& graph, const Operator& operation) : Multiply(graph, operation) {
+        const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
+        zeros_ = {first.zero_point(), second.zero_point(), made.zero_point()};
+        by_ = factor(static_cast<double>(first.scale() * second.scale() / made.scale()));
+    }
+
+private:
+    void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const override {
+        const auto* a = job.inputs[0].numbers<std::int8_t>(y) + at;
+        const auto* b = job.inputs[1].numbers<std::int8_t>(other_y) + other_at;
+        auto* out = job.outputs[0].numbers<std::int8_t>(y) + at;
+        for (std::size_t c = 0; c < channels_; ++c) {
+            out[c] = to_byte(scaled(std::int64_t{a[c] - zeros_[0]} * (b[c] - zeros_[1]), by_) + zeros_[2]);
+        }
+    }
+
+    std::array<int, 3> zeros_{};
+    Factor by_;
+};
+
+// ---- one number to one number
+
+class FloatActivation final : public RowByRow {
+public:
+    FloatActivation(const Graph& graph, const Operator& operation) : RowByRow(graph.output(operation)), curve_(operation.curve) {}
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        const float* in = job.inputs[0].numbers<float>(y);
+        float* out = job.outputs[0].numbers<float>(y);
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = curve_of(curve_, in[i]);
+    }
+
+    Curve curve_;
+};
+
+/// By a table of what each of the 256 integers becomes.
+class ByteTable final : public RowByRow {
+public:
+    template <typename Of>
+    ByteTable(const Value& made, const Of& of) : RowByRow(made) {
+        for (int i = 0; i < 256; ++i) table_[static_cast<std::size_t>(i)] = of(i - 128);
+    }
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        const auto* in = job.inputs[0].numbers<std::int8_t>(y);
+        auto* out = job.outputs[0].numbers<std::int8_t>(y);
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = table_[static_cast<std::size_t>(in[i] + 128)];
+    }
+
+    std::array<std::int8_t, 256> table_{};
+};
+
+Made make_rescaled(const Value& read, const Value& made, Curve curve) {
+    const Factor by = factor(static_cast<double>(read.scale()) / static_cast<double>(made.scale()));
+    const ByteBounds bounds = byte_bounds(curve, made.quantization);
+    return std::make_unique<ByteTable>(made, [&](int number) {
+        return to_byte(scaled(number - read.zero_point(), by) + made.zero_point(), bounds.low, bounds.high);
+    });
+}
+
+/// relu6(x + 3) at six times the scale made: the same integers are then a sixth of it.
+Made make_hard_sigmoid(const Value& read, const Value& made) {
+    constexpr float three = 3.0F / highest;  // the scale at which the greatest integer stands for 3
+    const Quantization six_times{{static_cast<float>(6.0 * static_cast<double>(made.scale()))}, made.zero_point()};
+    const ByteSum sum(read.scale(), read.zero_point(), three, 0, six_times, Curve::relu6);
+    return std::make_unique<ByteTable>(made, [&](int number) { return sum.of(static_cast<std::int8_t>(number), highest); });
+}
+
+class Quantize final : public RowByRow {
+public:
+    explicit Quantize(const Value& made) : RowByRow(made), scale_(made.scale()), zero_point_(made.zero_point()) {}
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        const float* in = job.inputs[0].numbers<float>(y);
+        auto* out = job.outputs[0].numbers<std::int8_t>(y);
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = quantized(in[i], scale_, zero_point_);
+    }
+
+    float scale_;
+    int zero_point_;
+};
+
+class Dequantize final : public RowByRow {
+public:
+    explicit Dequantize(const Value& read) : RowByRow(read), scale_(read.scale()), zero_point_(read.zero_point()) {}
+
+private:
+    void compute_row(const Job& job, int y) const override {
+        const auto* in = job.inputs[0].numbers<std::int8_t>(y);
+        float* out = job.outputs[0].numbers<float>(y);
+        for (std::size_t i = 0; i < numbers_; ++i) out[i] = scale_ * static_cast<float>(in[i] - zero_point_);
+    }
+
+    float scale_;
+    int zero_point_;
+};
+
+}  // namespace
+
+Made make_add(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    if (graph.output(operation).quantized()) return std::make_unique<ByteAdd>(graph, operation);
+    return std::make_unique<FloatAdd>(graph, operation, kernels);
+}
+
+Made make_multiply(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    if (graph.output(operation).quantized()) return std::make_unique<ByteMultiply>(graph, operation);
+    return std::make_unique<FloatMultiply>(graph, operation, kernels);
+}
+
+Made make_activation(const Graph& graph, const Operator& operation, const Kernels&) {
+    const Value &read = graph.input(operation), &made = graph.output(operation);
+    if (!made.quantized()) return std::make_unique<FloatActivation>(graph, operation);
+    if (operation.curve == Curve::relu || operation.curve == Curve::relu6) return make_rescaled(read, made, operation.curve);
+    if (operation.curve == Curve::hard_sigmoid) return make_hard_sigmoid(read, made);
+    return std::make_unique<ByteTable>(made, [&](int number) {
+        const float real = read.scale() * static_cast<float>(number - read.zero_point());
+        return quantized(curve_of(operation.curve, real), made.scale(), made.zero_point());
+    });
+}
+
+Made make_quantize(const Graph& graph, const Operator& operation, const Kernels&) {
+    const Value &read = graph.input(operation), &made = graph.output(operation);
+    if (read.quantized()) return make_rescaled(read, made, Curve::linear);
+    return std::make_unique<Quantize>(made);
+}
+
+Made make_dequantize(const Graph& graph, const Operator& operation, const Kernels&) {
+    return std::make_unique<Dequantize>(graph.input(operation));
+}
+
+}  // namespace mobilenets

@@ -1,0 +1,101 @@
+// An operator that is ready to run: its weights are packed, its factors computed.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include "../buffer.hpp"
+#include "../graph.hpp"
+#include "../kernels/kernels.hpp"
+
+namespace mobilenets {
+
+/// A value in memory: all its rows, or a ring that holds the last few.
+struct Rows {
+    std::byte* start = nullptr;
+    int held = 0;
+    std::size_t row_bytes = 0;
+
+    std::byte* at(int row) const { return start + static_cast<std::size_t>(row % held) * row_bytes; }
+    /// How many of the rows [row, to) lie one behind the other.
+    int run(int row, int to) const { return std::min(to - row, held - row % held); }
+
+    template <typename T>
+    T* numbers(int row) const {
+        return reinterpret_cast<T*>(at(row));
+    }
+};
+
+/// What a step is asked for: some rows of its output, and of those some panels of channels.
+struct Job {
+    const Rows* inputs = nullptr;
+    const Rows* outputs = nullptr;
+    Span rows;
+    Span panels;
+    std::byte* scratch = nullptr;  // `scratch_bytes()` of this thread
+};
+
+class Step {
+public:
+    virtual ~Step() = default;
+
+    /// Computes the rows. Different rows or panels may be computed at the same time by several threads.
+    virtual void compute(const Job& job) const = 0;
+    /// Which rows of an input these rows of the output depend on; all of them unless a step says otherwise.
+    virtual Span needed(std::size_t input, Span rows) const = 0;
+    /// How many panels of channels can be computed apart; 1 if the channels cannot be divided.
+    virtual int panels() const { return 1; }
+    virtual std::size_t scratch_bytes() const { return 0; }
+};
+
+/// The step of an operator. Throws GraphError if its numbers do not fit into 32 bits.
+std::unique_ptr<Step> make_step(const Graph& graph, const Operator& operation, const Kernels& kernels);
+
+// ---- one maker for each kind, in the files of this folder
+using Made = std::unique_ptr<Step>;
+Made make_float_conv(const Graph&, const Operator&, const Kernels&);
+Made make_byte_conv(const Graph&, const Operator&, const Kernels&);
+Made make_float_depthwise(const Graph&, const Operator&, const Kernels&);
+Made make_byte_depthwise(const Graph&, const Operator&, const Kernels&);
+Made make_add(const Graph&, const Operator&, const Kernels&);
+Made make_multiply(const Graph&, const Operator&, const Kernels&);
+Made make_activation(const Graph&, const Operator&, const Kernels&);
+Made make_quantize(const Graph&, const Operator&, const Kernels&);
+Made make_dequantize(const Graph&, const Operator&, const Kernels&);
+Made make_pool(const Graph&, const Operator&, const Kernels&);
+Made make_resize(const Graph&, const Operator&, const Kernels&);
+Made make_concat(const Graph&, const Operator&, const Kernels&);
+Made make_rename(const Graph&, const Operator&, const Kernels&);
+Made make_matmul(const Graph&, const Operator&, const Kernels&);
+Made make_softmax(const Graph&, const Operator&, const Kernels&);
+Made make_argmax(const Graph&, const Operator&, const Kernels&);
+Made make_boxes(const Graph&, const Operator&, const Kernels&);
+Made make_nms(const Graph&, const Operator&, const Kernels&);
+
+// ---- shared by several kinds
+
+/// Rows that a window needs, which moves over a map of `height` rows.
+Span window_rows(Span rows, int stride, int top, int reach, int height);
+
+/// The bounds that a fused activation keeps integers within.
+struct ByteBounds {
+    int low = -128, high = 127;
+};
+ByteBounds byte_bounds(Curve curve, const Quantization& made);
+
+/// An activation of one number, as `mobilenets.deploy.curves` computes it.
+float curve_of(Curve curve, float x);
+
+/// The curve that a kernel applies itself; Clip::none for those that are applied afterwards by `curve_of`.
+Clip clip_of(Curve curve);
+bool is_applied_by_kernels(Curve curve);
+
+/// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.
+struct ByteScales {
+    ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels);
+
+    Buffer bias, mantissas, lefts, rights;
+    ByteWeights weights;  // all but the panels
+};
+
+}  // namespace mobilenets

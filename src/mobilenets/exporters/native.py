@@ -1,0 +1,24 @@
+"""Graph files for the native engine: operators, weights and manifest in one safetensors file."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from mobilenets.deploy import file
+from mobilenets.deploy.graph import Graph
+from mobilenets.exporters.format import Format
+from mobilenets.runtime.engines.native import NativeEngine, native
+
+
+def _write(graph: Graph, path: Path, batch: int | None) -> None:
+    file.save(graph, path)
+
+
+def _version() -> str:
+    native()  # raises where it is not installed, before anything is computed
+    return version("mobilenets-native")
+
+
+NATIVE = Format("the native engine", _write, lambda path, graph: NativeEngine(path), _version)
+"""`.graph` files, which take any number of images at once."""

@@ -1,0 +1,118 @@
+"""The native engine: graph files, with the manifest in their header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
+from mobilenets.runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+Plan = Literal["fastest", "fused", "layers"]
+"""How the operators run: as is fastest, every block row by row, or one after the other."""
+
+
+class NativeEngine(Engine):
+    """The native engine on the CPU, for any number of images at once. It is pickled by its file, which is opened again.
+
+    Args:
+        path: the `.graph` file, which `mobilenets export RUN --to native` writes.
+        threads: that compute one image; one by default.
+        plan: how the operators run.
+        instructions: the instruction set, "avx2", "neon" or "plain"; the fastest of this processor if empty.
+
+    Raises:
+        CheckpointError: the file is missing or is no graph, or this processor does not have the instructions.
+        MissingExtraError: mobilenets-native is not installed.
+    """
+
+    concurrent = True
+
+    def __init__(self, path: Path, threads: int | None = None, *, plan: Plan = "fastest", instructions: str = "") -> None:
+        if not path.is_file():
+            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to native writes one")
+        library = native()
+        self.path = path
+        self.source = str(path)
+        self.threads = threads
+        self.plan: Plan = plan
+        self._instructions = instructions
+        try:
+            self._engine: Any = library.Engine(str(path), threads=threads or 1, plan=plan, instructions=instructions)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise CheckpointError(
+                f"'{path}' is not a network that the native engine can run: {first_line(error)}",
+                hint="export it again, or update mobilenets-native if the file is newer",
+            ) from error
+        self.outputs = tuple(self._engine.outputs)
+        _, height, width = self._engine.input_shape
+        self.input_shape = (height, width)
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        """The outputs by name, for preprocessed images `N C H W`.
+
+        Raises:
+            CheckpointError: the network does not take such an input.
+        """
+        try:
+            outputs: Outputs = self._engine.run(np.ascontiguousarray(batch))
+        except (ValueError, TypeError, MemoryError) as error:
+            size = " x ".join(str(side) for side in batch.shape)
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {first_line(error)}") from error
+        return outputs
+
+    def manifest(self) -> Manifest:
+        """The manifest in the file's header.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        return file_manifest(self._engine.manifest, self.path, hint="use a file written by 'mobilenets export'")
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory of all values of one image, which is that of the plan in `mobilenets info`; scratch memory is not in it."""
+        return int(self._engine.arena_bytes)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory that operators need besides while they run, for all threads."""
+        return int(self._engine.scratch_bytes)
+
+    @property
+    def instructions(self) -> str:
+        """The instruction set that it runs with."""
+        return str(self._engine.instructions)
+
+    def close(self) -> None:
+        """Release the network."""
+        self._engine = None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: what `copyreg` calls
+        return _reopened, (self.path.absolute(), self.threads, self.plan, self._instructions)
+
+
+def _reopened(path: Path, threads: int | None, plan: Plan, instructions: str) -> NativeEngine:
+    return NativeEngine(path, threads, plan=plan, instructions=instructions)
+
+
+def native() -> ModuleType:
+    """The module of the native engine.
+
+    Raises:
+        MissingExtraError: mobilenets-native is not installed.
+    """
+    try:
+        import mobilenets_native
+    except ImportError as error:
+        raise MissingExtraError("mobilenets-native", "native") from error
+    module: ModuleType = mobilenets_native
+    return module

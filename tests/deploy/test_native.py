@@ -1,0 +1,187 @@
+"""The native engine against the reference executor: every operator, whole networks, plans, threads and instruction sets."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.deploy.conftest import SPECS, MakeGraph, trained
+from tests.deploy.min_max import quantized_by_min_max
+from tests.deploy.quantized import CASES as INT8_CASES
+from tests.deploy.quantized import Case, integers_for
+from tests.deploy.test_operators import CASES, TENSORS, C, H, W
+
+from mobilenets.deploy import file, reference
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.arena import fused_plan, plan
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.tails import with_nms
+from mobilenets.exporters.lower import lower
+from mobilenets.model import Model, create
+
+library = pytest.importorskip("mobilenets_native")
+
+SETS = ["plain", library.Engine.fastest_instructions] if library.Engine.fastest_instructions != "plain" else ["plain"]
+PLANS = ("layers", "fused", "fastest")
+Array = NDArray[Any]
+
+
+def engine(graph: Graph, folder: Path, **settings: Any) -> Any:  # Any: the engine has no types
+    path = folder / "network.graph"
+    if not path.exists():
+        file.save(graph, path)
+    return library.Engine(str(path), **settings)
+
+
+@pytest.mark.parametrize("operators", CASES.values(), ids=CASES)
+def test_an_operator_on_floats_is_that_of_the_reference(make_graph: MakeGraph, operators: Any, tmp_path: Path) -> None:
+    graph = make_graph(tuple(operators), TENSORS, height=H, width=W, channels=C, output="result")
+    x = np.random.default_rng(0).normal(0, 4, (2, C, H, W)).astype(np.float32)
+    expected = reference.run(graph, x)["result"]
+    for instructions in SETS:
+        for threads in (1, 2):
+            result = engine(graph, tmp_path, threads=threads, instructions=instructions).run(x)["result"]
+            assert result.shape == expected.shape
+            np.testing.assert_allclose(result, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", INT8_CASES.values(), ids=INT8_CASES)
+def test_an_operator_on_integers_is_that_of_the_reference_to_the_bit(case: Case, tmp_path: Path) -> None:
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        graph = case.make(random)
+        x = np.ascontiguousarray(integers_for(graph, random))
+        expected = reference.run(graph, x)["result"]
+        (tmp_path / "network.graph").unlink(missing_ok=True)
+        for instructions in SETS:
+            for threads in (1, 2):
+                result = engine(graph, tmp_path, threads=threads, instructions=instructions).run(x)["result"]
+                assert result.dtype == expected.dtype
+                np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (3, 7), (9, 9)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("channels", [3, 8, 24, 40])
+def test_depthwise_windows_of_every_kind(
+    make_graph: MakeGraph, tmp_path: Path, kernel: tuple[int, int], stride: int, dilation: int, channels: int
+) -> None:
+    random = np.random.default_rng(channels)
+    reach = [dilation * (side - 1) for side in kernel]
+    operator = op.Depthwise(
+        name="out",
+        inputs=(INPUT,),
+        output="out",
+        weight="w",
+        bias="b",
+        stride=(stride, stride),
+        dilation=(dilation, dilation),
+        padding=(reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2),
+        activation="relu6",
+    )
+    tensors = {
+        "w": random.normal(0, 1, (channels, 1, *kernel)).astype(np.float32),
+        "b": random.normal(0, 1, channels).astype(np.float32),
+    }
+    graph = make_graph((operator,), tensors, height=13, width=17, channels=channels, output="result")
+    x = random.normal(0, 1, (1, channels, 13, 17)).astype(np.float32)
+    expected = reference.run(graph, x)["result"]
+    for instructions in SETS:
+        result = engine(graph, tmp_path, instructions=instructions).run(x)["result"]
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_in_floats_is_that_of_the_reference_and_takes_the_planned_memory(
+    network: Model, lowered: Graph, tmp_path: Path
+) -> None:
+    contract = network.spec.input
+    x = np.random.default_rng(0).uniform(-1, 1, (2, contract.channels, *contract.shape)).astype(np.float32)
+    expected = reference.run(lowered, x)
+    for name in PLANS:
+        for threads in (1, 3):
+            opened = engine(lowered, tmp_path, plan=name, threads=threads)
+            for output, values in opened.run(x).items():
+                largest = np.abs(expected[output]).max()
+                np.testing.assert_allclose(values, expected[output], rtol=1e-4, atol=1e-4 * largest)
+    assert engine(lowered, tmp_path, plan="layers").arena_bytes == plan(lowered).size_bytes
+    assert engine(lowered, tmp_path, plan="fused").arena_bytes == fused_plan(lowered).size_bytes
+    assert engine(lowered, tmp_path, plan="fastest").arena_bytes <= max(
+        plan(lowered).size_bytes, fused_plan(lowered).size_bytes
+    )
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v2 resnet", "v3 small", "v4 conv small", "v4 hybrid"])
+def test_a_network_in_integers_is_that_of_the_reference_to_the_bit(name: str, tmp_path: Path) -> None:
+    model = trained(create(SPECS[name]()))
+    contract = model.spec.input
+    x = np.random.default_rng(0).uniform(-1, 1, (2, contract.channels, *contract.shape)).astype(np.float32)
+    graph = quantized_by_min_max(lower(model), x)
+    expected = reference.run(graph, x)["logits"]
+    for plan_name in PLANS:
+        for threads in (1, 2):
+            opened = engine(graph, tmp_path, plan=plan_name, threads=threads)
+            np.testing.assert_array_equal(opened.run(x)["logits"], expected)
+    assert engine(graph, tmp_path, plan="layers").arena_bytes == plan(graph).size_bytes
+    assert engine(graph, tmp_path, plan="fused").arena_bytes == fused_plan(graph).size_bytes
+
+
+def test_boxes_are_those_of_the_reference(tmp_path: Path) -> None:
+    model = trained(create(SPECS["v3 ssdlite"]()))
+    graph = with_nms(lower(model))
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, *model.spec.input.shape)).astype(np.float32)
+    expected, result = reference.run(graph, x), engine(graph, tmp_path).run(x)
+    np.testing.assert_array_equal(result["classes"], expected["classes"])
+    np.testing.assert_allclose(result["scores"], expected["scores"], atol=1e-5)
+    np.testing.assert_allclose(result["boxes"], expected["boxes"], atol=1e-2)
+
+
+def test_many_runs_at_once_give_what_one_gives(tmp_path: Path) -> None:
+    graph = lower(trained(create(SPECS["v2"]())))
+    opened = engine(graph, tmp_path, threads=2)
+    images = np.random.default_rng(0).uniform(-1, 1, (16, 1, 3, 64, 64)).astype(np.float32)
+    expected = [opened.run(image)["logits"] for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        for result, alone in zip(pool.map(lambda image: opened.run(image)["logits"], images), expected, strict=True):
+            np.testing.assert_array_equal(result, alone)
+
+
+def test_an_output_that_is_also_read_and_one_that_is_the_image(make_graph: MakeGraph, tmp_path: Path) -> None:
+    graph = make_graph((op.Activation(name="a", inputs=(INPUT,), output="a", kind="relu"),), height=3, width=5, channels=2)
+    graph = replace(graph, outputs={"image": INPUT, "a": "a"})
+    x = np.random.default_rng(0).normal(size=(2, 2, 3, 5)).astype(np.float32)
+    result = engine(graph, tmp_path).run(x)
+    np.testing.assert_array_equal(result["image"], x)
+    np.testing.assert_array_equal(result["a"], np.maximum(x, 0))
+
+
+def test_the_wrong_input_is_refused_with_the_right_shape(make_graph: MakeGraph, tmp_path: Path) -> None:
+    opened = engine(make_graph((op.Activation(name="a", inputs=(INPUT,), output="a", kind="relu"),)), tmp_path)
+    for batch in (np.zeros((1, 1, 4, 5), np.float32), np.zeros((1, 1, 4, 4), np.int8)):
+        with pytest.raises(ValueError, match="takes images N x 1 x 4 x 4 in float32"):
+            opened.run(batch)
+
+
+def test_what_is_wrong_with_a_file_is_said_with_the_operator(make_graph: MakeGraph, tmp_path: Path) -> None:
+    graph = make_graph((op.Activation(name="curve", inputs=(INPUT,), output="a", kind="relu"),))
+    file.save(graph, tmp_path / "network.graph")
+    data = (tmp_path / "network.graph").read_bytes()
+    for old, new, message in [
+        (b'\\"relu\\"', b'\\"rely\\"', "'kind' of operator 0 is 'rely', which is unknown"),
+        (b'\\"image\\"', b'\\"imagf\\"', "'curve' reads 'imagf', which nothing before it makes"),
+        (b'\\"block\\": -1', b'\\"block\\": 1.', "not JSON"),
+        (data[:8], b"\xff" * 8, "header is longer than the file"),
+    ]:
+        assert data.count(old) >= 1
+        (tmp_path / "bad.graph").write_bytes(data.replace(old, new, 1))
+        with pytest.raises(library.GraphError, match=message):
+            library.Engine(str(tmp_path / "bad.graph"))
+    with pytest.raises(library.GraphError, match="cannot be read"):
+        library.Engine(str(tmp_path / "none.graph"))
+    with pytest.raises(library.GraphError, match="does not have the instruction set 'mmx'"):
+        library.Engine(str(tmp_path / "network.graph"), instructions="mmx")
