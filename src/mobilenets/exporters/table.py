@@ -85,9 +85,9 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino", "tflite", "executorch", "coreml" or "native". "tflite-half" keeps weights in 16 bits and "coreml-half"
-            computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the class of each
-            pixel: "onnx-nms", "tflite-argmax".
+        to: "onnx", "openvino", "tflite", "executorch", "coreml" or "native". "tflite-half" keeps weights in 16 bits and
+            "coreml-half" computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the
+            class of each pixel: "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
         labeled: images to measure the accuracy of both networks on.
