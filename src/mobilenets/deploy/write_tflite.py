@@ -17,6 +17,7 @@ from mobilenets.deploy import tflite_boxes
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
 from mobilenets.deploy.quantization import HIGHEST, bias_scales
+from mobilenets.deploy.reach import within_reach
 from mobilenets.deploy.reference_int8 import six_times
 from mobilenets.deploy.shapes import Shape
 from mobilenets.deploy.swish import undivided
@@ -45,7 +46,7 @@ def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1, unsigned: boo
     writer = _Writer(graph, half=half, batch=batch)
     if unsigned:
         writer.take_unsigned()
-    for operator in graph.operators:
+    for operator in writer.graph.operators:
         _WRITERS[type(operator)](writer, operator)
     outputs = writer.detections or {name: writer.values[value] for name, value in graph.outputs.items()}
     if unsigned:
@@ -72,9 +73,9 @@ class _Writer:
     """The file so far, and which of its tensors has each value of the graph."""
 
     def __init__(self, graph: Graph, *, half: bool, batch: int) -> None:
-        self.graph, self.undivided = undivided(graph)
+        self.graph, self.undivided = undivided(within_reach(graph))
         self.half, self.batch = half, batch
-        self.shapes = graph.shapes()
+        self.shapes = self.graph.shapes()
         self.draft = Draft()
         self.values: dict[str, int] = {}
         self.detections: dict[str, int] = {}  # the tensors of the outputs, where boxes are made

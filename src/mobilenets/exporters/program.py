@@ -15,6 +15,7 @@ from torch.nn import functional
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
+from mobilenets.deploy.reach import within_reach
 from mobilenets.deploy.swish import undivided
 from mobilenets.exporters import program_int8
 
@@ -33,7 +34,7 @@ class Program(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph, self.undivided = undivided(graph)
+        self.graph, self.undivided = undivided(within_reach(graph))
         tensors = {name: torch.from_numpy(np.array(tensor)) for name, tensor in graph.tensors.items()}
         tensors |= program_int8.tensors(self.graph) if graph.quantization else {}
         self.buffer_names = {name: f"weight_{i}" for i, name in enumerate(tensors)}
