@@ -91,10 +91,11 @@ def command(
     folder = out or _folder(model, home)
     check_free(folder)
     graph = float_graph(model)
-    task = graph.manifest.task
-    reading = Reading.of(task, classes, ignore)
+    reading = Reading.of(graph.manifest.task, classes, ignore)
     most = affordable(graph)
-    chosen = material(task, home, images=images, data=data, reading=reading, count=count or most, seed=seed, model=model)
+    chosen = material(
+        graph.manifest, home, images=images, data=data, reading=reading, count=count or most, seed=seed, model=model
+    )
     limit = max_drop if max_drop is not None else POINTS if chosen.truth.labels else CHANGED
     note(f"calibrating on {counted(min(chosen.count, len(chosen.pictures)), 'image')} of {chosen.told}")
     with tempfile.TemporaryDirectory(prefix="mobilenets-int8-") as scratch:

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset, Sample
     from mobilenets.int8.images import Picture
     from mobilenets.int8.truth import Truth
+    from mobilenets.runtime.manifest import Manifest
     from mobilenets.specs.model import Task
 
 ANSWERS = 256
 """Images whose answers are compared where there are no labels, at most."""
+
+LEAST = 2
+"""Labeled images without which no difference can be measured."""
 
 _HELD_BACK = 5  # of so many images one is kept to look at the result, where there are no others
 
@@ -41,12 +45,12 @@ class Material:
 
 
 def material(
-    task: Task, run: Path, *, images: str, data: str, reading: Reading, count: int, seed: int, model: Path
+    manifest: Manifest, run: Path, *, images: str, data: str, reading: Reading, count: int, seed: int, model: Path
 ) -> Material:
     """The images to calibrate on and to judge by.
 
     Args:
-        task: of the model.
+        manifest: of the model.
         run: the run folder that it is from; another folder if it is from none.
         images: what the user gave to calibrate on; "" for nothing.
         data: what the user gave to judge by; "" for nothing.
@@ -56,12 +60,14 @@ def material(
         model: what the user named, for messages.
 
     Raises:
-        DataError: the images or the data cannot be read.
+        DataError: the images or the data cannot be read, or the model does not know a label.
         UsageError: there are no images.
     """
+    from mobilenets.evaluation.metric import label_columns
     from mobilenets.int8.images import drawn
     from mobilenets.int8.truth import Labels, SameAnswers
 
+    task = manifest.task
     own = _of_run(run, task, strict=not (images and data))
     given = _opened(data, reading, task, model) if data else None
     pictures: tuple[Picture, ...]
@@ -79,6 +85,9 @@ def material(
     dataset = given or own
     if dataset is not None and _judging(dataset):
         judging = _judging(dataset)
+        label_columns(dataset.labels, manifest.labels)
+        if len(judging) < LEAST:
+            raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
         return Material(pictures, Labels(judging, dataset.labels, progress), count, told)
     if len(pictures) > count:
         judged = pictures[count:]

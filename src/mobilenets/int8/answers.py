@@ -94,5 +94,5 @@ _SAME: dict[type, Callable[[Any, Any], float]] = {  # Any: predictions of that k
     Segmentation: _same_pixels,
 }
 
-NOUNS: dict[Task, str] = {"classify": "images", "detect": "boxes", "segment": "pixels"}
+NOUNS: dict[Task, str] = {"classify": "answers", "detect": "boxes", "segment": "pixels"}
 """What is counted."""

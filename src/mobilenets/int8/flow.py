@@ -21,6 +21,7 @@ from mobilenets.runtime.predictor import Predictor
 ANSWERS = 256
 """Images whose answers are compared one by one for the report, at most."""
 
+_NAMED = 5  # unreadable images that are named
 _OTHERS = 32  # images to look at that were not calibrated on
 
 
@@ -116,6 +117,10 @@ def quantized(
     contract = graph.manifest.input
     with telling.bar("reading images", min(count, len(pictures))) as advance:
         calibration = inputs(pictures, contract, count, advance=advance)
+    for name, reason in calibration.unreadable[:_NAMED]:
+        telling.say(f"{name}: {reason}")
+    if calibration.unreadable:
+        telling.say(f"{counted(len(calibration.unreadable), 'image')} could not be read and are left out")
     taken = {name_of(picture) for picture in calibration.pictures}
     own = [picture for picture in truth.pictures if name_of(picture) in taken]
     if own:

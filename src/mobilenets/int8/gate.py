@@ -137,7 +137,7 @@ def told(drop: Drop) -> str:
     if drop.metric == "same_answers":
         return f"{drop.points:.2f} of 100 answers change{interval.replace(', paired', '')}{on}"
     if drop.points < 0:
-        rise = f" ({-drop.high:.2f} to {-drop.low:.2f}, paired, with 95% confidence)" if interval else ""
+        rise = f" ({0 - drop.high:.2f} to {0 - drop.low:.2f}, paired, with 95% confidence)" if interval else ""
         return f"{drop.title} rises by {-drop.points:.2f} points{rise}{on}"
     return f"{drop.title} falls by {drop.points:.2f} points{interval}{on}"
 

@@ -315,8 +315,8 @@ def _tables(done: Quantized) -> list[Table]:
             ("layer", "computes in", "signal to noise alone", "share of the noise", title),
             rows,
             words=2,
-            note="Each layer alone in integers, all others in float, the most sensitive first. The last column is its share "
-            "of the drop without float layers.",
+            note="Each layer alone in integers, so that no later layer makes up for it, the most sensitive first. The last "
+            "column is its share of the drop without float layers.",
         ),
         Table(
             "Value by value",

@@ -156,6 +156,6 @@ class SameAnswers:
             interval = wilson(round(float(same.sum())), len(same))
         else:
             interval = percentiles(draws(lambda counts: float(counts @ same) / int(counts.sum()), len(same)))
-        title = f"same {NOUNS[task]}" if task != "classify" else "same answers"
+        title = f"same {NOUNS[task]}"
         points = 100 * (1 - interval.high), 100 * (1 - interval.low)
         return Drop("same_answers", title, 1.0, float(same.mean()), *points, len(same))
