@@ -53,6 +53,10 @@ class Model(nn.Module):
         """A classifier's logits, N classes; a detector's and a segmenter's outputs as `outputs` names them."""
         return self.head(self.head.inputs(self.backbone, x))
 
+    def floats(self) -> Model:
+        """The model in floats: itself, or the one that a model in integers was made from."""
+        return self
+
     def int8_graph(self) -> Graph | None:
         """The graph of 8-bit integers that the model computes; a model in floats has none."""
         return None

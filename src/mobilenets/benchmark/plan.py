@@ -251,7 +251,7 @@ def _exported(
 
     model = _model(network)
     spec = model.spec
-    macs = trace(model, (1, spec.backbone.in_channels, *spec.input.shape)).macs
+    macs = trace(model.floats(), (1, spec.backbone.in_channels, *spec.input.shape)).macs
     place = folder / "models" / network.name
     files: list[Path] = []
     failures: list[Row] = []

@@ -115,7 +115,8 @@ def command(
     A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with --nms it returns boxes.
     A segmenter's returns coarse logits, which 'predict' enlarges; with --argmax it returns the class of each input pixel.
 
-    A quantized model is exported from the folder that 'quantize' wrote, and compared with what its integers mean:
+    A quantized model is exported from the folder that 'quantize' wrote, or from a run that was trained with
+    quantize=int8, and compared with what its integers mean:
 
         mobilenets export runs/photos/int8 --to tflite
     """
@@ -124,26 +125,31 @@ def command(
     if ends not in ENDS:
         raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.cli.export_int8 import Asked, export_int8
+    from mobilenets.cli.export_int8 import Asked, export_int8, export_trained
     from mobilenets.exporters.quantized import quantized_in
     from mobilenets.exporters.table import EXPORTERS, export
+    from mobilenets.qat.model import QuantizedModel
     from mobilenets.runtime.engines.open import checkpoint_in
 
     to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
     file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
     quantized = quantized_in(checkpoint)
-    if quantized is None and (steps is not None or ends != "float" or weight_bits != 8):
-        raise UsageError(
-            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
-            hint="mobilenets quantize RUN writes one",
-        )
+    choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
     if quantized is not None:
         folder = out or quantized.parent / "export"
-        choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
         _finish(lambda: export_int8(quantized, folder, choice), folder / file, json=json)
         return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
+    if isinstance(model, QuantizedModel):
+        folder = out or _export_folder(checkpoint_folder)
+        _finish(lambda: export_trained(model, checkpoint_folder.parent, folder, choice), folder / file, json=json)
+        return
+    if steps is not None or ends != "float" or weight_bits != 8:
+        raise UsageError(
+            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
+            hint="mobilenets quantize RUN writes one",
+        )
     chosen: list[bytes | Path] = readable(images, most or MOST) if images else []
     labeled = labeled_of(data, most, model.spec.task) if data else None
     if not images and not data:

@@ -11,8 +11,12 @@ from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
 from mobilenets.cli.output import progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mobilenets.deploy.graph import Graph
     from mobilenets.exporters.parity import Parity
     from mobilenets.exporters.tflite import Ends
+    from mobilenets.qat.model import QuantizedModel
     from mobilenets.runtime.engines.base import Engine
 
 
@@ -48,9 +52,32 @@ def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
         MobileNetsError: the file is damaged, or the export failed.
     """
     from mobilenets.deploy.file import load
-    from mobilenets.exporters.quantized import NARROW, STEPS, export_quantized
 
     graph, home = load(file), file.parent
+    return _export(graph, home, lambda: _float_engine(home), folder, asked)
+
+
+def export_trained(model: QuantizedModel, home: Path, folder: Path, asked: Asked) -> Parity:
+    """Export a model that was trained in integers into a folder.
+
+    Args:
+        model: whose float network is the one before quantization.
+        home: the run, or the checkpoint's folder.
+        folder: to export to.
+        asked: what the user asked for.
+
+    Raises:
+        MobileNetsError: the export failed.
+    """
+    from mobilenets.exporters.lower import lower
+    from mobilenets.model import TorchEngine
+
+    return _export(lower(model), home, lambda: TorchEngine(model.floats()), folder, asked)
+
+
+def _export(graph: Graph, home: Path, floats: Callable[[], Engine | None], folder: Path, asked: Asked) -> Parity:
+    from mobilenets.exporters.quantized import NARROW, STEPS, export_quantized
+
     chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
     labeled = labeled_of(asked.data, asked.most, graph.manifest.task) if asked.data else None
     if not asked.images and not asked.data:
@@ -63,7 +90,7 @@ def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
             to=asked.to,
             images=chosen,
             labeled=labeled,
-            before=_float_engine(home) if labeled is not None else None,
+            before=floats() if labeled is not None else None,
             steps=STEPS if asked.steps is None else asked.steps,
             ends=cast("Ends", asked.ends),
             weight_bits=7 if narrow else 8,

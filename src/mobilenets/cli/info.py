@@ -96,7 +96,7 @@ def _of_checkpoint(path: Path, shape: tuple[int, int] | None) -> tuple[ModelSpec
     from mobilenets import checkpoint
     from mobilenets.analysis.trace import trace
 
-    model = checkpoint.load(path)
+    model = checkpoint.load(path).floats()
     return model.spec, trace(model, (1, model.spec.backbone.in_channels, *(shape or model.spec.input.shape)))
 
 

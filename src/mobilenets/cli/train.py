@@ -174,8 +174,14 @@ def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
         raise UsageError("--folds 1 leaves nothing to train on; at least 2 are needed")
     if wanted and several:
         raise UsageError("--folds runs in one process; leave out torchrun, or --folds")
-    if wanted is not None:
-        return wanted
+    if wanted and start.recipe.quantize == "int8":
+        raise UsageError(
+            "--folds measures on images that no weights have seen, but quantize=int8 trains on from weights that were trained "
+            "on this dataset",
+            hint="leave out --folds: the run is judged by its val and test splits",
+        )
+    if wanted is not None or start.recipe.quantize == "int8":
+        return wanted or 0
     why = "" if several or fixed or not start.dataset.drawn else why_small(start.dataset)
     if not why:
         return 0

@@ -114,6 +114,11 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
 
     name = chosen.recipe or _USUAL[dataset.task]["scratch" if chosen.weights == "none" else "weights"]
     recipe = with_overrides(recipes.recipe(name), chosen.keys())
+    if recipe.quantize == "int8" and chosen.weights in ("auto", "none"):
+        raise UsageError(
+            "quantize=int8 trains on from a network that was trained in floats on this dataset, and needs its weights",
+            hint="--weights RUN, a run of mobilenets train",
+        )
     model = _with_weights(recipe, chosen.weights, named=keys_of(chosen.keys()))
     if model is None and chosen.recipe is None:
         name = _USUAL[dataset.task]["scratch"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy.tails import Tail
 from mobilenets.errors import ExportError, GraphError
-from mobilenets.exporters.compared import Labeled, Standard, export_compared
+from mobilenets.exporters.compared import INT8_TOLERANCE, STEPS, Labeled, Standard, export_compared
 from mobilenets.exporters.format import Format
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.parity import TOLERANCE, Parity, differences
@@ -41,7 +41,8 @@ def export_checked(
         path: the file to write; its folder is made.
         format: what writes the file and runs it.
         images: files or encoded bytes to compare on, besides made-up images.
-        tolerance: largest difference, relative to the largest value of an output in a batch.
+        tolerance: largest difference, relative to the largest value of an output in a batch. Outputs in 8-bit integers may
+            differ by `STEPS` of their steps instead.
         labeled: images to measure both networks on.
         tail: what decodes the outputs inside the file; None to leave them as they are.
         batch: the only number of images that the file takes at once; by default what the format does.
@@ -59,6 +60,9 @@ def export_checked(
         graph = lower(original)
     except GraphError as error:
         raise ExportError(f"'{original.spec.backbone.name}' cannot be exported: {error}") from error
+    if graph.quantization:
+        integers = Standard(graph, TorchEngine(original), tolerance=INT8_TOLERANCE, steps=STEPS)
+        return export_compared(integers, path, format, images=images, labeled=labeled, tail=tail, batch=batch)
     graph = replace(graph, manifest=replace(graph.manifest, precision=format.precision))
     standard = Standard(
         graph,

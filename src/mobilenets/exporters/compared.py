@@ -33,6 +33,14 @@ from mobilenets.specs.model import InputContract, Task
 RANDOM_BATCHES = (1, 2, 5)
 """Sizes of the batches of made-up images that two networks are compared on."""
 
+STEPS = 16.0
+"""Largest difference of an output from the integer reference, in steps of 256; the mean may be an eighth of it. Runtimes round
+in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: on photos, trained networks are less than
+1 step apart on average and 8 at most."""
+
+INT8_TOLERANCE = 0.05
+"""Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
+
 METRICS: dict[Task, str] = {"classify": "top1", "detect": "map", "segment": "miou"}
 """The metric by which both are measured on labeled images."""
 
@@ -154,6 +162,21 @@ def export_compared(
         parity.check()
         settle(drafts, path)
     return parity
+
+
+def refuse_half(format: Format, to: str) -> None:
+    """Refuse a format with 16-bit weights for a network whose weights have 8.
+
+    Args:
+        format: the format.
+        to: its name among the exporters.
+
+    Raises:
+        ExportError: the weights of the format have 16 bits.
+    """
+    if format.precision == "float16":
+        full = to.removesuffix("-half")
+        raise ExportError(f"weights of 8 bits cannot be kept in 16, as {to} does", hint=f"--to {full} keeps them in 8 bits")
 
 
 def prepared_batches(contract: InputContract, images: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from mobilenets.deploy.narrow import narrowed
 from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantize.quantize import decibels
 from mobilenets.errors import ExportError
-from mobilenets.exporters.compared import Labeled, Standard, export_compared
+from mobilenets.exporters.compared import INT8_TOLERANCE, STEPS, Labeled, Standard, export_compared, refuse_half
 from mobilenets.exporters.parity import Parity
 from mobilenets.exporters.table import EXPORTERS, Exporter
 from mobilenets.exporters.tflite import WITH_ENDS, Ends
@@ -27,14 +27,6 @@ from mobilenets.runtime.images.prepare import load_input
 
 NARROW = 7
 """Bits of weights whose products fast kernels of every processor add without overflow."""
-
-STEPS = 16.0
-"""Largest difference of an output from the integer reference, in steps of 256; the mean may be an eighth of it. Runtimes round
-in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: on photos, trained networks are less than
-1 step apart on average and 8 at most."""
-
-TOLERANCE = 0.05
-"""Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
 
 
 def quantized_in(path: Path) -> Path | None:
@@ -88,7 +80,7 @@ def export_quantized(
     if weight_bits == NARROW:
         graph, note = _narrowed(graph, images, advance)
     exporter = replace(exporter, format=replace(exporter.format, note="; ".join(filter(None, (note, exporter.format.note)))))
-    standard = Standard(profiled(graph), ReferenceEngine(graph), tolerance=TOLERANCE, steps=steps, before=before)
+    standard = Standard(profiled(graph), ReferenceEngine(graph), tolerance=INT8_TOLERANCE, steps=steps, before=before)
     parity = export_compared(
         standard,
         folder / exporter.file,
@@ -128,9 +120,7 @@ def _exporter(to: str, ends: Ends) -> Exporter:
         UnknownNameError: there is no such format.
     """
     exporter = EXPORTERS[to]
-    if exporter.format.precision == "float16":
-        full = to.removesuffix("-half")
-        raise ExportError(f"weights of 8 bits cannot be kept in 16, as {to} does", hint=f"--to {full} keeps them in 8 bits")
+    refuse_half(exporter.format, to)
     if ends == "float":
         return exporter
     if to != "tflite":

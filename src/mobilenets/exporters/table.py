@@ -10,7 +10,7 @@ from pathlib import Path
 from mobilenets.deploy.tails import Tail
 from mobilenets.errors import ExportError
 from mobilenets.exporters.checked import export_checked
-from mobilenets.exporters.compared import Labeled
+from mobilenets.exporters.compared import Labeled, refuse_half
 from mobilenets.exporters.coreml import COREML, COREML_HALF
 from mobilenets.exporters.executorch import EXECUTORCH
 from mobilenets.exporters.format import Format
@@ -89,7 +89,8 @@ def export(
             "coreml-half" computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the
             class of each pixel: "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.
-        tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
+        tolerance: the largest allowed difference, relative to the largest value of an output in a batch. The outputs of a
+            model in 8-bit integers may differ by some of their steps instead, as for `export_quantized`.
         labeled: images to measure the accuracy of both networks on.
         batch: the only number of images that the file takes at once. By default ONNX and OpenVINO files take any number, and
             the others one.
@@ -101,6 +102,8 @@ def export(
         UnknownNameError: there is no such format.
     """
     folder, exporter = Path(folder), EXPORTERS[to]
+    if model.precision == "int8":
+        refuse_half(exporter.format, to)
     parity = export_checked(
         model,
         folder / exporter.file,

@@ -16,7 +16,7 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantization import Quantization
 from mobilenets.deploy.quantize.prepare import WEIGHTED
-from mobilenets.model import Model
+from mobilenets.model import Model, rebuilt
 from mobilenets.qat.network import Int8Network
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.specs.model import ModelSpec
@@ -71,6 +71,10 @@ class QuantizedModel(Model):
         """The integers that it computes with."""
         manifest = manifest_of(self.spec, precision="int8")
         return profiled(replace(self.int8.graph(), manifest=manifest))
+
+    def floats(self) -> Model:
+        """The float network, as a model of its own in evaluation mode."""
+        return rebuilt(self, self.spec).eval()
 
     def like(self, spec: ModelSpec) -> QuantizedModel:
         """A model of this kind with all weights, under a spec of the same shapes."""
