@@ -71,12 +71,10 @@ class _Value:
     Args:
         index: of its scale; values whose integers pass through operators unchanged share one.
         within: its bounds, in steps.
-        fixed: whether its scale does not learn.
     """
 
     index: int
     within: Bounds
-    fixed: bool
 
 
 class Int8Network(nn.Module):
@@ -97,10 +95,9 @@ class Int8Network(nn.Module):
         root = _sharing(graph, names)
         own = list(dict.fromkeys(root[name] for name in names))
         fixed = {root[name] for name in _fixed(graph)}
-        self._values = {
-            name: _Value(own.index(root[name]), bounds(graph.quantization[name].zero_point), root[name] in fixed)
-            for name in names
-        }
+        self._values = {name: _Value(own.index(root[name]), bounds(graph.quantization[name].zero_point)) for name in names}
+        self._learns = [float(name not in fixed) for name in own]
+        self._last_reader = {name: i for i, operator in enumerate(graph.operators) for name in operator.inputs}
         self.register_buffer("scale", torch.tensor([graph.quantization[name].scale for name in own]))
         self.stretch = nn.Parameter(torch.zeros(len(own)))
 
@@ -108,15 +105,19 @@ class Int8Network(nn.Module):
         """The outputs for prepared images, as the reals that the integers stand for."""
         scales = self._scales()
         values = {INPUT: image}
-        for operator in self._like.operators:
+        outputs = self._like.outputs.values()
+        for i, operator in enumerate(self._like.operators):
             weights = self._weights(operator, scales) if isinstance(operator, WEIGHTED) else ()
             made = compute(operator, [values[name] for name in operator.inputs], weights)
             value = self._values.get(operator.output)
             if value is not None and type(operator) not in layout.MOVES:
                 made = self._snapped(operator, made, value, scales)
             values[operator.output] = made
-        outputs = tuple(values[value] for value in self._like.outputs.values())
-        return outputs if len(outputs) > 1 else outputs[0]
+            for name in operator.inputs:
+                if self._last_reader[name] == i and name not in outputs:
+                    values.pop(name, None)  # what nobody reads any more need not be kept
+        returned = tuple(values[value] for value in outputs)
+        return returned if len(returned) > 1 else returned[0]
 
     @torch.no_grad()
     def graph(self) -> Graph:
@@ -181,9 +182,8 @@ class Int8Network(nn.Module):
 
     def _scales(self) -> _Scales:
         """All scales, none below what its bias or the runtimes need."""
-        learned = torch.stack([self.scale, self.scale * torch.exp2(_PACE * self.stretch)])
-        fixed = [value.fixed for value in dict(sorted((v.index, v) for v in self._values.values())).values()]
-        learned = torch.where(torch.tensor(fixed, device=self.scale.device), learned[0], learned[1]).float()
+        learns = torch.tensor(self._learns, device=self.stretch.device)
+        learned = (self.get_buffer("scale") * torch.exp2(_PACE * learns * self.stretch)).float()
         least: list[float] = learned.detach().tolist()
         of_weights = {}
         for operator in self._like.operators:
@@ -194,7 +194,7 @@ class Int8Network(nn.Module):
                 floor = (layer.bias.detach().abs() / (read[0] * 2.0**_BIAS_BITS)).clamp(min=_LEAST_WEIGHT_SCALE)
                 of_weights[operator.name] = torch.maximum(layer.scales(), floor)
                 read.append(float(of_weights[operator.name].detach().max()))
-            if made is not None and not made.fixed and not keeps_scale(operator, self._shapes):
+            if made is not None and self._learns[made.index] and not keeps_scale(operator, self._shapes):
                 least[made.index] = max(least[made.index], _least(operator, read))
         of_values = torch.maximum(learned, torch.tensor(least, device=learned.device))
         return _Scales(of_values.unbind(), of_weights)

@@ -48,7 +48,7 @@ INT8: Mapping[str, object] = {
     "epsilon": 1e-8,
     "schedule": "cosine",
     "warmup_epochs": 0.1,
-    "warmup_start": 0.0,
+    "warmup_start": 0.1,
     "cosine_floor": 0.0,
     "weight_decay": 0.0,
     "l2": 0.0,
