@@ -52,6 +52,20 @@ def test_json_says_everything_about_a_quantization(mobilenets: Run, export: Expo
     assert report["layers"] == printed["layers"]
 
 
+def test_labeled_images_without_splits_judge_all_of_them_or_are_divided(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path
+) -> None:
+    model = export(color_graph())
+    apart = mobilenets("quantize", model, "--images", data / "train", "--data", data / "val", "--out", tmp_path / "a", "--json")
+    assert json.loads(apart.out)["metric"]["images"] == 15
+    divided = mobilenets("quantize", model, "--data", data / "train", "--out", tmp_path / "b", "--json")
+    printed = json.loads(divided.out)
+    assert 0 < printed["metric"]["images"] < 8
+    assert printed["calibration"]["images"] + printed["metric"]["images"] <= 24
+    both = mobilenets("quantize", model, "--images", data / "val", "--data", data / "val", "--out", tmp_path / "c")
+    assert "note: 15 images of 15 that the int8 model is judged on are calibrated on as well" in both.err
+
+
 def test_the_gate_keeps_the_layers_in_float_that_8_bits_cannot_hold(
     mobilenets: Run, export: Export, data: Path, tmp_path: Path
 ) -> None:

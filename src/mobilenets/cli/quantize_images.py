@@ -74,17 +74,18 @@ def material(
     if images:
         pictures, told = _pictures(images, reading), f"'{images}'"
     elif own is not None:
-        pictures, told = own.split("train"), f"the train split of '{own.name}'"
+        pictures, told = own.split("train"), _train_of(own)
     elif given is not None and given.split("train") and _judging(given) != given.split("train"):
-        pictures, told = given.split("train"), f"the train split of '{given.name}'"
+        pictures, told = given.split("train"), _train_of(given)
     else:
         raise UsageError(
             f"'{model}' does not say what it was trained on, so there are no images to calibrate on", hint="--images FOLDER"
         )
     pictures = drawn(pictures, seed)
     dataset = given or own
-    if dataset is not None and _judging(dataset):
-        judging = _judging(dataset)
+    if dataset is not None and dataset.samples:
+        apart = given is not None and given.drawn and told != _train_of(given)
+        judging = dataset.samples if apart else _judging(dataset)
         label_columns(dataset.labels, manifest.labels)
         if len(judging) < LEAST:
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
@@ -123,8 +124,12 @@ def _opened(data: str, reading: Reading, task: Task, model: Path) -> Dataset:
     return dataset
 
 
+def _train_of(dataset: Dataset) -> str:
+    return f"the train split of '{dataset.name}'"
+
+
 def _judging(dataset: Dataset) -> tuple[Sample, ...]:
-    """The validation split, or the test split; everything where the splits would have been drawn."""
+    """The validation split, or the test split; everything where there are no splits."""
     return dataset.split("val") or dataset.split("test") or dataset.samples
 
 

@@ -13,7 +13,7 @@ from mobilenets.errors import DataError
 from mobilenets.int8.answers import Answer, answers
 from mobilenets.int8.doubts import Doubts, doubts
 from mobilenets.int8.gate import Gated, gated
-from mobilenets.int8.images import Inputs, Picture, inputs, name_of
+from mobilenets.int8.images import Inputs, Picture, inputs, place_of
 from mobilenets.int8.timing import latencies_ms
 from mobilenets.int8.truth import Bar, Truth, no_bar
 from mobilenets.runtime.predictor import Predictor
@@ -121,14 +121,14 @@ def quantized(
         telling.say(f"{name}: {reason}")
     if calibration.unreadable:
         telling.say(f"{counted(len(calibration.unreadable), 'image')} could not be read and are left out")
-    taken = {name_of(picture) for picture in calibration.pictures}
-    own = [picture for picture in truth.pictures if name_of(picture) in taken]
+    taken = {place_of(picture) for picture in calibration.pictures}
+    own = [picture for picture in truth.pictures if place_of(picture) in taken]
     if own:
         telling.say(
             f"note: {counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
             f"{'is' if len(own) == 1 else 'are'} calibrated on as well; the drop on new images may be larger"
         )
-    unseen = [picture for picture in others or truth.pictures if name_of(picture) not in taken]
+    unseen = [picture for picture in others or truth.pictures if place_of(picture) not in taken]
     try:
         other = inputs(unseen, contract, _OTHERS).values if unseen else None
     except DataError:

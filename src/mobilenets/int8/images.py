@@ -52,6 +52,13 @@ def name_of(picture: Picture) -> str:
     return picture.name or str(picture.path) if isinstance(picture, Sample) else str(picture)
 
 
+def place_of(picture: Picture) -> tuple[str, tuple[int, int] | None]:
+    """Where the bytes of an image are: two images with the same place are the same image."""
+    if isinstance(picture, Sample):
+        return picture.url or str(picture.path.resolve()), picture.member
+    return str(picture.resolve()), None
+
+
 def read_image(picture: Picture) -> bytes:
     """The encoded image.
 

@@ -101,7 +101,9 @@ class _Integers:
     def __init__(self, result: Result) -> None:
         self.prepared, self.made = result.prepared, result.graph
         self.weights = {
-            operator.weight: dequantize(self.made.tensors[operator.weight], self.made.quantization[operator.weight])
+            operator.weight: dequantize(
+                np.asarray(self.made.tensors[operator.weight], np.int8), self.made.quantization[operator.weight]
+            )
             for operator in self.prepared.operators
             if isinstance(operator, WEIGHTED) and operator.weight in self.made.quantization
         }

@@ -21,7 +21,7 @@ from mobilenets.reports.stored import measured_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import Task
 
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], object]]]
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """Opens a progress bar with a description and a total, and gives the function that advances it."""
 
 METRICS: Mapping[Task, str] = {"classify": "top1", "detect": "map50", "segment": "miou"}
@@ -77,7 +77,7 @@ class Truth(Protocol):
         ...
 
 
-def no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], object]]:
+def no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
     """Shows nothing."""
     return nullcontext(lambda amount: None)
 
