@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mobilenets import checkpoint
 from mobilenets.benchmark.plan import Asked, FileOnRuntime, digest, files_of, networks, parts, size_bytes
 from mobilenets.benchmark.row import Row
+from mobilenets.deploy import file
+from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.errors import CheckpointError, UnknownNameError
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Conv
 
 
 def found(asked: Asked, folder: Path) -> list[tuple[str, str, str]]:
@@ -68,3 +76,15 @@ def test_a_runtime_of_another_machine_needs_not_be_here(toys: str, tmp_path: Pat
         asked = Asked((str(tmp_path / "model.gone"),), table=toys, here=here)
         [item] = files_of(networks(asked)[0], asked, tmp_path)
         assert isinstance(item, Row if here else FileOnRuntime)
+
+
+def test_a_run_is_compared_with_the_quantized_network_in_it(tmp_path: Path) -> None:
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+    model = create(spec)
+    checkpoint.save(model, tmp_path / "run" / "best")
+    images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
+    file.save(quantize(lower(model), images).graph, tmp_path / "run" / "int8" / "graph.safetensors")
+    for named in ("run", "run/int8"):
+        asked = Asked((str(tmp_path / named),), runtimes=("onnx",))
+        models = [(model, Path(name).name) for model, name, _ in found(asked, tmp_path / "benchmark")]
+        assert models == [("run", "model.onnx"), ("run/int8", "model.onnx")]

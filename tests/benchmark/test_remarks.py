@@ -41,6 +41,21 @@ def test_int8_that_is_slower_than_float_is_named_with_the_reason(
     assert reason in said
 
 
+def test_what_is_not_on_the_fast_path_is_listed() -> None:
+    slow = replace(row("int8", 3.0, fast_path=0.5), pieces=4, slow="3 HARD_SWISH")
+    [said] = remarks([row("float32", 2.0), slow], NEW)
+    assert "the others compute alone (3 HARD_SWISH); its fast operators form 4 pieces" in said
+
+
+@pytest.mark.parametrize(
+    ("runtime", "system", "named"), [("onnx", "x86_64", True), ("onnx", "armv7l", False), ("tflite", "x86_64", False)]
+)
+def test_kernels_that_must_not_overflow_are_a_reason(runtime: str, system: str, named: bool) -> None:
+    rows = [replace(one, case=replace(one.case, runtime=runtime)) for one in (row("float32", 2.0), row("int8", 3.0))]
+    [said] = remarks(rows, Machine("Old CPU", 2, f"Linux {system}"))
+    assert ("export --weight-bits 7" in said) is named
+
+
 def test_int8_that_is_faster_needs_no_word() -> None:
     assert remarks([row("float32", 3.0), row("int8", 2.0)], OLD) == []
 

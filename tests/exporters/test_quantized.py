@@ -152,15 +152,16 @@ def loud(classifier: Graph) -> Graph:
 
 @pytest.mark.parametrize(("format", "engine", "file"), [(ONNX, OnnxEngine, "a.onnx"), (OPENVINO, OpenVinoEngine, "a.xml")])
 def test_no_processor_cuts_off_sums_of_products(
-    format: Format, engine: Callable[[Path], Engine], file: str, loud: Graph, tmp_path: Path
+    format: Format, engine: Callable[[Path, int | None], Engine], file: str, loud: Graph, tmp_path: Path
 ) -> None:
     format.write(loud, tmp_path / file, None)
     x = np.ones((1, 3, 48, 48), np.float32)
     expected = reference.run(loud, x)["logits"]
     assert expected.max() > 0.4
-    np.testing.assert_allclose(engine(tmp_path / file).run(x)["logits"], expected, atol=0.21)
-    if file.endswith(".onnx"):
-        np.testing.assert_allclose(OpenVinoEngine(tmp_path / file).run(x)["logits"], expected, atol=0.21)
+    for threads in (None, 1):
+        np.testing.assert_allclose(engine(tmp_path / file, threads).run(x)["logits"], expected, atol=0.21)
+        if file.endswith(".onnx"):
+            np.testing.assert_allclose(OpenVinoEngine(tmp_path / file, threads).run(x)["logits"], expected, atol=0.21)
 
 
 def test_an_engine_says_how_much_is_computed_in_integers(classifier: Graph, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def benchmark(
     saved.read()
     files, failures = all_files(networks, asked, folder, telling)
     yield from failures
-    cases: list[tuple[Case, float | None]] = []
+    cases: list[tuple[Case, dict[str, Any]]] = []  # Any: JSON
     precisions: dict[str, set[str]] = {}  # of the files of each model
     with telling.progress("opening", len(files)) as advance:
         for item in files:
@@ -83,10 +83,11 @@ def benchmark(
                 precisions.setdefault(item.case.model.partition("/")[0], set()).add(facts["precision"])
                 if not asked.precisions or facts["precision"] in asked.precisions:
                     expanded = plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])
-                    cases += [(case, facts["fast_path"]) for case in expanded]
+                    fast = {name: facts[name] for name in ("fast_path", "pieces", "slow")}
+                    cases += [(case, fast) for case in expanded]
             advance(1)
     yield from _without(precisions, asked)
-    shares = dict(cases)
+    paths = dict(cases)
     ordered = plan.in_order([case for case, _ in cases])
     keys = {case: key_of(case, plan.digest(Path(case.file)), (settings.seconds, settings.rounds)) for case in ordered}
     accuracies = {} if data is None else _accuracies(ordered, data, saved, telling, asked.table)
@@ -96,7 +97,7 @@ def benchmark(
     left = [case for case in ordered if keys[case] not in saved.rows]
     with telling.progress("measuring", steps(left, settings)) as advance:
         for case, row in zip(left, measured(left, settings, progress=advance), strict=True):
-            known = replace(row, file_bytes=plan.size_bytes(Path(case.file)), fast_path=shares[case])
+            known = replace(row, file_bytes=plan.size_bytes(Path(case.file)), **paths[case])
             if not known.error:
                 saved.add_row(keys[case], known)
             yield with_accuracy(known, accuracies.get((case.file, case.runtime)))

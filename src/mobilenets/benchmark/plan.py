@@ -13,6 +13,7 @@ from mobilenets.benchmark.row import Case, Row
 from mobilenets.benchmark.worker import engines_at
 from mobilenets.deploy.arena import plan
 from mobilenets.errors import INSTALL, CheckpointError, MobileNetsError, UsageError
+from mobilenets.int8.folder import GRAPH, is_quantized
 from mobilenets.runtime.engines.open import checkpoint_in
 from mobilenets.runtime.engines.table import ENGINES, Runtime, known_endings, named
 from mobilenets.runtime.manifest import Precision, beside
@@ -22,6 +23,9 @@ from mobilenets.table import unknown_name
 if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
     from mobilenets.model import Model
+
+INT8 = "int8"
+"""Where a run has its quantized network."""
 
 IMAGENET_CLASSES = 1000
 ALL = "all"
@@ -62,12 +66,15 @@ class Network:
         name: what the user calls it.
         checkpoint: its folder; None for a network with random weights.
         files: that are exported already.
+        random_weights: whether it was never trained.
+        quantized: the folder of the same network in 8-bit integers; None if there is none.
     """
 
     name: str
     checkpoint: Path | None
     files: tuple[Path, ...] = ()
     random_weights: bool = False
+    quantized: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,10 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
     files, graph, macs = list(network.files), None, None
     if network.random_weights or network.checkpoint is not None:
         exported, graph, macs, failures = _exported(network, asked, folder, [file.name for file in files], said)
+        files += exported
+        yield from failures
+    if network.quantized is not None:
+        exported, failures = _exported_int8(network, asked, folder, said)
         files += exported
         yield from failures
     for file in files:
@@ -196,14 +207,18 @@ def _network(name: str, engines: Mapping[str, Runtime]) -> Network:
     if path.exists() and path.suffix.lower() in engines:
         return Network(path.stem if path.stem != "model" else _home(path), None, (path,))
     if path.is_dir():
+        quantized = next((folder for folder in (path, path / INT8) if is_quantized(folder)), None)
+        if quantized == path and checkpoint_in(path.parent) is not None:
+            path = path.parent  # the run that it was made from: both are compared
         checkpoint = checkpoint_in(path)
-        files = tuple(dict.fromkeys(file for place in _places(path, checkpoint) for file in _files_in(place, engines)))
-        if checkpoint is None and not files:
+        places = [place for place in _places(path, checkpoint) if quantized is None or quantized not in (place, place.parent)]
+        files = tuple(dict.fromkeys(file for place in places for file in _files_in(place, engines)))
+        if checkpoint is None and not files and quantized is None:
             raise CheckpointError(
                 f"'{name}' holds no checkpoint and no exported model ({known_endings(engines)})",
                 hint="give an exported file, a run folder, or a network that 'mobilenets models' lists",
             )
-        return Network(_home(path / "model"), checkpoint, files)
+        return Network(_home(path / "model"), checkpoint, files, quantized=quantized)
     if path.exists():
         raise CheckpointError(f"'{name}' is not an {known_endings(engines)} file", hint="mobilenets export RUN writes one")
     if "/" in name or path.suffix.lower() in engines:
@@ -220,7 +235,9 @@ def _home(file: Path) -> str:
 
 
 def _label(network: Network, file: Path) -> str:
-    """The network's name; with the file's where that is not the usual one."""
+    """The network's name; with the file's where that is not the usual one, and with "int8" for the quantized network."""
+    if INT8 in (folder.name for folder in list(file.parents)[:2]):
+        return f"{network.name}/{INT8}"
     usual = file.stem in ("model", network.name) or network.random_weights
     return network.name if usual else f"{network.name}/{file.name}"
 
@@ -274,6 +291,37 @@ def _exported(
         except MobileNetsError as error:
             failures.append(Row(case, error=f"it cannot be exported to {name}: {error}"))
     return files, lower(model), macs, failures
+
+
+def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> tuple[list[Path], list[Row]]:
+    """Files of the quantized network that are exported now or were before, and rows for what cannot be exported."""
+    from mobilenets.deploy.file import load
+    from mobilenets.exporters.quantized import export_quantized
+    from mobilenets.exporters.table import EXPORTERS
+
+    assert network.quantized is not None
+    graph, place = load(network.quantized / GRAPH), folder / "models" / network.name / INT8
+    files: list[Path] = []
+    failures: list[Row] = []
+    for name, exporter in EXPORTERS.items():
+        ending = Path(exporter.file).suffix
+        half = exporter.format.precision == "float16"
+        if exporter.tail is not None or half or ending not in asked.engines or not _wanted(ending, asked):
+            continue
+        runtime, kept = asked.engines[ending], network.quantized / "export" / exporter.file
+        case = Case(f"{network.name}/{INT8}", "", runtime.name or ending.removeprefix("."), "int8")
+        if not runtime.runs_here:
+            failures.append(Row(case, error=missing(runtime)))
+            continue
+        file = kept if kept.exists() else place / exporter.file
+        try:
+            if not file.exists():
+                said(f"exporting {network.name} in int8 to {name}")
+                export_quantized(graph, place, to=name)
+            files.append(file)
+        except MobileNetsError as error:
+            failures.append(Row(case, error=f"it cannot be exported to {name}: {error}"))
+    return files, failures
 
 
 def _wanted(ending: str, asked: Asked) -> bool:

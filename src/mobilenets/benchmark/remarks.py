@@ -13,6 +13,7 @@ NOISY = 0.1
 """Spread of the rounds, relative to the median, from which on the machine was noisy."""
 WAITED = 1.15
 """How many times longer a run on one thread took than it computed, from which on other programs had the processor."""
+_OVERFLOWING = ("onnx", "openvino")  # add 8-bit products in 16 bits on x86 processors without VNNI
 ISLANDS = 0.95
 """Share of operators on the fast path below which the rest explains why int8 is slow."""
 
@@ -79,10 +80,17 @@ def why_slow(row: Row, machine: Machine) -> str:
     if not row.case.machine and not machine.int8:
         known = ", ".join(sorted(set(INT8_INSTRUCTIONS.values())))
         reasons.append(f"this processor ({machine.cpu}) has no instructions for 8-bit products ({known})")
+        if row.case.runtime in _OVERFLOWING and "x86" in machine.system:
+            reasons.append(
+                "unless its weights have 7 bits (export --weight-bits 7), it takes slower kernels, whose sums do not overflow"
+            )
     if row.fast_path is not None and row.fast_path < ISLANDS:
         reasons.append(
             f"only {row.fast_path:.0%} of its operators are on the runtime's fast path, and the others compute alone"
+            + (f" ({row.slow})" if row.slow else "")
         )
+    if row.pieces is not None and row.pieces > 1:
+        reasons.append(f"its fast operators form {row.pieces} pieces, and each change between fast and slow costs time")
     return "; ".join(reasons) or "neither the processor nor the fast path explains it"
 
 

@@ -64,6 +64,8 @@ class Row:
             first output: Python itself, this package and the runtime, opening the file, the first run.
         metric, accuracy, accuracy_low, accuracy_high: the metric on labeled data, with its 95% interval.
         fast_path: share of the operators that the runtime computes on its fast path, 0 to 1.
+        pieces: how many stretches they form, if the runtime says.
+        slow: the other operators, "9 HardSigmoid, 2 QuantizeLinear"; "" if there are none or the runtime does not say.
         load: programs that wanted to compute before the case was measured, averaged over a minute.
     """
 
@@ -88,6 +90,8 @@ class Row:
     accuracy_low: float | None = None
     accuracy_high: float | None = None
     fast_path: float | None = None
+    pieces: int | None = None
+    slow: str = ""
     load: float | None = None
 
     @property

@@ -81,7 +81,7 @@ def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any
         },
     )
     orders: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {  # Any: JSON
-        "facts": lambda order: {"fast_path": _fast_path(engine)},
+        "facts": lambda order: _fast_path(engine),
         "warm_up": lambda order: _warmed_up(gate, batch),
         "slice": lambda order: _timed(gate, batch, order["seconds"]),
         "memory": lambda order: {"peak_bytes": peak_memory_bytes()},
@@ -111,13 +111,16 @@ def _open(runtime: Runtime, job: Mapping[str, Any]) -> Engine:  # Any: JSON
     return runtime.open(Path(job["file"]), threads=job["threads"])
 
 
-def _fast_path(engine: Engine) -> float | None:
-    """The share of operators on the runtime's fast path, as it says itself; None if it does not."""
+def _fast_path(engine: Engine) -> dict[str, Any]:  # Any: JSON
+    """The share of operators on the runtime's fast path, its pieces and the others, as it says itself; None if it does not."""
     try:
         said = engine.fast_path()
     except Exception:  # a figure that a version of a runtime does not give is no reason to measure nothing
-        return None
-    return None if said is None else said.share
+        said = None
+    if said is None:
+        return {"fast_path": None, "pieces": None, "slow": ""}
+    slow = ", ".join(f"{count} {kind}" for kind, count in sorted(said.slow.items(), key=lambda item: -item[1]))
+    return {"fast_path": said.share, "pieces": said.pieces, "slow": slow}
 
 
 def _noise(manifest: Manifest, n: int) -> NDArray[Any]:  # Any: floats

@@ -66,7 +66,7 @@ class OpenVinoEngine(Engine):
             self._manifest = _metadata(model, METADATA_KEY)
             settings = _settings(threads)
             if _metadata(model, WEIGHT_BITS_KEY) == "8" and sums_overflow():
-                settings["LP_TRANSFORMS_MODE"] = "NO"
+                settings |= _EXACT
             self._compiled = runtime.Core().compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError, TypeError) as error:  # those of OpenVINO have no common class
             raise CheckpointError(
@@ -139,6 +139,7 @@ class OpenVinoEngine(Engine):
         return OpenVinoEngine, (self.path.absolute(), self.threads)
 
 
+_EXACT = {"LP_TRANSFORMS_MODE": "NO", "NUM_STREAMS": 1}  # with several streams OpenVINO 2026.4 then computes nonsense
 _IN_PLACE = {"Reshape", "Reorder"}  # change a shape or an order, and compute nothing
 _FLOATS = {"f32", "bf16", "f16"}
 
