@@ -1,9 +1,10 @@
 """Accuracy and latency of float and int8 files in every runtime, from imported weights and photos, half of them to calibrate.
 
-Photos are named by their ImageNet class, "n01440764_tench.JPEG". The float network is quantized once with the photos drawn for
-calibration; every runtime then runs its own file of the same graph. "7 bits" are files whose weights were fitted anew with 32
-of the calibration photos. Agreement and signal to noise are against the float file of the same runtime. Latency is processor
-time of one image on one thread, the median over rounds in which all files of a network take turns.
+Photos are named by their ImageNet class, "n01440764_tench.JPEG". The float network is quantized once with photos drawn from one
+half; every runtime then runs its own file of the same graph on the other half. "7 bits" are files whose weights were fitted anew
+with 32 of the calibration photos; "as is" is the int8 file in a program that does not ask for sums without overflow. Agreement
+and signal to noise are against the float file of the same runtime. Latency is processor time of one image on one thread, the
+median over rounds in which all files of a network take turns.
 
     python benchmarks/int8_runtimes.py imagenet-sample/ imagenet-classes.json mobilenet_v2_1.0_224_quant.tflite --folder out/
 """
@@ -27,7 +28,7 @@ from mobilenets.deploy.narrow import narrowed
 from mobilenets.deploy.quantize.quantize import decibels, quantize
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.table import EXPORTERS
-from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.base import Outputs, Runs
 from mobilenets.runtime.engines.table import ENGINES
 from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.machine import machine
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("classes", type=Path)
     parser.add_argument("weights", nargs="+")
     parser.add_argument("--folder", type=Path, required=True, help="for graphs and files; graphs in it are used again")
-    parser.add_argument("--calibrate", type=int, default=250)
+    parser.add_argument("--calibrate", type=int, default=250, help="photos of the first half to calibrate on")
     parser.add_argument("--runtimes", nargs="+", default=["onnx", "openvino", "tflite", "executorch"])
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
@@ -55,7 +56,8 @@ def main() -> None:
     print(f"{here.cpu}, {here.system}, 8-bit instructions: {', '.join(here.int8) or 'none'}")
     for weights in arguments.weights:
         model = load(weights)
-        chosen = order[: arguments.calibrate], order[arguments.calibrate :]
+        first, second = np.array_split(order, 2)
+        chosen = first[: arguments.calibrate], second
         calibration, judged = (np.stack([load_input(photos[i], model.spec.input) for i in part]) for part in chosen)
         truth = np.asarray([index[photos[i].name.partition("_")[0]] for i in chosen[1]])
         graphs = graphs_of(lower(model), calibration, arguments.folder / Path(weights).stem)
@@ -93,7 +95,7 @@ def compare(
     rounds: int,
 ) -> None:
     """Print accuracy, agreement, noise and latency of each graph in each runtime."""
-    engines: dict[tuple[str, str], Engine] = {}
+    engines: dict[tuple[str, str], Runs] = {}
     for runtime in runtimes:
         for kind, graph in graphs.items():
             if kind != "7 bits" or runtime in ("onnx", "openvino"):
@@ -102,6 +104,8 @@ def compare(
                 path.parent.mkdir(exist_ok=True)
                 exporter.format.write(graph, path, exporter.format.batch)
                 engines[runtime, kind] = ENGINES[path.suffix].open(path, threads=1)
+                if kind == "int8" and runtime in AS_IS:
+                    engines[runtime, "as is"] = AS_IS[runtime](path)
     outputs = {key: np.concatenate([engine.run(x[None])["logits"] for x in images]) for key, engine in engines.items()}
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in engines}
     for i in range(rounds):
@@ -121,6 +125,39 @@ def compare(
             f"{milliseconds:7.2f} {ratio:8.2f}",
             flush=True,
         )
+
+
+class OnnxAsIs:
+    """ONNX Runtime with its defaults, on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(self, batch: Images) -> Outputs:
+        """The logits."""
+        return {"logits": self.session.run(["logits"], {"image": batch})[0]}
+
+
+class OpenVinoAsIs:
+    """OpenVINO with its defaults, on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        self.request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+
+    def run(self, batch: Images) -> Outputs:
+        """The logits."""
+        return {"logits": self.request.infer({0: batch})["logits"].copy()}
+
+
+AS_IS: dict[str, Callable[[Path], Runs]] = {"onnx": OnnxAsIs, "openvino": OpenVinoAsIs}
+"""Runtimes that may overflow, as programs run them that do not know it."""
 
 
 if __name__ == "__main__":
