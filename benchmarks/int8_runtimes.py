@@ -1,7 +1,7 @@
 """Accuracy and latency of float and int8 files in every runtime, from imported weights and photos, half of them to calibrate.
 
 Photos are named by their ImageNet class, "n01440764_tench.JPEG". The float network is quantized once with photos drawn from one
-half; every runtime then runs its own file of the same graph on the other half. "7 bits" are files whose weights were fitted anew
+half; every runtime then runs its own file of the same graph on the other half. "7 bits" are files with weights fitted anew
 with 32 of the calibration photos; "as is" is the int8 file in a program that does not ask for sums without overflow. Agreement
 and signal to noise are against the float file of the same runtime. Latency is processor time of one image on one thread, the
 median over rounds in which all files of a network take turns.
