@@ -36,7 +36,7 @@ def _saved(graph: Graph, path: Path) -> Path:
     return path
 
 
-WRITERS = {"net.onnx": _onnx, "net.tflite": _tflite, "net.safetensors": _saved}
+WRITERS = {"net.onnx": _onnx, "net.tflite": _tflite, "net.safetensors": _saved, "net.graph": _saved}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -103,7 +103,7 @@ def _files_that_are_no_float_network(make_graph: MakeGraph, folder: Path) -> dic
         "cut.tflite": "cannot be read as TFLite",
         "text.onnx": "cannot be read as ONNX",
         "text.tflite": "lacks the mark",
-        "net.xml": "only .onnx, .tflite, .safetensors files",
+        "net.xml": "only .onnx, .tflite, .graph, .safetensors files",
         "bare.onnx": "has no 'mobilenets' metadata",
         "foreign.onnx": "it has the operator Sin",
         "int8.onnx": "is quantized already",

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.cli.conftest import Done
 from tests.cli.test_train_detect import boxes
 from tests.cli.test_train_segment import NAMES, masks
-from tests.int8.conftest import write_images
+from tests.int8.conftest import COLORS, CONTRACT, write_images
 
 from mobilenets import checkpoint
 from mobilenets.cli.quantize import float_graph
 from mobilenets.cli.reading import Reading
 from mobilenets.data.checks.boxes import repaired
 from mobilenets.data.writers.lists import write_splits
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.exporters.table import export
 from mobilenets.int8.answers import same
 from mobilenets.model import create
+from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, Task
 from mobilenets.training.heads import spec_for
@@ -145,3 +153,44 @@ def test_an_int8_folder_without_its_export_makes_it_again(mobilenets: Run, proje
     shutil.rmtree(out / "export")
     assert same(Predictor.open(out).predict(project.image), before) > 0.9
     assert list((out / "export").glob("model.*"))
+
+
+def _color_segmenter(path: Path) -> Path:
+    """A file that segments into red, green and blue: logits of a cell of 4 x 4 px are 8 times its mean color."""
+    operators = (
+        op.Pool(name="means", inputs=(INPUT,), output="means", kernel=(4, 4), stride=(4, 4)),
+        op.Depthwise(name="color", inputs=("means",), output="color", weight="eight", bias="zero"),
+    )
+    tensors = {"eight": np.full((3, 1, 1, 1), 8, np.float32), "zero": np.zeros(3, np.float32)}
+    head = DeepLabHead(colors=((250, 0, 0), (0, 250, 0), (0, 0, 250)))
+    graph = Graph(Manifest("colors", COLORS, CONTRACT, head), operators, tensors, {"logits": "color"})
+    path.write_bytes(to_onnx(graph).SerializeToString())
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_the_report_draws_both_networks_side_by_side(
+    mobilenets: Run, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "matplotlib.figure")
+    importlib.import_module("matplotlib.figure")
+    if task == "detect":
+        model, images = _project("detect", tmp_path / "project").run, tmp_path / "project" / "data"
+    else:
+        model, images = _color_segmenter(tmp_path / "net.onnx"), write_images(tmp_path / "images", each=4)
+    calibration = tmp_path / "calibration"
+    calibration.mkdir()
+    Image.new("RGB", (64, 48)).save(calibration / "black.png")  # it says nothing about the others
+    for i, path in enumerate(sorted(images.rglob("*.png"))[:6]):
+        shutil.copy(path, calibration / f"other{i}.png")
+    out, first = tmp_path / "int8", ("--count", "1", "--seed", "7")  # this seed draws the black one of 7 images
+    done = mobilenets("quantize", model, "--images", calibration, *first, "--max-drop", "100", "--out", out, "--json")
+    assert done.code == 0, done.err
+    changed = json.loads(done.out)["answers"]["changed"]
+    assert changed
+    drawn = sorted((out / "quantization" / "images").iterdir())
+    assert len(drawn) == min(len(changed), 12)
+    with Image.open(drawn[0]) as image:
+        assert image.width > 2 * image.height  # two of 4:3, or two squares with a gap
+    assert "Left: float. Right: int8." in (out / "quantization" / "report.html").read_text()

@@ -24,7 +24,7 @@ LAYERS = 5
 def command(
     model: Annotated[
         Path,
-        typer.Argument(metavar="MODEL", help="A run or checkpoint folder, or a float .onnx or .tflite file from 'export'."),
+        typer.Argument(metavar="MODEL", help="A run or checkpoint folder, or a float .onnx, .tflite or .graph file."),
     ],
     images: Annotated[
         str,

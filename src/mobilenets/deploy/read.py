@@ -14,6 +14,7 @@ from mobilenets.errors import GraphError
 READERS: dict[str, Callable[[Path], Graph]] = {
     ".onnx": read_onnx,
     ".tflite": read_tflite,
+    ".graph": file.load,
     ".safetensors": file.load,
 }
 """By the ending of the file's name, lower case. Other formats do not keep the operators as they were."""
@@ -23,7 +24,7 @@ def read(path: Path) -> Graph:
     """The float graph of an exported file or of a graph file.
 
     Args:
-        path: an `.onnx` or `.tflite` file that `mobilenets export` wrote, or a `.safetensors` file that holds a graph.
+        path: an `.onnx`, `.tflite` or `.graph` file that `mobilenets export` wrote, or a `.safetensors` file with a graph.
 
     Raises:
         CheckpointError: the file has no manifest.
