@@ -16,8 +16,9 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
 from mobilenets.deploy.quantize.prepare import prepared, useful
-from mobilenets.deploy.quantize.quantize import Result, decibels, quantize
+from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.ranges import affine, chosen, snapped
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.quantize.weights import Moments, quantized
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create

@@ -11,26 +11,26 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.deploy import layout, reference
 from mobilenets.deploy import operators as op
+from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.int8_rules import keeps_scale
 from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
+from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
-from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, snapped
-from mobilenets.deploy.quantize.weights import Moments, quantized
+from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
+from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE, Value, computed
+from mobilenets.deploy.quantize.weights import quantized
 
 Numbers = NDArray[np.float32]
-IMAGES_AT_ONCE = 16
-_PLACES = 1 << 16  # that moments are taken of, at most, for each operator
-_SAMPLES = 1 << 16  # numbers that a range is chosen by
 _MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
+_ROOM = 1.1  # of the range of outputs: the largest logit decides, and other images may have a larger one
 _STORED = f"{INPUT}/int8"
 
 
@@ -89,19 +89,11 @@ def quantize(
 
 
 @dataclass
-class _Value:
-    """A value on all images: what the float network makes, and what the quantized one does, as the reals it stands for."""
-
-    meant: Numbers
-    made: Numbers
-
-
-@dataclass
 class _Work:
     graph: Graph
     images: Numbers
     keep: frozenset[str]
-    values: dict[str, _Value] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     quantization: dict[str, Quantization] = field(default_factory=dict)
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: floats and integers
     operators: list[op.Operator] = field(default_factory=list)
@@ -111,8 +103,9 @@ class _Work:
         self.shapes = self.graph.shapes()
         self.useful = useful(self.graph)
         self.readers = Counter(self.graph.readers())
-        self.values[INPUT] = _Value(self.images, self.images)
+        self.values[INPUT] = Value(self.images, self.images)
         self.joined = _joined(self.graph, self.images)
+        self.final = _final(self.graph)
         self.converted: dict[tuple[str, bool], str] = {}
 
     def result(self) -> Result:
@@ -137,26 +130,27 @@ class _Work:
             operator.name not in self.keep and not isinstance(operator, op.ArgMax) and getattr(operator, "factor", 1) == 1
         )
         reads = tuple(self._as(name, integers=integers, block=operator.block) for name in operator.inputs)
-        values = [self.values[name] for name in operator.inputs]
+        values = [self.values[name] for name in reads]
         if integers and isinstance(operator, WEIGHTED):
             weights = self._fitted(operator, values[0], self.quantization[reads[0]])
         else:
             weights = {name: self.graph.tensors[name] for name in _weight_names(operator)}
             self.tensors.update(weights)
-        meant = self._run(operator, [value.meant for value in values], self.graph.tensors)
-        made = self._run(operator, [value.made for value in values], weights)
-        choice = None
+        meant = self._run(operator, values, self.graph.tensors, 0)
+        made = self._run(operator, values, weights, 1)
+        result, choice = Value(meant, made), None
         if integers:
-            choice = self._choice(operator, reads, made, meant)
+            choice = self._choice(operator, result)
             self.quantization[operator.output] = self._scale(operator, reads, choice)
-            made = snapped(made, self.quantization[operator.output])
+            result = result.quantized(self.quantization[operator.output])
         self.operators.append(replace(operator, inputs=reads))  # type: ignore[type-var]  # every operator is a record
-        self.values[operator.output] = _Value(meant, made)
-        self.noise.append(Noise(operator.name, operator.output, choice, decibels(meant, made)))
+        self.values[operator.output] = result
+        self.noise.append(Noise(operator.name, operator.output, choice, result.decibels()))
         for name in operator.inputs:
             self.readers[name] -= 1
             if not self.readers[name]:
-                del self.values[name]
+                for copy in (name, *(self.converted.get((name, kind), name) for kind in (True, False))):
+                    self.values.pop(copy, None)
 
     def _as(self, value: str, *, integers: bool, block: int = -1) -> str:
         """The name of a value as integers or as floats; an operator that converts it is added where there is none yet."""
@@ -167,19 +161,18 @@ class _Work:
             kind = op.Quantize if integers else op.Dequantize
             self.operators.append(kind(name=name, inputs=(value,), output=name, block=block))
             self.converted[value, integers] = name
+            self.values[name] = self.values[value]
             if integers:
-                numbers = self.values[value]
-                low, high = float(numbers.meant.min()), float(numbers.meant.max())
-                self.quantization[name] = affine(low, high)
-                numbers.made = snapped(numbers.made, self.quantization[name])
+                meant = self.values[value].meant
+                self.quantization[name] = affine(float(meant.min()), float(meant.max()))
+                self.values[name] = self.values[value].quantized(self.quantization[name])
         return self.converted[value, integers]
 
-    def _fitted(self, operator: Any, value: _Value, read: Quantization) -> dict[str, NDArray[Any]]:  # Any: one with weights
+    def _fitted(self, operator: Any, value: Value, read: Quantization) -> dict[str, NDArray[Any]]:  # Any: one with weights
         """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
         rows = weight.reshape(len(weight), -1)
-        moments = _moments(operator, weight.shape, value)
-        result = quantized(rows, bias, moments, read=read)
+        result = quantized(rows, bias, moments(operator, weight.shape, value), read=read)
         integers = result.integers.reshape(weight.shape)
         scales = bias_scales(read, result.quantization)
         steps = quantize_bias(result.bias, scales)
@@ -187,21 +180,27 @@ class _Work:
         self.quantization[operator.weight] = result.quantization
         return {operator.weight: dequantize(integers, result.quantization), operator.bias: (steps * scales).astype(np.float32)}
 
-    def _run(self, operator: op.Operator, inputs: Sequence[Numbers], tensors: Mapping[str, Any]) -> Numbers:
-        parts = [
-            reference.compute(operator, [x[i : i + IMAGES_AT_ONCE] for x in inputs], tensors)
-            for i in range(0, len(inputs[0]), IMAGES_AT_ONCE)
-        ]
-        return np.concatenate(parts)
+    def _run(
+        self, operator: op.Operator, values: Sequence[Value], tensors: Mapping[str, Any], which: Literal[0, 1]
+    ) -> NDArray[Any]:  # Any: floats of 16 or 32 bits
+        """What an operator makes of what is meant (0) or made (1)."""
 
-    def _choice(self, operator: op.Operator, reads: Sequence[str], made: Numbers, meant: Numbers) -> Choice | None:
+        def some(i: int) -> Numbers:
+            inputs = [value.part(slice(i, i + IMAGES_AT_ONCE))[which] for value in values]
+            return reference.compute(operator, inputs, tensors)
+
+        return computed(some, len(self.images))
+
+    def _choice(self, operator: op.Operator, value: Value) -> Choice | None:
         if _fixed(operator) is not None or keeps_scale(operator, self.shapes):
             return None
         if operator.output in self.joined:
             return Choice(*self.joined[operator.output], "min-max", float("nan"))
-        some = _some(made.size)
+        if operator.output in self.final:
+            return Choice(*(_ROOM * float(end) for end in (value.made.min(), value.made.max())), "min-max", float("nan"))
         low, high = self.useful.get(operator.output, (-np.inf, np.inf))
-        return chosen(np.clip(made.reshape(-1)[some], low, high), np.clip(meant.reshape(-1)[some], low, high))
+        made, meant = (np.clip(sampled(numbers), low, high) for numbers in (value.made, value.meant))
+        return chosen(made, meant)
 
     def _scale(self, operator: op.Operator, reads: Sequence[str], choice: Choice | None) -> Quantization:
         fixed = _fixed(operator)
@@ -218,16 +217,6 @@ class _Work:
         return choice.quantization(least=max(least, LEAST_SCALE))
 
 
-def decibels(meant: NDArray[Any], made: NDArray[Any]) -> float:  # Any: floats
-    """Signal to noise: infinite where both are equal.
-
-    >>> round(decibels(np.ones(4), np.array([1.1, 0.9, 1.1, 0.9])), 6)
-    20.0
-    """
-    signal, noise = (float(np.square(x, dtype=np.float64).sum()) for x in (meant, meant - made))
-    return float("inf") if noise == 0 else float("-inf") if signal == 0 else 10 * float(np.log10(signal / noise))
-
-
 def _fixed(operator: op.Operator) -> Quantization | None:
     """What the specification says of a value, or what is exact for it."""
     if isinstance(operator, op.Softmax):
@@ -241,39 +230,13 @@ def _weight_names(operator: op.Operator) -> tuple[str, ...]:
     return (operator.weight, operator.bias) if isinstance(operator, WEIGHTED) else ()
 
 
-def _moments(operator: op.Operator, shape: tuple[int, ...], value: _Value) -> Moments:
-    """Of what a weighted operator reads, in places drawn from all images."""
-    groups = shape[0] if isinstance(operator, op.Depthwise) else 1
-    length = int(np.prod(shape[1:]))
-    moments = Moments(groups, length)
-    each = max(1, _PLACES // (len(value.made) * (16 if isinstance(operator, op.Depthwise) else 1)))
-    for i in range(len(value.made)):  # one at a time: windows of a map are many times as large as the map
-        read, meant = (_seen(operator, shape, x[i : i + 1]) for x in (value.made, value.meant))
-        places = read.shape[-1]
-        some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
-        moments.add(*(_together(x[..., some]) for x in (read, meant)))
-    return moments
-
-
-def _seen(operator: Any, shape: tuple[int, ...], x: Numbers) -> Numbers:  # Any: one with weights
-    """What each output is the weighted sum of: N G K places."""
-    if isinstance(operator, op.Dense):
-        return x[:, None, :, None]
-    if isinstance(operator, op.Conv):
-        return layout.columns(x, shape[2:], operator)[0][:, None]
-    seen = layout.windows(layout.padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
-    return seen.reshape(len(x), shape[0], shape[2] * shape[3], -1)
-
-
-def _together(seen: Numbers) -> Numbers:
-    """N G K places as G K n."""
-    return np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
-
-
-def _some(size: int) -> NDArray[np.int64]:
-    """Places of numbers in an order without a pattern: what is next to each other in a row belongs to different channels."""
-    random = np.random.default_rng(size)
-    return random.integers(0, size, _SAMPLES) if size > _SAMPLES else random.permutation(size)
+def _final(graph: Graph) -> frozenset[str]:
+    """The values that are read out, as they are or moved or resized."""
+    shapes, final = graph.shapes(), set(graph.outputs.values())
+    for operator in reversed(graph.operators):
+        if operator.output in final and (keeps_scale(operator, shapes) or isinstance(operator, op.ArgMax)):
+            final.update(operator.inputs)
+    return frozenset(final)
 
 
 def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:

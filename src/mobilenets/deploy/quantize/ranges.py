@@ -1,13 +1,15 @@
 """The range of a value: which reals its 256 integers stand for, chosen by the error on numbers that did not choose it.
 
-Four ways are tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): all that was seen, all but the rarest
-numbers, the least squared error, and the least loss of entropy.
+The ways that are tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): all that was seen, all but the
+rarest numbers, the least squared error, and the least loss of entropy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,12 @@ from numpy.typing import NDArray
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 
 Numbers = NDArray[np.float32]
+Ends = tuple[float, float]
 LEAST_SCALE = 2.0**-20
 """A value that is 0 on every image still gets a scale that runtimes accept."""
 
 _STEPS = HIGHEST - LOWEST
-_RARE = (1e-3, 1e-4, 1e-5)
+_SAMPLES = 1 << 16  # numbers that a range is chosen by
 _SHARES = np.linspace(1, 0.3, 36)
 _BINS = 2048
 
@@ -67,48 +70,57 @@ def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
 def chosen(made: Numbers, meant: Numbers) -> Choice:
     """The range that brings the numbers, once they are integers, closest to what they are meant to be.
 
+    Each way proposes a range for one half of the images and is judged by the other half, both ways round. The best way then
+    proposes a range for all.
+
     Args:
-        made: what the quantized network makes, before it is 8 bits; one axis.
+        made: what the quantized network makes, before it is 8 bits, image after image; one axis.
         meant: what the float network makes in the same places.
     """
-    looked, kept = slice(0, None, 2), slice(1, None, 2)
-    least, most = float(made.min()), float(made.max())  # of all: half of a few numbers may lack the extremes
-    choices = [Choice(least, most, "min-max", _error(made[kept], meant[kept], least, most))]
-    for way, propose in WAYS.items():
-        for low, high in propose(made[looked], meant[looked]):
-            error = _error(made[kept], meant[kept], low, high)
-            choices.append(Choice(low, high, way, error))
-    return min(choices, key=lambda choice: choice.error)
+    middle = len(made) // 2
+    halves = [(made[:middle], meant[:middle]), (made[middle:], meant[middle:])]
+    errors = {
+        way: sum(_error(*kept, *propose(*looked)) for looked, kept in (halves, halves[::-1])) for way, propose in WAYS.items()
+    }
+    best = min(errors, key=errors.__getitem__)
+    return Choice(*WAYS[best](made, meant), best, errors[best] / 2)
+
+
+def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
+    """Enough of the numbers to choose a range by, one axis, in their order; the same places of each array of a size."""
+    flat = numbers.reshape(-1)
+    if flat.size > _SAMPLES:
+        flat = flat[np.sort(np.random.default_rng(flat.size).integers(0, flat.size, _SAMPLES))]
+    return flat.astype(np.float32)
 
 
 def _error(made: Numbers, meant: Numbers, low: float, high: float) -> float:
     return float(np.mean(np.square(snapped(made, affine(low, high)) - meant), dtype=np.float64)) if len(made) else 0.0
 
 
-def _all(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
-    yield float(made.min()), float(made.max())
+def _all(made: Numbers, meant: Numbers) -> Ends:
+    return float(made.min()), float(made.max())
 
 
-def _common(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
-    for share in _RARE:
-        low, high = np.quantile(made, (share, 1 - share))
-        yield float(low), float(high)
+def _common(made: Numbers, meant: Numbers, *, rare: float) -> Ends:
+    low, high = np.quantile(made, (rare, 1 - rare))
+    return float(low), float(high)
 
 
-def _nearest(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+def _nearest(made: Numbers, meant: Numbers) -> Ends:
     """The least squared error over shares of the whole range, one end after the other."""
-    low, high = float(made.min()), float(made.max())
+    low, high = _all(made, meant)
     for _ in range(2):
-        high = min((share * high for share in _SHARES), key=lambda end: _error(made, meant, low, end))
-        low = min((share * low for share in _SHARES), key=lambda end: _error(made, meant, end, high))
-    yield low, high
+        high = min((float(share) * high for share in _SHARES), key=lambda end: _error(made, meant, low, end))
+        low = min((float(share) * low for share in _SHARES), key=lambda end: _error(made, meant, end, high))
+    return low, high
 
 
-def _entropy(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
+def _entropy(made: Numbers, meant: Numbers) -> Ends:
     """The top at which the histogram of 256 steps loses least against the whole one (Migacz 2017)."""
     low, top = min(float(made.min()), 0.0), float(made.max())
     if top <= 0:
-        return
+        return low, top
     counts, edges = np.histogram(made, bins=_BINS, range=(low, top))
     best, cut = np.inf, _BINS
     for end in range(_STEPS + 1, _BINS + 1, 64):
@@ -123,13 +135,15 @@ def _entropy(made: Numbers, meant: Numbers) -> Iterator[tuple[float, float]]:
         loss = float(np.sum(share[seen] * np.log(share[seen] / np.maximum(other[seen], 1e-12))))
         if loss < best:
             best, cut = loss, end
-    yield low, float(edges[cut])
+    return low, float(edges[cut])
 
 
-WAYS: dict[str, Callable[[Numbers, Numbers], Iterator[tuple[float, float]]]] = {
+WAYS: dict[str, Callable[[Numbers, Numbers], Ends]] = {
     "min-max": _all,
-    "percentile": _common,
+    "99.9%": partial(_common, rare=1e-3),
+    "99.99%": partial(_common, rare=1e-4),
+    "99.999%": partial(_common, rare=1e-5),
     "mse": _nearest,
     "entropy": _entropy,
 }
-"""How ranges are proposed."""
+"""How ranges are proposed; the percentiles leave out that share at each end."""

@@ -1,0 +1,52 @@
+"""Moments of what a weighted operator reads, in the network in floats and in the quantized one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import layout
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.quantize.values import Value
+from mobilenets.deploy.quantize.weights import Moments
+
+Numbers = NDArray[np.float32]
+
+_PLACES = 1 << 16  # that moments are taken of, at most, for each operator
+
+
+def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> Moments:
+    """Of what a weighted operator reads, in places drawn from all images.
+
+    Args:
+        operator: a convolution or linear layer.
+        shape: of its weights.
+        value: that it reads.
+    """
+    groups = shape[0] if isinstance(operator, op.Depthwise) else 1
+    length = int(np.prod(shape[1:]))
+    result = Moments(groups, length)
+    each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
+    for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
+        meant, read = (_seen(operator, shape, x) for x in value.part(slice(i, i + 1)))
+        places = read.shape[-1]
+        some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
+        result.add(*(_together(x[..., some]) for x in (read, meant)))
+    return result
+
+
+def _seen(operator: Any, shape: tuple[int, ...], x: Numbers) -> Numbers:  # Any: one with weights
+    """What each output is the weighted sum of: N G K places."""
+    if isinstance(operator, op.Dense):
+        return x[:, None, :, None]
+    if isinstance(operator, op.Conv):
+        return layout.columns(x, shape[2:], operator)[0][:, None]
+    seen = layout.windows(layout.padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
+    return seen.reshape(len(x), shape[0], shape[2] * shape[3], -1)
+
+
+def _together(seen: Numbers) -> Numbers:
+    """N G K places as G K n."""
+    return np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
