@@ -17,8 +17,8 @@ Numbers = NDArray[np.float32]
 _PLACES = 1 << 16  # that moments are taken of, at most, for each operator
 
 
-def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> Moments:
-    """Of what a weighted operator reads, in places drawn from all images.
+def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> tuple[Moments, Moments]:
+    """Of what a weighted operator reads, in places drawn from every other image, and from the rest.
 
     Args:
         operator: a convolution or linear layer.
@@ -27,14 +27,14 @@ def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> Mome
     """
     groups = shape[0] if isinstance(operator, op.Depthwise) else 1
     length = int(np.prod(shape[1:]))
-    result = Moments(groups, length)
+    halves = (Moments(groups, length), Moments(groups, length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
     for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
         meant, read = (_seen(operator, shape, x) for x in value.part(slice(i, i + 1)))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
-        result.add(*(_together(x[..., some]) for x in (read, meant)))
-    return result
+        halves[i % 2].add(*(_together(x[..., some]) for x in (read, meant)))
+    return halves
 
 
 def _seen(operator: Any, shape: tuple[int, ...], x: Numbers) -> Numbers:  # Any: one with weights

@@ -102,6 +102,11 @@ def _all(made: Numbers, meant: Numbers) -> Ends:
     return float(made.min()), float(made.max())
 
 
+def _more(made: Numbers, meant: Numbers, *, room: float) -> Ends:
+    low, high = _all(made, meant)
+    return room * low, room * high
+
+
 def _common(made: Numbers, meant: Numbers, *, rare: float) -> Ends:
     low, high = np.quantile(made, (rare, 1 - rare))
     return float(low), float(high)
@@ -140,6 +145,8 @@ def _entropy(made: Numbers, meant: Numbers) -> Ends:
 
 WAYS: dict[str, Callable[[Numbers, Numbers], Ends]] = {
     "min-max": _all,
+    "min-max + 10%": partial(_more, room=1.1),
+    "min-max + 25%": partial(_more, room=1.25),
     "99.9%": partial(_common, rare=1e-3),
     "99.99%": partial(_common, rare=1e-4),
     "99.999%": partial(_common, rare=1e-5),

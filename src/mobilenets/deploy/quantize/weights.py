@@ -19,8 +19,9 @@ Matrix = NDArray[np.float64]
 
 _SHRINKS = np.linspace(1.0, 0.75, 11)
 _BIAS_BITS = 30  # a bias must stay below 2**30 of its steps, so that it and the sums fit 32 bits
-_DAMPING = 0.01  # of the mean variance, added to each: a rounding may lean on correlations only so far
-_TRUST = 10.0  # mean variances of what the float network knows, against what some images show: how far weights may move
+_DAMPING = 0.01  # of the mean variance, added to each
+_TRUSTS = (1.0, 10.0, 100.0, np.inf)  # mean variances that say the float weights are right, against what some images show
+_ROUNDINGS = (0.01, 0.1, np.inf)  # damping of the correlations that a rounding may lean on; the last leans on none
 
 
 @dataclass
@@ -52,6 +53,14 @@ class Moments:
         self._square += np.matmul(x, x.swapaxes(1, 2))
         self._cross += np.matmul(y, x.swapaxes(1, 2))
 
+    def __add__(self, other: Moments) -> Moments:
+        """Of the places of both."""
+        both = Moments(self.groups, self.length)
+        both.count = self.count + other.count
+        both._read, both._meant = self._read + other._read, self._meant + other._meant
+        both._square, both._cross = self._square + other._square, self._cross + other._cross
+        return both
+
     @property
     def read(self) -> Matrix:
         """Means of what the quantized network reads, G K."""
@@ -62,22 +71,20 @@ class Moments:
         """Means of what the float network reads, G K."""
         return self._meant / self.count
 
+    @property
     def covariance(self) -> Matrix:
-        """Of what the quantized network reads, G K K, damped so that it can be inverted."""
-        square = self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
-        return square + self._damping(square)
+        """Of what the quantized network reads, G K K."""
+        return self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
 
+    @property
     def cross(self) -> Matrix:
-        """Of what the float network reads with what the quantized one does, G K K, damped likewise."""
-        cross = self._cross / self.count - self.meant[:, :, None] * self.read[:, None, :]
-        square = self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
-        return cross + self._damping(square)
+        """Of what the float network reads with what the quantized one does, G K K."""
+        return self._cross / self.count - self.meant[:, :, None] * self.read[:, None, :]
 
-    def _damping(self, square: Matrix) -> Matrix:
-        mean = np.trace(square, axis1=1, axis2=2) / self.length
-        share = _DAMPING + self.length / self.count  # few places say little of many numbers
-        damping: Matrix = (share * mean + 1e-12)[:, None, None] * np.eye(self.length)
-        return damping
+    def damping(self, share: float) -> Matrix:
+        """A share of the mean variance, and more where few places say little of many numbers; on the diagonal, G K K."""
+        mean = np.trace(self.covariance, axis1=1, axis2=2) / self.length
+        return ((share + self.length / self.count) * mean + 1e-12)[:, None, None] * np.eye(self.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +102,93 @@ class Quantized:
     bias: NDArray[np.float64]
 
 
-def quantized(weight: NDArray[np.float32], bias: NDArray[np.float32], moments: Moments, *, read: Quantization) -> Quantized:
+def quantized(
+    weight: NDArray[np.float32], bias: NDArray[np.float32], halves: tuple[Moments, Moments], *, read: Quantization
+) -> Quantized:
     """The integers of a layer's weights.
+
+    How far weights may move, and whether roundings lean on each other, is what does best on one half of the images when the
+    other half decided, both ways round. Then all images decide.
 
     Args:
         weight: O K. Group g of G has the rows from g O/G on.
         bias: O.
-        moments: of what the layer reads.
+        halves: what the layer reads on two halves of the images.
         read: of the value it reads.
     """
-    groups = moments.groups
-    rows = weight.astype(np.float64).reshape(groups, -1, moments.length)  # G O/G K
-    covariance = moments.covariance()
-    ridge = _TRUST * (np.trace(covariance, axis1=1, axis2=2) / moments.length)[:, None, None] * np.eye(moments.length)
-    target = np.matmul(np.matmul(rows, moments.cross() + ridge), np.linalg.inv(covariance + ridge))
-    diagonal = np.diagonal(covariance, axis1=1, axis2=2)[:, None, :]
-    shift = np.matmul(rows, moments.meant[:, :, None])[:, :, 0] - np.matmul(target, moments.read[:, :, None])[:, :, 0]
-    meant_bias = bias.reshape(groups, -1) + shift
-    scales = _scales(target, diagonal, np.abs(meant_bias), read.scale)
-    integers = _compensated(target, scales, covariance)
-    moved = np.matmul(target - integers * scales[:, :, None], moments.read[:, :, None])[:, :, 0]
-    return Quantized(
-        integers.reshape(len(weight), -1).astype(np.int8),
-        Quantization(tuple(scales.ravel().tolist())),
-        (meant_bias + moved).ravel(),
+    groups, length = halves[0].groups, halves[0].length
+    layer = _Layer(
+        weight.astype(np.float64).reshape(groups, -1, length), bias.astype(np.float64).reshape(groups, -1), read.scale
     )
+    turns = (halves, halves[::-1])
+    trust = min(_TRUSTS, key=lambda trust: sum(layer.error(layer.moved(known, trust), known, other) for known, other in turns))
+    rounding = min(
+        _ROUNDINGS,
+        key=lambda damping: sum(
+            layer.error(layer.rounded(layer.moved(known, trust), known, damping).reals, known, other) for known, other in turns
+        ),
+    )
+    both = halves[0] + halves[1]
+    steps = layer.rounded(layer.moved(both, trust), both, rounding)
+    return Quantized(
+        steps.integers.reshape(len(weight), -1).astype(np.int8),
+        Quantization(tuple(steps.scales.ravel().tolist())),
+        layer.shifted(steps.reals, both).ravel(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Integers, G O/G K, and their scales, G O/G."""
+
+    integers: Matrix
+    scales: Matrix
+
+    @property
+    def reals(self) -> Matrix:
+        return self.integers * self.scales[:, :, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """Weights G O/G K and biases G O/G in floats, and the scale of what is read."""
+
+    weight: Matrix
+    bias: Matrix
+    read: float
+
+    def moved(self, known: Moments, trust: float) -> Matrix:
+        """The weights that make the float network's sums from what the quantized network reads, not far from the float weights."""
+        if trust == np.inf:
+            return self.weight
+        variance = np.trace(known.covariance, axis1=1, axis2=2) / known.length
+        ridge = known.damping(_DAMPING) + (trust * variance)[:, None, None] * np.eye(known.length)
+        return np.linalg.solve(known.covariance + ridge, np.matmul(self.weight, known.cross + ridge).swapaxes(1, 2)).swapaxes(
+            1, 2
+        )
+
+    def shifted(self, weight: Matrix, known: Moments) -> Matrix:
+        """The biases with which other weights keep the means of the float network's sums."""
+        return (
+            self.bias
+            + np.matmul(self.weight, known.meant[:, :, None])[:, :, 0]
+            - np.matmul(weight, known.read[:, :, None])[:, :, 0]
+        )
+
+    def error(self, weight: Matrix, known: Moments, other: Moments) -> float:
+        """Mean square of what such weights make wrong on other images, but for what no weights change."""
+        off = self.shifted(weight, known) - self.shifted(weight, other)
+        spread = np.matmul(weight, other.covariance) * weight - 2 * np.matmul(self.weight, other.cross) * weight
+        return float(spread.sum() + np.square(off).sum())
+
+    def rounded(self, weight: Matrix, known: Moments, damping: float) -> _Steps:
+        """The weights as integers; with a finite damping, each rounding makes up for those before it."""
+        covariance = known.covariance + known.damping(min(damping, 1.0))
+        diagonal = np.diagonal(covariance, axis1=1, axis2=2)[:, None, :]
+        scales = _scales(weight, diagonal, np.abs(self.shifted(weight, known)), self.read)
+        if damping == np.inf:
+            return _Steps(_rounded(weight, scales[:, :, None]), scales)
+        return _Steps(_compensated(weight, scales, covariance), scales)
 
 
 def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Matrix:

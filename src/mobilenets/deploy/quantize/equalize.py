@@ -1,0 +1,176 @@
+"""An equal float network whose channels use the 256 integers of their value better: equalization across layers.
+
+A value has one scale for all its channels, so one loud channel leaves few integers to the others. What a channel is divided by
+can be multiplied into the weights that read it, and the network stays the same, wherever everything between is linear or a
+ReLU (Nagel et al. 2019, section 4.1). Then the noise moves from the value to the weights. How far is best follows from both:
+a channel is divided by its range to the power a, over the size of the weights that read it to the power 1 - a (SmoothQuant,
+Xiao et al. 2023, eq. 4), with the a that promises least noise, or not at all.
+
+Networks whose channels training left hundreds of times apart, as it may where batch norms are folded, become as good as others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy import reference
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.quantization import HIGHEST
+from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE
+
+Channels = NDArray[np.float64]
+
+_HOMOGENEOUS = ("linear", "relu")  # twice the input makes twice the output
+_SAME_CHANNELS = (op.Add, op.Pool, op.Resize, op.Flatten, op.Multiply)  # and these pass a factor of a channel on
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # a
+_GAIN = 0.5  # of the noise may be left at most, or the network stays as it is: a promise of less does not always hold
+_QUIET = 1e-6  # of the loudest channel: below it a channel is dead
+_IMAGES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Channels of a value on some images: the largest magnitude, and the mean square."""
+
+    largest: Channels
+    square: Channels
+
+
+def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
+    """The network with other scales of its channels; it computes the same up to the rounding of floats.
+
+    Args:
+        graph: prepared for integers.
+        images: N C H W; the first 64 are looked at.
+    """
+    seen = _observed(graph, images[:_IMAGES])
+    tensors = dict(graph.tensors)
+    for group in _groups(graph):
+        factors = _factors(graph, tensors, group, seen)
+        if factors is not None:
+            _rescale(graph, tensors, group, factors)
+    result = replace(graph, tensors=tensors)
+    result.check()
+    return result
+
+
+def _groups(graph: Graph) -> list[frozenset[str]]:
+    """Values whose channels must be divided by the same numbers, where they may be divided at all."""
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while name in parent:
+            name = parent[name]
+        return name
+
+    fixed = {INPUT, *graph.outputs.values()}
+    makers = {operator.output: operator for operator in graph.operators}
+    for operator in graph.operators:
+        if getattr(operator, "activation", "linear") not in _HOMOGENEOUS:
+            fixed.add(operator.output)
+        if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+            continue
+        tied, loose = [operator.output], []
+        if isinstance(operator, op.Multiply):
+            tied.append(operator.inputs[0])
+            loose.append(operator.inputs[1])  # a gate
+        elif isinstance(operator, _SAME_CHANNELS) or (isinstance(operator, op.Activation) and operator.kind == "relu"):
+            tied += operator.inputs
+        else:
+            loose += [*operator.inputs, *operator.made]
+        fixed.update(loose)
+        for name in tied[1:]:
+            if root(name) != root(tied[0]):
+                parent[root(name)] = root(tied[0])
+    groups: dict[str, set[str]] = {}
+    for name in makers:
+        groups.setdefault(root(name), set()).add(name)
+    return [frozenset(group) for group in groups.values() if not group & fixed and INPUT not in {root(n) for n in group}]
+
+
+def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
+    largest: dict[str, Channels] = {}
+    square: dict[str, Channels] = {}
+    for i in range(0, len(images), IMAGES_AT_ONCE):
+        part = images[i : i + IMAGES_AT_ONCE]
+        for name, numbers in reference.run_all(graph, part).items():
+            axes = tuple(axis for axis in range(numbers.ndim) if axis != 1)
+            magnitude = np.abs(numbers).max(axes).astype(np.float64)
+            largest[name] = np.maximum(largest.get(name, 0.0), magnitude)
+            mean = np.square(numbers, dtype=np.float64).mean(axes)
+            square[name] = square.get(name, 0.0) + mean * len(part) / len(images)
+    return {name: _Seen(largest[name], square[name]) for name in largest}
+
+
+def _factors(
+    graph: Graph, tensors: Mapping[str, NDArray[np.float32]], group: frozenset[str], seen: Mapping[str, _Seen]
+) -> Channels | None:
+    """What each channel of a group is best divided by; None where it had better stay."""
+    ranges = np.max([seen[name].largest for name in group], 0)
+    reading = [operator for operator in graph.operators if operator.inputs[0] in group]
+    readers = [
+        (operator.inputs[0], _relative(tensors[operator.weight], seen[operator.inputs[0]]))
+        for operator in reading
+        if isinstance(operator, op.Conv | op.Dense)
+    ]
+    depthwise = [operator.inputs[0] for operator in reading if isinstance(operator, op.Depthwise)]
+    alive = ranges > _QUIET * ranges.max(initial=0)
+    if not alive.any() or not (readers or depthwise):
+        return None
+    size = np.max([weight.max((0, 2)) for _, weight in readers], 0) if readers else np.ones_like(ranges)
+    alive &= size > 0
+    candidates = [np.ones_like(ranges)]
+    for share in _SHARES if readers else (1.0,):
+        factors = np.ones_like(ranges)
+        factors[alive] = ranges[alive] ** share / size[alive] ** (1 - share)
+        factors[alive] /= np.exp(np.log(factors[alive]).mean())
+        factors[~alive] = factors[alive].min()  # whatever reads a dead channel must not decide the scale of the weights
+        candidates.append(factors)
+    noises = [_noise(factors, readers, depthwise, seen) for factors in candidates]
+    best = int(np.argmin(noises))
+    return candidates[best] if noises[best] < _GAIN * noises[0] else None
+
+
+def _relative(weight: NDArray[np.float32], read: _Seen) -> NDArray[np.float64]:
+    """Magnitudes of weights, O C k·k, as shares of what each output amounts to."""
+    shaped = np.abs(weight.reshape(*weight.shape[:2], -1)).astype(np.float64)
+    amount = np.sqrt((np.square(shaped).sum(2) * read.square).sum(1))
+    return shaped[amount > 0] / amount[amount > 0, np.newaxis, np.newaxis]
+
+
+def _noise(
+    factors: Channels, readers: list[tuple[str, NDArray[np.float64]]], depthwise: list[str], seen: Mapping[str, _Seen]
+) -> float:
+    """Noise to signal that rounding the values and the weights brings to those that read a group, summed over their channels."""
+    noise = 0.0
+    for name, weight in readers:
+        scaled = weight * factors[:, np.newaxis]
+        noise += _step(seen[name], factors) ** 2 * np.square(scaled).sum()
+        steps = scaled.max((1, 2)) / HIGHEST
+        noise += np.square(steps).sum() * (seen[name].square / np.square(factors)).sum() * weight.shape[2]
+    for name in depthwise:  # each channel has weights of its own, whose rounding does not depend on the factors
+        alive = seen[name].square > 0
+        noise += _step(seen[name], factors) ** 2 * (np.square(factors[alive]) / seen[name].square[alive]).sum()
+    return float(noise)
+
+
+def _step(seen: _Seen, factors: Channels) -> float:
+    return float((seen.largest / factors).max()) / HIGHEST
+
+
+def _rescale(graph: Graph, tensors: dict[str, NDArray[np.float32]], group: frozenset[str], factors: Channels) -> None:
+    for operator in graph.operators:
+        if not isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+            continue
+        weight, bias = (tensors[name].astype(np.float64) for name in (operator.weight, operator.bias))
+        if operator.output in group:
+            weight, bias = weight / factors.reshape(-1, *[1] * (weight.ndim - 1)), bias / factors
+        if operator.inputs[0] in group:
+            axis = (-1, 1) if isinstance(operator, op.Depthwise) else (1, -1)
+            weight = weight * factors.reshape(*axis, *[1] * (weight.ndim - 2))
+        tensors[operator.weight], tensors[operator.bias] = weight.astype(np.float32), bias.astype(np.float32)
