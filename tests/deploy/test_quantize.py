@@ -91,14 +91,19 @@ def _layer(random: np.random.Generator, n: int = 4000) -> tuple[NDArray[np.float
     return mixed[None].astype(np.float32), random.normal(size=(5, 8)).astype(np.float32)
 
 
+def _halves(read: NDArray[np.float32], meant: NDArray[np.float32]) -> tuple[Moments, Moments]:
+    halves = (Moments(*read.shape[:2]), Moments(*read.shape[:2]))
+    for i in range(2):
+        halves[i].add(read[:, :, i::2], meant[:, :, i::2])
+    return halves
+
+
 def test_rounding_makes_up_for_the_rounding_before_it() -> None:
     random = np.random.default_rng(0)
     ours, nearest = 0.0, 0.0
     for _ in range(20):
         x, weight = _layer(random)
-        moments = Moments(1, 8)
-        moments.add(x, x)
-        layer = quantized(weight, np.zeros(5, np.float32), moments, read=READ)
+        layer = quantized(weight, np.zeros(5, np.float32), _halves(x, x), read=READ)
         scales = np.asarray(layer.quantization.scales)[:, None]
         noise = [w @ x[0] - weight @ x[0] for w in (layer.integers * scales, np.rint(weight / scales) * scales)]
         ours, nearest = ours + noise[0].var(1).sum(), nearest + noise[1].var(1).sum()
@@ -109,10 +114,8 @@ def test_the_mean_of_every_channel_is_corrected_for_what_is_read() -> None:
     random = np.random.default_rng(1)
     x, weight = _layer(random)
     read = x + np.float32(0.3) + 0.1 * random.normal(size=x.shape).astype(np.float32)  # what earlier layers have done to it
-    moments = Moments(1, 8)
-    moments.add(read, x)
     bias = random.normal(size=5).astype(np.float32)
-    layer = quantized(weight, bias, moments, read=READ)
+    layer = quantized(weight, bias, _halves(read, x), read=READ)
     made = layer.integers * np.asarray(layer.quantization.scales)[:, None] @ read[0] + layer.bias[:, None]
     meant = weight @ x[0] + bias[:, None]
     np.testing.assert_allclose(made.mean(1), meant.mean(1), atol=1e-3)
@@ -122,9 +125,7 @@ def test_the_mean_of_every_channel_is_corrected_for_what_is_read() -> None:
 def test_a_bias_fits_32_bits_where_weights_are_all_but_0(weight: float) -> None:
     x, weights = _layer(np.random.default_rng(2))
     weights[3] = weight
-    moments = Moments(1, 8)
-    moments.add(x, x)
-    layer = quantized(weights, np.full(5, 7, np.float32), moments, read=READ)
+    layer = quantized(weights, np.full(5, 7, np.float32), _halves(x, x), read=READ)
     assert (np.abs(layer.bias) / bias_scales(READ, layer.quantization)).max() < 2**31 - 1
     assert layer.bias[3] == pytest.approx(7, rel=1e-4)
 

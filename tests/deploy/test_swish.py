@@ -18,7 +18,8 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantization import Quantization
-from mobilenets.deploy.quantize.quantize import decibels, quantize
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.swish import fused, undivided
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.deploy.write_tflite import to_tflite

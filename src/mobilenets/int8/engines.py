@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
-from mobilenets.deploy.quantize.quantize import decibels
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.errors import MobileNetsError

@@ -21,7 +21,6 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantization import HIGHEST
-from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE
 
 Channels = NDArray[np.float64]
 
@@ -96,14 +95,13 @@ def _groups(graph: Graph) -> list[frozenset[str]]:
 def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
     largest: dict[str, Channels] = {}
     square: dict[str, Channels] = {}
-    for i in range(0, len(images), IMAGES_AT_ONCE):
-        part = images[i : i + IMAGES_AT_ONCE]
-        for name, numbers in reference.run_all(graph, part).items():
+    for image in images:
+        for name, numbers in reference.run_all(graph, image[np.newaxis]).items():
             axes = tuple(axis for axis in range(numbers.ndim) if axis != 1)
             magnitude = np.abs(numbers).max(axes).astype(np.float64)
             largest[name] = np.maximum(largest.get(name, 0.0), magnitude)
             mean = np.square(numbers, dtype=np.float64).mean(axes)
-            square[name] = square.get(name, 0.0) + mean * len(part) / len(images)
+            square[name] = square.get(name, 0.0) + mean / len(images)
     return {name: _Seen(largest[name], square[name]) for name in largest}
 
 
@@ -146,7 +144,7 @@ def _relative(weight: NDArray[np.float32], read: _Seen) -> NDArray[np.float64]:
 def _noise(
     factors: Channels, readers: list[tuple[str, NDArray[np.float64]]], depthwise: list[str], seen: Mapping[str, _Seen]
 ) -> float:
-    """Noise to signal that rounding the values and the weights brings to those that read a group, summed over their channels."""
+    """Noise to signal that rounding values and weights brings to the readers of a group, summed over their channels."""
     noise = 0.0
     for name, weight in readers:
         scaled = weight * factors[:, np.newaxis]

@@ -22,6 +22,7 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.int8_rules import keeps_scale
 from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
+from mobilenets.deploy.quantize.equalize import equalized
 from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
 from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
@@ -81,7 +82,7 @@ def quantize(
     Raises:
         GraphError: the graph is quantized already, or none.
     """
-    work = _Work(prepared(graph), images, keep)
+    work = _Work(equalized(prepared(graph), images), images, keep)
     for operator in work.graph.operators:
         work.take(operator)
         advance(1)

@@ -158,7 +158,7 @@ class _Layer:
     read: float
 
     def moved(self, known: Moments, trust: float) -> Matrix:
-        """The weights that make the float network's sums from what the quantized network reads, not far from the float weights."""
+        """The weights that make the float network's sums from what the quantized one reads, not far from the float weights."""
         if trust == np.inf:
             return self.weight
         variance = np.trace(known.covariance, axis1=1, axis2=2) / known.length
