@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from mobilenets.deploy import file
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.narrow import narrowed
-from mobilenets.deploy.quantize.quantize import decibels, quantize
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.table import EXPORTERS
 from mobilenets.runtime.engines.base import Outputs, Runs

@@ -14,7 +14,7 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.int8_rules import weight_bits
 from mobilenets.deploy.narrow import narrowed
 from mobilenets.deploy.quantization import Quantization
-from mobilenets.deploy.quantize.quantize import decibels
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.exporters.compared import prepared_batches
 
 

@@ -162,6 +162,13 @@ def test_a_range_is_chosen_by_all_outputs_of_a_row(make_graph: MakeGraph) -> Non
     assert decibels(reference.run(graph, x)["y"], reference.run(made, x)["y"]) > 20
 
 
+def test_one_image_is_enough_to_quantize(make_graph: MakeGraph) -> None:
+    tensors = {"w": np.ones((1, 1, 1, 1), np.float32), "b": np.zeros(1, np.float32)}
+    graph = make_graph((op.Conv(name="a", inputs=(INPUT,), output="out", weight="w", bias="b"),), tensors)
+    x = np.random.default_rng(0).normal(size=(1, 1, 4, 4)).astype(np.float32)
+    assert decibels(reference.run(graph, x)["out"], reference.run(quantize(graph, x).graph, x)["out"]) > 30
+
+
 def test_joined_values_share_one_scale(make_graph: MakeGraph) -> None:
     graph = make_graph(
         (

@@ -16,7 +16,8 @@ from tests.exporters.networks import LABELS
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
-from mobilenets.deploy.quantize.quantize import decibels, quantize
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.reach import LEAST_RATIO, within_reach
 from mobilenets.exporters.compared import prepared_batches
 from mobilenets.exporters.lower import lower

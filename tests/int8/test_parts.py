@@ -14,8 +14,9 @@ from tests.int8.conftest import COLORS, CONTRACT, color_graph, hard_graph, write
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantize.prepare import prepared
-from mobilenets.deploy.quantize.quantize import decibels, quantize
+from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.deploy.quantize.ranges import snapped
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.errors import DataError
 from mobilenets.int8.answers import same

@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.narrow import narrowed
 from mobilenets.deploy.profile import profiled
-from mobilenets.deploy.quantize.quantize import decibels
+from mobilenets.deploy.quantize.values import decibels
 from mobilenets.errors import ExportError
 from mobilenets.exporters.compared import INT8_TOLERANCE, STEPS, Labeled, Standard, export_compared, refuse_half
 from mobilenets.exporters.parity import Parity

@@ -21,6 +21,7 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantization import HIGHEST
+from mobilenets.deploy.quantize.prepare import WEIGHTED
 
 Channels = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def _groups(graph: Graph) -> list[frozenset[str]]:
     for operator in graph.operators:
         if getattr(operator, "activation", "linear") not in _HOMOGENEOUS:
             fixed.add(operator.output)
-        if isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+        if isinstance(operator, WEIGHTED):
             continue
         tied, loose = [operator.output], []
         if isinstance(operator, op.Multiply):
@@ -163,7 +164,7 @@ def _step(seen: _Seen, factors: Channels) -> float:
 
 def _rescale(graph: Graph, tensors: dict[str, NDArray[np.float32]], group: frozenset[str], factors: Channels) -> None:
     for operator in graph.operators:
-        if not isinstance(operator, op.Conv | op.Depthwise | op.Dense):
+        if not isinstance(operator, WEIGHTED):
             continue
         weight, bias = (tensors[name].astype(np.float64) for name in (operator.weight, operator.bias))
         if operator.output in group:

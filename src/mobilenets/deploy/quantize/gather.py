@@ -18,7 +18,7 @@ _PLACES = 1 << 16  # that moments are taken of, at most, for each operator
 
 
 def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> tuple[Moments, Moments]:
-    """Of what a weighted operator reads, in places drawn from every other image, and from the rest.
+    """Of what a weighted operator reads, in places of every other image, and of the rest; of one image the same twice.
 
     Args:
         operator: a convolution or linear layer.
@@ -34,7 +34,7 @@ def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> tupl
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
         halves[i % 2].add(*(_together(x[..., some]) for x in (read, meant)))
-    return halves
+    return halves if halves[1].count else (halves[0], halves[0])
 
 
 def _seen(operator: Any, shape: tuple[int, ...], x: Numbers) -> Numbers:  # Any: one with weights
