@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from mobilenets.evaluation.evaluators import evaluate
-    from mobilenets.exporters.checked import Labeled
+    from mobilenets.exporters.compared import Labeled
     from mobilenets.exporters.onnx import export_onnx
     from mobilenets.exporters.table import export
     from mobilenets.model import Model, create
@@ -104,7 +104,7 @@ _HOMES = {
     "GraphError": "mobilenets.errors",
     "ImageError": "mobilenets.errors",
     "InputContract": "mobilenets.specs.model",
-    "Labeled": "mobilenets.exporters.checked",
+    "Labeled": "mobilenets.exporters.compared",
     "Manifest": "mobilenets.runtime.manifest",
     "MissingExtraError": "mobilenets.errors",
     "MobileNetsError": "mobilenets.errors",

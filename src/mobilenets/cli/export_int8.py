@@ -76,7 +76,8 @@ def export_trained(model: QuantizedModel, home: Path, folder: Path, asked: Asked
 
 
 def _export(graph: Graph, home: Path, floats: Callable[[], Engine | None], folder: Path, asked: Asked) -> Parity:
-    from mobilenets.exporters.quantized import NARROW, STEPS, export_quantized
+    from mobilenets.exporters.compared import STEPS
+    from mobilenets.exporters.quantized import NARROW, export_quantized
 
     chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
     labeled = labeled_of(asked.data, asked.most, graph.manifest.task) if asked.data else None

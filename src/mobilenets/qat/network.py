@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,8 @@ class Layer(nn.Module):
     def __init__(self, operator: WeightedOperator, graph: Graph) -> None:
         super().__init__()
         self.depthwise = isinstance(operator, op.Depthwise)
-        weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias]
+        weight: NDArray[Any] = graph.tensors[operator.weight]  # Any: floats or integers
+        bias: NDArray[Any] = graph.tensors[operator.bias]  # Any: as above
         self.quantized = operator.weight in graph.quantization
         if self.quantized:
             steps = graph.quantization[operator.weight]
@@ -129,7 +131,7 @@ class Int8Network(nn.Module):
             for name, value in self._values.items()
         }
         for operator, layer in self.layers():
-            weight, bias = layer.weight, layer.bias
+            weight, bias = layer.weight.detach(), layer.bias.detach()
             steps = scales.of_weights.get(operator.name)
             if steps is not None:
                 quantization[operator.weight] = Quantization(tuple(steps.tolist()))

@@ -38,8 +38,9 @@ def _windowed(x: Tensor, operator: op.Conv | op.Depthwise) -> tuple[Tensor, tupl
 
 def _conv(operator: op.Conv | op.Depthwise, inputs: Sequence[Tensor], weights: Weights) -> Tensor:
     x, padding = _windowed(inputs[0], operator)
-    groups = len(weights[0]) if isinstance(operator, op.Depthwise) else 1
-    return functional.conv2d(x, *weights, operator.stride, padding, operator.dilation, groups)
+    weight, bias = weights
+    groups = len(weight) if isinstance(operator, op.Depthwise) else 1
+    return functional.conv2d(x, weight, bias, operator.stride, padding, operator.dilation, groups)
 
 
 def _dense(operator: op.Dense, inputs: Sequence[Tensor], weights: Weights) -> Tensor:

@@ -44,7 +44,7 @@ def snap(x: Tensor, scale: Tensor, within: Bounds) -> Tensor:
         scale: a single number, positive.
         within: bounds, in steps of the scale.
     """
-    return _Snap.apply(x, scale, within)  # type: ignore[no-any-return, no-untyped-call]  # torch gives it no types
+    return _Snap.apply(x, scale, within)  # type: ignore[no-any-return]  # torch gives it no types
 
 
 def snap_channels(weight: Tensor, scales: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def snap_channels(weight: Tensor, scales: Tensor) -> Tensor:
         weight: O ...
         scales: O, positive.
     """
-    return _SnapChannels.apply(weight, scales)  # type: ignore[no-any-return, no-untyped-call]  # torch gives it no types
+    return _SnapChannels.apply(weight, scales)  # type: ignore[no-any-return]  # torch gives it no types
 
 
 def snap_bias(bias: Tensor, scales: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def _along(weight: Tensor, scales: Tensor) -> Tensor:
 
 class _Snap(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, within: Bounds) -> Tensor:  # type: ignore[override]  # Any: torch's context
+    def forward(ctx: Any, x: Tensor, scale: Tensor, within: Bounds) -> Tensor:  # Any: torch's context
         steps = x * (1 / scale)
         nearest = steps.round()
         kept = nearest.clamp(within.low, within.high)
@@ -97,7 +97,7 @@ class _Snap(torch.autograd.Function):
         return kept * scale
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]  # Any: as above
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:  # Any: as above
         steps, kept, inside = ctx.saved_tensors
         through = gradient * inside
         if not ctx.needs_input_grad[1]:
@@ -108,7 +108,7 @@ class _Snap(torch.autograd.Function):
 
 class _SnapChannels(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, scales: Tensor) -> Tensor:  # type: ignore[override]  # Any: torch's context
+    def forward(ctx: Any, weight: Tensor, scales: Tensor) -> Tensor:  # Any: torch's context
         steps = _steps(weight, scales)
         nearest = steps.round()
         kept = nearest.clamp(WEIGHTS.low, WEIGHTS.high)
@@ -116,7 +116,7 @@ class _SnapChannels(torch.autograd.Function):
         return kept * _along(weight, scales)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]  # Any: as above
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:  # Any: as above
         steps, kept, inside = ctx.saved_tensors
         through = gradient * inside
         if not ctx.needs_input_grad[1]:
