@@ -24,7 +24,7 @@ from mobilenets.qat.network import Int8Network
 OPERATORS = {name: case for name, case in CASES.items() if name != "argmax"}
 
 
-@pytest.fixture(scope="module", params=["v2", "v3 small", "v4 conv small"])
+@pytest.fixture(scope="module", params=["v3 small", "v4 conv small"])
 def classifier(request: pytest.FixtureRequest) -> tuple[Graph, NDArray[np.float32]]:
     floats = lower(trained(create(SPECS[request.param]())))
     images = _images(floats, 8)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from tests.deploy.conftest import trained
+from tests.deploy.min_max import quantized_by_min_max
+from tests.deploy.test_quantize import _images
 
 from mobilenets import checkpoint
 from mobilenets.data.samples import Dataset, Sample
@@ -54,6 +56,16 @@ def floats() -> Model:
     return trained(create(spec))
 
 
+@pytest.fixture(scope="module")
+def started() -> QuantizedModel:
+    """The same in integers, from plain ranges."""
+    floats = trained(create(ModelSpec(backbone("mobilenet_v1", width=0.1), ("dark", "bright"), InputContract(size=32))))
+    graph = lower(floats)
+    made = QuantizedModel(floats.spec, quantized_by_min_max(graph, _images(graph, 4)))
+    made.load_state_dict(floats.state_dict(), strict=False)
+    return made
+
+
 @pytest.fixture
 def int8() -> Recipe:
     """Two epochs of two steps."""
@@ -86,10 +98,10 @@ def test_a_run_trains_validates_and_leaves_its_integers(floats: Model, few: Data
     assert report.metric("top1").value == pytest.approx(told)  # validated in integers
 
 
-def test_a_stopped_run_ends_with_the_same_weights(floats: Model, few: Dataset, int8: Recipe, tmp_path: Path) -> None:
+def test_a_stopped_run_ends_with_the_same_weights(started: Model, few: Dataset, int8: Recipe, tmp_path: Path) -> None:
     recipe = replace(int8, accumulate=2, ema=0.9, distill=0.5, time_budget_minutes=100.0)
-    list(train(floats, few, recipe, tmp_path / "whole"))
-    for step in (steps := train(floats, few, recipe, tmp_path / "parts")):
+    list(train(started, few, recipe, tmp_path / "whole"))
+    for step in (steps := train(started, few, recipe, tmp_path / "parts")):
         if step.step == 3:
             break
     steps.close()
@@ -100,8 +112,8 @@ def test_a_stopped_run_ends_with_the_same_weights(floats: Model, few: Dataset, i
         assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_ranges_stay_at_the_end(floats: Model, few: Dataset, int8: Recipe) -> None:
-    steps = train(floats, few, replace(int8, frozen_ranges=0.5))
+def test_ranges_stay_at_the_end(started: Model, few: Dataset, int8: Recipe) -> None:
+    steps = train(started, few, replace(int8, frozen_ranges=0.5))
     ranges = []
     for _ in steps:
         network = steps._running.learner.model.int8  # type: ignore[union-attr]  # in a test of it
@@ -111,11 +123,8 @@ def test_ranges_stay_at_the_end(floats: Model, few: Dataset, int8: Recipe) -> No
     assert torch.equal(ranges[2], ranges[3])
 
 
-def test_training_goes_on_from_integers_and_from_their_float_network(floats: Model, few: Dataset, int8: Recipe) -> None:
-    for _ in (steps := train(floats, few, replace(int8, epochs=1))):
-        pass
-    first = steps.model
-    assert isinstance(first, QuantizedModel)
+def test_training_goes_on_from_integers_and_from_their_float_network(started: Model, few: Dataset, int8: Recipe) -> None:
+    first = started
     for _ in (again := train(first, few, replace(int8, epochs=1, learning_rate=0.0))):
         pass
     for name, tensor in again.model.state_dict().items():
@@ -124,7 +133,7 @@ def test_training_goes_on_from_integers_and_from_their_float_network(floats: Mod
     for _ in (back := train(first, few, plain)):
         pass
     assert not isinstance(back.model, QuantizedModel)
-    assert torch.equal(back.model.state_dict()["head.linear.weight"], floats.state_dict()["head.linear.weight"])
+    assert torch.equal(back.model.state_dict()["head.linear.weight"], first.state_dict()["head.linear.weight"])
 
 
 def test_what_quantize_brings_along_can_be_chosen_otherwise() -> None:
@@ -160,8 +169,8 @@ def test_weights_of_other_labels_are_refused(floats: Model, few: Dataset, int8: 
     assert "--weights" in caught.value.hint
 
 
-def test_a_damaged_structure_is_refused(floats: Model, few: Dataset, int8: Recipe, tmp_path: Path) -> None:
-    list(train(floats, few, replace(int8, epochs=1), tmp_path / "run"))
+def test_a_damaged_structure_is_refused(started: Model, tmp_path: Path) -> None:
+    checkpoint.save(started, tmp_path / "run" / "best")
     path = tmp_path / "run" / "best" / "model.json"
     description = json.loads(path.read_text())
     description["int8"]["operators"][1]["inputs"] = ["nothing"]
