@@ -93,6 +93,9 @@ def test_a_gate_that_cannot_hold_leaves_a_report_and_no_model(
     assert sorted(path.name for path in out.iterdir()) == ["quantization", "quantize.json"]
     assert not json.loads((out / "quantize.json").read_text())["passed"]
     assert mobilenets("predict", out, data / "test" / "red" / "2-0.png").code == 1
+    again = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out, "--json")
+    assert again.code == 1
+    assert not json.loads(again.out)["passed"]
 
 
 def test_without_labels_answers_are_compared(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:

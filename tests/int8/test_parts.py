@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,11 @@ from mobilenets.errors import DataError
 from mobilenets.int8.answers import same
 from mobilenets.int8.doubts import doubts, neighbor_correlation
 from mobilenets.int8.engines import ReferenceEngine, Running, running, signal_to_noise
+from mobilenets.int8.flow import Telling, quantized
+from mobilenets.int8.folder import about, read_about, write
 from mobilenets.int8.gate import _next
 from mobilenets.int8.images import MOST_BYTES, affordable, drawn, inputs
-from mobilenets.int8.sensitivity import Sensitivity, layers_of, sensitivities
+from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
 from mobilenets.int8.truth import SameAnswers, no_bar
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.decode import Detections
@@ -99,6 +102,35 @@ def test_the_layers_that_8_bits_cannot_hold_make_the_noise() -> None:
     assert layers["wide"].share + layers["twice"].share > 0.9
     assert layers["classify"].decibels > layers["wide"].decibels + 20
     assert sum(layer.share for layer in layers.values()) == pytest.approx(1)
+
+
+def test_fewer_images_are_looked_at_where_they_are_large() -> None:
+    sizes = {16: 8, 224: 8, 320: 3, 513: 2}  # 8 times 224 squared, over the size squared
+    for size, expected in sizes.items():
+        contract = replace(CONTRACT, size=size)
+        assert images_of(replace(color_graph(), manifest=Manifest("colors", COLORS, contract))) == expected
+
+
+def test_without_a_runtime_the_reference_executor_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenets.int8.engines._WRITERS", {})
+    files = sorted(write_images(tmp_path / "images", each=4).rglob("*.png"))
+    said: list[str] = []
+    done = quantized(
+        color_graph(),
+        files[:9],
+        SameAnswers(files[9:]),
+        count=9,
+        limit=0.0,
+        folder=tmp_path / "scratch",
+        telling=Telling(say=said.append),
+    )
+    assert done.gated.passed
+    assert any("the reference executor measures" in line for line in said)
+    known = about(done, source="net", seed=0)
+    write(done, tmp_path / "int8", known=known, run=None, title="net", next_command="")
+    assert read_about(tmp_path / "int8") == known
+    assert not (tmp_path / "int8" / "export").exists()
+    assert isinstance(Predictor.open(tmp_path / "int8").engine, ReferenceEngine)
 
 
 def test_a_layer_is_every_operator_that_its_activation_became() -> None:

@@ -14,7 +14,7 @@ from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantize.prepare import prepared
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.int8.engines import Running, running
-from mobilenets.int8.sensitivity import IMAGES, Sensitivity, layers_of, sensitivities
+from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
 from mobilenets.int8.truth import Bar, Drop, Truth
 from mobilenets.runtime.predictor import Predictor
 
@@ -112,7 +112,9 @@ def gated(
         return both
 
     real = attempt(())
-    with bar("finding where the noise comes from", min(IMAGES, len(images)) * len(layers)) as advance:
+    if real.file is None:
+        say("note: no runtime here writes and runs these files, so the reference executor measures, slowly: pip install onnx")
+    with bar("finding where the noise comes from", min(images_of(graph), len(images)) * len(layers)) as advance:
         noise = sensitivities(graph, attempts[0].result, images, advance=advance)
     ranked = sorted((layer for layer in noise if layer.share > 0), key=lambda layer: -layer.share)
     most = int(MOST_SHARE * len(ranked))
@@ -120,7 +122,7 @@ def gated(
         kept = _next(ranked, len(last.float_layers), last.drop.points, limit)[:most]
         say(
             f"{told(last.drop)}, but at most {limit:g} may be lost; "
-            f"trying again with the {counted(len(kept), 'layer')} that make the most noise in floats"
+            f"trying again with the {counted(len(kept), 'layer')} that make the most noise in float"
         )
         attempt(kept)
     return Gated(real, tuple(attempts), noise, limit)

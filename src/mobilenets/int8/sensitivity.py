@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[Any]]  # Any: floats, and the indices of an argmax
 
-IMAGES = 8
+IMAGES, LEAST_IMAGES = 8, 2
 """Images that the noise is measured on: it is a mean over all numbers of the outputs, and varies little from image to image."""
+
+_PIXELS = 224 * 224  # of an input up to which all of these images are used; of larger ones fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ def layers_of(graph: Graph, prepared: Graph) -> dict[str, tuple[str, ...]]:
     return {layer: tuple(operators) for layer, operators in layers.items()}
 
 
+def images_of(graph: Graph) -> int:
+    """How many images the noise of a network's layers is measured on."""
+    height, width = graph.manifest.input.shape
+    return max(LEAST_IMAGES, min(IMAGES, IMAGES * _PIXELS // (height * width)))
+
+
 def sensitivities(
     graph: Graph, result: Result, images: NDArray[np.float32], *, advance: Callable[[int], object] = lambda _: None
 ) -> tuple[Sensitivity, ...]:
@@ -71,14 +79,14 @@ def sensitivities(
     Args:
         graph: in floats.
         result: the graph quantized.
-        images: preprocessed, N C H W; the first `IMAGES` are used.
+        images: preprocessed, N C H W; the first `images_of` are used.
         advance: called with 1 after each image and layer.
     """
     layers = layers_of(graph, result.prepared)
     integers = _Integers(result)
     signal = dict.fromkeys(graph.outputs, 0.0)
     noise = {layer: dict.fromkeys(graph.outputs, 0.0) for layer in layers}
-    for i in range(min(IMAGES, len(images))):
+    for i in range(min(images_of(graph), len(images))):
         values = reference.run_all(result.prepared, images[i : i + 1])
         for name, value in result.prepared.outputs.items():
             signal[name] += _power(values[value])
