@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.deploy.runtimes import by_onnxruntime, by_openvino
 from tests.exporters.conftest import TINY, quantized
 
@@ -42,8 +44,10 @@ def test_every_weight_is_within_64_and_every_value_keeps_its_scale(wide: Graph, 
 def test_fitted_weights_are_nearer_than_rounded_ones(
     wide: Graph, narrow: Graph, images: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 ) -> None:
-    halves = {
-        name: np.rint(tensor / 2).astype(tensor.dtype) if tensor.dtype == np.int8 else tensor // 2
+    halves: dict[str, NDArray[Any]] = {
+        name: np.rint(tensor.astype(np.float64) / 2).astype(tensor.dtype)
+        if tensor.dtype == np.int8
+        else tensor.astype(np.int32) // 2
         for name, tensor in wide.tensors.items()
     }
     twice = {

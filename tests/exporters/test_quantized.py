@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 from tests.exporters.networks import LABELS
 
 from mobilenets.deploy import operators as op
@@ -26,6 +28,7 @@ from mobilenets.exporters.program import Program
 from mobilenets.exporters.quantized import export_quantized
 from mobilenets.exporters.tflite import Ends
 from mobilenets.int8.engines import ReferenceEngine
+from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
@@ -45,7 +48,9 @@ def test_a_quantized_file_is_compared_with_the_reference_and_predicts(to: str, c
     predictor = Predictor.open(tmp_path)
     assert predictor.manifest.precision == "int8"
     image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
-    assert predictor.predict(image).label in LABELS
+    prediction = predictor.predict(image)
+    assert isinstance(prediction, Classification)
+    assert prediction.label in LABELS
 
 
 @pytest.mark.slow
@@ -111,7 +116,7 @@ def test_a_network_whose_first_layer_is_in_floats_takes_no_integers(classifier: 
 
 def test_what_differs_by_more_steps_leaves_no_file(classifier: Graph, tmp_path: Path) -> None:
     first = next(operator for operator in classifier.operators if isinstance(operator, op.Weighted))
-    other = replace(classifier, tensors={**classifier.tensors, first.weight: -classifier.tensors[first.weight]})
+    other = replace(classifier, tensors={**classifier.tensors, first.weight: -classifier.tensors[first.weight].astype(np.int8)})
     standard = Standard(classifier, ReferenceEngine(other), tolerance=0.05, steps=4)
     with pytest.raises(ExportError, match=r"'logits' differs from the integer reference by up to \d+ steps of 256") as error:
         export_compared(standard, tmp_path / "model.onnx", ONNX)
@@ -132,7 +137,7 @@ def test_what_integers_cannot_be_is_refused(to: str, ends: Ends, says: str, clas
 def loud(classifier: Graph) -> Graph:
     """A convolution whose neighboring products, 255 times 127 twice, do not fit 16 bits."""
     read, made = Quantization((1 / 255,), -128), Quantization((0.2,), -128)
-    tensors = {"w": np.full((4, 8, 1, 1), 127, np.int8), "b": np.zeros(4, np.int32)}
+    tensors: dict[str, NDArray[Any]] = {"w": np.full((4, 8, 1, 1), 127, np.int8), "b": np.zeros(4, np.int32)}
     tensors["w"][:, 4:] = -100
     operators = (
         op.Quantize(name="start", inputs=(INPUT,), output="start"),

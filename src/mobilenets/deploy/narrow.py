@@ -104,9 +104,9 @@ def _with_narrow(made: Graph, graph: Graph, operator: op.Weighted, value: _Value
     narrow_scales = (scales * wider).astype(np.float32).astype(np.float64)
     narrow = _rounded(reals, narrow_scales, read.covariance)
     stored = Quantization(tuple(narrow_scales.ravel().tolist()))
-    bias = (graph.tensors[operator.bias] * bias_scales(taken, quantization)).reshape(groups, -1)
+    bias = (graph.tensors[operator.bias].astype(np.float64) * bias_scales(taken, quantization)).reshape(groups, -1)
     bias = bias + _sums(reals, read.wide) - _sums(narrow * narrow_scales[:, :, None], read.narrow)
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {  # Any: integers of 8 and 32 bits
         operator.weight: narrow.reshape(weight.shape).astype(np.int8),
         operator.bias: quantize_bias(bias.ravel(), bias_scales(taken, stored)),
     }
