@@ -16,6 +16,7 @@ from mobilenets.deploy.quantization import Quantization
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.exporters.lower import lower
+from mobilenets.runtime.engines.native import NativeEngine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.rows import Attention, BackboneSpec, Bottleneck, Conv
 
@@ -60,3 +61,9 @@ def plan_and_write(path: Path) -> object:
     """Load a graph, and do with it what exporting does."""
     graph = profiled(file.load(path))
     return to_tflite(graph), to_onnx(graph)
+
+
+def run_natively(path: Path) -> object:
+    """Open a graph with the native engine, and run it on an image."""
+    engine = NativeEngine(path, threads=2)
+    return engine.run(np.zeros((1, engine.manifest().input.channels, *engine.input_shape), np.float32))

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from graph_files import a_graph, an_int8_graph, plan_and_write
+from graph_files import a_graph, an_int8_graph, plan_and_write, run_natively
 from PIL import Image
 
 import mobilenets
@@ -266,6 +266,8 @@ KINDS = {
     "safetensors": Kind(some_weights, lambda path: mobilenets.load(path.parent)),
     "graph": Kind(a_graph, plan_and_write, lambda data, generator: damaged_graph(data, generator)),
     "graph-int8": Kind(an_int8_graph, plan_and_write, lambda data, generator: damaged_graph(data, generator)),
+    "native": Kind(a_graph, run_natively, lambda data, generator: damaged_graph(data, generator)),
+    "native-int8": Kind(an_int8_graph, run_natively, lambda data, generator: damaged_graph(data, generator)),
     "onnx": Kind(an_export, lambda path: mobilenets.Predictor.open(path).predict(io.BytesIO(PHOTO))),
     **{
         name.lower(): Kind(an_image(name), lambda path: decode_image(path.read_bytes()))

@@ -45,10 +45,10 @@ inline std::int8_t to_byte(std::int64_t number, int low = lowest, int high = hig
     return static_cast<std::int8_t>(std::clamp<std::int64_t>(number, low, high));
 }
 
-/// A real number as 8 bits.
+/// A real number as 8 bits; what is not a number becomes the least.
 inline std::int8_t quantized(float real, float scale, int zero_point) {
     constexpr float largest = 1073741824.0F;  // beyond it a quotient is cut off before it becomes an integer
-    return to_byte(rounded(static_cast<double>(std::clamp(real / scale, -largest, largest))) + zero_point);
+    return to_byte(rounded(static_cast<double>(std::min(std::max(-largest, real / scale), largest))) + zero_point);
 }
 
 }  // namespace mobilenets

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 
+#include "choice.hpp"
 #include "errors.hpp"
 
 namespace mobilenets {
@@ -110,17 +111,8 @@ Engine::~Engine() = default;
 
 void Engine::choose_plan(const std::string& name) {
     if (name != "layers" && name != "fused" && name != "fastest") throw GraphError("the plan '" + name + "' is unknown; there are 'fastest', 'fused' and 'layers'");
-    std::vector<Group> groups = name == "layers" ? layer_by_layer(graph_) : block_by_block(graph_);
-    plan_ = planned(graph_, groups, threads_);
-    std::vector<Group> possible;
-    for (const Group& group : plan_.groups) {
-        if (can_run(graph_, plan_, steps_, group, threads_)) {
-            possible.push_back(group);
-        } else {
-            for (int i = group.operators.from; i < group.operators.to; ++i) possible.push_back({{i, i + 1}});
-        }
-    }
-    if (possible.size() != plan_.groups.size()) plan_ = planned(graph_, possible, threads_);
+    if (name == "fastest") plan_ = fastest_plan(graph_, steps_, threads_);
+    else plan_ = possible_plan(graph_, steps_, name == "layers" ? layer_by_layer(graph_) : block_by_block(graph_), threads_);
 }
 
 std::size_t Engine::output_bytes(std::size_t output) const {

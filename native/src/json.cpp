@@ -10,6 +10,24 @@ namespace {
 
 constexpr int deepest = 100;
 
+/// Whether a text is UTF-8, with no character in more bytes than it needs, and no halves of surrogate pairs.
+bool is_utf8(std::string_view text) {
+    for (std::size_t i = 0; i < text.size();) {
+        const auto first = static_cast<unsigned char>(text[i]);
+        const std::size_t more = first < 0x80 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+        if ((first >= 0x80 && first < 0xC2) || first > 0xF4 || i + more >= text.size() + (more == 0)) return false;
+        unsigned code = more == 0 ? first : first & (0x3FU >> more);
+        for (std::size_t k = 1; k <= more; ++k) {
+            const auto next = static_cast<unsigned char>(text[i + k]);
+            if ((next & 0xC0) != 0x80) return false;
+            code = code << 6 | (next & 0x3F);
+        }
+        if ((more == 2 && (code < 0x800 || (code >= 0xD800 && code < 0xE000))) || (more == 3 && (code < 0x10000 || code > 0x10FFFF))) return false;
+        i += more + 1;
+    }
+    return true;
+}
+
 class Parser {
 public:
     explicit Parser(std::string_view text) : text_(text) {}
@@ -183,7 +201,10 @@ private:
 
 }  // namespace
 
-Json Json::parse(std::string_view text) { return Parser(text).whole(); }
+Json Json::parse(std::string_view text) {
+    if (!is_utf8(text)) throw GraphError("not JSON: it is not UTF-8");
+    return Parser(text).whole();
+}
 
 const Json* Json::find(std::string_view name) const {
     for (auto field = fields.rbegin(); field != fields.rend(); ++field) {

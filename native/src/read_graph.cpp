@@ -19,7 +19,13 @@ constexpr std::int64_t largest_count = 1 << 24, largest_margin = 1 << 16;  // th
 
 [[noreturn]] void fail(const std::string& problem) { throw GraphError(problem); }
 
-std::string quoted(std::string_view name) { return "'" + std::string(name.substr(0, 200)) + "'"; }
+/// A name for a message: the beginning of a long one, up to a whole character.
+std::string quoted(std::string_view name) {
+    constexpr std::size_t most = 200;
+    std::size_t length = std::min(name.size(), most);
+    while (length < name.size() && length > 0 && (static_cast<unsigned char>(name[length]) & 0xC0) == 0x80) --length;
+    return "'" + std::string(name.substr(0, length)) + "'";
+}
 
 // ---- the container: eight bytes with the length of a JSON header, the header, and the numbers of all tensors
 

@@ -187,7 +187,7 @@ def test_what_is_wrong_with_a_file_is_said_with_the_operator(make_graph: MakeGra
     for old, new, message in [
         (b'\\"relu\\"', b'\\"rely\\"', "'kind' of operator 0 is 'rely', which is unknown"),
         (b'\\"image\\"', b'\\"imagf\\"', "'curve' reads 'imagf', which nothing before it makes"),
-        (b'\\"block\\": -1', b'\\"block\\": 1.', "not JSON"),
+        (b'\\"block\\": -1', b'\\"block\\": 1.', "'block' of operator 0 must be a whole number"),
         (data[:8], b"\xff" * 8, "header is longer than the file"),
     ]:
         assert data.count(old) >= 1

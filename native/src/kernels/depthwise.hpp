@@ -6,8 +6,7 @@
 namespace mobilenets {
 
 /// Finds the places of the map, or of `missing`, that the window at the output column `x` sees.
-static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_bytes) {
-    const std::byte** tap = row.taps;
+static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_bytes, const std::byte** tap) {
     for (int ky = 0; ky < row.kernel_height; ++ky) {
         for (int kx = 0; kx < row.kernel_width; ++kx) {
             const int column = x * row.stride - row.left + kx * row.dilation;
@@ -23,7 +22,7 @@ static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_
 /// One place, wherever it lies. Weights of a panel are [taps][16].
 template <class V>
 void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int x, float* out) {
-    find_taps(row, x, sizeof(float));
+    find_taps(row, x, sizeof(float), row.taps);
     for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
         const float* weights = by.panels + static_cast<std::size_t>(c / panel * by.inner) * panel + c % panel;
         auto sum = V::load(by.bias + c);
@@ -122,35 +121,42 @@ void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, float* ou
 
 // ---- integers: taps in pairs, whose products one instruction adds up
 
+/// P neighboring places and one panel; `taps` lie `by.inner` + 1 apart.
+template <class V, int P, bool Shrinks>
+void depthwise_byte_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
+    constexpr int N = panel / V::width;
+    const int c = p * panel, pairs = (by.inner + 1) / 2;
+    const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
+    typename V::Ints sums[P][N];
+    UNROLLED for (int j = 0; j < N; ++j) {
+        UNROLLED for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + c + j * V::width);
+    }
+    for (int t = 0; t < pairs; ++t, weights += V::tap_cells) {
+        UNROLLED for (int i = 0; i < P; ++i) {
+            const std::byte* const* taps = row.taps + i * (by.inner + 1) + 2 * t;
+            V::add_taps(sums[i], reinterpret_cast<const std::int8_t*>(taps[0]) + c, reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
+        }
+    }
+    store_tile<V, P, Shrinks>(sums, by, c, out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
+}
+
 template <class V>
 void depthwise_bytes(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* out) {
-    using Cell = typename V::Cell;
-    const int pairs = (by.inner + 1) / 2;
-    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    constexpr int N = panel / V::width;
-    for (int x = 0; x < row.out_width; ++x) {
-        std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
-        find_taps(row, x, 1);
-        row.taps[by.inner] = row.missing;  // if their number is odd: the last pair's second weight is 0
-        for (int p = row.panels.from; p < row.panels.to; ++p) {
-            const int c = p * panel;
-            const Cell* weights = static_cast<const Cell*>(by.panels) + static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
-            typename V::Ints sums[N];
-            UNROLLED for (int j = 0; j < N; ++j) sums[j] = V::load(by.bias + c + j * V::width);
-            for (int t = 0; t < pairs; ++t, weights += V::tap_cells) {
-                const auto *first = reinterpret_cast<const std::int8_t*>(row.taps[2 * t]), *second = reinterpret_cast<const std::int8_t*>(row.taps[2 * t + 1]);
-                V::add_taps(sums, first + c, second + c, weights);
-            }
-            UNROLLED for (int j = 0; j < N; ++j) {
-                if (by.lefts) sums[j] = V::shift_left(sums[j], V::load(by.lefts + c + j * V::width));
-                sums[j] = V::scale(sums[j], V::load(by.mantissas + c + j * V::width), V::load(by.rights + c + j * V::width));
-            }
-            if (by.outputs - c >= panel) {
-                V::store(here + c, sums, bounds);
-            } else {
-                V::store(here + c, sums, bounds, by.outputs - c);
-            }
+    for (int x = 0; x < row.out_width;) {
+        const int pixels = row.out_width - x < pixels_of_taps ? row.out_width - x : pixels_of_taps;
+        for (int i = 0; i < pixels; ++i) {
+            const std::byte** taps = row.taps + i * (by.inner + 1);
+            find_taps(row, x + i, 1, taps);
+            taps[by.inner] = row.missing;  // if their number is odd: the last pair's second weight is 0
         }
+        std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
+        for (int p = row.panels.from; p < row.panels.to; ++p) {
+            with_exactly<pixels_of_taps>(pixels, [&]<int P>() {
+                if (by.halves) depthwise_byte_tile<V, P, true>(by, row, p, here);
+                else depthwise_byte_tile<V, P, false>(by, row, p, here);
+            });
+        }
+        x += pixels;
     }
 }
 

@@ -38,6 +38,21 @@ struct ByteWeights {
     const std::int32_t* mantissas = nullptr;  // likewise
     const std::int32_t* lefts = nullptr;      // likewise; null if no factor has a positive shift
     const std::int32_t* rights = nullptr;     // likewise
+    const std::int32_t* halves = nullptr;     // of what the right shifts cut off, likewise; null if some right shift is 0
+    int zero_point = 0, low = -128, high = 127;
+};
+
+/// A factor without a positive shift: mantissa * 2**-(31 + right).
+struct Shrinking {
+    std::int32_t mantissa = 0, right = 0;
+};
+
+/// The sum of two integers, each brought to a common scale with `bits` more bits, or their product.
+struct ByteCombination {
+    static constexpr int bits = 20;
+    std::int32_t zero_points[2] = {0, 0};  // of what is read
+    Shrinking to_common[2];                // for a sum
+    Shrinking to_made;
     int zero_point = 0, low = -128, high = 127;
 };
 
@@ -45,11 +60,15 @@ struct ByteWeights {
 struct DepthwiseRow {
     const std::byte* const* rows = nullptr;  // of each kernel row: the map's row, or `missing`
     const std::byte* missing = nullptr;      // a row of what stands for zero
-    const std::byte** taps = nullptr;        // room for a place of each tap, and one more
+    const std::byte** taps = nullptr;        // room for places of `tap_room` taps
     int width = 0, out_width = 0, channels = 0;
     int kernel_height = 0, kernel_width = 0, stride = 1, dilation = 1, left = 0;
     Span panels;                             // that are computed
 };
+
+inline constexpr int pixels_of_taps = 4;  // whose windows are looked up at once
+/// Places of taps that a row needs room for.
+inline constexpr int tap_room(int taps) { return pixels_of_taps * (taps + 1); }
 
 struct Kernels {
     const char* name;
@@ -72,6 +91,9 @@ struct Kernels {
     /// Sums and products of two rows of numbers.
     void (*add_floats)(const float* a, const float* b, float* out, std::size_t count, Clip clip);
     void (*multiply_floats)(const float* a, const float* b, float* out, std::size_t count);
+    void (*add_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count);
+    void (*multiply_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count);
+    void (*quantize)(const float* in, float scale, int zero_point, std::int8_t* out, std::size_t count);
 };
 
 const Kernels& plain_kernels();

@@ -54,8 +54,29 @@ void float_tile(const float* in, std::size_t in_stride, int inner, const float* 
     }
 }
 
+/// One vector of sums at the scale of what is made. `Shrinks` says that all right shifts are positive, as they nearly always are.
+template <class V, bool Shrinks>
+inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, int at) {
+    const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
+    if constexpr (Shrinks) return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
+    if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
+    return V::scale(sums, mantissas, rights);
+}
+
+/// The sums of P pixels and one panel become bytes, of which `count` channels are stored.
+template <class V, int P, bool Shrinks>
+inline void store_tile(const typename V::Ints (&sums)[P][panel / V::width], const ByteWeights& by, int first, std::int8_t* out, std::size_t out_stride, int count) {
+    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
+    UNROLLED for (int i = 0; i < P; ++i) {
+        typename V::Ints made[panel / V::width];
+        UNROLLED for (int j = 0; j < panel / V::width; ++j) made[j] = rescaled<V, Shrinks>(sums[i][j], by, first + j * V::width);
+        if (count >= panel) V::store(out + static_cast<std::size_t>(i) * out_stride, made, bounds);
+        else V::store(out + static_cast<std::size_t>(i) * out_stride, made, bounds, count);
+    }
+}
+
 /// The same for integers; both vectors of a panel are always computed.
-template <class V, int P>
+template <class V, int P, bool Shrinks>
 void byte_tile(const typename V::Cell* in, int inner, const typename V::Cell* weights, const ByteWeights& by, int first, std::int8_t* out,
                std::size_t out_stride, int count) {
     constexpr int N = panel / V::width;
@@ -71,33 +92,23 @@ void byte_tile(const typename V::Cell* in, int inner, const typename V::Cell* we
         }
         weights += panel * V::depth;
     }
-    typename V::Ints mantissas[N], rights[N];
-    UNROLLED for (int j = 0; j < N; ++j) {
-        mantissas[j] = V::load(by.mantissas + first + j * V::width);
-        rights[j] = V::load(by.rights + first + j * V::width);
-    }
-    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    UNROLLED for (int i = 0; i < P; ++i) {
-        UNROLLED for (int j = 0; j < N; ++j) {
-            if (by.lefts) sums[i][j] = V::shift_left(sums[i][j], V::load(by.lefts + first + j * V::width));
-            sums[i][j] = V::scale(sums[i][j], mantissas[j], rights[j]);
-        }
-        if (count >= panel) {
-            V::store(out + static_cast<std::size_t>(i) * out_stride, sums[i], bounds);
-        } else {
-            V::store(out + static_cast<std::size_t>(i) * out_stride, sums[i], bounds, count);
-        }
-    }
+    store_tile<V, P, Shrinks>(sums, by, first, out, out_stride, count);
 }
 
-/// Calls `tile` with a constant number of pixels, as many as are left and at most `P`; gives that number.
+/// Calls `tile` with exactly `count` pixels, a constant for it.
 template <int P, typename Tile>
-int with_pixels(int left, const Tile& tile) {
+int with_exactly(int count, const Tile& tile) {
     if constexpr (P > 1) {
-        if (left < P) return with_pixels<P - 1>(left, tile);
+        if (count < P) return with_exactly<P - 1>(count, tile);
     }
     tile.template operator()<P>();
     return P;
+}
+
+/// Calls `tile` with as many pixels as are left, at most P; gives that number. The last two tiles share what is left evenly.
+template <int P, typename Tile>
+int with_pixels(int left, const Tile& tile) {
+    return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
 }
 
 constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache while the panels pass by
@@ -131,20 +142,25 @@ void sum_floats(const FloatWeights& by, Span panels, const float* in, std::size_
     }
 }
 
-template <class V>
-void sum_bytes(const ByteWeights& by, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride) {
-    using Cell = typename V::Cell;
-    const auto* in = static_cast<const Cell*>(cells);
+template <class V, bool Shrinks>
+void sum_bytes_scaled(const ByteWeights& by, Span panels, const typename V::Cell* in, int count, std::int8_t* out, std::size_t out_stride) {
+    const auto inner = static_cast<std::size_t>(by.inner);
     for (int p = panels.from; p < panels.to; ++p) {
-        const Cell* weights = static_cast<const Cell*>(by.panels) + static_cast<std::size_t>(p) * static_cast<std::size_t>(by.inner) * panel;
-        const int channels = by.outputs - p * panel;
+        const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * inner * panel;
         for (int i = 0; i < count;) {
             i += with_pixels<V::pixels>(count - i, [&]<int P>() {
-                byte_tile<V, P>(in + static_cast<std::size_t>(i) * static_cast<std::size_t>(by.inner), by.inner, weights, by, p * panel,
-                                out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride, channels);
+                byte_tile<V, P, Shrinks>(in + static_cast<std::size_t>(i) * inner, by.inner, weights, by, p * panel,
+                                         out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride, by.outputs - p * panel);
             });
         }
     }
+}
+
+template <class V>
+void sum_bytes(const ByteWeights& by, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride) {
+    const auto* in = static_cast<const typename V::Cell*>(cells);
+    if (by.halves) sum_bytes_scaled<V, true>(by, panels, in, count, out, out_stride);
+    else sum_bytes_scaled<V, false>(by, panels, in, count, out, out_stride);
 }
 
 }  // namespace mobilenets

@@ -41,6 +41,7 @@ struct Avx2 {
     static Ints load(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
     static Ints all(std::int32_t number) { return _mm256_set1_epi32(number); }
     static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+    static Ints multiply(Ints a, Ints b) { return _mm256_mullo_epi32(a, b); }
 
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
         for (int i = 0; i < count; i += 16) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + i), widened(from + i));
@@ -65,13 +66,14 @@ struct Avx2 {
     }
 
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
-        const __m256i one = _mm256_set1_epi64x(1LL << 30);
-        const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, mantissas), one);
-        const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(mantissas, 32)), one);
-        const __m256i halved = _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+        const __m256i halved = times(x, mantissas);
         const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), rights), 1);
         const __m256i negative = _mm256_and_si256(_mm256_srai_epi32(halved, 31), _mm256_cmpgt_epi32(half, _mm256_setzero_si256()));
         return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(halved, half), negative), rights);
+    }
+    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints halves) {
+        const __m256i halved = times(x, mantissas), negative = _mm256_srai_epi32(halved, 31);
+        return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(halved, halves), negative), rights);
     }
     static Ints shift_left(Ints x, Ints lefts) {
         const __m256i highest = _mm256_srlv_epi32(_mm256_set1_epi32(INT32_MAX), lefts);
@@ -97,7 +99,26 @@ struct Avx2 {
         panel[1] = _mm256_unpackhi_epi16(wide, sign);
     }
 
+    static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {
+        for (int i = 0; i < 2; ++i) {
+            const __m256 numbers = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + 4 * i)), _mm_loadu_ps(from + 4 * i + 8), 1);
+            const __m256 largest = _mm256_set1_ps(1073741824.0F), half = _mm256_set1_ps(0.5F);
+            const __m256 quotient = _mm256_min_ps(_mm256_max_ps(_mm256_div_ps(numbers, scale), _mm256_sub_ps(_mm256_setzero_ps(), largest)), largest);
+            const __m256 whole = _mm256_round_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC), rest = _mm256_sub_ps(quotient, whole);
+            const __m256i up = _mm256_castps_si256(_mm256_cmp_ps(rest, half, _CMP_GE_OQ));  // -1 where it is
+            const __m256i down = _mm256_castps_si256(_mm256_cmp_ps(rest, _mm256_sub_ps(_mm256_setzero_ps(), half), _CMP_LE_OQ));
+            panel[i] = _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvttps_epi32(whole), up), down);
+        }
+    }
+
 private:
+    /// The upper halves of twice the products, rounded.
+    static __m256i times(__m256i x, __m256i mantissas) {
+        const __m256i one = _mm256_set1_epi64x(1LL << 30);
+        const __m256i even = _mm256_add_epi64(_mm256_mul_epi32(x, mantissas), one);
+        const __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(mantissas, 32)), one);
+        return _mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1), 0xAA);
+    }
     static __m256i widened(const std::int8_t* from) {
         return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     }

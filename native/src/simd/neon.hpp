@@ -38,6 +38,7 @@ struct Neon {
     static Ints load(const std::int32_t* from) { return vld1q_s32(from); }
     static Ints all(std::int32_t number) { return vdupq_n_s32(number); }
     static Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
+    static Ints multiply(Ints a, Ints b) { return vmulq_s32(a, b); }
 
     static void to_cells(Cell* to, const std::int8_t* from, int count) { std::memcpy(to, from, static_cast<std::size_t>(count)); }
 
@@ -61,6 +62,7 @@ struct Neon {
         const Ints negative = vshrq_n_s32(vandq_s32(halved, lefts), 31);  // -1 where a negative number is shifted
         return vrshlq_s32(vqaddq_s32(halved, negative), lefts);
     }
+    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }
 
     struct Bounds { int16x8_t zero_point; int8x16_t low, high; };
@@ -78,6 +80,14 @@ struct Neon {
         const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
         panel[0] = vmovl_s16(vget_low_s16(low)), panel[1] = vmovl_high_s16(low);
         panel[2] = vmovl_s16(vget_low_s16(high)), panel[3] = vmovl_high_s16(high);
+    }
+
+    static void to_panel(Ints (&panel)[4], const float* from, Floats scale) {
+        const Floats largest = vdupq_n_f32(1073741824.0F);
+        for (int i = 0; i < 4; ++i) {
+            const Floats quotient = vminnmq_f32(vmaxnmq_f32(vdivq_f32(vld1q_f32(from + 4 * i), scale), vnegq_f32(largest)), largest);
+            panel[i] = vcvtaq_s32_f32(quotient);
+        }
     }
 
 private:

@@ -41,6 +41,7 @@ struct Plain {
     static Ints load(const std::int32_t* from) { Ints made; std::memcpy(made.of, from, sizeof made.of); return made; }
     static Ints all(std::int32_t number) { Ints made; for (std::int32_t& x : made.of) x = number; return made; }
     static Ints add(Ints a, Ints b) { for (int i = 0; i < width; ++i) a.of[i] = wrapped(a.of[i], b.of[i]); return a; }
+    static Ints multiply(Ints a, Ints b) { for (int i = 0; i < width; ++i) a.of[i] *= b.of[i]; return a; }
 
     /// `count` bytes as cells. Up to 16 bytes more may be read, and as many cells written.
     static void to_cells(Cell* to, const std::int8_t* from, int count) { for (int i = 0; i < count; ++i) to[i] = from[i]; }
@@ -69,6 +70,8 @@ struct Plain {
         for (int i = 0; i < width; ++i) x.of[i] = static_cast<std::int32_t>(scaled(x.of[i], {mantissas.of[i], -rights.of[i]}));
         return x;
     }
+    /// The same for factors whose right shifts are all positive; `halves` is half of what they cut off.
+    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) {
         for (int i = 0; i < width; ++i) {
             const std::int64_t shifted = x.of[i] * (std::int64_t{1} << lefts.of[i]);
@@ -90,6 +93,15 @@ struct Plain {
     }
     /// 16 bytes as a panel.
     static void load(Ints (&panel)[2], const std::int8_t* from) { for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i]; }
+
+    /// 16 floats divided by the scale, as the nearest integers; halves go away from zero.
+    static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {
+        constexpr float largest = 1073741824.0F;
+        for (int i = 0; i < 16; ++i) {
+            const float quotient = std::min(std::max(-largest, from[i] / scale.of[0]), largest);  // not a number is the least
+            panel[i / width].of[i % width] = static_cast<std::int32_t>(rounded(static_cast<double>(quotient)));
+        }
+    }
 
 private:
     static std::int32_t wrapped(std::int32_t a, std::int32_t b) {

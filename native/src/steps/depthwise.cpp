@@ -28,7 +28,7 @@ public:
         return window_rows(rows, stride_, top_, dilation_ * (row_.kernel_height - 1) + 1, height_);
     }
     int panels() const override { return panels_of(row_.channels); }
-    std::size_t scratch_bytes() const override { return (static_cast<std::size_t>(row_.kernel_height) + taps() + 1) * sizeof(std::byte*); }
+    std::size_t scratch_bytes() const override { return (static_cast<std::size_t>(row_.kernel_height) + static_cast<std::size_t>(tap_room(static_cast<int>(taps())))) * sizeof(std::byte*); }
 
     void compute(const Job& job) const override {
         auto** rows = reinterpret_cast<const std::byte**>(job.scratch);

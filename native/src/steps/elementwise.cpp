@@ -1,6 +1,7 @@
 // Operators on one number at a time: sums, products, activations, and the ways between floats and integers.
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "../arithmetic.hpp"
 #include "step.hpp"
@@ -46,13 +47,13 @@ private:
 
 /// Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made.
 struct ByteSum {
-    static constexpr int bits = 20;
+    static constexpr int bits = ByteCombination::bits;
 
     ByteSum(float first, int first_zero, float second, int second_zero, const Quantization& made, Curve curve)
         : bounds(byte_bounds(curve, made)), zero_point(made.zero_point) {
         const double common = 2.0 * static_cast<double>(std::max(first, second));
-        tables[0] = table(static_cast<double>(first) / common, first_zero);
-        tables[1] = table(static_cast<double>(second) / common, second_zero);
+        factors = {factor(static_cast<double>(first) / common), factor(static_cast<double>(second) / common)};
+        tables = {table(factors[0], first_zero), table(factors[1], second_zero)};
         by = factor(common / (static_cast<double>(1 << bits) * static_cast<double>(made.scales[0])));
     }
 
@@ -63,36 +64,54 @@ struct ByteSum {
 
     using Table = std::array<std::int32_t, 256>;  // of what each integer becomes at the common scale
 
+    std::array<Factor, 2> factors;
     std::array<Table, 2> tables;
     Factor by;
     ByteBounds bounds;
     int zero_point;
 
 private:
-    static Table table(double real, int zero_point) {
+    static Table table(Factor by, int zero_point) {
         Table made{};
         for (int i = 0; i < 256; ++i) {
-            made[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(scaled(std::int64_t{i - 128 - zero_point} * (1 << bits), factor(real)));
+            made[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(scaled(std::int64_t{i - 128 - zero_point} * (1 << bits), by));
         }
         return made;
     }
 };
 
+/// A factor as vector kernels want it; none if its shift is positive.
+std::optional<Shrinking> shrinking(Factor by) {
+    if (by.shift > 0) return std::nullopt;
+    return Shrinking{by.mantissa, -by.shift};
+}
+
 class ByteAdd final : public RowByRow {
 public:
-    ByteAdd(const Graph& graph, const Operator& operation)
-        : RowByRow(graph.output(operation)),
-          sum_(graph.input(operation).scale(), graph.input(operation).zero_point(), graph.input(operation, 1).scale(),
-               graph.input(operation, 1).zero_point(), graph.output(operation).quantization, operation.curve) {}
+    ByteAdd(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : RowByRow(graph.output(operation)), kernels_(kernels), sum_(sum_of(graph, operation)) {
+        const Value &first = graph.input(operation), &second = graph.input(operation, 1);
+        const auto made = shrinking(sum_.by), a = shrinking(sum_.factors[0]), b = shrinking(sum_.factors[1]);
+        if (!made || !a || !b) return;
+        by_ = ByteCombination{{first.zero_point(), second.zero_point()}, {*a, *b}, *made, sum_.zero_point, sum_.bounds.low, sum_.bounds.high};
+    }
 
 private:
+    static ByteSum sum_of(const Graph& graph, const Operator& operation) {
+        const Value &first = graph.input(operation), &second = graph.input(operation, 1);
+        return {first.scale(), first.zero_point(), second.scale(), second.zero_point(), graph.output(operation).quantization, operation.curve};
+    }
+
     void compute_row(const Job& job, int y) const override {
         const auto *a = job.inputs[0].numbers<std::int8_t>(y), *b = job.inputs[1].numbers<std::int8_t>(y);
         auto* out = job.outputs[0].numbers<std::int8_t>(y);
+        if (by_) return kernels_.add_bytes(*by_, a, b, out, numbers_);
         for (std::size_t i = 0; i < numbers_; ++i) out[i] = sum_.of(a[i], b[i]);
     }
 
+    const Kernels& kernels_;
     ByteSum sum_;
+    std::optional<ByteCombination> by_;  // none where a factor grows what it multiplies
 };
 
 // ---- products of two maps, or of a map and one number for each channel
@@ -140,10 +159,11 @@ private:
 
 class ByteMultiply final : public Multiply {
 public:
-    ByteMultiply(const Graph& graph, const Operator& operation) : Multiply(graph, operation) {
+    ByteMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels) : Multiply(graph, operation), kernels_(kernels) {
         const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
         zeros_ = {first.zero_point(), second.zero_point(), made.zero_point()};
         by_ = factor(static_cast<double>(first.scale() * second.scale() / made.scale()));
+        if (const auto shrinks = shrinking(by_)) combination_ = ByteCombination{{zeros_[0], zeros_[1]}, {}, *shrinks, zeros_[2]};
     }
 
 private:
@@ -151,13 +171,16 @@ private:
         const auto* a = job.inputs[0].numbers<std::int8_t>(y) + at;
         const auto* b = job.inputs[1].numbers<std::int8_t>(other_y) + other_at;
         auto* out = job.outputs[0].numbers<std::int8_t>(y) + at;
+        if (combination_) return kernels_.multiply_bytes(*combination_, a, b, out, channels_);
         for (std::size_t c = 0; c < channels_; ++c) {
             out[c] = to_byte(scaled(std::int64_t{a[c] - zeros_[0]} * (b[c] - zeros_[1]), by_) + zeros_[2]);
         }
     }
 
+    const Kernels& kernels_;
     std::array<int, 3> zeros_{};
     Factor by_;
+    std::optional<ByteCombination> combination_;  // none where the factor grows what it multiplies
 };
 
 // ---- one number to one number
@@ -212,15 +235,14 @@ Made make_hard_sigmoid(const Value& read, const Value& made) {
 
 class Quantize final : public RowByRow {
 public:
-    explicit Quantize(const Value& made) : RowByRow(made), scale_(made.scale()), zero_point_(made.zero_point()) {}
+    Quantize(const Value& made, const Kernels& kernels) : RowByRow(made), kernels_(kernels), scale_(made.scale()), zero_point_(made.zero_point()) {}
 
 private:
     void compute_row(const Job& job, int y) const override {
-        const float* in = job.inputs[0].numbers<float>(y);
-        auto* out = job.outputs[0].numbers<std::int8_t>(y);
-        for (std::size_t i = 0; i < numbers_; ++i) out[i] = quantized(in[i], scale_, zero_point_);
+        kernels_.quantize(job.inputs[0].numbers<float>(y), scale_, zero_point_, job.outputs[0].numbers<std::int8_t>(y), numbers_);
     }
 
+    const Kernels& kernels_;
     float scale_;
     int zero_point_;
 };
@@ -243,12 +265,12 @@ private:
 }  // namespace
 
 Made make_add(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    if (graph.output(operation).quantized()) return std::make_unique<ByteAdd>(graph, operation);
+    if (graph.output(operation).quantized()) return std::make_unique<ByteAdd>(graph, operation, kernels);
     return std::make_unique<FloatAdd>(graph, operation, kernels);
 }
 
 Made make_multiply(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    if (graph.output(operation).quantized()) return std::make_unique<ByteMultiply>(graph, operation);
+    if (graph.output(operation).quantized()) return std::make_unique<ByteMultiply>(graph, operation, kernels);
     return std::make_unique<FloatMultiply>(graph, operation, kernels);
 }
 
@@ -263,10 +285,10 @@ Made make_activation(const Graph& graph, const Operator& operation, const Kernel
     });
 }
 
-Made make_quantize(const Graph& graph, const Operator& operation, const Kernels&) {
+Made make_quantize(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value &read = graph.input(operation), &made = graph.output(operation);
     if (read.quantized()) return make_rescaled(read, made, Curve::linear);
-    return std::make_unique<Quantize>(made);
+    return std::make_unique<Quantize>(made, kernels);
 }
 
 Made make_dequantize(const Graph& graph, const Operator& operation, const Kernels&) {

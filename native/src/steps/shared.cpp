@@ -68,7 +68,8 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
     mantissas = buffer_of<std::int32_t>(padded);
     lefts = buffer_of<std::int32_t>(padded);
     rights = buffer_of<std::int32_t>(padded);
-    bool any_left = false;
+    halves = buffer_of<std::int32_t>(padded);
+    bool any_left = false, all_shrink = true;
     for (std::size_t o = 0; o < outputs; ++o) {
         std::int64_t sum = 0, reach = 0;
         for (std::size_t k = 0; k < inner; ++k) {
@@ -83,7 +84,9 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
         mantissas.as<std::int32_t>()[at] = by.mantissa;
         lefts.as<std::int32_t>()[at] = std::clamp(by.shift, 0, 31);
         rights.as<std::int32_t>()[at] = std::clamp(-by.shift, 0, 31);
+        halves.as<std::int32_t>()[at] = by.shift < 0 ? 1 << (std::min(-by.shift, 31) - 1) : 0;
         any_left = any_left || by.shift > 0;
+        all_shrink = all_shrink && by.shift < 0;
     }
     const ByteBounds bounds = byte_bounds(operation.curve, made.quantization);
     weights.outputs = static_cast<int>(outputs);
@@ -91,6 +94,7 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
     weights.mantissas = mantissas.as<std::int32_t>();
     weights.lefts = any_left ? lefts.as<std::int32_t>() : nullptr;
     weights.rights = rights.as<std::int32_t>();
+    weights.halves = all_shrink ? halves.as<std::int32_t>() : nullptr;
     weights.zero_point = made.zero_point();
     weights.low = bounds.low;
     weights.high = bounds.high;

@@ -94,7 +94,7 @@ bool is_applied_by_kernels(Curve curve);
 struct ByteScales {
     ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels);
 
-    Buffer bias, mantissas, lefts, rights;
+    Buffer bias, mantissas, lefts, rights, halves;
     ByteWeights weights;  // all but the panels
 };
 

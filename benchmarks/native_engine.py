@@ -1,0 +1,125 @@
+"""The native engine against other runtimes: one network in floats and in integers, runs of all taking turns in one process.
+
+The network has random weights, and its integers are fitted to one image: only the speed is compared. Prints, for each
+runtime, the time of an image, and the median of its ratios to the native engine, round by round, with the quartiles. With
+`--clock cpu` the time that the process computed is compared: other programs on the machine change it less, but it counts every
+thread.
+
+    python benchmarks/native_engine.py --model mobilenet_v2 --threads 1 --seconds 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mobilenets
+from mobilenets.deploy import file
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.deploy.write_tflite import to_tflite
+from mobilenets.exporters.lower import lower
+from mobilenets.runtime.engines.native import NativeEngine, Plan
+
+Run = Callable[[], object]
+RUNS_A_TURN = 3
+OURS = "native, fastest"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def natively(graph: Graph, image: NDArray[Any], threads: int, folder: Path, plan: Plan) -> Run:
+    """A run of the native engine under a plan."""
+    file.save(graph, folder / "model.graph")
+    engine = NativeEngine(folder / "model.graph", threads, plan=plan)
+    print(f"  plan {plan}: arena {engine.arena_bytes / 1e6:.2f} MB, scratch {engine.scratch_bytes / 1e3:.0f} kB", flush=True)
+    return lambda: engine.run(image)
+
+
+def by_onnxruntime(graph: Graph, image: NDArray[Any], threads: int) -> Run:
+    """A run of ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(to_onnx(graph).SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"image": image})
+
+
+def by_openvino(graph: Graph, image: NDArray[Any], threads: int) -> Run:
+    """A run of OpenVINO."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    request = core.compile_model(core.read_model(to_onnx(graph).SerializeToString()), "CPU", settings).create_infer_request()
+    return lambda: request.infer({0: image})
+
+
+def by_litert(graph: Graph, image: NDArray[Any], threads: int) -> Run:
+    """A run of LiteRT."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=to_tflite(graph), num_threads=threads)
+    interpreter.allocate_tensors()
+    place, last = interpreter.get_input_details()[0]["index"], np.ascontiguousarray(image.transpose(0, 2, 3, 1))
+
+    def run() -> None:
+        interpreter.set_tensor(place, last)
+        interpreter.invoke()
+
+    return run
+
+
+def compared(runs: dict[str, Run], seconds: float, clock: Callable[[], float]) -> None:
+    """Run all in turn, and print what each took."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[OURS]) < RUNS_A_TURN:
+        for name, run in runs.items():
+            run()  # finds the caches full of what the others computed
+            start = clock()
+            for _ in range(RUNS_A_TURN):
+                run()
+            times[name].append(1000 * (clock() - start) / RUNS_A_TURN)
+    ours = np.array(times[OURS])
+    for name, ms in times.items():
+        low, middle, high = np.quantile(np.array(ms) / ours, (0.25, 0.5, 0.75))
+        least, tenth, median = np.quantile(ms, (0, 0.1, 0.5))
+        print(
+            f"  {name:16} {least:6.2f} {tenth:6.2f} {median:6.2f} ms   ratio {middle:.2f} ({low:.2f} to {high:.2f})", flush=True
+        )
+
+
+def main() -> None:
+    """Print a table for floats and one for integers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="mobilenet_v2")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
+    options = parser.parse_args()
+    labels = tuple(map(str, range(1000)))
+    spec = mobilenets.ModelSpec(mobilenets.backbone(options.model), labels, mobilenets.InputContract(size=options.size))
+    floats = lower(mobilenets.create(spec))
+    image = np.random.default_rng(0).normal(size=(1, 3, options.size, options.size)).astype(np.float32)
+    for precision, graph in (("float32", floats), ("int8", quantize(floats, image).graph)):
+        print(f"{options.model} {options.size} px, {precision}, {options.threads} threads: least, tenth percentile, median")
+        with tempfile.TemporaryDirectory() as folder:
+            plans: tuple[Plan, ...] = ("fastest", "fused", "layers")
+            runs = {f"native, {plan}": natively(graph, image, options.threads, Path(folder), plan) for plan in plans}
+            peers = {"ONNX Runtime": by_onnxruntime, "OpenVINO": by_openvino, "LiteRT": by_litert}
+            runs |= {name: make(graph, image, options.threads) for name, make in peers.items()}
+            compared(runs, options.seconds, CLOCKS[options.clock])
+
+
+if __name__ == "__main__":
+    main()
