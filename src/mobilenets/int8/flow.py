@@ -12,6 +12,7 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.errors import DataError
 from mobilenets.int8.answers import Answer, answers
 from mobilenets.int8.doubts import Doubts, doubts
+from mobilenets.int8.engines import on_runtime_of
 from mobilenets.int8.gate import Gated, gated
 from mobilenets.int8.images import Inputs, Picture, inputs, place_of
 from mobilenets.int8.timing import latencies_ms
@@ -145,7 +146,11 @@ def quantized(
         folder=folder,
         bar=telling.bar,
     )
-    times = latencies_ms(list(dict.fromkeys((real.engine, last.running.engine, gate.attempts[0].running.engine))))
+    timed = [on_runtime_of(last.running, graph, real, folder / "float-timed", calibration.values), last.running]
+    if len(gate.attempts) > 1:
+        whole = gate.attempts[0]
+        timed.append(on_runtime_of(last.running, whole.result.graph, whole.running, folder / "int8-timed", calibration.values))
+    times = latencies_ms([ready.engine for ready in timed])
     latency = Latency(times[0], times[1], times[2] if len(times) == 3 else None)
     compared = list(islice(truth.pictures, ANSWERS))
     with telling.bar("comparing answers", len(compared)) as advance:
