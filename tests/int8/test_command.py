@@ -52,6 +52,7 @@ def test_json_says_everything_about_a_quantization(mobilenets: Run, export: Expo
     assert report["layers"] == printed["layers"]
 
 
+@pytest.mark.slow
 def test_labeled_images_without_splits_judge_all_of_them_or_are_divided(
     mobilenets: Run, export: Export, data: Path, tmp_path: Path
 ) -> None:

@@ -96,7 +96,8 @@ TASKS = pytest.mark.parametrize(
 )
 
 
-@TASKS
+@pytest.mark.slow
+@pytest.mark.parametrize("project", ["classify", "detect", "segment"], indirect=True)
 def test_a_run_becomes_a_folder_that_every_command_takes(mobilenets: Run, project: Project) -> None:
     done = mobilenets("quantize", project.run, "--max-drop", "100", "--count", "6", "--json")
     assert done.code == 0, done.err
@@ -121,7 +122,7 @@ def test_a_run_becomes_a_folder_that_every_command_takes(mobilenets: Run, projec
     assert of_file["peak_bytes"] == told["peak_bytes"]
 
 
-@pytest.mark.parametrize("project", ["classify", "detect", "segment"], indirect=True)
+@TASKS
 def test_every_source_gives_the_same_float_graph(project: Project) -> None:
     graph = float_graph(project.run)
     for source in (project.converted, project.run / "best", project.files / "model.onnx", project.files / "model.tflite"):

@@ -81,6 +81,7 @@ def doubts(
     int8: Running,
     folder: Path,
     bar: Bar,
+    keep: frozenset[str] = frozenset(),
 ) -> Doubts:
     """Measure how well the calibration images stand for others.
 
@@ -92,13 +93,14 @@ def doubts(
         real, int8: both networks, running.
         folder: for a file of the network that is quantized with half of the images.
         bar: how progress is shown.
+        keep: names of operators that stay in floats.
     """
     calibration_db = signal_to_noise(real.engine, int8.engine, images[:_IMAGES])
     other_db = None if others is None else signal_to_noise(real.engine, int8.engine, others[:_IMAGES])
     half_db = None
     if others is not None and 2 <= len(images) < FEW:
         with bar("quantizing with half of the images", len(result.prepared.operators)) as advance:
-            half = quantize(graph, images[: len(images) // 2], advance=advance)
+            half = quantize(graph, images[: len(images) // 2], keep=keep, advance=advance)
         ready = running(half.graph, folder / "half", images, like=real)
         half_db = signal_to_noise(real.engine, ready.engine, others[:_IMAGES])
         ready.engine.close()

@@ -145,6 +145,7 @@ def quantized(
         int8=last.running,
         folder=folder,
         bar=telling.bar,
+        keep=gate.float_operators,
     )
     timed = [on_runtime_of(last.running, graph, real, folder / "float-timed", calibration.values), last.running]
     if len(gate.attempts) > 1:

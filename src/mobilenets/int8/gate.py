@@ -67,6 +67,13 @@ class Gated:
         return self.attempts[-1]
 
     @property
+    def float_operators(self) -> frozenset[str]:
+        """The operators of the layers that stay in floats."""
+        return frozenset(
+            name for layer in self.sensitivities if layer.layer in self.last.float_layers for name in layer.operators
+        )
+
+    @property
     def passed(self) -> bool:
         """Whether the drop is within the limit."""
         return self.last.drop.points <= self.limit

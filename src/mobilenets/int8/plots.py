@@ -116,6 +116,5 @@ def ranges(done: Quantized) -> Figure:
 
 def _float_places(done: Quantized) -> set[int]:
     """Places in the network of the operators that stayed in floats."""
-    last = done.gated.last
-    kept = {name for layer in done.gated.sensitivities if layer.layer in last.float_layers for name in layer.operators}
-    return {i for i, entry in enumerate(last.result.noise) if entry.operator in kept}
+    kept = done.gated.float_operators
+    return {i for i, entry in enumerate(done.gated.last.result.noise) if entry.operator in kept}
