@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
 from mobilenets.exporters.checked import model_rounding
-from mobilenets.exporters.parity import Agreement, OutputParity, Parity, compare
+from mobilenets.exporters.parity import Agreement, OutputParity, Parity, compare, differences
 from mobilenets.model import TorchEngine, create
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -96,3 +96,16 @@ def test_the_rounding_of_a_model_is_large_where_its_outputs_cancel() -> None:
     with torch.no_grad():
         model.head.linear.bias -= model(torch.from_numpy(batch))[0] * (1 - 1e-5)
     assert model_rounding(model, [(batch, TorchEngine(model).run(batch))]) > 100 * before
+
+
+@pytest.mark.parametrize(
+    ("steps", "mean_steps", "passed"), [(16.0, 4.0, True), (17.0, 1.0, False), (12.0, 4.1, False), (math.nan, 1.0, False)]
+)
+def test_integers_may_be_16_steps_apart_and_a_quarter_of_it_on_average(steps: float, mean_steps: float, passed: bool) -> None:
+    output = OutputParity("logits", 1.0, 0.3, steps=steps, mean_steps=mean_steps)
+    assert Parity("test", 1e-4, 0, (1,), (output,), steps=16.0).passed is passed
+
+
+def test_steps_are_counted_in_the_scale_of_the_output() -> None:
+    (output,) = differences([({"logits": SMALL}, {"logits": SMALL + np.float32([[0.5, 0.0]])})], {"logits": 0.25})
+    assert (output.steps, output.mean_steps) == (2.0, 1.0)

@@ -70,7 +70,7 @@ def command(
         float | None,
         typer.Option(
             min=0,
-            help="Quantized models: largest difference of an output in steps of 256, 16 by default; the mean may be an eighth.",
+            help="Quantized models: largest difference of an output in steps of 256, 16 by default; the mean may be a quarter.",
             show_default=False,
             metavar="N",
         ),

@@ -13,7 +13,7 @@ from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
 
 TOLERANCE = 1e-4
 
-_MEAN_SHARE = 8
+_MEAN_SHARE = 4
 _NEARLY = 1.001  # what floats make of a whole number of steps
 _ROUNDINGS = 4  # times the model's own rounding that another order of the same sums may be off by, at most
 
@@ -100,7 +100,7 @@ class Parity:
         note: what a reader has to know besides, such as that the file itself cannot run here.
         rounding: how far the model is from itself in 64 bits, as `OutputParity.max_rel`; measured where the tolerance fails.
         steps: the largest difference that passes of an output in 8-bit integers, in steps of its scale. The mean difference may
-            be an eighth of it: runtimes that round differently are far apart in few numbers only.
+            be a quarter of it: runtimes that round differently are far apart in few numbers only.
     """
 
     runtime: str

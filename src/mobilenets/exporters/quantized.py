@@ -61,7 +61,7 @@ def export_quantized(
         images: files or encoded bytes to compare on, in addition to made-up images.
         labeled: images to measure accuracy on, before and after.
         before: the network in floats, whose accuracy is given beside the file's; None for the reference executor.
-        steps: the largest allowed difference of an output in steps of its scale. The mean may be an eighth of it.
+        steps: the largest allowed difference of an output in steps of its scale. The mean may be a quarter of it.
         ends: what the file takes and returns: floats, or the integers themselves, signed or unsigned. Only TFLite files have
             integer ends.
         weight_bits: 7 for a file that is right and fast on x86 processors without VNNI, in whatever program runs it. The

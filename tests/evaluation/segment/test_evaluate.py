@@ -55,7 +55,7 @@ def flag(png: Encode, name: str, left: int, right: int, truth: NDArray[np.uint8]
 
 @pytest.fixture
 def report(segmenter: Make, png: Encode) -> SegmentationReport:
-    """Of two images: one all right, one of which a quarter is wrong and an eighth ignored."""
+    """Of two images: one all right, one of which a quarter is wrong and a quarter ignored."""
     truth = np.full((32, 32), 1, np.uint8)
     truth[:16, 16:] = 2  # predicted green and blue in halves: the lower right is wrong
     truth[:8, :16] = 255
