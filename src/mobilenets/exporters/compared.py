@@ -35,8 +35,8 @@ RANDOM_BATCHES = (1, 2, 5)
 
 STEPS = 16.0
 """Largest difference of an output from the integer reference, in steps of 256; the mean may be a quarter of it. Runtimes round
-in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: trained networks were up to 3 steps apart on
-average and 12 at most."""
+in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: trained networks were up to 3 steps apart
+on average and 12 at most."""
 
 INT8_TOLERANCE = 0.05
 """Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
