@@ -88,7 +88,8 @@ def judge(
         change = right[library].astype(float) - right["float"]
         error = change.std() / len(change) ** 0.5
         same, noise = (made.argmax(1) == expected.argmax(1)).mean(), decibels(expected, made)
-        row = f"{library:18} {right[library].mean():5.1%} {100 * change.mean():+8.1f} ± {100 * error:.1f} {same:15.1%} {noise:9.1f}"
+        row = f"{library:18} {right[library].mean():5.1%} {100 * change.mean():+8.1f} ± {100 * error:.1f}"
+        row += f" {same:15.1%} {noise:9.1f}"
         if library != "ours" and "ours" in right:
             ours, its = (int((a & ~b).sum()) for a, b in _both_ways(right["ours"], right[library]))
             row += f" {ours:11} : {its:<8} {_mcnemar(ours, its):6.2f}"
