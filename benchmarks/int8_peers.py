@@ -9,6 +9,9 @@ calibrated on it. The libraries have their plain defaults, with per-channel weig
 - ai-edge-quantizer: static int8, run by LiteRT;
 - torchao: pt2e with ExecuTorch's XNNPACK quantizer, run by PyTorch.
 
+"4 bits" are our weights of 4 bits in all but the first and the depthwise layers, with one scale for each output channel, or
+with a factor for each 32 weights of it; the values stay in 8 bits.
+
 A library that is not installed is left out, and named. Ours is run by LiteRT. Columns: top-1 of the float network and of
 the int8 network, the difference in points with its paired standard error, the share of equal answers, the signal to noise of
 the logits, and how many photos only ours and only the other has right, with the p-value of McNemar's exact test.
@@ -23,6 +26,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -33,6 +37,7 @@ from numpy.typing import NDArray
 from mobilenets.deploy import write_onnx, write_tflite
 from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.deploy.quantize.values import decibels
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.exporters.lower import lower
 from mobilenets.model import Model
 from mobilenets.runtime.images.prepare import load_input
@@ -136,8 +141,8 @@ def _litert(data: bytes) -> Network:
     return run
 
 
-def _ours(model: Model, images: Images) -> Network:
-    return _litert(write_tflite.to_tflite(quantize(lower(model), images).graph))
+def _ours(model: Model, images: Images, weights: Grid = EIGHT_BITS) -> Network:
+    return _litert(write_tflite.to_tflite(quantize(lower(model), images, weights=weights).graph))
 
 
 def _onnx_runtime(model: Model, images: Images) -> Network:
@@ -228,6 +233,8 @@ def _logits(outputs: Any) -> Images:  # Any: a tensor, or a mapping of them
 
 LIBRARIES: dict[str, Callable[[Model, Images], Network]] = {
     "ours": _ours,
+    "ours, 4 bits": partial(_ours, weights=Grid(bits=4)),
+    "ours, 4 bits / 32": partial(_ours, weights=Grid(bits=4, block=32)),
     "onnxruntime": _onnx_runtime,
     "nncf": _nncf,
     "ai-edge-quantizer": _ai_edge,

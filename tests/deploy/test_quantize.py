@@ -19,7 +19,7 @@ from mobilenets.deploy.quantize.prepare import prepared, useful
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.ranges import affine, chosen, snapped
 from mobilenets.deploy.quantize.values import decibels
-from mobilenets.deploy.quantize.weights import Moments, quantized
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, Moments, quantized
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
 
@@ -119,6 +119,29 @@ def test_the_mean_of_every_channel_is_corrected_for_what_is_read() -> None:
     made = layer.integers * np.asarray(layer.quantization.scales)[:, None] @ read[0] + layer.bias[:, None]
     meant = weight @ x[0] + bias[:, None]
     np.testing.assert_allclose(made.mean(1), meant.mean(1), atol=1e-3)
+
+
+@pytest.mark.parametrize(("block", "highest"), [(0, 7), (4, 126)])
+def test_weights_of_4_bits_have_15_integers_in_each_block(block: int, highest: int) -> None:
+    x, weight = _layer(np.random.default_rng(3))
+    weight[:, 4:] *= 0.1  # the second block of 4 is quieter
+    layer = quantized(weight, np.zeros(5, np.float32), _halves(x, x), read=READ, grid=Grid(bits=4, block=block))
+    assert np.abs(layer.integers).max() <= highest
+    for row in layer.integers.reshape(5, -1, block or 8):
+        for integers in row:
+            steps = np.gcd.reduce(np.abs(integers).astype(np.int64))
+            assert np.abs(integers).max() <= 7 * max(steps, 1)
+
+
+def test_factors_of_blocks_keep_what_4_bits_lose() -> None:
+    x, weight = _layer(np.random.default_rng(3))
+    weight[:, 4:] *= 0.1
+    noise = []
+    for grid in (Grid(bits=4), Grid(bits=4, block=4), EIGHT_BITS):
+        layer = quantized(weight, np.zeros(5, np.float32), _halves(x, x), read=READ, grid=grid)
+        reals = layer.integers * np.asarray(layer.quantization.scales)[:, None]
+        noise.append(decibels(weight[:, 4:], reals[:, 4:]))
+    assert noise[0] < noise[1] - 6 < noise[2] - 6
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e-30, 1e-9])

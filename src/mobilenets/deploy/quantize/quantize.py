@@ -27,7 +27,7 @@ from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
 from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
 from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE, Value, computed
-from mobilenets.deploy.quantize.weights import quantized
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 
 Numbers = NDArray[np.float32]
 _MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
@@ -69,7 +69,12 @@ class Result:
 
 
 def quantize(
-    graph: Graph, images: Numbers, *, keep: frozenset[str] = frozenset(), advance: Callable[[int], object] = lambda _: None
+    graph: Graph,
+    images: Numbers,
+    *,
+    keep: frozenset[str] = frozenset(),
+    weights: Grid = EIGHT_BITS,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Result:
     """The network in 8-bit integers, with a float input and float outputs.
 
@@ -77,12 +82,13 @@ def quantize(
         graph: in floats.
         images: for calibration, prepared, N C H W; some hundred of the kind that the network will see.
         keep: names of operators that stay in floats.
+        weights: what integers the weights may be; depthwise layers and those that read the image always have 8 bits.
         advance: called with 1 after each operator.
 
     Raises:
         GraphError: the graph is quantized already, or none.
     """
-    work = _Work(equalized(prepared(graph), images), images, keep)
+    work = _Work(equalized(prepared(graph), images), images, keep, weights)
     for operator in work.graph.operators:
         work.take(operator)
         advance(1)
@@ -94,6 +100,7 @@ class _Work:
     graph: Graph
     images: Numbers
     keep: frozenset[str]
+    grid: Grid
     values: dict[str, Value] = field(default_factory=dict)
     quantization: dict[str, Quantization] = field(default_factory=dict)
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)  # Any: floats and integers
@@ -173,7 +180,9 @@ class _Work:
         """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
         rows = weight.reshape(len(weight), -1)
-        result = quantized(rows, bias, moments(operator, weight.shape, value), read=read)
+        fine = isinstance(operator, op.Depthwise) or operator.inputs[0] == INPUT
+        grid = EIGHT_BITS if fine else self.grid
+        result = quantized(rows, bias, moments(operator, weight.shape, value), read=read, grid=grid)
         integers = result.integers.reshape(weight.shape)
         scales = bias_scales(read, result.quantization)
         steps = quantize_bias(result.bias, scales)

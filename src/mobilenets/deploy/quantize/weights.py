@@ -9,6 +9,7 @@ linear algebra on second moments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +103,53 @@ class Quantized:
     bias: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The integers that weights may be: multiples of q in 8 bits, where q has fewer bits and the factor is a block's own.
+
+    Weights of 4 bits are an experiment: every runtime computes with them, but files store each in 8 bits.
+
+    Args:
+        bits: of each weight, 8 or 4.
+        block: weights of an output, one after the other, that share a factor from 1 to 18; 0 for all of them. In 8 bits there
+            is no room for factors.
+    """
+
+    bits: Literal[4, 8] = 8
+    block: int = 0
+
+    @property
+    def most(self) -> int:
+        """The greatest q."""
+        return int(2 ** (self.bits - 1) - 1)
+
+    def factors(self, target: Matrix, scales: Matrix) -> Matrix:
+        """The factor of each weight, G O K, for weights G O K whose integers have these scales, G O."""
+        if not self.block:
+            return np.ones_like(target)
+        factors = np.ones_like(target)
+        for k in range(0, target.shape[2], self.block):
+            largest = np.abs(target[:, :, k : k + self.block]).max(2)
+            needed = np.ceil(largest / (self.most * scales) - 1e-9)
+            factors[:, :, k : k + self.block] = np.clip(needed, 1, HIGHEST // self.most)[:, :, None]
+        return factors
+
+    @property
+    def highest(self) -> int:
+        """The greatest integer."""
+        return self.most * (HIGHEST // self.most if self.block else 1)
+
+
+EIGHT_BITS = Grid()
+
+
 def quantized(
-    weight: NDArray[np.float32], bias: NDArray[np.float32], halves: tuple[Moments, Moments], *, read: Quantization
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    halves: tuple[Moments, Moments],
+    *,
+    read: Quantization,
+    grid: Grid = EIGHT_BITS,
 ) -> Quantized:
     """The integers of a layer's weights.
 
@@ -115,11 +161,11 @@ def quantized(
         bias: O.
         halves: what the layer reads on two halves of the images.
         read: of the value it reads.
+        grid: what integers the weights may be.
     """
     groups, length = halves[0].groups, halves[0].length
-    layer = _Layer(
-        weight.astype(np.float64).reshape(groups, -1, length), bias.astype(np.float64).reshape(groups, -1), read.scale
-    )
+    rows = weight.astype(np.float64).reshape(groups, -1, length)
+    layer = _Layer(rows, bias.astype(np.float64).reshape(groups, -1), read.scale, grid)
     turns = (halves, halves[::-1])
     trust = min(_TRUSTS, key=lambda trust: sum(layer.error(layer.moved(known, trust), known, other) for known, other in turns))
     rounding = min(
@@ -156,6 +202,7 @@ class _Layer:
     weight: Matrix
     bias: Matrix
     read: float
+    grid: Grid
 
     def moved(self, known: Moments, trust: float) -> Matrix:
         """The weights that make the float network's sums from what the quantized one reads, not far from the float weights."""
@@ -163,17 +210,16 @@ class _Layer:
             return self.weight
         variance = np.trace(known.covariance, axis1=1, axis2=2) / known.length
         ridge = known.damping(_DAMPING) + (trust * variance)[:, None, None] * np.eye(known.length)
-        return np.linalg.solve(known.covariance + ridge, np.matmul(self.weight, known.cross + ridge).swapaxes(1, 2)).swapaxes(
-            1, 2
-        )
+        wanted = np.matmul(self.weight, known.cross + ridge)
+        weights: Matrix = np.linalg.solve(known.covariance + ridge, wanted.swapaxes(1, 2)).swapaxes(1, 2)
+        return weights
 
     def shifted(self, weight: Matrix, known: Moments) -> Matrix:
         """The biases with which other weights keep the means of the float network's sums."""
-        return (
-            self.bias
-            + np.matmul(self.weight, known.meant[:, :, None])[:, :, 0]
-            - np.matmul(weight, known.read[:, :, None])[:, :, 0]
-        )
+        meant = np.matmul(self.weight, known.meant[:, :, None])[:, :, 0]
+        made = np.matmul(weight, known.read[:, :, None])[:, :, 0]
+        bias: Matrix = self.bias + meant - made
+        return bias
 
     def error(self, weight: Matrix, known: Moments, other: Moments) -> float:
         """Mean square of what such weights make wrong on other images, but for what no weights change."""
@@ -185,20 +231,22 @@ class _Layer:
         """The weights as integers; with a finite damping, each rounding makes up for those before it."""
         covariance = known.covariance + known.damping(min(damping, 1.0))
         diagonal = np.diagonal(covariance, axis1=1, axis2=2)[:, None, :]
-        scales = _scales(weight, diagonal, np.abs(self.shifted(weight, known)), self.read)
+        floor = np.abs(self.shifted(weight, known)) / (self.read * 2.0**_BIAS_BITS)
+        scales = _scales(weight, diagonal, np.maximum(floor, 2.0**-40), self.grid)
+        factors = self.grid.factors(weight, scales)
         if damping == np.inf:
-            return _Steps(_rounded(weight, scales[:, :, None]), scales)
-        return _Steps(_compensated(weight, scales, covariance), scales)
+            return _Steps(_rounded(weight, scales[:, :, None], factors, self.grid), scales)
+        return _Steps(_compensated(weight, scales, factors, covariance, self.grid), scales)
 
 
-def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Matrix:
+def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Matrix:
     """For each row the share of its largest weight with the least weighted error, G O/G."""
     largest = np.abs(target).max(2)
-    floor = np.maximum(bias / (read * 2.0**_BIAS_BITS), 2.0**-40)
-    best, best_error = np.maximum(largest / HIGHEST, floor), np.full(largest.shape, np.inf)
+    best, best_error = np.maximum(largest / grid.highest, floor), np.full(largest.shape, np.inf)
     for shrink in _SHRINKS:
-        scales = np.maximum(shrink * largest / HIGHEST, floor)
-        off = target - _rounded(target, scales[:, :, None]) * scales[:, :, None]
+        scales = np.maximum(shrink * largest / grid.highest, floor)
+        steps = scales[:, :, None]
+        off = target - _rounded(target, steps, grid.factors(target, scales), grid) * steps
         error = (np.square(off) * importance).sum(2)
         best = np.where(error < best_error, scales, best)
         best_error = np.minimum(error, best_error)
@@ -206,22 +254,23 @@ def _scales(target: Matrix, importance: Matrix, bias: Matrix, read: float) -> Ma
     return stored
 
 
-def _compensated(target: Matrix, scales: Matrix, covariance: Matrix) -> Matrix:
+def _compensated(target: Matrix, scales: Matrix, factors: Matrix, covariance: Matrix, grid: Grid) -> Matrix:
     """The integers, G O/G K: one column after the other is rounded, and the columns after it take over what it lost."""
     order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K: the loudest first
-    left = np.take_along_axis(target, order[:, None, :], 2)
+    left, factors = (np.take_along_axis(numbers, order[:, None, :], 2) for numbers in (target, factors))
     sorted_ = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
     root = np.linalg.cholesky(sorted_[:, ::-1, ::-1])[:, ::-1, ::-1]  # upper: the covariance is root @ root.T
     upper = np.linalg.inv(root)  # and its inverse upper.T @ upper, G K K
     result = np.empty_like(left)
     for k in range(left.shape[2]):
-        result[:, :, k] = _rounded(left[:, :, k], scales)
+        result[:, :, k] = _rounded(left[:, :, k], scales, factors[:, :, k], grid)
         lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
         left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
     back = np.argsort(order, axis=1)
     return np.take_along_axis(result, back[:, None, :], 2)
 
 
-def _rounded(target: Matrix, scales: Matrix) -> Matrix:
-    nearest: Matrix = np.clip(np.rint(target / scales), -HIGHEST, HIGHEST)
+def _rounded(target: Matrix, scales: Matrix, factors: Matrix, grid: Grid) -> Matrix:
+    """The nearest integers of the grid."""
+    nearest: Matrix = np.clip(np.rint(target / (scales * factors)), -grid.most, grid.most) * factors
     return nearest
