@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mobilenets.errors import WeightsError
 from mobilenets.weights.guards import megabytes
+from mobilenets.weights.nesting import check_nesting
 
 MOST_BYTES = 2 << 30
 """Size of a file with a state dict, unpacked. The largest network with an optimizer's state has 0.5 GB."""
@@ -37,6 +38,7 @@ WRAPPERS = (
 )
 """Keys under which training scripts keep a state dict, the likeliest first; averaged weights come after plain ones."""
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
+_LEGACY_PICKLES = 5  # their number, protocol, machine, content and storages; then come raw bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +119,23 @@ def _unpickled(path: Path) -> Any:  # Any: whatever the file holds
                 f"'{path}' is a TorchScript program, which holds code that is never run",
                 hint="save the weights alone: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pth')",
             )
+    _check_nesting(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of odd protocols, then refuses them
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_nesting(path: Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member.endswith(".pkl"):
+                    with archive.open(member) as file:
+                        check_nesting(file, str(path))
+    else:
+        with path.open("rb") as file:
+            for _ in range(_LEGACY_PICKLES):
+                check_nesting(file, str(path))
 
 
 def _check_size(path: Path, size: int) -> None:
