@@ -99,6 +99,20 @@ def test_a_gate_that_cannot_hold_leaves_a_report_and_no_model(
     assert not json.loads(again.out)["passed"]
 
 
+def test_a_gate_that_cannot_hold_leaves_an_earlier_model_as_it_was(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilenets.int8.gate.MOST_SHARE", 0.0)
+    out = tmp_path / "int8"
+    assert mobilenets("quantize", export(color_graph()), "--data", data, "--out", out).code == 0
+    before = (out / "graph.safetensors").read_bytes()
+    done = mobilenets("quantize", export(hard_graph()), "--data", data, "--out", out)
+    assert done.code == 1
+    assert f"the int8 model in '{out}' stays as it was" in done.err
+    assert (out / "graph.safetensors").read_bytes() == before
+    assert (tmp_path / "int8-failed" / "quantization" / "report.json").is_file()
+
+
 def test_without_labels_answers_are_compared(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:
     images = write_images(tmp_path / "loose", each=6, seed=5)
     done = mobilenets("quantize", export(color_graph()), "--images", images, "--count", "9", "--out", tmp_path / "int8")

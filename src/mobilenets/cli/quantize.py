@@ -83,7 +83,7 @@ def command(
     from mobilenets.cli.measuring import home_of
     from mobilenets.cli.quantize_images import material
     from mobilenets.int8.flow import Telling, quantized
-    from mobilenets.int8.folder import about, check_free, write
+    from mobilenets.int8.folder import about, check_free, is_quantized, write
     from mobilenets.int8.images import affordable
     from mobilenets.int8.truth import CHANGED, POINTS
 
@@ -110,9 +110,13 @@ def command(
         )
         known = about(done, source=str(model), seed=seed)
         run = home if (home / "run.json").is_file() else None
+        if not known.passed and is_quantized(folder):
+            note(f"the int8 model in '{folder}' stays as it was")
+            folder = folder.with_name(f"{folder.name}-failed")
+            check_free(folder)
         following = f"mobilenets predict {shlex.quote(str(folder))} IMAGE"
         if not known.passed:
-            following = "mobilenets quantize --help"
+            following = f"mobilenets quantize {shlex.quote(str(model))} --count {2 * known.images}"
         name = home.name if run is not None else model.stem
         missing = write(done, folder, known=known, run=run, title=f"{name} in int8", next_command=following)
     if json:
