@@ -56,7 +56,7 @@ def settled(x: Tensor, scale: Tensor, within: Bounds, bits: Tensor) -> Tensor:
         within: bounds, in steps.
         bits: as `bits_kept` gives them.
     """
-    steps = x / scale
+    steps, bits = x / scale, bits.to(x.device)
     if bits.ndim:
         bits = bits.reshape(-1, *[1] * (x.ndim - 2))
     finer = torch.exp2(bits.to(steps))
