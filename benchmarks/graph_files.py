@@ -66,4 +66,5 @@ def plan_and_write(path: Path) -> object:
 def run_natively(path: Path) -> object:
     """Open a graph with the native engine, and run it on an image."""
     engine = NativeEngine(path, threads=2)
-    return engine.run(np.zeros((1, engine.manifest().input.channels, *engine.input_shape), np.float32))
+    contract = engine.manifest().input
+    return engine.run(np.zeros((1, contract.channels, *contract.shape), np.float32))

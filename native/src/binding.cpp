@@ -71,12 +71,14 @@ NB_MODULE(_engine, module) {
                 new (place) Engine(path, {threads, plan, instructions});
             },
             nb::arg("path"), nb::kw_only(), nb::arg("threads") = 1, nb::arg("plan") = "fastest", nb::arg("instructions") = "",
-            "Open a graph file. `plan` is 'fastest', 'fused' or 'layers'; `instructions` is '' for the fastest of this processor.")
+            "Open a graph file. `plan` is 'fastest', 'fused' or 'layers'; `instructions` is '' for the fastest of this "
+            "processor.")
         .def_prop_ro_static(
             "fastest_instructions", [](nb::handle) { return std::string(mobilenets::kernels_for("").name); },
             "The instruction set that is used unless another is asked for.")
         .def("run", run, nb::arg("images"), "The outputs by name, for images N C H W in the type that the network takes.")
-        .def_prop_ro("manifest", [](const Engine& engine) { return engine.graph().manifest; }, "The manifest as JSON.")
+        .def_prop_ro(
+            "manifest", [](const Engine& engine) { return engine.graph().manifest; }, "The manifest as JSON.")
         .def_prop_ro(
             "outputs",
             [](const Engine& engine) {
@@ -85,16 +87,19 @@ NB_MODULE(_engine, module) {
                 return names;
             },
             "Names of what the network returns.")
-        .def_prop_ro("input_shape", [](const Engine& engine) { return engine.graph().values[0].shape; }, "Channels, height and width.")
+        .def_prop_ro(
+            "input_shape", [](const Engine& engine) { return engine.graph().values[0].shape; }, "Channels, height and width.")
         .def_prop_ro("arena_bytes", &Engine::arena_bytes, "Memory of all values of one image: the peak of the plan.")
         .def_prop_ro("scratch_bytes", &Engine::scratch_bytes, "Memory that operators need besides, for all threads.")
         .def_prop_ro("threads", &Engine::threads, "Threads that compute one image.")
-        .def_prop_ro("instructions", [](const Engine& engine) { return std::string(engine.instructions()); }, "The instruction set.")
+        .def_prop_ro(
+            "instructions", [](const Engine& engine) { return std::string(engine.instructions()); }, "The instruction set.")
         .def_prop_ro(
             "groups",
             [](const Engine& engine) {
                 std::vector<std::tuple<int, int, int>> groups;
-                for (const auto& group : engine.plan().groups) groups.emplace_back(group.operators.from, group.operators.to, group.band);
+                for (const auto& group : engine.plan().groups)
+                    groups.emplace_back(group.operators.from, group.operators.to, group.band);
                 return groups;
             },
             "How the operators run: from which to which as one, and how many rows at once.");

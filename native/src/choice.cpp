@@ -11,8 +11,8 @@ constexpr double float_rate = 16, byte_rate = 28;  // multiply-adds a cycle
 constexpr double near_rate = 32, far_rate = 8;     // bytes a cycle from the second and the third cache
 constexpr double near_bytes = 256 * 1024;          // that stay in the second cache between two operators
 constexpr double call_cycles = 150;
-constexpr int tile = 6, least_tile = 4;            // pixels of a tile; of a smaller one, the sums wait for each other
-constexpr std::array bands{1, 2, 4, 8};            // rows at once that are considered
+constexpr int tile = 6, least_tile = 4;  // pixels of a tile; of a smaller one, the sums wait for each other
+constexpr std::array bands{1, 2, 4, 8};  // rows at once that are considered
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
@@ -44,10 +44,13 @@ double cost_of(const Graph& graph, const Plan& plan, Span operators) {
         const int value = operation.outputs[0];
         const Place& place = plan.places[index(value)];
         const Value& made = graph.values[index(value)];
-        const bool is_banded = place.is_ring || std::any_of(operation.inputs.begin(), operation.inputs.end(), [&](int input) { return plan.places[index(input)].is_ring; });
+        const bool is_banded = place.is_ring || std::any_of(operation.inputs.begin(), operation.inputs.end(),
+                                                            [&](int input) { return plan.places[index(input)].is_ring; });
         cycles += cost_of(graph, operation, is_banded ? std::min(place.at_once, made.height()) : made.height());
-        if (place.is_ring) ring_bytes += static_cast<double>(made.row_bytes()) * place.held;
-        else if (static_cast<double>(made.bytes()) > near_bytes) cycles += 2 * static_cast<double>(made.bytes()) / far_rate;
+        if (place.is_ring)
+            ring_bytes += static_cast<double>(made.row_bytes()) * place.held;
+        else if (static_cast<double>(made.bytes()) > near_bytes)
+            cycles += 2 * static_cast<double>(made.bytes()) / far_rate;
     }
     return cycles + (ring_bytes > near_bytes ? 2 * ring_bytes / near_rate : 0);
 }
@@ -69,8 +72,10 @@ std::vector<Group> assembled(const std::vector<Group>& blocks, const std::vector
     std::vector<Group> groups;
     for (std::size_t b = 0; b < blocks.size(); ++b) {
         const Span operators = blocks[b].operators;
-        if (chosen[b] > 0) groups.push_back({operators, chosen[b]});
-        else for (int i = operators.from; i < operators.to; ++i) groups.push_back({{i, i + 1}});
+        if (chosen[b] > 0)
+            groups.push_back({operators, chosen[b]});
+        else
+            for (int i = operators.from; i < operators.to; ++i) groups.push_back({{i, i + 1}});
     }
     return groups;
 }
@@ -108,7 +113,8 @@ Plan fastest_plan(const Graph& graph, const Steps& steps, int threads) {
     for (std::size_t b = 0; b < blocks.size(); ++b) {
         if (blocks[b].operators.size() == 1) continue;
         options[b].push_back({0, cost_of(graph, layers, blocks[b].operators)});
-        std::stable_sort(options[b].begin(), options[b].end(), [](const Option& a, const Option& c) { return a.cycles < c.cycles; });
+        std::stable_sort(options[b].begin(), options[b].end(),
+                         [](const Option& a, const Option& c) { return a.cycles < c.cycles; });
         for (const Option& option : options[b]) {
             chosen[b] = option.band;
             Plan plan = planned(graph, assembled(blocks, chosen), threads);

@@ -1,7 +1,6 @@
 #include "engine.hpp"
 
 #include <cstring>
-#include <exception>
 
 #include "choice.hpp"
 #include "errors.hpp"
@@ -16,6 +15,11 @@ std::size_t index(int i) { return static_cast<std::size_t>(i); }
 template <typename Number>
 void to_channels_last(const Number* from, Number* to, const Value& value) {
     const std::size_t channels = index(value.channels()), places = index(value.width()) * index(value.height());
+    if (channels == 3) {  // colors: their three planes are read side by side
+        for (std::size_t i = 0; i < places; ++i, to += 3)
+            to[0] = from[i], to[1] = from[places + i], to[2] = from[2 * places + i];
+        return;
+    }
     for (std::size_t c = 0; c < channels; ++c) {
         for (std::size_t i = 0; i < places; ++i) to[i * channels + c] = from[c * places + i];
     }
@@ -30,8 +34,10 @@ void to_channels_first(const Number* from, Number* to, const Value& value) {
 }
 
 void copy_image(const std::byte* from, std::byte* to, const Value& value) {
-    if (value.number == Number::float32) to_channels_last(reinterpret_cast<const float*>(from), reinterpret_cast<float*>(to), value);
-    else to_channels_last(reinterpret_cast<const std::int8_t*>(from), reinterpret_cast<std::int8_t*>(to), value);
+    if (value.number == Number::float32)
+        to_channels_last(reinterpret_cast<const float*>(from), reinterpret_cast<float*>(to), value);
+    else
+        to_channels_last(reinterpret_cast<const std::int8_t*>(from), reinterpret_cast<std::int8_t*>(to), value);
 }
 
 void copy_output(const std::byte* from, std::byte* to, const Value& value) {
@@ -50,10 +56,10 @@ void copy_output(const std::byte* from, std::byte* to, const Value& value) {
 
 }  // namespace
 
-/// The memory of one run: the arena, and for each thread where every operator finds what it reads and makes.
+/// The memory of one run: the arena, and for each part of the work where every operator finds what it reads and makes.
 class Engine::Workspace {
 public:
-    explicit Workspace(const Engine& engine) : barrier(engine.threads_), arena_(engine.plan_.bytes), parts_(index(engine.threads_)) {
+    explicit Workspace(const Engine& engine) : arena_(engine.plan_.bytes), parts_(index(engine.threads_)) {
         for (int t = 0; t < engine.threads_; ++t) {
             Part& part = parts_[index(t)];
             part.scratch = Buffer(engine.scratch_bytes_);
@@ -72,8 +78,6 @@ public:
     }
 
     std::byte* at(const Engine& engine, int value) const { return arena_.data() + engine.plan_.places[index(value)].offset; }
-
-    Barrier barrier;
 
 private:
     struct Bound {
@@ -110,9 +114,12 @@ Engine::Engine(const std::string& path, const Settings& settings)
 Engine::~Engine() = default;
 
 void Engine::choose_plan(const std::string& name) {
-    if (name != "layers" && name != "fused" && name != "fastest") throw GraphError("the plan '" + name + "' is unknown; there are 'fastest', 'fused' and 'layers'");
-    if (name == "fastest") plan_ = fastest_plan(graph_, steps_, threads_);
-    else plan_ = possible_plan(graph_, steps_, name == "layers" ? layer_by_layer(graph_) : block_by_block(graph_), threads_);
+    if (name != "layers" && name != "fused" && name != "fastest")
+        throw GraphError("the plan '" + name + "' is unknown; there are 'fastest', 'fused' and 'layers'");
+    if (name == "fastest")
+        plan_ = fastest_plan(graph_, steps_, threads_);
+    else
+        plan_ = possible_plan(graph_, steps_, name == "layers" ? layer_by_layer(graph_) : block_by_block(graph_), threads_);
 }
 
 std::size_t Engine::output_bytes(std::size_t output) const {
@@ -131,7 +138,8 @@ void Engine::run(const void* images, int count, const std::vector<void*>& output
         }
         for (std::size_t i = 0; i < outputs.size(); ++i) {
             const int value = graph_.outputs[i].value;
-            copy_output(workspace->at(*this, value), static_cast<std::byte*>(outputs[i]) + index(n) * output_bytes(i), graph_.values[index(value)]);
+            copy_output(workspace->at(*this, value), static_cast<std::byte*>(outputs[i]) + index(n) * output_bytes(i),
+                        graph_.values[index(value)]);
         }
     }
     give_back(std::move(workspace));
@@ -145,18 +153,8 @@ void Engine::run_image(Workspace& workspace, const std::byte* image, bool is_hel
         }
         return;
     }
-    std::exception_ptr failure;  // of the first thread: only what it does alone can run out of memory
-    workers_->run([&](int part) {
-        for (const Stage& stage : stages_) {
-            try {
-                run_stage(workspace, stage, part);
-            } catch (...) {
-                if (part == 0) failure = std::current_exception();
-            }
-            workspace.barrier.wait();
-        }
-    });
-    if (failure) std::rethrow_exception(failure);
+    workers_->run(std::make_shared<Run>(stages_.size(), threads_,
+                                        [&](std::size_t stage, int part) { run_stage(workspace, stages_[stage], part); }));
 }
 
 void Engine::run_stage(Workspace& workspace, const Stage& stage, int part) const {

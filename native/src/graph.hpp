@@ -17,12 +17,29 @@ namespace mobilenets {
 
 /// The kinds of operators; their names in files are those of `mobilenets.deploy.operators.KINDS`, in this order.
 enum class Kind {
-    conv, depthwise, dense, add, multiply, pool, activation, resize, concat, flatten,
-    rows, places, matmul, softmax, argmax, boxes, nms, quantize, dequantize,
+    conv,
+    depthwise,
+    dense,
+    add,
+    multiply,
+    pool,
+    activation,
+    resize,
+    concat,
+    flatten,
+    rows,
+    places,
+    matmul,
+    softmax,
+    argmax,
+    boxes,
+    nms,
+    quantize,
+    dequantize,
 };
 inline constexpr std::array kind_names{
-    "conv", "depthwise", "dense", "add", "multiply", "pool", "activation", "resize", "concat", "flatten",
-    "rows", "places", "matmul", "softmax", "argmax", "boxes", "nms", "quantize", "dequantize",
+    "conv", "depthwise", "dense",  "add",     "multiply", "pool",  "activation", "resize",   "concat",     "flatten",
+    "rows", "places",    "matmul", "softmax", "argmax",   "boxes", "nms",        "quantize", "dequantize",
 };
 
 /// What is applied to each number.
@@ -64,7 +81,7 @@ struct Value {
     std::string name;
     Shape shape;
     Number number = Number::float32;
-    int source = -1;  // whose memory it stands in: itself, or the value that it is a reshape of
+    int source = -1;            // whose memory it stands in: itself, or the value that it is a reshape of
     Quantization quantization;  // empty scales for floats
 
     bool is_map() const { return shape.size() == 3; }
@@ -75,8 +92,12 @@ struct Value {
     // How it lies in memory: rows of places of channels, the channels of one place side by side.
     int height() const { return static_cast<int>(is_map() ? shape[1] : shape.size() == 2 ? shape[0] : 1); }
     int width() const { return static_cast<int>(is_map() ? shape[2] : 1); }
-    int channels() const { return static_cast<int>(is_map() || shape.size() == 1 ? shape[0] : shape.size() == 2 ? shape[1] : 1); }
-    std::size_t row_bytes() const { return bytes_of(number) * static_cast<std::size_t>(width()) * static_cast<std::size_t>(channels()); }
+    int channels() const {
+        return static_cast<int>(is_map() || shape.size() == 1 ? shape[0] : shape.size() == 2 ? shape[1] : 1);
+    }
+    std::size_t row_bytes() const {
+        return bytes_of(number) * static_cast<std::size_t>(width()) * static_cast<std::size_t>(channels());
+    }
     std::size_t bytes() const { return row_bytes() * static_cast<std::size_t>(height()); }
 };
 
@@ -89,18 +110,18 @@ struct Operator {
     std::vector<int> outputs;  // likewise; several only for Kind::nms
     int block = -1;
 
-    std::string weight, bias;            // conv, depthwise, dense
-    Pair stride{1, 1}, dilation{1, 1};   // conv, depthwise; pool has strides
-    std::array<int, 4> padding{};        // conv, depthwise: top, bottom, left, right
-    Curve curve = Curve::linear;         // conv, depthwise, dense, add: fused; activation: the curve
-    Pair kernel{1, 1};                   // pool
-    Pair size{1, 1};                     // resize, places, boxes
-    bool align_corners = false;          // resize
-    int columns = 1;                     // rows
-    bool transposed = false;             // matmul
-    double factor = 1;                   // matmul
-    std::string anchors, thresholds;     // boxes; nms
-    std::array<double, 4> variances{};   // boxes
+    std::string weight, bias;                 // conv, depthwise, dense
+    Pair stride{1, 1}, dilation{1, 1};        // conv, depthwise; pool has strides
+    std::array<int, 4> padding{};             // conv, depthwise: top, bottom, left, right
+    Curve curve = Curve::linear;              // conv, depthwise, dense, add: fused; activation: the curve
+    Pair kernel{1, 1};                        // pool
+    Pair size{1, 1};                          // resize, places, boxes
+    bool align_corners = false;               // resize
+    int columns = 1;                          // rows
+    bool transposed = false;                  // matmul
+    double factor = 1;                        // matmul
+    std::string anchors, thresholds;          // boxes; nms
+    std::array<double, 4> variances{};        // boxes
     int first = 0, candidates = 1, most = 1;  // nms
     double iou = 0;                           // nms
 };
@@ -112,7 +133,7 @@ struct Output {
 
 struct Graph {
     std::unique_ptr<MappedFile> file;
-    std::string manifest;  // JSON
+    std::string manifest;       // JSON
     std::vector<Value> values;  // the first is the image
     std::vector<Operator> operators;
     std::vector<Output> outputs;
@@ -120,7 +141,9 @@ struct Graph {
     std::map<std::string, Quantization> weight_quantization;
 
     const Tensor& tensor(const std::string& name) const { return tensors.at(name); }
-    const Value& input(const Operator& operation, int i = 0) const { return values[static_cast<std::size_t>(operation.inputs[static_cast<std::size_t>(i)])]; }
+    const Value& input(const Operator& operation, int i = 0) const {
+        return values[static_cast<std::size_t>(operation.inputs[static_cast<std::size_t>(i)])];
+    }
     const Value& output(const Operator& operation) const { return values[static_cast<std::size_t>(operation.outputs[0])]; }
 };
 
@@ -128,8 +151,8 @@ struct Graph {
 /// can rely on it: names, shapes, types, ranges, sizes. Throws GraphError.
 Graph read_graph(const std::string& path);
 
-/// Gives every value its shape and number, operator by operator, and checks each operator against what it reads. `made` names the
-/// values that each operator makes. Throws GraphError with the operator's name.
+/// Gives every value its shape and number, operator by operator, and checks each operator against what it reads. `made` names
+/// the values that each operator makes. Throws GraphError with the operator's name.
 void infer_shapes(Graph& graph);
 
 /// Whether an operator only gives its input another shape; channels lie side by side, so that no number moves.

@@ -22,7 +22,9 @@ bool is_utf8(std::string_view text) {
             if ((next & 0xC0) != 0x80) return false;
             code = code << 6 | (next & 0x3F);
         }
-        if ((more == 2 && (code < 0x800 || (code >= 0xD800 && code < 0xE000))) || (more == 3 && (code < 0x10000 || code > 0x10FFFF))) return false;
+        if ((more == 2 && (code < 0x800 || (code >= 0xD800 && code < 0xE000))) ||
+            (more == 3 && (code < 0x10000 || code > 0x10FFFF)))
+            return false;
         i += more + 1;
     }
     return true;
@@ -152,7 +154,9 @@ private:
         const char c = peek();
         ++at_;
         switch (c) {
-            case '"': case '\\': case '/': made += c; return;
+            case '"':
+            case '\\':
+            case '/': made += c; return;
             case 'b': made += '\b'; return;
             case 'f': made += '\f'; return;
             case 'n': made += '\n'; return;

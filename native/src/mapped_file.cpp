@@ -22,7 +22,7 @@ namespace mobilenets {
 MappedFile::MappedFile(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) throw GraphError(std::string("it cannot be read: ") + std::strerror(errno));
-    struct stat facts {};
+    struct stat facts{};
     if (fstat(file, &facts) != 0 || !S_ISREG(facts.st_mode) || facts.st_size <= 0) {
         close(file);
         throw GraphError("it cannot be read: it is empty or not a file");

@@ -7,7 +7,7 @@
 namespace mobilenets {
 namespace {
 
-constexpr std::size_t alignment = 16;  // of every offset
+constexpr std::size_t alignment = 16;        // of every offset
 constexpr std::int64_t most_rows = 1 << 28;  // that are counted; no map has as many
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
@@ -17,7 +17,8 @@ bool is_weighted(Kind kind) { return kind == Kind::conv || kind == Kind::depthwi
 bool is_window(Kind kind) { return kind == Kind::conv || kind == Kind::depthwise; }
 
 bool is_by_number(Kind kind) {
-    return kind == Kind::add || kind == Kind::multiply || kind == Kind::activation || kind == Kind::quantize || kind == Kind::dequantize;
+    return kind == Kind::add || kind == Kind::multiply || kind == Kind::activation || kind == Kind::quantize ||
+           kind == Kind::dequantize;
 }
 
 class Planner {
@@ -28,7 +29,8 @@ public:
         find_lives();
         find_rings();
         place_values();
-        for (std::size_t i = 0; i < graph.values.size(); ++i) plan_.places[i].offset = plan_.places[index(graph.values[i].source)].offset;
+        for (std::size_t i = 0; i < graph.values.size(); ++i)
+            plan_.places[i].offset = plan_.places[index(graph.values[i].source)].offset;
     }
 
     Plan take() { return std::move(plan_); }
@@ -46,7 +48,8 @@ private:
             for (int i = operators.from; i < operators.to; ++i) {
                 const Operator& operation = graph_.operators[index(i)];
                 for (int value : operation.outputs) lives_[index(value)] = {step, step};
-                for (int value : operation.outputs) lives_[index(source(value))].last = std::max(lives_[index(source(value))].last, step);
+                for (int value : operation.outputs)
+                    lives_[index(source(value))].last = std::max(lives_[index(source(value))].last, step);
                 for (int value : operation.inputs) {
                     lives_[index(source(value))].last = std::max(lives_[index(source(value))].last, step);
                     readers_[index(source(value))].push_back(i);
@@ -64,7 +67,8 @@ private:
         int newest = 0, gain = 1;
     };
 
-    /// How an operator moves over the rows of a map: by how many rows for one of its own, how many it sees, and where it begins.
+    /// How an operator moves over the rows of a map: by how many rows for one of its own, how many it sees, and where it
+    /// begins.
     struct Moves {
         int stride = 1, reach = 1, top = 0;
     };
@@ -86,7 +90,8 @@ private:
             const Group& group = plan_.groups[index(life.first)];
             paces[index(value)] = {group.band - 1, group.band};
             place.at_once = group.band;
-            const bool is_inside = life.first == life.last && group.operators.size() > 1 && !is_output_[index(value)] && facts.is_map();
+            const bool is_inside =
+                life.first == life.last && group.operators.size() > 1 && !is_output_[index(value)] && facts.is_map();
             if (is_inside) find_ring(index(value), group.band, paces);
         }
     }
@@ -113,7 +118,8 @@ private:
         place.held = static_cast<int>(rows);
         place.copies = threads_;
         place.at_once = band > 1 ? static_cast<int>(std::min<std::int64_t>(gain, height)) : 1;
-        paces[value] = {static_cast<int>(std::clamp<std::int64_t>(newest, -most_rows, most_rows)), static_cast<int>(std::min<std::int64_t>(gain, most_rows))};
+        paces[value] = {static_cast<int>(std::clamp<std::int64_t>(newest, -most_rows, most_rows)),
+                        static_cast<int>(std::min<std::int64_t>(gain, most_rows))};
     }
 
     std::size_t bytes(std::size_t value) const {
@@ -121,7 +127,9 @@ private:
         return graph_.values[value].row_bytes() * index(place.held) * index(place.copies);
     }
 
-    bool meet(std::size_t a, std::size_t b) const { return lives_[a].first <= lives_[b].last && lives_[b].first <= lives_[a].last; }
+    bool meet(std::size_t a, std::size_t b) const {
+        return lives_[a].first <= lives_[b].last && lives_[b].first <= lives_[a].last;
+    }
 
     /// The largest value first, each in the smallest gap that is free during its life.
     void place_values() {
@@ -175,8 +183,10 @@ std::vector<Group> block_by_block(const Graph& graph) {
     for (int i = 0; i < static_cast<int>(graph.operators.size()); ++i) {
         const int block = graph.operators[index(i)].block;
         const bool continues = i > 0 && block >= 0 && graph.operators[index(i - 1)].block == block;
-        if (continues) groups.back().operators.to = i + 1;
-        else groups.push_back({{i, i + 1}});
+        if (continues)
+            groups.back().operators.to = i + 1;
+        else
+            groups.push_back({{i, i + 1}});
     }
     int weighted = 0, stem = 0;  // the stem: what stands before the second operator with weights
     for (int i = 0; i < static_cast<int>(graph.operators.size()) && weighted < 2; ++i) {
@@ -190,6 +200,8 @@ std::vector<Group> block_by_block(const Graph& graph) {
     return groups;
 }
 
-Plan planned(const Graph& graph, std::vector<Group> groups, int threads) { return Planner(graph, std::move(groups), threads).take(); }
+Plan planned(const Graph& graph, std::vector<Group> groups, int threads) {
+    return Planner(graph, std::move(groups), threads).take();
+}
 
 }  // namespace mobilenets

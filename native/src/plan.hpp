@@ -24,7 +24,8 @@ std::vector<Group> layer_by_layer(const Graph& graph);
 /// Each block of the network as one; the first convolution runs with the block behind it (V2, section 5.1).
 std::vector<Group> block_by_block(const Graph& graph);
 
-/// When a value is needed, in groups: from the one that makes it to the last that reads it; the image is there before the first.
+/// When a value is needed, in groups: from the one that makes it to the last that reads it; the image is there before the
+/// first.
 struct Life {
     int first = 0, last = 0;
 };

@@ -64,8 +64,8 @@ Tensor tensor_of(const std::string& name, const Json& facts, std::span<const std
     const Json* type = facts.find("dtype");
     const Json* shape = facts.find("shape");
     const Json* offsets = facts.find("data_offsets");
-    if (!type || type->kind != Json::Kind::text || !shape || shape->kind != Json::Kind::list || shape->items.size() > 8 || !offsets ||
-        offsets->kind != Json::Kind::list || offsets->items.size() != 2) {
+    if (!type || type->kind != Json::Kind::text || !shape || shape->kind != Json::Kind::list || shape->items.size() > 8 ||
+        !offsets || offsets->kind != Json::Kind::list || offsets->items.size() != 2) {
         fail(what + " needs a dtype, a shape and two data_offsets");
     }
     Tensor tensor{number_of(type->text, name), {}, nullptr};
@@ -78,7 +78,8 @@ Tensor tensor_of(const std::string& name, const Json& facts, std::span<const std
     const auto size = static_cast<std::int64_t>(numbers.size());
     const std::int64_t begin = whole_number(offsets->items[0], "an offset of " + what, 0, size);
     const std::int64_t end = whole_number(offsets->items[1], "an offset of " + what, begin, size);
-    if (end - begin != total * static_cast<std::int64_t>(bytes_of(tensor.number))) fail(what + " has another size than its shape says");
+    if (end - begin != total * static_cast<std::int64_t>(bytes_of(tensor.number)))
+        fail(what + " has another size than its shape says");
     tensor.data = numbers.data() + begin;
     return tensor;
 }
@@ -192,7 +193,8 @@ void read_window(Fields& fields, Operator& made) {
 
 void read_attributes(Fields& fields, Operator& made) {
     switch (made.kind) {
-        case Kind::conv: case Kind::depthwise: read_window(fields, made); break;
+        case Kind::conv:
+        case Kind::depthwise: read_window(fields, made); break;
         case Kind::dense: read_weighted(fields, made); break;
         case Kind::add: made.curve = static_cast<Curve>(fields.choice("activation", curve_names)); break;
         case Kind::pool:
@@ -267,10 +269,12 @@ void read_operator(const Json& object, Graph& graph, Names& values, std::set<std
 
 Quantization quantization_of(const std::string& name, const Json& zero_point, std::map<std::string, Tensor>& tensors) {
     const auto found = tensors.find(std::string(scales_prefix) + name);
-    if (found == tensors.end() || found->second.number != Number::float32 || found->second.shape.size() != 1 || found->second.shape[0] < 1) {
+    if (found == tensors.end() || found->second.number != Number::float32 || found->second.shape.size() != 1 ||
+        found->second.shape[0] < 1) {
         fail("the scales of " + quoted(name) + " must be a list of 32-bit floats");
     }
-    Quantization made{found->second.copied<float>(), static_cast<int>(whole_number(zero_point, "the zero point of " + quoted(name), -128, 127))};
+    Quantization made{found->second.copied<float>(),
+                      static_cast<int>(whole_number(zero_point, "the zero point of " + quoted(name), -128, 127))};
     for (float scale : made.scales) {
         if (!(scale > 0 && std::isfinite(scale))) fail("a scale of " + quoted(name) + " is not positive and finite");
     }
@@ -284,7 +288,8 @@ void read_quantization(const Json& zero_points, Graph& graph, const Names& value
         Quantization made = quantization_of(name, zero_point, graph.tensors);
         const auto value = values.find(name);
         if (value == values.end()) {
-            if (!graph.tensors.contains(name)) fail("there is a quantization of " + quoted(name) + ", which is no value or weight");
+            if (!graph.tensors.contains(name))
+                fail("there is a quantization of " + quoted(name) + ", which is no value or weight");
             graph.weight_quantization[name] = std::move(made);
         } else {
             if (made.scales.size() != 1) fail("the value " + quoted(name) + " has several scales, but a value has one");
@@ -331,7 +336,8 @@ Shape input_shape(const std::string& manifest) {
     const Json* wide = fields.find("wide");
     const Json* channels = fields.find("channels");
     const std::int64_t width = wide ? whole_number(*wide, "'wide' of the manifest's 'input'", 0, 1 << 16) : 0;
-    return {channels ? whole_number(*channels, "'channels' of the manifest's 'input'", 1, 1 << 16) : 3, height, width ? width : height};
+    return {channels ? whole_number(*channels, "'channels' of the manifest's 'input'", 1, 1 << 16) : 3, height,
+            width ? width : height};
 }
 
 }  // namespace

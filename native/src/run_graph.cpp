@@ -2,7 +2,8 @@
 //
 //     run_graph GRAPH IMAGES OUTPUTS [THREADS [PLAN [INSTRUCTIONS]]]
 //
-// IMAGES holds any number of images, one after the other; OUTPUTS gets the outputs in the order of their names in the file. With
+// IMAGES holds any number of images, one after the other; OUTPUTS gets the outputs in the order of their names in the file.
+// With
 // "-" for IMAGES the graph is only loaded. Of several graphs, joined by commas, each is loaded or run in turn.
 #include <cstdio>
 #include <cstdlib>
@@ -21,7 +22,8 @@ std::vector<char> contents(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-void run(const std::string& graph, const std::string& images, const std::string& outputs, const mobilenets::Settings& settings) {
+void run(const std::string& graph, const std::string& images, const std::string& outputs,
+         const mobilenets::Settings& settings) {
     mobilenets::Engine engine(graph, settings);
     if (images == "-") return;
     const std::vector<char> numbers = contents(images);

@@ -14,7 +14,8 @@ std::size_t index(int i) { return static_cast<std::size_t>(i); }
 /// The calls that compute a range of rows of one value, and on the way the rows of the rings that it is made of.
 class Chain {
 public:
-    Chain(const Graph& graph, const Plan& plan, const Steps& steps, const Group& group) : graph_(graph), plan_(plan), steps_(steps) {
+    Chain(const Graph& graph, const Plan& plan, const Steps& steps, const Group& group)
+        : graph_(graph), plan_(plan), steps_(steps) {
         for (int i = group.operators.from; i < group.operators.to; ++i) makers_[graph.operators[index(i)].outputs[0]] = i;
     }
 
@@ -52,11 +53,13 @@ private:
     bool compute(int operation, Span rows) {
         const std::vector<int>& inputs = graph_.operators[index(operation)].inputs;
         for (std::size_t i = 0; i < inputs.size(); ++i) {
-            if (plan_.places[index(inputs[i])].is_ring && !fill(inputs[i], steps_[index(operation)]->needed(i, rows))) return false;
+            if (plan_.places[index(inputs[i])].is_ring && !fill(inputs[i], steps_[index(operation)]->needed(i, rows)))
+                return false;
         }
         for (std::size_t i = 0; i < inputs.size(); ++i) {  // filling one ring may have pushed rows out of another
             const Place& place = plan_.places[index(inputs[i])];
-            if (place.is_ring && steps_[index(operation)]->needed(i, rows).from < rings_.at(inputs[i]).to - place.held) return false;
+            if (place.is_ring && steps_[index(operation)]->needed(i, rows).from < rings_.at(inputs[i]).to - place.held)
+                return false;
         }
         calls_.push_back({operation, rows, {0, steps_[index(operation)]->panels()}});
         return true;
@@ -89,13 +92,15 @@ Span share(int length, int i, int parts) {
 
 std::int64_t work(const Graph& graph, const Operator& operation) {
     const std::int64_t made = count(graph.output(operation).shape);
-    if (!operation.weight.empty()) return made * (count(graph.tensor(operation.weight).shape) / graph.tensor(operation.weight).shape[0]);
+    if (!operation.weight.empty())
+        return made * (count(graph.tensor(operation.weight).shape) / graph.tensor(operation.weight).shape[0]);
     return std::max(made, count(graph.input(operation).shape));
 }
 
 class Scheduler {
 public:
-    Scheduler(const Graph& graph, const Plan& plan, const Steps& steps, int threads) : graph_(graph), plan_(plan), steps_(steps), threads_(threads) {}
+    Scheduler(const Graph& graph, const Plan& plan, const Steps& steps, int threads)
+        : graph_(graph), plan_(plan), steps_(steps), threads_(threads) {}
 
     std::vector<Stage> stages() {
         for (const Group& group : plan_.groups) {
@@ -112,7 +117,8 @@ private:
         const int rows = graph_.output(graph_.operators[index(operation)]).height();
         const int panels = steps_[index(operation)]->panels();
         const bool is_alone = group.operators.size() == 1;
-        if (threads_ == 1 || graph_.operators[index(operation)].kind == Kind::nms || (is_alone && work(graph_, graph_.operators[index(operation)]) < least_work)) {
+        if (threads_ == 1 || graph_.operators[index(operation)].kind == Kind::nms ||
+            (is_alone && work(graph_, graph_.operators[index(operation)]) < least_work)) {
             add_to_first(Chain(graph_, plan_, steps_, group).calls(operation, {0, rows}).value());
             return;
         }
@@ -133,7 +139,7 @@ private:
         return largest(panels) < largest(rows) - 0.01;
     }
 
-    /// Adds calls for the first thread alone, without a barrier after others of this kind.
+    /// Adds calls for one thread alone, to the stage before if that is of the same kind.
     void add_to_first(const std::vector<Call>& calls) {
         if (!is_open_) stages_.push_back({std::vector<std::vector<Call>>(index(threads_))});
         is_open_ = true;
@@ -146,7 +152,7 @@ private:
     const Steps& steps_;
     int threads_;
     std::vector<Stage> stages_;
-    bool is_open_ = false;  // whether the last stage has calls for the first thread alone
+    bool is_open_ = false;  // whether the last stage has calls for one thread alone
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The order in which rows are computed, worked out once: stages with a barrier between them, and in each stage a list of calls
-// for every thread.
+// The order in which rows are computed, worked out once: stages one after the other, and in each stage a list of calls for
+// every part, as many as there are threads.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ struct Call {
 };
 
 struct Stage {
-    std::vector<std::vector<Call>> parts;  // of each thread
+    std::vector<std::vector<Call>> parts;  // that different threads may compute at the same time
 };
 
 using Steps = std::vector<std::unique_ptr<Step>>;

@@ -20,7 +20,8 @@ public:
             Value& made = value(operator_.outputs[i]);
             made.shape = i == 0 ? first : Shape{first[0]};
             if (count(made.shape) < 1) fail("makes nothing");
-            if (count(made.shape) > most_numbers) fail("makes " + std::to_string(count(made.shape)) + " numbers, which are too many");
+            if (count(made.shape) > most_numbers)
+                fail("makes " + std::to_string(count(made.shape)) + " numbers, which are too many");
         }
         if (operator_.kind == Kind::argmax) value(operator_.outputs[0]).number = Number::index;
         if (operator_.kind == Kind::nms) value(operator_.outputs[2]).number = Number::int32;
@@ -76,13 +77,15 @@ private:
             case Kind::conv: {
                 need_ranks({3});
                 const Shape& filters = weight(4);
-                if (filters[1] != input()[0]) fail("has filters for " + std::to_string(filters[1]) + " channels, but reads " + describe(input()));
+                if (filters[1] != input()[0])
+                    fail("has filters for " + std::to_string(filters[1]) + " channels, but reads " + describe(input()));
                 return window(filters[0], filters[2], filters[3]);
             }
             case Kind::depthwise: {
                 need_ranks({3});
                 const Shape& filters = weight(4);
-                if (filters[0] != input()[0] || filters[1] != 1) fail("has filters " + describe(filters) + ", but reads " + describe(input()));
+                if (filters[0] != input()[0] || filters[1] != 1)
+                    fail("has filters " + describe(filters) + ", but reads " + describe(input()));
                 return window(filters[0], filters[2], filters[3]);
             }
             case Kind::dense: {
@@ -100,7 +103,9 @@ private:
                 if (input(1) != input(0) && input(1) != Shape{input()[0], 1, 1}) fail("multiplies " + inputs());
                 return input();
             case Kind::pool: need_ranks({3}); return window(input()[0], operator_.kernel[0], operator_.kernel[1]);
-            case Kind::activation: case Kind::quantize: case Kind::dequantize:
+            case Kind::activation:
+            case Kind::quantize:
+            case Kind::dequantize:
                 if (operator_.inputs.size() != 1) fail("reads " + inputs() + ", but must read one value");
                 return input();
             case Kind::resize: need_ranks({3}); return {input()[0], operator_.size[0], operator_.size[1]};
@@ -111,7 +116,8 @@ private:
                 return {input()[0]};
             case Kind::rows:
                 need_ranks({3});
-                if (input()[0] % operator_.columns) fail("makes rows of " + std::to_string(operator_.columns) + " from " + describe(input()));
+                if (input()[0] % operator_.columns)
+                    fail("makes rows of " + std::to_string(operator_.columns) + " from " + describe(input()));
                 return {count(input()) / operator_.columns, operator_.columns};
             case Kind::places: {
                 need_ranks({2});
@@ -121,7 +127,8 @@ private:
             }
             case Kind::matmul: {
                 need_ranks({2, 2});
-                const std::int64_t inner = input(1)[operator_.transposed ? 1 : 0], columns = input(1)[operator_.transposed ? 0 : 1];
+                const std::int64_t inner = input(1)[operator_.transposed ? 1 : 0],
+                                   columns = input(1)[operator_.transposed ? 0 : 1];
                 if (inner != input()[1]) fail("multiplies " + inputs());
                 return {input()[0], columns};
             }
@@ -131,7 +138,8 @@ private:
             case Kind::argmax: need_ranks({3}); return {input()[1], input()[2]};
             case Kind::boxes:
                 need_ranks({2});
-                if (input()[1] != 4 || tensor(operator_.anchors).shape != input()) fail("reads offsets " + inputs() + " for other anchors");
+                if (input()[1] != 4 || tensor(operator_.anchors).shape != input())
+                    fail("reads offsets " + inputs() + " for other anchors");
                 if (tensor(operator_.anchors).number != Number::float32) fail("has anchors that are no 32-bit floats");
                 return input();
             case Kind::nms: return suppressed();
@@ -156,7 +164,8 @@ private:
         need_ranks({2, 2});
         const std::int64_t classes = input(1)[1] - operator_.first;
         const Tensor& thresholds = tensor(operator_.thresholds);
-        if (input()[1] != 4 || input(1)[0] != input()[0] || classes < 1 || thresholds.shape != Shape{classes} || thresholds.number != Number::float32) {
+        if (input()[1] != 4 || input(1)[0] != input()[0] || classes < 1 || thresholds.shape != Shape{classes} ||
+            thresholds.number != Number::float32) {
             fail("reads boxes and scores " + inputs() + " and thresholds " + describe(thresholds.shape));
         }
         return {std::min<std::int64_t>(operator_.most, input()[0] * classes), 4};
@@ -184,7 +193,8 @@ private:
             case Kind::dequantize:
                 if (made.quantized() || !all) fail("must read integers and make floats");
                 return;
-            case Kind::boxes: case Kind::nms:
+            case Kind::boxes:
+            case Kind::nms:
                 if (any) fail("computes boxes in floats; a dequantize is missing");
                 return;
             case Kind::argmax:
@@ -213,19 +223,23 @@ private:
     }
 
     void check_scales(const Value& made) const {
-        const bool fuses = operator_.kind == Kind::activation || operator_.curve == Curve::linear || operator_.curve == Curve::relu || operator_.curve == Curve::relu6;
+        const bool fuses = operator_.kind == Kind::activation || operator_.curve == Curve::linear ||
+                           operator_.curve == Curve::relu || operator_.curve == Curve::relu6;
         if (!fuses) fail("fuses an activation that operators on integers cannot; it needs an operator of its own");
-        const bool pools_window = operator_.kind == Kind::pool && (input()[1] != operator_.kernel[0] || input()[2] != operator_.kernel[1]);
+        const bool pools_window =
+            operator_.kind == Kind::pool && (input()[1] != operator_.kernel[0] || input()[2] != operator_.kernel[1]);
         if (pools_window || operator_.kind == Kind::resize || operator_.kind == Kind::concat || renames(operator_.kind)) {
             for (int i : operator_.inputs) {
                 if (value(i).quantization != made.quantization) fail("keeps the scale of what it reads, but makes another");
             }
         }
-        const bool share = operator_.kind == Kind::softmax || (operator_.kind == Kind::activation && operator_.curve == Curve::sigmoid);
+        const bool share =
+            operator_.kind == Kind::softmax || (operator_.kind == Kind::activation && operator_.curve == Curve::sigmoid);
         if (share && made.quantization != Quantization{{1.0F / 256}, -128}) {
             fail("makes numbers from 0 to 1, whose scale must be 1/256 and whose zero point -128");
         }
-        if (operator_.kind == Kind::matmul && operator_.factor != 1) fail("multiplies integers by a factor, which must be in the scales");
+        if (operator_.kind == Kind::matmul && operator_.factor != 1)
+            fail("multiplies integers by a factor, which must be in the scales");
     }
 
     Graph& graph_;

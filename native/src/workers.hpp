@@ -2,23 +2,40 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace mobilenets {
 
-/// Lets threads wait for each other. They give their processor away when it takes long.
-class Barrier {
+/// Work that threads share: stages one after the other, each of parts that whoever is free takes. A thread that the system has
+/// put aside holds nobody up unless it has taken a part; one that comes late finds nothing left, and touches nothing else.
+class Run {
 public:
-    explicit Barrier(int threads) : threads_(threads) {}
-    void wait();
+    using Part = std::function<void(std::size_t stage, int part)>;
+
+    Run(std::size_t stages, int parts, Part part) : parts_(parts), part_(std::move(part)), progress_(stages) {}
+
+    /// Takes parts, and returns when every stage is done.
+    void help();
+    /// Throws what a part has thrown.
+    void check() const;
 
 private:
-    int threads_;
-    std::atomic<int> arrived_{0};
-    std::atomic<unsigned> round_{0};
+    struct Progress {
+        std::atomic<int> taken{0}, done{0};
+    };
+
+    void take(std::size_t stage, int part);
+
+    int parts_;
+    Part part_;
+    std::vector<Progress> progress_;
+    std::mutex failure_mutex_;
+    std::exception_ptr failure_;
 };
 
 class Workers {
@@ -27,18 +44,18 @@ public:
     explicit Workers(int threads);
     ~Workers();
 
-    /// Calls `part(0)` here and `part(1)`, ... on the other threads, and returns when all are done. Only who owns `turn()` may call it.
-    void run(const std::function<void(int)>& part);
+    /// Does the work together with the other threads. Only who owns `turn()` may call it.
+    void run(const std::shared_ptr<Run>& run);
 
     std::mutex& turn() { return turn_; }
 
 private:
-    void work(int part);
+    void work();
+    std::shared_ptr<Run> current();
 
-    std::mutex turn_;
-    const std::function<void(int)>* part_ = nullptr;
+    std::mutex turn_, current_mutex_;
+    std::shared_ptr<Run> current_;
     std::atomic<unsigned> runs_{0};
-    std::atomic<int> busy_{0};
     std::atomic<bool> ends_{false};
     std::vector<std::thread> threads_;
 };

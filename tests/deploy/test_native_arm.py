@@ -47,8 +47,8 @@ def emulated(tool: Path, graph: Graph, x: np.ndarray, folder: Path, *, processor
     """The only output, as bytes."""
     file.save(graph, folder / "network.graph")
     x.tofile(folder / "images")
-    arguments = [folder / "network.graph", folder / "images", folder / "outputs", "2", "fastest", instructions]
-    subprocess.run([EMULATOR, "-cpu", processor, tool, *arguments], check=True)
+    files = [str(folder / name) for name in ("network.graph", "images", "outputs")]
+    subprocess.run([EMULATOR, "-cpu", processor, str(tool), *files, "2", "fastest", instructions], check=True)
     return (folder / "outputs").read_bytes()
 
 

@@ -53,6 +53,17 @@ def test_a_quantized_file_is_compared_with_the_reference_and_predicts(to: str, c
     assert prediction.label in LABELS
 
 
+def test_the_native_engine_gives_the_integers_of_the_reference(classifier: Graph, tmp_path: Path) -> None:
+    pytest.importorskip("mobilenets_native")
+    parity = export_quantized(classifier, tmp_path, to="native")
+    assert [output.steps for output in parity.outputs] == [0.0]
+    predictor = Predictor.open(tmp_path, engine="native")
+    assert predictor.manifest.precision == "int8"
+    prediction = predictor.predict(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8))
+    assert isinstance(prediction, Classification)
+    assert prediction.label in LABELS
+
+
 @pytest.mark.slow
 def test_executorch_gives_every_operator_on_integers_to_xnnpack(classifier: Graph, tmp_path: Path) -> None:
     pytest.importorskip("executorch")

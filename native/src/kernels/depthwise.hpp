@@ -35,23 +35,32 @@ void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int 
 
 /// P neighboring places whose windows lie inside the map, N vectors of channels; W columns of the kernel.
 template <class V, int W, int S, int P, int N>
-void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights, float* out) {
+void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights,
+                          float* out) {
     constexpr int columns = (P - 1) * S + W;
     const auto channels = static_cast<std::size_t>(row.channels);
     typename V::Floats sums[P][N];
-    UNROLLED for (int j = 0; j < N; ++j) {
-        UNROLLED for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + channel + j * V::width);
+    UNROLLED
+    for (int j = 0; j < N; ++j) {
+        UNROLLED
+        for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + channel + j * V::width);
     }
     for (int ky = 0; ky < row.kernel_height; ++ky) {
-        const float* in = reinterpret_cast<const float*>(row.rows[ky]) + static_cast<std::size_t>(x * S - row.left) * channels + channel;
+        const float* in =
+            reinterpret_cast<const float*>(row.rows[ky]) + static_cast<std::size_t>(x * S - row.left) * channels + channel;
         typename V::Floats each[W][N];
-        UNROLLED for (int kx = 0; kx < W; ++kx) {
-            UNROLLED for (int j = 0; j < N; ++j) each[kx][j] = V::load(weights + kx * panel + j * V::width);
+        UNROLLED
+        for (int kx = 0; kx < W; ++kx) {
+            UNROLLED
+            for (int j = 0; j < N; ++j) each[kx][j] = V::load(weights + kx * panel + j * V::width);
         }
-        UNROLLED for (int c = 0; c < columns; ++c) {
-            UNROLLED for (int j = 0; j < N; ++j) {
+        UNROLLED
+        for (int c = 0; c < columns; ++c) {
+            UNROLLED
+            for (int j = 0; j < N; ++j) {
                 const auto number = V::load(in + static_cast<std::size_t>(c) * channels + j * V::width);
-                UNROLLED for (int kx = 0; kx < W; ++kx) {
+                UNROLLED
+                for (int kx = 0; kx < W; ++kx) {
                     if ((c - kx) % S == 0 && c >= kx && (c - kx) / S < P) {
                         const int i = (c - kx) / S;
                         sums[i][j] = V::multiply_add(number, each[kx][j], sums[i][j]);
@@ -61,8 +70,10 @@ void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x
         }
         weights += W * panel;
     }
-    UNROLLED for (int i = 0; i < P; ++i) {
-        UNROLLED for (int j = 0; j < N; ++j) {
+    UNROLLED
+    for (int i = 0; i < P; ++i) {
+        UNROLLED
+        for (int j = 0; j < N; ++j) {
             V::store(out + static_cast<std::size_t>(i) * channels + channel + j * V::width, clipped<V>(sums[i][j], by.clip));
         }
     }
@@ -107,11 +118,16 @@ void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, float* ou
     if (row.dilation == 1 && whole == panels_end) {
         columns = inside(row);
         const int kind = row.kernel_width * 10 + row.stride;
-        if (kind == 31) depthwise_float_inside<V, 3, 1, 4>(by, row, columns, whole, out);
-        else if (kind == 32) depthwise_float_inside<V, 3, 2, 4>(by, row, columns, whole, out);
-        else if (kind == 51) depthwise_float_inside<V, 5, 1, 4>(by, row, columns, whole, out);
-        else if (kind == 52) depthwise_float_inside<V, 5, 2, 2>(by, row, columns, whole, out);
-        else columns = {0, 0};
+        if (kind == 31)
+            depthwise_float_inside<V, 3, 1, 4>(by, row, columns, whole, out);
+        else if (kind == 32)
+            depthwise_float_inside<V, 3, 2, 4>(by, row, columns, whole, out);
+        else if (kind == 51)
+            depthwise_float_inside<V, 5, 1, 4>(by, row, columns, whole, out);
+        else if (kind == 52)
+            depthwise_float_inside<V, 5, 2, 2>(by, row, columns, whole, out);
+        else
+            columns = {0, 0};
     }
     for (int x = 0; x < row.out_width; ++x) {
         if (x == columns.from && columns.size() > 0) x = columns.to;
@@ -126,15 +142,20 @@ template <class V, int P, bool Shrinks>
 void depthwise_byte_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
     constexpr int N = panel / V::width;
     const int c = p * panel, pairs = (by.inner + 1) / 2;
-    const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
+    const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
+                          static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
     typename V::Ints sums[P][N];
-    UNROLLED for (int j = 0; j < N; ++j) {
-        UNROLLED for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + c + j * V::width);
+    UNROLLED
+    for (int j = 0; j < N; ++j) {
+        UNROLLED
+        for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + c + j * V::width);
     }
     for (int t = 0; t < pairs; ++t, weights += V::tap_cells) {
-        UNROLLED for (int i = 0; i < P; ++i) {
+        UNROLLED
+        for (int i = 0; i < P; ++i) {
             const std::byte* const* taps = row.taps + i * (by.inner + 1) + 2 * t;
-            V::add_taps(sums[i], reinterpret_cast<const std::int8_t*>(taps[0]) + c, reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
+            V::add_taps(sums[i], reinterpret_cast<const std::int8_t*>(taps[0]) + c,
+                        reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
         }
     }
     store_tile<V, P, Shrinks>(sums, by, c, out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
@@ -152,8 +173,10 @@ void depthwise_bytes(const ByteWeights& by, const DepthwiseRow& row, std::int8_t
         std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
         for (int p = row.panels.from; p < row.panels.to; ++p) {
             with_exactly<pixels_of_taps>(pixels, [&]<int P>() {
-                if (by.halves) depthwise_byte_tile<V, P, true>(by, row, p, here);
-                else depthwise_byte_tile<V, P, false>(by, row, p, here);
+                if (by.halves)
+                    depthwise_byte_tile<V, P, true>(by, row, p, here);
+                else
+                    depthwise_byte_tile<V, P, false>(by, row, p, here);
             });
         }
         x += pixels;

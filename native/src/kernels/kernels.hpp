@@ -25,15 +25,15 @@ enum class Clip { none, relu, relu6, hard_swish, hard_sigmoid };  // the curves 
 
 /// Weights of a sum of products as one instruction set wants them, and how the sums become numbers.
 struct FloatWeights {
-    int outputs = 0, inner = 0;       // output channels; numbers that each sum multiplies
-    const float* panels = nullptr;    // of each panel: [inner][16]
-    const float* bias = nullptr;      // padded to whole panels
+    int outputs = 0, inner = 0;     // output channels; numbers that each sum multiplies
+    const float* panels = nullptr;  // of each panel: [inner][16]
+    const float* bias = nullptr;    // padded to whole panels
     Clip clip = Clip::none;
 };
 
 struct ByteWeights {
-    int outputs = 0, inner = 0;       // as above; `inner` is rounded up to the instruction set's depth
-    const void* panels = nullptr;     // of each panel: [inner / depth][16][depth] cells
+    int outputs = 0, inner = 0;               // as above; `inner` is rounded up to the instruction set's depth
+    const void* panels = nullptr;             // of each panel: [inner / depth][16][depth] cells
     const std::int32_t* bias = nullptr;       // padded to whole panels, channels in their places; it includes the zero point
     const std::int32_t* mantissas = nullptr;  // likewise
     const std::int32_t* lefts = nullptr;      // likewise; null if no factor has a positive shift
@@ -63,7 +63,7 @@ struct DepthwiseRow {
     const std::byte** taps = nullptr;        // room for places of `tap_room` taps
     int width = 0, out_width = 0, channels = 0;
     int kernel_height = 0, kernel_width = 0, stride = 1, dilation = 1, left = 0;
-    Span panels;                             // that are computed
+    Span panels;  // that are computed
 };
 
 inline constexpr int pixels_of_taps = 4;  // whose windows are looked up at once
@@ -72,15 +72,16 @@ inline constexpr int tap_room(int taps) { return pixels_of_taps * (taps + 1); }
 
 struct Kernels {
     const char* name;
-    int depth;      // products that one step of an integer sum adds up
-    int cell_bytes;  // of one factor of such a product
-    int tap_cells;  // cells for two taps of a panel
-    int (*place)(int channel);               // of a channel in a panel of integer sums
+    int depth;                  // products that one step of an integer sum adds up
+    int cell_bytes;             // of one factor of such a product
+    int tap_cells;              // cells for two taps of a panel
+    int (*place)(int channel);  // of a channel in a panel of integer sums
     int (*tap_place)(int channel, int tap);
     void (*store_cell)(void* cells, std::size_t i, std::int8_t weight);
 
     /// `count` pixels, each `in_stride` numbers after the last, times the weights of some panels; results `out_stride` apart.
-    void (*sum_floats)(const FloatWeights&, Span panels, const float* in, std::size_t in_stride, int count, float* out, std::size_t out_stride);
+    void (*sum_floats)(const FloatWeights&, Span panels, const float* in, std::size_t in_stride, int count, float* out,
+                       std::size_t out_stride);
     /// The same for integers. `cells` holds the pixels, `inner` cells each.
     void (*sum_bytes)(const ByteWeights&, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride);
     void (*to_cells)(void* cells, std::size_t at, const std::int8_t* from, int count);
@@ -92,7 +93,8 @@ struct Kernels {
     void (*add_floats)(const float* a, const float* b, float* out, std::size_t count, Clip clip);
     void (*multiply_floats)(const float* a, const float* b, float* out, std::size_t count);
     void (*add_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count);
-    void (*multiply_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count);
+    void (*multiply_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out,
+                           std::size_t count);
     void (*quantize)(const float* in, float scale, int zero_point, std::int8_t* out, std::size_t count);
 };
 

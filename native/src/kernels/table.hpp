@@ -10,21 +10,26 @@ void each_vector(std::size_t count, const Of& of) {
     for (std::size_t i = 0; i < count; i += V::width) of(i, static_cast<int>(count - i < V::width ? count - i : V::width));
 }
 
-/// Combines two rows of bytes, a panel at a time: `of(sums, a, b)` makes the sums or products, before they are brought to their scale.
+/// Combines two rows of bytes, a panel at a time: `of(sums, a, b)` makes the sums or products, before they are brought to their
+/// scale.
 template <class V, typename Of>
-void combine(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count, const Of& of) {
+void combine(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count,
+             const Of& of) {
     constexpr int N = panel / V::width;
     const auto bounds = V::bounds(by.zero_point, by.low, by.high);
     for (std::size_t i = 0; i < count; i += panel) {
         typename V::Ints first[N], second[N];
         V::load(first, a + i);
         V::load(second, b + i);
-        UNROLLED for (int j = 0; j < N; ++j) {
+        UNROLLED
+        for (int j = 0; j < N; ++j) {
             const auto x = V::add(first[j], V::all(-by.zero_points[0])), y = V::add(second[j], V::all(-by.zero_points[1]));
             first[j] = V::scale(of(x, y), V::all(by.to_made.mantissa), V::all(by.to_made.right));
         }
-        if (count - i >= panel) V::store(out + i, first, bounds);
-        else V::store(out + i, first, bounds, static_cast<int>(count - i));
+        if (count - i >= panel)
+            V::store(out + i, first, bounds);
+        else
+            V::store(out + i, first, bounds, static_cast<int>(count - i));
     }
 }
 
@@ -38,7 +43,8 @@ void add_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_
 }
 
 template <class V>
-void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count) {
+void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out,
+                    std::size_t count) {
     combine<V>(by, a, b, out, count, [](typename V::Ints x, typename V::Ints y) { return V::multiply(x, y); });
 }
 
@@ -48,8 +54,10 @@ void quantize(const float* in, float scale, int zero_point, std::int8_t* out, st
     for (std::size_t i = 0; i < count; i += panel) {
         typename V::Ints numbers[panel / V::width];
         V::to_panel(numbers, in + i, V::all(scale));
-        if (count - i >= panel) V::store(out + i, numbers, bounds);
-        else V::store(out + i, numbers, bounds, static_cast<int>(count - i));
+        if (count - i >= panel)
+            V::store(out + i, numbers, bounds);
+        else
+            V::store(out + i, numbers, bounds, static_cast<int>(count - i));
     }
 }
 
@@ -66,15 +74,21 @@ Kernels table() {
         .store_cell = [](void* cells, std::size_t i, std::int8_t weight) { static_cast<Cell*>(cells)[i] = weight; },
         .sum_floats = sum_floats<V>,
         .sum_bytes = sum_bytes<V>,
-        .to_cells = [](void* cells, std::size_t at, const std::int8_t* from, int count) { V::to_cells(static_cast<Cell*>(cells) + at, from, count); },
+        .to_cells = [](void* cells, std::size_t at, const std::int8_t* from,
+                       int count) { V::to_cells(static_cast<Cell*>(cells) + at, from, count); },
         .depthwise_floats = depthwise_floats<V>,
         .depthwise_bytes = depthwise_bytes<V>,
-        .add_floats = [](const float* a, const float* b, float* out, std::size_t count, Clip clip) {
-            each_vector<V>(count, [&](std::size_t i, int n) { V::store(out + i, clipped<V>(V::add(V::load(a + i), V::load(b + i)), clip), n); });
-        },
-        .multiply_floats = [](const float* a, const float* b, float* out, std::size_t count) {
-            each_vector<V>(count, [&](std::size_t i, int n) { V::store(out + i, V::multiply(V::load(a + i), V::load(b + i)), n); });
-        },
+        .add_floats =
+            [](const float* a, const float* b, float* out, std::size_t count, Clip clip) {
+                each_vector<V>(count, [&](std::size_t i, int n) {
+                    V::store(out + i, clipped<V>(V::add(V::load(a + i), V::load(b + i)), clip), n);
+                });
+            },
+        .multiply_floats =
+            [](const float* a, const float* b, float* out, std::size_t count) {
+                each_vector<V>(
+                    count, [&](std::size_t i, int n) { V::store(out + i, V::multiply(V::load(a + i), V::load(b + i)), n); });
+            },
         .add_bytes = add_bytes<V>,
         .multiply_bytes = multiply_bytes<V>,
         .quantize = quantize<V>,

@@ -68,7 +68,8 @@ struct Avx2 {
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         const __m256i halved = times(x, mantissas);
         const __m256i half = _mm256_srli_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), rights), 1);
-        const __m256i negative = _mm256_and_si256(_mm256_srai_epi32(halved, 31), _mm256_cmpgt_epi32(half, _mm256_setzero_si256()));
+        const __m256i negative =
+            _mm256_and_si256(_mm256_srai_epi32(halved, 31), _mm256_cmpgt_epi32(half, _mm256_setzero_si256()));
         return _mm256_srav_epi32(_mm256_add_epi32(_mm256_add_epi32(halved, half), negative), rights);
     }
     static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints halves) {
@@ -81,9 +82,13 @@ struct Avx2 {
         return _mm256_sllv_epi32(_mm256_max_epi32(_mm256_min_epi32(x, highest), lowest), lefts);
     }
 
-    struct Bounds { __m256i zero_point; __m128i low, high; };
+    struct Bounds {
+        __m256i zero_point;
+        __m128i low, high;
+    };
     static Bounds bounds(int zero_point, int low, int high) {
-        return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)), _mm_set1_epi8(static_cast<char>(high))};
+        return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)),
+                _mm_set1_epi8(static_cast<char>(high))};
     }
     static void store(std::int8_t* to, const Ints (&panel)[2], const Bounds& by) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed(panel, by));
@@ -101,10 +106,13 @@ struct Avx2 {
 
     static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {
         for (int i = 0; i < 2; ++i) {
-            const __m256 numbers = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + 4 * i)), _mm_loadu_ps(from + 4 * i + 8), 1);
+            const __m256 numbers =
+                _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + 4 * i)), _mm_loadu_ps(from + 4 * i + 8), 1);
             const __m256 largest = _mm256_set1_ps(1073741824.0F), half = _mm256_set1_ps(0.5F);
-            const __m256 quotient = _mm256_min_ps(_mm256_max_ps(_mm256_div_ps(numbers, scale), _mm256_sub_ps(_mm256_setzero_ps(), largest)), largest);
-            const __m256 whole = _mm256_round_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC), rest = _mm256_sub_ps(quotient, whole);
+            const __m256 quotient = _mm256_min_ps(
+                _mm256_max_ps(_mm256_div_ps(numbers, scale), _mm256_sub_ps(_mm256_setzero_ps(), largest)), largest);
+            const __m256 whole = _mm256_round_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC),
+                         rest = _mm256_sub_ps(quotient, whole);
             const __m256i up = _mm256_castps_si256(_mm256_cmp_ps(rest, half, _CMP_GE_OQ));  // -1 where it is
             const __m256i down = _mm256_castps_si256(_mm256_cmp_ps(rest, _mm256_sub_ps(_mm256_setzero_ps(), half), _CMP_LE_OQ));
             panel[i] = _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvttps_epi32(whole), up), down);

@@ -40,7 +40,9 @@ struct Neon {
     static Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
     static Ints multiply(Ints a, Ints b) { return vmulq_s32(a, b); }
 
-    static void to_cells(Cell* to, const std::int8_t* from, int count) { std::memcpy(to, from, static_cast<std::size_t>(count)); }
+    static void to_cells(Cell* to, const std::int8_t* from, int count) {
+        std::memcpy(to, from, static_cast<std::size_t>(count));
+    }
 
     using Factors = int8x16_t;
     static Factors factors(const Cell* a) {
@@ -65,9 +67,13 @@ struct Neon {
     static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }
 
-    struct Bounds { int16x8_t zero_point; int8x16_t low, high; };
+    struct Bounds {
+        int16x8_t zero_point;
+        int8x16_t low, high;
+    };
     static Bounds bounds(int zero_point, int low, int high) {
-        return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)), vdupq_n_s8(static_cast<std::int8_t>(high))};
+        return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)),
+                vdupq_n_s8(static_cast<std::int8_t>(high))};
     }
     static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by) { vst1q_s8(to, packed(panel, by)); }
     static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by, int count) {
@@ -85,7 +91,8 @@ struct Neon {
     static void to_panel(Ints (&panel)[4], const float* from, Floats scale) {
         const Floats largest = vdupq_n_f32(1073741824.0F);
         for (int i = 0; i < 4; ++i) {
-            const Floats quotient = vminnmq_f32(vmaxnmq_f32(vdivq_f32(vld1q_f32(from + 4 * i), scale), vnegq_f32(largest)), largest);
+            const Floats quotient =
+                vminnmq_f32(vmaxnmq_f32(vdivq_f32(vld1q_f32(from + 4 * i), scale), vnegq_f32(largest)), largest);
             panel[i] = vcvtaq_s32_f32(quotient);
         }
     }

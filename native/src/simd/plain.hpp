@@ -21,33 +21,80 @@ struct Plain {
     static constexpr int width = 8, depth = 2;
     static constexpr int pixels = 6;  // of a tile of one panel; twice as many of half a panel
     using Cell = std::int16_t;
-    struct Floats { float of[width]; };
-    struct Ints { std::int32_t of[width]; };
+    struct Floats {
+        float of[width];
+    };
+    struct Ints {
+        std::int32_t of[width];
+    };
 
     static constexpr int place(int channel) { return channel; }
 
     // ---- floats
-    static Floats load(const float* from) { Floats made; std::memcpy(made.of, from, sizeof made.of); return made; }
+    static Floats load(const float* from) {
+        Floats made;
+        std::memcpy(made.of, from, sizeof made.of);
+        return made;
+    }
     static void store(float* to, Floats x) { std::memcpy(to, x.of, sizeof x.of); }
-    static void store(float* to, Floats x, int count) { std::memcpy(to, x.of, sizeof(float) * static_cast<std::size_t>(std::min(count, width))); }
-    static Floats all(float number) { Floats made; for (float& x : made.of) x = number; return made; }
-    static Floats add(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] += b.of[i]; return a; }
-    static Floats multiply(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] *= b.of[i]; return a; }
-    static Floats multiply_add(Floats a, Floats b, Floats sum) { for (int i = 0; i < width; ++i) sum.of[i] += a.of[i] * b.of[i]; return sum; }
-    static Floats least(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] = std::min(a.of[i], b.of[i]); return a; }
-    static Floats greatest(Floats a, Floats b) { for (int i = 0; i < width; ++i) a.of[i] = std::max(a.of[i], b.of[i]); return a; }
+    static void store(float* to, Floats x, int count) {
+        std::memcpy(to, x.of, sizeof(float) * static_cast<std::size_t>(std::min(count, width)));
+    }
+    static Floats all(float number) {
+        Floats made;
+        for (float& x : made.of) x = number;
+        return made;
+    }
+    static Floats add(Floats a, Floats b) {
+        for (int i = 0; i < width; ++i) a.of[i] += b.of[i];
+        return a;
+    }
+    static Floats multiply(Floats a, Floats b) {
+        for (int i = 0; i < width; ++i) a.of[i] *= b.of[i];
+        return a;
+    }
+    static Floats multiply_add(Floats a, Floats b, Floats sum) {
+        for (int i = 0; i < width; ++i) sum.of[i] += a.of[i] * b.of[i];
+        return sum;
+    }
+    static Floats least(Floats a, Floats b) {
+        for (int i = 0; i < width; ++i) a.of[i] = std::min(a.of[i], b.of[i]);
+        return a;
+    }
+    static Floats greatest(Floats a, Floats b) {
+        for (int i = 0; i < width; ++i) a.of[i] = std::max(a.of[i], b.of[i]);
+        return a;
+    }
 
     // ---- integers
-    static Ints load(const std::int32_t* from) { Ints made; std::memcpy(made.of, from, sizeof made.of); return made; }
-    static Ints all(std::int32_t number) { Ints made; for (std::int32_t& x : made.of) x = number; return made; }
-    static Ints add(Ints a, Ints b) { for (int i = 0; i < width; ++i) a.of[i] = wrapped(a.of[i], b.of[i]); return a; }
-    static Ints multiply(Ints a, Ints b) { for (int i = 0; i < width; ++i) a.of[i] *= b.of[i]; return a; }
+    static Ints load(const std::int32_t* from) {
+        Ints made;
+        std::memcpy(made.of, from, sizeof made.of);
+        return made;
+    }
+    static Ints all(std::int32_t number) {
+        Ints made;
+        for (std::int32_t& x : made.of) x = number;
+        return made;
+    }
+    static Ints add(Ints a, Ints b) {
+        for (int i = 0; i < width; ++i) a.of[i] = wrapped(a.of[i], b.of[i]);
+        return a;
+    }
+    static Ints multiply(Ints a, Ints b) {
+        for (int i = 0; i < width; ++i) a.of[i] *= b.of[i];
+        return a;
+    }
 
     /// `count` bytes as cells. Up to 16 bytes more may be read, and as many cells written.
-    static void to_cells(Cell* to, const std::int8_t* from, int count) { for (int i = 0; i < count; ++i) to[i] = from[i]; }
+    static void to_cells(Cell* to, const std::int8_t* from, int count) {
+        for (int i = 0; i < count; ++i) to[i] = from[i];
+    }
 
     /// sum + a · b, where a is `depth` cells that count for every channel, and b `depth` cells of each of `width` channels.
-    struct Factors { Cell of[depth]; };
+    struct Factors {
+        Cell of[depth];
+    };
     static Factors factors(const Cell* a) { return {{a[0], a[1]}}; }
     static Ints dot(Ints sum, Factors a, const Cell* b) {
         for (int i = 0; i < width; ++i) sum.of[i] = wrapped(sum.of[i], a.of[0] * b[2 * i] + a.of[1] * b[2 * i + 1]);
@@ -81,10 +128,13 @@ struct Plain {
     }
 
     /// The panel plus the zero point, cut to the bounds, as 16 bytes.
-    struct Bounds { std::int32_t zero_point, low, high; };
+    struct Bounds {
+        std::int32_t zero_point, low, high;
+    };
     static Bounds bounds(int zero_point, int low, int high) { return {zero_point, low, high}; }
     static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by) {
-        for (int i = 0; i < 16; ++i) to[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
+        for (int i = 0; i < 16; ++i)
+            to[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
     }
     static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by, int count) {
         std::int8_t bytes[16];
@@ -92,7 +142,9 @@ struct Plain {
         std::memcpy(to, bytes, static_cast<std::size_t>(count));
     }
     /// 16 bytes as a panel.
-    static void load(Ints (&panel)[2], const std::int8_t* from) { for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i]; }
+    static void load(Ints (&panel)[2], const std::int8_t* from) {
+        for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i];
+    }
 
     /// 16 floats divided by the scale, as the nearest integers; halves go away from zero.
     static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {

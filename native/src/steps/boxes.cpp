@@ -129,7 +129,9 @@ private:
 
 }  // namespace
 
-Made make_boxes(const Graph& graph, const Operator& operation, const Kernels&) { return std::make_unique<Boxes>(graph, operation); }
+Made make_boxes(const Graph& graph, const Operator& operation, const Kernels&) {
+    return std::make_unique<Boxes>(graph, operation);
+}
 
 Made make_nms(const Graph& graph, const Operator& operation, const Kernels&) { return std::make_unique<Nms>(graph, operation); }
 

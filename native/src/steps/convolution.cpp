@@ -28,14 +28,16 @@ struct Window {
             kernel_height = static_cast<int>(filters[2]), kernel_width = static_cast<int>(filters[3]);
             stride = operation.stride, dilation = operation.dilation;
             top = operation.padding[0], left = operation.padding[2];
-            pointwise = kernel_height == 1 && kernel_width == 1 && stride == Pair{1, 1} && operation.padding == std::array<int, 4>{};
+            pointwise =
+                kernel_height == 1 && kernel_width == 1 && stride == Pair{1, 1} && operation.padding == std::array<int, 4>{};
         }
     }
 
     int taps() const { return kernel_height * kernel_width; }
     Span needed(Span rows) const { return window_rows(rows, stride[0], top, dilation[0] * (kernel_height - 1) + 1, height); }
 
-    /// Gives `take(tap, number of taps, pixel or null)` for what the output pixel sees: stretches of taps whose numbers lie side by side.
+    /// Gives `take(tap, number of taps, pixel or null)` for what the output pixel sees: stretches of taps whose numbers lie
+    /// side by side.
     template <typename Take>
     void each_stretch(const Rows& in, int y, int x, std::size_t pixel_bytes, const Take& take) const {
         const int first = x * stride[1] - left;
@@ -99,7 +101,9 @@ public:
 
     Span needed(std::size_t, Span rows) const override { return window_.needed(rows); }
     int panels() const override { return panels_of(by_.outputs); }
-    std::size_t scratch_bytes() const override { return window_.pointwise ? 0 : static_cast<std::size_t>(at_once()) * pixel_bytes(); }
+    std::size_t scratch_bytes() const override {
+        return window_.pointwise ? 0 : static_cast<std::size_t>(at_once()) * pixel_bytes();
+    }
 
     void compute(const Job& job) const override {
         if (window_.pointwise) {
@@ -114,7 +118,8 @@ public:
             for (int x = 0; x < window_.out_width; x += at_once()) {
                 const int pixels = std::min(at_once(), window_.out_width - x);
                 for (int i = 0; i < pixels; ++i) gather(job.inputs[0], y, x + i, patches + i * by_.inner);
-                finish(job, patches, static_cast<std::size_t>(by_.inner), pixels, job.outputs[0].numbers<float>(y) + x * by_.outputs);
+                finish(job, patches, static_cast<std::size_t>(by_.inner), pixels,
+                       job.outputs[0].numbers<float>(y) + x * by_.outputs);
             }
         }
     }
@@ -128,8 +133,10 @@ private:
         window_.each_stretch(in, y, x, channels * sizeof(float), [&](int tap, int taps, const std::byte* from) {
             float* to = patch + static_cast<std::size_t>(tap) * channels;
             const std::size_t bytes = static_cast<std::size_t>(taps) * channels * sizeof(float);
-            if (from) std::memcpy(to, from, bytes);
-            else std::memset(to, 0, bytes);
+            if (from)
+                std::memcpy(to, from, bytes);
+            else
+                std::memset(to, 0, bytes);
         });
     }
 
@@ -207,7 +214,8 @@ private:
     void widen(const Job& job, const std::int8_t* in, int pixels) const {
         if (by_.inner == window_.channels) return kernels_.to_cells(job.scratch, 0, in, pixels * by_.inner);
         for (int i = 0; i < pixels; ++i) {
-            kernels_.to_cells(job.scratch, static_cast<std::size_t>(i * by_.inner), in + i * window_.channels, window_.channels);
+            kernels_.to_cells(job.scratch, static_cast<std::size_t>(i * by_.inner), in + i * window_.channels,
+                              window_.channels);
         }
     }
 
@@ -215,7 +223,8 @@ private:
         const auto channels = static_cast<std::size_t>(window_.channels);
         window_.each_stretch(job.inputs[0], y, x, channels, [&](int tap, int taps, const std::byte* from) {
             const auto at = static_cast<std::size_t>(pixel * by_.inner + tap * window_.channels);
-            kernels_.to_cells(job.scratch, at, reinterpret_cast<const std::int8_t*>(from ? from : missing_.data()), taps * window_.channels);
+            kernels_.to_cells(job.scratch, at, reinterpret_cast<const std::int8_t*>(from ? from : missing_.data()),
+                              taps * window_.channels);
         });
     }
 

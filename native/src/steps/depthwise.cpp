@@ -28,7 +28,10 @@ public:
         return window_rows(rows, stride_, top_, dilation_ * (row_.kernel_height - 1) + 1, height_);
     }
     int panels() const override { return panels_of(row_.channels); }
-    std::size_t scratch_bytes() const override { return (static_cast<std::size_t>(row_.kernel_height) + static_cast<std::size_t>(tap_room(static_cast<int>(taps())))) * sizeof(std::byte*); }
+    std::size_t scratch_bytes() const override {
+        return (static_cast<std::size_t>(row_.kernel_height) + static_cast<std::size_t>(tap_room(static_cast<int>(taps())))) *
+               sizeof(std::byte*);
+    }
 
     void compute(const Job& job) const override {
         auto** rows = reinterpret_cast<const std::byte**>(job.scratch);
@@ -82,7 +85,8 @@ private:
         if (is_applied_by_kernels(curve_)) return;
         const int last = std::min(row.panels.to * panel, row.channels);
         for (int x = 0; x < row.out_width; ++x) {
-            for (int c = row.panels.from * panel; c < last; ++c) numbers[x * row.channels + c] = curve_of(curve_, numbers[x * row.channels + c]);
+            for (int c = row.panels.from * panel; c < last; ++c)
+                numbers[x * row.channels + c] = curve_of(curve_, numbers[x * row.channels + c]);
         }
     }
 
@@ -97,10 +101,12 @@ public:
         : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels), by_(scales_.weights) {
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
         const std::size_t pairs = (taps() + 1) / 2, cells = static_cast<std::size_t>(kernels.tap_cells);
-        packed_ = Buffer(static_cast<std::size_t>(panels_of(row_.channels)) * pairs * cells * static_cast<std::size_t>(kernels.cell_bytes));
+        packed_ = Buffer(static_cast<std::size_t>(panels_of(row_.channels)) * pairs * cells *
+                         static_cast<std::size_t>(kernels.cell_bytes));
         for (std::size_t c = 0; c < static_cast<std::size_t>(row_.channels); ++c) {
             for (std::size_t tap = 0; tap < taps(); ++tap) {
-                const auto place = static_cast<std::size_t>(kernels.tap_place(static_cast<int>(c % panel), static_cast<int>(tap % 2)));
+                const auto place =
+                    static_cast<std::size_t>(kernels.tap_place(static_cast<int>(c % panel), static_cast<int>(tap % 2)));
                 kernels.store_cell(packed_.data(), (c / panel * pairs + tap / 2) * cells + place, weights[c * taps() + tap]);
             }
         }

@@ -12,7 +12,8 @@ namespace {
 /// A step whose every row is made of the same row of each input.
 class RowByRow : public Step {
 public:
-    explicit RowByRow(const Value& made) : numbers_(static_cast<std::size_t>(made.width()) * static_cast<std::size_t>(made.channels())) {}
+    explicit RowByRow(const Value& made)
+        : numbers_(static_cast<std::size_t>(made.width()) * static_cast<std::size_t>(made.channels())) {}
 
     Span needed(std::size_t, Span rows) const override { return rows; }
 
@@ -58,7 +59,8 @@ struct ByteSum {
     }
 
     std::int8_t of(std::int8_t a, std::int8_t b) const {
-        const std::int64_t total = std::int64_t{tables[0][static_cast<std::size_t>(a + 128)]} + tables[1][static_cast<std::size_t>(b + 128)];
+        const std::int64_t total =
+            std::int64_t{tables[0][static_cast<std::size_t>(a + 128)]} + tables[1][static_cast<std::size_t>(b + 128)];
         return to_byte(scaled(total, by) + zero_point, bounds.low, bounds.high);
     }
 
@@ -74,7 +76,8 @@ private:
     static Table table(Factor by, int zero_point) {
         Table made{};
         for (int i = 0; i < 256; ++i) {
-            made[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(scaled(std::int64_t{i - 128 - zero_point} * (1 << bits), by));
+            made[static_cast<std::size_t>(i)] =
+                static_cast<std::int32_t>(scaled(std::int64_t{i - 128 - zero_point} * (1 << bits), by));
         }
         return made;
     }
@@ -93,13 +96,15 @@ public:
         const Value &first = graph.input(operation), &second = graph.input(operation, 1);
         const auto made = shrinking(sum_.by), a = shrinking(sum_.factors[0]), b = shrinking(sum_.factors[1]);
         if (!made || !a || !b) return;
-        by_ = ByteCombination{{first.zero_point(), second.zero_point()}, {*a, *b}, *made, sum_.zero_point, sum_.bounds.low, sum_.bounds.high};
+        by_ = ByteCombination{
+            {first.zero_point(), second.zero_point()}, {*a, *b}, *made, sum_.zero_point, sum_.bounds.low, sum_.bounds.high};
     }
 
 private:
     static ByteSum sum_of(const Graph& graph, const Operator& operation) {
         const Value &first = graph.input(operation), &second = graph.input(operation, 1);
-        return {first.scale(), first.zero_point(), second.scale(), second.zero_point(), graph.output(operation).quantization, operation.curve};
+        return {first.scale(),  first.zero_point(), second.scale(), second.zero_point(), graph.output(operation).quantization,
+                operation.curve};
     }
 
     void compute_row(const Job& job, int y) const override {
@@ -146,7 +151,8 @@ protected:
 
 class FloatMultiply final : public Multiply {
 public:
-    FloatMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels) : Multiply(graph, operation), kernels_(kernels) {}
+    FloatMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : Multiply(graph, operation), kernels_(kernels) {}
 
 private:
     void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const override {
@@ -159,11 +165,13 @@ private:
 
 class ByteMultiply final : public Multiply {
 public:
-    ByteMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels) : Multiply(graph, operation), kernels_(kernels) {
+    ByteMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : Multiply(graph, operation), kernels_(kernels) {
         const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
         zeros_ = {first.zero_point(), second.zero_point(), made.zero_point()};
         by_ = factor(static_cast<double>(first.scale() * second.scale() / made.scale()));
-        if (const auto shrinks = shrinking(by_)) combination_ = ByteCombination{{zeros_[0], zeros_[1]}, {}, *shrinks, zeros_[2]};
+        if (const auto shrinks = shrinking(by_))
+            combination_ = ByteCombination{{zeros_[0], zeros_[1]}, {}, *shrinks, zeros_[2]};
     }
 
 private:
@@ -187,7 +195,8 @@ private:
 
 class FloatActivation final : public RowByRow {
 public:
-    FloatActivation(const Graph& graph, const Operator& operation) : RowByRow(graph.output(operation)), curve_(operation.curve) {}
+    FloatActivation(const Graph& graph, const Operator& operation)
+        : RowByRow(graph.output(operation)), curve_(operation.curve) {}
 
 private:
     void compute_row(const Job& job, int y) const override {
@@ -235,11 +244,13 @@ Made make_hard_sigmoid(const Value& read, const Value& made) {
 
 class Quantize final : public RowByRow {
 public:
-    Quantize(const Value& made, const Kernels& kernels) : RowByRow(made), kernels_(kernels), scale_(made.scale()), zero_point_(made.zero_point()) {}
+    Quantize(const Value& made, const Kernels& kernels)
+        : RowByRow(made), kernels_(kernels), scale_(made.scale()), zero_point_(made.zero_point()) {}
 
 private:
     void compute_row(const Job& job, int y) const override {
-        kernels_.quantize(job.inputs[0].numbers<float>(y), scale_, zero_point_, job.outputs[0].numbers<std::int8_t>(y), numbers_);
+        kernels_.quantize(job.inputs[0].numbers<float>(y), scale_, zero_point_, job.outputs[0].numbers<std::int8_t>(y),
+                          numbers_);
     }
 
     const Kernels& kernels_;

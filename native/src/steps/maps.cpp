@@ -45,7 +45,8 @@ protected:
         for (int ky = 0; ky < kernel_[0]; ++ky) {
             const Number* row = job.inputs[0].template numbers<Number>(y * stride_[0] + ky);
             for (int kx = 0; kx < kernel_[1]; ++kx) {
-                const Number* place = row + static_cast<std::size_t>(x * stride_[1] + kx) * static_cast<std::size_t>(channels_) + channels.from;
+                const Number* place =
+                    row + static_cast<std::size_t>(x * stride_[1] + kx) * static_cast<std::size_t>(channels_) + channels.from;
                 if (channels.size() == panel) {
                     for (int c = 0; c < panel; ++c) sums[static_cast<std::size_t>(c)] += place[c];
                 } else {
@@ -134,7 +135,8 @@ struct Blend {
 std::vector<Blend<float>> float_blends(int length, int made, bool align_corners) {
     std::vector<Blend<float>> blends;
     for (int i = 0; i < made; ++i) {
-        const double step = align_corners ? (made > 1 ? static_cast<double>(length - 1) / (made - 1) : 0) : static_cast<double>(length) / made;
+        const double step =
+            align_corners ? (made > 1 ? static_cast<double>(length - 1) / (made - 1) : 0) : static_cast<double>(length) / made;
         const double at = align_corners ? i * step : std::max((i + 0.5) * step - 0.5, 0.0);
         const int below = std::min(static_cast<int>(at), length - 1);
         const auto share = static_cast<float>(at - below);
@@ -152,7 +154,7 @@ std::vector<Blend<std::int32_t>> byte_blends(int length, int made, bool align_co
     std::vector<Blend<std::int32_t>> blends;
     for (int i = 0; i < made; ++i) {
         const std::int64_t at = i * step + (align_corners ? 0 : step / 2 - one / 2);
-        const std::int64_t below = std::clamp<std::int64_t>(at / one, 0, length - 1);                            // toward zero
+        const std::int64_t below = std::clamp<std::int64_t>(at / one, 0, length - 1);                       // toward zero
         const std::int64_t above = std::clamp<std::int64_t>((at + one - 1) >> resize_bits, 0, length - 1);  // rounded up
         const auto share = static_cast<std::int32_t>(at - one * below);
         blends.push_back({static_cast<int>(below), static_cast<int>(above), static_cast<std::int32_t>(one) - share, share});
@@ -171,11 +173,15 @@ template <typename Number, typename Weight, typename Sum>
 class Resize final : public Step {
 public:
     Resize(const Value& read, const Value& made, std::vector<Blend<Weight>> down, std::vector<Blend<Weight>> across)
-        : height_(read.height()), channels_(static_cast<std::size_t>(made.channels())), down_(std::move(down)), across_(std::move(across)) {}
+        : height_(read.height()),
+          channels_(static_cast<std::size_t>(made.channels())),
+          down_(std::move(down)),
+          across_(std::move(across)) {}
 
     Span needed(std::size_t, Span rows) const override {
         if (rows.size() == 0) return {0, 0};
-        return {down_[static_cast<std::size_t>(rows.from)].below, std::min(down_[static_cast<std::size_t>(rows.to - 1)].above + 1, height_)};
+        return {down_[static_cast<std::size_t>(rows.from)].below,
+                std::min(down_[static_cast<std::size_t>(rows.to - 1)].above + 1, height_)};
     }
 
     void compute(const Job& job) const override {
@@ -185,7 +191,8 @@ public:
             const Number* above = job.inputs[0].numbers<Number>(tall.above);
             Number* out = job.outputs[0].numbers<Number>(y);
             for (const auto& wide : across_) {
-                const std::size_t left = static_cast<std::size_t>(wide.below) * channels_, right = static_cast<std::size_t>(wide.above) * channels_;
+                const std::size_t left = static_cast<std::size_t>(wide.below) * channels_,
+                                  right = static_cast<std::size_t>(wide.above) * channels_;
                 for (std::size_t c = 0; c < channels_; ++c) {
                     const Sum first = Sum{wide.of_below} * below[left + c] + Sum{wide.of_above} * below[right + c];
                     const Sum second = Sum{wide.of_below} * above[left + c] + Sum{wide.of_above} * above[right + c];
@@ -267,7 +274,8 @@ public:
         for (int y = job.rows.from; y < job.rows.to; ++y) {
             const Number* in = job.inputs[0].numbers<Number>(y);
             auto* out = job.outputs[0].numbers<std::uint8_t>(y);
-            for (int x = 0; x < width_; ++x, in += channels_) out[x] = static_cast<std::uint8_t>(std::max_element(in, in + channels_) - in);
+            for (int x = 0; x < width_; ++x, in += channels_)
+                out[x] = static_cast<std::uint8_t>(std::max_element(in, in + channels_) - in);
         }
     }
 
@@ -289,16 +297,20 @@ Made make_resize(const Graph& graph, const Operator& operation, const Kernels&) 
     const Value &read = graph.input(operation), &made = graph.output(operation);
     const bool corners = operation.align_corners;
     if (read.quantized()) {
-        return std::make_unique<Resize<std::int8_t, std::int32_t, std::int64_t>>(read, made, byte_blends(read.height(), made.height(), corners),
-                                                                                  byte_blends(read.width(), made.width(), corners));
+        return std::make_unique<Resize<std::int8_t, std::int32_t, std::int64_t>>(
+            read, made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners));
     }
     return std::make_unique<Resize<float, float, float>>(read, made, float_blends(read.height(), made.height(), corners),
                                                          float_blends(read.width(), made.width(), corners));
 }
 
-Made make_concat(const Graph& graph, const Operator& operation, const Kernels&) { return std::make_unique<Concat>(graph, operation); }
+Made make_concat(const Graph& graph, const Operator& operation, const Kernels&) {
+    return std::make_unique<Concat>(graph, operation);
+}
 
-Made make_rename(const Graph& graph, const Operator& operation, const Kernels&) { return std::make_unique<Rename>(graph.input(operation)); }
+Made make_rename(const Graph& graph, const Operator& operation, const Kernels&) {
+    return std::make_unique<Rename>(graph.input(operation));
+}
 
 Made make_argmax(const Graph& graph, const Operator& operation, const Kernels&) {
     const Value& read = graph.input(operation);

@@ -17,7 +17,10 @@ Span window_rows(Span rows, int stride, int top, int reach, int height) {
 
 ByteBounds byte_bounds(Curve curve, const Quantization& made) {
     const auto knee = [&made](float at) {
-        return std::clamp(static_cast<int>(std::clamp<std::int64_t>(rounded(static_cast<double>(at / made.scales[0])), -1000, 1000)) + made.zero_point, lowest, highest);
+        return std::clamp(
+            static_cast<int>(std::clamp<std::int64_t>(rounded(static_cast<double>(at / made.scales[0])), -1000, 1000)) +
+                made.zero_point,
+            lowest, highest);
     };
     ByteBounds bounds;
     if (curve == Curve::relu || curve == Curve::relu6) bounds.low = knee(0);
@@ -38,7 +41,8 @@ float curve_of(Curve curve, float x) {
             const float small = std::exp(-std::abs(x));  // never overflows
             return x >= 0 ? 1 / (1 + small) : small / (1 + small);
         }
-        case Curve::gelu: return static_cast<float>(static_cast<double>(x * 0.5F) * (1 + std::erf(static_cast<double>(x) / std::sqrt(2.0))));
+        case Curve::gelu:
+            return static_cast<float>(static_cast<double>(x * 0.5F) * (1 + std::erf(static_cast<double>(x) / std::sqrt(2.0))));
     }
     return x;
 }
@@ -76,8 +80,10 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
             sum += numbers[o * inner + k];
             reach += std::abs(numbers[o * inner + k]);
         }
-        if (std::abs(std::int64_t{biases[o]}) + 255 * reach > INT32_MAX) throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
-        const double real = static_cast<double>(read.scale()) * static_cast<double>(scales[scales.size() == 1 ? 0 : o]) / static_cast<double>(made.scale());
+        if (std::abs(std::int64_t{biases[o]}) + 255 * reach > INT32_MAX)
+            throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
+        const double real = static_cast<double>(read.scale()) * static_cast<double>(scales[scales.size() == 1 ? 0 : o]) /
+                            static_cast<double>(made.scale());
         const Factor by = factor(real);
         const auto at = o / panel * panel + static_cast<std::size_t>(kernels.place(static_cast<int>(o % panel)));
         bias.as<std::int32_t>()[at] = static_cast<std::int32_t>(biases[o] - read.zero_point() * sum);
@@ -102,7 +108,9 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
 
 Made make_step(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     using Maker = Made (*)(const Graph&, const Operator&, const Kernels&);
-    struct Makers { Maker floats, bytes; };
+    struct Makers {
+        Maker floats, bytes;
+    };
     static constexpr std::array<Makers, kind_names.size()> makers{{
         {make_float_conv, make_byte_conv},
         {make_float_depthwise, make_byte_depthwise},

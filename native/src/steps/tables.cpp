@@ -27,8 +27,10 @@ protected:
         for (int column = 0; column < columns_; ++column) {
             Sum sum = 0;
             for (int k = 0; k < inner_; ++k) {
-                const Number b = transposed_ ? job.inputs[1].numbers<Number>(column)[k] : job.inputs[1].numbers<Number>(k)[column];
-                sum += (static_cast<Sum>(a[k]) - static_cast<Sum>(first_zero)) * (static_cast<Sum>(b) - static_cast<Sum>(second_zero));
+                const Number b =
+                    transposed_ ? job.inputs[1].numbers<Number>(column)[k] : job.inputs[1].numbers<Number>(k)[column];
+                sum += (static_cast<Sum>(a[k]) - static_cast<Sum>(first_zero)) *
+                       (static_cast<Sum>(b) - static_cast<Sum>(second_zero));
             }
             take(column, sum);
         }
@@ -40,7 +42,8 @@ protected:
 
 class FloatMatMul final : public MatMul {
 public:
-    FloatMatMul(const Graph& graph, const Operator& operation) : MatMul(graph, operation), factor_(static_cast<float>(operation.factor)) {}
+    FloatMatMul(const Graph& graph, const Operator& operation)
+        : MatMul(graph, operation), factor_(static_cast<float>(operation.factor)) {}
 
     void compute(const Job& job) const override {
         for (int y = job.rows.from; y < job.rows.to; ++y) {
@@ -57,9 +60,11 @@ class ByteMatMul final : public MatMul {
 public:
     ByteMatMul(const Graph& graph, const Operator& operation) : MatMul(graph, operation) {
         const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
-        if (inner_ > INT32_MAX / (255 * 255)) throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
+        if (inner_ > INT32_MAX / (255 * 255))
+            throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
         zeros_ = {first.zero_point(), second.zero_point(), made.zero_point()};
-        by_ = factor(static_cast<double>(first.scale()) * static_cast<double>(second.scale()) / static_cast<double>(made.scale()));
+        by_ = factor(static_cast<double>(first.scale()) * static_cast<double>(second.scale()) /
+                     static_cast<double>(made.scale()));
     }
 
     void compute(const Job& job) const override {
@@ -80,8 +85,12 @@ private:
 class Softmax final : public Step {
 public:
     Softmax(const Value& read, const Value& made)
-        : columns_(made.channels()), is_bytes_(read.quantized()), scale_(is_bytes_ ? read.scale() : 1), zero_point_(is_bytes_ ? read.zero_point() : 0),
-          made_scale_(is_bytes_ ? made.scale() : 1), made_zero_(is_bytes_ ? made.zero_point() : 0) {}
+        : columns_(made.channels()),
+          is_bytes_(read.quantized()),
+          scale_(is_bytes_ ? read.scale() : 1),
+          zero_point_(is_bytes_ ? read.zero_point() : 0),
+          made_scale_(is_bytes_ ? made.scale() : 1),
+          made_zero_(is_bytes_ ? made.zero_point() : 0) {}
 
     Span needed(std::size_t, Span rows) const override { return rows; }
     std::size_t scratch_bytes() const override { return sizeof(float) * static_cast<std::size_t>(columns_); }
@@ -91,14 +100,17 @@ public:
         for (int y = job.rows.from; y < job.rows.to; ++y) {
             const auto* bytes = job.inputs[0].numbers<std::int8_t>(y);
             const auto* reals = job.inputs[0].numbers<float>(y);
-            for (int i = 0; i < columns_; ++i) shares[i] = is_bytes_ ? scale_ * static_cast<float>(bytes[i] - zero_point_) : reals[i];
+            for (int i = 0; i < columns_; ++i)
+                shares[i] = is_bytes_ ? scale_ * static_cast<float>(bytes[i] - zero_point_) : reals[i];
             const float most = *std::max_element(shares, shares + columns_);
             float total = 0;
             for (int i = 0; i < columns_; ++i) total += shares[i] = std::exp(shares[i] - most);
             for (int i = 0; i < columns_; ++i) {
                 const float share = shares[i] / total;
-                if (is_bytes_) job.outputs[0].numbers<std::int8_t>(y)[i] = quantized(share, made_scale_, made_zero_);
-                else job.outputs[0].numbers<float>(y)[i] = share;
+                if (is_bytes_)
+                    job.outputs[0].numbers<std::int8_t>(y)[i] = quantized(share, made_scale_, made_zero_);
+                else
+                    job.outputs[0].numbers<float>(y)[i] = share;
             }
         }
     }

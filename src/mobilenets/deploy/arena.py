@@ -139,8 +139,9 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
     sizes = {name: value_bytes(graph, name, shape, number_bytes=number_bytes) for name, shape in shapes.items()}
     paces: dict[str, _Pace] = {}
     for name, shape in reversed(shapes.items()):
-        inside = first[name] == last[name] and len(steps[first[name]]) > 1 and name not in outputs and len(shape) == 3
-        kept = _rows_kept(graph, readers[name], paces) if inside else None
+        in_one_step = first[name] == last[name] and len(steps[first[name]]) > 1
+        is_inner_map = in_one_step and name not in outputs and len(shape) == 3
+        kept = _rows_kept(graph, readers[name], paces) if is_inner_map else None
         if kept is not None and kept[0] < shape[1]:
             sizes[name] = sizes[name] // shape[1] * kept[0]
             paces[name] = kept[1]

@@ -56,8 +56,8 @@ def export_quantized(
     Args:
         graph: with a float input and float outputs, as `quantize` makes it.
         folder: the output folder; it is created if missing.
-        to: as for `export`: "onnx", "openvino", "tflite", "executorch" or "coreml"; with "-nms" a detector outputs boxes, and
-            with "-argmax" a segmenter the class of each pixel.
+        to: as for `export`: "onnx", "openvino", "tflite", "executorch", "coreml" or "native"; with "-nms" a detector outputs
+            boxes, and with "-argmax" a segmenter the class of each pixel.
         images: files or encoded bytes to compare on, in addition to made-up images.
         labeled: images to measure accuracy on, before and after.
         before: the network in floats, whose accuracy is given beside the file's; None for the reference executor.

@@ -113,6 +113,8 @@ def native() -> ModuleType:
     try:
         import mobilenets_native
     except ImportError as error:
-        raise MissingExtraError("mobilenets-native", "native") from error
+        missing = MissingExtraError("mobilenets-native", "native")
+        missing.hint = "pip install ./native in your clone of mobilenets; it needs a C++20 compiler"
+        raise missing from error
     module: ModuleType = mobilenets_native
     return module
