@@ -91,9 +91,9 @@ def judge(
             continue
         right[library] = _right(made, truth)
         change = right[library].astype(float) - right["float"]
-        error = change.std() / len(change) ** 0.5
+        spread = change.std() / len(change) ** 0.5
         same, noise = (made.argmax(1) == expected.argmax(1)).mean(), decibels(expected, made)
-        row = f"{library:18} {right[library].mean():5.1%} {100 * change.mean():+8.1f} ± {100 * error:.1f}"
+        row = f"{library:18} {right[library].mean():5.1%} {100 * change.mean():+8.1f} ± {100 * spread:.1f}"
         row += f" {same:15.1%} {noise:9.1f}"
         if library != "ours" and "ours" in right:
             ours, its = (int((a & ~b).sum()) for a, b in _both_ways(right["ours"], right[library]))
@@ -115,7 +115,8 @@ def _both_ways(a: Any, b: Any) -> Iterator[tuple[Any, Any]]:  # Any: arrays
 
 def _mcnemar(first: int, second: int) -> float:
     n = first + second
-    return min(1.0, 2 * sum(comb(n, k) for k in range(min(first, second) + 1)) / 2**n)
+    tail = sum(comb(n, k) for k in range(min(first, second) + 1))
+    return min(1.0, float(2 * tail / 2**n))
 
 
 def _litert(data: bytes) -> Network:

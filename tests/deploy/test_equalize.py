@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,7 +60,8 @@ def _block(make_graph: MakeGraph, activation: op.ActivationKind) -> Graph:
 
 def _apart(graph: Graph) -> Graph:
     """The same network with expanded channels up to 100 times apart, and others 100 times apart behind the depthwise layer."""
-    weights, back = dict(graph.tensors), APART[::-1]
+    weights: dict[str, NDArray[Any]] = dict(graph.tensors)  # Any: floats
+    back = APART[::-1]
     weights["expand.w"] = weights["expand.w"] * APART[:, None, None, None]
     weights["expand.b"] = weights["expand.b"] * APART
     weights["depth.w"] = weights["depth.w"] * (back / APART)[:, None, None, None]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
         images: N C H W; the first 64 are looked at.
     """
     seen = _observed(graph, images[:_IMAGES])
-    tensors = dict(graph.tensors)
+    tensors: dict[str, NDArray[Any]] = dict(graph.tensors)  # Any: floats of 16 or 32 bits
     for group in _groups(graph):
         factors = _factors(graph, tensors, group, seen)
         if factors is not None:
@@ -107,7 +108,7 @@ def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
 
 
 def _factors(
-    graph: Graph, tensors: Mapping[str, NDArray[np.float32]], group: frozenset[str], seen: Mapping[str, _Seen]
+    graph: Graph, tensors: Mapping[str, NDArray[Any]], group: frozenset[str], seen: Mapping[str, _Seen]
 ) -> Channels | None:
     """What each channel of a group is best divided by; None where it had better stay."""
     ranges = np.max([seen[name].largest for name in group], 0)
@@ -139,7 +140,8 @@ def _relative(weight: NDArray[np.float32], read: _Seen) -> NDArray[np.float64]:
     """Magnitudes of weights, O C k·k, as shares of what each output amounts to."""
     shaped = np.abs(weight.reshape(*weight.shape[:2], -1)).astype(np.float64)
     amount = np.sqrt((np.square(shaped).sum(2) * read.square).sum(1))
-    return shaped[amount > 0] / amount[amount > 0, np.newaxis, np.newaxis]
+    shares: NDArray[np.float64] = shaped[amount > 0] / amount[amount > 0, np.newaxis, np.newaxis]
+    return shares
 
 
 def _noise(
@@ -162,7 +164,7 @@ def _step(seen: _Seen, factors: Channels) -> float:
     return float((seen.largest / factors).max()) / HIGHEST
 
 
-def _rescale(graph: Graph, tensors: dict[str, NDArray[np.float32]], group: frozenset[str], factors: Channels) -> None:
+def _rescale(graph: Graph, tensors: dict[str, NDArray[Any]], group: frozenset[str], factors: Channels) -> None:
     for operator in graph.operators:
         if not isinstance(operator, WEIGHTED):
             continue

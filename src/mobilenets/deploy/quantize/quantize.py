@@ -207,7 +207,8 @@ class _Work:
         if operator.output in self.joined:
             return Choice(*self.joined[operator.output], "min-max", float("nan"))
         if operator.output in self.final:
-            return Choice(*(_ROOM * float(end) for end in (value.made.min(), value.made.max())), "min-max", float("nan"))
+            low, high = (_ROOM * float(end) for end in (value.made.min(), value.made.max()))
+            return Choice(low, high, "min-max", float("nan"))
         low, high = self.useful.get(operator.output, (-np.inf, np.inf))
         made, meant = (np.clip(sampled(numbers), low, high) for numbers in (value.made, value.meant))
         return chosen(made, meant)

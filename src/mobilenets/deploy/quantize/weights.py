@@ -85,7 +85,8 @@ class Moments:
     def damping(self, share: float) -> Matrix:
         """A share of the mean variance, and more where few places say little of many numbers; on the diagonal, G K K."""
         mean = np.trace(self.covariance, axis1=1, axis2=2) / self.length
-        return ((share + self.length / self.count) * mean + 1e-12)[:, None, None] * np.eye(self.length)
+        damping: Matrix = ((share + self.length / self.count) * mean + 1e-12)[:, None, None] * np.eye(self.length)
+        return damping
 
 
 @dataclass(frozen=True, slots=True)
