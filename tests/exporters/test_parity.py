@@ -107,5 +107,5 @@ def test_integers_may_be_16_steps_apart_and_a_quarter_of_it_on_average(steps: fl
 
 
 def test_steps_are_counted_in_the_scale_of_the_output() -> None:
-    (output,) = differences([({"logits": SMALL}, {"logits": SMALL + np.float32([[0.5, 0.0]])})], {"logits": 0.25})
+    (output,) = differences([({"logits": SMALL}, {"logits": SMALL + np.array([[0.5, 0.0]], np.float32)})], {"logits": 0.25})
     assert (output.steps, output.mean_steps) == (2.0, 1.0)

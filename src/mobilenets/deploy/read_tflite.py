@@ -167,7 +167,7 @@ class _Reader:
 
 def _window(reader: _Reader, source: int, kernel: Sequence[int], options: Any) -> tuple[int, dict[str, Any]]:  # Any: as above
     """What a window moves over, before it is padded, and how it moves."""
-    window = {
+    window: dict[str, Any] = {  # Any: fields of a convolution
         "stride": (options.strideH, options.strideW),
         "dilation": (options.dilationHFactor, options.dilationWFactor),
         "activation": reader.fused(options),
