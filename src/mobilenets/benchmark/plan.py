@@ -177,7 +177,7 @@ def missing(runtime: Runtime) -> str:
     if not runtime.fits_system:
         return f"{runtime.title} does not run on this system"
     package = runtime.package or runtime.module
-    how = INSTALL.format(extra=runtime.extra) if runtime.extra else f"pip install {package}"
+    how = INSTALL.format(extra=runtime.extra) if runtime.extra else f"pip install {runtime.source or package}"
     return f"'{package}' is not installed: {how}"
 
 

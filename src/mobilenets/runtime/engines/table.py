@@ -39,6 +39,7 @@ class Runtime:
         module: the Python module that is the runtime, "onnxruntime"; "" for none.
         package: what pip calls that module; "" for the same name.
         extra: the extra of `mobilenets` that brings it; "" for the base install.
+        source: what pip installs it from where no index has it, "./native" in a clone of this repository; "" for the index.
         also: endings of files of other runtimes that it reads too.
         weights: ending of the file beside its own that holds the weights, ".bin"; "" where they are inside.
         systems: that it runs on, as `sys.platform` names them; empty for all.
@@ -50,6 +51,7 @@ class Runtime:
     module: str = ""
     package: str = ""
     extra: str = ""
+    source: str = ""
     also: tuple[str, ...] = ()
     weights: str = ""
     systems: tuple[str, ...] = ()
@@ -88,7 +90,7 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",), weights=".bin"),
     ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
     ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml", systems=("darwin",)),
-    ".graph":  Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", "native"),
+    ".graph":  Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", source="./native"),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.
