@@ -90,7 +90,7 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".xml":    Runtime("OpenVINO", OpenVinoEngine, "openvino", "openvino", extra="openvino", also=(".onnx",), weights=".bin"),
     ".pte":    Runtime("ExecuTorch", ExecuTorchEngine, "executorch", "executorch", extra="executorch"),
     ".mlpackage": Runtime("Core ML", CoreMlEngine, "coreml", "coremltools", extra="coreml", systems=("darwin",)),
-    ".graph":  Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", source="./native"),
+    ".graph": Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", source="./native"),
 })
 # fmt: on
 """By the ending of the file's name, lower case; of several in one folder the first one counts.
