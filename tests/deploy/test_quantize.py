@@ -17,7 +17,7 @@ from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
 from mobilenets.deploy.quantize.prepare import prepared, useful
 from mobilenets.deploy.quantize.quantize import Result, quantize
-from mobilenets.deploy.quantize.ranges import affine, chosen, snapped
+from mobilenets.deploy.quantize.ranges import FAMILIES, WAYS, affine, chosen, snapped
 from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, Moments, quantized
 from mobilenets.exporters.lower import lower
@@ -73,6 +73,10 @@ def test_zero_is_an_integer_of_every_range() -> None:
     for low, high in ((0.3, 2.0), (-1.7, 0.4), (-5.0, -1.0), (0.0, 0.0)):
         zero = affine(low, high)
         assert snapped(np.zeros(1, np.float32), zero)[0] == 0
+
+
+def test_each_way_to_a_range_belongs_to_a_family() -> None:
+    assert FAMILIES.keys() == WAYS.keys()
 
 
 def test_a_chosen_range_leaves_out_what_hardly_ever_occurs() -> None:

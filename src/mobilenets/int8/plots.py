@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.deploy.quantization import HIGHEST, LOWEST
+from mobilenets.deploy.quantize.ranges import FAMILIES
 from mobilenets.int8.flow import Quantized
 from mobilenets.reports.plots import ACCENT, AMBER, INK, MUTED, TEAL, WRONG, Plot, figure_of, legend_above, short
 
@@ -104,7 +105,7 @@ def ranges(done: Quantized) -> Figure:
         if quantization is None:
             continue
         low, high = (quantization.scale * (end - quantization.zero_point) for end in (LOWEST, HIGHEST))
-        way = entry.choice.way if entry.choice else "fixed"
+        way = FAMILIES[entry.choice.way] if entry.choice else "fixed"
         axes.plot([i, i], [low, high], color=colors.get(way, MUTED), linewidth=2, label=None if way in seen else way)
         seen.add(way)
     axes.set_yscale("symlog", linthresh=1.0)

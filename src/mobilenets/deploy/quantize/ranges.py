@@ -153,4 +153,16 @@ WAYS: dict[str, Callable[[Numbers, Numbers], Ends]] = {
     "mse": _nearest,
     "entropy": _entropy,
 }
-"""How ranges are proposed; the percentiles leave out that share at each end."""
+"""How ranges are proposed; the percentiles keep that share of the numbers at each end."""
+
+FAMILIES: dict[str, str] = {
+    "min-max": "min-max",
+    "min-max + 10%": "min-max",
+    "min-max + 25%": "min-max",
+    "99.9%": "percentile",
+    "99.99%": "percentile",
+    "99.999%": "percentile",
+    "mse": "mse",
+    "entropy": "entropy",
+}
+"""The idea behind each of `WAYS`."""
