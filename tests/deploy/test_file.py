@@ -50,6 +50,14 @@ def test_operators_that_are_no_network_are_refused(
         make_graph(operators).check()
 
 
+def test_weights_are_saved_in_the_order_of_their_axes(make_graph: MakeGraph, tmp_path: Path) -> None:
+    weight = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3, 1, 1))
+    tensors = {"w": weight, "b": np.zeros(2, np.float32)}
+    graph = make_graph((op.Conv(name="a", inputs=(INPUT,), output="out", weight="w", bias="b"),), tensors, channels=3)
+    save(graph, tmp_path / "graph.safetensors")
+    np.testing.assert_array_equal(load(tmp_path / "graph.safetensors").tensors["w"], weight)
+
+
 @pytest.mark.slow
 def test_damaged_files_end_in_an_error(small: Graph, tmp_path: Path) -> None:
     save(small, tmp_path / "graph.safetensors")

@@ -68,7 +68,9 @@ def save(graph: Graph, path: Path) -> None:
         METADATA_KEY: graph.manifest.to_json(),
     }
     scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
-    write_bytes(path, packed({**graph.tensors, **scales}, metadata))
+    # safetensors writes an array as it lies in memory, whatever the order of its axes
+    tensors = {name: np.ascontiguousarray(numbers) for name, numbers in {**graph.tensors, **scales}.items()}
+    write_bytes(path, packed(tensors, metadata))
 
 
 def load(path: Path) -> Graph:
