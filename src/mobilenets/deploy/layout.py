@@ -32,6 +32,19 @@ def columns(x: Values, kernel: Sequence[int], operator: op.Conv) -> tuple[Values
     return seen.reshape(len(x), -1, height * width), (height, width)
 
 
+def seen(operator: op.Weighted, shape: Sequence[int], x: Values) -> Values:
+    """What each output of a layer with weights of this shape is the weighted sum of: N G K places, in G groups of K numbers.
+
+    A depthwise convolution has as many groups as channels, another layer one.
+    """
+    if isinstance(operator, op.Dense):
+        return x[:, None, :, None]
+    if isinstance(operator, op.Conv):
+        return columns(x, shape[2:], operator)[0][:, None]
+    every = windows(padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
+    return every.reshape(len(x), shape[0], shape[2] * shape[3], -1)
+
+
 def padded(x: Values, padding: op.Margins) -> Values:
     """A map with zeros around it."""
     top, bottom, left, right = padding

@@ -120,7 +120,8 @@ def _read(operator: op.Weighted, shape: tuple[int, ...], value: _Value, taken: Q
     square = np.zeros((groups, length, length))
     for i in range(len(value.wide)):
         seen = [
-            _seen(operator, shape, dequantize(x[i : i + 1], taken))[0].astype(np.float64) for x in (value.wide, value.narrow)
+            layout.seen(operator, shape, dequantize(x[i : i + 1], taken))[0].astype(np.float64)
+            for x in (value.wide, value.narrow)
         ]
         places, most = seen[0].shape[-1], _PLACES[type(operator)]
         if places > most:
@@ -135,16 +136,6 @@ def _read(operator: op.Weighted, shape: tuple[int, ...], value: _Value, taken: Q
     variance = np.trace(covariance, axis1=1, axis2=2) / length
     share = _DAMPING + length / count  # few places say little of many numbers
     return _Read(wide, narrow, covariance + (share * variance + 1e-12)[:, None, None] * np.eye(length))
-
-
-def _seen(operator: op.Weighted, shape: tuple[int, ...], x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What each output is the weighted sum of: N G K places."""
-    if isinstance(operator, op.Dense):
-        return x[:, None, :, None]
-    if isinstance(operator, op.Conv):
-        return layout.columns(x, shape[2:], operator)[0][:, None]
-    windows = layout.windows(layout.padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
-    return windows.reshape(len(x), shape[0], shape[2] * shape[3], -1)
 
 
 def _sums(weights: Matrix, means: Matrix) -> Matrix:

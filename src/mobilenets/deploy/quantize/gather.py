@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +15,7 @@ Numbers = NDArray[np.float32]
 _PLACES = 1 << 16  # that moments are taken of, at most, for each operator
 
 
-def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> tuple[Moments, Moments]:
+def moments(operator: op.Weighted, shape: tuple[int, ...], value: Value) -> tuple[Moments, Moments]:
     """Of what a weighted operator reads, in places of every other image, and of the rest; of one image the same twice.
 
     Args:
@@ -30,21 +28,11 @@ def moments(operator: op.Operator, shape: tuple[int, ...], value: Value) -> tupl
     halves = (Moments(groups, length), Moments(groups, length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
     for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
-        meant, read = (_seen(operator, shape, x) for x in value.part(slice(i, i + 1)))
+        meant, read = (layout.seen(operator, shape, x) for x in value.part(slice(i, i + 1)))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
         halves[i % 2].add(*(_together(x[..., some]) for x in (read, meant)))
     return halves if halves[1].count else (halves[0], halves[0])
-
-
-def _seen(operator: Any, shape: tuple[int, ...], x: Numbers) -> Numbers:  # Any: one with weights
-    """What each output is the weighted sum of: N G K places."""
-    if isinstance(operator, op.Dense):
-        return x[:, None, :, None]
-    if isinstance(operator, op.Conv):
-        return layout.columns(x, shape[2:], operator)[0][:, None]
-    seen = layout.windows(layout.padded(x, operator.padding), shape[2:], operator.stride, operator.dilation)
-    return seen.reshape(len(x), shape[0], shape[2] * shape[3], -1)
 
 
 def _together(seen: Numbers) -> Numbers:

@@ -32,7 +32,6 @@ from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 Numbers = NDArray[np.float32]
 _MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
 _ROOM = 1.1  # of the range of outputs: the largest logit decides, and other images may have a larger one
-_STORED = f"{INPUT}/int8"
 
 
 @dataclass(frozen=True, slots=True)
