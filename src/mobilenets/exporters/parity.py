@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.errors import ExportError
+from mobilenets.files import write_text
 from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
 
 TOLERANCE = 1e-4
@@ -230,3 +233,15 @@ def _cosine(expected: NDArray[np.float32], exported: NDArray[np.float32]) -> flo
 
 
 _TINY = float(np.finfo(np.float32).tiny)
+
+
+def write_parity(parity: Parity, path: Path) -> None:
+    """Keep a comparison as JSON beside the exported file.
+
+    Raises:
+        ExportError: the file cannot be written.
+    """
+    try:
+        write_text(path, json.dumps(parity.to_data(), indent=1) + "\n")
+    except OSError as error:
+        raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error

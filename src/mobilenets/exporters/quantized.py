@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,9 @@ from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantize.values import decibels
 from mobilenets.errors import ExportError
 from mobilenets.exporters.compared import INT8_TOLERANCE, STEPS, Labeled, Standard, export_compared, refuse_half
-from mobilenets.exporters.parity import Parity
+from mobilenets.exporters.parity import Parity, write_parity
 from mobilenets.exporters.table import EXPORTERS, Exporter
 from mobilenets.exporters.tflite import WITH_ENDS, Ends
-from mobilenets.files import write_text
 from mobilenets.int8.engines import ReferenceEngine
 from mobilenets.int8.folder import GRAPH
 from mobilenets.runtime.engines.base import Engine
@@ -90,10 +88,7 @@ def export_quantized(
         tail=exporter.tail,
         batch=batch,
     )
-    try:
-        write_text(folder / exporter.parity, json.dumps(parity.to_data(), indent=1) + "\n")
-    except OSError as error:
-        raise ExportError(f"cannot write '{folder / exporter.parity}': {error.strerror or error}") from error
+    write_parity(parity, folder / exporter.parity)
     return parity
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.deploy.tails import Tail
-from mobilenets.errors import ExportError
 from mobilenets.exporters.checked import export_checked
 from mobilenets.exporters.compared import Labeled, refuse_half
 from mobilenets.exporters.coreml import COREML, COREML_HALF
@@ -17,9 +15,8 @@ from mobilenets.exporters.format import Format
 from mobilenets.exporters.native import NATIVE
 from mobilenets.exporters.onnx import ONNX
 from mobilenets.exporters.openvino import OPENVINO
-from mobilenets.exporters.parity import TOLERANCE, Parity
+from mobilenets.exporters.parity import TOLERANCE, Parity, write_parity
 from mobilenets.exporters.tflite import TFLITE, TFLITE_HALF
-from mobilenets.files import write_text
 from mobilenets.model import Model
 from mobilenets.table import Table
 
@@ -114,8 +111,5 @@ def export(
         tail=exporter.tail,
         batch=batch,
     )
-    try:
-        write_text(folder / exporter.parity, json.dumps(parity.to_data(), indent=1) + "\n")
-    except OSError as error:
-        raise ExportError(f"cannot write '{folder / exporter.parity}': {error.strerror or error}") from error
+    write_parity(parity, folder / exporter.parity)
     return parity
