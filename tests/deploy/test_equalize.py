@@ -103,6 +103,22 @@ def test_a_clipped_channel_keeps_its_scale(make_graph: MakeGraph, images: Images
         np.testing.assert_array_equal(same.tensors[name], weights)
 
 
+def test_what_comes_of_the_image_without_weights_keeps_its_scale(make_graph: MakeGraph, images: Images) -> None:
+    tensors = {"w": np.array([[[[1.0]], [[0.01]], [[30.0]]]], np.float32), "b": np.zeros(1, np.float32)}
+    graph = make_graph(
+        (
+            op.Pool(name="pool", inputs=(INPUT,), output="p", kernel=(2, 2), stride=(2, 2)),
+            op.Conv(name="conv", inputs=("p",), output="out", weight="w", bias="b"),
+        ),
+        tensors,
+        height=6,
+        width=6,
+        channels=3,
+    )
+    colors = np.repeat(images, 3, 1) * np.array([0.01, 1, 0.1], np.float32).reshape(1, 3, 1, 1)
+    np.testing.assert_array_equal(equalized(graph, colors).tensors["w"], tensors["w"])
+
+
 def test_a_dead_channel_stays_finite(make_graph: MakeGraph, images: Images) -> None:
     graph = _apart(_block(make_graph, "relu"))
     weights = {**graph.tensors, "expand.w": graph.tensors["expand.w"].copy(), "expand.b": graph.tensors["expand.b"].copy()}

@@ -70,7 +70,6 @@ def _groups(graph: Graph) -> list[frozenset[str]]:
         return name
 
     fixed = {INPUT, *graph.outputs.values()}
-    makers = {operator.output: operator for operator in graph.operators}
     for operator in graph.operators:
         if getattr(operator, "activation", "linear") not in _HOMOGENEOUS:
             fixed.add(operator.output)
@@ -89,9 +88,9 @@ def _groups(graph: Graph) -> list[frozenset[str]]:
             if root(name) != root(tied[0]):
                 parent[root(name)] = root(tied[0])
     groups: dict[str, set[str]] = {}
-    for name in makers:
+    for name in (INPUT, *(operator.output for operator in graph.operators)):
         groups.setdefault(root(name), set()).add(name)
-    return [frozenset(group) for group in groups.values() if not group & fixed and INPUT not in {root(n) for n in group}]
+    return [frozenset(group) for group in groups.values() if not group & fixed]
 
 
 def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
