@@ -29,6 +29,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "evaluate": "Measure a model on labeled images and write a report.",
     "compare":  "Compare runs on the same images, with paired intervals.",
     "benchmark": "Measure models on runtimes side by side: speed, memory, size, accuracy.",
+    "papers":   "Reproduce figures, tables and claims of the papers.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
     "quantize": "Quantize a model to int8 and check what it loses.",
     "export":   "Export a trained model and check it against torch.",

@@ -246,14 +246,14 @@ def svg(figure: Figure, name: str) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
 
 
-def figure_of(width: float, height: float, *, columns: int = 1) -> tuple[Figure, Axes]:
-    """A figure of `width` by `height` inches with bare axes, and the first of them."""
+def figure_of(width: float, height: float, *, columns: int = 1, rows: int = 1) -> tuple[Figure, Axes]:
+    """A figure of `width` by `height` inches with bare axes, row by row, and the first of them."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("matplotlib", "report") from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    for axes in np.atleast_1d(figure.subplots(1, columns)):
+    for axes in np.atleast_1d(figure.subplots(rows, columns)).flat:
         axes.set_facecolor("none")
         axes.grid(color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)

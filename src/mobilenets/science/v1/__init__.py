@@ -1,0 +1,1 @@
+"""Reproductions from the V1 paper."""

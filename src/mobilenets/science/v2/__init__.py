@@ -1,0 +1,1 @@
+"""Reproductions from the V2 paper."""

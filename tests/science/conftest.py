@@ -1,0 +1,37 @@
+"""What reproductions are computed with, at sizes that a test bears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilenets.science.entry import PATHS, Asked, Reproduction
+
+
+@pytest.fixture(scope="session")
+def cheap(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Reproduction], Asked]:
+    """The smallest settings of a reproduction."""
+
+    def settings(entry: Reproduction) -> Asked:
+        kept = tmp_path_factory.mktemp("kept")
+        paths: dict[str, Any] = {use: PLACES[use](shared, kept) for use in entry.uses if use in PATHS}  # Any: Path or str
+        return Asked(kept, repeats=5, seconds=0.05, seeds=2, **paths)
+
+    return settings
+
+
+def photos(shared: Path, folder: Path) -> Path:
+    """Two photos."""
+    for photo in sorted((shared / "data" / "imagenet-sample").iterdir())[:2]:
+        (folder / "photos").mkdir(exist_ok=True)
+        (folder / "photos" / photo.name).write_bytes(photo.read_bytes())
+    return folder / "photos"
+
+
+PLACES: dict[str, Callable[[Path, Path], object]] = {
+    "weights": lambda shared, folder: shared / "weights" / "mobilenet_v2_1.0_224_quant.tflite",
+    "images": photos,
+}
