@@ -111,6 +111,9 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "cv2":              "video",
     "h5py":             "weights",
     "elpv_dataset":     "elpv",
+    "fastapi":          "serve",
+    "uvicorn":          "serve",
+    "prometheus_client": "serve",
 }
 # fmt: on
 

@@ -31,6 +31,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "benchmark": "Measure models on runtimes side by side: speed, memory, size, accuracy.",
     "papers":   "Reproduce figures, tables and claims of the papers.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
+    "serve":    "Serve models over HTTP: images, or the Open Inference Protocol.",
     "quantize": "Quantize a model to int8 and check what it loses.",
     "export":   "Export a trained model and check it against torch.",
     "convert":  "Read weights of another library into a checkpoint.",

@@ -6,7 +6,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,6 @@ import typer
 from mobilenets.cli.images import images
 from mobilenets.cli.output import note, progress
 from mobilenets.errors import ImageError
-from mobilenets.specs.ssd import SsdHead
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from mobilenets.runtime.sources import Source
 
     Seen = tuple[Source, Result]
-
-THRESHOLD = 0.5
-"""The score that a displayed box must exceed if the model has no thresholds of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +68,9 @@ def shown_by(predictor: Predictor, asked: Asked) -> Predictor:
 
     Only detectors have thresholds; other predictors are returned unchanged.
     """
-    if asked.threshold is not None:
-        return predictor.with_threshold(asked.threshold)
-    head = predictor.manifest.head
-    if not isinstance(head, SsdHead) or head.class_thresholds:
-        return predictor
-    return predictor.with_head(replace(head, score_threshold=max(head.score_threshold, THRESHOLD)))
+    from mobilenets.runtime.decoders import shown
+
+    return predictor.with_head(shown(predictor.manifest.head, asked.threshold))
 
 
 def predicted(predictor: Predictor, asked: Asked) -> Iterator[Seen]:

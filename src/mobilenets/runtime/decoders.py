@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Prediction = Classification | Detections | Segmentation
 """What a predictor says of one image."""
 
+THRESHOLD = 0.5
+"""The score that a displayed box must exceed if the model has no thresholds of its own."""
+
 Decoder = Callable[["Mapping[str, NDArray[np.float32]]", Manifest, Sequence[Placement]], Sequence[Prediction]]
 
 DECODERS: dict[Task, Decoder] = {
@@ -58,3 +61,18 @@ def thresholded(head: Head, threshold: float) -> Head:
     if not 0 <= threshold <= 1:
         raise UsageError(f"threshold {threshold} is not between 0 and 1")
     return replace(head, score_threshold=threshold, class_thresholds=())
+
+
+def shown(head: Head, threshold: float | None = None) -> Head:
+    """The head with the display thresholds: the one that is given, otherwise those fitted in training, otherwise 0.5.
+
+    Only detectors have thresholds; without one, other heads are returned unchanged.
+
+    Raises:
+        UsageError: there is a threshold, but the head is no detector's, or it is not between 0 and 1.
+    """
+    if threshold is not None:
+        return thresholded(head, threshold)
+    if not isinstance(head, SsdHead) or head.class_thresholds:
+        return head
+    return replace(head, score_threshold=max(head.score_threshold, THRESHOLD))

@@ -1,0 +1,113 @@
+"""`mobilenets serve`: models behind an address, by the Open Inference Protocol and as plain images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.measuring import check_engine
+from mobilenets.cli.output import note
+from mobilenets.errors import UsageError
+
+if TYPE_CHECKING:
+    from mobilenets.serve.models import Models
+
+
+def command(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL", help="Run folders, export folders or exported files; NAME=MODEL to name one."),
+    ],
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="What to listen on; 0.0.0.0 for the whole network.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="What to listen on; 0 for any free one.")] = 8000,
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file with the key that requests must carry.", show_default=False),
+    ] = None,
+    cors: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN", help="A web site whose pages may ask, https://example.org; may be repeated.", show_default=False
+        ),
+    ] = None,
+    max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="The largest request.")] = 32,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, metavar="MP", help="The largest image.")] = 50,
+    max_images: Annotated[int, typer.Option(min=1, metavar="N", help="The most images in a request.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.001, metavar="S", help="The time that a request has.")] = 30,
+    queue: Annotated[int, typer.Option(min=1, metavar="N", help="The most requests that wait, for each model.")] = 128,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="S", help="Look for new files of the models this often.", show_default=False),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads of each model; all cores by default.", show_default=False)
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="onnx, tflite, ...; by default the fastest on this machine, measured once.", show_default=False
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Write the log as JSON, a line per event.")] = False,
+) -> None:
+    """Serve classifiers, detectors and segmenters over HTTP.
+
+    The first line on standard output says where. Then ask from another terminal, or open the address in a browser:
+
+        mobilenets serve runs/photos
+
+        curl --data-binary @image.jpg http://127.0.0.1:8000/predict
+
+    The same server speaks the Open Inference Protocol, version 2, for tritonclient, KServe and others:
+
+        mobilenets serve photos=runs/photos cells=runs/cells --port 9000
+
+    SIGHUP, or --watch, opens models again after an export, without losing a request. SIGTERM and Ctrl-C end the server
+    when it has answered what it accepted.
+    """
+    check_engine(engine)
+    from mobilenets.serve.app import Access
+    from mobilenets.serve.limits import MEGA, Limits
+    from mobilenets.serve.model import source_of
+    from mobilenets.serve.server import Settings, serve
+
+    limits = Limits(
+        size_bytes=round(max_mb * MEGA),
+        pixels=round(max_megapixels * MEGA),
+        images=max_images,
+        seconds=seconds,
+        queue=queue,
+    )
+    access = Access(_key(api_key_file), tuple(cors or ()))
+    settings = Settings(host, port, limits, access, watch, json)
+    serve([source_of(model, engine=engine, threads=threads) for model in models], settings, ready=_ready)
+
+
+def _ready(models: Models, address: str) -> None:
+    for model in models.served:
+        manifest = model.predictor.manifest
+        batch = model.batcher.curve.most
+        note(
+            f"{model.name}: {manifest.task}, {manifest.model}, {model.platform}, "
+            f"{'an image' if batch == 1 else f'up to {batch} images'} at once"
+        )
+    print(f"serving at {address}", flush=True)
+
+
+def _key(file: Path | None) -> str:
+    """The API key in a file; "" without one.
+
+    Raises:
+        UsageError: the file holds none.
+        OSError: it cannot be read.
+    """
+    if file is None:
+        return ""
+    key = file.read_text(encoding="utf-8").strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        raise UsageError(f"'{file}' holds no API key", hint="write one line of letters and digits into it")
+    return key

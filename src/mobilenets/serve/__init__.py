@@ -1,0 +1,1 @@
+"""A server of predictions: the Open Inference Protocol, plain images, metrics, reload."""

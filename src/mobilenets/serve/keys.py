@@ -1,0 +1,47 @@
+"""`Keyed`: lets only requests through that carry the API key."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.service import refusal
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from mobilenets.serve.metrics import Metrics
+
+OPEN = ("/", "/v2/health/live", "/v2/health/ready")
+"""Needs no key: the page, which asks for it, and what says that the server lives."""
+
+
+class Keyed:
+    """An ASGI application before another.
+
+    Args:
+        app: the other.
+        key: that requests carry, as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+        metrics: counts those without.
+    """
+
+    def __init__(self, app: ASGIApp, key: str, metrics: Metrics) -> None:
+        self._app = app
+        self._key = key.encode()
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or pass it on."""
+        if scope["type"] == "http" and scope["path"] not in OPEN and not self._fits(Headers(scope=scope)):
+            error = RefusedError("key", "this server asks for an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
+            await refusal(error, self._metrics)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _fits(self, headers: Headers) -> bool:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        return hmac.compare_digest(given.encode(), self._key)

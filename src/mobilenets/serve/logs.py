@@ -1,0 +1,67 @@
+"""Logs of the server on standard error: an event on each line, for people or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from mobilenets.runtime.rows import escaped
+from mobilenets.runtime.text import printable
+
+LOGGER = logging.getLogger("mobilenets.serve")
+"""What the server logs to; it writes nothing until `configure`."""
+
+
+def event(name: str, *, level: int = logging.INFO, exception: BaseException | None = None, **fields: object) -> None:
+    """Log an event with its fields.
+
+    Args:
+        name: what happened, "request".
+        level: of `logging`.
+        exception: whose traceback is logged: only for our own mistakes.
+        fields: what is known of it.
+    """
+    if LOGGER.isEnabledFor(level):
+        LOGGER.log(level, name, exc_info=exception, extra={"fields": fields})
+
+
+def configure(*, json_lines: bool) -> None:
+    """Write events to standard error, and with them what the web server itself warns of."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if json_lines else Lines())
+    for logger, level in ((LOGGER, logging.INFO), (logging.getLogger("uvicorn.error"), logging.WARNING)):
+        logger.handlers = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+class JsonLines(logging.Formatter):
+    """An event as an object of JSON on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        data = {"time": _time(record), "level": record.levelname.lower(), "event": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            data["traceback"] = self.formatException(record.exc_info)
+        return escaped(json.dumps(data, ensure_ascii=False, default=str))
+
+
+class Lines(logging.Formatter):
+    """An event for people: time, level, event, then its fields as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; a traceback of ours follows on lines of its own."""
+        fields = " ".join(f"{key}={value}" for key, value in _fields(record).items())
+        line = printable(f"{_time(record)} {record.levelname.lower():<7} {record.getMessage()} {fields}".rstrip())
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    fields: dict[str, object] = getattr(record, "fields", {})
+    return fields

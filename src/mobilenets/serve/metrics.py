@@ -1,0 +1,115 @@
+"""What the server counts and times, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from mobilenets.serve.batching import Stage
+from mobilenets.serve.refusal import Reason
+
+MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Bounds of the histograms of times."""
+
+IMAGES = (1, 2, 4, 8, 16, 32, 64)
+"""Bounds of the histogram of batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetrics:
+    """What one model reports to.
+
+    Args:
+        name: of the model.
+        stages: the histogram of times by model and stage.
+        batches: the histogram of sizes by model.
+    """
+
+    name: str
+    stages: Histogram
+    batches: Histogram
+
+    def stage(self, stage: Stage, seconds: float) -> None:
+        """A request went through a stage in this time."""
+        self.stages.labels(self.name, stage).observe(seconds)
+
+    def batch(self, images: int) -> None:
+        """So many images went through the network at once."""
+        self.batches.labels(self.name).observe(images)
+
+
+class Metrics:
+    """All metrics of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._requests = Counter(
+            "mobilenets_requests",
+            "Requests by endpoint, model and HTTP status.",
+            ["endpoint", "model", "status"],
+            registry=registry,
+        )
+        self._request_seconds = Histogram(
+            "mobilenets_request_seconds",
+            "From the first byte of a request to the last of its answer.",
+            ["endpoint", "model"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._rejected = Counter("mobilenets_rejected", "Requests that were refused, by reason.", ["reason"], registry=registry)
+        self._stages = Histogram(
+            "mobilenets_stage_seconds",
+            "Time of answered requests by stage: receive, queue, prepare, network, answer.",
+            ["model", "stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "mobilenets_batch_images",
+            "Images that went through the network at once.",
+            ["model"],
+            buckets=IMAGES,
+            registry=registry,
+        )
+        self._waiting = Gauge("mobilenets_queue_requests", "Requests that wait for a thread.", ["model"], registry=registry)
+        self._held = Gauge("mobilenets_held_bytes", "Bytes of the requests in memory.", registry=registry)
+        self._reloads = Counter("mobilenets_reloads", "Reloads by outcome.", ["model", "outcome"], registry=registry)
+
+    def of_model(self, name: str) -> ModelMetrics:
+        """What a model reports to."""
+        return ModelMetrics(name, self._stages, self._batches)
+
+    def watch_queue(self, name: str, waiting: Callable[[], float]) -> None:
+        """Read the queue of a model from this function, whenever metrics are asked for."""
+        self._waiting.labels(name).set_function(waiting)
+
+    def watch_held(self, size_bytes: Callable[[], float]) -> None:
+        """Read the bytes in memory from this function, whenever metrics are asked for."""
+        self._held.set_function(size_bytes)
+
+    def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
+        """A request was answered, or refused."""
+        self._requests.labels(endpoint, model, str(status)).inc()
+        self._request_seconds.labels(endpoint, model).observe(seconds)
+
+    def rejected(self, reason: Reason) -> None:
+        """A request was refused."""
+        self._rejected.labels(reason).inc()
+
+    def reloaded(self, model: str, outcome: str) -> None:
+        """A model was opened again, or could not be."""
+        self._reloads.labels(model, outcome).inc()
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self._registry)

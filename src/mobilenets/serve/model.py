@@ -1,0 +1,138 @@
+"""`ServedModel`: an open model with its threads, and what the protocol says of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilenets.errors import CheckpointError
+from mobilenets.runtime.decoders import shown
+from mobilenets.runtime.engines.table import ENGINES, Runtime
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.serve.batching import Batcher, Watch
+from mobilenets.serve.curve import measured
+from mobilenets.serve.protocol import Signature
+from mobilenets.serve.tensors import DATATYPES, FLOATS
+
+if TYPE_CHECKING:
+    from mobilenets.serve.limits import Limits
+
+INPUT = "image"
+"""What the input of every network is called, as in the files that `export` writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from.
+
+    Args:
+        name: that clients call it by.
+        path: what `Predictor.open` opens.
+        engine: name of the runtime; None for the fastest.
+        threads: of the model; None for as many as there are cores.
+        engines: the runtimes by kind of file.
+    """
+
+    name: str
+    path: Path
+    engine: str | None = None
+    threads: int | None = None
+    engines: Mapping[str, Runtime] = field(default_factory=lambda: ENGINES, repr=False)
+
+
+def source_of(text: str, *, engine: str | None = None, threads: int | None = None) -> Source:
+    """The source that a user types: a path, or `NAME=PATH`.
+
+    >>> source_of("cats=runs/photos").name, source_of("runs/photos").name
+    ('cats', 'photos')
+    """
+    name, equals, path = text.partition("=")
+    if not equals or Path(text).exists():
+        return Source(name_of(Path(text)), Path(text), engine, threads)
+    return Source(name, Path(path), engine, threads)
+
+
+def name_of(path: Path) -> str:
+    """What a model is called by default: its run folder, or its file where that has a name of its own.
+
+    >>> name_of(Path("runs/photos/export/model.onnx")), name_of(Path("cells.tflite"))
+    ('photos', 'cells')
+    """
+    usual = ("model", "export", "best", "last", "")
+    for part in (path.stem if path.suffix else path.name, *(folder.name for folder in path.absolute().parents)):
+        if part not in usual:
+            return part
+    return "model"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServedModel:
+    """A model that answers.
+
+    Args:
+        source: where it comes from.
+        predictor: decodes with the thresholds that are shown.
+        batcher: runs it.
+        inputs, outputs: of the network, as metadata describes them.
+        opened_s: how long it took to open.
+    """
+
+    source: Source
+    predictor: Predictor
+    batcher: Batcher
+    input: Signature
+    outputs: Sequence[Signature]
+    opened_s: float
+
+    @property
+    def name(self) -> str:
+        """What clients call it."""
+        return self.source.name
+
+    @property
+    def platform(self) -> str:
+        """What runs it, as metadata names it: "mobilenets_onnx"."""
+        return f"mobilenets_{type(self.predictor.engine).__name__.removesuffix('Engine').lower()}"
+
+    def close(self) -> None:
+        """Answer what was accepted, then release the network. It may take as long as the longest request."""
+        self.batcher.close()
+        self.predictor.close()
+
+
+def opened(source: Source, limits: Limits, watch: Watch) -> ServedModel:
+    """The model, opened, tried once and measured.
+
+    Raises:
+        MobileNetsError: it cannot be opened, or cannot run.
+    """
+    start = time.perf_counter()
+    predictor = Predictor.open(source.path, threads=source.threads, engine=source.engine, engines=source.engines)
+    predictor = predictor.with_head(shown(predictor.manifest.head))
+    contract = predictor.manifest.input
+    image = np.zeros((1, contract.channels, *contract.shape), np.float32)
+    outputs = predictor.run(image)
+    strange = [f"'{name}' {array.dtype}" for name, array in outputs.items() if array.dtype.name not in DATATYPES]
+    if strange:
+        raise CheckpointError(f"'{source.path}' gives values that the protocol cannot name: {', '.join(strange)}")
+    batcher = Batcher(
+        predictor.run,
+        measured(predictor.run, image, batch=predictor.engine.batch),
+        threads=predictor.threads,
+        queue=limits.queue,
+        patience_s=limits.seconds,
+        watch=watch,
+    )
+    return ServedModel(
+        source,
+        predictor,
+        batcher,
+        Signature(INPUT, FLOATS, (-1, *image.shape[1:])),
+        [Signature(name, DATATYPES[array.dtype.name], (-1, *array.shape[1:])) for name, array in outputs.items()],
+        time.perf_counter() - start,
+    )

@@ -1,0 +1,166 @@
+"""`Models`: the models of a server by name. One that was exported again is opened beside the old one, and takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.errors import MobileNetsError, UsageError
+from mobilenets.runtime.engines.open import candidates_in, checkpoint_in
+from mobilenets.serve.inference import IMAGES, ProtocolModel, models_of
+from mobilenets.serve.logs import event
+from mobilenets.serve.model import ServedModel, Source, opened
+from mobilenets.serve.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from mobilenets.serve.limits import Limits
+    from mobilenets.serve.metrics import Metrics
+
+
+class Models:
+    """Opens the models, and holds them until `close`. After that only the event loop's thread may call it.
+
+    Args:
+        sources: where the models come from; the first is what `/predict` answers with by default.
+        limits: of the server.
+        metrics: that the models report to.
+
+    Raises:
+        MobileNetsError: a model cannot be opened.
+        UsageError: two have the same name.
+    """
+
+    def __init__(self, sources: Sequence[Source], limits: Limits, metrics: Metrics) -> None:
+        self._limits, self._metrics = limits, metrics
+        self._served: dict[str, ServedModel] = {}
+        self._protocol: dict[str, ProtocolModel] = {}
+        self._turn = asyncio.Lock()
+        check_names([source.name for source in sources])
+        try:
+            for source in sources:
+                self._take(self._open(source))
+                metrics.watch_queue(source.name, self._waiting(source.name))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def served(self) -> Iterable[ServedModel]:
+        """All models, the first one first."""
+        return self._served.values()
+
+    @property
+    def names(self) -> list[str]:
+        """All names of the protocol."""
+        return list(self._protocol)
+
+    def of_name(self, name: str | None) -> ServedModel:
+        """The model of a name; the first if there is none.
+
+        Raises:
+            RefusedError: there is no such model.
+        """
+        if name is None:
+            return next(iter(self._served.values()))
+        if name not in self._served:
+            raise RefusedError("model", f"there is no model {name[:80]!r}; known: {', '.join(self._served)}")
+        return self._served[name]
+
+    def of_protocol(self, name: str) -> ProtocolModel:
+        """What the protocol calls by a name.
+
+        Raises:
+            RefusedError: there is no such model.
+        """
+        if name not in self._protocol:
+            raise RefusedError("model", f"there is no model {name[:80]!r}; known: {', '.join(self._protocol)}")
+        return self._protocol[name]
+
+    async def reload(self, names: Iterable[str] | None = None) -> None:
+        """Open models again and let them take the place of the old ones, which answer what they have accepted.
+
+        A model that cannot be opened is logged, and the old one stays.
+
+        Args:
+            names: of the models; all by default.
+        """
+        async with self._turn:
+            for name in list(self._served if names is None else names):
+                await self._reload(self._served[name])
+
+    async def watch(self, seconds: float) -> None:
+        """Reload each model whose files have changed and then stay as they are; runs until it is cancelled."""
+        known = {name: self.fingerprint(name) for name in self._served}
+        last = dict(known)
+        while True:
+            await asyncio.sleep(seconds)
+            for name in self._served:
+                now = await asyncio.to_thread(self.fingerprint, name)
+                if now not in (known[name], []) and now == last[name]:
+                    known[name] = now
+                    await self.reload([name])
+                last[name] = now
+
+    def fingerprint(self, name: str) -> object:
+        """Changes when the files of a model do."""
+        source = self._served[name].source
+        files = {candidate.file for candidate in candidates_in(source.path, source.engines)}
+        checkpoint = checkpoint_in(source.path)
+        if checkpoint is not None and not files:
+            files |= set(checkpoint.iterdir())
+        return sorted((str(file), *_state(file)) for file in files)
+
+    def close(self) -> None:
+        """Answer what was accepted, and release the models."""
+        for model in self._served.values():
+            model.close()
+
+    async def _reload(self, old: ServedModel) -> None:
+        try:
+            new = await asyncio.to_thread(self._open, old.source)
+        except Exception as error:  # whatever it is, the old one goes on
+            ours = None if isinstance(error, MobileNetsError | OSError) else error
+            event("reload failed", level=logging.ERROR, exception=ours, model=old.name, error=str(error))
+            self._metrics.reloaded(old.name, "failed")
+            return
+        self._take(new)
+        self._metrics.reloaded(old.name, "done")
+        event("reloaded", model=old.name, seconds=round(new.opened_s, 2), engine=new.predictor.engine.source)
+        await asyncio.to_thread(old.close)
+
+    def _open(self, source: Source) -> ServedModel:
+        return opened(source, self._limits, self._metrics.of_model(source.name))
+
+    def _take(self, model: ServedModel) -> None:
+        self._served[model.name] = model
+        self._protocol.update({one.name: one for one in models_of(model, self._limits)})
+
+    def _waiting(self, name: str) -> Callable[[], float]:
+        return lambda: self._served[name].batcher.waiting
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names that addresses cannot hold, or that mean two models.
+
+    Raises:
+        UsageError: there is such a name.
+    """
+    for name in names:
+        if not name or not all(character.isalnum() or character in "-_." for character in name) or not name.isascii():
+            raise UsageError(f"'{name}' cannot be part of an address", hint="name the model: serve photos=runs/photos")
+        if name.endswith(IMAGES):
+            raise UsageError(f"a model's name cannot end in '{IMAGES}': '{name}'", hint="name it otherwise: serve photos=PATH")
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise UsageError(f"two models are named '{double}'", hint=f"name one of them: serve {double}=PATH other=PATH")
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        state = file.stat()
+    except OSError:
+        return (0, 0)
+    return (state.st_mtime_ns, state.st_size)

@@ -1,0 +1,93 @@
+"""`POST /predict`: images in, the lines of `mobilenets predict --json` out, or the image with what was found."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mobilenets.errors import MobileNetsError
+from mobilenets.runtime.rows import json_line
+from mobilenets.serve.bodies import RAW, EncodedImage, form_images
+from mobilenets.serve.predictions import TOP, drawn_work, line_work, manifest_for
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.service import Service, note
+from mobilenets.serve.work import JSON, Answer
+
+LINES = "application/x-ndjson"
+
+
+def routes(service: Service) -> APIRouter:
+    """The route, for the models of a service."""
+    router = APIRouter(tags=["Images"])
+
+    @router.post("/predict", summary="Predict images", openapi_extra=_PREDICT)
+    async def predict(
+        request: Request,
+        model: Annotated[str | None, Query(description="Which model; the first by default.")] = None,
+        top: Annotated[int | None, Query(ge=1, le=1000, description="Classifiers: labels of an image; 5 by default.")] = None,
+        threshold: Annotated[float | None, Query(ge=0, le=1, description="Detectors: boxes that score more.")] = None,
+        draw: Annotated[bool, Query(description="Answer the image with what was found drawn on it.")] = False,
+    ) -> Response:
+        served = service.models.of_name(model)
+        manifest = manifest_for(served, threshold=threshold, top=top)
+        pixels = service.limits.pixels
+        async with service.body(request, served) as (body, deadline):
+            images = await _images(request, body, service)
+            note(request, images=len(images))
+            if draw:
+                if len(images) != 1:
+                    raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
+                media = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
+                work = drawn_work(images[0].data, manifest, pixels=pixels, media=media)
+                return await service.answer(served, work, deadline=deadline)
+            works = [line_work(image.data, image.name, manifest, pixels=pixels, top=top or TOP) for image in images]
+            if len(works) == 1:
+                return await service.answer(served, works[0], deadline=deadline)
+            return _several(images, await service.answers(served, works, deadline=deadline))
+
+    return router
+
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {"type": "object", "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}}}
+_PREDICT: dict[str, Any] = {  # Any: JSON
+    "requestBody": {
+        "required": True,
+        "content": {"image/jpeg": _BINARY, "application/octet-stream": _BINARY, "multipart/form-data": {"schema": _FORM}},
+    }
+}
+
+
+async def _images(request: Request, body: bytes, service: Service) -> list[EncodedImage]:
+    """The images of a request: a form's files, or the body itself.
+
+    Raises:
+        RefusedError: there are none, or they are given by their addresses.
+    """
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media == "multipart/form-data":
+        return await form_images(request, body, service.limits)
+    if media == JSON:
+        raise RefusedError("urls", "images on the web are not fetched; send the image itself: curl --data-binary @photo.jpg")
+    if not body:
+        raise RefusedError("request", "the body is empty; send an image: curl --data-binary @photo.jpg")
+    return [EncodedImage(RAW, body)]
+
+
+def _several(images: list[EncodedImage], found: list[Answer | MobileNetsError]) -> Response:
+    """A line for each image; one that cannot be read has its reason there.
+
+    Raises:
+        MobileNetsError: none can be read.
+    """
+    failures = [one for one in found if isinstance(one, MobileNetsError)]
+    if len(failures) == len(found):
+        raise failures[0]
+    lines = [
+        json_line({"file": image.name, "error": str(one)}).encode() + b"\n" if isinstance(one, MobileNetsError) else one.body
+        for image, one in zip(images, found, strict=True)
+    ]
+    return Response(b"".join(lines), media_type=LINES)

@@ -1,0 +1,243 @@
+"""Requests and answers of the Open Inference Protocol, version 2, over REST, with its extension for binary tensors.
+
+The body of a request is JSON. With the header `Inference-Header-Content-Length` only that many bytes are JSON, and the values
+of the inputs that have the parameter `binary_data_size` follow, one after the other. Answers are written the same way where
+the request asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.tensors import DATATYPES, TEXTS, Tensor, joined
+from mobilenets.serve.work import BINARY, Answer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEADER = "Inference-Header-Content-Length"
+VERSION = "1"
+"""Of every model: a reload takes the place of what was there, under the same name and version."""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """An output that a request asks for."""
+
+    name: str
+    parameters: dict[str, Any] = {}  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceRequest:
+    """A request that is well-formed.
+
+    Args:
+        inputs: its tensors.
+        outputs: what it asks for; empty for everything.
+        id: which the answer repeats.
+        parameters: of the whole request.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Output, ...] = ()
+    id: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A tensor as metadata describes it.
+
+    Args:
+        name: of the input or output.
+        datatype: the protocol's name.
+        shape: its axes; -1 for any length.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def to_data(self) -> dict[str, object]:
+        """As JSON."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+def parse(body: bytes, header_length: str | None) -> InferenceRequest:
+    """The request in a body.
+
+    Args:
+        body: all of it.
+        header_length: the value of `HEADER`; None where there is none.
+
+    Raises:
+        RefusedError: it is malformed; the message says where.
+    """
+    length = _header_length(header_length, len(body))
+    try:
+        request = _REQUEST.decode(memoryview(body)[:length])
+    except msgspec.ValidationError as error:
+        raise RefusedError("request", f"the request is not as the protocol says: {error}") from error
+    except RecursionError as error:
+        raise RefusedError("request", "the request is nested too deep") from error
+    except ValueError as error:
+        hint = "" if header_length else f"; if tensors are behind the JSON, '{HEADER}' must say where they begin"
+        raise RefusedError("request", f"the request is no JSON: {error}{hint}") from error
+    place, inputs = length, []
+    for one in request.inputs:
+        size = _binary_size(one)
+        if size is not None and place + size > len(body):
+            raise RefusedError(
+                "request", f"input '{one.name}' has {size:,} bytes behind the JSON, but {len(body) - place:,} are left"
+            )
+        raw = None if size is None else body[place : place + size]
+        inputs.append(Tensor(one.name, tuple(one.shape), one.datatype, bytes(one.data), raw))
+        place += size or 0
+    if place != len(body):
+        raise RefusedError("request", f"{len(body) - place:,} bytes behind the JSON belong to no input")
+    return InferenceRequest(tuple(inputs), tuple(request.outputs), request.id, request.parameters)
+
+
+def only_input(request: InferenceRequest, expected: Signature) -> Tensor:
+    """The input of a model that has one.
+
+    Raises:
+        RefusedError: there are others, or its type or shape is another.
+    """
+    if [tensor.name for tensor in request.inputs] != [expected.name]:
+        given = ", ".join(f"'{tensor.name}'" for tensor in request.inputs) or "no input"
+        raise RefusedError("request", f"the model takes one input, '{expected.name}', but the request has {given}")
+    tensor = request.inputs[0]
+    if tensor.datatype != expected.datatype:
+        raise RefusedError(
+            "request", f"input '{tensor.name}' has datatype '{tensor.datatype}', but the model takes {expected.datatype}"
+        )
+    fits = len(tensor.shape) == len(expected.shape) and all(
+        wanted in (-1, side) for wanted, side in zip(expected.shape, tensor.shape, strict=True)
+    )
+    if not fits:
+        raise RefusedError(
+            "request", f"input '{tensor.name}' has shape {list(tensor.shape)}, but the model takes {list(expected.shape)}"
+        )
+    return tensor
+
+
+def wanted(request: InferenceRequest, known: Sequence[str]) -> Sequence[Output]:
+    """The outputs that a request asks for; all if it names none.
+
+    Raises:
+        RefusedError: the model has no such output, or one is asked for in a way that is not supported.
+    """
+    for output in request.outputs:
+        if output.name not in known:
+            raise RefusedError("request", f"the model has no output '{output.name}' but {', '.join(map(repr, known))}")
+        if output.parameters.get("classification"):
+            raise RefusedError(
+                "request", f"output '{output.name}': 'classification' is not supported; ask the model that takes images instead"
+            )
+        if "shared_memory_region" in output.parameters:
+            raise RefusedError("request", f"output '{output.name}': shared memory is not supported")
+    if len({output.name for output in request.outputs}) != len(request.outputs):
+        raise RefusedError("request", "an output is asked for twice")
+    return request.outputs or [Output(name) for name in known]
+
+
+def answer(
+    model: str, request: InferenceRequest, asked: Sequence[Output], values: Mapping[str, NDArray[Any] | Sequence[bytes]]
+) -> Answer:
+    """The answer to a request.
+
+    Args:
+        model: its name.
+        request: that is answered.
+        asked: the outputs, as `wanted` gives them.
+        values: of the outputs; BYTES as a list.
+
+    Raises:
+        RefusedError: a value cannot be written as JSON.
+    """
+    all_binary = _truth(request.parameters.get("binary_data_output", False), "binary_data_output")
+    parts: list[bytes] = []
+    written: list[dict[str, object]] = []
+    for output in asked:
+        found = values[output.name]
+        array = found if isinstance(found, np.ndarray) else None
+        shape = [len(found)] if array is None else list(array.shape)
+        datatype = TEXTS if array is None else DATATYPES[array.dtype.name]
+        entry: dict[str, object] = {"name": output.name, "datatype": datatype, "shape": shape}
+        if _truth(output.parameters.get("binary_data", all_binary), "binary_data"):
+            parts.append(joined(found) if array is None else _little_endian(array))  # type: ignore[arg-type]  # as above
+            entry["parameters"] = {"binary_data_size": len(parts[-1])}
+        else:
+            entry["data"] = [text.decode() for text in found] if array is None else _json(output.name, array)
+        written.append(entry)
+    data: dict[str, object] = {"model_name": model, "model_version": VERSION, "outputs": written}
+    if request.id:
+        data["id"] = request.id
+    head = msgspec.json.encode(data)
+    if not parts:
+        return Answer(head)
+    return Answer(b"".join((head, *parts)), BINARY, {HEADER: str(len(head))})
+
+
+class _Input(msgspec.Struct, frozen=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    parameters: dict[str, Any] = {}  # Any: JSON
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Request(msgspec.Struct, frozen=True):
+    inputs: list[_Input]
+    id: str = ""
+    parameters: dict[str, Any] = {}  # Any: JSON
+    outputs: list[Output] = []
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+
+
+def _header_length(text: str | None, size_bytes: int) -> int:
+    if text is None:
+        return size_bytes
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= size_bytes):
+        raise RefusedError("request", f"'{HEADER}' is {text[:40]!r}, but the body has {size_bytes:,} bytes")
+    return int(text)
+
+
+def _binary_size(tensor: _Input) -> int | None:
+    """The bytes of a tensor behind the JSON; None where it is in the JSON."""
+    if "shared_memory_region" in tensor.parameters:
+        raise RefusedError("request", f"input '{tensor.name}': shared memory is not supported")
+    size = tensor.parameters.get("binary_data_size")
+    if size is None:
+        return None
+    if type(size) is not int or size < 0:
+        raise RefusedError("request", f"input '{tensor.name}': 'binary_data_size' is no number of bytes")
+    if bytes(tensor.data):
+        raise RefusedError("request", f"input '{tensor.name}' has both data and 'binary_data_size'")
+    return size
+
+
+def _truth(value: object, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise RefusedError("request", f"the parameter '{name}' is true or false, not {value!r:.40}")
+    return value
+
+
+def _little_endian(array: NDArray[Any]) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _json(name: str, array: NDArray[Any]) -> list[Any]:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise RefusedError("output", f"output '{name}' is not finite for this input, which JSON cannot hold")
+    flat: list[Any] = array.ravel().tolist()
+    return flat

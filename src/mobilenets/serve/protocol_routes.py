@@ -1,0 +1,78 @@
+"""The routes of the Open Inference Protocol: health, metadata, inference."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mobilenets.serve.protocol import HEADER, VERSION
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.service import Service
+
+EXTENSIONS = ["binary_tensor_data", "model_repository(index)"]
+
+
+def routes(service: Service) -> APIRouter:
+    """The routes, for the models of a service."""
+    router = APIRouter(tags=["Open Inference Protocol"])
+
+    @router.get("/v2/health/live", summary="Is the server alive?")
+    async def live() -> Response:
+        return JSONResponse({"live": True})
+
+    @router.get("/v2/health/ready", summary="Are all models ready?")
+    async def ready() -> Response:
+        return JSONResponse({"ready": True})
+
+    @router.get("/v2", include_in_schema=False)
+    @router.get("/v2/", summary="What the server is")
+    async def metadata() -> Response:
+        return JSONResponse({"name": "mobilenets", "version": version("mobilenets"), "extensions": EXTENSIONS})
+
+    @router.post("/v2/repository/index", summary="Which models there are")
+    async def index() -> Response:
+        return JSONResponse([{"name": name, "version": VERSION, "state": "READY"} for name in service.models.names])
+
+    @router.get("/v2/models/{name}/ready", summary="Is a model ready?")
+    @router.get("/v2/models/{name}/versions/{version}/ready", summary="Is a version of a model ready?")
+    async def model_ready(name: str, version: str = VERSION) -> Response:
+        service.models.of_protocol(_checked(name, version))
+        return JSONResponse({"name": name, "ready": True})
+
+    @router.get("/v2/models/{name}", summary="What a model takes and returns")
+    @router.get("/v2/models/{name}/versions/{version}", summary="What a version of a model takes and returns")
+    async def model_metadata(name: str, version: str = VERSION) -> Response:
+        return JSONResponse(service.models.of_protocol(_checked(name, version)).metadata())
+
+    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=_INFER)
+    @router.post("/v2/models/{name}/versions/{version}/infer", summary="Run a version of a model", openapi_extra=_INFER)
+    async def infer(name: str, request: Request, version: str = VERSION) -> Response:
+        model = service.models.of_protocol(_checked(name, version))
+        async with service.body(request, model.served) as (body, deadline):
+            return await service.answer(model.served, model.work(body, request.headers.get(HEADER)), deadline=deadline)
+
+    return router
+
+
+_INFER: dict[str, Any] = {  # Any: JSON
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"type": "object", "required": ["inputs"]}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+
+
+def _checked(name: str, version: str) -> str:
+    """The name, if its version is the one there is."""
+    if version != VERSION:
+        raise RefusedError(
+            "model", f"model {name[:80]!r} has no version {version[:40]!r}; every model has version {VERSION} alone"
+        )
+    return name

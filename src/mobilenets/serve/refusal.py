@@ -1,0 +1,72 @@
+"""`RefusedError`: why a request gets no answer, with the HTTP status that says whose fault it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from mobilenets.errors import MobileNetsError
+
+Reason = Literal[
+    "request",
+    "key",
+    "model",
+    "bytes",
+    "pixels",
+    "images",
+    "image",
+    "encoding",
+    "urls",
+    "busy",
+    "late",
+    "slow",
+    "gone",
+    "output",
+]
+"""What a refusal is counted under."""
+
+# fmt: off
+STATUS: Mapping[Reason, int] = {
+    "request":  400,  # malformed: JSON, tensors, options
+    "key":      401,
+    "urls":     403,
+    "model":    404,
+    "slow":     408,  # the request did not arrive in time
+    "bytes":    413,
+    "pixels":   413,
+    "images":   413,
+    "encoding": 415,
+    "image":    422,  # no image, or a damaged one
+    "output":   422,  # the network's answer to this input is not a number
+    "gone":     499,  # the client hung up
+    "busy":     503,
+    "late":     504,  # the answer would not be ready in time
+}
+# fmt: on
+
+
+class RefusedError(MobileNetsError):
+    """A request that is not answered.
+
+    Args:
+        reason: what it is counted under; it decides the status.
+        message: what was wrong, for the client.
+        retry_s: after how many seconds the client may try again; 0 if that would not help.
+    """
+
+    def __init__(self, reason: Reason, message: str, *, retry_s: int = 0) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.retry_s = retry_s
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return STATUS[self.reason]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Further headers of the answer."""
+        if self.reason == "key":
+            return {"WWW-Authenticate": "Bearer"}
+        return {"Retry-After": str(self.retry_s)} if self.retry_s else {}

@@ -1,0 +1,105 @@
+"""`Service`: what the routes of the server share, and how a request becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mobilenets.errors import MobileNetsError
+from mobilenets.serve.bodies import received
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.work import Answer, Work
+
+if TYPE_CHECKING:
+    from mobilenets.serve.limits import Held, Limits
+    from mobilenets.serve.metrics import Metrics
+    from mobilenets.serve.model import ServedModel
+    from mobilenets.serve.models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the routes share.
+
+    Args:
+        models: that are served.
+        limits: of requests.
+        held: counts the bytes in memory.
+        metrics: what is counted and timed.
+    """
+
+    models: Models
+    limits: Limits
+    held: Held
+    metrics: Metrics
+
+    @asynccontextmanager
+    async def body(self, request: Request, model: ServedModel) -> AsyncIterator[tuple[bytes, float]]:
+        """The body of a request to a model, and the deadline of its answer, as `time.monotonic` counts.
+
+        Raises:
+            RefusedError: the model has too much to do, which is said before the body is read, or the body is not accepted.
+        """
+        note(request, model=model.name)
+        model.batcher.check()
+        start = time.monotonic()
+        deadline = start + self.limits.seconds
+        async with received(request, self.limits, self.held, deadline=deadline) as body:
+            self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
+            yield body, deadline
+
+    async def answers(self, model: ServedModel, works: Sequence[Work], *, deadline: float) -> list[Answer | MobileNetsError]:
+        """What a model answers to each of several works, or why it does not.
+
+        Raises:
+            RefusedError: they are not accepted, or not all are answered in time.
+        """
+        futures = [asyncio.wrap_future(future) for future in model.batcher.submit(works, deadline=deadline)]
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                found = await asyncio.gather(*futures, return_exceptions=True)
+        except TimeoutError as error:
+            raise RefusedError("late", f"there was no answer within {self.limits.seconds:g} s") from error
+        return [_answer(one) for one in found]
+
+    async def answer(self, model: ServedModel, work: Work, *, deadline: float) -> Response:
+        """The response to a request that is one work.
+
+        Raises:
+            MobileNetsError: there is no answer.
+        """
+        (found,) = await self.answers(model, [work], deadline=deadline)
+        if isinstance(found, MobileNetsError):
+            raise found
+        return Response(found.body, media_type=found.media, headers=dict(found.headers))
+
+
+def note(request: Request, **facts: object) -> None:
+    """Facts of a request for the log and the metrics."""
+    request.scope.setdefault(FACTS, {}).update(facts)
+
+
+def refusal(error: MobileNetsError, metrics: Metrics) -> JSONResponse:
+    """The response to a request that has no answer; it is counted."""
+    if isinstance(error, RefusedError):
+        metrics.rejected(error.reason)
+        return JSONResponse({"error": str(error)}, error.status, headers=error.headers)
+    return JSONResponse({"error": str(error)}, 500)
+
+
+FACTS = "mobilenets"
+"""Where a request's scope holds the facts."""
+
+
+def _answer(found: Answer | BaseException) -> Answer | MobileNetsError:
+    """What a worker returned or raised; a mistake of ours is raised here."""
+    if isinstance(found, BaseException) and not isinstance(found, MobileNetsError):
+        raise found
+    return found

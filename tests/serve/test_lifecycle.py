@@ -1,0 +1,169 @@
+"""What a server accepted is answered, whatever happens meanwhile; what it cannot do is refused at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import urllib3
+from tests.serve.running import Running
+
+from mobilenets.serve.app import Access
+from mobilenets.serve.limits import Limits
+from mobilenets.serve.model import Source
+
+Encode = Callable[..., bytes]
+Serve = Callable[..., Running]
+Held = tuple[Source, threading.Semaphore]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what other threads do; a test that waits for long fails."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def accepted(server: Running) -> int:
+    """Requests whose bodies are in memory."""
+    return round(server.samples("mobilenets_stage_seconds_count").get('{model="held",stage="receive"}', 0))
+
+
+def test_requests_beyond_the_queue_are_refused_with_retry_after_and_the_others_answered(
+    serve: Serve, held: Held, encoded: Encode
+) -> None:
+    source, turns = held
+    server = serve(source, limits=Limits(queue=2))
+    with ThreadPoolExecutor(3) as pool:
+        first = [pool.submit(server.ask, "/predict", encoded("red"))]
+        until(lambda: accepted(server) == 1 and server.models.of_name("held").batcher.waiting == 0)
+        first += [pool.submit(server.ask, "/predict", encoded("red")) for _ in range(2)]
+        until(lambda: server.models.of_name("held").batcher.waiting == 2)
+        refused = server.ask("/predict", encoded("red"))
+        assert "2 requests wait already" in server.refusal(refused, 503)
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert server.samples("mobilenets_queue_requests") == {'{model="held"}': 2}
+        turns.release(3)
+        assert [one.result().status for one in first] == [200, 200, 200]
+    assert server.samples("mobilenets_rejected_total") == {'{reason="busy"}': 1}
+
+
+def test_a_request_that_is_not_answered_in_time_is_504_and_does_not_run(serve: Serve, held: Held, encoded: Encode) -> None:
+    source, turns = held
+    server = serve(source, limits=Limits(seconds=0.3))
+    with ThreadPoolExecutor(2) as pool:
+        late = [pool.submit(server.ask, "/predict", encoded("red"))]
+        until(lambda: accepted(server) == 1 and server.models.of_name("held").batcher.waiting == 0)
+        late.append(pool.submit(server.ask, "/predict", encoded("red")))
+        for one in late:
+            assert "within 0.3 s" in server.refusal(one.result(), 504)
+    turns.release()
+    until(lambda: server.models.of_name("held").batcher.waiting == 0)
+    turns.release()
+    assert server.ask("/predict", encoded("red")).status == 200
+    assert type(server.models.of_name("held").predictor.engine).batches == [1, 1]  # the second of the late ones is not there
+
+
+def test_the_end_of_a_server_waits_for_what_it_accepted(serve: Serve, held: Held, encoded: Encode) -> None:
+    source, turns = held
+    server = serve(source)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(server.ask, "/predict", encoded("red")) for _ in range(3)]
+        until(lambda: accepted(server) == 3)
+        server.server.should_exit = True
+        until(lambda: not server.server.servers[0].is_serving())
+        turns.release(3)
+        assert [one.result().status for one in asked] == [200, 200, 200]
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        server.get("/v2/health/live")
+
+
+def test_a_reload_answers_old_requests_with_the_old_model_and_new_ones_with_the_new(
+    serve: Serve, held: Held, encoded: Encode
+) -> None:
+    source, turns = held
+    server = serve(source, watch_s=0.05)
+    old = server.models.of_name("held")
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(server.infer, "held", REQUEST)
+        until(lambda: accepted(server) == 1)
+        source.path.write_text("100")
+        until(lambda: server.models.of_name("held") is not old)
+        turns.release()
+        after = pool.submit(server.infer, "held", REQUEST)
+        assert before.result().json()["outputs"][0]["data"] == [1.0, 1.0, 1.0]
+        turns.release()
+        assert after.result().json()["outputs"][0]["data"] == [101.0, 101.0, 101.0]
+    assert server.samples("mobilenets_reloads_total") == {'{model="held",outcome="done"}': 1}
+
+
+REQUEST = {"inputs": [{"name": "image", "shape": [1, 3, 16, 16], "datatype": "FP32", "data": [1.0] * 768}]}
+
+
+def test_a_model_that_is_broken_after_a_reload_is_not_taken(serve: Serve, held: Held) -> None:
+    source, turns = held
+    server = serve(source, watch_s=0.05)
+    source.path.write_text("no number")
+    until(lambda: server.samples("mobilenets_reloads_total") == {'{model="held",outcome="failed"}': 1})
+    turns.release()
+    assert server.infer("held", REQUEST).status == 200
+
+
+def test_a_key_is_asked_for_everywhere_but_for_health_and_the_page(serve: Serve, color_model: Path, encoded: Encode) -> None:
+    server = serve(color=color_model, access=Access(key="secret"))
+    for path in ("/v2/health/live", "/v2/health/ready", "/"):
+        assert server.get(path).status == 200
+    for path in ("/v2", "/v2/models/color", "/metrics", "/openapi.json", "/nowhere"):
+        refused = server.get(path)
+        assert "API key" in server.refusal(refused, 401)
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert server.get(path, Authorization="Bearer wrong").status == 401
+    assert server.ask("/predict", encoded()).status == 401
+    for headers in ({"Authorization": "Bearer secret"}, {"X-API-Key": "secret"}):
+        assert server.ask("/predict", encoded(), headers=headers).status == 200
+
+
+def test_other_sites_may_ask_only_if_they_are_named(serve: Serve, color_model: Path) -> None:
+    closed = serve(color=color_model)
+    named = serve(color=color_model, access=Access(origins=("https://example.org",)))
+    for server, origin, allowed in (
+        (closed, "https://example.org", None),
+        (named, "https://example.org", "https://example.org"),
+        (named, "https://example.com", None),
+    ):
+        assert server.get("/v2", Origin=origin).headers.get("Access-Control-Allow-Origin") == allowed
+
+
+def test_a_request_has_a_number_and_may_bring_its_own(serve: Serve, color_model: Path) -> None:
+    server = serve(color=color_model)
+    assert server.get("/v2", **{"X-Request-Id": "mine-1"}).headers["X-Request-Id"] == "mine-1"
+    given = server.get("/v2", **{"X-Request-Id": "two words"}).headers["X-Request-Id"]
+    assert given != "two words"
+    assert given != server.get("/v2").headers["X-Request-Id"]
+
+
+def test_metrics_count_requests_and_time_every_stage(serve: Serve, color_model: Path, encoded: Encode) -> None:
+    server = serve(color=color_model)
+    for _ in range(3):
+        assert server.ask("/predict", encoded()).status == 200
+    assert server.ask("/predict", b"no image").status == 422
+    text = server.get("/metrics").data.decode()
+    assert 'mobilenets_requests_total{endpoint="/predict",model="color",status="200"} 3.0' in text
+    assert 'mobilenets_requests_total{endpoint="/predict",model="color",status="422"} 1.0' in text
+    stages = server.samples("mobilenets_stage_seconds_count")
+    assert {stages[f'{{model="color",stage="{stage}"}}'] for stage in ("prepare", "network", "answer")} == {3}
+    assert {stages[f'{{model="color",stage="{stage}"}}'] for stage in ("receive", "queue")} == {4}
+    assert server.samples("mobilenets_batch_images_sum") == {'{model="color"}': 3}
+
+
+def test_the_page_has_a_form_for_every_model(both: Running) -> None:
+    page = both.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
+    for words in ("color: classify", "cells: detect", 'type="file"'):
+        assert words in page.data.decode()
