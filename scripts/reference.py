@@ -64,7 +64,7 @@ def _option(parameter: inspect.Parameter) -> tuple[str, str, str]:
 
 # fmt: off
 TOPICS = {  # heading: the names in reading order; errors come last, of themselves
-    "Load, train, measure, export": ("load", "save", "train", "evaluate", "export", "export_onnx", "Labeled"),
+    "Load, train, measure, export": ("load", "save", "train", "evaluate", "export", "quantize", "export_onnx", "Labeled"),
     "Predict":                      ("Predictor", "Result", "Classification", "Detections", "Segmentation", "Manifest"),
     "Build a network":              ("backbone", "create", "ssdlite", "ssd", "deeplab", "lraspp", "Model", "ModelSpec",
                                      "InputContract"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.exporters.compared import Labeled
     from mobilenets.exporters.onnx import export_onnx
+    from mobilenets.exporters.quantize import quantize
     from mobilenets.exporters.table import export
     from mobilenets.model import Model, create
     from mobilenets.runtime.classify import Classification
@@ -86,6 +87,7 @@ __all__ = [
     "load",
     "lraspp",
     "open_dataset",
+    "quantize",
     "recipe",
     "save",
     "ssd",
@@ -130,6 +132,7 @@ _HOMES = {
     "load": "mobilenets.weights.load",
     "lraspp": "mobilenets.specs.lraspp",
     "open_dataset": "mobilenets.data.open",
+    "quantize": "mobilenets.exporters.quantize",
     "recipe": "mobilenets.training.recipes",
     "save": "mobilenets.checkpoint",
     "ssd": "mobilenets.specs.ssd",

@@ -152,3 +152,31 @@ def test_the_report_shows_ranges_noise_and_changed_images(
     assert html.count('src="data:image/jpeg') == min(len(changed), 12)
     assert "<dt>truth</dt>" in html
     assert {path.name for path in (out / "quantization" / "plots").iterdir()} == {"noise.png", "sensitivity.png", "ranges.png"}
+
+
+def test_weights_of_4_bits_are_asked_for_and_remembered(mobilenets: Run, export: Export, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "int8"
+    options = ("--data", data, "--max-drop", "100", "--weight-bits", "4", "--out", out)
+    done = mobilenets("quantize", export(color_graph()), *options)
+    assert done.code == 0, done.err
+    graph = file.load(out / "graph.safetensors")
+    most = {name: int(abs(tensor.astype(int)).max()) for name, tensor in graph.tensors.items() if tensor.dtype.name == "int8"}
+    first = next(operator.weight for operator in graph.operators if hasattr(operator, "weight"))
+    assert most.pop(first) > 7  # it reads the image
+    assert most
+    assert max(most.values()) <= 7
+    known = json.loads((out / "quantize.json").read_text())
+    assert (known["weight_bits"], known["weight_block"]) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--weight-bits", "5"), "--weight-bits 5 is neither 8 nor 4"),
+        (("--weight-block", "32"), "--weight-block 32 needs --weight-bits 4"),
+    ],
+)
+def test_weights_that_no_grid_has_are_refused(mobilenets: Run, tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+    done = mobilenets("quantize", tmp_path, *options)
+    assert done.code == 2
+    assert said in done.err

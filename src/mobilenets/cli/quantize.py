@@ -15,6 +15,7 @@ from mobilenets.errors import ExportError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
+    from mobilenets.deploy.quantize.weights import Grid
     from mobilenets.int8.flow import Quantized
 
 LAYERS = 5
@@ -65,6 +66,18 @@ def command(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    weight_bits: Annotated[
+        int,
+        typer.Option(
+            min=4,
+            max=8,
+            help="8, or 4 as an experiment: files and speed stay as they are, so that you can see the accuracy.",
+            metavar="8|4",
+        ),
+    ] = 8,
+    weight_block: Annotated[
+        int, typer.Option(min=0, help="With 4 bits: how many weights share a factor; 0 for a whole channel.", metavar="N")
+    ] = 0,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -87,6 +100,7 @@ def command(
     from mobilenets.int8.images import affordable
     from mobilenets.int8.truth import CHANGED, POINTS
 
+    weights = _grid(weight_bits, weight_block)
     home = home_of(model)
     folder = out or _folder(model, home)
     check_free(folder)
@@ -106,6 +120,7 @@ def command(
             count=chosen.count,
             limit=limit,
             folder=Path(scratch),
+            weights=weights,
             telling=Telling(progress, note),
         )
         known = about(done, source=str(model), seed=seed)
@@ -168,6 +183,20 @@ def float_graph(model: Path) -> Graph:
             )
         return graph
     return read(exported(model))
+
+
+def _grid(bits: int, block: int) -> Grid:
+    from mobilenets.deploy.quantize.weights import Grid
+
+    if bits == 8:
+        if block:
+            raise UsageError(
+                f"--weight-block {block} needs --weight-bits 4", hint="8-bit weights have a scale for each channel"
+            )
+        return Grid()
+    if bits == 4:
+        return Grid(bits=4, block=block)
+    raise UsageError(f"--weight-bits {bits} is neither 8 nor 4", hint="for 7 bits: mobilenets export --weight-bits 7")
 
 
 def _folder(model: Path, home: Path) -> Path:

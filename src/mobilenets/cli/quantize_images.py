@@ -12,7 +12,7 @@ from mobilenets.cli.reading import Reading
 from mobilenets.errors import DataError, MobileNetsError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset, Sample
+    from mobilenets.data.samples import Dataset
     from mobilenets.int8.images import Picture
     from mobilenets.int8.truth import Truth
     from mobilenets.runtime.manifest import Manifest
@@ -65,7 +65,7 @@ def material(
     """
     from mobilenets.evaluation.metric import label_columns
     from mobilenets.int8.images import drawn
-    from mobilenets.int8.truth import Labels, SameAnswers
+    from mobilenets.int8.truth import Labels, SameAnswers, judging
 
     task = manifest.task
     own = _of_run(run, task, strict=not (images and data))
@@ -75,7 +75,7 @@ def material(
         pictures, told = _pictures(images, reading), f"'{images}'"
     elif own is not None:
         pictures, told = own.split("train"), _train_of(own)
-    elif given is not None and given.split("train") and _judging(given) != given.split("train"):
+    elif given is not None and given.split("train") and judging(given) != given.split("train"):
         pictures, told = given.split("train"), _train_of(given)
     else:
         raise UsageError(
@@ -85,7 +85,7 @@ def material(
     dataset = given or own
     if dataset is not None and dataset.samples:
         apart = given is not None and given.drawn and told != _train_of(given)
-        judging = dataset.samples if apart else _judging(dataset)
+        judging = dataset.samples if apart else judging(dataset)
         label_columns(dataset.labels, manifest.labels)
         if len(judging) < LEAST:
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
@@ -126,11 +126,6 @@ def _opened(data: str, reading: Reading, task: Task, model: Path) -> Dataset:
 
 def _train_of(dataset: Dataset) -> str:
     return f"the train split of '{dataset.name}'"
-
-
-def _judging(dataset: Dataset) -> tuple[Sample, ...]:
-    """The validation split, or the test split; everything where there are no splits."""
-    return dataset.split("val") or dataset.split("test") or dataset.samples
 
 
 def _pictures(images: str, reading: Reading) -> tuple[Picture, ...]:

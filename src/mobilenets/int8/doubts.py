@@ -12,6 +12,7 @@ from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 from mobilenets.deploy.quantize.quantize import Result, quantize
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.int8.engines import Running, running, signal_to_noise
 from mobilenets.int8.truth import Bar
 
@@ -82,6 +83,7 @@ def doubts(
     folder: Path,
     bar: Bar,
     keep: frozenset[str] = frozenset(),
+    weights: Grid = EIGHT_BITS,
 ) -> Doubts:
     """Measure how well the calibration images stand for others.
 
@@ -94,13 +96,14 @@ def doubts(
         folder: for a file of the network that is quantized with half of the images.
         bar: how progress is shown.
         keep: names of operators that stay in floats.
+        weights: what integers the weights may be.
     """
     calibration_db = signal_to_noise(real.engine, int8.engine, images[:_IMAGES])
     other_db = None if others is None else signal_to_noise(real.engine, int8.engine, others[:_IMAGES])
     half_db = None
     if others is not None and 2 <= len(images) < FEW:
         with bar("quantizing with half of the images", len(result.prepared.operators)) as advance:
-            half = quantize(graph, images[: len(images) // 2], keep=keep, advance=advance)
+            half = quantize(graph, images[: len(images) // 2], keep=keep, weights=weights, advance=advance)
         ready = running(half.graph, folder / "half", images, like=real)
         half_db = signal_to_noise(real.engine, ready.engine, others[:_IMAGES])
         ready.engine.close()

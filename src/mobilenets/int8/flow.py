@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.errors import DataError
 from mobilenets.int8.answers import Answer, answers
 from mobilenets.int8.doubts import Doubts, doubts
@@ -53,6 +54,7 @@ class Quantized:
         latency: of both networks.
         answers: of both networks, image by image.
         labels: names of the true classes; empty where nobody knows them.
+        weights: what integers the weights may be.
     """
 
     graph: Graph
@@ -62,6 +64,7 @@ class Quantized:
     latency: Latency
     answers: tuple[Answer, ...]
     labels: tuple[str, ...] = ()
+    weights: Grid = EIGHT_BITS
 
     @property
     def int8(self) -> Graph:
@@ -96,6 +99,7 @@ def quantized(
     limit: float,
     folder: Path,
     others: Sequence[Picture] = (),
+    weights: Grid = EIGHT_BITS,
     telling: Telling | None = None,
 ) -> Quantized:
     """Quantize a network and measure it.
@@ -108,6 +112,7 @@ def quantized(
         limit: the drop that is allowed, percentage points.
         folder: for files on the way; it stays as long as the result is used.
         others: images that are not calibrated on; by default those that the network is judged on.
+        weights: what integers the weights may be.
         telling: how progress is shown.
 
     Raises:
@@ -134,7 +139,9 @@ def quantized(
         other = inputs(unseen, contract, _OTHERS).values if unseen else None
     except DataError:
         other = None
-    gate = gated(graph, calibration.values, truth, limit=limit, folder=folder, bar=telling.bar, say=telling.say)
+    gate = gated(
+        graph, calibration.values, truth, limit=limit, folder=folder, bar=telling.bar, say=telling.say, weights=weights
+    )
     real, last = gate.real, gate.last
     measured = doubts(
         graph,
@@ -146,6 +153,7 @@ def quantized(
         folder=folder,
         bar=telling.bar,
         keep=gate.float_operators,
+        weights=weights,
     )
     timed = [on_runtime_of(last.running, graph, real, folder / "float-timed", calibration.values), last.running]
     if len(gate.attempts) > 1:
@@ -163,4 +171,4 @@ def quantized(
                 advance=advance,
             )
         )
-    return Quantized(graph, calibration, gate, measured, latency, both, tuple(truth.labels))
+    return Quantized(graph, calibration, gate, measured, latency, both, tuple(truth.labels), weights)

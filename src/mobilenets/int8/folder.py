@@ -53,6 +53,8 @@ class About:
         latency_ms, float_latency_ms: of an image on one thread.
         signal_to_noise_db: of the outputs, on calibration images; None if there is no noise.
         warnings: about the calibration images.
+        weight_bits: of each weight, 8 or 4; the first layer and depthwise layers always have 8.
+        weight_block: weights that share a factor where they have 4 bits; 0 for a whole channel.
         format: of this description.
     """
 
@@ -74,6 +76,8 @@ class About:
     float_latency_ms: float
     signal_to_noise_db: float | None
     warnings: tuple[str, ...]
+    weight_bits: int = 8
+    weight_block: int = 0
     format: int = FORMAT
 
 
@@ -100,6 +104,8 @@ def about(done: Quantized, *, source: str, seed: int) -> About:
         float_latency_ms=done.latency.real,
         signal_to_noise_db=decibels,
         warnings=done.doubts.warnings,
+        weight_bits=done.weights.bits,
+        weight_block=done.weights.block,
     )
 
 

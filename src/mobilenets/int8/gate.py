@@ -13,6 +13,7 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.quantize.prepare import prepared
 from mobilenets.deploy.quantize.quantize import Result, quantize
+from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.int8.engines import Running, running
 from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
 from mobilenets.int8.truth import Bar, Drop, Truth
@@ -88,6 +89,7 @@ def gated(
     folder: Path,
     bar: Bar,
     say: Callable[[str], object],
+    weights: Grid = EIGHT_BITS,
 ) -> Gated:
     """Quantize a network, and again with more and more layers in floats while it loses more than the limit.
 
@@ -102,6 +104,7 @@ def gated(
         folder: for the files of the attempts.
         bar: how progress is shown.
         say: is told each attempt.
+        weights: what integers the weights may be.
     """
     layers = layers_of(graph, prepared(graph))
     operators = sum(map(len, layers.values()))
@@ -110,7 +113,8 @@ def gated(
 
     def attempt(kept: tuple[str, ...]) -> Running:
         with bar("quantizing", operators) as advance:
-            result = quantize(graph, images, keep=frozenset(name for layer in kept for name in layers[layer]), advance=advance)
+            keep = frozenset(name for layer in kept for name in layers[layer])
+            result = quantize(graph, images, keep=keep, weights=weights, advance=advance)
         result = replace(result, graph=profiled(result.graph))
         ready = running(result.graph, folder / f"int8-{len(attempts)}", images, like=real)
         both = real or running(graph, folder / "float", images, like=ready)

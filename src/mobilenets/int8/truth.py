@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mobilenets.data.samples import Sample
+from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
 from mobilenets.evaluation.compare import FIGURES, Measured, compare
 from mobilenets.evaluation.evaluators import evaluate
@@ -75,6 +75,11 @@ class Truth(Protocol):
             DataError: it cannot be measured on these images.
         """
         ...
+
+
+def judging(dataset: Dataset) -> tuple[Sample, ...]:
+    """The images of a dataset that judge: its validation split, or its test split; all where there are no splits."""
+    return dataset.split("val") or dataset.split("test") or dataset.samples
 
 
 def no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
