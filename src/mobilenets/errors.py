@@ -114,6 +114,8 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "fastapi":          "serve",
     "uvicorn":          "serve",
     "prometheus_client": "serve",
+    "timm":             "papers",
+    "onnxscript":       "papers",
 }
 # fmt: on
 

@@ -65,7 +65,7 @@ def command(
         check_options(name, REPRODUCTIONS[name], list(options))
     results = []
     for name in dict.fromkeys(names):
-        facts, paths = _reproduced(name, _asked(name, out, options), out)
+        facts, paths = _reproduced(name, _asked(out, options), out)
         results.append(facts)
         if not json:
             _show(facts, paths)
@@ -93,11 +93,11 @@ def _list(json: bool) -> None:
     output.show("to reproduce one: mobilenets papers NAME")
 
 
-def _asked(name: str, out: Path, options: dict[str, Any]) -> Asked:  # Any: values of options
+def _asked(out: Path, options: dict[str, Any]) -> Asked:  # Any: values of options
     from mobilenets.benchmark.flow import Telling
     from mobilenets.science.entry import Asked
 
-    return Asked(out / "kept" / name, **options, telling=Telling(output.progress, output.note))
+    return Asked(out / "kept", **options, telling=Telling(output.progress, output.note))
 
 
 def _reproduced(name: str, asked: Asked, out: Path) -> tuple[Kept, list[Path]]:
@@ -123,7 +123,10 @@ def _show(facts: Kept, paths: list[Path]) -> None:
         (each.what, f"{number(each.paper)} {each.unit}", f"{number(each.here)} {each.unit}", each.difference, each.source)
         for each in facts.comparisons
     ]
-    if lines:
+    reasons = [each.remark for each in facts.comparisons]
+    if any(reasons):
+        output.show_table((*COMPARED, "Why"), [(*line, why) for line, why in zip(lines, reasons, strict=True)], title=title)
+    elif lines:
         output.show_table(COMPARED, lines, title=title)
     else:
         output.show(title)

@@ -10,7 +10,23 @@ from mobilenets.table import Table
 # fmt: off
 REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v1-equation-5": Reproduction("V1", "Equation 5", "The cost of a separable convolution as a share of a full one's, 1/N + 1/k²", 0.1, "v1.separable:equation_5"),
+    "v1-table-4":    Reproduction("V1", "Table 4", "Full convolutions against separable ones: parameters, MACs, latency", 1, "v1.models:table_4", ("seconds",)),
+    "v1-table-5":    Reproduction("V1", "Table 5", "A narrow network against a shallow one of the same cost", 1, "v1.models:table_5", ("seconds",)),
+    "v1-table-6":    Reproduction("V1", "Table 6", "The width multiplier: what it saves of parameters, MACs and latency", 1, "v1.models:table_6", ("seconds",)),
+    "v1-table-7":    Reproduction("V1", "Table 7", "The resolution multiplier: what it saves of MACs and latency", 1, "v1.models:table_7", ("seconds",)),
+    "v1-figure-4":   Reproduction("V1", "Figure 4", "Accuracy against MACs and latency for 16 widths and resolutions", 3, "v1.models:figure_4", ("seconds",)),
+    "v1-figure-5":   Reproduction("V1", "Figure 5", "Accuracy against parameters for 16 widths and resolutions", 0.1, "v1.models:figure_5"),
+    "v1-table-8":    Reproduction("V1", "Table 8", "MobileNet beside GoogLeNet and VGG 16", 3, "v1.models:table_8", ("seconds",)),
+    "v1-table-9":    Reproduction("V1", "Table 9", "A reduced MobileNet beside SqueezeNet and AlexNet", 2, "v1.models:table_9", ("seconds",)),
     "v2-figure-1":   Reproduction("V2", "Figure 1", "What ReLU destroys of a spiral that is embedded in 2 to 30 dimensions", 0.2, "v2.spiral:figure_1", ("repeats",)),
+    "v2-lemma-2":    Reproduction("V2", "Lemma 2", "When ReLU of a linear map can be undone, checked on random matrices", 0.2, "v2.lemma:lemma_2", ("repeats",)),
+    "v2-figure-3":   Reproduction("V2", "Figure 3", "A residual block and an inverted one, drawn from their layers", 0.1, "v2.blocks:figure_3"),
+    "v2-figure-4":   Reproduction("V2", "Figure 4", "The blocks of V1, V2, ShuffleNet and NASNet-A, drawn operator by operator", 0.2, "v2.blocks:figure_4"),
+    "v2-figure-7":   Reproduction("V2", "Figure 7", "Positive channels behind each ReLU6, with real weights on real photos", 1, "v2.activations:figure_7", ("weights", "images")),
+    "v2-table-3":    Reproduction("V2", "Table 3", "The largest map at each resolution: V1, V2 and ShuffleNet", 0.2, "v2.models:table_3"),
+    "v2-table-4":    Reproduction("V2", "Table 4", "V2 beside V1, ShuffleNet and NASNet-A: parameters, MACs, latency", 2, "v2.models:table_4", ("seconds",)),
+    "v2-figure-5":   Reproduction("V2", "Figure 5", "Accuracy against MACs for V2, V1, ShuffleNet, NASNet-A, and our latencies against a phone's", 5, "v2.models:figure_5", ("seconds",)),
+    "v2-table-6":    Reproduction("V2", "Table 6", "SSDLite on V1 and V2 beside SSD300, SSD512 and YOLOv2", 1, "v2.models:table_6", ("seconds",)),
     "v3-figure-6":   Reproduction("V3", "Figure 6", "Sigmoid and swish beside their hard versions, and how far they are apart", 0.1, "v3.nonlinearities:figure_6"),
 })
 # fmt: on

@@ -1,0 +1,70 @@
+"""How long networks take on this machine: all in turn by the package's benchmark, in ONNX Runtime, one thread, one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mobilenets.benchmark.measure import Settings, measured, steps
+from mobilenets.benchmark.row import Case, Row
+from mobilenets.benchmark.timing import Ratio, ratio, spread
+from mobilenets.errors import MobileNetsError
+from mobilenets.science.entry import Asked
+from mobilenets.science.networks import Network
+
+ROUNDS, STARTS, LIVE = 15, 1, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """What was measured, by the networks' names.
+
+    Args:
+        rows: of the benchmark.
+    """
+
+    rows: Mapping[str, Row]
+
+    def ms(self, name: str) -> float:
+        """Processor time of one image, ms: the latency that a machine without other work would have."""
+        found = self.rows[name].cpu_ms
+        assert found is not None  # rows with an error do not come this far
+        return found
+
+    def range_ms(self, name: str) -> tuple[float, float]:
+        """The range of the middle four fifths of the rounds, ms."""
+        found = spread(self.rows[name])
+        assert found is not None
+        return found
+
+    def cells(self, name: str) -> tuple[float, float, float, float]:
+        """For a table: processor time, median latency, and the range of the middle four fifths of the rounds, ms."""
+        median = self.rows[name].p50_ms
+        assert median is not None  # as above
+        return (self.ms(name), median, *self.range_ms(name))
+
+    def ratio(self, name: str, other: str) -> Ratio:
+        """How many times slower `name` is than `other`, by pairs of rounds, with its interval."""
+        return ratio(self.rows[name], self.rows[other])
+
+
+def latencies(networks: Sequence[Network], asked: Asked) -> Latencies:
+    """Measure networks side by side; those that have no file yet are exported first.
+
+    Raises:
+        ExportError: a network cannot be exported.
+        MobileNetsError: one cannot be run.
+    """
+    files = {}
+    with asked.telling.progress("exporting", len(networks)) as advance:
+        for network in networks:
+            files[network.name] = network.file(asked.folder / "networks")
+            advance(1)
+    cases = [Case(name, str(file), "onnx", random_weights=True) for name, file in files.items()]
+    settings = Settings(seconds=asked.seconds, rounds=ROUNDS, live=LIVE, starts=STARTS)
+    with asked.telling.progress("timing", steps(cases, settings)) as advance:
+        rows = list(measured(cases, settings, progress=advance))
+    for row in rows:
+        if row.error:
+            raise MobileNetsError(f"'{row.case.model}' could not be timed: {row.error}")
+    return Latencies({row.case.model: row for row in rows})
