@@ -76,6 +76,13 @@ NB_MODULE(_engine, module) {
         .def_prop_ro_static(
             "fastest_instructions", [](nb::handle) { return std::string(mobilenets::kernels_for("").name); },
             "The instruction set that is used unless another is asked for.")
+        .def_prop_ro_static(
+            "instruction_sets",
+            [](nb::handle) {
+                const std::vector<const char*> here = mobilenets::kernels_here();
+                return std::vector<std::string>(here.begin(), here.end());
+            },
+            "The instruction sets that this processor has, the fastest first.")
         .def("run", run, nb::arg("images"), "The outputs by name, for images N C H W in the type that the network takes.")
         .def_prop_ro(
             "manifest", [](const Engine& engine) { return engine.graph().manifest; }, "The manifest as JSON.")

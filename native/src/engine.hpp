@@ -16,7 +16,7 @@ namespace mobilenets {
 struct Settings {
     int threads = 1;               // that compute one image
     std::string plan = "fastest";  // or "layers", one operator after the other, or "fused", every block row by row
-    std::string instructions;      // "avx2", "neon", "plain"; the fastest of this processor if empty
+    std::string instructions;      // "avx512", "avx2", "neon", "plain"; the fastest of this processor if empty
 };
 
 class Engine {

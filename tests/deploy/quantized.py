@@ -38,11 +38,12 @@ def graph_of(
     *,
     height: int = HEIGHT,
     width: int = WIDTH,
+    channels: int = CHANNELS,
 ) -> Graph:
     """A checked graph that reads 8-bit integers."""
-    mean = (0.5,) * CHANNELS
+    mean = (0.5,) * channels
     wide = 0 if width == height else width
-    contract = InputContract(size=height, wide=wide, channels=CHANNELS, mean=mean, std=mean, resize="stretch", crop=1.0)
+    contract = InputContract(size=height, wide=wide, channels=channels, mean=mean, std=mean, resize="stretch", crop=1.0)
     manifest = Manifest("tiny", LABELS, contract, precision="int8")
     graph = Graph(manifest, tuple(operators), tensors or {}, {"result": operators[-1].output}, quantization)
     graph.check()

@@ -27,7 +27,7 @@ from mobilenets.model import Model, create
 
 library = pytest.importorskip("mobilenets_native")
 
-SETS = ["plain", library.Engine.fastest_instructions] if library.Engine.fastest_instructions != "plain" else ["plain"]
+SETS = library.Engine.instruction_sets
 PLANS = ("layers", "fused", "fastest")
 Array = NDArray[Any]
 

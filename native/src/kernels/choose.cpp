@@ -20,6 +20,14 @@ struct Set {
 
 // The fastest first. CMake compiles the sets of the processor that is compiled for.
 constexpr std::array sets{
+#ifdef MOBILENETS_AVX512
+    Set{"avx512", avx512_kernels,
+        [] {
+            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+        }},
+#endif
 #ifdef MOBILENETS_AVX2
     Set{"avx2", avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
@@ -45,6 +53,14 @@ const Kernels& kernels_for(const char* name) {
         if ((wanted.empty() || wanted == set.name) && set.runs_here()) return set.kernels();
     }
     throw GraphError("this processor, or this build, does not have the instruction set '" + std::string(wanted) + "'");
+}
+
+std::vector<const char*> kernels_here() {
+    std::vector<const char*> names;
+    for (const Set& set : sets) {
+        if (set.runs_here()) names.push_back(set.name.data());
+    }
+    return names;
 }
 
 }  // namespace mobilenets

@@ -1,4 +1,4 @@
-// One row of a depthwise convolution: each channel by its own small filter.
+// One row of a depthwise convolution of floats: each channel by its own small filter.
 #pragma once
 
 #include "sums.hpp"
@@ -16,8 +16,6 @@ static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_
         }
     }
 }
-
-// ---- floats
 
 /// One place, wherever it lies. Weights of a panel are [taps][16].
 template <class V>
@@ -132,54 +130,6 @@ void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, float* ou
     for (int x = 0; x < row.out_width; ++x) {
         if (x == columns.from && columns.size() > 0) x = columns.to;
         if (x < row.out_width) depthwise_float_place<V>(by, row, x, out + static_cast<std::size_t>(x) * stride);
-    }
-}
-
-// ---- integers: taps in pairs, whose products one instruction adds up
-
-/// P neighboring places and one panel; `taps` lie `by.inner` + 1 apart.
-template <class V, int P, bool Shrinks>
-void depthwise_byte_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
-    constexpr int N = panel / V::width;
-    const int c = p * panel, pairs = (by.inner + 1) / 2;
-    const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
-                          static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
-    typename V::Ints sums[P][N];
-    UNROLLED
-    for (int j = 0; j < N; ++j) {
-        UNROLLED
-        for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + c + j * V::width);
-    }
-    for (int t = 0; t < pairs; ++t, weights += V::tap_cells) {
-        UNROLLED
-        for (int i = 0; i < P; ++i) {
-            const std::byte* const* taps = row.taps + i * (by.inner + 1) + 2 * t;
-            V::add_taps(sums[i], reinterpret_cast<const std::int8_t*>(taps[0]) + c,
-                        reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
-        }
-    }
-    store_tile<V, P, Shrinks>(sums, by, c, out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
-}
-
-template <class V>
-void depthwise_bytes(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* out) {
-    for (int x = 0; x < row.out_width;) {
-        const int pixels = row.out_width - x < pixels_of_taps ? row.out_width - x : pixels_of_taps;
-        for (int i = 0; i < pixels; ++i) {
-            const std::byte** taps = row.taps + i * (by.inner + 1);
-            find_taps(row, x + i, 1, taps);
-            taps[by.inner] = row.missing;  // if their number is odd: the last pair's second weight is 0
-        }
-        std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
-        for (int p = row.panels.from; p < row.panels.to; ++p) {
-            with_exactly<pixels_of_taps>(pixels, [&]<int P>() {
-                if (by.halves)
-                    depthwise_byte_tile<V, P, true>(by, row, p, here);
-                else
-                    depthwise_byte_tile<V, P, false>(by, row, p, here);
-            });
-        }
-        x += pixels;
     }
 }
 

@@ -6,10 +6,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace mobilenets {
 
-inline constexpr int panel = 16;  // channels that are computed side by side
+inline constexpr int panel = 16;         // channels that are computed side by side
+inline constexpr int most_padding = 64;  // channels that bias and factors are padded to
 inline constexpr int panels_of(int channels) { return (channels + panel - 1) / panel; }
 inline constexpr std::size_t guard = 64;  // bytes behind every block of memory that a vector may read, but never writes
 
@@ -31,14 +33,23 @@ struct FloatWeights {
     Clip clip = Clip::none;
 };
 
+/// How integer sums are brought to the scale of what is made: by any factors; by factors whose right shifts are all positive;
+/// or in floats that give the same integers, for sums of which the negative ones become the least number, or all matter.
+enum class Rescale : std::uint8_t { any, shrinking, reals, signed_reals };
+
 struct ByteWeights {
-    int outputs = 0, inner = 0;               // as above; `inner` is rounded up to the instruction set's depth
-    const void* panels = nullptr;             // of each panel: [inner / depth][16][depth] cells
+    int outputs = 0, inner = 0;    // as above; `inner` is rounded up to the instruction set's depth
+    const void* panels = nullptr;  // of each panel: [inner / depth][16][depth] cells
+    Rescale rescale = Rescale::any;
     const std::int32_t* bias = nullptr;       // padded to whole panels, channels in their places; it includes the zero point
     const std::int32_t* mantissas = nullptr;  // likewise
     const std::int32_t* lefts = nullptr;      // likewise; null if no factor has a positive shift
     const std::int32_t* rights = nullptr;     // likewise
-    const std::int32_t* halves = nullptr;     // of what the right shifts cut off, likewise; null if some right shift is 0
+    const std::int32_t* halves = nullptr;     // of what the right shifts cut off, likewise, for Rescale::shrinking
+    const float* highs = nullptr;             // the factors in floats, likewise; with `lows`, what they lack
+    const float* lows = nullptr;
+    const float* half = nullptr;       // what is added before a real number is cut off
+    const bool* reals_hold = nullptr;  // of each panel: whether the floats give the same integers
     int zero_point = 0, low = -128, high = 127;
 };
 
@@ -63,7 +74,7 @@ struct DepthwiseRow {
     const std::byte** taps = nullptr;        // room for places of `tap_room` taps
     int width = 0, out_width = 0, channels = 0;
     int kernel_height = 0, kernel_width = 0, stride = 1, dilation = 1, left = 0;
-    Span panels;  // that are computed
+    Span panels;  // that are computed; of bytes, `depthwise_parts` of the instruction set
 };
 
 inline constexpr int pixels_of_taps = 4;  // whose windows are looked up at once
@@ -74,10 +85,17 @@ struct Kernels {
     const char* name;
     int depth;                  // products that one step of an integer sum adds up
     int cell_bytes;             // of one factor of such a product
-    int tap_cells;              // cells for two taps of a panel
+    int offset;                 // that is added to every integer that is read
+    int pixels;                 // of a tile
+    bool has_reals;             // whether it rescales sums in floats
     int (*place)(int channel);  // of a channel in a panel of integer sums
-    int (*tap_place)(int channel, int tap);
     void (*store_cell)(void* cells, std::size_t i, std::int8_t weight);
+
+    // Weights [channels][height][width] of a depthwise convolution of integers, as `depthwise_bytes` wants them.
+    int (*depthwise_parts)(int channels);  // that can be computed apart
+    int (*depthwise_place)(int channel, int channels);
+    std::size_t (*depthwise_size)(int channels, int height, int width);
+    void (*pack_depthwise)(const std::int8_t* weights, int channels, int height, int width, void* to);
 
     /// `count` pixels, each `in_stride` numbers after the last, times the weights of some panels; results `out_stride` apart.
     void (*sum_floats)(const FloatWeights&, Span panels, const float* in, std::size_t in_stride, int count, float* out,
@@ -99,10 +117,13 @@ struct Kernels {
 };
 
 const Kernels& plain_kernels();
+const Kernels& avx512_kernels();
 const Kernels& avx2_kernels();
 const Kernels& neon_kernels();
 
 /// The fastest table for this processor, or the one of this name; throws GraphError if it cannot run here.
 const Kernels& kernels_for(const char* name);
+/// Names of the tables that can run here, the fastest first.
+std::vector<const char*> kernels_here();
 
 }  // namespace mobilenets

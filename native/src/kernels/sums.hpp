@@ -1,13 +1,12 @@
 // Pointwise convolutions, linear layers and patches of larger convolutions: pixels times panels of 16 output channels.
 //
-// A tile of a few pixels and one panel keeps all its sums in registers while it walks along the input channels.
+// A tile of a few pixels and panels keeps all its sums in registers while it walks along the input channels.
 #pragma once
 
-#include "kernels.hpp"
+#include "pixels.hpp"
+#include "rescale.hpp"
 
 namespace mobilenets {
-
-#define UNROLLED _Pragma("GCC unroll 32")
 
 template <class V>
 inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
@@ -22,10 +21,13 @@ inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
     return clip == Clip::hard_swish ? V::multiply(x, gate) : gate;
 }
 
-/// P pixels times the first N vectors of a panel, of which `count` channels are stored.
+/// P pixels times N vectors of output channels, of which `count` are stored. The vectors of one panel lie side by side, those
+/// of the next a whole panel further.
 template <class V, int P, int N>
 void float_tile(const float* in, std::size_t in_stride, int inner, const float* weights, const float* bias, Clip clip,
                 float* out, std::size_t out_stride, int count) {
+    const std::size_t panel_size = static_cast<std::size_t>(inner) * panel;
+    Pixels<P, float> pixels(in, in_stride);
     typename V::Floats sums[P][N];
     UNROLLED
     for (int j = 0; j < N; ++j) {
@@ -33,18 +35,20 @@ void float_tile(const float* in, std::size_t in_stride, int inner, const float* 
         UNROLLED
         for (int i = 0; i < P; ++i) sums[i][j] = start;
     }
-    for (int k = 0; k < inner; ++k) {
+    _Pragma("GCC unroll 1") for (int k = 0; k < inner; ++k) {
         typename V::Floats each[N];
         UNROLLED
-        for (int j = 0; j < N; ++j) each[j] = V::load(weights + j * V::width);
+        for (int j = 0; j < N; ++j) {
+            each[j] = V::load(weights + static_cast<std::size_t>(j * V::width / panel) * panel_size + j * V::width % panel);
+        }
         UNROLLED
         for (int i = 0; i < P; ++i) {
-            const auto x = V::all(in[static_cast<std::size_t>(i) * in_stride]);
+            const auto x = V::all(*pixels[i]);
             UNROLLED
             for (int j = 0; j < N; ++j) sums[i][j] = V::multiply_add(x, each[j], sums[i][j]);
         }
         weights += panel;
-        ++in;
+        pixels.advance(1);
     }
     if (count >= N * V::width) {
         UNROLLED
@@ -66,129 +70,81 @@ void float_tile(const float* in, std::size_t in_stride, int inner, const float* 
     }
 }
 
-/// One vector of sums at the scale of what is made. `Shrinks` says that all right shifts are positive, as they nearly always
-/// are.
-template <class V, bool Shrinks>
-inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, int at) {
-    const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
-    if constexpr (Shrinks) return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
-    if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
-    return V::scale(sums, mantissas, rights);
-}
-
-/// The sums of P pixels and one panel become bytes, of which `count` channels are stored.
-template <class V, int P, bool Shrinks>
-inline void store_tile(const typename V::Ints (&sums)[P][panel / V::width], const ByteWeights& by, int first, std::int8_t* out,
-                       std::size_t out_stride, int count) {
-    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    UNROLLED
-    for (int i = 0; i < P; ++i) {
-        typename V::Ints made[panel / V::width];
-        UNROLLED
-        for (int j = 0; j < panel / V::width; ++j) made[j] = rescaled<V, Shrinks>(sums[i][j], by, first + j * V::width);
-        if (count >= panel)
-            V::store(out + static_cast<std::size_t>(i) * out_stride, made, bounds);
-        else
-            V::store(out + static_cast<std::size_t>(i) * out_stride, made, bounds, count);
-    }
-}
-
-/// The same for integers; both vectors of a panel are always computed.
-template <class V, int P, bool Shrinks>
-void byte_tile(const typename V::Cell* in, int inner, const typename V::Cell* weights, const ByteWeights& by, int first,
-               std::int8_t* out, std::size_t out_stride, int count) {
-    constexpr int N = panel / V::width;
-    typename V::Ints sums[P][N];
-    UNROLLED
-    for (int j = 0; j < N; ++j) {
-        const auto start = V::load(by.bias + first + j * V::width);
-        UNROLLED
-        for (int i = 0; i < P; ++i) sums[i][j] = start;
-    }
-    for (int k = 0; k < inner; k += V::depth) {
-        UNROLLED
-        for (int i = 0; i < P; ++i) {
-            const auto x = V::factors(in + i * inner + k);
-            UNROLLED
-            for (int j = 0; j < N; ++j) sums[i][j] = V::dot(sums[i][j], x, weights + j * V::width * V::depth);
-        }
-        weights += panel * V::depth;
-    }
-    store_tile<V, P, Shrinks>(sums, by, first, out, out_stride, count);
-}
-
-/// Calls `tile` with exactly `count` pixels, a constant for it.
-template <int P, typename Tile>
-int with_exactly(int count, const Tile& tile) {
-    if constexpr (P > 1) {
-        if (count < P) return with_exactly<P - 1>(count, tile);
-    }
-    tile.template operator()<P>();
-    return P;
-}
-
-/// Calls `tile` with as many pixels as are left, at most P; gives that number. The last two tiles share what is left evenly.
-template <int P, typename Tile>
-int with_pixels(int left, const Tile& tile) {
-    return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
-}
-
-constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache while the panels pass by
-
-static inline int pixels_of_chunk(int inner_bytes, int tile) {
-    const int count = chunk_bytes / (inner_bytes > 0 ? inner_bytes : 1) / tile * tile;
-    return count < tile ? tile : count;
-}
-
 template <class V>
 void sum_floats(const FloatWeights& by, Span panels, const float* in, std::size_t in_stride, int count, float* out,
                 std::size_t out_stride) {
-    constexpr int whole = panel / V::width, half = whole / 2;
+    constexpr int whole = panel / V::width, half = whole > 1 ? whole / 2 : 1;
     const int chunk = pixels_of_chunk(by.inner * 4, 2 * V::pixels);
     for (int first = 0; first < count; first += chunk) {
         const int last = first + chunk < count ? first + chunk : count;
-        for (int p = panels.from; p < panels.to; ++p) {
+        with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
             const float* weights = by.panels + static_cast<std::size_t>(p) * static_cast<std::size_t>(by.inner) * panel;
             const int channels = by.outputs - p * panel;
-            const auto at = [&]<int P, int N>(int i) {
-                float_tile<V, P, N>(in + static_cast<std::size_t>(i) * in_stride, in_stride, by.inner, weights,
+            const auto at = [&]<int P, int M>(int i) {
+                float_tile<V, P, M>(in + static_cast<std::size_t>(i) * in_stride, in_stride, by.inner, weights,
                                     by.bias + p * panel, by.clip, out + static_cast<std::size_t>(i) * out_stride + p * panel,
                                     out_stride, channels);
             };
             for (int i = first; i < last;) {
-                if (channels > panel / 2) {
-                    i += with_pixels<V::pixels>(last - i, [&]<int P>() { at.template operator()<P, whole>(i); });
-                } else {
+                if (N > 1 || half == whole || channels > panel / 2) {
+                    i += with_pixels<V::pixels>(last - i, [&]<int P>() { at.template operator()<P, N * whole>(i); });
+                } else if constexpr (half < whole) {
                     i += with_pixels<2 * V::pixels>(last - i, [&]<int P>() { at.template operator()<P, half>(i); });
                 }
             }
-        }
+        });
     }
 }
 
-template <class V, bool Shrinks>
-void sum_bytes_scaled(const ByteWeights& by, Span panels, const typename V::Cell* in, int count, std::int8_t* out,
-                      std::size_t out_stride) {
-    const auto inner = static_cast<std::size_t>(by.inner);
-    for (int p = panels.from; p < panels.to; ++p) {
-        const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * inner * panel;
-        for (int i = 0; i < count;) {
-            i += with_pixels<V::pixels>(count - i, [&]<int P>() {
-                byte_tile<V, P, Shrinks>(in + static_cast<std::size_t>(i) * inner, by.inner, weights, by, p * panel,
-                                         out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride,
-                                         by.outputs - p * panel);
-            });
-        }
+/// P pixels times N panels of integers.
+template <class V, int P, int N>
+void byte_tile(const typename V::Cell* in, int inner, const typename V::Cell* weights, const ByteWeights& by, int first,
+               std::int8_t* out, std::size_t out_stride, int count) {
+    const std::size_t panel_size = static_cast<std::size_t>(inner) * panel;
+    Pixels<P, typename V::Cell> pixels(in, static_cast<std::size_t>(inner));
+    typename V::Ints sums[P][N][vectors<V>];
+    UNROLLED
+    for (int j = 0; j < N * vectors<V>; ++j) {
+        const auto start = V::load(by.bias + first + j * V::width);
+        UNROLLED
+        for (int i = 0; i < P; ++i) sums[i][j / vectors<V>][j % vectors<V>] = start;
     }
+    _Pragma("GCC unroll 1") for (int k = 0; k < inner; k += V::depth) {
+        typename V::Weights each[N * vectors<V>];
+        UNROLLED
+        for (int j = 0; j < N * vectors<V>; ++j) {
+            each[j] = V::weights(weights + static_cast<std::size_t>(j / vectors<V>) * panel_size +
+                                 j % vectors<V> * V::width * V::depth);
+        }
+        UNROLLED
+        for (int i = 0; i < P; ++i) {
+            const auto x = V::factors(pixels[i]);
+            UNROLLED
+            for (int j = 0; j < N * vectors<V>; ++j) {
+                auto& sum = sums[i][j / vectors<V>][j % vectors<V>];
+                sum = V::dot(sum, x, each[j]);
+            }
+        }
+        weights += panel * V::depth;
+        pixels.advance(V::depth);
+    }
+    store_tile<V, P, N>(sums, by, static_cast<std::size_t>(first), out, out_stride, count);
 }
 
 template <class V>
 void sum_bytes(const ByteWeights& by, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride) {
     const auto* in = static_cast<const typename V::Cell*>(cells);
-    if (by.halves)
-        sum_bytes_scaled<V, true>(by, panels, in, count, out, out_stride);
-    else
-        sum_bytes_scaled<V, false>(by, panels, in, count, out, out_stride);
+    const auto inner = static_cast<std::size_t>(by.inner);
+    with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
+        const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * inner * panel;
+        for (int i = 0; i < count;) {
+            i += with_pixels<V::pixels>(count - i, [&]<int P>() {
+                byte_tile<V, P, N>(in + static_cast<std::size_t>(i) * inner, by.inner, weights, by, p * panel,
+                                   out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride,
+                                   by.outputs - p * panel);
+            });
+        }
+    });
 }
 
 }  // namespace mobilenets

@@ -14,7 +14,8 @@ namespace mobilenets::simd {
 struct Avx2 {
     static constexpr const char* name = "avx2";
     static constexpr int width = 8, depth = 2;
-    static constexpr int pixels = 6;
+    static constexpr int offset = 0, pixels = 6, tile_panels = 1, packed_panels = 1;
+    static constexpr bool has_reals = false;
     using Cell = std::int16_t;
     using Floats = __m256;
     using Ints = __m256i;
@@ -48,21 +49,21 @@ struct Avx2 {
     }
 
     using Factors = __m256i;
+    using Weights = __m256i;
     static Factors factors(const Cell* a) {
         std::int32_t pair;
         std::memcpy(&pair, a, sizeof pair);
         return _mm256_set1_epi32(pair);
     }
-    static Ints dot(Ints sum, Factors a, const Cell* b) {
-        return _mm256_add_epi32(sum, _mm256_madd_epi16(a, _mm256_load_si256(reinterpret_cast<const __m256i*>(b))));
-    }
+    static Factors weights(const Cell* b) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(b)); }
+    static Ints dot(Ints sum, Factors a, Factors b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * place(channel) + tap; }
     static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
         const __m256i a = widened(first), b = widened(second);
-        sums[0] = dot(sums[0], _mm256_unpacklo_epi16(a, b), weights);
-        sums[1] = dot(sums[1], _mm256_unpackhi_epi16(a, b), weights + 16);
+        sums[0] = dot(sums[0], _mm256_unpacklo_epi16(a, b), Avx2::weights(weights));
+        sums[1] = dot(sums[1], _mm256_unpackhi_epi16(a, b), Avx2::weights(weights + 16));
     }
 
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
@@ -90,13 +91,17 @@ struct Avx2 {
         return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)),
                 _mm_set1_epi8(static_cast<char>(high))};
     }
-    static void store(std::int8_t* to, const Ints (&panel)[2], const Bounds& by) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed(panel, by));
+    static __m128i packed(const Ints (&panel)[2], const Bounds& by) {
+        const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(panel[0], panel[1]), by.zero_point);
+        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low);
     }
-    static void store(std::int8_t* to, const Ints (&panel)[2], const Bounds& by, int count) {
-        alignas(16) std::int8_t bytes[16];
-        _mm_store_si128(reinterpret_cast<__m128i*>(bytes), packed(panel, by));
-        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    template <int Panels>
+    static void store(std::int8_t* to, __m128i bytes, int, int count) {
+        if (count >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
+        alignas(16) std::int8_t numbers[16];
+        _mm_store_si128(reinterpret_cast<__m128i*>(numbers), bytes);
+        std::memcpy(to, numbers, static_cast<std::size_t>(count));
     }
     static void load(Ints (&panel)[2], const std::int8_t* from) {
         const __m256i wide = widened(from), sign = _mm256_srai_epi16(wide, 15);
@@ -104,7 +109,7 @@ struct Avx2 {
         panel[1] = _mm256_unpackhi_epi16(wide, sign);
     }
 
-    static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {
+    static void to_panels(Ints (&panel)[2], const float* from, Floats scale, int) {
         for (int i = 0; i < 2; ++i) {
             const __m256 numbers =
                 _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + 4 * i)), _mm_loadu_ps(from + 4 * i + 8), 1);
@@ -129,11 +134,6 @@ private:
     }
     static __m256i widened(const std::int8_t* from) {
         return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
-    }
-    static __m128i packed(const Ints (&panel)[2], const Bounds& by) {
-        const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(panel[0], panel[1]), by.zero_point);
-        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-        return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low);
     }
 };
 

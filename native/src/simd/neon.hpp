@@ -11,7 +11,8 @@ namespace mobilenets::simd {
 struct Neon {
     static constexpr const char* name = "neon";
     static constexpr int width = 4, depth = 4;
-    static constexpr int pixels = 6;
+    static constexpr int offset = 0, pixels = 6, tile_panels = 1, packed_panels = 1;
+    static constexpr bool has_reals = false;
     using Cell = std::int8_t;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
@@ -45,12 +46,14 @@ struct Neon {
     }
 
     using Factors = int8x16_t;
+    using Weights = int8x16_t;
     static Factors factors(const Cell* a) {
         std::int32_t four;
         std::memcpy(&four, a, sizeof four);
         return vreinterpretq_s8_s32(vdupq_n_s32(four));
     }
-    static Ints dot(Ints sum, Factors a, const Cell* b) { return vdotq_s32(sum, vld1q_s8(b), a); }
+    static Factors weights(const Cell* b) { return vld1q_s8(b); }
+    static Ints dot(Ints sum, Factors a, Factors b) { return vdotq_s32(sum, b, a); }
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
@@ -75,11 +78,18 @@ struct Neon {
         return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)),
                 vdupq_n_s8(static_cast<std::int8_t>(high))};
     }
-    static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by) { vst1q_s8(to, packed(panel, by)); }
-    static void store(std::int8_t* to, const Ints (&panel)[4], const Bounds& by, int count) {
-        std::int8_t bytes[16];
-        vst1q_s8(bytes, packed(panel, by));
-        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    static int8x16_t packed(const Ints (&panel)[4], const Bounds& by) {
+        const int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
+        const int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
+        const int8x8_t first = vqmovn_s16(vqaddq_s16(low, by.zero_point)), second = vqmovn_s16(vqaddq_s16(high, by.zero_point));
+        return vmaxq_s8(vminq_s8(vcombine_s8(first, second), by.high), by.low);
+    }
+    template <int Panels>
+    static void store(std::int8_t* to, int8x16_t bytes, int, int count) {
+        if (count >= 16) return vst1q_s8(to, bytes);
+        std::int8_t numbers[16];
+        vst1q_s8(numbers, bytes);
+        std::memcpy(to, numbers, static_cast<std::size_t>(count));
     }
     static void load(Ints (&panel)[4], const std::int8_t* from) {
         const int8x16_t bytes = vld1q_s8(from);
@@ -88,7 +98,7 @@ struct Neon {
         panel[2] = vmovl_s16(vget_low_s16(high)), panel[3] = vmovl_high_s16(high);
     }
 
-    static void to_panel(Ints (&panel)[4], const float* from, Floats scale) {
+    static void to_panels(Ints (&panel)[4], const float* from, Floats scale, int) {
         const Floats largest = vdupq_n_f32(1073741824.0F);
         for (int i = 0; i < 4; ++i) {
             const Floats quotient =
@@ -102,12 +112,6 @@ private:
         const int16x8_t low = vmull_s8(vget_low_s8(numbers), vget_low_s8(weights)), high = vmull_high_s8(numbers, weights);
         sums[0] = vaddw_s16(sums[0], vget_low_s16(low)), sums[1] = vaddw_high_s16(sums[1], low);
         sums[2] = vaddw_s16(sums[2], vget_low_s16(high)), sums[3] = vaddw_high_s16(sums[3], high);
-    }
-    static int8x16_t packed(const Ints (&panel)[4], const Bounds& by) {
-        const int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
-        const int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
-        const int8x8_t first = vqmovn_s16(vqaddq_s16(low, by.zero_point)), second = vqmovn_s16(vqaddq_s16(high, by.zero_point));
-        return vmaxq_s8(vminq_s8(vcombine_s8(first, second), by.high), by.low);
     }
 };
 

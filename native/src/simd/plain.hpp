@@ -19,7 +19,10 @@ namespace mobilenets::simd {
 struct Plain {
     static constexpr const char* name = "plain";
     static constexpr int width = 8, depth = 2;
-    static constexpr int pixels = 6;  // of a tile of one panel; twice as many of half a panel
+    static constexpr int offset = 0;                   // that `to_cells` adds
+    static constexpr int pixels = 6, tile_panels = 1;  // of a tile; of half a panel, twice as many pixels
+    static constexpr int packed_panels = 1;            // that are packed to bytes at once
+    static constexpr bool has_reals = false;           // whether sums can be rescaled in floats, by `real` and `signed_real`
     using Cell = std::int16_t;
     struct Floats {
         float of[width];
@@ -96,7 +99,9 @@ struct Plain {
         Cell of[depth];
     };
     static Factors factors(const Cell* a) { return {{a[0], a[1]}}; }
-    static Ints dot(Ints sum, Factors a, const Cell* b) {
+    using Weights = const Cell*;
+    static Weights weights(const Cell* b) { return b; }
+    static Ints dot(Ints sum, Factors a, Weights b) {
         for (int i = 0; i < width; ++i) sum.of[i] = wrapped(sum.of[i], a.of[0] * b[2 * i] + a.of[1] * b[2 * i + 1]);
         return sum;
     }
@@ -132,22 +137,27 @@ struct Plain {
         std::int32_t zero_point, low, high;
     };
     static Bounds bounds(int zero_point, int low, int high) { return {zero_point, low, high}; }
-    static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by) {
+    struct Bytes {
+        std::int8_t of[16];
+    };
+    static Bytes packed(const Ints (&panel)[2], Bounds by) {
+        Bytes made;
         for (int i = 0; i < 16; ++i)
-            to[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
+            made.of[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
+        return made;
     }
-    static void store(std::int8_t* to, const Ints (&panel)[2], Bounds by, int count) {
-        std::int8_t bytes[16];
-        store(bytes, panel, by);
-        std::memcpy(to, bytes, static_cast<std::size_t>(count));
+    /// Some of the panels packed at once, from that at `at`; at most `count` channels.
+    template <int Panels>
+    static void store(std::int8_t* to, Bytes bytes, int, int count) {
+        std::memcpy(to, bytes.of, static_cast<std::size_t>(std::min(count, 16)));
     }
     /// 16 bytes as a panel.
     static void load(Ints (&panel)[2], const std::int8_t* from) {
         for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i];
     }
 
-    /// 16 floats divided by the scale, as the nearest integers; halves go away from zero.
-    static void to_panel(Ints (&panel)[2], const float* from, Floats scale) {
+    /// `count` floats divided by the scale, as the nearest integers; halves go away from zero.
+    static void to_panels(Ints (&panel)[2], const float* from, Floats scale, int) {
         constexpr float largest = 1073741824.0F;
         for (int i = 0; i < 16; ++i) {
             const float quotient = std::min(std::max(-largest, from[i] / scale.of[0]), largest);  // not a number is the least

@@ -68,8 +68,9 @@ void each_run(const Job& job, const Of& of) {
     }
 }
 
-int pixels_at_once(std::size_t pixel_bytes, int all) {
-    return std::min(all, std::max(12, static_cast<int>(chunk_bytes / pixel_bytes / 12 * 12)));
+/// As many whole tiles as a chunk has room for.
+int pixels_at_once(std::size_t pixel_bytes, int tile, int all) {
+    return std::min(all, std::max(tile, static_cast<int>(chunk_bytes / pixel_bytes) / tile * tile));
 }
 
 // The index of a weight [o][c][kh][kw] at the place k of a patch, whose numbers are [kh][kw][c].
@@ -126,7 +127,7 @@ public:
 
 private:
     std::size_t pixel_bytes() const { return sizeof(float) * static_cast<std::size_t>(by_.inner); }
-    int at_once() const { return pixels_at_once(pixel_bytes(), window_.out_width); }
+    int at_once() const { return pixels_at_once(pixel_bytes(), 2 * kernels_.pixels, window_.out_width); }
 
     void gather(const Rows& in, int y, int x, float* patch) const {
         const auto channels = static_cast<std::size_t>(window_.channels);
@@ -161,7 +162,7 @@ private:
 class ByteConvolution final : public Step {
 public:
     ByteConvolution(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : window_(graph, operation), kernels_(kernels), scales_(graph, operation, kernels), by_(scales_.weights) {
+        : window_(graph, operation), kernels_(kernels), scales_(graph, operation, kernels, place_of), by_(scales_.weights) {
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
         const int numbers = window_.channels * window_.taps();
         by_.inner = (numbers + kernels.depth - 1) / kernels.depth * kernels.depth;
@@ -208,8 +209,11 @@ public:
     }
 
 private:
+    static int place_of(int channel, int, const Kernels& kernels) {
+        return channel / panel * panel + kernels.place(channel % panel);
+    }
     std::size_t pixel_bytes() const { return static_cast<std::size_t>(by_.inner * kernels_.cell_bytes); }
-    int at_once() const { return pixels_at_once(pixel_bytes(), 1 << 16); }
+    int at_once() const { return pixels_at_once(pixel_bytes(), 2 * kernels_.pixels, 1 << 16); }
 
     void widen(const Job& job, const std::int8_t* in, int pixels) const {
         if (by_.inner == window_.channels) return kernels_.to_cells(job.scratch, 0, in, pixels * by_.inner);

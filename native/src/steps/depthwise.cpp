@@ -98,23 +98,20 @@ private:
 class ByteDepthwise final : public Depthwise {
 public:
     ByteDepthwise(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels), by_(scales_.weights) {
+        : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels, place_of), by_(scales_.weights) {
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
-        const std::size_t pairs = (taps() + 1) / 2, cells = static_cast<std::size_t>(kernels.tap_cells);
-        packed_ = Buffer(static_cast<std::size_t>(panels_of(row_.channels)) * pairs * cells *
-                         static_cast<std::size_t>(kernels.cell_bytes));
-        for (std::size_t c = 0; c < static_cast<std::size_t>(row_.channels); ++c) {
-            for (std::size_t tap = 0; tap < taps(); ++tap) {
-                const auto place =
-                    static_cast<std::size_t>(kernels.tap_place(static_cast<int>(c % panel), static_cast<int>(tap % 2)));
-                kernels.store_cell(packed_.data(), (c / panel * pairs + tap / 2) * cells + place, weights[c * taps() + tap]);
-            }
-        }
+        packed_ = Buffer(kernels.depthwise_size(row_.channels, row_.kernel_height, row_.kernel_width));
+        kernels.pack_depthwise(weights.data(), row_.channels, row_.kernel_height, row_.kernel_width, packed_.data());
         by_.panels = packed_.data();
         by_.inner = static_cast<int>(taps());
     }
 
+    int panels() const override { return kernels_.depthwise_parts(row_.channels); }
+
 private:
+    static int place_of(int channel, int channels, const Kernels& kernels) {
+        return kernels.depthwise_place(channel, channels);
+    }
     void compute_row(const DepthwiseRow& row, std::byte* out) const override {
         kernels_.depthwise_bytes(by_, row, reinterpret_cast<std::int8_t*>(out));
     }

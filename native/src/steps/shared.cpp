@@ -59,53 +59,6 @@ Clip clip_of(Curve curve) {
     }
 }
 
-ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    const Tensor& tensor = graph.tensor(operation.weight);
-    const auto numbers = tensor.copied<std::int8_t>();
-    const auto biases = graph.tensor(operation.bias).copied<std::int32_t>();
-    const auto& scales = graph.weight_quantization.at(operation.weight).scales;
-    const Value& read = graph.input(operation);
-    const Value& made = graph.output(operation);
-    const auto outputs = biases.size(), inner = numbers.size() / outputs;
-    const auto padded = static_cast<std::size_t>(panels_of(static_cast<int>(outputs))) * panel;
-    bias = buffer_of<std::int32_t>(padded);
-    mantissas = buffer_of<std::int32_t>(padded);
-    lefts = buffer_of<std::int32_t>(padded);
-    rights = buffer_of<std::int32_t>(padded);
-    halves = buffer_of<std::int32_t>(padded);
-    bool any_left = false, all_shrink = true;
-    for (std::size_t o = 0; o < outputs; ++o) {
-        std::int64_t sum = 0, reach = 0;
-        for (std::size_t k = 0; k < inner; ++k) {
-            sum += numbers[o * inner + k];
-            reach += std::abs(numbers[o * inner + k]);
-        }
-        if (std::abs(std::int64_t{biases[o]}) + 255 * reach > INT32_MAX)
-            throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
-        const double real = static_cast<double>(read.scale()) * static_cast<double>(scales[scales.size() == 1 ? 0 : o]) /
-                            static_cast<double>(made.scale());
-        const Factor by = factor(real);
-        const auto at = o / panel * panel + static_cast<std::size_t>(kernels.place(static_cast<int>(o % panel)));
-        bias.as<std::int32_t>()[at] = static_cast<std::int32_t>(biases[o] - read.zero_point() * sum);
-        mantissas.as<std::int32_t>()[at] = by.mantissa;
-        lefts.as<std::int32_t>()[at] = std::clamp(by.shift, 0, 31);
-        rights.as<std::int32_t>()[at] = std::clamp(-by.shift, 0, 31);
-        halves.as<std::int32_t>()[at] = by.shift < 0 ? 1 << (std::min(-by.shift, 31) - 1) : 0;
-        any_left = any_left || by.shift > 0;
-        all_shrink = all_shrink && by.shift < 0;
-    }
-    const ByteBounds bounds = byte_bounds(operation.curve, made.quantization);
-    weights.outputs = static_cast<int>(outputs);
-    weights.bias = bias.as<std::int32_t>();
-    weights.mantissas = mantissas.as<std::int32_t>();
-    weights.lefts = any_left ? lefts.as<std::int32_t>() : nullptr;
-    weights.rights = rights.as<std::int32_t>();
-    weights.halves = all_shrink ? halves.as<std::int32_t>() : nullptr;
-    weights.zero_point = made.zero_point();
-    weights.low = bounds.low;
-    weights.high = bounds.high;
-}
-
 Made make_step(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     using Maker = Made (*)(const Graph&, const Operator&, const Kernels&);
     struct Makers {

@@ -92,9 +92,11 @@ bool is_applied_by_kernels(Curve curve);
 
 /// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.
 struct ByteScales {
-    ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels);
+    using PlaceOf = int (*)(int channel, int channels, const Kernels& kernels);
 
-    Buffer bias, mantissas, lefts, rights, halves;
+    ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place);
+
+    Buffer bias, mantissas, lefts, rights, halves, highs, lows, half, reals_hold;
     ByteWeights weights;  // all but the panels
 };
 

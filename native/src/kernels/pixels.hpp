@@ -1,0 +1,62 @@
+// Tiles of pixels: where each lies, and how many are taken at once.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace mobilenets {
+
+/// Where P pixels lie that are equally far apart. Few multiples of the distance are kept; a processor shifts them by itself.
+template <int P, typename Number>
+class Pixels {
+public:
+    Pixels(const Number* first, std::size_t stride) : first_(first) {
+        for (int i = 0; i < P / 2; ++i) odd_[i] = stride * static_cast<std::size_t>(2 * i + 1);
+    }
+
+    const Number* operator[](int i) const {
+        int shift = 0;
+        if (i == 0) return first_;
+        while (i % 2 == 0) i /= 2, ++shift;
+        return first_ + (odd_[i / 2] << shift);
+    }
+    void advance(int numbers) { first_ += numbers; }
+
+private:
+    const Number* first_;
+    std::size_t odd_[P / 2 + 1] = {};
+};
+
+/// Calls `tile` with exactly `count` pixels, a constant for it.
+template <int P, typename Tile>
+int with_exactly(int count, const Tile& tile) {
+    if constexpr (P > 1) {
+        if (count < P) return with_exactly<P - 1>(count, tile);
+    }
+    tile.template operator()<P>();
+    return P;
+}
+
+/// Calls `tile` with as many pixels as are left, at most P; gives that number. The last two tiles share what is left evenly.
+template <int P, typename Tile>
+int with_pixels(int left, const Tile& tile) {
+    return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
+}
+
+constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache while the panels pass by
+
+static inline int pixels_of_chunk(int inner_bytes, int tile) {
+    const int count = chunk_bytes / (inner_bytes > 0 ? inner_bytes : 1) / tile * tile;
+    return count < tile ? tile : count;
+}
+
+/// Calls `of` with a number of panels, a constant for it, and the first of them, until all have had their turn.
+template <int N, typename Of>
+void with_panels(Span panels, const Of& of) {
+    int p = panels.from;
+    for (; panels.to - p >= N; p += N) of.template operator()<N>(p);
+    if constexpr (N > 1) {
+        if (p < panels.to) with_panels<N - 1>({p, panels.to}, of);
+    }
+}
+
+}  // namespace mobilenets

@@ -1,0 +1,94 @@
+// Integer sums become bytes: each is brought to the scale of what is made, rounded as the specification rounds, and stored.
+#pragma once
+
+#include "kernels.hpp"
+
+namespace mobilenets {
+
+#define UNROLLED _Pragma("GCC unroll 32")
+
+template <class V>
+inline constexpr int vectors = panel / V::width;  // of a panel
+
+/// One vector of sums at the scale of what is made; `at` is the place of its first channel.
+template <class V, Rescale How>
+inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, std::size_t at) {
+    if constexpr (How == Rescale::reals || How == Rescale::signed_reals) {
+        const auto high = V::load(by.highs + at), low = V::load(by.lows + at), half = V::load(by.half + at);
+        return How == Rescale::reals ? V::real(sums, high, low, half) : V::signed_real(sums, high, low, half);
+    } else {
+        const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
+        if constexpr (How == Rescale::shrinking) return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
+        if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
+        return V::scale(sums, mantissas, rights);
+    }
+}
+
+/// The sums of P pixels and N panels, of which `count` channels are stored. As many panels as V packs at once are packed at
+/// once.
+template <class V, int P, int N, Rescale How>
+inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
+                          std::int8_t* out, std::size_t out_stride, int count) {
+    constexpr int side_by_side = N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
+    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
+    UNROLLED
+    for (int start = 0; start < P * N; start += V::packed_panels) {
+        typename V::Ints made[V::packed_panels * vectors<V>];
+        UNROLLED
+        for (int q = 0; q < V::packed_panels; ++q) {
+            const int at = start + q < P * N ? start + q : P * N - 1;
+            UNROLLED
+            for (int j = 0; j < vectors<V>; ++j) {
+                made[q * vectors<V> + j] = rescaled<V, How>(sums[at / N][at % N][j], by,
+                                                            first + static_cast<std::size_t>(at % N * panel + j * V::width));
+            }
+        }
+        const auto bytes = V::packed(made, bounds);
+        UNROLLED
+        for (int q = 0; q < V::packed_panels; q += side_by_side) {
+            const int at = start + q;
+            if (at < P * N) {
+                V::template store<side_by_side>(out + static_cast<std::size_t>(at / N) * out_stride + at % N * panel, bytes, q,
+                                                count - at % N * panel);
+            }
+        }
+    }
+}
+
+/// How the sums of some neighboring panels are rescaled.
+static inline Rescale rescale_of(const ByteWeights& by, std::size_t first, int panels) {
+    if (by.rescale != Rescale::reals && by.rescale != Rescale::signed_reals) return by.rescale;
+    for (int p = 0; p < panels; ++p) {
+        if (!by.reals_hold[first / panel + static_cast<std::size_t>(p)]) return Rescale::any;
+    }
+    return by.rescale;
+}
+
+template <class V, int P, int N>
+inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
+                       std::int8_t* out, std::size_t out_stride, int count) {
+    const Rescale how = rescale_of(by, first, N);
+    if constexpr (V::has_reals) {
+        if (how == Rescale::reals) return store_tile_as<V, P, N, Rescale::reals>(sums, by, first, out, out_stride, count);
+        if (how == Rescale::signed_reals)
+            return store_tile_as<V, P, N, Rescale::signed_reals>(sums, by, first, out, out_stride, count);
+        typename V::Ints pixels[P][1][N][vectors<V>];  // rare: a loop, so that the code stays small
+        UNROLLED
+        for (int i = 0; i < P; ++i) {
+            UNROLLED
+            for (int j = 0; j < N * vectors<V>; ++j)
+                pixels[i][0][j / vectors<V>][j % vectors<V>] = sums[i][j / vectors<V>][j % vectors<V>];
+        }
+        _Pragma("GCC unroll 1") for (int i = 0; i < P; ++i) {
+            store_tile_as<V, 1, N, Rescale::any>(pixels[i], by, first, out + static_cast<std::size_t>(i) * out_stride, 0,
+                                                 count);
+        }
+    } else {
+        if (how == Rescale::shrinking)
+            store_tile_as<V, P, N, Rescale::shrinking>(sums, by, first, out, out_stride, count);
+        else
+            store_tile_as<V, P, N, Rescale::any>(sums, by, first, out, out_stride, count);
+    }
+}
+
+}  // namespace mobilenets

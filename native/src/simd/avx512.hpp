@@ -1,0 +1,239 @@
+// AVX-512 with VNNI and VBMI: x86 servers since Ice Lake and Zen 4. `plain.hpp` says what each function means.
+//
+// One instruction multiplies four unsigned bytes by four signed ones and adds the products to a sum of 32 bits (vpdpbusd). What
+// is read is therefore held with 128 added, which the bias takes back.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace mobilenets::simd {
+
+/// Four rows of a map, interleaved channel by channel, for a block of 64, 32 or 16 channels.
+template <int Channels>
+struct Interleaved;
+
+struct Avx512 {
+    static constexpr const char* name = "avx512";
+    static constexpr int width = 16, depth = 4, offset = 128;
+    static constexpr int pixels = 14, tile_panels = 2, packed_panels = 4;
+    static constexpr bool has_reals = true;
+    using Cell = std::uint8_t;
+    using Floats = __m512;
+    using Ints = __m512i;
+
+    static constexpr int place(int channel) { return channel; }
+
+    // ---- floats
+    static Floats load(const float* from) { return _mm512_loadu_ps(from); }
+    static void store(float* to, Floats x) { _mm512_storeu_ps(to, x); }
+    static void store(float* to, Floats x, int count) { _mm512_mask_storeu_ps(to, first<__mmask16>(count, width), x); }
+    static Floats all(float number) { return _mm512_set1_ps(number); }
+    static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+    static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+    static Floats multiply_add(Floats a, Floats b, Floats sum) { return _mm512_fmadd_ps(a, b, sum); }
+    static Floats least(Floats a, Floats b) { return _mm512_min_ps(a, b); }
+    static Floats greatest(Floats a, Floats b) { return _mm512_max_ps(a, b); }
+
+    // ---- integers
+    static Ints load(const std::int32_t* from) { return _mm512_loadu_si512(from); }
+    static Ints all(std::int32_t number) { return _mm512_set1_epi32(number); }
+    static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+    static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
+
+    static void to_cells(Cell* to, const std::int8_t* from, int count) {
+        for (int i = 0; i < count; i += 64)
+            _mm512_mask_storeu_epi8(to + i, first<__mmask64>(count - i, 64), raised(_mm512_loadu_si512(from + i)));
+    }
+
+    using Factors = __m512i;
+    using Weights = __m512i;
+    static Factors factors(const Cell* a) {
+        std::int32_t four;
+        std::memcpy(&four, a, sizeof four);
+        return _mm512_set1_epi32(four);
+    }
+    static Factors weights(const Cell* b) { return _mm512_load_si512(b); }
+    /// Compilers that may move the sum to memory do.
+    static Ints dot(Ints sum, Factors a, Factors b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+        return sum;
+    }
+
+    static Ints scale(Ints x, Ints mantissas, Ints rights) {
+        const __m512i halved = times(x, mantissas);
+        const __m512i half = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), rights), 1);
+        const __mmask16 negative = _mm512_movepi32_mask(halved) & _mm512_test_epi32_mask(half, half);
+        const __m512i sum = _mm512_add_epi32(halved, half);
+        return _mm512_srav_epi32(_mm512_mask_sub_epi32(sum, negative, sum, _mm512_set1_epi32(1)), rights);
+    }
+    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints halves) {
+        const __m512i halved = times(x, mantissas), negative = _mm512_srai_epi32(halved, 31);
+        return _mm512_srav_epi32(_mm512_add_epi32(_mm512_add_epi32(halved, halves), negative), rights);
+    }
+    static Ints shift_left(Ints x, Ints lefts) {
+        const __m512i highest = _mm512_srlv_epi32(_mm512_set1_epi32(INT32_MAX), lefts);
+        const __m512i lowest = _mm512_srav_epi32(_mm512_set1_epi32(INT32_MIN), lefts);
+        return _mm512_sllv_epi32(_mm512_max_epi32(_mm512_min_epi32(x, highest), lowest), lefts);
+    }
+
+    // The second product is rounded toward zero, and so is its sum with the first: the integer is that of the exact sum.
+    static Ints real(Ints x, Floats high, Floats low, Floats half) {
+        const __m512 number = _mm512_cvtepi32_ps(x);
+        return _mm512_cvttps_epi32(
+            _mm512_fmadd_round_ps(number, high, _mm512_fmadd_ps(number, low, half), _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+    }
+    static Ints signed_real(Ints x, Floats high, Floats low, Floats half) {
+        constexpr int half_or_sign = 0xF8;  // the half, or the sign of the number
+        const __m512i sign = _mm512_set1_epi32(INT32_MIN);
+        return real(x, high, low,
+                    _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(half), x, sign, half_or_sign)));
+    }
+
+    struct Bounds {
+        __m512i zero_point, low, high;
+    };
+    static Bounds bounds(int zero_point, int low, int high) {
+        return {_mm512_set1_epi16(static_cast<short>(zero_point)), _mm512_set1_epi8(static_cast<char>(low)),
+                _mm512_set1_epi8(static_cast<char>(high))};
+    }
+    /// Four panels as 64 bytes.
+    static __m512i packed(const Ints (&panels)[4], const Bounds& by) {
+        const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        return _mm512_permutexvar_epi32(order, packed_by_lanes(panels, by));
+    }
+    /// The same, but the first fourth of all panels, then the second, and so on.
+    static __m512i packed_by_lanes(const Ints (&panels)[4], const Bounds& by) {
+        const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(panels[0], panels[1]), by.zero_point);
+        const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(panels[2], panels[3]), by.zero_point);
+        return _mm512_max_epi8(_mm512_min_epi8(_mm512_packs_epi16(first, second), by.high), by.low);
+    }
+    template <int Panels>
+    static void store(std::int8_t* to, __m512i bytes, int at, int count) {
+        if constexpr (Panels == 4) {
+            if (count >= 64) return _mm512_storeu_si512(to, bytes);
+            _mm512_mask_storeu_epi8(to, first<__mmask64>(count, 64), bytes);
+        } else if constexpr (Panels == 2) {
+            const __m256i half = at == 0 ? _mm512_castsi512_si256(bytes) : _mm512_extracti64x4_epi64(bytes, 1);
+            if (count >= 32) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), half);
+            _mm256_mask_storeu_epi8(to, first<__mmask32>(count, 32), half);
+        } else {
+            const __m128i panel = at == 0   ? _mm512_castsi512_si128(bytes)
+                                  : at == 1 ? _mm512_extracti32x4_epi32(bytes, 1)
+                                  : at == 2 ? _mm512_extracti32x4_epi32(bytes, 2)
+                                            : _mm512_extracti32x4_epi32(bytes, 3);
+            if (count >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), panel);
+            _mm_mask_storeu_epi8(to, first<__mmask16>(count, 16), panel);
+        }
+    }
+    static void load(Ints (&panels)[4], const std::int8_t* from) {
+        for (int i = 0; i < 4; ++i)
+            panels[i] = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
+    }
+
+    static void to_panels(Ints (&panels)[4], const float* from, Floats scale, int count) {
+        const __m512 largest = _mm512_set1_ps(1073741824.0F), half = _mm512_set1_ps(0.5F);
+        for (int i = 0; i < 4; ++i) {
+            const __m512 numbers = _mm512_maskz_loadu_ps(first<__mmask16>(count - 16 * i, 16), from + 16 * i);
+            const __m512 quotient = _mm512_min_ps(
+                _mm512_max_ps(_mm512_div_ps(numbers, scale), _mm512_sub_ps(_mm512_setzero_ps(), largest)), largest);
+            const __m512 whole = _mm512_roundscale_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+            const __m512 rest = _mm512_sub_ps(quotient, whole);
+            const __m512i one = _mm512_set1_epi32(1);
+            __m512i made = _mm512_cvttps_epi32(whole);
+            made = _mm512_mask_add_epi32(made, _mm512_cmp_ps_mask(rest, half, _CMP_GE_OQ), made, one);
+            panels[i] = _mm512_mask_sub_epi32(
+                made, _mm512_cmp_ps_mask(rest, _mm512_sub_ps(_mm512_setzero_ps(), half), _CMP_LE_OQ), made, one);
+        }
+    }
+
+    template <int Channels>
+    using Block = Interleaved<Channels>;
+
+private:
+    template <typename Mask>
+    static Mask first(int count, int all) {
+        return count >= all ? static_cast<Mask>(-1) : count <= 0 ? Mask{0} : static_cast<Mask>((std::uint64_t{1} << count) - 1);
+    }
+    static __m512i raised(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
+    /// The upper halves of twice the products, rounded.
+    static __m512i times(__m512i x, __m512i mantissas) {
+        const __m512i one = _mm512_set1_epi64(1LL << 30);
+        const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(x, mantissas), one);
+        const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(mantissas, 32)), one);
+        return _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 31), _mm512_slli_epi64(odd, 1));
+    }
+};
+
+// A block's sums lie in four vectors. Channel c belongs to vector c % 16 / 4, and lies there at c / 16 * 4 + c % 4.
+
+template <>
+struct Interleaved<64> {
+    using Vector = __m512i;
+    static Vector load(const void* from) { return _mm512_loadu_si512(from); }
+    static Vector raised(const std::int8_t* from) { return _mm512_xor_si512(load(from), _mm512_set1_epi8(-128)); }
+    static Vector low_bytes(Vector a, Vector b) { return _mm512_unpacklo_epi8(a, b); }
+    static Vector high_bytes(Vector a, Vector b) { return _mm512_unpackhi_epi8(a, b); }
+    static Vector low_pairs(Vector a, Vector b) { return _mm512_unpacklo_epi16(a, b); }
+    static Vector high_pairs(Vector a, Vector b) { return _mm512_unpackhi_epi16(a, b); }
+    static Vector dot(Vector sum, Vector a, Vector b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+        return sum;
+    }
+    /// Where a vector's sums lie among those of the block once they are in whole vectors.
+    static constexpr int sums_at(int vector) { return 16 * vector; }
+    static void widen(const Vector (&sums)[4], __m512i (&whole)[4]) {
+        for (int i = 0; i < 4; ++i) whole[i] = sums[i];
+    }
+    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) { return Avx512::packed_by_lanes(panels, by); }
+};
+
+template <>
+struct Interleaved<32> {
+    using Vector = __m256i;
+    static Vector load(const void* from) { return _mm256_loadu_si256(static_cast<const __m256i*>(from)); }
+    static Vector raised(const std::int8_t* from) { return _mm256_xor_si256(load(from), _mm256_set1_epi8(-128)); }
+    static Vector low_bytes(Vector a, Vector b) { return _mm256_unpacklo_epi8(a, b); }
+    static Vector high_bytes(Vector a, Vector b) { return _mm256_unpackhi_epi8(a, b); }
+    static Vector low_pairs(Vector a, Vector b) { return _mm256_unpacklo_epi16(a, b); }
+    static Vector high_pairs(Vector a, Vector b) { return _mm256_unpackhi_epi16(a, b); }
+    static Vector dot(Vector sum, Vector a, Vector b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+        return sum;
+    }
+    static constexpr int sums_at(int vector) { return vector % 2 * 16 + vector / 2 * 8; }
+    static void widen(const Vector (&sums)[4], __m512i (&whole)[2]) {
+        for (int i = 0; i < 2; ++i) whole[i] = _mm512_inserti64x4(_mm512_castsi256_si512(sums[i]), sums[i + 2], 1);
+    }
+    /// Two pixels.
+    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
+        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7), Avx512::packed_by_lanes(panels, by));
+    }
+};
+
+template <>
+struct Interleaved<16> {
+    using Vector = __m128i;
+    static Vector load(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
+    static Vector raised(const std::int8_t* from) { return _mm_xor_si128(load(from), _mm_set1_epi8(-128)); }
+    static Vector low_bytes(Vector a, Vector b) { return _mm_unpacklo_epi8(a, b); }
+    static Vector high_bytes(Vector a, Vector b) { return _mm_unpackhi_epi8(a, b); }
+    static Vector low_pairs(Vector a, Vector b) { return _mm_unpacklo_epi16(a, b); }
+    static Vector high_pairs(Vector a, Vector b) { return _mm_unpackhi_epi16(a, b); }
+    static Vector dot(Vector sum, Vector a, Vector b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+        return sum;
+    }
+    static constexpr int sums_at(int vector) { return 4 * vector; }
+    static void widen(const Vector (&sums)[4], __m512i (&whole)[1]) {
+        const __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(sums[0]), sums[1], 1);
+        const __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(sums[2]), sums[3], 1);
+        whole[0] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+    /// Four pixels.
+    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) { return Avx512::packed(panels, by); }
+};
+
+}  // namespace mobilenets::simd
