@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all test-base check lint format docs site wheel clean
+.PHONY: help venv demo web test test-all test-base check lint format docs site wheel clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,16 +29,26 @@ $(VENV)/.native: $(VENV)/.dev $(shell find native -type f)
 	else echo 'no C++ compiler: the native engine is not built, and its tests are skipped'; fi
 	@touch $@
 
+# The page that runs models in the browser. Without Node.js its tests are skipped, and say so.
+$(VENV)/.web: $(VENV)/.dev $(shell find web -type f -not -path '*/node_modules/*')
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory web; \
+	else echo 'no npm: the page for the browser is not built, and its tests are skipped'; fi
+	@touch $@
+
+web: ## Build the page that runs models in the browser into the package. Needs Node.js 20 or newer.
+	@command -v npm > /dev/null || { echo "error: npm is missing, which builds the page; install Node.js 20 or newer" >&2; exit 1; }
+	cd web && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && npm run --silent build
+
 venv: $(VENV)/.dev ## Create .venv with everything that development needs.
 
 # WEIGHTS=FILE starts from that file. Without it, the demo starts from cached or downloaded weights, or from scratch, and says which.
 demo: $(VENV)/.demo ## Train on real photos in at most 6 minutes: metrics, report, verified ONNX model.
 	@$(BIN)/python scripts/demo.py $(if $(WEIGHTS),--weights '$(WEIGHTS)')
 
-test: $(VENV)/.native ## Run the tests.
+test: $(VENV)/.native $(VENV)/.web ## Run the tests.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
-test-all: $(VENV)/.native ## Run the tests, slow ones included.
+test-all: $(VENV)/.native $(VENV)/.web ## Run the tests, slow ones included.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m 'slow or not slow'
 
 test-base: wheel ## Install the wheel alone into a fresh venv and test prediction there.
@@ -64,9 +74,9 @@ docs: $(VENV)/.dev ## Write docs/reference from docstrings and --help.
 site: $(VENV)/.dev ## Build the documentation into site/ and check every link.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-wheel: $(VENV)/.dev ## Build an sdist and a wheel into dist/; make test-base tests the wheel.
+wheel: $(VENV)/.dev $(VENV)/.web ## Build an sdist and a wheel into dist/; make test-base tests the wheel.
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 
 clean: ## Delete the venvs, caches and build outputs; runs stay.
-	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist site
+	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist site web/node_modules src/mobilenets/web/page

@@ -34,6 +34,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "serve":    "Serve models over HTTP: images, or the Open Inference Protocol.",
     "quantize": "Quantize a model to int8 and check what it loses.",
     "export":   "Export a trained model and check it against torch.",
+    "demo":     "Run a model in your browser: camera, images, folders.",
     "convert":  "Read weights of another library into a checkpoint.",
     "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",
 }

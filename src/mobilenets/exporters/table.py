@@ -17,6 +17,7 @@ from mobilenets.exporters.onnx import ONNX
 from mobilenets.exporters.openvino import OPENVINO
 from mobilenets.exporters.parity import TOLERANCE, Parity, write_parity
 from mobilenets.exporters.tflite import TFLITE, TFLITE_HALF
+from mobilenets.exporters.web import WEB
 from mobilenets.model import Model
 from mobilenets.table import Table
 
@@ -60,6 +61,7 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "native":            Exporter("model.graph", NATIVE, "native.parity.json"),
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
     "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
+    "web":               Exporter("web", WEB, "web.parity.json"),
 })
 # fmt: on
 """The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""
@@ -82,7 +84,8 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino", "tflite", "executorch", "coreml" or "native". "tflite-half" keeps weights in 16 bits and
+        to: "onnx", "openvino", "tflite", "executorch", "coreml", "native", or "web" for a folder with a page that runs the
+            model in the browser. "tflite-half" keeps weights in 16 bits and
             "coreml-half" computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the
             class of each pixel: "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.

@@ -1,0 +1,41 @@
+"""The page that runs the network in the browser: a folder of static files. Its network is compared with torch first."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.errors import MissingExtraError
+from mobilenets.exporters.format import Format
+from mobilenets.files import scratch_folder
+from mobilenets.runtime.engines.onnx import OnnxEngine
+from mobilenets.web.folder import NETWORK, page_folder, write_page
+
+
+def _write(graph: Graph, path: Path, batch: int | None) -> None:
+    import onnx
+
+    with scratch_folder(path, "network") as scratch:
+        onnx.save(to_onnx(graph, batch=batch), scratch / NETWORK)
+        write_page(path, graph.manifest, {"onnx": scratch / NETWORK})
+
+
+def _version() -> str:
+    page_folder()  # raises where it is not built, before anything is computed
+    try:
+        import onnx  # noqa: F401  # writes the network
+    except ImportError as error:
+        raise MissingExtraError("onnx", "train") from error
+    return version("onnxruntime")
+
+
+WEB = Format(
+    "ONNX Runtime",
+    _write,
+    lambda path, graph: OnnxEngine(path / "model" / NETWORK),
+    _version,
+    note="compared in ONNX Runtime of this machine; the page runs the same file in the browser",
+)
+"""Folders that any server of static files gives out; `mobilenets demo` is one."""

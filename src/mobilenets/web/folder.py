@@ -1,0 +1,107 @@
+"""The page as a folder of static files: as it is built, and with a network beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.errors import ExportError
+from mobilenets.runtime.manifest import Manifest
+
+FORMAT = 1
+"""Of `model/model.json`, which the page reads."""
+
+NETWORK = "model.onnx"
+"""Name of the network that every such folder has."""
+
+# fmt: off
+_FILES = {  # runtime in the browser: name of the network's file for it
+    "onnx": NETWORK,
+}
+# fmt: on
+_PAGE = Path(__file__).parent / "page"  # `make web` fills it
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What a folder with the page weighs, bytes as they lie on the disk.
+
+    Args:
+        page: what is ours: HTML, styles, scripts, icons.
+        runtimes: libraries that run networks.
+        model: the network.
+    """
+
+    page: int
+    runtimes: int
+    model: int
+
+
+def page_folder() -> Path:
+    """The folder of the built page: `index.html`, and what it loads except for a network and the list of files.
+
+    Raises:
+        ExportError: the page is not built, as in a fresh checkout. The wheel has it.
+    """
+    if not (_PAGE / "index.html").is_file():
+        raise ExportError(
+            f"the page for the browser is not built: '{_PAGE}' has no index.html",
+            hint="run 'make web' in your clone of mobilenets; it needs Node.js 20 or newer",
+        )
+    return _PAGE
+
+
+def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -> None:
+    """Write the page with a network: a folder that any server of static files can give out.
+
+    Args:
+        folder: to fill; it is made, and must be empty if it is there.
+        manifest: of the network.
+        networks: the exported file for each runtime in the browser, "onnx" at least.
+
+    Raises:
+        ExportError: the page is not built.
+        OSError: a file cannot be read or written.
+    """
+    shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
+    (folder / "model").mkdir()
+    listed = []
+    for runtime, network in networks.items():
+        copied = folder / "model" / _FILES[runtime]
+        shutil.copyfile(network, copied)
+        listed.append({"runtime": runtime, "file": copied.name, "size_bytes": copied.stat().st_size, "sha256": _digest(copied)})
+    model = {"format": FORMAT, "manifest": json.loads(manifest.to_json()), "networks": listed}
+    (folder / "model" / "model.json").write_text(json.dumps(model, ensure_ascii=False), encoding="utf-8")
+    _write_list(folder)
+
+
+def weigh(folder: Path) -> Weight:
+    """What the page, the runtimes and the model in a folder weigh."""
+    sizes = {"page": 0, "engines": 0, "model": 0}
+    for file in _files(folder):
+        part = file.relative_to(folder).parts[0]
+        sizes[part if part in sizes else "page"] += file.stat().st_size
+    return Weight(sizes["page"], sizes["engines"], sizes["model"])
+
+
+def _write_list(folder: Path) -> None:
+    """`files.json`: every other file, for the service worker, and a name for their content."""
+    files = _files(folder)
+    content = hashlib.sha256()
+    for file in files:
+        content.update(f"{file.relative_to(folder).as_posix()} {_digest(file)}\n".encode())
+    names = [file.relative_to(folder).as_posix() for file in files]
+    (folder / "files.json").write_text(json.dumps({"version": content.hexdigest()[:16], "files": names}), encoding="utf-8")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

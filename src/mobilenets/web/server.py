@@ -1,0 +1,60 @@
+"""A server of the page for this machine alone, with the headers that threads in the browser need."""
+
+from __future__ import annotations
+
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+"""The first two isolate the page from others, which browsers ask for before threads may share memory."""
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".json": "application/json",
+    ".onnx": "application/octet-stream",
+    ".tflite": "application/octet-stream",
+    ".svg": "image/svg+xml",
+}
+"""By the ending of a file's name. What the system says of them is not trusted: it may not know them."""
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, **TYPES}  # noqa: RUF012  # as in the class above
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def list_directory(self, path: object) -> None:
+        """Folders are not listed."""
+        self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Requests are not printed."""
+
+
+def page_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+    """A server of the folder at 127.0.0.1, which its caller runs: `with page_server(folder) as server: server.serve_forever()`.
+
+    Args:
+        folder: what `write_page` wrote.
+        port: 0 for any that is free.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    return ThreadingHTTPServer(("127.0.0.1", port), partial(_Handler, directory=str(folder)))

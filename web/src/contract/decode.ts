@@ -1,0 +1,47 @@
+/** An encoded image or a frame of a camera -> upright pixels, with transparency over white. */
+
+import { type Image, withoutAlpha } from "./image";
+import { decodeDeepGrey } from "./png";
+
+/** What a user can do about an image that does not decode. */
+export class ImageError extends Error {}
+
+/**
+ * The image as a person sees it: first frame, upright, transparency over white, 8 bits, colors as they are stored.
+ *
+ * The browser decodes. Where it differs from the Python package is told in the guide to the browser.
+ */
+export async function decodeImage(source: Blob | ImageBitmap): Promise<Image> {
+  const deep = source instanceof Blob ? await decodeDeepGrey(source) : undefined;
+  if (deep !== undefined) return deep;
+  const bitmap = source instanceof Blob ? await opened(source) : source;
+  try {
+    return pixelsOf(bitmap);
+  } finally {
+    bitmap.close();
+  }
+}
+
+async function opened(file: Blob): Promise<ImageBitmap> {
+  if (file.size === 0) throw new ImageError("The file is empty.");
+  try {
+    return await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
+  } catch {
+    throw new ImageError("This is no image that your browser can read. JPEG, PNG, WebP, GIF and BMP work everywhere.");
+  }
+}
+
+function pixelsOf(bitmap: ImageBitmap): Image {
+  const { width, height } = bitmap;
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  if (context === null) throw new ImageError(`The image of ${width} x ${height} px is too large for this browser.`);
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0);
+  try {
+    return withoutAlpha(context.getImageData(0, 0, width, height).data, width, height);
+  } catch {
+    throw new ImageError(`The image of ${width} x ${height} px is too large for this browser.`);
+  }
+}

@@ -1,0 +1,77 @@
+/** A network that runs in a worker of its own. */
+
+import type { Setting } from "./engines/engine";
+import type { Manifest } from "./manifest";
+import type { Method, Reply, Work } from "./messages";
+
+/** A network in a file, and what runs it. */
+export interface Candidate {
+  readonly runtime: string;
+  readonly title: string;
+  readonly network: Uint8Array;
+  /** The address of the runtime's own files, which ends in a slash. */
+  readonly folder: string;
+  readonly setting: Setting;
+}
+
+interface Waiting {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Predictor {
+  private readonly waiting = new Map<number, Waiting>();
+  private last = 0;
+
+  private constructor(
+    readonly candidate: Candidate,
+    private readonly worker: Worker,
+  ) {
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.take(data));
+    worker.addEventListener("error", (event) => this.fail(new Error(event.message || "The worker did not start.")));
+  }
+
+  static async open(candidate: Candidate, manifest: Manifest): Promise<Predictor> {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const predictor = new Predictor(candidate, worker);
+    try {
+      const { runtime, network, folder, setting } = candidate;
+      await predictor.ask("open", { runtime, network, folder, setting, manifest });
+    } catch (error) {
+      predictor.close();
+      throw error;
+    }
+    return predictor;
+  }
+
+  /** What runs the network, for people. */
+  get title(): string {
+    const { threads } = this.candidate.setting;
+    return `${this.candidate.title}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+  }
+
+  ask<M extends Method>(method: M, request: Parameters<Work[M]>[0], transfer: Transferable[] = []): Promise<ReturnType<Work[M]>> {
+    const id = (this.last += 1);
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve: resolve as Waiting["resolve"], reject });
+      this.worker.postMessage({ id, method, request }, transfer);
+    });
+  }
+
+  close(): void {
+    this.worker.terminate();
+    this.fail(new Error("The network was closed."));
+  }
+
+  private take(reply: Reply): void {
+    const waiting = this.waiting.get(reply.id);
+    this.waiting.delete(reply.id);
+    if ("error" in reply) waiting?.reject(new Error(reply.error));
+    else waiting?.resolve(reply.result as never);
+  }
+
+  private fail(error: Error): void {
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+}

@@ -1,0 +1,56 @@
+/** The images that were opened, as a row of thumbnails; the one that is chosen is on the stage. */
+
+import { fill, h } from "./dom";
+
+/** An image that the user opened. */
+export interface Item {
+  readonly file: File;
+  readonly name: string;
+}
+
+export class Strip {
+  readonly element = h("ol", { class: "strip", "aria-label": "Opened images", hidden: true });
+  private readonly buttons: HTMLButtonElement[] = [];
+  private readonly items: Item[] = [];
+
+  constructor(private readonly chosen: (item: Item, index: number) => void) {}
+
+  get length(): number {
+    return this.items.length;
+  }
+
+  add(items: readonly Item[]): void {
+    for (const item of items) {
+      const index = this.items.push(item) - 1;
+      const url = URL.createObjectURL(item.file);
+      const image = h("img", { src: url, alt: "", loading: "lazy", decoding: "async", load: () => URL.revokeObjectURL(url) });
+      const button = h(
+        "button",
+        { type: "button", title: item.name, "aria-label": item.name, click: () => this.choose(index) },
+        image,
+        h("span", { class: "caption" }, "…"),
+      );
+      this.buttons.push(button);
+      this.element.append(h("li", {}, button));
+    }
+    this.element.hidden = this.items.length < 2;
+  }
+
+  choose(index: number): void {
+    const item = this.items[index];
+    if (item === undefined) return;
+    this.buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === index)));
+    this.buttons[index]!.scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.chosen(item, index);
+  }
+
+  /** Says under an image what was found on it. */
+  caption(index: number, text: string, failed = false): void {
+    const button = this.buttons[index];
+    if (button === undefined) return;
+    const caption = button.querySelector(".caption")!;
+    fill(caption, text);
+    caption.classList.toggle("bad", failed);
+    button.setAttribute("aria-label", `${this.items[index]!.name}: ${text}`);
+  }
+}

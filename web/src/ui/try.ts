@@ -1,0 +1,189 @@
+/** Trying the model: images and the camera in, predictions out. */
+
+import type { Predicted } from "../messages";
+import type { Opened } from "../site";
+import type { Answer } from "./answers/answer";
+import { answerFor } from "./answers/answer";
+import { Camera, severalCameras } from "./camera";
+import { announce, counted, fill, h } from "./dom";
+import { icon } from "./icons";
+import { chooser, pathOf } from "./intake";
+import { Stage } from "./stage";
+import { type Item, Strip } from "./strip";
+
+/** Milliseconds between two announcements of what the camera sees. */
+const SPOKEN_EVERY = 3000;
+
+export class Try {
+  readonly element: HTMLElement;
+  private readonly answer: Answer;
+  private readonly camera = new Camera();
+  private readonly stage: Stage;
+  private readonly strip = new Strip((item, index) => void this.open(item, index));
+  private readonly results = new Map<Item, Predicted>();
+  private readonly cameraButton = h("button", { type: "button", class: "primary", click: () => void this.toggleCamera() });
+  private readonly flipButton = h("button", { type: "button", hidden: true, click: () => void this.flip() }, icon("flip"), "Other camera");
+  private readonly time = h("p", { class: "quiet time" });
+  private readonly panel: HTMLElement;
+  private current: Predicted | undefined;
+  private shown: Item | undefined;
+
+  constructor(private readonly opened: Opened) {
+    this.answer = answerFor(opened.manifest, () => this.redraw());
+    this.stage = new Stage(
+      h(
+        "div",
+        { class: "message" },
+        h("h2", {}, "Show it something"),
+        h("p", {}, "Drop images here, paste one, or use the buttons. They stay on this device."),
+      ),
+    );
+    this.panel = h("section", { class: "panel", "aria-label": "Prediction", hidden: true }, this.answer.element, this.time);
+    const buttons = h(
+      "div",
+      { class: "actions" },
+      this.cameraButton,
+      this.flipButton,
+      chooser("Images", "images", (files) => void this.take(files)),
+      chooser("Folder", "folder", (files) => void this.take(files), true),
+    );
+    this.element = h("div", { class: "try" }, h("div", { class: "seen" }, this.stage.element, buttons, this.strip.element), this.panel);
+    this.labelCamera();
+  }
+
+  /** Opens images: shows the first and predicts them all. */
+  async take(files: readonly File[]): Promise<void> {
+    if (files.length === 0) {
+      this.stage.showMessage("No images there", "JPEG, PNG, WebP, GIF and BMP work in every browser.");
+      return;
+    }
+    this.stopCamera();
+    const first = this.strip.length;
+    const items = files.map((file): Item => ({ file, name: pathOf(file) }));
+    this.strip.add(items);
+    this.strip.choose(first);
+    for (const [i, item] of items.entries()) await this.result(item, first + i);
+    if (items.length > 1) announce(`${counted(items.length, "image")} done.`);
+  }
+
+  /** Leaves the page to another mode. */
+  pause(): void {
+    this.stopCamera();
+  }
+
+  private async open(item: Item, index: number): Promise<void> {
+    this.stopCamera();
+    this.shown = item;
+    try {
+      await this.stage.showImage(item.file, item.name);
+      const result = await this.result(item, index);
+      if (this.shown !== item || result === undefined) return;
+      this.show(result);
+      announce(`${item.name}: ${this.answer.summary(result.prediction)}`);
+    } catch {
+      if (this.shown === item) await this.explain(item, index);
+    }
+  }
+
+  /** The prediction for an image, made once; undefined where it cannot be read. */
+  private async result(item: Item, index: number): Promise<Predicted | undefined> {
+    const known = this.results.get(item);
+    if (known !== undefined) return known;
+    try {
+      const result = await this.opened.predictor.ask("predict", { source: item.file });
+      this.results.set(item, result);
+      this.strip.caption(index, this.answer.summary(result.prediction));
+      return result;
+    } catch (error) {
+      this.strip.caption(index, "cannot be read", true);
+      if (this.shown === item) this.stage.showMessage(`'${item.name}' cannot be read`, messageOf(error));
+      return undefined;
+    }
+  }
+
+  private async explain(item: Item, index: number): Promise<void> {
+    this.panel.hidden = true;
+    const result = await this.result(item, index);
+    if (result !== undefined) this.stage.showMessage(`'${item.name}' cannot be shown`, "Your browser decoded it once, and then did not.");
+  }
+
+  private show(result: Predicted): void {
+    this.current = result;
+    this.panel.hidden = false;
+    this.redraw();
+    const { prepareMs, networkMs, decodeMs } = result.times;
+    const total = prepareMs + networkMs + decodeMs;
+    fill(this.time, `${total.toFixed(0)} ms: ${networkMs.toFixed(1)} ms in the network, ${(total - networkMs).toFixed(1)} ms around it`);
+  }
+
+  private redraw(): void {
+    if (this.current !== undefined) this.answer.show(this.current.prediction, this.stage.overlay);
+  }
+
+  private async toggleCamera(): Promise<void> {
+    if (this.camera.running) {
+      this.stopCamera();
+      this.stage.showInvitation();
+      this.panel.hidden = true;
+      return;
+    }
+    await this.startCamera(() => this.camera.start());
+  }
+
+  private async flip(): Promise<void> {
+    await this.startCamera(() => this.camera.flip());
+  }
+
+  private async startCamera(start: () => Promise<void>): Promise<void> {
+    this.shown = undefined;
+    try {
+      await start();
+    } catch (error) {
+      this.stage.showMessage("No camera", messageOf(error));
+      this.panel.hidden = true;
+      this.labelCamera();
+      return;
+    }
+    this.labelCamera();
+    this.flipButton.hidden = !(await severalCameras());
+    this.stage.showVideo(this.camera.video);
+    void this.watch();
+  }
+
+  /** Predicts frame after frame, each when the one before is done, until the camera stops. */
+  private async watch(): Promise<void> {
+    let spoken = performance.now();
+    while (this.camera.running) {
+      await new Promise(requestAnimationFrame);
+      const frame = await this.camera.frame();
+      if (frame === undefined) continue;
+      try {
+        const result = await this.opened.predictor.ask("predict", { source: frame }, [frame]);
+        if (!this.camera.running) return;
+        this.show(result);
+        if (performance.now() - spoken > SPOKEN_EVERY) {
+          spoken = performance.now();
+          announce(this.answer.summary(result.prediction));
+        }
+      } catch (error) {
+        this.stopCamera();
+        this.stage.showMessage("The model stopped", messageOf(error));
+      }
+    }
+  }
+
+  private stopCamera(): void {
+    this.camera.stop();
+    this.flipButton.hidden = true;
+    this.labelCamera();
+  }
+
+  private labelCamera(): void {
+    const on = this.camera.running;
+    fill(this.cameraButton, icon(on ? "stop" : "camera"), on ? "Stop" : "Camera");
+  }
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

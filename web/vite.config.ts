@@ -1,0 +1,48 @@
+import { copyFileSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { defineConfig, type Plugin } from "vite";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const PAGE = join(HERE, "../src/mobilenets/web/page");
+
+/** Files of the runtimes, which are loaded when they are chosen and are not part of the bundle: where they come from. */
+const RUNTIMES: Record<string, readonly string[]> = {
+  onnx: [
+    "onnxruntime-web/dist/ort.wasm.min.mjs",
+    "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
+    "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
+  ],
+};
+
+function runtimes(): Plugin {
+  return {
+    name: "runtimes",
+    apply: "build",
+    closeBundle() {
+      for (const [name, files] of Object.entries(RUNTIMES)) {
+        for (const file of files) {
+          const to = join(PAGE, "engines", name, file.slice(file.lastIndexOf("/") + 1));
+          mkdirSync(dirname(to), { recursive: true });
+          copyFileSync(join(HERE, "node_modules", file), to);
+        }
+      }
+    },
+  };
+}
+
+export default defineConfig({
+  base: "./",
+  plugins: [runtimes()],
+  worker: { format: "es" },
+  build: {
+    outDir: PAGE,
+    emptyOutDir: true,
+    target: "es2022",
+    modulePreload: false,
+    rollupOptions: {
+      input: { index: join(HERE, "index.html"), sw: join(HERE, "src/sw.ts") },
+      output: { entryFileNames: ({ name }) => (name === "sw" ? "sw.js" : "assets/[name]-[hash].js") },
+    },
+  },
+});
