@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -100,6 +102,26 @@ def test_a_reload_answers_old_requests_with_the_old_model_and_new_ones_with_the_
         turns.release()
         assert after.result().json()["outputs"][0]["data"] == [101.0, 101.0, 101.0]
     assert server.samples("mobilenets_reloads_total") == {'{model="held",outcome="done"}': 1}
+
+
+def test_a_request_whose_body_arrives_during_a_reload_is_answered_by_the_old_model(serve: Serve, held: Held) -> None:
+    source, turns = held
+    server = serve(source, watch_s=0.05)
+    old = server.models.of_name("held")
+    body = json.dumps(REQUEST).encode()
+    host, port = server.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        head = f"POST /v2/models/held/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        client.sendall(head.encode() + body[:100])
+        until(lambda: bool(server.models._users[old]))
+        source.path.write_text("100")
+        until(lambda: server.models.of_name("held") is not old)
+        client.sendall(body[100:])
+        turns.release()
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"[1.0,1.0,1.0]" in answer.replace(b" ", b"")
+    until(lambda: not any(thread.is_alive() for thread in old.batcher._threads))
 
 
 REQUEST = {"inputs": [{"name": "image", "shape": [1, 3, 16, 16], "datatype": "FP32", "data": [1.0] * 768}]}

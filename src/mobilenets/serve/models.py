@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,8 @@ class Models:
         self._limits, self._metrics = limits, metrics
         self._served: dict[str, ServedModel] = {}
         self._protocol: dict[str, ProtocolModel] = {}
+        self._users: Counter[ServedModel] = Counter()
+        self._unused: dict[ServedModel, asyncio.Event] = {}
         self._turn = asyncio.Lock()
         check_names([source.name for source in sources])
         try:
@@ -78,6 +82,19 @@ class Models:
         if name not in self._protocol:
             raise RefusedError("model", f"there is no model {name[:80]!r}; known: {', '.join(self._protocol)}")
         return self._protocol[name]
+
+    @contextmanager
+    def using(self, model: ServedModel) -> Iterator[None]:
+        """Keeps a model open for a request until the block ends, also where another takes its place meanwhile."""
+        self._users[model] += 1
+        try:
+            yield
+        finally:
+            self._users[model] -= 1
+            if not self._users[model]:
+                del self._users[model]
+                if model in self._unused:
+                    self._unused[model].set()
 
     async def reload(self, names: Iterable[str] | None = None) -> None:
         """Open models again and let them take the place of the old ones, which answer what they have accepted.
@@ -129,6 +146,10 @@ class Models:
         self._take(new)
         self._metrics.reloaded(old.name, "done")
         event("reloaded", model=old.name, seconds=round(new.opened_s, 2), engine=new.predictor.engine.source)
+        if old in self._users:
+            self._unused[old] = asyncio.Event()
+            await self._unused[old].wait()
+            del self._unused[old]
         await asyncio.to_thread(old.close)
 
     def _open(self, source: Source) -> ServedModel:

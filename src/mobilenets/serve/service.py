@@ -44,6 +44,8 @@ class Service:
     async def body(self, request: Request, model: ServedModel) -> AsyncIterator[tuple[bytes, float]]:
         """The body of a request to a model, and the deadline of its answer, as `time.monotonic` counts.
 
+        The model stays open until the block ends.
+
         Raises:
             RefusedError: the model has too much to do, which is said before the body is read, or the body is not accepted.
         """
@@ -51,9 +53,10 @@ class Service:
         model.batcher.check()
         start = time.monotonic()
         deadline = start + self.limits.seconds
-        async with received(request, self.limits, self.held, deadline=deadline) as body:
-            self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
-            yield body, deadline
+        with self.models.using(model):
+            async with received(request, self.limits, self.held, deadline=deadline) as body:
+                self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
+                yield body, deadline
 
     async def answers(self, model: ServedModel, works: Sequence[Work], *, deadline: float) -> list[Answer | MobileNetsError]:
         """What a model answers to each of several works, or why it does not.
