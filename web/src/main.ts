@@ -33,19 +33,26 @@ async function start(): Promise<void> {
 }
 
 function show(opened: Opened): void {
-  const { manifest, predictor, measured } = opened;
+  const { manifest, predictor } = opened;
   const [height, width] = inputShape(manifest.input);
   document.title = `${manifest.model} in the browser`;
   fill(byId("model"), manifest.model);
   fill(byId("about"), `${KINDS[taskOf(manifest)]} of ${counted(manifest.labels.length, "label")}, ${width} × ${height} px, ${manifest.precision}`);
-  const others = measured.filter(({ title }) => title !== predictor.title).map(({ title, ms }) => `${title} ${ms.toFixed(1)} ms`);
-  fill(byId("engine"), predictor.title, others.length > 0 && ` was the fastest here; ${others.join(", ")}`);
+  fill(byId("engine"), `Runs with ${predictor.title}${compared(opened)}.`);
   const trying = new Try(opened);
   fill(byId("main"), trying.element);
   listen((files) => void trying.take(files));
   announce(`${manifest.model} is ready.`);
-  Object.assign(window, { mobilenets: { manifest, predictor, measured } });
+  Object.assign(window, { mobilenets: { manifest, predictor } });
   document.documentElement.dataset["state"] = "ready";
+}
+
+/** What the other ways to run the network took, where they were measured. */
+function compared({ predictor, measured }: Opened): string {
+  const own = measured.find(({ title }) => title === predictor.title);
+  const others = measured.filter((each) => each !== own);
+  if (own === undefined || others.length === 0) return "";
+  return `, the fastest here: ${own.ms.toFixed(1)} ms, ${others.map(({ title, ms }) => `${title} ${ms.toFixed(1)} ms`).join(", ")}`;
 }
 
 function reload(): HTMLElement {

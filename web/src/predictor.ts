@@ -47,7 +47,7 @@ export class Predictor {
   /** What runs the network, for people. */
   get title(): string {
     const { threads } = this.candidate.setting;
-    return `${this.candidate.title}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    return `${this.candidate.title} on ${threads} ${threads === 1 ? "thread" : "threads"}`;
   }
 
   ask<M extends Method>(method: M, request: Parameters<Work[M]>[0], transfer: Transferable[] = []): Promise<ReturnType<Work[M]>> {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mobilenets.exporters.parity import Parity
+    from mobilenets.exporters.table import Exporter
     from mobilenets.runtime.engines.base import FastPath
 
 
@@ -31,7 +32,8 @@ def command(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="What to export to: onnx, openvino, tflite, executorch or coreml; tflite-half and coreml-half use 16 bits.",
+            help="What to export to: onnx, openvino, tflite, executorch, coreml, native, or web for a page that runs the model "
+            "in the browser; tflite-half and coreml-half use 16 bits.",
         ),
     ] = "onnx",
     out: Annotated[
@@ -132,18 +134,18 @@ def command(
     from mobilenets.runtime.engines.open import checkpoint_in
 
     to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
-    file = EXPORTERS[to].file  # an unknown format is named before the model is loaded
+    exporter = EXPORTERS[to]  # an unknown format is named before the model is loaded
     quantized = quantized_in(checkpoint)
     choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
     if quantized is not None:
         folder = out or quantized.parent / "export"
-        _finish(lambda: export_int8(quantized, folder, choice), folder / file, json=json)
+        _finish(lambda: export_int8(quantized, folder, choice), folder, exporter, json=json)
         return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
     if isinstance(model, QuantizedModel):
         folder = out or _export_folder(checkpoint_folder)
-        _finish(lambda: export_trained(model, checkpoint_folder.parent, folder, choice), folder / file, json=json)
+        _finish(lambda: export_trained(model, checkpoint_folder.parent, folder, choice), folder, exporter, json=json)
         return
     if steps is not None or ends != "float" or weight_bits != 8:
         raise UsageError(
@@ -157,12 +159,13 @@ def command(
     folder = out or _export_folder(checkpoint_folder)
     _finish(
         lambda: export(model, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch),
-        folder / file,
+        folder,
+        exporter,
         json=json,
     )
 
 
-def _finish(exported: Callable[[], Parity], file: Path, *, json: bool) -> None:
+def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *, json: bool) -> None:
     """Export, and say what was compared and written.
 
     Raises:
@@ -170,6 +173,7 @@ def _finish(exported: Callable[[], Parity], file: Path, *, json: bool) -> None:
     """
     from mobilenets.exporters.drafts import size_bytes as size_of
 
+    file = folder / exporter.file
     try:
         parity = exported()
     except ExportError as error:
@@ -182,7 +186,7 @@ def _finish(exported: Callable[[], Parity], file: Path, *, json: bool) -> None:
         return
     _show(parity)
     show(f"{file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: mobilenets predict {shlex.quote(str(file))} IMAGE")
+    note(f"next: mobilenets {exporter.after.format(shlex.quote(str(file)))}")
 
 
 def _show(parity: Parity) -> None:

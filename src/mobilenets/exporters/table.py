@@ -31,12 +31,14 @@ class Exporter:
         format: what writes it and what runs it.
         parity: name of the file that holds its comparison with the model.
         tail: what decodes the outputs inside the file; None for the network alone.
+        after: the command that a user types next, with {} for the file.
     """
 
     file: str
     format: Format
     parity: str = "parity.json"
     tail: Tail | None = None
+    after: str = "predict {} IMAGE"
 
 
 # fmt: off
@@ -61,7 +63,7 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "native":            Exporter("model.graph", NATIVE, "native.parity.json"),
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
     "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
-    "web":               Exporter("web", WEB, "web.parity.json"),
+    "web":               Exporter("web", WEB, "web.parity.json", after="demo {}"),
 })
 # fmt: on
 """The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.write_onnx import to_onnx
-from mobilenets.errors import MissingExtraError
+from mobilenets.errors import ExportError, MissingExtraError
 from mobilenets.exporters.format import Format
 from mobilenets.files import scratch_folder
 from mobilenets.runtime.engines.onnx import OnnxEngine
@@ -17,6 +17,8 @@ from mobilenets.web.folder import NETWORK, page_folder, write_page
 def _write(graph: Graph, path: Path, batch: int | None) -> None:
     import onnx
 
+    if batch not in (None, 1):
+        raise ExportError(f"the page in the browser runs one image at a time, not {batch}", hint="leave --batch out")
     with scratch_folder(path, "network") as scratch:
         onnx.save(to_onnx(graph, batch=batch), scratch / NETWORK)
         write_page(path, graph.manifest, {"onnx": scratch / NETWORK})

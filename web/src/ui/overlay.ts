@@ -32,9 +32,9 @@ export function drawBoxes(
 ): void {
   const pen = shaped(canvas, found.width, found.height);
   const scale = drawnScale(found.width, found.height);
-  const unit = Math.max(1.5, Math.min(canvas.width, canvas.height) / 200);
+  const unit = Math.max(1, Math.min(canvas.width, canvas.height) / 320);
   pen.lineJoin = "round";
-  pen.font = `600 ${Math.round(Math.max(12, unit * 7))}px system-ui, sans-serif`;
+  pen.font = `600 ${Math.round(Math.max(11, unit * 7))}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
   for (const i of [...shown].reverse()) {
     const color = colors[found.classes[i]!]!;
@@ -46,7 +46,7 @@ export function drawBoxes(
     pen.stroke();
     const text = `${labels[found.classes[i]!]} ${Math.round(100 * found.scores[i]!)}%`;
     const width = pen.measureText(text).width + 6 * unit;
-    const height = Math.max(18, unit * 11);
+    const height = Math.max(16, unit * 11);
     const left = Math.max(0, Math.min(x0, canvas.width - width));
     const top = y0 >= height ? y0 - height : Math.max(0, y0);
     pen.fillStyle = css(color);

@@ -21,12 +21,13 @@ export class Stage {
     shaped(this.overlay, bitmap.width, bitmap.height);
     bitmap.close();
     this.picture.setAttribute("aria-label", name);
-    this.put(this.picture);
+    this.put(this.picture, this.picture.width, this.picture.height);
   }
 
   showVideo(video: HTMLVideoElement): void {
-    shaped(this.overlay, video.videoWidth || 1, video.videoHeight || 1);
-    this.put(video);
+    const [width, height] = [video.videoWidth || 4, video.videoHeight || 3];
+    shaped(this.overlay, width, height);
+    this.put(video, width, height);
   }
 
   /** A message in the place of the image: what went wrong, and what to do. */
@@ -38,7 +39,8 @@ export class Stage {
     fill(this.element, this.invitation);
   }
 
-  private put(shown: HTMLElement): void {
+  private put(shown: HTMLElement, width: number, height: number): void {
+    this.frame.style.aspectRatio = `${width} / ${height}`;
     fill(this.frame, shown, this.overlay);
     fill(this.element, this.frame);
   }

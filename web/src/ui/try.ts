@@ -113,7 +113,7 @@ export class Try {
     this.redraw();
     const { prepareMs, networkMs, decodeMs } = result.times;
     const total = prepareMs + networkMs + decodeMs;
-    fill(this.time, `${total.toFixed(0)} ms: ${networkMs.toFixed(1)} ms in the network, ${(total - networkMs).toFixed(1)} ms around it`);
+    fill(this.time, `${total.toFixed(0)} ms, of which ${networkMs.toFixed(1)} ms in the network`);
   }
 
   private redraw(): void {

@@ -36,12 +36,13 @@ export class Bars {
     const [first] = best(found.scores, 1);
     const score = found.scores[first!]!;
     const label = `${this.manifest.labels[first!]!} ${percent(score)}`;
-    return score < this.least.value ? `not sure, perhaps ${label}` : label;
+    return score < this.least.value ? `perhaps ${label}` : label;
   }
 }
 
 /** A label with its score as a number and as a bar. */
 export function bar(label: string, score: number): HTMLElement {
-  const line = h("meter", { min: 0, max: 1, value: score.toFixed(4), "aria-hidden": "true" });
+  const line = h("div", { class: "bar", "aria-hidden": "true" });
+  line.style.setProperty("--share", score.toFixed(4));
   return h("li", {}, h("span", { class: "name" }, label), h("span", { class: "number" }, percent(score, 1)), line);
 }

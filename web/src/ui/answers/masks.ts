@@ -29,12 +29,12 @@ export class Masks {
   show(found: Segmentation, overlay: HTMLCanvasElement): void {
     drawMask(overlay, found, this.colors, this.opacity.value);
     const present = this.present(found);
-    fill(this.heading, this.manifest.labels[present[0]!]!);
+    fill(this.heading, this.manifest.labels[this.things(found)[0]!]!);
     fill(this.list, ...present.slice(0, SHOWN).map((label) => this.row(label, found.areas[label]! / found.classes.length)));
   }
 
   summary(found: Segmentation): string {
-    const named = this.present(found).slice(0, NAMED);
+    const named = this.things(found).slice(0, NAMED);
     return named.map((label) => `${this.manifest.labels[label]} ${percent(found.areas[label]! / found.classes.length)}`).join(", ");
   }
 
@@ -44,6 +44,13 @@ export class Masks {
       .map((_, label) => label)
       .filter((label) => found.areas[label]! > 0)
       .sort((a, b) => found.areas[b]! - found.areas[a]! || a - b);
+  }
+
+  /** The same without the background, unless there is nothing else. */
+  private things(found: Segmentation): number[] {
+    const present = this.present(found);
+    const things = present.filter((label) => this.colors[label]!.some((value) => value > 0));
+    return things.length > 0 ? things : present;
   }
 
   private row(label: number, share: number): HTMLElement {
