@@ -7,22 +7,16 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from tests.serve.held import Held
 from tests.serve.running import Running, running
 
-from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.table import Runtime
-from mobilenets.runtime.manifest import Manifest
 from mobilenets.serve.app import Access
 from mobilenets.serve.limits import Limits
 from mobilenets.serve.model import Source
-from mobilenets.specs.model import InputContract
 from mobilenets.table import Table
 
 LIMITS, OPEN = Limits(), Access()
@@ -61,35 +55,6 @@ def encoded() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return make
-
-
-class Held(Engine):
-    """An engine that runs when `turns` has a turn for it; the logits of image i are i times its mean.
-
-    Args:
-        path: a file with the number that is added to the logits.
-        threads: is not used.
-    """
-
-    concurrent = True
-    outputs = ("logits",)
-    turns = threading.Semaphore(0)
-    batches: ClassVar[list[int]] = []
-
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        self.source = str(path)
-        if not path.read_text().isdigit():
-            raise CheckpointError(f"'{path}' holds no number")
-        self._added = int(path.read_text())
-
-    def run(self, batch: NDArray[np.float32]) -> Outputs:
-        if batch.any():  # not what measures the curve
-            Held.turns.acquire()
-            Held.batches.append(len(batch))
-        return {"logits": batch.mean(axis=(2, 3)) + np.float32(self._added)}
-
-    def manifest(self) -> Manifest:
-        return Manifest("held", ("red", "green", "blue"), InputContract(size=16))
 
 
 @pytest.fixture
