@@ -80,8 +80,8 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(protocol_routes.routes(service))
     app.include_router(predict_routes.routes(service))
+    app.include_router(protocol_routes.routes(service))
 
     @app.get("/metrics", summary="What was counted and timed, for Prometheus")
     async def metrics_text() -> Response:

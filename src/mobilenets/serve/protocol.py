@@ -89,14 +89,14 @@ def parse(body: bytes, header_length: str | None) -> InferenceRequest:
     except ValueError as error:
         hint = "" if header_length else f"; if tensors are behind the JSON, '{HEADER}' must say where they begin"
         raise RefusedError("request", f"the request is no JSON: {error}{hint}") from error
-    place, inputs = length, []
+    place, inputs, view = length, [], memoryview(body)
     for one in request.inputs:
         size = _binary_size(one)
         if size is not None and place + size > len(body):
             raise RefusedError(
                 "request", f"input '{one.name}' has {size:,} bytes behind the JSON, but {len(body) - place:,} are left"
             )
-        raw = None if size is None else body[place : place + size]
+        raw = None if size is None else view[place : place + size]  # not copied
         inputs.append(Tensor(one.name, tuple(one.shape), one.datatype, bytes(one.data), raw))
         place += size or 0
     if place != len(body):

@@ -17,8 +17,15 @@ EXTENSIONS = ["binary_tensor_data", "model_repository(index)"]
 
 
 def routes(service: Service) -> APIRouter:
-    """The routes, for the models of a service."""
+    """The routes, for the models of a service; what is asked most comes first, for they are looked through in this order."""
     router = APIRouter(tags=["Open Inference Protocol"])
+
+    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=_INFER)
+    @router.post("/v2/models/{name}/versions/{version}/infer", summary="Run a version of a model", openapi_extra=_INFER)
+    async def infer(name: str, request: Request, version: str = VERSION) -> Response:
+        model = service.models.of_protocol(_checked(name, version))
+        async with service.body(request, model.served) as (body, deadline):
+            return await service.answer(model.served, model.work(body, request.headers.get(HEADER)), deadline=deadline)
 
     @router.get("/v2/health/live", summary="Is the server alive?")
     async def live() -> Response:
@@ -47,13 +54,6 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v2/models/{name}/versions/{version}", summary="What a version of a model takes and returns")
     async def model_metadata(name: str, version: str = VERSION) -> Response:
         return JSONResponse(service.models.of_protocol(_checked(name, version)).metadata())
-
-    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=_INFER)
-    @router.post("/v2/models/{name}/versions/{version}/infer", summary="Run a version of a model", openapi_extra=_INFER)
-    async def infer(name: str, request: Request, version: str = VERSION) -> Response:
-        model = service.models.of_protocol(_checked(name, version))
-        async with service.body(request, model.served) as (body, deadline):
-            return await service.answer(model.served, model.work(body, request.headers.get(HEADER)), deadline=deadline)
 
     return router
 

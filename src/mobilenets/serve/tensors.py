@@ -46,7 +46,7 @@ class Tensor:
     shape: tuple[int, ...]
     datatype: str
     data: bytes = b""
-    raw: bytes | None = None
+    raw: memoryview | None = None
 
     @property
     def elements(self) -> int:
@@ -86,7 +86,7 @@ def floats(tensor: Tensor) -> NDArray[np.float32]:
             raise RefusedError(
                 "request", f"input '{tensor.name}' has {len(values):,} values, but shape {list(tensor.shape)} has {count:,}"
             )
-    if not np.isfinite(values).all():
+    if not _finite(values):
         raise RefusedError("request", f"input '{tensor.name}' has values that are not finite in FP32")
     return values.astype(np.float32, copy=False).reshape(tensor.shape)
 
@@ -115,7 +115,13 @@ def joined(elements: Sequence[bytes]) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
-def _split(name: str, raw: bytes) -> list[bytes]:
+def _finite(values: NDArray[np.floating[Any]]) -> bool:
+    """Whether all values are finite. Their sum says so at once, unless it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
+
+
+def _split(name: str, raw: memoryview) -> list[bytes]:
     found, place = [], 0
     while place < len(raw):
         if place + 4 > len(raw):
@@ -126,7 +132,7 @@ def _split(name: str, raw: bytes) -> list[bytes]:
             raise RefusedError(
                 "request", f"input '{name}' has an element of {length:,} bytes, but {len(raw) - place:,} are left"
             )
-        found.append(raw[place : place + length])
+        found.append(bytes(raw[place : place + length]))
         place += length
     return found
 
