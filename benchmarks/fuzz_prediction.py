@@ -102,6 +102,24 @@ def run_child(kind: str, first: int, last: int) -> None:
 
 def images(folder: Path) -> Callable[[int], bool]:
     """Mutants of small images in every common format."""
+    encoded = encoded_images()
+    predictor = Predictor.open(color_model(folder / "model.onnx"), threads=1)
+    path = folder / "image"
+
+    def try_one(number: int) -> bool:
+        data = mutant(encoded[number % len(encoded)], number)
+        (result,) = predictor.stream([data])
+        if number % 4 == 0:
+            path.write_bytes(data)
+            for read in (read_header, decode_image):
+                read(path)
+        return result.prediction is not None
+
+    return try_one
+
+
+def encoded_images() -> list[bytes]:
+    """A small image in every common format."""
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8))
     grey = Image.fromarray(np.arange(768, dtype=np.uint16).reshape(24, 32) * 80)
     exif = Image.Exif()
@@ -118,19 +136,7 @@ def images(folder: Path) -> Callable[[int], bool]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **how)
         encoded.append(buffer.getvalue())
-    predictor = Predictor.open(color_model(folder / "model.onnx"), threads=1)
-    path = folder / "image"
-
-    def try_one(number: int) -> bool:
-        data = mutant(encoded[number % len(encoded)], number)
-        (result,) = predictor.stream([data])
-        if number % 4 == 0:
-            path.write_bytes(data)
-            for read in (read_header, decode_image):
-                read(path)
-        return result.prediction is not None
-
-    return try_one
+    return encoded
 
 
 def models(folder: Path) -> Callable[[int], bool]:

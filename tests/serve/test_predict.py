@@ -88,6 +88,9 @@ def test_a_name_that_no_terminal_should_see_is_escaped(both: Running, encoded: E
     assert b"\\u009b" in response.data
 
 
+FIELD = b'Content-Disposition: form-data; name="a"\r\n\r\n'
+FILE = b'Content-Disposition: form-data; name="a"; filename="b"\r\n\r\n'
+
 # fmt: off
 REFUSED = [
     ("", b"", {}, 400, "body is empty"),
@@ -101,9 +104,11 @@ REFUSED = [
     ("?model=color&threshold=0.5", b"", {}, 400, "a threshold is for detectors"),
     ("", b'{"urls": ["http://127.0.0.1/a.jpg"]}', {"Content-Type": "application/json"}, 403, "not fetched"),
     ("", b"x", {"Content-Encoding": "gzip"}, 415, "content encoding 'gzip'"),
-    ("", b"x", {"Content-Type": "multipart/form-data"}, 400, "Missing boundary"),
+    ("", b"x", {"Content-Type": "multipart/form-data"}, 400, "names no boundary"),
     ("", b"x", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "the form"),
-    ("", b"--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "holds no file"),
+    ("", b"--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "the form"),
+    ("", b"--a\r\n" + FIELD + b"1\r\n--a--\r\n", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "holds no file"),
+    ("", b"--a\r\n" + FILE + b"1", {"Content-Type": "multipart/form-data; boundary=a"}, 400, "is cut off"),
 ]
 # fmt: on
 

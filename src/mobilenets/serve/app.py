@@ -14,10 +14,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.serve import predict_routes, protocol_routes
+from mobilenets.serve.described import REFUSALS
 from mobilenets.serve.keys import Keyed
 from mobilenets.serve.limits import Held, Limits
 from mobilenets.serve.metrics import MEDIA, Metrics
@@ -76,6 +77,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
         title="mobilenets",
         version=version("mobilenets"),
         lifespan=lifespan,
+        responses=REFUSALS,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -83,7 +85,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
     app.include_router(predict_routes.routes(service))
     app.include_router(protocol_routes.routes(service))
 
-    @app.get("/metrics", summary="What was counted and timed, for Prometheus")
+    @app.get("/metrics", summary="What was counted and timed, for Prometheus", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
         return Response(metrics.text(), media_type=MEDIA)
 

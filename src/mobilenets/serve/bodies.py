@@ -1,38 +1,19 @@
-"""Bodies of requests: read within the limits, and taken apart where they are forms."""
+"""Bodies of requests, read within the limits."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mobilenets.serve.refusal import RefusedError
 
 if TYPE_CHECKING:
     from mobilenets.serve.limits import Held, Limits
-
-RAW = "-"
-"""What an image without a name is called, as `predict` calls that of standard input."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedImage:
-    """An image of a request.
-
-    Args:
-        name: of its file.
-        data: encoded.
-    """
-
-    name: str
-    data: bytes
 
 
 @asynccontextmanager
@@ -72,33 +53,6 @@ async def received(request: Request, limits: Limits, held: Held, *, deadline: fl
         held.give_back(len(body))
 
 
-async def form_images(request: Request, body: bytes, limits: Limits) -> list[EncodedImage]:
-    """The files of a multipart form, in their order. Fields that are no files are not read.
-
-    Raises:
-        RefusedError: it is no such form, or holds no file or too many.
-    """
-
-    async def whole() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    parser = MultiPartParser(request.headers, whole(), max_files=limits.images, max_fields=_FIELDS)
-    parser.spool_max_size = limits.size_bytes  # in memory, where the body is already
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        reason = error.message.rstrip(".")
-        if "Too many files" in reason:
-            raise RefusedError("images", f"at most {limits.images} images are accepted at once") from error
-        raise RefusedError("request", f"the form cannot be read: {reason}") from error
-    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-    images = [EncodedImage(file.filename or RAW, await file.read()) for file in files]
-    await form.close()
-    if not images:
-        raise RefusedError("request", "the form holds no file; send an image as a file: curl -F image=@photo.jpg")
-    return images
-
-
 async def _fill(parts: list[bytes], request: Request, limits: Limits, held: Held) -> None:
     """Receive the parts of a body, and count them as held."""
     size_bytes = 0
@@ -111,9 +65,6 @@ async def _fill(parts: list[bytes], request: Request, limits: Limits, held: Held
             parts.append(part)
     except ClientDisconnect as error:
         raise RefusedError("gone", "the client hung up") from error
-
-
-_FIELDS = 16
 
 
 def _too_large(limits: Limits) -> RefusedError:

@@ -52,37 +52,46 @@ class Curve:
         return self.size(max(self.seconds))
 
 
-def measured(run: Callable[[NDArray[np.float32]], Outputs], image: NDArray[np.float32], *, batch: int | None) -> Curve:
+def measured(
+    run: Callable[[NDArray[np.float32]], Outputs],
+    image: NDArray[np.float32],
+    *,
+    batch: int | None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Curve:
     """The curve of an engine.
 
     Args:
         run: the engine, or its gate.
         image: something to run on, `1 C H W`.
         batch: the only size that the engine takes; None for any.
+        clock: tells seconds.
     """
     if batch is not None:  # fewer images are filled up, so they take as long
-        seconds = _seconds(run, image, budget=BUDGET_S / 4)
+        seconds = _seconds(run, image, BUDGET_S / 4, clock)
         return Curve(dict.fromkeys(range(1, batch + 1), seconds))
     found: dict[int, float] = {}
     left = BUDGET_S
     for size in SIZES:
         if found and size * found[1] > left / 2:
             break
-        start = time.perf_counter()
-        found[size] = _seconds(run, np.repeat(image, size, axis=0), budget=left / 4)
-        left -= time.perf_counter() - start
+        start = clock()
+        found[size] = _seconds(run, np.repeat(image, size, axis=0), left / 4, clock)
+        left -= clock() - start
     return Curve(found)
 
 
-def _seconds(run: Callable[[NDArray[np.float32]], Outputs], batch: NDArray[np.float32], *, budget: float) -> float:
+def _seconds(
+    run: Callable[[NDArray[np.float32]], Outputs], batch: NDArray[np.float32], budget: float, clock: Callable[[], float]
+) -> float:
     """The lower quartile of as many runs as fit into a time, after one that is not counted."""
     run(batch)
     times: list[float] = []
-    end = time.perf_counter() + budget
-    while not times or (time.perf_counter() < end and len(times) < _RUNS):
-        start = time.perf_counter()
+    end = clock() + budget
+    while not times or (clock() < end and len(times) < _RUNS):
+        start = clock()
         run(batch)
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return sorted(times)[len(times) // 4]
 
 

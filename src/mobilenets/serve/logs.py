@@ -35,6 +35,7 @@ def configure(*, json_lines: bool) -> None:
         logger.handlers = [handler]
         logger.setLevel(level)
         logger.propagate = False
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # warns of each form that is damaged
 
 
 class JsonLines(logging.Formatter):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.runtime.rows import json_line
-from mobilenets.serve.bodies import RAW, EncodedImage, form_images
+from mobilenets.serve.described import IMAGES, PREDICTED
+from mobilenets.serve.forms import RAW, EncodedImage, form_images
 from mobilenets.serve.predictions import TOP, drawn_work, line_work, manifest_for
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Service, note
@@ -23,7 +24,7 @@ def routes(service: Service) -> APIRouter:
     """The route, for the models of a service."""
     router = APIRouter(tags=["Images"])
 
-    @router.post("/predict", summary="Predict images", openapi_extra=_PREDICT)
+    @router.post("/predict", summary="Predict images", openapi_extra=IMAGES, responses=PREDICTED)
     async def predict(
         request: Request,
         model: Annotated[str | None, Query(description="Which model; the first by default.")] = None,
@@ -35,7 +36,7 @@ def routes(service: Service) -> APIRouter:
         manifest = manifest_for(served, threshold=threshold, top=top)
         pixels = service.limits.pixels
         async with service.body(request, served) as (body, deadline):
-            images = await _images(request, body, service)
+            images = _images(request, body, service)
             note(request, images=len(images))
             if draw:
                 if len(images) != 1:
@@ -51,25 +52,16 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {"type": "object", "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}}}
-_PREDICT: dict[str, Any] = {  # Any: JSON
-    "requestBody": {
-        "required": True,
-        "content": {"image/jpeg": _BINARY, "application/octet-stream": _BINARY, "multipart/form-data": {"schema": _FORM}},
-    }
-}
-
-
-async def _images(request: Request, body: bytes, service: Service) -> list[EncodedImage]:
+def _images(request: Request, body: bytes, service: Service) -> list[EncodedImage]:
     """The images of a request: a form's files, or the body itself.
 
     Raises:
         RefusedError: there are none, or they are given by their addresses.
     """
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = request.headers.get("content-type", "")
+    media = content_type.partition(";")[0].strip().lower()
     if media == "multipart/form-data":
-        return await form_images(request, body, service.limits)
+        return form_images(content_type, body, most=service.limits.images)
     if media == JSON:
         raise RefusedError("urls", "images on the web are not fetched; send the image itself: curl --data-binary @photo.jpg")
     if not body:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from mobilenets.serve.described import INFERENCE, INFERRED, METADATA, SERVER
 from mobilenets.serve.protocol import HEADER, VERSION
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Service
@@ -20,8 +20,13 @@ def routes(service: Service) -> APIRouter:
     """The routes, for the models of a service; what is asked most comes first, for they are looked through in this order."""
     router = APIRouter(tags=["Open Inference Protocol"])
 
-    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=_INFER)
-    @router.post("/v2/models/{name}/versions/{version}/infer", summary="Run a version of a model", openapi_extra=_INFER)
+    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=INFERENCE, responses=INFERRED)
+    @router.post(
+        "/v2/models/{name}/versions/{version}/infer",
+        summary="Run a version",
+        openapi_extra=INFERENCE,
+        responses=INFERRED,
+    )
     async def infer(name: str, request: Request, version: str = VERSION) -> Response:
         model = service.models.of_protocol(_checked(name, version))
         async with service.body(request, model.served) as (body, deadline):
@@ -36,7 +41,7 @@ def routes(service: Service) -> APIRouter:
         return JSONResponse({"ready": True})
 
     @router.get("/v2", include_in_schema=False)
-    @router.get("/v2/", summary="What the server is")
+    @router.get("/v2/", summary="What the server is", responses=SERVER)
     async def metadata() -> Response:
         return JSONResponse({"name": "mobilenets", "version": version("mobilenets"), "extensions": EXTENSIONS})
 
@@ -50,23 +55,16 @@ def routes(service: Service) -> APIRouter:
         service.models.of_protocol(_checked(name, version))
         return JSONResponse({"name": name, "ready": True})
 
-    @router.get("/v2/models/{name}", summary="What a model takes and returns")
-    @router.get("/v2/models/{name}/versions/{version}", summary="What a version of a model takes and returns")
+    @router.get("/v2/models/{name}", summary="What a model takes and returns", responses=METADATA)
+    @router.get(
+        "/v2/models/{name}/versions/{version}",
+        summary="What it takes and returns",
+        responses=METADATA,
+    )
     async def model_metadata(name: str, version: str = VERSION) -> Response:
         return JSONResponse(service.models.of_protocol(_checked(name, version)).metadata())
 
     return router
-
-
-_INFER: dict[str, Any] = {  # Any: JSON
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"type": "object", "required": ["inputs"]}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
 
 
 def _checked(name: str, version: str) -> str:

@@ -1,0 +1,116 @@
+"""Multipart forms, in memory as they came: the files of a form, in their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from mobilenets.serve.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+RAW = "-"
+"""What an image without a name is called, as `predict` calls that of standard input."""
+
+_PARTS = 16  # that are no files
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image of a request.
+
+    Args:
+        name: of its file.
+        data: encoded.
+    """
+
+    name: str
+    data: bytes
+
+
+def form_images(content_type: str, body: bytes, *, most: int) -> list[EncodedImage]:
+    """The files of a form. Its other fields are not read.
+
+    Args:
+        content_type: of the request, which names what stands between the parts.
+        body: of the request.
+        most: files.
+
+    Raises:
+        RefusedError: it is no form, is cut off, or holds no file or too many.
+    """
+    try:
+        boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    except ValueError as error:  # not in latin-1
+        raise RefusedError("request", "the form cannot be read: the header 'Content-Type' is damaged") from error
+    if not boundary:
+        raise RefusedError("request", "the form cannot be read: the header 'Content-Type' names no boundary")
+    reading = _Reading(most)
+    try:
+        MultipartParser(boundary, reading.callbacks).write(body)
+    except FormParserError as error:
+        raise RefusedError("request", f"the form cannot be read: {str(error) or 'it is damaged'}") from error
+    if not reading.ended:
+        raise RefusedError("request", "the form is cut off: its last boundary is missing")
+    if not reading.images:
+        raise RefusedError("request", "the form holds no file; send an image as a file: curl -F image=@photo.jpg")
+    return reading.images
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What has been read of a form.
+
+    Args:
+        most: files that it may have.
+    """
+
+    most: int
+    images: list[EncodedImage] = field(default_factory=list)
+    ended: bool = False
+    _others: int = 0
+    _header: bytearray = field(default_factory=bytearray)
+    _value: bytearray = field(default_factory=bytearray)
+    _name: str | None = None
+    _data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def callbacks(self) -> MultipartCallbacks:
+        """What the parser calls."""
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_part_data": lambda data, start, end: self._data.extend(data[start:end]),
+            "on_part_end": self._end,
+            "on_end": self._finish,
+        }
+
+    def _begin(self) -> None:
+        self._name, self._data = None, bytearray()
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            options = parse_options_header(bytes(self._value))[1]
+            if b"filename" in options:
+                self._name = options[b"filename"].decode("utf-8", "replace") or RAW
+        self._header.clear()
+        self._value.clear()
+
+    def _end(self) -> None:
+        if self._name is None:
+            self._others += 1
+        else:
+            self.images.append(EncodedImage(self._name, bytes(self._data)))
+        if len(self.images) > self.most:
+            raise RefusedError("images", f"at most {self.most} images are accepted at once")
+        if self._others > _PARTS:
+            raise RefusedError("request", f"the form has more than {_PARTS} fields that are no files")
+
+    def _finish(self) -> None:
+        self.ended = True
