@@ -129,7 +129,8 @@ class OnnxEngine(Engine):
             options.add_session_config_entry("session.x64quantprecision", "1")
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
-        return onnxruntime.InferenceSession(str(self.path), options, providers=[_PROVIDER])
+        # Without its fallback, which could only be the same provider again and would print so to standard output.
+        return onnxruntime.InferenceSession(str(self.path), options, providers=[_PROVIDER], enable_fallback=0)
 
     def __reduce__(self) -> tuple[type[OnnxEngine], tuple[Path, int | None]]:
         return OnnxEngine, (self.path.absolute(), self.threads)
