@@ -50,11 +50,11 @@ def test_a_model_of_someone_else_says_what_it_lacks(tmp_path: Path, color_model:
         OnnxEngine(path).manifest()
 
 
-def test_a_name_that_is_not_utf8_is_refused_without_a_word_on_standard_output(
+def test_an_operator_that_is_not_utf8_is_refused_without_a_word_on_standard_output(
     tmp_path: Path, color_model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(color_model.read_bytes().replace(b"logits", b"\xff\xfe\xff\xfe\xff\xfe"))
+    path.write_bytes(color_model.read_bytes().replace(b"Flatten", b"Fl\xe9tten"))
     with pytest.raises(CheckpointError, match="not an ONNX model"):
         OnnxEngine(path)
     assert capfd.readouterr().out == ""
