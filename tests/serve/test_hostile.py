@@ -21,6 +21,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_no_request_leaves_a_traceback_or_breaks_the_server(
     seed: int, serve: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)  # to what captures it, whatever was configured before
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     fuzz: Any = importlib.import_module("fuzz_serve")
     model = importlib.import_module("fuzz_prediction").color_model(tmp_path / "model.onnx")

@@ -105,7 +105,7 @@ def test_a_reload_answers_old_requests_with_the_old_model_and_new_ones_with_the_
     assert server.samples("mobilenets_reloads_total") == {'{model="held",outcome="done"}': 1}
 
 
-def test_a_request_whose_body_arrives_during_a_reload_is_answered_by_the_old_model(serve: Serve, held: Held) -> None:
+def test_a_request_whose_body_arrives_during_a_reload_is_answered_by_the_old_model(serve: Serve, held: Holding) -> None:
     source, turns = held
     server = serve(source, watch_s=0.05)
     old = server.models.of_name("held")

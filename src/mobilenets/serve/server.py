@@ -61,13 +61,13 @@ def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Mod
     Raises:
         MobileNetsError: a model cannot be opened, or the port not be had.
     """
-    configure(json_lines=settings.json_lines)
     with contextlib.closing(bound(settings.host, settings.port)) as listening:
         metrics = Metrics()
         models = Models(sources, settings.limits, metrics)
         app = application(models, settings.limits, metrics, settings.access, watch_s=settings.watch_s)
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
         address = f"http://{where}:{listening.getsockname()[1]}"
+        configure(json_lines=settings.json_lines)
         Server(app, settings.limits, models, lambda: ready(models, address)).run(sockets=[listening])
 
 

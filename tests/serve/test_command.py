@@ -1,0 +1,137 @@
+"""`mobilenets serve` as a process: what it prints, its signals, its log, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from typer.testing import CliRunner
+
+from mobilenets.cli import app
+from mobilenets.errors import MobileNetsError
+
+Encode = Callable[..., bytes]
+
+
+class Process:
+    """A server in a process of its own."""
+
+    def __init__(self, *arguments: str, folder: Path) -> None:
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mobilenets", "serve", "--port", "0", *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().removeprefix("serving at ").strip()
+        self.pool = urllib3.PoolManager(retries=False, timeout=20, maxsize=32)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name in the log."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [event for event in found if event["event"] == name]
+
+    def ended(self) -> int:
+        """The exit code."""
+        return self.process.wait(20)
+
+
+@contextlib.contextmanager
+def started(*arguments: str, folder: Path) -> Iterator[Process]:
+    process = Process(*arguments, folder=folder)
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_server_reloads_on_sighup_and_ends_on_sigterm_when_it_has_answered(
+    color_model: Path, encoded: Encode, tmp_path: Path
+) -> None:
+    shutil.copy(color_model, tmp_path / "color.onnx")
+    (tmp_path / "key").write_text("secret\n")
+    with started(str(tmp_path / "color.onnx"), "--json", "--api-key-file", str(tmp_path / "key"), folder=tmp_path) as server:
+        headers = {"X-API-Key": "secret", "X-Request-Id": "mine"}
+
+        def ask(_: int) -> int:
+            return server.pool.request("POST", f"{server.url}/predict", body=encoded("red", (900, 900)), headers=headers).status
+
+        assert server.pool.request("POST", f"{server.url}/predict", body=b"").status == 401
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(ask, i) for i in range(40)]
+            server.process.send_signal(signal.SIGHUP)
+            assert {one.result() for one in asked} == {200}
+            asked = [pool.submit(ask, i) for i in range(8)]
+            asked[0].result()
+            server.process.send_signal(signal.SIGTERM)
+            answered = [one.result() for one in asked if one.exception() is None]
+        assert server.ended() == 0
+        assert set(answered) == {200}
+        assert [event["model"] for event in server.events("reloaded")] == ["color"]
+        requests = server.events("request")
+        # A request that the server logged was answered, and the client has the answer.
+        assert sum(event["status"] == 200 for event in requests) == 40 + len(answered)
+        assert {event["request"] for event in requests if event["status"] == 200} == {"mine"}
+        assert {event["path"] for event in requests} == {"/predict"}
+
+
+def test_ctrl_c_ends_quietly(color_model: Path, tmp_path: Path) -> None:
+    with started(f"a={color_model}", folder=tmp_path) as server:
+        assert server.pool.request("GET", f"{server.url}/v2/models/a").status == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.ended() == 0
+        log = server.log.read_text()
+    assert "a: classify, color, mobilenets_onnx, " in log
+    assert "Traceback" not in log
+    assert "method=GET path=/v2/models/a status=200" in log
+
+
+def refused(*arguments: str) -> str:
+    """What the command says of arguments that it cannot serve."""
+    result = CliRunner().invoke(app.build("serve"), ["serve", *arguments])
+    assert isinstance(result.exception, MobileNetsError), result.output
+    return str(result.exception)
+
+
+def test_what_cannot_be_served_is_refused_before_anything_listens(color_model: Path, tmp_path: Path) -> None:
+    assert "two models are named 'a'" in refused(f"a={color_model}", f"a={color_model}")
+    assert "cannot be part of an address" in refused(f"a b={color_model}")
+    assert "cannot end in '.images'" in refused(f"a.images={color_model}")
+    assert "there is no file or folder" in refused(str(tmp_path / "nowhere"))
+    assert "unknown engine 'x'" in refused(str(color_model), "--engine", "x")
+    assert "does not read" in refused(str(color_model), "--engine", "tflite")
+    (tmp_path / "key").write_text("\n")
+    assert "holds no API key" in refused(str(color_model), "--api-key-file", str(tmp_path / "key"))
+
+
+def test_a_port_that_is_taken_is_named(color_model: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1, port {port}" in refused(str(color_model), "--port", str(port))
+
+
+def test_the_server_loads_no_torch(color_model: Path) -> None:
+    code = """
+import sys
+import mobilenets.serve.server, mobilenets.cli.serve
+print("torch" in sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout == "False\n"
