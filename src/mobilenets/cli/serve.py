@@ -34,6 +34,14 @@ def command(
             metavar="ORIGIN", help="A web site whose pages may ask, https://example.org; may be repeated.", show_default=False
         ),
     ] = None,
+    fetch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where addresses of images may lie, https://example.org/photos/; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="The largest request.")] = 32,
     max_megapixels: Annotated[float, typer.Option(min=0.001, metavar="MP", help="The largest image.")] = 50,
     max_images: Annotated[int, typer.Option(min=1, metavar="N", help="The most images in a request.")] = 64,
@@ -71,6 +79,7 @@ def command(
     """
     check_engine(engine)
     from mobilenets.serve.app import Access
+    from mobilenets.serve.fetching import place_of
     from mobilenets.serve.limits import MEGA, Limits
     from mobilenets.serve.model import source_of
     from mobilenets.serve.server import Settings, serve
@@ -82,7 +91,7 @@ def command(
         seconds=seconds,
         queue=queue,
     )
-    access = Access(_key(api_key_file), tuple(cors or ()))
+    access = Access(_key(api_key_file), tuple(cors or ()), tuple(place_of(place) for place in fetch or ()))
     settings = Settings(host, port, limits, access, watch, json)
     serve([source_of(model, engine=engine, threads=threads) for model in models], settings, ready=_ready)
 

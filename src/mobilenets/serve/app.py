@@ -31,6 +31,7 @@ from mobilenets.serve.service import Service, refusal
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from mobilenets.serve.fetching import Place
     from mobilenets.serve.models import Models
 
     Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -38,15 +39,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask.
+    """Who may ask, and for what.
 
     Args:
         key: that requests must carry; "" for none.
         origins: web pages from elsewhere that browsers let ask.
+        places: where images are fetched from that are given by their addresses.
     """
 
     key: str = field(default="", repr=False)
     origins: Sequence[str] = ()
+    places: Sequence[Place] = ()
 
 
 def application(models: Models, limits: Limits, metrics: Metrics, access: Access, *, watch_s: float | None = None) -> ASGIApp:
@@ -61,7 +64,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
     """
     held = Held(limits.held_bytes)
     metrics.watch_held(lambda: held.size_bytes)
-    service = Service(models, limits, held, metrics)
+    service = Service(models, limits, held, metrics, access.places)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,7 +26,7 @@ class Limits:
 
     Args:
         size_bytes: of the body of a request.
-        held_bytes: of the bodies of all requests that are being received, waiting or being answered.
+        held_bytes: of all requests that are being received, waiting or being answered.
         pixels: of an image, as its header says.
         images: of a request.
         seconds: from the first byte of a request to its answer.
@@ -45,7 +47,7 @@ class Limits:
 
 
 class Held:
-    """Counts the bytes of the bodies that are in memory. Only the event loop's thread calls it.
+    """Counts the bytes of requests that are in memory. Only the event loop's thread calls it.
 
     Args:
         limit: the most bytes.
@@ -54,6 +56,15 @@ class Held:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.size_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """What one request has of it, until the block ends."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.size_bytes -= share.size_bytes
 
     def take(self, size_bytes: int) -> None:
         """Count further bytes.
@@ -65,6 +76,23 @@ class Held:
             raise RefusedError("busy", "the server holds as many requests as fit into its memory; try again", retry_s=1)
         self.size_bytes += size_bytes
 
-    def give_back(self, size_bytes: int) -> None:
-        """They are not in memory any more."""
-        self.size_bytes -= size_bytes
+
+class Share:
+    """Counts the bytes of one request.
+
+    Args:
+        held: counts those of all.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.size_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Count further bytes.
+
+        Raises:
+            RefusedError: all requests together would have too many.
+        """
+        self._held.take(size_bytes)
+        self.size_bytes += size_bytes

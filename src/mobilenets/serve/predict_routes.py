@@ -11,10 +11,11 @@ from starlette.responses import Response
 from mobilenets.errors import MobileNetsError
 from mobilenets.runtime.rows import json_line
 from mobilenets.serve.described import IMAGES, PREDICTED
+from mobilenets.serve.fetching import addresses_of, fetched
 from mobilenets.serve.forms import RAW, EncodedImage, form_images
 from mobilenets.serve.predictions import TOP, drawn_work, line_work, manifest_for
 from mobilenets.serve.refusal import RefusedError
-from mobilenets.serve.service import Service, note
+from mobilenets.serve.service import Body, Service, note
 from mobilenets.serve.work import JSON, Answer
 
 LINES = "application/x-ndjson"
@@ -35,38 +36,40 @@ def routes(service: Service) -> APIRouter:
         served = service.models.of_name(model)
         manifest = manifest_for(served, threshold=threshold, top=top)
         pixels = service.limits.pixels
-        async with service.body(request, served) as (body, deadline):
-            images = _images(request, body, service)
+        async with service.body(request, served) as body:
+            images = await _images(request, body, service)
             note(request, images=len(images))
             if draw:
                 if len(images) != 1:
                     raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
                 media = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
                 work = drawn_work(images[0].data, manifest, pixels=pixels, media=media)
-                return await service.answer(served, work, deadline=deadline)
+                return await service.answer(served, work, deadline=body.deadline)
             works = [line_work(image.data, image.name, manifest, pixels=pixels, top=top or TOP) for image in images]
             if len(works) == 1:
-                return await service.answer(served, works[0], deadline=deadline)
-            return _several(images, await service.answers(served, works, deadline=deadline))
+                return await service.answer(served, works[0], deadline=body.deadline)
+            return _several(images, await service.answers(served, works, deadline=body.deadline))
 
     return router
 
 
-def _images(request: Request, body: bytes, service: Service) -> list[EncodedImage]:
-    """The images of a request: a form's files, or the body itself.
+async def _images(request: Request, body: Body, service: Service) -> list[EncodedImage]:
+    """The images of a request: a form's files, what lies at the addresses in JSON, or the body itself.
 
     Raises:
-        RefusedError: there are none, or they are given by their addresses.
+        RefusedError: there are none, or they cannot be had.
     """
     content_type = request.headers.get("content-type", "")
     media = content_type.partition(";")[0].strip().lower()
     if media == "multipart/form-data":
-        return form_images(content_type, body, most=service.limits.images)
+        return form_images(content_type, body.data, most=service.limits.images)
     if media == JSON:
-        raise RefusedError("urls", "images on the web are not fetched; send the image itself: curl --data-binary @photo.jpg")
-    if not body:
+        addresses = addresses_of(body.data, service.places, most=service.limits.images)
+        found = await fetched(addresses, service.limits, body.share, deadline=body.deadline)
+        return [EncodedImage(address, data) for address, data in zip(addresses, found, strict=True)]
+    if not body.data:
         raise RefusedError("request", "the body is empty; send an image: curl --data-binary @photo.jpg")
-    return [EncodedImage(RAW, body)]
+    return [EncodedImage(RAW, body.data)]
 
 
 def _several(images: list[EncodedImage], found: list[Answer | MobileNetsError]) -> Response:

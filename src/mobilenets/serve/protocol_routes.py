@@ -29,8 +29,9 @@ def routes(service: Service) -> APIRouter:
     )
     async def infer(name: str, request: Request, version: str = VERSION) -> Response:
         model = service.models.of_protocol(_checked(name, version))
-        async with service.body(request, model.served) as (body, deadline):
-            return await service.answer(model.served, model.work(body, request.headers.get(HEADER)), deadline=deadline)
+        async with service.body(request, model.served) as body:
+            work = model.work(body.data, request.headers.get(HEADER))
+            return await service.answer(model.served, work, deadline=body.deadline)
 
     @router.get("/v2/health/live", summary="Is the server alive?")
     async def live() -> Response:

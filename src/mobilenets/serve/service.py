@@ -18,10 +18,26 @@ from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.work import Answer, Work
 
 if TYPE_CHECKING:
-    from mobilenets.serve.limits import Held, Limits
+    from mobilenets.serve.fetching import Place
+    from mobilenets.serve.limits import Held, Limits, Share
     from mobilenets.serve.metrics import Metrics
     from mobilenets.serve.model import ServedModel
     from mobilenets.serve.models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request.
+
+    Args:
+        data: its bytes.
+        deadline: of the answer, as `time.monotonic` counts.
+        share: counts what the request has in memory.
+    """
+
+    data: bytes
+    deadline: float
+    share: Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +49,18 @@ class Service:
         limits: of requests.
         held: counts the bytes in memory.
         metrics: what is counted and timed.
+        places: where images are fetched from.
     """
 
     models: Models
     limits: Limits
     held: Held
     metrics: Metrics
+    places: Sequence[Place]
 
     @asynccontextmanager
-    async def body(self, request: Request, model: ServedModel) -> AsyncIterator[tuple[bytes, float]]:
-        """The body of a request to a model, and the deadline of its answer, as `time.monotonic` counts.
-
-        The model stays open until the block ends.
+    async def body(self, request: Request, model: ServedModel) -> AsyncIterator[Body]:
+        """The body of a request to a model, which stays open until the block ends.
 
         Raises:
             RefusedError: the model has too much to do, which is said before the body is read, or the body is not accepted.
@@ -53,10 +69,10 @@ class Service:
         model.batcher.check()
         start = time.monotonic()
         deadline = start + self.limits.seconds
-        with self.models.using(model):
-            async with received(request, self.limits, self.held, deadline=deadline) as body:
-                self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
-                yield body, deadline
+        with self.models.using(model), self.held.share() as share:
+            data = await received(request, self.limits, share, deadline=deadline)
+            self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
+            yield Body(data, deadline, share)
 
     async def answers(self, model: ServedModel, works: Sequence[Work], *, deadline: float) -> list[Answer | MobileNetsError]:
         """What a model answers to each of several works, or why it does not.

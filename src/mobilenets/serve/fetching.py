@@ -1,0 +1,143 @@
+"""Images by their addresses: only from places that the server was told of, without redirects, within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import urllib3
+from urllib3.util import Url, parse_url
+
+from mobilenets.errors import UsageError
+from mobilenets.serve.limits import Limits, Share
+from mobilenets.serve.refusal import RefusedError
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where images may be fetched from.
+
+    Args:
+        scheme: "http" or "https".
+        host, port: of the server.
+        path: that addresses begin with; it ends in a slash.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    def holds(self, address: Url) -> bool:
+        """Whether an address, normalized, lies in this place."""
+        path = address.path or "/"
+        return (
+            (address.scheme, address.host, address.port or _PORTS.get(address.scheme or ""))
+            == (self.scheme, self.host, self.port)
+            and address.auth is None
+            and path.startswith(self.path)
+            and not any(dots in path.lower() for dots in ("..", "%2e", "\\", "%2f", "%5c"))
+        )
+
+
+def place_of(text: str) -> Place:
+    """The place that a user names: `https://example.org/photos/`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        address = parse_url(text)
+    except urllib3.exceptions.LocationParseError as error:
+        raise UsageError(f"'{text}' is no address: {error}") from error
+    scheme, host = address.scheme or "", address.host or ""
+    if scheme not in _PORTS or not host or address.query is not None or not text.endswith("/"):
+        raise UsageError(f"'{text}' is no place to fetch images from", hint="a whole one: https://example.org/photos/")
+    return Place(scheme, host, address.port or _PORTS[scheme], address.path or "/")
+
+
+class _Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    urls: list[str]
+
+
+def addresses_of(body: bytes, places: Sequence[Place], *, most: int) -> list[str]:
+    """The addresses in the JSON of a request, normalized.
+
+    Raises:
+        RefusedError: there are none or too many, or one lies elsewhere.
+    """
+    if not places:
+        raise RefusedError("urls", "images on the web are not fetched; send the image itself: curl --data-binary @photo.jpg")
+    try:
+        given = msgspec.json.decode(body, type=_Addresses).urls
+    except (ValueError, RecursionError) as error:
+        raise RefusedError("request", f'the body is not {{"urls": ["https://..."]}}: {error}') from error
+    if not given:
+        raise RefusedError("request", "the list of addresses is empty")
+    if len(given) > most:
+        raise RefusedError("images", f"at most {most} images are accepted at once")
+    return [_allowed(text, places) for text in given]
+
+
+async def fetched(addresses: Sequence[str], limits: Limits, share: Share, *, deadline: float) -> list[bytes]:
+    """What lies at the addresses, in their order.
+
+    Args:
+        addresses: as `addresses_of` gives them.
+        limits: of the server; all images together may have as many bytes as a body.
+        share: counts the bytes of the request.
+        deadline: of `time.monotonic`.
+
+    Raises:
+        RefusedError: one cannot be had, or they are too large.
+    """
+
+    async def one(address: str) -> bytes:
+        data = await asyncio.to_thread(_fetched, address, limits.size_bytes, deadline)
+        if share.size_bytes + len(data) > limits.size_bytes:
+            raise RefusedError("bytes", f"the images have more than {limits.size_bytes:,} bytes, which is the limit")
+        share.take(len(data))
+        return data
+
+    return await asyncio.gather(*(one(address) for address in addresses))
+
+
+def _allowed(text: str, places: Sequence[Place]) -> str:
+    try:
+        address = parse_url(text)
+    except urllib3.exceptions.LocationParseError as error:
+        raise RefusedError("request", f"{text[:80]!r} is no address") from error
+    if not any(place.holds(address) for place in places):
+        raise RefusedError("urls", f"images are not fetched from {text[:80]!r}")
+    return address._replace(fragment=None).url
+
+
+def _fetched(address: str, most: int, deadline: float) -> bytes:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise RefusedError("late", "the images were not fetched in time")
+    try:
+        with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=left)) as pool:
+            response = pool.request("GET", address, redirect=False, preload_content=False)
+            parts = _parts(response, address, most, deadline)
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise RefusedError("image", f"'{address[:80]}' cannot be fetched: {type(error).__name__}") from error
+    return parts
+
+
+def _parts(response: urllib3.BaseHTTPResponse, address: str, most: int, deadline: float) -> bytes:
+    if response.status != 200:
+        raise RefusedError("image", f"'{address[:80]}' cannot be fetched: its server answers {response.status}")
+    data = bytearray()
+    for part in response.stream(1 << 16):
+        data += part
+        if len(data) > most:
+            raise RefusedError("bytes", f"'{address[:80]}' has more than {most:,} bytes, which is the limit")
+        if time.monotonic() > deadline:
+            raise RefusedError("late", "the images were not fetched in time")
+    return bytes(data)
