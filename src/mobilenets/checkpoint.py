@@ -176,7 +176,7 @@ def find(path: str | Path) -> Path:
     if path.name in (WEIGHTS, DESCRIPTION) and (path.parent / DESCRIPTION).is_file():
         return path.parent
     if path.is_file():
-        run = _exported_from(path)
+        run = exported_from(path)
         if run is None:
             raise _not_a_checkpoint(path)
         path = run
@@ -275,7 +275,7 @@ def _check_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], path
             raise CheckpointError(f"{unfit}'{name}' holds {given[name].dtype} where the network has {tensor.dtype}")
 
 
-def _exported_from(path: Path) -> Path | None:
+def exported_from(path: Path) -> Path | None:
     """The run or checkpoint folder that an exported file lies in or under; None for other files, and where it was moved."""
     if path.suffix.lower() != ".onnx" and not beside(path).is_file():
         return None

@@ -36,6 +36,23 @@ _BOTH_WAYS = """
 
 
 @dataclass(frozen=True, slots=True)
+class Taught:
+    """A head that was taught in the page.
+
+    Args:
+        weight: classes x features.
+        bias: of each class.
+        temperature: divides its logits.
+        held_out: the class of each image by heads that had not seen it; None where none could be held out.
+    """
+
+    weight: Floats
+    bias: Floats
+    temperature: float
+    held_out: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, slots=True)
 class InBrowser:
     """The worker of a page.
 
@@ -103,6 +120,21 @@ class InBrowser:
             """const { prediction } = await predictor.ask("predict", { source: new Blob([fromBase64(given)]) });""",
             base64.b64encode(image).decode(),
         )
+
+    def teach(self, features: Floats, classes: NDArray[np.int64], *, takes: NDArray[np.int64]) -> Taught:
+        """The head for images with these features, classes and takes."""
+        count = int(classes.max()) + 1
+        given = {"features": _packed(features), "classes": classes.tolist(), "takes": takes.tolist(), "count": count}
+        result = self._call(
+            """const { data, dims } = tensor(given.features);
+            const features = Array.from({ length: dims[0] }, (_, i) => data.slice(i * dims[1], (i + 1) * dims[1]));
+            const { head, temperature, heldOut } = await predictor.ask("teach", { ...given, features });
+            return { weight: packed({ data: head.weight, dims: [given.count, dims[1]] }),
+                bias: packed({ data: head.bias, dims: [given.count] }), temperature, heldOut };""",
+            given,
+        )
+        held_out = None if result.get("heldOut") is None else np.asarray(result["heldOut"])
+        return Taught(_array(result["weight"]), _array(result["bias"]), result["temperature"], held_out)
 
     def _prediction(self, script: str, given: object) -> dict[str, Any]:  # Any: as above
         fields = self._call(

@@ -92,7 +92,8 @@ def test_every_pixel_has_the_class_that_python_gives_it(
 def test_a_map_of_one_place_gives_one_class(workbench: InBrowser, color_model: Path) -> None:
     manifest = Manifest("segmenter", LABELS, STRETCH, DeepLabHead())
     workbench.open(color_model, manifest)
-    found = workbench.decode({"logits": np.float32([[[[0]], [[2]], [[1]]]])}, placement(31, 17, STRETCH))
+    logits = np.array([[[[0]], [[2]], [[1]]]], np.float32)
+    found = workbench.decode({"logits": logits}, placement(31, 17, STRETCH))
     assert found["areas"] == [0, 31 * 17, 0]
 
 

@@ -4,10 +4,14 @@ import { taskOf, inputShape, type Task } from "./manifest";
 import { keepOffline } from "./offline";
 import { HERE, type Opened, openSite } from "./site";
 import { announce, byId, counted, fill, h } from "./ui/dom";
-import { listen } from "./ui/intake";
+import { type Incoming, listen } from "./ui/intake";
+import { Teach, teachable } from "./ui/teach/teach";
 import { messageOf, Try } from "./ui/try";
 
 const KINDS: Record<Task, string> = { classify: "Classifier", detect: "Detector", segment: "Segmenter" };
+
+/** Labels that the heading names one by one. */
+const NAMED = 4;
 
 void start();
 
@@ -32,19 +36,52 @@ async function start(): Promise<void> {
   await keepOffline(HERE, (text) => fill(byId("offline"), text));
 }
 
+/** What the user does: trying the model, or teaching it. */
+interface Mode {
+  readonly element: HTMLElement;
+  take(images: Incoming[], target?: EventTarget | null): Promise<void>;
+  pause(): void;
+}
+
 function show(opened: Opened): void {
+  const modes = new Map<string, Mode>([["Try", new Try(opened)]]);
+  const teach = teachable(opened) ? new Teach(opened, tryTaught) : undefined;
+  if (teach !== undefined) modes.set("Teach", teach);
+  let current = "";
+  const nav = byId("modes");
+  nav.hidden = modes.size < 2;
+  switchTo("Try");
+  describe(opened);
+  listen((images, target) => void modes.get(current)?.take(images, target));
+  announce(`${opened.manifest.model} is ready.`);
+  Object.assign(window, { mobilenets: { manifest: opened.manifest, predictor: opened.predictor } });
+  document.documentElement.dataset["state"] = "ready";
+
+  function switchTo(name: string): void {
+    if (name === current) return;
+    modes.get(current)?.pause();
+    current = name;
+    fill(byId("main"), modes.get(name)!.element);
+    const button = (mode: string) => h("button", { type: "button", "aria-current": mode === name ? "page" : "false", click: () => switchTo(mode) }, mode);
+    fill(nav, ...[...modes.keys()].map(button));
+  }
+
+  function tryTaught(taught: Opened): void {
+    modes.set("Try", new Try(taught));
+    describe(taught);
+    switchTo("Try");
+  }
+}
+
+/** The page's heading and footer. */
+function describe(opened: Opened): void {
   const { manifest, predictor } = opened;
   const [height, width] = inputShape(manifest.input);
   document.title = `${manifest.model} in the browser`;
   fill(byId("model"), manifest.model);
-  fill(byId("about"), `${KINDS[taskOf(manifest)]} of ${counted(manifest.labels.length, "label")}, ${width} × ${height} px, ${manifest.precision}`);
+  const labels = manifest.labels.length <= NAMED ? `: ${manifest.labels.join(", ")}` : ` of ${counted(manifest.labels.length, "label")}`;
+  fill(byId("about"), `${KINDS[taskOf(manifest)]}${labels}. ${width} × ${height} px, ${manifest.precision}`);
   fill(byId("engine"), `Runs with ${predictor.title}${compared(opened)}.`);
-  const trying = new Try(opened);
-  fill(byId("main"), trying.element);
-  listen((files) => void trying.take(files));
-  announce(`${manifest.model} is ready.`);
-  Object.assign(window, { mobilenets: { manifest, predictor } });
-  document.documentElement.dataset["state"] = "ready";
 }
 
 /** What the other ways to run the network took, where they were measured. */

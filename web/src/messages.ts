@@ -4,6 +4,7 @@ import type { Placement } from "./contract/placement";
 import type { Prediction } from "./decoders/prediction";
 import type { Outputs, Setting, Tensor } from "./engines/engine";
 import type { Manifest } from "./manifest";
+import type { Lesson, Taught } from "./teach/lesson";
 
 /** A preprocessed image. */
 export interface Input {
@@ -33,6 +34,7 @@ export interface Work {
   run(request: { image: Tensor }): Outputs;
   decode(request: { outputs: Outputs; placement: Placement }): Prediction;
   predict(request: { source: Blob | ImageBitmap }): Predicted;
+  teach(request: Lesson): Taught;
 }
 
 export type Method = keyof Work;

@@ -14,6 +14,8 @@ export interface Opened extends Choice {
   readonly manifest: Manifest;
   /** The network as ONNX, which a taught head goes into; undefined where the page has none. */
   readonly onnx: Uint8Array | undefined;
+  /** The address of a runtime's files. */
+  readonly folder: (runtime: string) => string;
 }
 
 /**
@@ -33,15 +35,19 @@ export async function openSite(progress: (share: number) => void): Promise<Opene
   const candidates = site.networks.flatMap(({ runtime, file }): Candidate[] => {
     const known = RUNTIMES.find(({ name }) => name === runtime);
     if (known === undefined) return [];
-    const folder = new URL(`engines/${runtime}/`, HERE).href;
-    return known.settings().map((setting) => ({ runtime, title: known.title, network: files.get(file)!, folder, setting }));
+    const network = files.get(file)!;
+    return known.settings().map((setting) => ({ runtime, title: known.title, network, folder: folderOf(runtime), setting }));
   });
   if (candidates.length === 0) throw new Error("This page has no network that it can run. Export it again.");
   const key = site.networks.map(({ sha256 }) => sha256.slice(0, 16)).join("+");
   const choice = await choose(candidates, site.manifest, recalled(key));
   remember(key, keyOf(choice.predictor.candidate));
   const onnx = site.networks.find(({ runtime }) => runtime === "onnx");
-  return { ...choice, manifest: site.manifest, onnx: onnx && files.get(onnx.file) };
+  return { ...choice, manifest: site.manifest, onnx: onnx && files.get(onnx.file), folder: folderOf };
+}
+
+function folderOf(runtime: string): string {
+  return new URL(`engines/${runtime}/`, HERE).href;
 }
 
 async function found(path: string): Promise<Response> {

@@ -7,6 +7,8 @@ import type { Engine } from "./engines/engine";
 import { runtimeNamed } from "./engines/table";
 import type { Manifest } from "./manifest";
 import type { Input, Method, Predicted, Reply, Request, Work } from "./messages";
+import { FEATURES } from "./teach/onnx";
+import { taught } from "./teach/lesson";
 import { runViews } from "./views";
 
 let engine: Engine | undefined;
@@ -30,6 +32,9 @@ const HANDLERS: Handlers = {
   },
   async predict({ source }) {
     return predicted(source, opened(engine), opened(manifest));
+  },
+  async teach(lesson) {
+    return taught(lesson);
   },
 };
 
@@ -60,7 +65,7 @@ async function predicted(source: Blob | ImageBitmap, engine: Engine, manifest: M
   const done = performance.now();
   const prediction = decode(outputs, manifest, placement);
   const times = { prepareMs: ready - start, networkMs: done - ready, decodeMs: performance.now() - done };
-  return { prediction, times, features: outputs["features"]?.data };
+  return { prediction, times, features: outputs[FEATURES]?.data };
 }
 
 function opened<T>(part: T | undefined): T {

@@ -26,7 +26,11 @@ ENDS = ("float", "int8", "uint8")
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run folder, a checkpoint folder, or the folder of a quantized model.")
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, a checkpoint folder, the folder of a quantized model, or an exported .onnx or .tflite file.",
+        ),
     ],
     to: Annotated[
         str,
@@ -37,7 +41,10 @@ def command(
         ),
     ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option(help="The folder to write; RUN/export by default.", show_default=False, metavar="FOLDER")
+        Path | None,
+        typer.Option(
+            help="The folder to write; RUN/export by default, or FILE without its ending.", show_default=False, metavar="FOLDER"
+        ),
     ] = None,
     images: Annotated[
         Path | None,
@@ -121,6 +128,10 @@ def command(
     quantize=int8, and compared with what its integers mean:
 
         mobilenets export runs/photos/int8 --to tflite
+
+    A file without its run, such as one that was taught in the browser, is compared with what it is exported to:
+
+        mobilenets export taught.onnx --to tflite
     """
     if nms and argmax:
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
@@ -128,6 +139,8 @@ def command(
         raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
     from mobilenets import checkpoint as checkpoints
     from mobilenets.cli.export_int8 import Asked, export_int8, export_trained
+    from mobilenets.deploy.read import read
+    from mobilenets.exporters import again
     from mobilenets.exporters.quantized import quantized_in
     from mobilenets.exporters.table import EXPORTERS, export
     from mobilenets.qat.model import QuantizedModel
@@ -141,18 +154,29 @@ def command(
         folder = out or quantized.parent / "export"
         _finish(lambda: export_int8(quantized, folder, choice), folder, exporter, json=json)
         return
+    if again.readable(checkpoint) and checkpoints.exported_from(checkpoint) is None:
+        _refuse_int8_options(checkpoint, steps, ends, weight_bits)
+        folder = out or checkpoint.with_suffix("")
+        chosen = readable(images, most or MOST) if images else []
+        labeled = labeled_of(data, most, read(checkpoint).manifest.task) if data else None
+        _finish(
+            lambda: again.export_again(
+                checkpoint, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch
+            ),
+            folder,
+            exporter,
+            json=json,
+            standard="the file",
+        )
+        return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
     if isinstance(model, QuantizedModel):
         folder = out or _export_folder(checkpoint_folder)
         _finish(lambda: export_trained(model, checkpoint_folder.parent, folder, choice), folder, exporter, json=json)
         return
-    if steps is not None or ends != "float" or weight_bits != 8:
-        raise UsageError(
-            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
-            hint="mobilenets quantize RUN writes one",
-        )
-    chosen: list[bytes | Path] = readable(images, most or MOST) if images else []
+    _refuse_int8_options(checkpoint, steps, ends, weight_bits)
+    chosen = readable(images, most or MOST) if images else []
     labeled = labeled_of(data, most, model.spec.task) if data else None
     if not images and not data:
         chosen, labeled = of_run(checkpoint_folder.parent, most or MOST, model.spec.task)
@@ -165,8 +189,23 @@ def command(
     )
 
 
-def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *, json: bool) -> None:
+def _refuse_int8_options(checkpoint: Path, steps: float | None, ends: str, weight_bits: int) -> None:
+    if steps is not None or ends != "float" or weight_bits != 8:
+        raise UsageError(
+            f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
+            hint="mobilenets quantize RUN writes one",
+        )
+
+
+def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *, json: bool, standard: str = "torch") -> None:
     """Export, and say what was compared and written.
+
+    Args:
+        exported: exports.
+        folder: what it writes to.
+        exporter: the format.
+        json: whether it is said as JSON.
+        standard: what a float file is compared with.
 
     Raises:
         ExportError: the file does not match; JSON has the comparison nevertheless.
@@ -184,12 +223,12 @@ def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *,
     if json:
         show_json({"file": str(file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
         return
-    _show(parity)
+    _show(parity, standard)
     show(f"{file}  {size_bytes / 1e6:.1f} MB")
     note(f"next: mobilenets {exporter.after.format(shlex.quote(str(file)))}")
 
 
-def _show(parity: Parity) -> None:
+def _show(parity: Parity, standard: str) -> None:
     rows = [
         (
             output.name,
@@ -217,10 +256,10 @@ def _show(parity: Parity) -> None:
     show_table(
         ("output", "largest difference", "relative", "tolerance", "cosine", ""),
         rows,
-        title=f"{'the integer reference' if parity.steps else 'torch'} and {parity.runtime}",
+        title=f"{'the integer reference' if parity.steps else standard} and {parity.runtime}",
         caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
     )
-    before = "before" if parity.steps else "with torch"
+    before = "before" if parity.steps else f"with {standard}"
     for accuracy in parity.accuracies:
         change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"
         values = f"{accuracy.model:.1%} {before}, {accuracy.exported:.1%} exported ({change})"

@@ -3,10 +3,20 @@
 import { h } from "./dom";
 import { icon, type IconName } from "./icons";
 
+/** An image that came in. */
+export interface Incoming {
+  readonly file: File;
+  /** Its name, with the folders that it was found in. */
+  readonly path: string;
+}
+
+/** Takes images; the second is where on the page they were dropped, if they were. */
+export type Take = (images: Incoming[], target?: EventTarget | null) => void;
+
 const ENDINGS = /\.(jpe?g|png|webp|gif|bmp|avif|tiff?)$/i;
 
 /** A button that opens the file dialog and hands over what is chosen. */
-export function chooser(text: string, name: IconName, take: (files: File[]) => void, folder = false): HTMLElement {
+export function chooser(text: string, name: IconName, take: Take, folder = false): HTMLElement {
   const input = h("input", {
     type: "file",
     multiple: true,
@@ -16,60 +26,57 @@ export function chooser(text: string, name: IconName, take: (files: File[]) => v
     tabindex: -1,
     "aria-hidden": "true",
     change: () => {
-      take(images(input.files ?? []));
+      take(images([...(input.files ?? [])].map((file) => ({ file, path: file.webkitRelativePath || file.name }))));
       input.value = "";
     },
   });
   return h("span", { class: "chooser" }, h("button", { type: "button", click: () => input.click() }, icon(name), text), input);
 }
 
-/** Takes images that are dropped anywhere on the page, folders too, or pasted. Returns what stops that. */
-export function listen(take: (files: File[]) => void): () => void {
+/** Takes images that are dropped anywhere on the page, folders too, or pasted. */
+export function listen(take: Take): void {
   const over = (event: DragEvent): void => {
     event.preventDefault();
     document.body.classList.toggle("dropping", event.type === "dragover");
   };
   const drop = (event: DragEvent): void => {
     over(event);
-    if (event.dataTransfer !== null) void dropped(event.dataTransfer).then(take);
+    if (event.dataTransfer !== null) void dropped(event.dataTransfer).then((images) => take(images, event.target));
   };
   const paste = (event: ClipboardEvent): void => {
-    const files = images(event.clipboardData?.files ?? []);
-    if (files.length > 0) take(files);
+    const pasted = images([...(event.clipboardData?.files ?? [])].map((file) => ({ file, path: file.name })));
+    if (pasted.length > 0) take(pasted);
   };
   addEventListener("dragover", over);
   addEventListener("dragleave", over);
   addEventListener("drop", drop);
   addEventListener("paste", paste);
-  return () => {
-    removeEventListener("dragover", over);
-    removeEventListener("dragleave", over);
-    removeEventListener("drop", drop);
-    removeEventListener("paste", paste);
-  };
 }
 
 /** Those that may be images, in the order of their paths. */
-export function images(files: Iterable<File>): File[] {
-  return [...files]
-    .filter(({ type, name }) => type.startsWith("image/") || ENDINGS.test(name))
-    .sort((a, b) => pathOf(a).localeCompare(pathOf(b), "en", { numeric: true }));
+export function images(files: readonly Incoming[]): Incoming[] {
+  return files
+    .filter(({ file }) => file.type.startsWith("image/") || ENDINGS.test(file.name))
+    .sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
 }
 
-/** The path of a file within the folder that was chosen, or its name. */
-export function pathOf(file: File): string {
-  return file.webkitRelativePath || file.name;
+/** The name of the folder that an image was found in; "" where it came alone. */
+export function folderOf({ path }: Incoming): string {
+  return path.split("/").at(-2) ?? "";
 }
 
 /** The images in what was dropped, those in its folders too. */
-export async function dropped(transfer: DataTransfer): Promise<File[]> {
+async function dropped(transfer: DataTransfer): Promise<Incoming[]> {
   const entries = [...transfer.items].flatMap((item) => item.webkitGetAsEntry?.() ?? []);
-  if (entries.length === 0) return images(transfer.files);
+  if (entries.length === 0) return images([...transfer.files].map((file) => ({ file, path: file.name })));
   return images((await Promise.all(entries.map(filesIn))).flat());
 }
 
-async function filesIn(entry: FileSystemEntry): Promise<File[]> {
-  if (entry.isFile) return [await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject))];
+async function filesIn(entry: FileSystemEntry): Promise<Incoming[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    return [{ file, path: entry.fullPath.slice(1) }];
+  }
   const reader = (entry as FileSystemDirectoryEntry).createReader();
   const inside: FileSystemEntry[] = [];
   for (;;) {

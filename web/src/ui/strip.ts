@@ -1,32 +1,27 @@
 /** The images that were opened, as a row of thumbnails; the one that is chosen is on the stage. */
 
 import { fill, h } from "./dom";
-
-/** An image that the user opened. */
-export interface Item {
-  readonly file: File;
-  readonly name: string;
-}
+import type { Incoming } from "./intake";
 
 export class Strip {
   readonly element = h("ol", { class: "strip", "aria-label": "Opened images", hidden: true });
   private readonly buttons: HTMLButtonElement[] = [];
-  private readonly items: Item[] = [];
+  private readonly items: Incoming[] = [];
 
-  constructor(private readonly chosen: (item: Item, index: number) => void) {}
+  constructor(private readonly chosen: (item: Incoming, index: number) => void) {}
 
   get length(): number {
     return this.items.length;
   }
 
-  add(items: readonly Item[]): void {
+  add(items: readonly Incoming[]): void {
     for (const item of items) {
       const index = this.items.push(item) - 1;
       const url = URL.createObjectURL(item.file);
       const image = h("img", { src: url, alt: "", loading: "lazy", decoding: "async", load: () => URL.revokeObjectURL(url) });
       const button = h(
         "button",
-        { type: "button", title: item.name, "aria-label": item.name, click: () => this.choose(index) },
+        { type: "button", title: item.path, "aria-label": item.path, click: () => this.choose(index) },
         image,
         h("span", { class: "caption" }, "…"),
       );
@@ -51,6 +46,6 @@ export class Strip {
     const caption = button.querySelector(".caption")!;
     fill(caption, text);
     caption.classList.toggle("bad", failed);
-    button.setAttribute("aria-label", `${this.items[index]!.name}: ${text}`);
+    button.setAttribute("aria-label", `${this.items[index]!.path}: ${text}`);
   }
 }

@@ -7,9 +7,9 @@ import { answerFor } from "./answers/answer";
 import { Camera, severalCameras } from "./camera";
 import { announce, counted, fill, h } from "./dom";
 import { icon } from "./icons";
-import { chooser, pathOf } from "./intake";
+import { chooser, type Incoming } from "./intake";
 import { Stage } from "./stage";
-import { type Item, Strip } from "./strip";
+import { Strip } from "./strip";
 
 /** Milliseconds between two announcements of what the camera sees. */
 const SPOKEN_EVERY = 3000;
@@ -20,13 +20,13 @@ export class Try {
   private readonly camera = new Camera();
   private readonly stage: Stage;
   private readonly strip = new Strip((item, index) => void this.open(item, index));
-  private readonly results = new Map<Item, Predicted>();
+  private readonly results = new Map<Incoming, Predicted>();
   private readonly cameraButton = h("button", { type: "button", class: "primary", click: () => void this.toggleCamera() });
   private readonly flipButton = h("button", { type: "button", hidden: true, click: () => void this.flip() }, icon("flip"), "Other camera");
   private readonly time = h("p", { class: "quiet time" });
   private readonly panel: HTMLElement;
   private current: Predicted | undefined;
-  private shown: Item | undefined;
+  private shown: Incoming | undefined;
 
   constructor(private readonly opened: Opened) {
     this.answer = answerFor(opened.manifest, () => this.redraw());
@@ -44,22 +44,21 @@ export class Try {
       { class: "actions" },
       this.cameraButton,
       this.flipButton,
-      chooser("Images", "images", (files) => void this.take(files)),
-      chooser("Folder", "folder", (files) => void this.take(files), true),
+      chooser("Images", "images", (items) => void this.take(items)),
+      chooser("Folder", "folder", (items) => void this.take(items), true),
     );
     this.element = h("div", { class: "try" }, h("div", { class: "seen" }, this.stage.element, buttons, this.strip.element), this.panel);
     this.labelCamera();
   }
 
   /** Opens images: shows the first and predicts them all. */
-  async take(files: readonly File[]): Promise<void> {
-    if (files.length === 0) {
+  async take(items: readonly Incoming[]): Promise<void> {
+    if (items.length === 0) {
       this.stage.showMessage("No images there", "JPEG, PNG, WebP, GIF and BMP work in every browser.");
       return;
     }
     this.stopCamera();
     const first = this.strip.length;
-    const items = files.map((file): Item => ({ file, name: pathOf(file) }));
     this.strip.add(items);
     this.strip.choose(first);
     for (const [i, item] of items.entries()) await this.result(item, first + i);
@@ -71,22 +70,22 @@ export class Try {
     this.stopCamera();
   }
 
-  private async open(item: Item, index: number): Promise<void> {
+  private async open(item: Incoming, index: number): Promise<void> {
     this.stopCamera();
     this.shown = item;
     try {
-      await this.stage.showImage(item.file, item.name);
+      await this.stage.showImage(item.file, item.path);
       const result = await this.result(item, index);
       if (this.shown !== item || result === undefined) return;
       this.show(result);
-      announce(`${item.name}: ${this.answer.summary(result.prediction)}`);
+      announce(`${item.path}: ${this.answer.summary(result.prediction)}`);
     } catch {
       if (this.shown === item) await this.explain(item, index);
     }
   }
 
   /** The prediction for an image, made once; undefined where it cannot be read. */
-  private async result(item: Item, index: number): Promise<Predicted | undefined> {
+  private async result(item: Incoming, index: number): Promise<Predicted | undefined> {
     const known = this.results.get(item);
     if (known !== undefined) return known;
     try {
@@ -96,15 +95,15 @@ export class Try {
       return result;
     } catch (error) {
       this.strip.caption(index, "cannot be read", true);
-      if (this.shown === item) this.stage.showMessage(`'${item.name}' cannot be read`, messageOf(error));
+      if (this.shown === item) this.stage.showMessage(`'${item.path}' cannot be read`, messageOf(error));
       return undefined;
     }
   }
 
-  private async explain(item: Item, index: number): Promise<void> {
+  private async explain(item: Incoming, index: number): Promise<void> {
     this.panel.hidden = true;
     const result = await this.result(item, index);
-    if (result !== undefined) this.stage.showMessage(`'${item.name}' cannot be shown`, "Your browser decoded it once, and then did not.");
+    if (result !== undefined) this.stage.showMessage(`'${item.path}' cannot be shown`, "Your browser decoded it once, and then did not.");
   }
 
   private show(result: Predicted): void {

@@ -1,0 +1,126 @@
+"""Teaching in the browser: what is trained there is what its file computes here, in every command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mobilenets.cli import app
+from mobilenets.runtime.classify import Classification
+from mobilenets.runtime.predictor import Predictor
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+TEACHING_MS = 20_000
+COLORS = {"brick": (170, 70, 50), "meadow": (60, 150, 70), "sea": (50, 90, 160)}
+EACH = 6
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported MobileNet whose features are random, which tell colors apart all the same."""
+    torch = pytest.importorskip("torch")
+    import mobilenets
+
+    torch.manual_seed(0)
+    spec = mobilenets.ModelSpec(
+        mobilenets.backbone("mobilenet_v2", width=0.35), tuple("abcdefgh"), mobilenets.InputContract(size=64)
+    )
+    folder = tmp_path_factory.mktemp("network")
+    mobilenets.export(mobilenets.create(spec), folder, to="onnx")
+    return folder / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images for each class."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        (folder / name).mkdir()
+        for i in range(EACH):
+            pixels = generator.normal(0, 25, (60, 80, 3)) + color + generator.normal(0, 6, 3)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taught(
+    browser: Browser, site: Callable[[Path], str], network: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Page, Path]]:
+    """The page after teaching the three classes, and the file that it gives."""
+    page = browser.new_page(service_workers="block")
+    page.goto(site(network))
+    page.get_by_role("button", name="Teach", exact=True).click()
+    page.locator(".teach .seen > .actions input[type=file]").set_input_files(photos)
+    page.wait_for_selector(".teach .panel > button:enabled", timeout=TEACHING_MS)
+    page.locator(".teach .panel > button").click()
+    page.wait_for_selector(".results", timeout=TEACHING_MS)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download").click()
+    file = tmp_path_factory.mktemp("taught") / download.value.suggested_filename
+    download.value.save_as(file)
+    yield page, file
+    page.close()
+
+
+def test_held_out_images_are_counted_in_the_confusion_matrix(taught: tuple[Page, Path]) -> None:
+    page, _ = taught
+    cells = [int(text) for text in page.locator(".matrix tbody td").all_inner_texts()]
+    assert sum(cells) == EACH * len(COLORS)
+    right = page.locator(".matrix td.right").all_inner_texts()
+    assert page.locator(".results p").first.inner_text().startswith(f"{sum(map(int, right))} of {sum(cells)} images")
+    first = page.locator(".matrix tbody button").first
+    first.click()
+    assert page.locator(".opened img").count() == int(first.inner_text())
+
+
+def test_what_is_tried_in_the_page_is_what_the_file_predicts(taught: tuple[Page, Path], photos: Path) -> None:
+    page, file = taught
+    predictor = Predictor.open(file, engine="onnx")
+    assert predictor.manifest.labels == tuple(COLORS)
+    page.get_by_role("button", name="Try it").click()
+    images = sorted(photos.rglob("*.png"), key=lambda image: (image.name, image.parent.name))
+    page.locator(".try input[type=file]").first.set_input_files(images)
+    captions = page.locator(".strip .caption")
+    expected = predictor.predict(list(images))
+    for caption, one in zip(captions.all(), expected, strict=True):
+        assert isinstance(one, Classification)
+        caption.filter(has_text="%").wait_for()
+        assert caption.inner_text().removeprefix("perhaps ") == f"{one.label} {one.score:.0%}"
+    right = [
+        one.label == image.parent.name for one, image in zip(expected, images, strict=True) if isinstance(one, Classification)
+    ]
+    assert all(right)
+
+
+def test_every_command_opens_the_file(taught: tuple[Page, Path], photos: Path, tmp_path: Path) -> None:
+    _, file = taught
+    predicted = run("predict", str(file), str(photos / "brick" / "0.png"), "--json")
+    assert json.loads(predicted)["label"] == "brick"
+    evaluated = json.loads(
+        run("evaluate", str(file), str(photos), "--split", "all", "--out", str(tmp_path / "report"), "--json")
+    )
+    assert evaluated["metrics"]["top1"]["value"] == 1
+    pytest.importorskip("flatbuffers")
+    pytest.importorskip("ai_edge_litert")
+    exported = json.loads(run("export", str(file), "--to", "tflite", "--out", str(tmp_path / "phone"), "--json"))
+    assert exported["passed"]
+    phone = Predictor.open(tmp_path / "phone" / "model.tflite").predict(photos / "sea" / "0.png")
+    assert isinstance(phone, Classification)
+    assert phone.label == "sea"
+
+
+def run(*arguments: str) -> str:
+    """What a command prints, as JSON."""
+    done = CliRunner().invoke(app.build(arguments[0]), arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
