@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torch import nn
 
-from mobilenets.science.v2 import spiral
+from mobilenets.errors import DataError
+from mobilenets.model import create
+from mobilenets.science.entry import Asked
+from mobilenets.science.v2 import activations, lemma, spiral
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 
 
 def test_relu_in_two_dimensions_loses_all_but_one_quadrant() -> None:
@@ -29,3 +38,44 @@ def test_the_chance_to_lose_a_point_is_that_of_at_most_one_head(n: int, chance: 
     points = spiral.spiral()
     drawn = [spiral.lost(points, spiral.embedding(n, seed)) for seed in range(400)]
     assert np.mean(drawn) == pytest.approx(chance, abs=float(4 * np.std(drawn) / 20))
+
+
+@pytest.mark.parametrize(
+    ("b", "x", "one_solution"),
+    [
+        ([[1.0, 0], [0, 1]], [1.0, 1], True),  # both rows positive: x is y
+        ([[1.0, 0], [0, 1]], [1.0, -1], False),  # the second coordinate may be any number below 0
+        ([[1.0, 0], [2, 0], [0, -1]], [1.0, 1], False),  # two positive rows, but not independent
+        ([[1.0, 0], [1, 1], [0, -1]], [1.0, 1], True),
+    ],
+)
+def test_relu_can_be_undone_where_enough_independent_rows_are_positive(
+    b: list[list[float]], x: list[float], one_solution: bool
+) -> None:
+    assert lemma.invertible(np.array(b), np.array(x)) is one_solution
+    assert lemma.has_second_solution(np.array(b), np.array(x)) is not one_solution
+
+
+def test_the_chance_of_one_solution_is_that_of_enough_heads() -> None:
+    assert lemma.chance(4, 4) == 1 / 16
+    assert lemma.chance(5, 4) == 6 / 32
+
+
+def test_positive_channels_are_counted_behind_the_expansion() -> None:
+    """With all weights 1 and no norm's shift, a bright image makes every channel positive and a dark one none."""
+    spec = BackboneSpec("tiny", (Conv(4, kernel=3), Bottleneck(24, 4)))
+    model = create(ModelSpec(spec, ("a", "b"), InputContract(size=8))).eval()
+    for part in model.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.ones_(part.weight)
+    [layer] = activations.positive(model, np.ones((2, 3, 8, 8), np.float32))
+    assert (layer.channels, layer.least, layer.mean, layer.most) == (24, 1.0, 1.0, 1.0)
+    [layer] = activations.positive(model, -np.ones((2, 3, 8, 8), np.float32))
+    assert layer.most == 0.0
+
+
+@pytest.mark.parametrize("make", [lambda folder: folder / "missing", lambda folder: folder])
+def test_a_folder_without_photos_is_named(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    place = make(tmp_path)
+    with pytest.raises(DataError, match="holds no images" if place.exists() else "is not a folder"):
+        activations.photos(place, InputContract(), Asked(tmp_path))

@@ -39,6 +39,9 @@ def command(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="How many times each network is trained; 2 by default.", show_default=False)
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="How often a training sees every image; 6 by default.", show_default=False)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """List what can be reproduced of the four papers, or reproduce it: plot, table, and the paper's figures beside ours.
@@ -57,7 +60,8 @@ def command(
         return
     # fmt: off
     given = {
-        "weights": weights, "images": images, "data": data, "repeats": repeats, "seconds": seconds, "seeds": seeds,
+        "weights": weights, "images": images, "data": data,
+        "repeats": repeats, "seconds": seconds, "seeds": seeds, "epochs": epochs,
     }
     # fmt: on
     options = {option: value for option, value in given.items() if value is not None}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Paper = Literal["V1", "V2", "V3", "V4"]
-Use = Literal["weights", "images", "data", "repeats", "seconds", "seeds"]
+Use = Literal["weights", "images", "data", "repeats", "seconds", "seeds", "epochs"]
 Cell = str | int | float | None
 
 PATHS: tuple[Use, ...] = ("weights", "images", "data")
@@ -54,6 +54,7 @@ class Asked:
         repeats: how often something random is drawn.
         seconds: how long each network is timed.
         seeds: how many times each network is trained, from different first weights and in a different order of the images.
+        epochs: how often each training sees every image.
         telling: how progress is shown.
     """
 
@@ -64,6 +65,7 @@ class Asked:
     repeats: int = 200
     seconds: float = 3.0
     seeds: int = 2
+    epochs: int = 6
     telling: Telling = field(default_factory=Telling)
 
 

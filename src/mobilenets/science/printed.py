@@ -12,6 +12,7 @@ WITHOUT_NORMS = "printed without the scales and shifts of the batch norms"
 NOT_REPRODUCED = "neither 1024 nor 1280 last channels have it"
 TORCHVISION_GOOGLENET = "torchvision's has batch norms, and 3 x 3 in place of 5 x 5 convolutions"
 TORCHVISION_ALEXNET = "torchvision's has one column, without groups"
+TABLES_12_TO_15 = "the paper's own Tables 12 to 15 and the released code have what we count"
 LAST_1280 = "the released network has 1024 last channels, the printed one 1280"
 
 
@@ -142,5 +143,22 @@ V3_TABLE_3 = (
     Line("V3-Small 1.0",  "mobilenet_v3_small", 1.0,  224, 67.4, 66,  2.9, 15.8, NOT_REPRODUCED, LAST_1280),
     Line("V3-Small 0.75", "mobilenet_v3_small", 0.75, 224, 65.4, 44,  2.4, 12.8, why_params=LAST_1280),
     Line("V2 0.35",       "mobilenet_v2",       0.35, 224, 60.8, 59.2, 1.6, 16.6, why_params=WITHOUT_NORMS),
+)
+V4_TABLE_6 = (  # MACs printed in billions with one digit; ms on a Pixel 6's CPU, in 8 bits
+    #    name               network                       width size top1  macs  params ms
+    Line("MNv3L-0.5x",      "mobilenet_v3_large",         0.5, 224, 69.2, 100,  2.7,  2.4),
+    Line("MNv2",            "mobilenet_v2",               1.0, 224, 73.4, 300,  3.5,  5.0),
+    Line("MNv1",            "mobilenet_v1",               1.0, 224, 74.0, 600,  4.2,  6.1),
+    Line("MNv2-1.5x",       "mobilenet_v2",               1.5, 224, 76.8, 700,  6.8,  9.3),
+    Line("MNv2-2.0x",       "mobilenet_v2",               2.0, 224, 78.4, 1100, 11.2, 13.9),
+    Line("MNv4-Conv-S",     "mobilenet_v4_conv_small",    1.0, 224, 73.8, 200,  3.8,  2.4),
+    Line("MNv4-Conv-M",     "mobilenet_v4_conv_medium",   1.0, 256, 79.9, 1000, 9.2,  11.4, TABLES_12_TO_15, TABLES_12_TO_15),
+    Line("MNv4-Hybrid-M",   "mobilenet_v4_hybrid_medium", 1.0, 256, 80.7, 1200, 10.5, 14.3, TABLES_12_TO_15, TABLES_12_TO_15),
+)
+V3_TABLE_5 = (  # ms on a Pixel 1: with the optimized hard swish, and without
+    ("ReLU everywhere",  50.5, 50.5),
+    ("h-swish from 112", 51.0, 54.4),
+    ("V3-Large",         51.4, 57.5),
+    ("h-swish from 16",  53.5, 68.9),
 )
 # fmt: on

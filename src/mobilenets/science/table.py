@@ -18,6 +18,8 @@ REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v1-figure-5":   Reproduction("V1", "Figure 5", "Accuracy against parameters for 16 widths and resolutions", 0.1, "v1.models:figure_5"),
     "v1-table-8":    Reproduction("V1", "Table 8", "MobileNet beside GoogLeNet and VGG 16", 3, "v1.models:table_8", ("seconds",)),
     "v1-table-9":    Reproduction("V1", "Table 9", "A reduced MobileNet beside SqueezeNet and AlexNet", 2, "v1.models:table_9", ("seconds",)),
+    "v1-table-4-trained": Reproduction("V1", "Table 4", "Full convolutions against separable ones, trained", 20, "ablation.compared:table_4", ("data", "seeds", "epochs")),
+    "v1-table-5-trained": Reproduction("V1", "Table 5", "A narrow network against a shallow one, trained", 20, "ablation.compared:table_5", ("data", "seeds", "epochs")),
     "v2-figure-1":   Reproduction("V2", "Figure 1", "What ReLU destroys of a spiral that is embedded in 2 to 30 dimensions", 0.2, "v2.spiral:figure_1", ("repeats",)),
     "v2-lemma-2":    Reproduction("V2", "Lemma 2", "When ReLU of a linear map can be undone, checked on random matrices", 0.2, "v2.lemma:lemma_2", ("repeats",)),
     "v2-figure-3":   Reproduction("V2", "Figure 3", "A residual block and an inverted one, drawn from their layers", 0.1, "v2.blocks:figure_3"),
@@ -27,7 +29,18 @@ REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v2-table-4":    Reproduction("V2", "Table 4", "V2 beside V1, ShuffleNet and NASNet-A: parameters, MACs, latency", 2, "v2.models:table_4", ("seconds",)),
     "v2-figure-5":   Reproduction("V2", "Figure 5", "Accuracy against MACs for V2, V1, ShuffleNet, NASNet-A, and our latencies against a phone's", 5, "v2.models:figure_5", ("seconds",)),
     "v2-table-6":    Reproduction("V2", "Table 6", "SSDLite on V1 and V2 beside SSD300, SSD512 and YOLOv2", 1, "v2.models:table_6", ("seconds",)),
+    "v2-figure-6a":  Reproduction("V2", "Figure 6a", "Linear bottlenecks against bottlenecks with ReLU6, trained", 45, "ablation.compared:figure_6a", ("data", "seeds", "epochs")),
+    "v2-figure-6b":  Reproduction("V2", "Figure 6b", "Shortcuts between bottlenecks, between expansions and none, trained", 65, "ablation.compared:figure_6b", ("data", "seeds", "epochs")),
+    "v2-expansion":  Reproduction("V2", "Section 3.3", "Expansion ratios of 1, 3 and 6, trained", 40, "ablation.compared:expansion", ("data", "seeds", "epochs")),
+    "v3-table-3":    Reproduction("V3", "Table 3", "V3 beside V2: parameters, MACs, latency", 1, "v3.models:table_3", ("seconds",)),
+    "v3-figure-5":   Reproduction("V3", "Figure 5", "What the efficient last stage and the smaller stem save", 1, "v3.models:figure_5", ("seconds",)),
     "v3-figure-6":   Reproduction("V3", "Figure 6", "Sigmoid and swish beside their hard versions, and how far they are apart", 0.1, "v3.nonlinearities:figure_6"),
+    "v3-table-5":    Reproduction("V3", "Table 5", "What hard swish costs from 16, 40, 80 or 112 channels on", 1, "v3.models:table_5", ("seconds",)),
+    "v3-squeeze":    Reproduction("V3", "Section 5.3", "What squeeze-excite costs at several sizes", 1, "v3.models:squeeze_excite", ("seconds",)),
+    "v3-figure-9":   Reproduction("V3", "Figure 9", "From V2 to V3-Large, one idea after the other: parameters, MACs, latency", 1, "v3.models:figure_9", ("seconds",)),
+    "v4-roofline":   Reproduction("V4", "Section 3", "What bounds each layer on this machine, and a sweep over ridge points", 2, "v4.roofline:roofline", ("seconds",)),
+    "v4-figure-4":   Reproduction("V4", "Figure 4", "What the variants of the universal inverted bottleneck cost", 1, "v4.blocks:figure_4", ("seconds",)),
+    "v4-table-6":    Reproduction("V4", "Table 6", "V4 beside V1, V2 and V3: parameters, MACs, latency", 2, "v4.models:table_6", ("seconds",)),
 })
 # fmt: on
 

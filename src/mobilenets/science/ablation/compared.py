@@ -1,0 +1,124 @@
+"""An ablation's result: accuracy of each variant, and the paper's order tested on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.evaluation.intervals import Interval, bootstrap, wilson
+from mobilenets.reports.plots import ACCENT, INK, figure_of
+from mobilenets.science.ablation import networks
+from mobilenets.science.ablation.networks import Ablation, Order
+from mobilenets.science.entry import Asked, Cell, Comparison, Result
+from mobilenets.science.networks import classifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mobilenets.science.ablation.training import Trained
+
+
+def table_4(asked: Asked) -> Result:
+    """Full against separable convolutions, trained."""
+    return _result(networks.table_4, asked)
+
+
+def table_5(asked: Asked) -> Result:
+    """Narrow against shallow, trained."""
+    return _result(networks.table_5, asked)
+
+
+def figure_6a(asked: Asked) -> Result:
+    """Linear against ReLU6 bottlenecks, trained."""
+    return _result(networks.figure_6a, asked)
+
+
+def figure_6b(asked: Asked) -> Result:
+    """Shortcuts, trained."""
+    return _result(networks.figure_6b, asked)
+
+
+def expansion(asked: Asked) -> Result:
+    """Expansion ratios, trained."""
+    return _result(networks.expansion, asked)
+
+
+def difference(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> tuple[float, Interval]:
+    """How much more the first gets right, a share, with its interval over draws of the same images for both.
+
+    Args:
+        better, worse: which images are right, seeds N.
+    """
+    each = better.mean(axis=0) - worse.mean(axis=0)  # N, the mean over the seeds
+    interval = bootstrap(lambda counts: float(counts @ each / len(each)), len(each))
+    return float(each.mean()), interval
+
+
+def verdict(order: Order, gap: float, interval: Interval, seeds: NDArray[np.float64], where: str) -> str:
+    """A sentence on whether what a paper says of two variants holds here.
+
+    Args:
+        order: what it says.
+        gap, interval: how much better the first is here, shares.
+        seeds: the same seed by seed.
+        where: the place in the paper.
+    """
+    words = f"{100 * gap:+.2f} points ({100 * interval.low:+.2f} to {100 * interval.high:+.2f}), by seed " + ", ".join(
+        f"{100 * one:+.2f}" for one in seeds
+    )
+    said = f"{where}: '{order.better}' is better than '{order.worse}'. Here it is {words}: "
+    if interval.low > 0:
+        return said + "the order holds."
+    if interval.high < 0:
+        return said + "the order does not reproduce at this scale; it is the other way round."
+    return said + "these test images do not tell which is better."
+
+
+def _result(build: Callable[[], Ablation], asked: Asked) -> Result:
+    from mobilenets.science.ablation.training import recipe_of, trained
+
+    ablation = build()
+    found = trained(ablation.variants, asked)
+    where = f"{ablation.paper}, {ablation.place}"
+    rows: list[tuple[Cell, ...]] = []
+    for name, spec in ablation.variants.items():
+        graph = classifier(name, spec, size=networks.SIZE).graph()
+        for seed, right in enumerate(found.right[name]):
+            interval = wilson(int(right.sum()), len(right))
+            rows.append((name, seed, graph.params, graph.macs, len(right), float(right.mean()), interval.low, interval.high))
+    comparisons, findings = [], []
+    for order in ablation.orders:
+        better, worse = found.right[order.better], found.right[order.worse]
+        gap, interval = difference(better, worse)
+        if order.points is not None:
+            what = f"'{order.better}' over '{order.worse}', points of accuracy"
+            remark = "ImageNet there, small images and short trainings here"
+            comparisons.append(Comparison(what, order.points, 100 * gap, "%", where, remark))
+        findings.append(verdict(order, gap, interval, better.mean(axis=1) - worse.mean(axis=1), where))
+    recipe = recipe_of(asked, 0)
+    caption = (
+        f"Accuracy on {len(found.names):,} test images after {recipe.epochs} epochs at {recipe.size} px. A dot is a seed, with "
+        "its 95% interval; the blue line is their mean. All variants have the same recipe, seeds and images."
+    )
+    columns = ("variant", "seed", "params", "macs", "test_images", "accuracy", "low", "high")
+    return Result(columns, rows, _drawn(found), caption, tuple(comparisons), tuple(findings))
+
+
+def _drawn(found: Trained) -> Figure:
+    names = list(found.right)
+    figure, axes = figure_of(1.6 + 1.5 * len(names), 3.8)
+    for i, right in enumerate(found.right.values()):
+        axes.plot([i - 0.25, i + 0.25], [100 * right.mean()] * 2, "-", color=ACCENT, linewidth=3)
+        for j, one in enumerate(right):
+            interval = wilson(int(one.sum()), len(one))
+            x = i + 0.12 * (j - (len(right) - 1) / 2)
+            axes.plot([x, x], [100 * interval.low, 100 * interval.high], "-", color=INK, linewidth=1)
+            axes.plot(x, 100 * one.mean(), "o", color=INK, markersize=4)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylabel("accuracy, %")
+    axes.grid(axis="x", visible=False)
+    return figure

@@ -1,0 +1,119 @@
+"""The networks of the ablations, for images of 32 px: the papers' own rows, narrower and with fewer strides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mobilenets.science.entry import Paper
+from mobilenets.specs.families import backbone
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, places
+
+SIZE, HALVINGS = 32, 4
+"""The last map is 2 x 2: a network for 224 px would leave one pixel of 32."""
+V1_WIDTH, V2_WIDTH = 0.25, 0.35
+NARROW = 0.75
+"""V1, Table 5: the width that costs as much as leaving five layers out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a paper says of two variants.
+
+    Args:
+        better, worse: their names.
+        points: by how many points of ImageNet accuracy; None where it prints no number.
+    """
+
+    better: str
+    worse: str
+    points: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ablation:
+    """Networks that differ in one thing.
+
+    Args:
+        paper, place: where the paper has it.
+        variants: the networks by name.
+        orders: what the paper says of them.
+    """
+
+    paper: Paper
+    place: str
+    variants: Mapping[str, BackboneSpec]
+    orders: tuple[Order, ...]
+
+
+def table_4() -> Ablation:
+    """Full convolutions against separable ones (V1, Table 4)."""
+    variants = {"separable": _v1("mobilenet_v1"), "full": _v1("mobilenet_v1_full")}
+    return Ablation("V1", "Table 4", variants, (Order("full", "separable", 71.7 - 70.6),))
+
+
+def table_5() -> Ablation:
+    """A narrow network against a shallow one (V1, Table 5)."""
+    variants = {"narrow": _v1("mobilenet_v1", NARROW * V1_WIDTH), "shallow": _v1("mobilenet_v1_shallow")}
+    return Ablation("V1", "Table 5", variants, (Order("narrow", "shallow", 68.4 - 65.3),))
+
+
+def figure_6a() -> Ablation:
+    """Linear bottlenecks against bottlenecks with ReLU6 (V2, Figure 6a)."""
+    variants = {"linear": _v2("mobilenet_v2"), "ReLU6": _v2("mobilenet_v2_relu_bottleneck")}
+    return Ablation("V2", "Figure 6a", variants, (Order("linear", "ReLU6"),))
+
+
+def figure_6b() -> Ablation:
+    """Shortcuts between bottlenecks, between expansions, and none (V2, Figure 6b)."""
+    variants = {
+        "between bottlenecks": _v2("mobilenet_v2"),
+        "between expansions": _v2("mobilenet_v2_expansion_shortcut"),
+        "no shortcut": _v2("mobilenet_v2_no_shortcut"),
+    }
+    orders = (
+        Order("between bottlenecks", "between expansions"),
+        Order("between bottlenecks", "no shortcut"),
+        Order("between expansions", "no shortcut"),
+    )
+    return Ablation("V2", "Figure 6b", variants, orders)
+
+
+def expansion() -> Ablation:
+    """Expansion ratios of 1, 3 and 6 (V2, section 3.3)."""
+    base = _v2("mobilenet_v2")
+    variants = {f"t = {t}": with_expansion(base, t) for t in (6, 3, 1)}
+    return Ablation("V2", "Section 3.3", variants, (Order("t = 6", "t = 3"), Order("t = 3", "t = 1")))
+
+
+def for_small_images(spec: BackboneSpec, halvings: int = HALVINGS) -> BackboneSpec:
+    """The network with its last `halvings` strides of 2 only; the ones above keep the size.
+
+    >>> [row.stride for row in for_small_images(backbone("mobilenet_v1"), 2).rows if row.stride > 1]
+    [2, 2]
+    """
+    skipped = sum(row.stride == 2 for row in spec.rows) - halvings
+    rows = []
+    for row in spec.rows:
+        skips = row.stride == 2 and skipped > 0
+        skipped -= skips
+        rows.append(replace(row, stride=1) if skips else row)
+    return replace(spec, rows=tuple(rows))
+
+
+def with_expansion(spec: BackboneSpec, ratio: int) -> BackboneSpec:
+    """The network with this expansion ratio in every block but the first, which has none; a ratio of 1 is no expansion."""
+    rows = []
+    for place in places(spec):
+        row = place.row
+        expands = isinstance(row, Bottleneck) and row.c_expand != place.c_in
+        rows.append(replace(row, c_expand=ratio * place.c_in) if expands else row)
+    return replace(spec, rows=tuple(rows))
+
+
+def _v1(name: str, width: float = V1_WIDTH) -> BackboneSpec:
+    return for_small_images(backbone(name, width=width))
+
+
+def _v2(name: str) -> BackboneSpec:
+    return for_small_images(backbone(name, width=V2_WIDTH))

@@ -1,0 +1,147 @@
+"""The ablations: networks that differ in what they should, runs that go on, orders that are judged by paired images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.science.conftest import images
+
+from mobilenets.errors import DataError
+from mobilenets.evaluation.intervals import Interval
+from mobilenets.science.ablation import networks
+from mobilenets.science.ablation.compared import difference, verdict
+from mobilenets.science.ablation.networks import Ablation, Order
+from mobilenets.science.ablation.training import RIGHT, trained
+from mobilenets.science.entry import Asked
+from mobilenets.science.networks import classifier
+from mobilenets.science.table import REPRODUCTIONS
+from mobilenets.specs.families import backbone
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Separable
+
+ALL = (networks.table_4, networks.table_5, networks.figure_6a, networks.figure_6b, networks.expansion)
+
+
+@pytest.mark.parametrize("build", ALL)
+def test_every_variant_makes_a_last_map_of_2_px_and_is_named_in_the_orders(build: Callable[[], Ablation]) -> None:
+    ablation = build()
+    for spec in ablation.variants.values():
+        assert np.prod([row.stride for row in spec.rows]) == 16
+        assert classifier("x", spec, size=networks.SIZE).graph().macs > 0
+    assert {name for order in ablation.orders for name in (order.better, order.worse)} == set(ablation.variants)
+
+
+def test_only_the_last_strides_stay() -> None:
+    spec = networks.for_small_images(backbone("mobilenet_v2"), 2)
+    strides = [i for i, row in enumerate(spec.rows) if row.stride == 2]
+    assert strides == [i for i, row in enumerate(backbone("mobilenet_v2").rows) if row.stride == 2][-2:]
+
+
+def test_an_expansion_ratio_of_6_is_v2_itself_and_of_1_has_no_expansion_layer() -> None:
+    v2 = backbone("mobilenet_v2")
+    assert networks.with_expansion(v2, 6) == v2
+    c_in, ratios = 32, []
+    for row in networks.with_expansion(v2, 3).rows[1:-1]:
+        assert isinstance(row, Bottleneck)
+        ratios.append(row.c_expand / c_in)
+        c_in = row.c_out
+    assert ratios == [1] + [3] * 16
+    names = {layer.name.rpartition(".")[0] for layer in classifier("x", networks.with_expansion(v2, 1)).graph().layers}
+    assert not any(name.endswith("expand") for name in names)
+
+
+def test_narrow_and_shallow_cost_about_the_same() -> None:
+    """V1, Table 5: 325 and 307 M multiply-adds, a ratio of 1.06."""
+    narrow, shallow = (classifier("x", spec, size=networks.SIZE).graph().macs for spec in networks.table_5().variants.values())
+    assert 0.9 < narrow / shallow < 1.25
+
+
+def test_the_full_network_has_only_full_convolutions_of_the_same_channels() -> None:
+    separable, full = networks.table_4().variants.values()
+    assert [row.c_out for row in separable.rows] == [row.c_out for row in full.rows]
+    assert {type(row) for row in full.rows} == {Conv}
+    assert {type(row) for row in separable.rows} == {Conv, Separable}
+
+
+def test_the_difference_is_paired_by_image_and_averaged_over_seeds() -> None:
+    better = np.array([[True, True, True, False], [True, True, False, False]])
+    worse = np.array([[True, False, True, False], [True, False, False, False]])
+    gap, interval = difference(better, worse)
+    assert gap == 1 / 4  # the second image, in both seeds
+    assert 0 <= interval.low <= gap <= interval.high <= 1
+    assert difference(better, better) == (0.0, Interval(0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.01, 0.03, "the order holds"), (-0.03, -0.01, "the other way round"), (-0.01, 0.03, "do not tell")],
+)
+def test_an_order_is_judged_by_its_interval(low: float, high: float, words: str) -> None:
+    sentence = verdict(Order("a", "b"), (low + high) / 2, Interval(low, high), np.array([low, high]), "V2, Figure 6a")
+    assert words in sentence
+    assert f"by seed {100 * low:+.2f}, {100 * high:+.2f}" in sentence
+
+
+TINY = {
+    "wide": BackboneSpec("tiny", (Conv(8, kernel=3, stride=2, activation="relu"), Separable(16, stride=2))),
+    "narrow": BackboneSpec("tiny", (Conv(8, kernel=3, stride=2, activation="relu"), Separable(8, stride=2))),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return images(Path(), tmp_path_factory.mktemp("small"))
+
+
+def test_what_was_trained_is_not_trained_again_and_variants_share_images(data: str, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, data=data, seeds=2, epochs=1)
+    first = trained(TINY, asked)
+    assert {name: right.shape for name, right in first.right.items()} == {"wide": (2, 16), "narrow": (2, 16)}
+    assert len(first.names) == 16
+    runs = sorted(tmp_path.glob("runs/*"))
+    assert len(runs) == 4
+    times = [(run / "last" / "model.safetensors").stat().st_mtime_ns for run in runs]
+    again = trained(TINY, asked)
+    assert all(np.array_equal(again.right[name], first.right[name]) for name in TINY)
+    assert [(run / "last" / "model.safetensors").stat().st_mtime_ns for run in runs] == times
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(data: str, tmp_path: Path) -> None:
+    """A stop is a mistake in what is told after the first step: the training closes and saves."""
+    spec = {"wide": TINY["wide"]}
+    expected = trained(spec, Asked(tmp_path / "whole", data=data, seeds=1, epochs=3)).right["wide"]
+    asked = Asked(tmp_path / "stopped", data=data, seeds=1, epochs=3)
+
+    class StoppedError(Exception):
+        pass
+
+    def progress(description: str, total: int | None) -> object:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        trained(spec, replace(asked, telling=replace(asked.telling, progress=progress)))  # type: ignore[arg-type]  # it raises
+    [run] = (tmp_path / "stopped" / "runs").iterdir()
+    assert (run / "last").is_dir()
+    assert not (run / RIGHT).exists()
+    assert np.array_equal(trained(spec, asked).right["wide"], expected)
+
+
+def test_other_settings_are_other_runs(data: str, tmp_path: Path) -> None:
+    spec = {"wide": TINY["wide"]}
+    trained(spec, Asked(tmp_path, data=data, seeds=1, epochs=1))
+    trained(spec, Asked(tmp_path, data=data, seeds=1, epochs=2))
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_data_without_a_test_split_is_refused(tmp_path: Path, data: str) -> None:
+    with pytest.raises(DataError, match="has no split 'test'"):
+        trained(TINY, Asked(tmp_path, data=str(Path(data) / "train"), seeds=1, epochs=1))
+
+
+def test_ablations_need_data_and_take_seeds_and_epochs() -> None:
+    entries = [entry for entry in REPRODUCTIONS.values() if entry.function.startswith("ablation.")]
+    assert len(entries) == len(ALL)
+    assert {entry.uses for entry in entries} == {("data", "seeds", "epochs")}
