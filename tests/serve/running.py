@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +96,11 @@ def form(files: dict[str, bytes]) -> tuple[bytes, dict[str, str]]:
     """The body of a multipart form with these files, and its headers."""
     body, kind = urllib3.encode_multipart_formdata([("image", (name, data, "image/png")) for name, data in files.items()])
     return body, {"Content-Type": kind}
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for what other threads do; a test that waits for long fails."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.005)

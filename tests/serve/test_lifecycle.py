@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import urllib3
 from tests.serve.held import Held
-from tests.serve.running import Running
+from tests.serve.running import Running, until
 
 from mobilenets.serve.app import Access
 from mobilenets.serve.limits import Limits
@@ -22,14 +21,6 @@ from mobilenets.serve.model import Source
 Encode = Callable[..., bytes]
 Serve = Callable[..., Running]
 Holding = tuple[Source, threading.Semaphore]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for what other threads do; a test that waits for long fails."""
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def accepted(server: Running) -> int:
@@ -182,11 +173,3 @@ def test_metrics_count_requests_and_time_every_stage(serve: Serve, color_model: 
     assert {stages[f'{{model="color",stage="{stage}"}}'] for stage in ("prepare", "network", "answer")} == {3}
     assert {stages[f'{{model="color",stage="{stage}"}}'] for stage in ("receive", "queue")} == {4}
     assert server.samples("mobilenets_batch_images_sum") == {'{model="color"}': 3}
-
-
-def test_the_page_has_a_form_for_every_model(both: Running) -> None:
-    page = both.get("/")
-    assert page.headers["Content-Type"].startswith("text/html")
-    assert "default-src 'none'" in page.headers["Content-Security-Policy"]
-    for words in ("color: classify", "cells: detect", 'type="file"'):
-        assert words in page.data.decode()

@@ -32,6 +32,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "papers":   "Reproduce figures, tables and claims of the papers.",
     "predict":  "Classify, detect or segment: images, folders, a video, a camera.",
     "serve":    "Serve models over HTTP: images, or the Open Inference Protocol.",
+    "bundle":   "Write a folder from which Docker, KServe and Triton serve models.",
     "quantize": "Quantize a model to int8 and check what it loses.",
     "export":   "Export a trained model and check it against torch.",
     "demo":     "Run a model in your browser: camera, images, folders.",

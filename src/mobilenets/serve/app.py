@@ -14,19 +14,19 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mobilenets.errors import MobileNetsError
-from mobilenets.serve import predict_routes, protocol_routes
+from mobilenets.serve import page_routes, predict_routes, protocol_routes
 from mobilenets.serve.described import REFUSALS
 from mobilenets.serve.keys import Keyed
 from mobilenets.serve.limits import Held, Limits
 from mobilenets.serve.metrics import MEDIA, Metrics
 from mobilenets.serve.observed import Observed
-from mobilenets.serve.page import POLICY, form_page
 from mobilenets.serve.protocol import HEADER
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Service, refusal
+from mobilenets.serve.site import Site
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -64,6 +64,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
     """
     held = Held(limits.held_bytes)
     metrics.watch_held(lambda: held.size_bytes)
+    site = None if access.key else Site()
     service = Service(models, limits, held, metrics, access.places)
 
     @asynccontextmanager
@@ -75,6 +76,8 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
             if watching is not None:
                 watching.cancel()
             await asyncio.to_thread(models.close)
+            if site is not None:
+                site.close()
 
     app = FastAPI(
         title="mobilenets",
@@ -92,13 +95,10 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
     async def metrics_text() -> Response:
         return Response(metrics.text(), media_type=MEDIA)
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return HTMLResponse(form_page(models.served), headers={"Content-Security-Policy": POLICY})
-
+    app.include_router(page_routes.routes(models, site))
     app.add_exception_handler(MobileNetsError, _refused(metrics))
     app.add_exception_handler(RequestValidationError, _invalid(metrics))
-    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(HTTPException, page_routes.otherwise(models, site))
     app.add_exception_handler(Exception, _failed)
     inner: ASGIApp = Keyed(app, access.key, metrics) if access.key else app
     if access.origins:
@@ -124,13 +124,6 @@ def _invalid(metrics: Metrics) -> Handler:
         return refusal(RefusedError("request", "; ".join(told)), metrics)
 
     return handle
-
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    where = f"{request.method} {request.url.path[:80]}"
-    text = f"there is nothing at {where}" if error.status_code == 404 else f"{where}: {str(error.detail).lower()}"
-    return JSONResponse({"error": text}, error.status_code, headers=error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mobilenets.runtime.decoders import decode
 from mobilenets.runtime.rows import json_line
 from mobilenets.serve.model import INPUT
+from mobilenets.serve.names import IMAGES
 from mobilenets.serve.predictions import TOP, prepared
 from mobilenets.serve.protocol import VERSION, Signature, answer, only_input, parse, wanted
 from mobilenets.serve.refusal import RefusedError
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from mobilenets.serve.limits import Limits
     from mobilenets.serve.model import ServedModel
     from mobilenets.serve.tensors import Tensor
-
-IMAGES = ".images"
-"""What the name of the model of encoded images ends in."""
 
 PREDICTION = "prediction"
 """The output of a model of encoded images."""

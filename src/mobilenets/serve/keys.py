@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from mobilenets.serve.metrics import Metrics
 
-OPEN = ("/", "/v2/health/live", "/v2/health/ready")
-"""Needs no key: the page, which asks for it, and what says that the server lives."""
+OPEN = ("/", "/form", "/v2/health/live", "/v2/health/ready")
+"""Needs no key: the form, which asks for it, and what says that the server lives."""
 
 
 class Keyed:

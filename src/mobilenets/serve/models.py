@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenets.errors import MobileNetsError, UsageError
+from mobilenets.errors import MobileNetsError
 from mobilenets.runtime.engines.open import candidates_in, checkpoint_in
-from mobilenets.serve.inference import IMAGES, ProtocolModel, models_of
+from mobilenets.serve.inference import ProtocolModel, models_of
 from mobilenets.serve.logs import event
 from mobilenets.serve.model import ServedModel, Source, opened
+from mobilenets.serve.names import check_names
 from mobilenets.serve.refusal import RefusedError
 
 if TYPE_CHECKING:
@@ -161,22 +162,6 @@ class Models:
 
     def _waiting(self, name: str) -> Callable[[], float]:
         return lambda: self._served[name].batcher.waiting
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse names that addresses cannot hold, or that mean two models.
-
-    Raises:
-        UsageError: there is such a name.
-    """
-    for name in names:
-        if not name or not all(character.isalnum() or character in "-_." for character in name) or not name.isascii():
-            raise UsageError(f"'{name}' cannot be part of an address", hint="name the model: serve photos=runs/photos")
-        if name.endswith(IMAGES):
-            raise UsageError(f"a model's name cannot end in '{IMAGES}': '{name}'", hint="name it otherwise: serve photos=PATH")
-    double = next((name for name in names if names.count(name) > 1), None)
-    if double is not None:
-        raise UsageError(f"two models are named '{double}'", hint=f"name one of them: serve {double}=PATH other=PATH")
 
 
 def _state(file: Path) -> tuple[int, int]:

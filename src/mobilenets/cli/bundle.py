@@ -1,0 +1,40 @@
+"""`mobilenets bundle`: models as a folder that Docker, KServe and Triton start from."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilenets.cli.output import note, show, show_json
+
+
+def command(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL", help="Run folders, export folders or ONNX files; NAME=MODEL to name one."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write; it must not exist, or be empty.")],
+    image: Annotated[str, typer.Option(metavar="NAME", help="What the container's image will be called.")] = "mobilenets-serve",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Write what a cluster serves models from: a Dockerfile, a KServe InferenceService, a Triton model repository.
+
+    The folder holds the networks, so that it can be moved:
+
+        mobilenets bundle runs/photos --out photos-server
+
+    Triton takes the subfolder 'models' as it is: tritonserver --model-repository photos-server/models
+    """
+    from mobilenets.serve.bundle import bundle
+    from mobilenets.serve.model import source_of
+
+    files = bundle([source_of(model) for model in models], out, image=image)
+    if json:
+        show_json({"folder": str(out), "files": [file.relative_to(out.resolve()).as_posix() for file in files]})
+        return
+    for file in files:
+        show(str(file.relative_to(out.resolve())))
+    note(f"next: copy the wheel of mobilenets into {shlex.quote(str(out / 'wheels'))}, then docker build -t {image} {out}")

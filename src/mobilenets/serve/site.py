@@ -1,0 +1,63 @@
+"""`Site`: the page that runs a served model in the browser, where it is built and the model can be run there."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.errors import ExportError
+from mobilenets.runtime.engines.open import candidates_in
+from mobilenets.web.folder import page_folder, write_page
+
+if TYPE_CHECKING:
+    from mobilenets.serve.model import ServedModel
+
+INDEX = "index.html"
+
+
+class Site:
+    """Writes the page with a model into a folder of its own, when it is first asked for, and again for another model."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._model: ServedModel | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._files: Mapping[str, Path] = {}
+
+    async def files(self, model: ServedModel) -> Mapping[str, Path]:
+        """The files of the page by their paths in its address; none where there is no page for this model."""
+        async with self._turn:
+            if self._model is not model:
+                old = self._folder
+                self._folder, self._files = await asyncio.to_thread(_written, model)
+                self._model = model
+                if old is not None:
+                    await asyncio.to_thread(old.cleanup)
+            return self._files
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _written(model: ServedModel) -> tuple[tempfile.TemporaryDirectory[str] | None, Mapping[str, Path]]:
+    """The page with a model, in a folder, and its files; None where there is none."""
+    network = next((found.file for found in candidates_in(model.source.path) if found.file.suffix.lower() == ".onnx"), None)
+    try:
+        page_folder()
+    except ExportError:  # a checkout where it is not built
+        network = None
+    if network is None:
+        return None, {}
+    folder = tempfile.TemporaryDirectory(prefix="mobilenets-serve-")
+    try:
+        write_page(Path(folder.name), model.predictor.manifest, {"onnx": network})
+    except BaseException:
+        folder.cleanup()
+        raise
+    root = Path(folder.name)
+    return folder, {file.relative_to(root).as_posix(): file for file in root.rglob("*") if file.is_file()}
