@@ -72,6 +72,18 @@ public:
         }
     }
 
+    /// The operators read the image where it is, each channel a plane of its own.
+    void show_image(const Engine& engine, const std::byte* image) {
+        const Value& value = engine.graph_.values[0];
+        const std::size_t row_bytes = value.row_bytes() / index(value.channels());
+        const Rows rows{const_cast<std::byte*>(image), value.height(), row_bytes, row_bytes * index(value.height())};
+        for (Part& part : parts_) {
+            for (std::size_t i = 0; i < part.bound.size(); ++i) {
+                if (engine.graph_.operators[i].inputs[0] == 0) part.bound[i].inputs[0] = rows;
+            }
+        }
+    }
+
     Job job(const Call& call, int part) const {
         const Bound& bound = parts_[index(part)].bound[index(call.operation)];
         return {bound.inputs.data(), bound.outputs.data(), call.rows, call.panels, parts_[index(part)].scratch.data()};
@@ -146,7 +158,10 @@ void Engine::run(const void* images, int count, const std::vector<void*>& output
 }
 
 void Engine::run_image(Workspace& workspace, const std::byte* image, bool is_helped) {
-    copy_image(image, workspace.at(*this, 0), graph_.values[0]);
+    if (plan_.image_stays)
+        workspace.show_image(*this, image);
+    else
+        copy_image(image, workspace.at(*this, 0), graph_.values[0]);
     if (!is_helped) {
         for (const Stage& stage : stages_) {
             for (int part = 0; part < threads_; ++part) run_stage(workspace, stage, part);

@@ -26,6 +26,9 @@ public:
     Planner(const Graph& graph, std::vector<Group> groups, int threads) : graph_(graph), threads_(threads) {
         plan_.groups = std::move(groups);
         plan_.places.resize(graph.values.size());
+        const bool has_blocks = std::any_of(plan_.groups.begin(), plan_.groups.end(),
+                                            [](const Group& group) { return group.operators.size() > 1; });
+        plan_.image_stays = has_blocks && can_stay(graph);
         find_lives();
         find_rings();
         place_values();
@@ -123,6 +126,7 @@ private:
     }
 
     std::size_t bytes(std::size_t value) const {
+        if (value == 0 && plan_.image_stays) return 0;
         const Place& place = plan_.places[value];
         return graph_.values[value].row_bytes() * index(place.held) * index(place.copies);
     }
@@ -171,6 +175,18 @@ private:
 };
 
 }  // namespace
+
+bool can_stay(const Graph& graph) {
+    for (const Operator& operation : graph.operators) {
+        for (int value : operation.inputs) {
+            if (graph.values[index(value)].source == 0 && (value != 0 || operation.kind != Kind::quantize)) return false;
+        }
+    }
+    for (const Output& output : graph.outputs) {
+        if (graph.values[index(output.value)].source == 0) return false;
+    }
+    return graph.values[0].number == Number::float32;
+}
 
 std::vector<Group> layer_by_layer(const Graph& graph) {
     std::vector<Group> groups;

@@ -40,12 +40,17 @@ struct Place {
 };
 
 struct Plan {
+    bool image_stays = false;  // whether the image is read where its caller has it, and takes no room
     std::vector<Group> groups;
     std::vector<Place> places;  // of each value; of a reshape, that of its source
     std::size_t bytes = 0;
 };
 
-/// The memory of a graph that runs in these groups, divided among a number of threads.
+/// Whether the image can be read where its caller has it, as planes: nothing but a quantization reads it.
+bool can_stay(const Graph& graph);
+
+/// The memory of a graph that runs in these groups, divided among a number of threads. If blocks run as one, an image that can
+/// stay where it is does; operator by operator, it is counted as every other value.
 Plan planned(const Graph& graph, std::vector<Group> groups, int threads);
 
 }  // namespace mobilenets

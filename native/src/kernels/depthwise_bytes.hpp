@@ -35,6 +35,7 @@ void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8
 
 template <class V>
 struct ByPairs {
+    static int rows_at_once(const DepthwiseRow&) { return 1; }
     static int parts(int channels) { return panels_of(channels); }
     static int place(int channel, int) { return channel / panel * panel + V::place(channel % panel); }
     static std::size_t bytes(int channels, int height, int width) {
@@ -51,7 +52,8 @@ struct ByPairs {
             }
         }
     }
-    static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* out) {
+    static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
+        std::int8_t* out = outs[0];
         for (int x = 0; x < row.out_width;) {
             const int pixels = row.out_width - x < pixels_of_taps ? row.out_width - x : pixels_of_taps;
             for (int i = 0; i < pixels; ++i) {
@@ -92,8 +94,9 @@ public:
     static constexpr int most = 4;
 
     RowGroups(const DepthwiseRow& row, int channel) : row_(row) {
+        const int seen = row.kernel_height + row.out_rows - 1;
         for (int i = 0; i < 4 * most; ++i) {
-            const int y = i < row.kernel_height ? i : row.kernel_height - 1;
+            const int y = i < seen ? i : seen - 1;
             rows_[i / 4][i % 4] = reinterpret_cast<const std::int8_t*>(row.rows[y]) + channel;
             beside_[i % 4] = reinterpret_cast<const std::int8_t*>(row.missing) + channel;
         }
@@ -112,104 +115,160 @@ private:
     const std::int8_t* beside_[4];
 };
 
-/// The sums of P pixels of a block become bytes, of which `count` pixels are stored.
-template <class V, int Channels, int P>
-inline void store_block(const typename V::template Block<Channels>::Vector (&sums)[P][4], const ByteWeights& by,
-                        std::size_t first, std::int8_t* out, std::size_t out_stride, int count, int channels) {
+/// A part of the channels of a row: what its sums are made of, and how they become bytes.
+template <class V, int Channels>
+struct Part {
     using Block = typename V::template Block<Channels>;
+    using Cell = typename V::Cell;
+
+    const ByteWeights& by;
+    const Cell* weights;  // [rows made at once][groups][columns][4] vectors
+    int first;            // channel
+    int channels;         // that are stored
+    typename V::Bounds bounds = V::bounds(by.zero_point, by.low, by.high);
+    bool clips = by.clips();
+
+    typename Block::Vector bias(int vector) const { return Block::load(by.bias + first + Block::sums_at(vector)); }
+
+    template <Rescale How>
+    typename V::Ints rescale(typename V::Ints sums, int vector) const {
+        return rescaled<V, How>(sums, by, static_cast<std::size_t>(first + vector * V::width));
+    }
+
+    template <Rescale How>
+    auto packed(const typename V::Ints (&made)[V::packed_panels]) const {
+        const auto bytes = Block::template packed<How != Rescale::reals>(made, bounds);
+        return clips ? V::clipped(bytes, bounds) : bytes;
+    }
+};
+
+/// The sums of P pixels become bytes, of which `count` pixels are stored.
+template <class V, int Channels, int P, Rescale How>
+inline void store_block(const Part<V, Channels>& part, const typename V::template Block<Channels>::Vector (&sums)[P][4],
+                        std::int8_t* out, std::size_t out_stride, int count) {
     constexpr int whole = Channels / V::width, at_once = V::packed_panels / whole;
-    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    const Rescale how = rescale_of(by, first, panels_of(channels));
     UNROLLED
     for (int start = 0; start < P; start += at_once) {
         typename V::Ints made[V::packed_panels];
         UNROLLED
         for (int q = 0; q < at_once; ++q) {
             typename V::Ints block[whole];
-            Block::widen(sums[start + q < P ? start + q : P - 1], block);
+            V::template Block<Channels>::widen(sums[start + q < P ? start + q : P - 1], block);
             UNROLLED
-            for (int j = 0; j < whole; ++j) {
-                const std::size_t at = first + static_cast<std::size_t>(j * V::width);
-                made[q * whole + j] = how == Rescale::reals          ? rescaled<V, Rescale::reals>(block[j], by, at)
-                                      : how == Rescale::signed_reals ? rescaled<V, Rescale::signed_reals>(block[j], by, at)
-                                                                     : rescaled<V, Rescale::any>(block[j], by, at);
-            }
+            for (int j = 0; j < whole; ++j) made[q * whole + j] = part.template rescale<How>(block[j], j);
         }
-        const auto bytes = Block::packed(made, bounds);
+        const auto bytes = part.template packed<How>(made);
         UNROLLED
         for (int q = 0; q < at_once; ++q) {
             if (start + q < P && start + q < count)
-                V::template store<whole>(out + static_cast<std::size_t>(start + q) * out_stride, bytes, q * whole, channels);
+                V::template store<whole>(out + static_cast<std::size_t>(start + q) * out_stride, bytes, q * whole,
+                                         part.channels);
         }
     }
 }
 
-/// A row of a block of channels: a filter of W columns and no more than 4 * G rows, P pixels at a time.
-template <class V, int Channels, int W, int S, int G, int P>
-void columns_row(const ByteWeights& by, const DepthwiseRow& row, int channel, const typename V::Cell* weights,
-                 std::int8_t* out) {
+/// How a filter moves: its columns, its stride, and how many groups of four rows hold all the rows that are needed for R rows.
+template <int Columns, int Stride, int Groups, int Rows>
+struct Filter {
+    static constexpr int columns = Columns, stride = Stride, groups = Groups, rows = Rows, taps = Columns * Groups;
+};
+
+/// The sums of one vector of the block, for all rows and P pixels.
+template <class V, int Channels, class F, int P, int All>
+inline void add_up(const Part<V, Channels>& part, const Column<typename V::template Block<Channels>> (&columns)[All][F::groups],
+                   int vector, typename V::template Block<Channels>::Vector (&sums)[F::rows][P]) {
     using Block = typename V::template Block<Channels>;
-    constexpr int all = (P - 1) * S + W, kept = W > S ? W - S : 0;
-    const RowGroups rows(row, channel);
-    const auto stride = static_cast<std::size_t>(row.channels), first = static_cast<std::size_t>(channel);
-    const int channels = by.outputs - channel < Channels ? by.outputs - channel : Channels;
-    Column<Block> columns[all][G];
+    const auto bias = part.bias(vector);
     UNROLLED
-    for (int i = 0; i < kept; ++i) {
+    for (int i = 0; i < F::rows * P; ++i) sums[i / P][i % P] = bias;
+    UNROLLED
+    for (int r = 0; r < F::rows; ++r) {
         UNROLLED
-        for (int g = 0; g < G; ++g) columns[i][g] = rows.column<Block>(g, i - row.left);
-    }
-    for (int x = 0; x < row.out_width; x += P) {
-        UNROLLED
-        for (int i = kept; i < all; ++i) {
+        for (int tap = 0; tap < F::taps; ++tap) {
+            const auto weight = Block::load(part.weights + ((r * F::taps + tap) * 4 + vector) * Channels);
             UNROLLED
-            for (int g = 0; g < G; ++g) columns[i][g] = rows.column<Block>(g, x * S + i - row.left);
-        }
-        typename Block::Vector sums[P][4];
-        UNROLLED
-        for (int j = 0; j < 4; ++j) {
-            UNROLLED
-            for (int i = 0; i < P; ++i) sums[i][j] = Block::load(by.bias + channel + Block::sums_at(j));
-            UNROLLED
-            for (int tap = 0; tap < W * G; ++tap) {
-                const auto weight = Block::load(weights + (tap * 4 + j) * Channels);
-                UNROLLED
-                for (int i = 0; i < P; ++i)
-                    sums[i][j] = Block::dot(sums[i][j], columns[i * S + tap % W][tap / W].of[j], weight);
+            for (int i = 0; i < P; ++i) {
+                const auto& column = columns[i * F::stride + tap % F::columns][tap / F::columns];
+                sums[r][i] = Block::dot(sums[r][i], column.of[vector], weight);
             }
         }
-        store_block<V, Channels, P>(sums, by, first, out + static_cast<std::size_t>(x) * stride + first, stride,
-                                    row.out_width - x, channels);
-        UNROLLED
-        for (int i = 0; i < kept; ++i) {
-            UNROLLED
-            for (int g = 0; g < G; ++g) columns[i][g] = columns[P * S + i][g];
-        }
     }
 }
 
-/// The same for a filter of any kind, one pixel at a time.
-template <class V, int Channels>
-void any_columns_row(const ByteWeights& by, const DepthwiseRow& row, int channel, const typename V::Cell* weights,
-                     std::int8_t* out) {
+/// Some rows of a part, P pixels at a time.
+template <class V, int Channels, class F, int P, Rescale How>
+void columns_rows(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* const* outs) {
     using Block = typename V::template Block<Channels>;
-    const auto stride = static_cast<std::size_t>(row.channels), first = static_cast<std::size_t>(channel);
-    const int channels = by.outputs - channel < Channels ? by.outputs - channel : Channels;
+    constexpr int all = (P - 1) * F::stride + F::columns, kept = F::columns > F::stride ? F::columns - F::stride : 0;
+    const RowGroups rows(row, part.first);
+    const auto stride = static_cast<std::size_t>(row.channels);
+    const int width = row.out_width, left = row.left;
+    std::int8_t* out[F::rows];
+    for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first;
+    Column<Block> columns[all][F::groups];
+    UNROLLED
+    for (int i = 0; i < kept * F::groups; ++i)
+        columns[i / F::groups][i % F::groups] = rows.column<Block>(i % F::groups, i / F::groups - left);
+    for (int x = 0; x < width; x += P) {
+        UNROLLED
+        for (int i = kept * F::groups; i < all * F::groups; ++i)
+            columns[i / F::groups][i % F::groups] = rows.column<Block>(i % F::groups, x * F::stride + i / F::groups - left);
+        if constexpr (Channels / V::width == V::packed_panels) {  // a vector after the other: few are alive at once
+            typename V::Ints made[F::rows][P][V::packed_panels];
+            UNROLLED
+            for (int j = 0; j < 4; ++j) {
+                typename Block::Vector sums[F::rows][P];
+                add_up<V, Channels, F, P, all>(part, columns, j, sums);
+                UNROLLED
+                for (int i = 0; i < F::rows * P; ++i) made[i / P][i % P][j] = part.template rescale<How>(sums[i / P][i % P], j);
+            }
+            UNROLLED
+            for (int i = 0; i < F::rows * P; ++i) {
+                if (x + i % P < width) {
+                    V::template store<V::packed_panels>(out[i / P] + static_cast<std::size_t>(x + i % P) * stride,
+                                                        part.template packed<How>(made[i / P][i % P]), 0, part.channels);
+                }
+            }
+        } else {
+            typename Block::Vector sums[F::rows][P][4];
+            UNROLLED
+            for (int j = 0; j < 4; ++j) {
+                typename Block::Vector of[F::rows][P];
+                add_up<V, Channels, F, P, all>(part, columns, j, of);
+                UNROLLED
+                for (int i = 0; i < F::rows * P; ++i) sums[i / P][i % P][j] = of[i / P][i % P];
+            }
+            UNROLLED
+            for (int r = 0; r < F::rows; ++r)
+                store_block<V, Channels, P, How>(part, sums[r], out[r] + static_cast<std::size_t>(x) * stride, stride,
+                                                 width - x);
+        }
+        UNROLLED
+        for (int i = 0; i < kept * F::groups; ++i)
+            columns[i / F::groups][i % F::groups] = columns[P * F::stride + i / F::groups][i % F::groups];
+    }
+}
+
+/// One row for a filter of any kind, one pixel at a time.
+template <class V, int Channels, Rescale How>
+void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* out) {
+    using Block = typename V::template Block<Channels>;
+    const auto stride = static_cast<std::size_t>(row.channels);
     for (int x = 0; x < row.out_width; ++x) {
         typename Block::Vector sums[1][4];
-        for (int j = 0; j < 4; ++j) sums[0][j] = Block::load(by.bias + channel + Block::sums_at(j));
-        const typename V::Cell* weight = weights;
+        for (int j = 0; j < 4; ++j) sums[0][j] = part.bias(j);
+        const typename V::Cell* weight = part.weights;
         for (int start = 0; start < row.kernel_height; start += 4) {
             DepthwiseRow group = row;
             group.rows += start, group.kernel_height -= start;
-            const RowGroups rows(group, channel);
+            const RowGroups rows(group, part.first);
             for (int kx = 0; kx < row.kernel_width; ++kx) {
                 const auto column = rows.column<Block>(0, x * row.stride - row.left + kx * row.dilation);
                 for (int j = 0; j < 4; ++j, weight += Channels)
                     sums[0][j] = Block::dot(sums[0][j], column.of[j], Block::load(weight));
             }
         }
-        store_block<V, Channels, 1>(sums, by, first, out + static_cast<std::size_t>(x) * stride + first, stride, 1, channels);
+        store_block<V, Channels, 1, How>(part, sums, out + static_cast<std::size_t>(x) * stride + part.first, stride, 1);
     }
 }
 
@@ -230,50 +289,80 @@ struct ByColumns {
                                     : V::template Block<16>::sums_at(vector);
         return channel / block * block + at + c / 16 * 4 + c % 4;
     }
+    /// Two neighboring rows share the rows that both see, if these still fit into the groups of one.
+    static int rows_at_once(const DepthwiseRow& row) {
+        const bool has_tile = row.dilation == 1 && row.stride == 1 && (row.kernel_width == 3 || row.kernel_width == 5);
+        return has_tile && row.kernel_height % 4 != 0 && row.kernel_height < 8 ? 2 : 1;
+    }
     static std::size_t part_bytes(int height, int width) {
-        return static_cast<std::size_t>((height + 3) / 4 * width * 4) * block;
+        return static_cast<std::size_t>(2 * ((height + 3) / 4) * width * 4) * block;
     }
     static std::size_t bytes(int channels, int height, int width) {
         return static_cast<std::size_t>(parts(channels)) * part_bytes(height, width);
     }
+    /// The weights of a part, then the same a row lower.
     static void pack(const std::int8_t* weights, int channels, int height, int width, void* to) {
+        const int groups = (height + 3) / 4;
         for (int channel = 0; channel < channels; ++channel) {
             const int part = channel / block, size = block_of(part, channels), c = channel % block;
             auto* cells = static_cast<typename V::Cell*>(to) + static_cast<std::size_t>(part) * part_bytes(height, width);
             for (int ky = 0; ky < height; ++ky) {
-                for (int kx = 0; kx < width; ++kx) {
-                    const int vector = (ky / 4 * width + kx) * 4 + c % 16 / 4;
-                    cells[vector * size + (c / 16 * 4 + c % 4) * 4 + ky % 4] = static_cast<typename V::Cell>(*weights++);
+                for (int kx = 0; kx < width; ++kx, ++weights) {
+                    for (int lower = 0; lower < 2 && (ky + lower) / 4 < groups; ++lower) {
+                        const int vector = ((lower * groups + (ky + lower) / 4) * width + kx) * 4 + c % 16 / 4;
+                        cells[vector * size + (c / 16 * 4 + c % 4) * 4 + (ky + lower) % 4] =
+                            static_cast<typename V::Cell>(*weights);
+                    }
                 }
             }
         }
     }
 
-    static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* out) {
+    static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
         for (int part = row.panels.from; part < row.panels.to; ++part) {
             const int size = block_of(part, by.outputs);
             if (size == 64)
-                compute_part<64>(by, row, part, out);
+                compute_part<64>(by, row, part, outs);
             else if (size == 32)
-                compute_part<32>(by, row, part, out);
+                compute_part<32>(by, row, part, outs);
             else
-                compute_part<16>(by, row, part, out);
+                compute_part<16>(by, row, part, outs);
         }
     }
 
 private:
     template <int Channels>
-    static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int part, std::int8_t* out) {
-        const int channel = part * block;
+    static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int number, std::int8_t* const* outs) {
         const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
-                              static_cast<std::size_t>(part) * part_bytes(row.kernel_height, row.kernel_width);
-        const bool is_dense = row.dilation == 1;
-        const int kind = row.kernel_width * 100 + row.stride * 10 + (row.kernel_height + 3) / 4;
-        if (is_dense && kind == 311) return columns_row<V, Channels, 3, 1, 1, 2>(by, row, channel, weights, out);
-        if (is_dense && kind == 321) return columns_row<V, Channels, 3, 2, 1, 2>(by, row, channel, weights, out);
-        if (is_dense && kind == 512) return columns_row<V, Channels, 5, 1, 2, 4>(by, row, channel, weights, out);
-        if (is_dense && kind == 522) return columns_row<V, Channels, 5, 2, 2, 2>(by, row, channel, weights, out);
-        any_columns_row<V, Channels>(by, row, channel, weights, out);
+                              static_cast<std::size_t>(number) * part_bytes(row.kernel_height, row.kernel_width);
+        const int first = number * block, channels = by.outputs - first < Channels ? by.outputs - first : Channels;
+        const Part<V, Channels> part{by, weights, first, channels};
+        const Rescale how = rescale_of(by, static_cast<std::size_t>(first), panels_of(channels));
+        if (how == Rescale::reals)
+            compute_rows<Channels, Rescale::reals>(part, row, outs);
+        else if (how == Rescale::signed_reals)
+            compute_rows<Channels, Rescale::signed_reals>(part, row, outs);
+        else
+            for (int r = 0; r < row.out_rows; ++r) {
+                DepthwiseRow one = row;
+                one.rows += r, one.out_rows = 1;
+                any_columns_row<V, Channels, Rescale::any>(part, one, outs[r]);
+            }
+    }
+
+    template <int Channels, Rescale How>
+    static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* const* outs) {
+        const int groups = (row.kernel_height + 3) / 4;
+        const int kind = row.dilation == 1 ? row.kernel_width * 1000 + row.stride * 100 + groups * 10 + row.out_rows : 0;
+        switch (kind) {
+            case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, outs);
+            case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, outs);
+            case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, outs);
+            case 5121: return columns_rows<V, Channels, Filter<5, 1, 2, 1>, 4, How>(part, row, outs);
+            case 5122: return columns_rows<V, Channels, Filter<5, 1, 2, 2>, 4, How>(part, row, outs);
+            case 5221: return columns_rows<V, Channels, Filter<5, 2, 2, 1>, 2, How>(part, row, outs);
+            default: return any_columns_row<V, Channels, How>(part, row, outs[0]);
+        }
     }
 };
 

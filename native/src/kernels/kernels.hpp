@@ -27,8 +27,9 @@ enum class Clip { none, relu, relu6, hard_swish, hard_sigmoid };  // the curves 
 
 /// Weights of a sum of products as one instruction set wants them, and how the sums become numbers.
 struct FloatWeights {
-    int outputs = 0, inner = 0;     // output channels; numbers that each sum multiplies
-    const float* panels = nullptr;  // of each panel: [inner][16]
+    int outputs = 0;                // channels
+    int stretches = 1, inner = 0;   // in which the numbers lie that a sum multiplies, and how many of each; taps if depthwise
+    const float* panels = nullptr;  // of each panel: [stretches][inner][16]
     const float* bias = nullptr;    // padded to whole panels
     Clip clip = Clip::none;
 };
@@ -38,19 +39,22 @@ struct FloatWeights {
 enum class Rescale : std::uint8_t { any, shrinking, reals, signed_reals };
 
 struct ByteWeights {
-    int outputs = 0, inner = 0;    // as above; `inner` is rounded up to the instruction set's depth
-    const void* panels = nullptr;  // of each panel: [inner / depth][16][depth] cells
+    int outputs = 0;               // as above
+    int stretches = 1, inner = 0;  // likewise; `inner` is rounded up to the instruction set's depth
+    const void* panels = nullptr;  // of each panel: [stretches][inner / depth][16][depth] cells
     Rescale rescale = Rescale::any;
     const std::int32_t* bias = nullptr;       // padded to whole panels, channels in their places; it includes the zero point
     const std::int32_t* mantissas = nullptr;  // likewise
     const std::int32_t* lefts = nullptr;      // likewise; null if no factor has a positive shift
     const std::int32_t* rights = nullptr;     // likewise
     const std::int32_t* halves = nullptr;     // of what the right shifts cut off, likewise, for Rescale::shrinking
-    const float* highs = nullptr;             // the factors in floats, likewise; with `lows`, what they lack
-    const float* lows = nullptr;
-    const float* half = nullptr;       // what is added before a real number is cut off
-    const bool* reals_hold = nullptr;  // of each panel: whether the floats give the same integers
+    const float* factors = nullptr;           // as floats, likewise
+    const float* half = nullptr;              // what is added before a real number is cut off
+    const bool* reals_hold = nullptr;         // of each panel: whether the floats give the same integers
+    const std::int32_t* back = nullptr;       // what takes back what the bias has more for Rescale::reals
     int zero_point = 0, low = -128, high = 127;
+
+    bool clips() const { return low > -128 || high < 127; }
 };
 
 /// A factor without a positive shift: mantissa * 2**-(31 + right).
@@ -64,12 +68,18 @@ struct ByteCombination {
     std::int32_t zero_points[2] = {0, 0};  // of what is read
     Shrinking to_common[2];                // for a sum
     Shrinking to_made;
+    bool in_reals = false;      // whether floats give the same integers
+    float factors[2] = {0, 0};  // of both numbers of a sum, or of the product
+    float half = 0;
     int zero_point = 0, low = -128, high = 127;
+
+    bool clips() const { return low > -128 || high < 127; }
 };
 
 /// One row of a depthwise convolution. Taps that lie beside the map point to `missing`.
 struct DepthwiseRow {
-    const std::byte* const* rows = nullptr;  // of each kernel row: the map's row, or `missing`
+    const std::byte* const* rows = nullptr;  // that are seen: of each, the map's row, or `missing`
+    int out_rows = 1;                        // that are made at once, with a stride of 1
     const std::byte* missing = nullptr;      // a row of what stands for zero
     const std::byte** taps = nullptr;        // room for places of `tap_room` taps
     int width = 0, out_width = 0, channels = 0;
@@ -89,23 +99,27 @@ struct Kernels {
     int pixels;                 // of a tile
     bool has_reals;             // whether it rescales sums in floats
     int (*place)(int channel);  // of a channel in a panel of integer sums
-    void (*store_cell)(void* cells, std::size_t i, std::int8_t weight);
+    /// Puts the weights of one channel and one stretch into a panel.
+    void (*pack_weights)(const std::int8_t* weights, int count, int channel, void* panel);
 
     // Weights [channels][height][width] of a depthwise convolution of integers, as `depthwise_bytes` wants them.
-    int (*depthwise_parts)(int channels);  // that can be computed apart
+    int (*depthwise_parts)(int channels);        // that can be computed apart
+    int (*depthwise_rows)(const DepthwiseRow&);  // that are made at once if strides and dilations are 1
     int (*depthwise_place)(int channel, int channels);
     std::size_t (*depthwise_size)(int channels, int height, int width);
     void (*pack_depthwise)(const std::int8_t* weights, int channels, int height, int width, void* to);
 
-    /// `count` pixels, each `in_stride` numbers after the last, times the weights of some panels; results `out_stride` apart.
-    void (*sum_floats)(const FloatWeights&, Span panels, const float* in, std::size_t in_stride, int count, float* out,
-                       std::size_t out_stride);
-    /// The same for integers. `cells` holds the pixels, `inner` cells each.
-    void (*sum_bytes)(const ByteWeights&, Span panels, const void* cells, int count, std::int8_t* out, std::size_t out_stride);
+    /// `count` pixels times the weights of some panels, results `out_stride` apart. What a pixel sees lies in stretches, which
+    /// `starts` gives for the first; those of the next are `in_stride` numbers further.
+    void (*sum_floats)(const FloatWeights&, Span panels, const float* const* starts, std::size_t in_stride, int count,
+                       float* out, std::size_t out_stride);
+    /// The same for integers, which lie in cells.
+    void (*sum_bytes)(const ByteWeights&, Span panels, const void* const* starts, std::size_t in_stride, int count,
+                      std::int8_t* out, std::size_t out_stride);
     void (*to_cells)(void* cells, std::size_t at, const std::int8_t* from, int count);
 
     void (*depthwise_floats)(const FloatWeights&, const DepthwiseRow&, float* out);
-    void (*depthwise_bytes)(const ByteWeights&, const DepthwiseRow&, std::int8_t* out);
+    void (*depthwise_bytes)(const ByteWeights&, const DepthwiseRow&, std::int8_t* const* outs);
 
     /// Sums and products of two rows of numbers.
     void (*add_floats)(const float* a, const float* b, float* out, std::size_t count, Clip clip);
@@ -114,6 +128,12 @@ struct Kernels {
     void (*multiply_bytes)(const ByteCombination&, const std::int8_t* a, const std::int8_t* b, std::int8_t* out,
                            std::size_t count);
     void (*quantize)(const float* in, float scale, int zero_point, std::int8_t* out, std::size_t count);
+    /// The same for three planes, whose numbers are then side by side.
+    void (*quantize_colors)(const float* const* planes, float scale, int zero_point, std::int8_t* out, std::size_t count);
+    /// What each byte becomes by a table of 256.
+    void (*look_up)(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count);
+    /// Adds `places` rows of `count` bytes, each `stride` after the last, to the sums, which lie as `place` says, padded to 64.
+    void (*add_up)(const std::int8_t* in, std::size_t stride, int places, std::int32_t* sums, int count);
 };
 
 const Kernels& plain_kernels();

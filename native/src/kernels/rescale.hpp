@@ -14,9 +14,10 @@ inline constexpr int vectors = panel / V::width;  // of a panel
 template <class V, Rescale How>
 inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, std::size_t at) {
     if constexpr (How == Rescale::reals || How == Rescale::signed_reals) {
-        const auto high = V::load(by.highs + at), low = V::load(by.lows + at), half = V::load(by.half + at);
-        return How == Rescale::reals ? V::real(sums, high, low, half) : V::signed_real(sums, high, low, half);
+        const auto factors = V::load(by.factors + at), half = V::load(by.half + at);
+        return How == Rescale::reals ? V::real(sums, factors, half) : V::signed_real(sums, factors, half);
     } else {
+        if constexpr (V::has_reals) sums = V::add(sums, V::load(by.back + at));
         const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
         if constexpr (How == Rescale::shrinking) return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
         if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
@@ -31,6 +32,7 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
                           std::int8_t* out, std::size_t out_stride, int count) {
     constexpr int side_by_side = N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
     const auto bounds = V::bounds(by.zero_point, by.low, by.high);
+    const bool clips = by.clips();
     UNROLLED
     for (int start = 0; start < P * N; start += V::packed_panels) {
         typename V::Ints made[V::packed_panels * vectors<V>];
@@ -43,7 +45,8 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
                                                             first + static_cast<std::size_t>(at % N * panel + j * V::width));
             }
         }
-        const auto bytes = V::packed(made, bounds);
+        auto bytes = V::template packed<How != Rescale::reals>(made, bounds);
+        if (clips) bytes = V::clipped(bytes, bounds);
         UNROLLED
         for (int q = 0; q < V::packed_panels; q += side_by_side) {
             const int at = start + q;

@@ -15,39 +15,61 @@ static inline int left(std::size_t count, int most) {
     return count < static_cast<std::size_t>(most) ? static_cast<int>(count) : most;
 }
 
-/// Combines two rows of bytes, as many panels at a time as are packed at once: `of(sums, a, b)` makes the sums or products,
-/// before they are brought to their scale.
+/// Combines two rows of bytes, as many panels at a time as are packed at once: `of(a, b)` makes the results from integers.
 template <class V, typename Of>
 void combine(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count,
              const Of& of) {
     constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width;
     const auto bounds = V::bounds(by.zero_point, by.low, by.high);
+    const bool clips = by.clips();
     for (std::size_t i = 0; i < count; i += at_once) {
         typename V::Ints first[N], second[N];
         V::load(first, a + i);
         V::load(second, b + i);
         UNROLLED
-        for (int j = 0; j < N; ++j) {
-            const auto x = V::add(first[j], V::all(-by.zero_points[0])), y = V::add(second[j], V::all(-by.zero_points[1]));
-            first[j] = V::scale(of(x, y), V::all(by.to_made.mantissa), V::all(by.to_made.right));
-        }
-        V::template store<V::packed_panels>(out + i, V::packed(first, bounds), 0, left(count - i, at_once));
+        for (int j = 0; j < N; ++j) first[j] = of(first[j], second[j]);
+        auto bytes = V::template packed<true>(first, bounds);
+        if (clips) bytes = V::clipped(bytes, bounds);
+        V::template store<V::packed_panels>(out + i, bytes, 0, left(count - i, at_once));
     }
 }
 
 template <class V>
 void add_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count) {
+    if constexpr (V::has_reals) {
+        if (by.in_reals) {
+            const auto first = V::all(by.factors[0]), second = V::all(by.factors[1]), half = V::all(by.half);
+            return combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
+                return V::real(x, first, V::multiply_add(V::to_floats(y), second, half));
+            });
+        }
+    }
     const auto bits = V::all(1 << ByteCombination::bits);
     combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
-        const auto first = V::scale(V::multiply(x, bits), V::all(by.to_common[0].mantissa), V::all(by.to_common[0].right));
-        return V::add(first, V::scale(V::multiply(y, bits), V::all(by.to_common[1].mantissa), V::all(by.to_common[1].right)));
+        x = V::multiply(V::add(x, V::all(-by.zero_points[0])), bits);
+        y = V::multiply(V::add(y, V::all(-by.zero_points[1])), bits);
+        const auto first = V::scale(x, V::all(by.to_common[0].mantissa), V::all(by.to_common[0].right));
+        const auto second = V::scale(y, V::all(by.to_common[1].mantissa), V::all(by.to_common[1].right));
+        return V::scale(V::add(first, second), V::all(by.to_made.mantissa), V::all(by.to_made.right));
     });
 }
 
 template <class V>
 void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out,
                     std::size_t count) {
-    combine<V>(by, a, b, out, count, [](typename V::Ints x, typename V::Ints y) { return V::multiply(x, y); });
+    const auto minus_a = V::all(-by.zero_points[0]), minus_b = V::all(-by.zero_points[1]);
+    if constexpr (V::has_reals) {
+        if (by.in_reals) {
+            const auto factor = V::all(by.factors[0]), half = V::all(by.half);
+            return combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
+                return V::signed_real(V::multiply(V::add(x, minus_a), V::add(y, minus_b)), factor, half);
+            });
+        }
+    }
+    combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
+        const auto product = V::multiply(V::add(x, minus_a), V::add(y, minus_b));
+        return V::scale(product, V::all(by.to_made.mantissa), V::all(by.to_made.right));
+    });
 }
 
 template <class V>
@@ -57,7 +79,36 @@ void quantize(const float* in, float scale, int zero_point, std::int8_t* out, st
     for (std::size_t i = 0; i < count; i += at_once) {
         typename V::Ints numbers[N];
         V::to_panels(numbers, in + i, V::all(scale), left(count - i, at_once));
-        V::template store<V::packed_panels>(out + i, V::packed(numbers, bounds), 0, left(count - i, at_once));
+        V::template store<V::packed_panels>(out + i, V::template packed<true>(numbers, bounds), 0, left(count - i, at_once));
+    }
+}
+
+template <class V>
+void quantize_colors(const float* const* planes, float scale, int zero_point, std::int8_t* out, std::size_t count) {
+    constexpr std::size_t at_once = 64;
+    for (std::size_t i = 0; i < count; i += at_once) {
+        const int pixels = left(count - i, at_once);
+        std::int8_t colors[3][at_once];
+        for (int c = 0; c < 3; ++c) quantize<V>(planes[c] + i, scale, zero_point, colors[c], static_cast<std::size_t>(pixels));
+        V::interleave(colors[0], colors[1], colors[2], out + 3 * i, pixels);
+    }
+}
+
+template <class V>
+void add_up(const std::int8_t* in, std::size_t stride, int places, std::int32_t* sums, int count) {
+    constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width;
+    for (int c = 0; c < count; c += at_once) {
+        typename V::Ints totals[N];
+        UNROLLED
+        for (int j = 0; j < N; ++j) totals[j] = V::load(sums + c + j * V::width);
+        for (int i = 0; i < places; ++i) {
+            typename V::Ints numbers[N];
+            V::load(numbers, in + static_cast<std::size_t>(i) * stride + c);
+            UNROLLED
+            for (int j = 0; j < N; ++j) totals[j] = V::add(totals[j], numbers[j]);
+        }
+        UNROLLED
+        for (int j = 0; j < N; ++j) V::store(sums + c + j * V::width, totals[j]);
     }
 }
 
@@ -73,9 +124,14 @@ Kernels table() {
         .pixels = V::pixels,
         .has_reals = V::has_reals,
         .place = [](int channel) { return V::place(channel); },
-        .store_cell = [](void* cells, std::size_t i,
-                         std::int8_t weight) { static_cast<Cell*>(cells)[i] = static_cast<Cell>(weight); },
+        .pack_weights =
+            [](const std::int8_t* weights, int count, int channel, void* to) {
+                Cell* cells = static_cast<Cell*>(to) + V::place(channel) * V::depth;
+                for (int k = 0; k < count; ++k)
+                    cells[k / V::depth * panel * V::depth + k % V::depth] = static_cast<Cell>(weights[k]);
+            },
         .depthwise_parts = Depthwise::parts,
+        .depthwise_rows = Depthwise::rows_at_once,
         .depthwise_place = Depthwise::place,
         .depthwise_size = Depthwise::bytes,
         .pack_depthwise = Depthwise::pack,
@@ -99,6 +155,9 @@ Kernels table() {
         .add_bytes = add_bytes<V>,
         .multiply_bytes = multiply_bytes<V>,
         .quantize = quantize<V>,
+        .quantize_colors = quantize_colors<V>,
+        .look_up = V::look_up,
+        .add_up = add_up<V>,
     };
 }
 

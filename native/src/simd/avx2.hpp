@@ -40,6 +40,7 @@ struct Avx2 {
 
     // ---- integers
     static Ints load(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+    static void store(std::int32_t* to, Ints x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x); }
     static Ints all(std::int32_t number) { return _mm256_set1_epi32(number); }
     static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
     static Ints multiply(Ints a, Ints b) { return _mm256_mullo_epi32(a, b); }
@@ -91,11 +92,13 @@ struct Avx2 {
         return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)),
                 _mm_set1_epi8(static_cast<char>(high))};
     }
+    template <bool Moves>
     static __m128i packed(const Ints (&panel)[2], const Bounds& by) {
-        const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(panel[0], panel[1]), by.zero_point);
-        const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-        return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low);
+        __m256i words = _mm256_packs_epi32(panel[0], panel[1]);
+        if constexpr (Moves) words = _mm256_adds_epi16(words, by.zero_point);
+        return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     }
+    static __m128i clipped(__m128i bytes, const Bounds& by) { return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low); }
     template <int Panels>
     static void store(std::int8_t* to, __m128i bytes, int, int count) {
         if (count >= 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(to), bytes);
@@ -122,6 +125,13 @@ struct Avx2 {
             const __m256i down = _mm256_castps_si256(_mm256_cmp_ps(rest, _mm256_sub_ps(_mm256_setzero_ps(), half), _CMP_LE_OQ));
             panel[i] = _mm256_add_epi32(_mm256_sub_epi32(_mm256_cvttps_epi32(whole), up), down);
         }
+    }
+
+    static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
+        for (int i = 0; i < count; ++i) to[3 * i] = a[i], to[3 * i + 1] = b[i], to[3 * i + 2] = c[i];
+    }
+    static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i] + 128];
     }
 
 private:

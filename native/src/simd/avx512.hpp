@@ -39,6 +39,8 @@ struct Avx512 {
 
     // ---- integers
     static Ints load(const std::int32_t* from) { return _mm512_loadu_si512(from); }
+    static void store(std::int32_t* to, Ints x) { _mm512_storeu_si512(to, x); }
+    static Floats to_floats(Ints x) { return _mm512_cvtepi32_ps(x); }
     static Ints all(std::int32_t number) { return _mm512_set1_epi32(number); }
     static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
     static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
@@ -79,17 +81,17 @@ struct Avx512 {
         return _mm512_sllv_epi32(_mm512_max_epi32(_mm512_min_epi32(x, highest), lowest), lefts);
     }
 
-    // The second product is rounded toward zero, and so is its sum with the first: the integer is that of the exact sum.
-    static Ints real(Ints x, Floats high, Floats low, Floats half) {
-        const __m512 number = _mm512_cvtepi32_ps(x);
-        return _mm512_cvttps_epi32(
-            _mm512_fmadd_round_ps(number, high, _mm512_fmadd_ps(number, low, half), _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC));
+    // The sum is rounded as its integer is, down or toward zero: the integer is that of the exact sum.
+    static Ints real(Ints x, Floats factors, Floats half) {
+        constexpr int down = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+        return _mm512_cvt_roundps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, half, down), down);
     }
-    static Ints signed_real(Ints x, Floats high, Floats low, Floats half) {
-        constexpr int half_or_sign = 0xF8;  // the half, or the sign of the number
+    static Ints signed_real(Ints x, Floats factors, Floats half) {
+        constexpr int half_or_sign = 0xF8, to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
         const __m512i sign = _mm512_set1_epi32(INT32_MIN);
-        return real(x, high, low,
-                    _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(half), x, sign, half_or_sign)));
+        const __m512i signed_half = _mm512_ternarylogic_epi32(_mm512_castps_si512(half), x, sign, half_or_sign);
+        return _mm512_cvttps_epi32(
+            _mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, _mm512_castsi512_ps(signed_half), to_zero));
     }
 
     struct Bounds {
@@ -100,16 +102,19 @@ struct Avx512 {
                 _mm512_set1_epi8(static_cast<char>(high))};
     }
     /// Four panels as 64 bytes.
+    template <bool Moves>
     static __m512i packed(const Ints (&panels)[4], const Bounds& by) {
         const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        return _mm512_permutexvar_epi32(order, packed_by_lanes(panels, by));
+        return _mm512_permutexvar_epi32(order, packed_by_lanes<Moves>(panels, by));
     }
     /// The same, but the first fourth of all panels, then the second, and so on.
+    template <bool Moves>
     static __m512i packed_by_lanes(const Ints (&panels)[4], const Bounds& by) {
-        const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(panels[0], panels[1]), by.zero_point);
-        const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(panels[2], panels[3]), by.zero_point);
-        return _mm512_max_epi8(_mm512_min_epi8(_mm512_packs_epi16(first, second), by.high), by.low);
+        __m512i first = _mm512_packs_epi32(panels[0], panels[1]), second = _mm512_packs_epi32(panels[2], panels[3]);
+        if constexpr (Moves) first = _mm512_adds_epi16(first, by.zero_point), second = _mm512_adds_epi16(second, by.zero_point);
+        return _mm512_packs_epi16(first, second);
     }
+    static __m512i clipped(__m512i bytes, const Bounds& by) { return _mm512_max_epi8(_mm512_min_epi8(bytes, by.high), by.low); }
     template <int Panels>
     static void store(std::int8_t* to, __m512i bytes, int at, int count) {
         if constexpr (Panels == 4) {
@@ -146,6 +151,35 @@ struct Avx512 {
             made = _mm512_mask_add_epi32(made, _mm512_cmp_ps_mask(rest, half, _CMP_GE_OQ), made, one);
             panels[i] = _mm512_mask_sub_epi32(
                 made, _mm512_cmp_ps_mask(rest, _mm512_sub_ps(_mm512_setzero_ps(), half), _CMP_LE_OQ), made, one);
+        }
+    }
+
+    /// `count` bytes of each of three rows, side by side.
+    static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
+        alignas(64) static constexpr auto order = [] {
+            struct {
+                std::int8_t of[64];
+            } made{};
+            for (int i = 0; i < 48; ++i) made.of[i] = static_cast<std::int8_t>(i % 3 * 16 + i / 3);
+            return made;
+        }();
+        const auto sixteen = [](const std::int8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); };
+        for (int i = 0; i < count; i += 16) {
+            __m512i rows = _mm512_castsi128_si512(sixteen(a + i));
+            rows = _mm512_inserti32x4(_mm512_inserti32x4(rows, sixteen(b + i), 1), sixteen(c + i), 2);
+            _mm512_mask_storeu_epi8(to + 3 * i, first<__mmask64>(3 * (count - i), 48) & 0xFFFFFFFFFFFF,
+                                    _mm512_permutexvar_epi8(_mm512_load_si512(order.of), rows));
+        }
+    }
+    static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
+        const __m512i negative[2] = {_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64)};
+        const __m512i positive[2] = {_mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192)};
+        for (std::size_t i = 0; i < count; i += 64) {
+            const __mmask64 mask = first<__mmask64>(count - i < 64 ? static_cast<int>(count - i) : 64, 64);
+            const __m512i bytes = _mm512_maskz_loadu_epi8(mask, in + i);
+            const __m512i below = _mm512_permutex2var_epi8(negative[0], bytes, negative[1]);
+            const __m512i above = _mm512_permutex2var_epi8(positive[0], bytes, positive[1]);
+            _mm512_mask_storeu_epi8(out + i, mask, _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), above, below));
         }
     }
 
@@ -187,7 +221,10 @@ struct Interleaved<64> {
     static void widen(const Vector (&sums)[4], __m512i (&whole)[4]) {
         for (int i = 0; i < 4; ++i) whole[i] = sums[i];
     }
-    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) { return Avx512::packed_by_lanes(panels, by); }
+    template <bool Moves>
+    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
+        return Avx512::packed_by_lanes<Moves>(panels, by);
+    }
 };
 
 template <>
@@ -208,8 +245,9 @@ struct Interleaved<32> {
         for (int i = 0; i < 2; ++i) whole[i] = _mm512_inserti64x4(_mm512_castsi256_si512(sums[i]), sums[i + 2], 1);
     }
     /// Two pixels.
+    template <bool Moves>
     static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
-        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7), Avx512::packed_by_lanes(panels, by));
+        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7), Avx512::packed_by_lanes<Moves>(panels, by));
     }
 };
 
@@ -233,7 +271,10 @@ struct Interleaved<16> {
         whole[0] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
     }
     /// Four pixels.
-    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) { return Avx512::packed(panels, by); }
+    template <bool Moves>
+    static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
+        return Avx512::packed<Moves>(panels, by);
+    }
 };
 
 }  // namespace mobilenets::simd

@@ -37,6 +37,7 @@ struct Neon {
 
     // ---- integers
     static Ints load(const std::int32_t* from) { return vld1q_s32(from); }
+    static void store(std::int32_t* to, Ints x) { vst1q_s32(to, x); }
     static Ints all(std::int32_t number) { return vdupq_n_s32(number); }
     static Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
     static Ints multiply(Ints a, Ints b) { return vmulq_s32(a, b); }
@@ -78,12 +79,14 @@ struct Neon {
         return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)),
                 vdupq_n_s8(static_cast<std::int8_t>(high))};
     }
+    template <bool Moves>
     static int8x16_t packed(const Ints (&panel)[4], const Bounds& by) {
-        const int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
-        const int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
-        const int8x8_t first = vqmovn_s16(vqaddq_s16(low, by.zero_point)), second = vqmovn_s16(vqaddq_s16(high, by.zero_point));
-        return vmaxq_s8(vminq_s8(vcombine_s8(first, second), by.high), by.low);
+        int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
+        int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
+        if constexpr (Moves) low = vqaddq_s16(low, by.zero_point), high = vqaddq_s16(high, by.zero_point);
+        return vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
     }
+    static int8x16_t clipped(int8x16_t bytes, const Bounds& by) { return vmaxq_s8(vminq_s8(bytes, by.high), by.low); }
     template <int Panels>
     static void store(std::int8_t* to, int8x16_t bytes, int, int count) {
         if (count >= 16) return vst1q_s8(to, bytes);
@@ -105,6 +108,13 @@ struct Neon {
                 vminnmq_f32(vmaxnmq_f32(vdivq_f32(vld1q_f32(from + 4 * i), scale), vnegq_f32(largest)), largest);
             panel[i] = vcvtaq_s32_f32(quotient);
         }
+    }
+
+    static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
+        for (int i = 0; i < count; ++i) to[3 * i] = a[i], to[3 * i + 1] = b[i], to[3 * i + 2] = c[i];
+    }
+    static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i] + 128];
     }
 
 private:

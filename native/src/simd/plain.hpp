@@ -75,6 +75,7 @@ struct Plain {
         std::memcpy(made.of, from, sizeof made.of);
         return made;
     }
+    static void store(std::int32_t* to, Ints x) { std::memcpy(to, x.of, sizeof x.of); }
     static Ints all(std::int32_t number) {
         Ints made;
         for (std::int32_t& x : made.of) x = number;
@@ -132,7 +133,7 @@ struct Plain {
         return x;
     }
 
-    /// The panel plus the zero point, cut to the bounds, as 16 bytes.
+    /// The panel, plus the zero point if it is to be moved, as 16 bytes; and these cut to the bounds.
     struct Bounds {
         std::int32_t zero_point, low, high;
     };
@@ -140,11 +141,16 @@ struct Plain {
     struct Bytes {
         std::int8_t of[16];
     };
+    template <bool Moves>
     static Bytes packed(const Ints (&panel)[2], Bounds by) {
         Bytes made;
         for (int i = 0; i < 16; ++i)
-            made.of[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + by.zero_point, by.low, by.high);
+            made.of[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + (Moves ? by.zero_point : 0));
         return made;
+    }
+    static Bytes clipped(Bytes bytes, Bounds by) {
+        for (std::int8_t& byte : bytes.of) byte = to_byte(byte, by.low, by.high);
+        return bytes;
     }
     /// Some of the panels packed at once, from that at `at`; at most `count` channels.
     template <int Panels>
@@ -163,6 +169,15 @@ struct Plain {
             const float quotient = std::min(std::max(-largest, from[i] / scale.of[0]), largest);  // not a number is the least
             panel[i / width].of[i % width] = static_cast<std::int32_t>(rounded(static_cast<double>(quotient)));
         }
+    }
+
+    /// `count` bytes of each of three rows, side by side.
+    static void interleave(const std::int8_t* a, const std::int8_t* b, const std::int8_t* c, std::int8_t* to, int count) {
+        for (int i = 0; i < count; ++i) to[3 * i] = a[i], to[3 * i + 1] = b[i], to[3 * i + 2] = c[i];
+    }
+    /// What each byte becomes by a table, which begins with that of -128.
+    static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i] + 128];
     }
 
 private:

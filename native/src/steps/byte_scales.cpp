@@ -7,49 +7,41 @@
 #include "step.hpp"
 
 namespace mobilenets {
-namespace {
 
-/// A factor in floats: a sum times it, plus or minus `half`, and cut off, is the integer that the specification asks for.
-struct Real {
-    float high = 0, low = 0, half = 0;
-    bool holds = false;
-};
-
-/// The factor in floats, which holds for results of up to `most` in size; negative results count only if `is_signed`.
-///
 /// The specification rounds twice. For a positive sum x, the result is k or more from the least x with x * mantissa >= n(k),
-/// where n(k) = (2k - 1) * 2**(30 + right) - 2**30; for negative sums it is the same, save that a sum which is just n(k) does
-/// not reach it. The exact x * factor + half must therefore reach k for that x, and must not for x - 1. How far the sums are
-/// from n(k), over all k, is what `half` may be between; if that leaves no room for the rounding of floats, the factor does not
-/// hold.
-Real real_of(Factor by, int most, bool is_signed) {
+/// where n(k) = (2k - 1) * 2**(30 + right) - 2**30. A negative sum is rounded as a positive one, save that a sum which is just
+/// n(k) does not reach k. So for each k, the product and `half` must reach k for that least x, and must not for x - 1. The
+/// processor rounds once, in the direction in which the fraction is cut off: what is compared with k is exact. A factor of 24
+/// bits is a little off, and a few neighbors are tried; for each, all k together leave an interval for `half`, in the middle of
+/// which it is chosen.
+Real real_of(Factor by, int zero_point, bool is_signed) {
     constexpr int largest_right = 14;  // sums that floats do not represent are then beyond the largest result
+    constexpr double room = 1.0 / (1 << 23);
     const int right = -by.shift;
     if (by.mantissa < 1 << 30 || right < 1 || right > largest_right) return {};
+    const int most = std::max(highest - zero_point, is_signed ? zero_point - lowest : 0);
     const std::int64_t whole = std::int64_t{1} << (31 + right), mantissa = by.mantissa;
-    const std::int64_t step = whole % mantissa;
-    std::int64_t gap = (mantissa - (whole / 2 - (std::int64_t{1} << 30)) % mantissa) % mantissa;
-    std::int64_t least = mantissa, greatest = 0;
-    for (int k = 1; k <= most; ++k) {
-        least = std::min(least, gap);
-        greatest = std::max(greatest, gap == 0 && is_signed ? mantissa : gap);
-        gap -= step;
-        if (gap < 0) gap += mantissa;
+    const std::int64_t step = whole / mantissa, rest = whole % mantissa;
+    const std::int64_t first = whole / 2 - (std::int64_t{1} << 30);  // n(1)
+    const auto nearest = static_cast<float>(std::ldexp(static_cast<double>(mantissa), -31 - right));
+    for (const float factor : {nearest, std::nextafter(nearest, 0.0F), std::nextafter(nearest, 1.0F)}) {
+        double from = -1, to = 2, x = static_cast<double>((first + mantissa - 1) / mantissa);
+        std::int64_t gap = (mantissa - first % mantissa) % mantissa;  // x * mantissa - n(k)
+        bool has_tie = false;
+        for (int k = 1; k <= most; ++k) {
+            has_tie = has_tie || gap == 0;
+            from = std::max(from, k - x * static_cast<double>(factor));
+            to = std::min(to, k - (x - 1) * static_cast<double>(factor));
+            gap -= rest, x += static_cast<double>(step);
+            if (gap < 0) gap += mantissa, x += 1;
+        }
+        if (to - from < room || (is_signed && has_tie)) continue;
+        const auto more = is_signed ? 0 : std::lround(zero_point / static_cast<double>(factor));
+        const double moved = is_signed ? 0 : zero_point - static_cast<double>(more) * static_cast<double>(factor);
+        return {factor, static_cast<float>((from + to) / 2 + moved), static_cast<std::int32_t>(more), true};
     }
-    const double unit = 1 / static_cast<double>(whole), middle = 0.5 + std::ldexp(0.5, -right);
-    const double from = middle - static_cast<double>(least) * unit,
-                 to = middle + static_cast<double>(mantissa - greatest) * unit;
-    const double factor = static_cast<double>(mantissa) * unit;
-    constexpr double room = 1.0 / (1 << 24);
-    Real made;
-    made.high = static_cast<float>(factor);
-    made.low = static_cast<float>(factor - static_cast<double>(made.high));
-    made.half = static_cast<float>((from + to) / 2);
-    made.holds = from + room <= static_cast<double>(made.half) && static_cast<double>(made.half) <= to - room;
-    return made;
+    return {};
 }
-
-}  // namespace
 
 ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place) {
     const Tensor& tensor = graph.tensor(operation.weight);
@@ -60,14 +52,13 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
     const Value& made = graph.output(operation);
     const auto outputs = biases.size(), inner = numbers.size() / outputs;
     const auto padded = (outputs + most_padding - 1) / most_padding * most_padding;
-    for (Buffer* integers : {&bias, &mantissas, &lefts, &rights, &halves}) *integers = buffer_of<std::int32_t>(padded);
-    for (Buffer* reals : {&highs, &lows, &half}) *reals = buffer_of<float>(padded);
+    for (Buffer* integers : {&bias, &mantissas, &lefts, &rights, &halves, &back}) *integers = buffer_of<std::int32_t>(padded);
+    for (Buffer* reals : {&factors, &half}) *reals = buffer_of<float>(padded);
     reals_hold = buffer_of<bool>(padded / panel);
     std::fill_n(reals_hold.as<bool>(), padded / panel, true);
     const ByteBounds bounds = byte_bounds(operation.curve, made.quantization);
     const int zero_point = made.zero_point();
     const bool is_signed = bounds.low != zero_point;
-    const int most = is_signed ? std::max(highest - zero_point, zero_point - lowest) : highest - zero_point;
     bool any_left = false, all_shrink = true;
     for (std::size_t o = 0; o < outputs; ++o) {
         std::int64_t sum = 0, reach = 0;
@@ -89,9 +80,15 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
         any_left = any_left || by.shift > 0;
         all_shrink = all_shrink && by.shift < 0;
         if (!kernels.has_reals) continue;
-        const Real in_floats = real_of(by, most, is_signed);
-        highs.as<float>()[at] = in_floats.high, lows.as<float>()[at] = in_floats.low, half.as<float>()[at] = in_floats.half;
-        reals_hold.as<bool>()[o / panel] = reals_hold.as<bool>()[o / panel] && in_floats.holds;
+        const Real in_floats = real_of(by, zero_point, is_signed);
+        factors.as<float>()[at] = in_floats.factor, half.as<float>()[at] = in_floats.half;
+        const std::int64_t most = std::abs(std::int64_t{biases[o]}) + 255 * reach + std::abs(in_floats.more);
+        if (in_floats.holds && most <= INT32_MAX) {
+            bias.as<std::int32_t>()[at] += in_floats.more;
+            back.as<std::int32_t>()[at] = -in_floats.more;
+            continue;
+        }
+        reals_hold.as<bool>()[o / panel] = false;
     }
     weights.outputs = static_cast<int>(outputs);
     weights.bias = bias.as<std::int32_t>();
@@ -99,7 +96,8 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
     weights.lefts = any_left ? lefts.as<std::int32_t>() : nullptr;
     weights.rights = rights.as<std::int32_t>();
     weights.halves = halves.as<std::int32_t>();
-    weights.highs = highs.as<float>(), weights.lows = lows.as<float>(), weights.half = half.as<float>();
+    weights.factors = factors.as<float>(), weights.half = half.as<float>();
+    weights.back = back.as<std::int32_t>();
     weights.reals_hold = reals_hold.as<bool>();
     weights.rescale = kernels.has_reals ? (is_signed ? Rescale::signed_reals : Rescale::reals)
                       : all_shrink      ? Rescale::shrinking

@@ -1,6 +1,7 @@
-// Convolutions and linear layers. A pointwise one reads its pixels where they lie; a larger one gathers, for a few pixels at a
-// time, the patch that its filters see.
+// Convolutions and linear layers. A pointwise one reads its pixels where they lie. For a larger one, the rows that its filters
+// see are copied with their margins; what a filter sees is then a few stretches of numbers, as far apart for every pixel.
 #include <cstring>
+#include <vector>
 
 #include "../arithmetic.hpp"
 #include "step.hpp"
@@ -8,7 +9,9 @@
 namespace mobilenets {
 namespace {
 
-constexpr int chunk_bytes = 32 * 1024;  // of patches that stay in the first cache
+constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache
+
+std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 /// How a window moves over a map; one place and one tap for a linear layer.
 struct Window {
@@ -33,32 +36,39 @@ struct Window {
         }
     }
 
-    int taps() const { return kernel_height * kernel_width; }
     Span needed(Span rows) const { return window_rows(rows, stride[0], top, dilation[0] * (kernel_height - 1) + 1, height); }
 
-    /// Gives `take(tap, number of taps, pixel or null)` for what the output pixel sees: stretches of taps whose numbers lie
-    /// side by side.
-    template <typename Take>
-    void each_stretch(const Rows& in, int y, int x, std::size_t pixel_bytes, const Take& take) const {
-        const int first = x * stride[1] - left;
-        const bool inside = dilation[1] == 1 && first >= 0 && first + kernel_width <= width;
-        for (int ky = 0; ky < kernel_height; ++ky) {
-            const int row = y * stride[0] - top + ky * dilation[0];
-            const std::byte* start = row < 0 || row >= height ? nullptr : in.at(row);
-            if (!start || inside) {
-                take(ky * kernel_width, kernel_width, start ? start + static_cast<std::size_t>(first) * pixel_bytes : nullptr);
-                continue;
-            }
-            for (int kx = 0; kx < kernel_width; ++kx) {
-                const int column = first + kx * dilation[1];
-                const bool missing = column < 0 || column >= width;
-                take(ky * kernel_width + kx, 1, missing ? nullptr : start + static_cast<std::size_t>(column) * pixel_bytes);
-            }
-        }
+    // Stretches of numbers that lie side by side: rows of the filter, or single taps if there are gaps between them.
+    int taps_of_stretch() const { return dilation[1] == 1 ? kernel_width : 1; }
+    int stretches() const { return kernel_height * kernel_width / taps_of_stretch(); }
+    int numbers() const { return taps_of_stretch() * channels; }
+    bool is_one_tap() const { return kernel_height * kernel_width == 1; }
+
+    /// Columns that the filters see, margins included.
+    int seen_columns() const { return (out_width - 1) * stride[1] + dilation[1] * (kernel_width - 1) + 1; }
+    std::size_t seen_numbers() const { return index(seen_columns()) * index(channels); }
+
+    /// The index of a weight [o][c][kh][kw] at the place k of a stretch, whose numbers are [kw][c].
+    std::size_t weight_index(int o, int stretch, int k) const {
+        const int tap = stretch * taps_of_stretch() + k / channels, taps = kernel_height * kernel_width;
+        return (index(o) * index(channels) + index(k % channels)) * index(taps) + index(tap);
+    }
+
+    /// Copies what the filters see of a row, and its margins: `copy(at, from or null, count)`.
+    template <typename Copy>
+    void copy_row(const Rows& in, int row, std::size_t number_bytes, const Copy& copy) const {
+        const bool missing = row < 0 || row >= height;
+        const int inside = missing ? 0 : std::max(0, std::min(width, seen_columns() - left));
+        const int before = missing ? seen_columns() : std::min(left, seen_columns());
+        const int after = std::max(0, seen_columns() - before - inside);
+        const std::size_t first = left < 0 ? index(-left) * index(channels) * number_bytes : 0;
+        copy(std::size_t{0}, static_cast<const std::byte*>(nullptr), before * channels);
+        if (inside > 0) copy(index(before * channels), in.at(row) + first, inside * channels);
+        copy(index((before + inside) * channels), static_cast<const std::byte*>(nullptr), after * channels);
     }
 };
 
-/// Calls `of(y, rows, first pixel, pixels)` for stretches of pixels that lie side by side in both values.
+/// Calls `of(y, rows)` for stretches of rows that lie side by side in both values.
 template <typename Of>
 void each_run(const Job& job, const Of& of) {
     for (int y = job.rows.from; y < job.rows.to;) {
@@ -68,176 +78,184 @@ void each_run(const Job& job, const Of& of) {
     }
 }
 
-/// As many whole tiles as a chunk has room for.
-int pixels_at_once(std::size_t pixel_bytes, int tile, int all) {
-    return std::min(all, std::max(tile, static_cast<int>(chunk_bytes / pixel_bytes) / tile * tile));
-}
-
-// The index of a weight [o][c][kh][kw] at the place k of a patch, whose numbers are [kh][kw][c].
-std::size_t weight_index(const Window& window, std::size_t o, std::size_t k) {
-    const auto channels = static_cast<std::size_t>(window.channels), taps = static_cast<std::size_t>(window.taps());
-    return (o * channels + k % channels) * taps + k / channels;
-}
-
-class FloatConvolution final : public Step {
+/// What the two kinds of convolutions share: the way over rows and windows.
+class Convolution : public Step {
 public:
-    FloatConvolution(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : window_(graph, operation), kernels_(kernels), curve_(operation.curve) {
-        const auto weights = graph.tensor(operation.weight).copied<float>();
-        const auto bias = graph.tensor(operation.bias).copied<float>();
-        by_.outputs = static_cast<int>(bias.size());
-        by_.inner = window_.channels * window_.taps();
-        by_.clip = clip_of(operation.curve);
-        const auto inner = static_cast<std::size_t>(by_.inner), panels = static_cast<std::size_t>(panels_of(by_.outputs));
-        packed_ = buffer_of<float>(panels * inner * panel);
-        bias_ = buffer_of<float>(panels * panel);
-        for (std::size_t o = 0; o < bias.size(); ++o) {
-            bias_.as<float>()[o] = bias[o];
-            float* to = packed_.as<float>() + o / panel * inner * panel + o % panel;
-            for (std::size_t k = 0; k < inner; ++k) to[k * panel] = weights[weight_index(window_, o, k)];
-        }
-        by_.panels = packed_.as<float>();
-        by_.bias = bias_.as<float>();
-    }
+    Convolution(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : window_(graph, operation), kernels_(kernels), outputs_(graph.output(operation).channels()) {}
 
     Span needed(std::size_t, Span rows) const override { return window_.needed(rows); }
-    int panels() const override { return panels_of(by_.outputs); }
-    std::size_t scratch_bytes() const override {
-        return window_.pointwise ? 0 : static_cast<std::size_t>(at_once()) * pixel_bytes();
-    }
+    int panels() const override { return panels_of(outputs_); }
 
-    void compute(const Job& job) const override {
-        if (window_.pointwise) {
-            each_run(job, [&](int y, int rows) {
-                const auto inner = static_cast<std::size_t>(by_.inner);
-                finish(job, job.inputs[0].numbers<float>(y), inner, rows * window_.out_width, job.outputs[0].numbers<float>(y));
-            });
-            return;
-        }
-        auto* patches = reinterpret_cast<float*>(job.scratch);
+protected:
+    /// Room for the rows that a filter sees, and for where its stretches begin.
+    std::size_t rows_bytes(std::size_t cell_bytes) const {
+        return index(window_.stretches()) * sizeof(void*) + guard + index(window_.kernel_height) * row_bytes(cell_bytes);
+    }
+    std::size_t row_bytes(std::size_t cell_bytes) const { return window_.seen_numbers() * cell_bytes + guard; }
+
+    /// For each row of the output: `copy` the rows that it needs, then `sum` the stretches.
+    template <typename Cell, typename Copy, typename Sum>
+    void each_row(const Job& job, std::size_t number_bytes, const Copy& copy, const Sum& sum) const {
+        auto** starts = reinterpret_cast<const Cell**>(job.scratch);
+        const std::size_t pointers = (index(window_.stretches()) * sizeof(void*) + guard - 1) / guard * guard;
         for (int y = job.rows.from; y < job.rows.to; ++y) {
-            for (int x = 0; x < window_.out_width; x += at_once()) {
-                const int pixels = std::min(at_once(), window_.out_width - x);
-                for (int i = 0; i < pixels; ++i) gather(job.inputs[0], y, x + i, patches + i * by_.inner);
-                finish(job, patches, static_cast<std::size_t>(by_.inner), pixels,
-                       job.outputs[0].numbers<float>(y) + x * by_.outputs);
+            for (int ky = 0; ky < window_.kernel_height; ++ky) {
+                auto* cells = reinterpret_cast<Cell*>(job.scratch + pointers + index(ky) * row_bytes(sizeof(Cell)));
+                window_.copy_row(job.inputs[0], y * window_.stride[0] - window_.top + ky * window_.dilation[0], number_bytes,
+                                 [&](std::size_t at, const std::byte* from, int count) { copy(cells, at, from, count); });
+                const int stretches = window_.stretches() / window_.kernel_height;
+                for (int s = 0; s < stretches; ++s)
+                    starts[ky * stretches + s] = cells + s * window_.dilation[1] * window_.channels;
             }
-        }
-    }
-
-private:
-    std::size_t pixel_bytes() const { return sizeof(float) * static_cast<std::size_t>(by_.inner); }
-    int at_once() const { return pixels_at_once(pixel_bytes(), 2 * kernels_.pixels, window_.out_width); }
-
-    void gather(const Rows& in, int y, int x, float* patch) const {
-        const auto channels = static_cast<std::size_t>(window_.channels);
-        window_.each_stretch(in, y, x, channels * sizeof(float), [&](int tap, int taps, const std::byte* from) {
-            float* to = patch + static_cast<std::size_t>(tap) * channels;
-            const std::size_t bytes = static_cast<std::size_t>(taps) * channels * sizeof(float);
-            if (from)
-                std::memcpy(to, from, bytes);
-            else
-                std::memset(to, 0, bytes);
-        });
-    }
-
-    void finish(const Job& job, const float* in, std::size_t stride, int pixels, float* out) const {
-        const auto outputs = static_cast<std::size_t>(by_.outputs);
-        kernels_.sum_floats(by_, job.panels, in, stride, pixels, out, outputs);
-        if (is_applied_by_kernels(curve_)) return;
-        const int last = std::min(job.panels.to * panel, by_.outputs);
-        for (int i = 0; i < pixels; ++i) {
-            float* pixel = out + static_cast<std::size_t>(i) * outputs;
-            for (int c = job.panels.from * panel; c < last; ++c) pixel[c] = curve_of(curve_, pixel[c]);
+            sum(y, starts, index(window_.stride[1] * window_.channels));
         }
     }
 
     Window window_;
     const Kernels& kernels_;
+    int outputs_;
+};
+
+class FloatConvolution final : public Convolution {
+public:
+    FloatConvolution(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : Convolution(graph, operation, kernels), curve_(operation.curve) {
+        const auto weights = graph.tensor(operation.weight).copied<float>();
+        const auto bias = graph.tensor(operation.bias).copied<float>();
+        by_.outputs = outputs_;
+        by_.stretches = window_.stretches(), by_.inner = window_.numbers();
+        by_.clip = clip_of(operation.curve);
+        const std::size_t panel_size = index(by_.stretches * by_.inner) * panel;
+        packed_ = buffer_of<float>(index(panels()) * panel_size);
+        bias_ = buffer_of<float>(index(panels()) * panel);
+        for (int o = 0; o < outputs_; ++o) {
+            bias_.as<float>()[o] = bias[index(o)];
+            float* to = packed_.as<float>() + index(o / panel) * panel_size + o % panel;
+            for (int s = 0; s < by_.stretches; ++s) {
+                for (int k = 0; k < by_.inner; ++k, to += panel) *to = weights[window_.weight_index(o, s, k)];
+            }
+        }
+        by_.panels = packed_.as<float>();
+        by_.bias = bias_.as<float>();
+    }
+
+    std::size_t scratch_bytes() const override { return window_.pointwise ? 0 : rows_bytes(sizeof(float)); }
+
+    void compute(const Job& job) const override {
+        if (window_.pointwise) {
+            each_run(job, [&](int y, int rows) {
+                const float* in = job.inputs[0].numbers<float>(y);
+                finish(job, &in, index(by_.inner), rows * window_.out_width, job.outputs[0].numbers<float>(y));
+            });
+            return;
+        }
+        const auto copy = [](float* to, std::size_t at, const std::byte* from, int count) {
+            if (from)
+                std::memcpy(to + at, from, sizeof(float) * index(count));
+            else
+                std::fill_n(to + at, count, 0.0F);
+        };
+        each_row<float>(job, sizeof(float), copy, [&](int y, const float* const* starts, std::size_t stride) {
+            finish(job, starts, stride, window_.out_width, job.outputs[0].numbers<float>(y));
+        });
+    }
+
+private:
+    void finish(const Job& job, const float* const* starts, std::size_t stride, int pixels, float* out) const {
+        kernels_.sum_floats(by_, job.panels, starts, stride, pixels, out, index(outputs_));
+        if (is_applied_by_kernels(curve_)) return;
+        const int last = std::min(job.panels.to * panel, outputs_);
+        for (int i = 0; i < pixels; ++i) {
+            float* pixel = out + index(i) * index(outputs_);
+            for (int c = job.panels.from * panel; c < last; ++c) pixel[c] = curve_of(curve_, pixel[c]);
+        }
+    }
+
     Curve curve_;
     Buffer packed_, bias_;
     FloatWeights by_;
 };
 
-class ByteConvolution final : public Step {
+class ByteConvolution final : public Convolution {
 public:
     ByteConvolution(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : window_(graph, operation), kernels_(kernels), scales_(graph, operation, kernels, place_of), by_(scales_.weights) {
+        : Convolution(graph, operation, kernels), scales_(graph, operation, kernels, place_of), by_(scales_.weights) {
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
-        const int numbers = window_.channels * window_.taps();
-        by_.inner = (numbers + kernels.depth - 1) / kernels.depth * kernels.depth;
-        const auto inner = static_cast<std::size_t>(by_.inner), depth = static_cast<std::size_t>(kernels.depth);
-        const auto panels = static_cast<std::size_t>(panels_of(by_.outputs));
-        packed_ = Buffer(panels * inner * panel * static_cast<std::size_t>(kernels.cell_bytes));
-        for (std::size_t o = 0; o < static_cast<std::size_t>(by_.outputs); ++o) {
-            const auto place = static_cast<std::size_t>(kernels.place(static_cast<int>(o % panel)));
-            for (std::size_t k = 0; k < static_cast<std::size_t>(numbers); ++k) {
-                const std::size_t at = o / panel * inner * panel + (k / depth * panel + place) * depth + k % depth;
-                kernels.store_cell(packed_.data(), at, weights[weight_index(window_, o, k)]);
+        const int depth = kernels.depth, numbers = window_.numbers();
+        by_.stretches = window_.stretches();
+        by_.inner = (numbers + depth - 1) / depth * depth;
+        const std::size_t stretch = index(by_.inner) * panel;
+        packed_ = Buffer(index(panels() * by_.stretches) * stretch * index(kernels.cell_bytes));
+        std::vector<std::int8_t> row(index(numbers));
+        for (int o = 0; o < outputs_; ++o) {
+            for (int s = 0; s < by_.stretches; ++s) {
+                const std::int8_t* from = weights.data() + index(o) * index(numbers);
+                if (!window_.is_one_tap()) {
+                    for (int k = 0; k < numbers; ++k) row[index(k)] = weights[window_.weight_index(o, s, k)];
+                    from = row.data();
+                }
+                std::byte* to = packed_.data() + index(o / panel * by_.stretches + s) * stretch * index(kernels.cell_bytes);
+                kernels.pack_weights(from, numbers, o % panel, to);
             }
         }
         by_.panels = packed_.data();
-        missing_ = Buffer(static_cast<std::size_t>(window_.kernel_width * window_.channels));
-        std::memset(missing_.data(), graph.input(operation).zero_point(), missing_.bytes());
+        missing_ = Buffer(window_.pointwise ? 0 : window_.seen_numbers());
+        if (!window_.pointwise) std::memset(missing_.data(), graph.input(operation).zero_point(), missing_.bytes());
     }
 
-    Span needed(std::size_t, Span rows) const override { return window_.needed(rows); }
-    int panels() const override { return panels_of(by_.outputs); }
-    std::size_t scratch_bytes() const override { return static_cast<std::size_t>(at_once()) * pixel_bytes() + guard; }
+    std::size_t scratch_bytes() const override {
+        return window_.pointwise ? index(at_once()) * pixel_bytes() + guard : rows_bytes(index(kernels_.cell_bytes));
+    }
 
     void compute(const Job& job) const override {
-        if (!window_.pointwise) {
-            for (int y = job.rows.from; y < job.rows.to; ++y) {
-                for (int x = 0; x < window_.out_width; x += at_once()) {
-                    const int pixels = std::min(at_once(), window_.out_width - x);
-                    for (int i = 0; i < pixels; ++i) gather(job, y, x + i, i);
-                    finish(job, pixels, job.outputs[0].numbers<std::int8_t>(y) + x * by_.outputs);
-                }
-            }
-            return;
-        }
-        each_run(job, [&](int y, int rows) {
-            const std::int8_t* in = job.inputs[0].numbers<std::int8_t>(y);
-            std::int8_t* out = job.outputs[0].numbers<std::int8_t>(y);
-            const int all = rows * window_.out_width;
-            for (int first = 0; first < all; first += at_once()) {
-                const int pixels = std::min(at_once(), all - first);
-                widen(job, in + static_cast<std::size_t>(first) * static_cast<std::size_t>(window_.channels), pixels);
-                finish(job, pixels, out + static_cast<std::size_t>(first) * static_cast<std::size_t>(by_.outputs));
-            }
-        });
+        if (kernels_.cell_bytes == 1)
+            compute_cells<std::uint8_t>(job);
+        else
+            compute_cells<std::int16_t>(job);
     }
 
 private:
     static int place_of(int channel, int, const Kernels& kernels) {
         return channel / panel * panel + kernels.place(channel % panel);
     }
-    std::size_t pixel_bytes() const { return static_cast<std::size_t>(by_.inner * kernels_.cell_bytes); }
-    int at_once() const { return pixels_at_once(pixel_bytes(), 2 * kernels_.pixels, 1 << 16); }
-
-    void widen(const Job& job, const std::int8_t* in, int pixels) const {
-        if (by_.inner == window_.channels) return kernels_.to_cells(job.scratch, 0, in, pixels * by_.inner);
-        for (int i = 0; i < pixels; ++i) {
-            kernels_.to_cells(job.scratch, static_cast<std::size_t>(i * by_.inner), in + i * window_.channels,
-                              window_.channels);
-        }
+    std::size_t pixel_bytes() const { return index(by_.inner * kernels_.cell_bytes); }
+    int at_once() const {
+        const int tile = 2 * kernels_.pixels;
+        return std::max(tile, static_cast<int>(chunk_bytes / pixel_bytes()) / tile * tile);
     }
 
-    void gather(const Job& job, int y, int x, int pixel) const {
-        const auto channels = static_cast<std::size_t>(window_.channels);
-        window_.each_stretch(job.inputs[0], y, x, channels, [&](int tap, int taps, const std::byte* from) {
-            const auto at = static_cast<std::size_t>(pixel * by_.inner + tap * window_.channels);
-            kernels_.to_cells(job.scratch, at, reinterpret_cast<const std::int8_t*>(from ? from : missing_.data()),
-                              taps * window_.channels);
+    template <typename Cell>
+    void compute_cells(const Job& job) const {
+        if (window_.pointwise) return each_run(job, [&](int y, int rows) { compute_run(job, y, rows); });
+        const auto copy = [&](Cell* to, std::size_t at, const std::byte* from, int count) {
+            kernels_.to_cells(to, at, reinterpret_cast<const std::int8_t*>(from ? from : missing_.data()), count);
+        };
+        each_row<Cell>(job, 1, copy, [&](int y, const Cell* const* starts, std::size_t stride) {
+            kernels_.sum_bytes(by_, job.panels, reinterpret_cast<const void* const*>(starts), stride, window_.out_width,
+                               job.outputs[0].numbers<std::int8_t>(y), index(outputs_));
         });
     }
 
-    void finish(const Job& job, int pixels, std::int8_t* out) const {
-        kernels_.sum_bytes(by_, job.panels, job.scratch, pixels, out, static_cast<std::size_t>(by_.outputs));
+    void compute_run(const Job& job, int y, int rows) const {
+        const auto* in = job.inputs[0].numbers<std::int8_t>(y);
+        auto* out = job.outputs[0].numbers<std::int8_t>(y);
+        const int all = rows * window_.out_width;
+        for (int first = 0; first < all; first += at_once()) {
+            const int pixels = std::min(at_once(), all - first);
+            to_cells(job, in + index(first) * index(window_.channels), pixels);
+            const void* start = job.scratch;
+            kernels_.sum_bytes(by_, job.panels, &start, index(by_.inner), pixels, out + index(first) * index(outputs_),
+                               index(outputs_));
+        }
     }
 
-    Window window_;
-    const Kernels& kernels_;
+    void to_cells(const Job& job, const std::int8_t* in, int pixels) const {
+        if (by_.inner == window_.channels) return kernels_.to_cells(job.scratch, 0, in, pixels * by_.inner);
+        for (int i = 0; i < pixels; ++i)
+            kernels_.to_cells(job.scratch, index(i * by_.inner), in + i * window_.channels, window_.channels);
+    }
+
     ByteScales scales_;
     ByteWeights by_;
     Buffer packed_, missing_;

@@ -29,7 +29,8 @@ public:
     }
     int panels() const override { return panels_of(row_.channels); }
     std::size_t scratch_bytes() const override {
-        return (static_cast<std::size_t>(row_.kernel_height) + static_cast<std::size_t>(tap_room(static_cast<int>(taps())))) *
+        return (static_cast<std::size_t>(row_.kernel_height + most_rows_ - 1) +
+                static_cast<std::size_t>(tap_room(static_cast<int>(taps())))) *
                sizeof(std::byte*);
     }
 
@@ -37,23 +38,29 @@ public:
         auto** rows = reinterpret_cast<const std::byte**>(job.scratch);
         DepthwiseRow row = row_;
         row.rows = rows;
-        row.taps = rows + row.kernel_height;
+        row.taps = rows + row.kernel_height + most_rows_ - 1;
         row.panels = job.panels;
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            for (int ky = 0; ky < row.kernel_height; ++ky) {
+        for (int y = job.rows.from; y < job.rows.to; y += row.out_rows) {
+            row.out_rows = std::min(rows_at_once_, job.rows.to - y);
+            for (int ky = 0; ky < row.kernel_height + row.out_rows - 1; ++ky) {
                 const int from = y * stride_ - top_ + ky * dilation_;
                 rows[ky] = from < 0 || from >= height_ ? row.missing : job.inputs[0].at(from);
             }
-            compute_row(row, job.outputs[0].at(y));
+            std::byte* outs[most_rows_] = {};
+            for (int r = 0; r < row.out_rows; ++r) outs[r] = job.outputs[0].at(y + r);
+            compute_rows(row, outs);
         }
     }
 
 protected:
-    virtual void compute_row(const DepthwiseRow& row, std::byte* out) const = 0;
+    virtual void compute_rows(const DepthwiseRow& row, std::byte* const* outs) const = 0;
+    bool moves_by_one() const { return stride_ == 1 && dilation_ == 1; }
     std::size_t taps() const { return static_cast<std::size_t>(row_.kernel_height * row_.kernel_width); }
 
+    static constexpr int most_rows_ = 2;
     const Kernels& kernels_;
     DepthwiseRow row_;
+    int rows_at_once_ = 1;
 
 private:
     int height_ = 1, stride_ = 1, dilation_ = 1, top_ = 0;
@@ -79,8 +86,8 @@ public:
     }
 
 private:
-    void compute_row(const DepthwiseRow& row, std::byte* out) const override {
-        auto* numbers = reinterpret_cast<float*>(out);
+    void compute_rows(const DepthwiseRow& row, std::byte* const* outs) const override {
+        auto* numbers = reinterpret_cast<float*>(outs[0]);
         kernels_.depthwise_floats(by_, row, numbers);
         if (is_applied_by_kernels(curve_)) return;
         const int last = std::min(row.panels.to * panel, row.channels);
@@ -104,6 +111,7 @@ public:
         kernels.pack_depthwise(weights.data(), row_.channels, row_.kernel_height, row_.kernel_width, packed_.data());
         by_.panels = packed_.data();
         by_.inner = static_cast<int>(taps());
+        if (moves_by_one()) rows_at_once_ = kernels.depthwise_rows(row_);
     }
 
     int panels() const override { return kernels_.depthwise_parts(row_.channels); }
@@ -112,8 +120,8 @@ private:
     static int place_of(int channel, int channels, const Kernels& kernels) {
         return kernels.depthwise_place(channel, channels);
     }
-    void compute_row(const DepthwiseRow& row, std::byte* out) const override {
-        kernels_.depthwise_bytes(by_, row, reinterpret_cast<std::int8_t*>(out));
+    void compute_rows(const DepthwiseRow& row, std::byte* const* outs) const override {
+        kernels_.depthwise_bytes(by_, row, reinterpret_cast<std::int8_t* const*>(outs));
     }
 
     ByteScales scales_;

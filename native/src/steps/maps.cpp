@@ -16,7 +16,8 @@ namespace {
 
 class Pool : public Step {
 public:
-    Pool(const Graph& graph, const Operator& operation) : kernel_(operation.kernel), stride_(operation.stride) {
+    Pool(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : kernels_(kernels), kernel_(operation.kernel), stride_(operation.stride) {
         const Value& read = graph.input(operation);
         height_ = read.height();
         channels_ = read.channels();
@@ -61,6 +62,7 @@ protected:
     }
     std::int64_t window() const { return std::int64_t{kernel_[0]} * kernel_[1]; }
 
+    const Kernels& kernels_;
     Pair kernel_, stride_;
     int height_ = 1, channels_ = 1, out_width_ = 1;
 };
@@ -98,7 +100,7 @@ private:
 /// Over the whole map: the division by the number of places goes into the factor.
 class ByteWholePool final : public Pool {
 public:
-    ByteWholePool(const Graph& graph, const Operator& operation) : Pool(graph, operation) {
+    ByteWholePool(const Graph& graph, const Operator& operation, const Kernels& kernels) : Pool(graph, operation, kernels) {
         const Value &read = graph.input(operation), &made = graph.output(operation);
         zero_points_ = {read.zero_point(), made.zero_point()};
         if (window() > INT32_MAX / 256) throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
@@ -108,16 +110,26 @@ public:
         by_ = {static_cast<std::int32_t>((std::int64_t{whole.mantissa} << shift) / window()), whole.shift - shift};
     }
 
-private:
-    void compute_panel(const Job& job, int y, int x, Span channels) const override {
-        std::array<std::int32_t, panel> sums{};
-        add_up<std::int32_t, std::int8_t>(job, y, x, channels, sums);
-        std::int8_t* out = place<std::int8_t>(job, y, x, channels.from);
-        for (int c = 0; c < channels.size(); ++c) {
-            const std::int64_t sum = sums[static_cast<std::size_t>(c)] - window() * zero_points_[0];
-            out[c] = to_byte(scaled(sum, by_) + zero_points_[1]);
-        }
+    std::size_t scratch_bytes() const override {
+        return sizeof(std::int32_t) * static_cast<std::size_t>(panels_of(channels_) * panel + most_padding);
     }
+
+    void compute(const Job& job) const override {
+        const Span channels{job.panels.from * panel, std::min(job.panels.to * panel, channels_)};
+        auto* sums = reinterpret_cast<std::int32_t*>(job.scratch);
+        std::fill_n(sums, channels.size() + most_padding, 0);
+        for (int y = 0; y < kernel_[0]; ++y) {
+            kernels_.add_up(job.inputs[0].numbers<std::int8_t>(y) + channels.from, static_cast<std::size_t>(channels_),
+                            kernel_[1], sums, channels.size());
+        }
+        std::int8_t* out = place<std::int8_t>(job, 0, 0, channels.from);
+        for (int c = 0; c < channels.size(); ++c)
+            out[c] = to_byte(scaled(sums[c / panel * panel + kernels_.place(c % panel)] - window() * zero_points_[0], by_) +
+                             zero_points_[1]);
+    }
+
+private:
+    void compute_panel(const Job&, int, int, Span) const override {}
 
     std::array<int, 2> zero_points_{};
     Factor by_;
@@ -286,11 +298,12 @@ private:
 
 }  // namespace
 
-Made make_pool(const Graph& graph, const Operator& operation, const Kernels&) {
+Made make_pool(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value& read = graph.input(operation);
-    if (!read.quantized()) return std::make_unique<FloatPool>(graph, operation);
-    if (operation.kernel == Pair{read.height(), read.width()}) return std::make_unique<ByteWholePool>(graph, operation);
-    return std::make_unique<ByteWindowPool>(graph, operation);
+    if (!read.quantized()) return std::make_unique<FloatPool>(graph, operation, kernels);
+    if (operation.kernel == Pair{read.height(), read.width()})
+        return std::make_unique<ByteWholePool>(graph, operation, kernels);
+    return std::make_unique<ByteWindowPool>(graph, operation, kernels);
 }
 
 Made make_resize(const Graph& graph, const Operator& operation, const Kernels&) {

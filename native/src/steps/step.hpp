@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "../arithmetic.hpp"
 #include "../buffer.hpp"
 #include "../graph.hpp"
 #include "../kernels/kernels.hpp"
@@ -15,6 +16,7 @@ struct Rows {
     std::byte* start = nullptr;
     int held = 0;
     std::size_t row_bytes = 0;
+    std::size_t plane_bytes = 0;  // from one channel to the next, if each is a plane of its own; 0 if they lie side by side
 
     std::byte* at(int row) const { return start + static_cast<std::size_t>(row % held) * row_bytes; }
     /// How many of the rows [row, to) lie one behind the other.
@@ -90,13 +92,25 @@ float curve_of(Curve curve, float x);
 Clip clip_of(Curve curve);
 bool is_applied_by_kernels(Curve curve);
 
+/// A factor in floats. A sum times it, plus or minus `half`, cut off, is the integer that the specification asks for. Where
+/// negative integers do not count, so is the sum with `more`, times the factor, plus `half`, rounded down; it has the zero
+/// point added.
+struct Real {
+    float factor = 0, half = 0;
+    std::int32_t more = 0;
+    bool holds = false;
+};
+
+/// The factor in floats, if it holds for all results that fit into 8 bits; negative ones count only if `is_signed`.
+Real real_of(Factor by, int zero_point, bool is_signed);
+
 /// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.
 struct ByteScales {
     using PlaceOf = int (*)(int channel, int channels, const Kernels& kernels);
 
     ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place);
 
-    Buffer bias, mantissas, lefts, rights, halves, highs, lows, half, reals_hold;
+    Buffer bias, mantissas, lefts, rights, halves, factors, half, back, reals_hold;
     ByteWeights weights;  // all but the panels
 };
 

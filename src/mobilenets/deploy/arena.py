@@ -8,8 +8,8 @@ near the bound that no plan can beat, the most that is alive at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
@@ -81,7 +81,8 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
     Of a map that only its own block reads, through a window or number by number, the rows that the next row needs are all
     that is kept: three of the wide map before a 3x3 depthwise convolution, one after it. What is read as a whole is kept as
     a whole, such as the map that squeeze-and-excite pools before it scales it. The first convolution, with all that stands
-    around it alone, runs with the block behind it, as in Table 3 of the paper.
+    around it alone, runs with the block behind it, as in Table 3 of the paper. An image that is only quantized is read
+    where its caller has it, and takes no room.
 
     Args:
         graph: a network.
@@ -97,7 +98,7 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
     stem = weighted[1] if len(weighted) > 1 else 0  # how many operators stand before the second with weights
     while len(steps) > 1 and steps[0][-1] < stem:
         steps[:2] = [[*steps[0], *steps[1]]]
-    return _planned(graph, steps, number_bytes)
+    return _planned(graph, steps, number_bytes, left_outside=_left_outside(graph, steps))
 
 
 def lifetimes(graph: Graph, *, number_bytes: int) -> dict[str, Life]:
@@ -112,8 +113,18 @@ def value_bytes(graph: Graph, name: str, shape: Shape, *, number_bytes: int = 4)
     return math.prod(shape) * (_INDEX_BYTES if len(shape) == 2 and name in _indices(graph) else number_bytes)
 
 
-def _planned(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> Arena:
+def _left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
+    """The image, if operators run as blocks, and quantizing it is all that is done with it."""
+    readers = [operator for operator in graph.operators if INPUT in operator.inputs]
+    is_only_quantized = all(isinstance(operator, op.Quantize) for operator in readers)
+    is_needed = INPUT in graph.quantization or INPUT in graph.outputs.values()
+    has_blocks = any(len(inside) > 1 for inside in steps)
+    return {INPUT} if has_blocks and is_only_quantized and not is_needed else frozenset()
+
+
+def _planned(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int, left_outside: Set[str] = frozenset()) -> Arena:
     lives = _lives(graph, steps, number_bytes)
+    lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside}
     live = [sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(steps))]
     return Arena(lives, place(lives), tuple(live))
 
