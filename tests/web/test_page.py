@@ -1,39 +1,139 @@
-"""The page in a browser: what comes in, and what it shows."""
+"""The page in a browser: what comes in, what it shows, and who can use it."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.web.conftest import READY_MS
 
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
-Visit = Callable[[Path], "Page"]
+    Visit = Callable[[Path], Page]
+
+COLORS = {"red": (200, 50, 60), "green": (40, 200, 60), "blue": (50, 60, 210)}
 
 
 def painted(path: Path, color: tuple[int, int, int]) -> Path:
     """A file of one color with some noise."""
     pixels: NDArray[np.int64] = np.random.default_rng(0).integers(-20, 20, (48, 64, 3)) + color
+    path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
     return path
 
 
+def verdict(page: Page) -> str:
+    """What the page says of the image that it shows."""
+    heading = page.locator(".panel:not([hidden]) .verdict")
+    heading.wait_for()
+    return heading.inner_text().lower()
+
+
 def test_a_chosen_image_is_classified_as_by_the_predictor(visit: Visit, color_model: Path, tmp_path: Path) -> None:
-    image = painted(tmp_path / "meadow.png", (40, 200, 60))
+    image = painted(tmp_path / "meadow.png", COLORS["green"])
     page = visit(color_model)
     page.locator("input[type=file]").first.set_input_files(image)
-    verdict = page.locator(".verdict")
-    verdict.wait_for()
     expected = Predictor.open(color_model, engine="onnx").predict(image)
     assert isinstance(expected, Classification)
-    assert verdict.inner_text().lower() == expected.label
+    assert verdict(page) == expected.label
     shown = [line.split("\n")[:2] for line in page.locator(".bars li").all_inner_texts()]
     assert shown == [[label, f"{score:.1%}"] for label, score in expected.top(3)]
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_images_are_dropped_and_pasted(way: str, visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    page = visit(color_model)
+    data = base64.b64encode(painted(tmp_path / "sky.png", COLORS["blue"]).read_bytes()).decode()
+    page.evaluate(
+        """([way, data]) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "sky.png", { type: "image/png" }));
+            document.querySelector(".stage").dispatchEvent(way === "drop"
+                ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
+                : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+        }""",
+        [way, data],
+    )
+    assert verdict(page) == "blue"
+
+
+def test_a_folder_becomes_a_strip_and_what_is_broken_is_said(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    for name, color in COLORS.items():
+        painted(tmp_path / "photos" / name / "1.png", color)
+    (tmp_path / "photos" / "broken.png").write_bytes(b"\x89PNG and nothing more")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    page = visit(color_model)
+    page.locator("input[type=file]").nth(1).set_input_files(tmp_path / "photos")
+    captions = page.locator(".strip .caption")
+    page.locator(".strip .caption", has_text="red").wait_for()
+    assert captions.count() == 4
+    assert {caption.split()[0] for caption in captions.all_inner_texts()} == {*COLORS, "cannot"}
+    page.locator(".strip button", has=page.locator(".bad")).click()
+    message = page.locator(".stage [role=alert]")
+    message.wait_for()
+    assert "broken.png" in message.inner_text()
+    page.locator(".strip button", has_text="green").click()
+    assert verdict(page) == "green"
+
+
+def test_the_camera_is_predicted_frame_after_frame_until_it_stops(visit: Visit, color_model: Path) -> None:
+    page = visit(color_model)
+    page.get_by_role("button", name="Camera").click()
+    assert verdict(page)  # Chromium's made-up camera is green, with a moving figure
+    assert page.locator("video").count() == 1
+    seen = page.locator(".time").inner_text()
+    page.locator(f".time:not(:text-is('{seen}'))").wait_for()
+    page.get_by_role("button", name="Stop").click()
+    assert page.locator("video").count() == 0
+    assert page.get_by_role("button", name="Camera").is_visible()
+
+
+def test_a_camera_that_is_blocked_is_explained(visit: Visit, color_model: Path) -> None:
+    page = visit(color_model)
+    page.evaluate(
+        """() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); }; }"""
+    )
+    page.get_by_role("button", name="Camera").click()
+    message = page.locator(".stage [role=alert]")
+    message.wait_for()
+    assert "blocked" in message.inner_text()
+    assert "address bar" in message.inner_text()
+
+
+def test_the_slider_decides_by_keyboard_which_boxes_are_shown(visit: Visit, cell_model: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((96, 96, 3), np.uint8)
+    pixels[:32, :32] = (255, 0, 0)
+    pixels[64:, 64:] = (150, 20, 20)
+    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    page = visit(cell_model)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "cells.png")
+    assert verdict(page) == "2 objects"
+    slider = page.get_by_label("Show boxes above")
+    slider.focus()
+    slider.press("End")
+    assert verdict(page) == "nothing found"
+    for _ in range(5):
+        slider.press("ArrowLeft")
+    assert verdict(page) == "1 object"
+    assert slider.get_attribute("aria-valuetext") == "95 percent"
+    assert page.locator(".overlay").evaluate("(canvas) => canvas.getContext('2d').getImageData(2, 2, 1, 1).data[3]") > 0
+
+
+def test_a_page_without_its_model_says_what_to_do(browser: Browser, site: Callable[[Path], str], color_model: Path) -> None:
+    page = browser.new_page(service_workers="block")
+    page.route("**/model/model.onnx", lambda route: route.fulfill(status=404))
+    page.goto(site(color_model))
+    page.wait_for_selector("html[data-state=failed]", timeout=READY_MS)
+    assert "'model/model.onnx' is missing (404)" in page.locator("main [role=alert]").inner_text()
+    page.close()

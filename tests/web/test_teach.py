@@ -19,6 +19,7 @@ from mobilenets.runtime.predictor import Predictor
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow  # a network is exported, and taught in a browser
 TEACHING_MS = 20_000
 COLORS = {"brick": (170, 70, 50), "meadow": (60, 150, 70), "sea": (50, 90, 160)}
 EACH = 6
