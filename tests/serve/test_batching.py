@@ -20,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 
 FLAT = Curve({1: 0.01, 2: 0.02, 4: 0.04, 8: 0.08})
 STEEP = Curve({1: 0.010, 2: 0.011, 4: 0.012, 8: 0.013})
-ODD = Curve({1: 0.010, 2: 0.025, 4: 0.020, 8: 0.080})
+ODD = Curve({1: 0.010, 2: 0.019, 4: 0.020, 8: 0.080})  # two save 5%, which is too little
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_engine_that_takes_twice_as_long_for_two_is_given_one() -> None:
 def test_a_slow_engine_is_not_measured_for_long() -> None:
     slow = Clocked(lambda n: 3.0 * n)
     assert slow.curve().seconds == {1: 3.0}
-    assert slow.now == 6.0  # one run that is not counted, and one that is
+    assert slow.now == 12.0  # four runs: two to see how slow it is, one that is not counted, and one that is
 
 
 def test_an_engine_of_a_fixed_batch_is_given_no_more_and_measured_with_one() -> None:

@@ -63,6 +63,44 @@ def test_a_request_that_is_not_answered_in_time_is_504_and_does_not_run(serve: S
     assert Held.batches == [1, 1]  # the second of the late ones is not there
 
 
+def test_a_request_whose_client_hung_up_does_not_run(serve: Serve, held: Holding, encoded: Encode) -> None:
+    source, turns = held
+    server = serve(source)
+    host, _, port = server.address.partition(":")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.ask, "/predict", encoded("red"))
+        until(lambda: accepted(server) == 1 and server.models.of_name("held").batcher.waiting == 0)
+        body = encoded("red")
+        with socket.create_connection((host, int(port))) as link:
+            link.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            until(lambda: server.models.of_name("held").batcher.waiting == 1)
+        until(lambda: server.samples("mobilenets_rejected_total") == {'{reason="gone"}': 1})
+        turns.release()
+        assert first.result().status == 200
+    turns.release()
+    assert server.ask("/predict", encoded("red")).status == 200
+    assert Held.batches == [1, 1]
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:", b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\nGET /v2 HTT"])
+def test_a_connection_that_says_nothing_more_is_closed(sent: bytes, serve: Serve, color_model: Path) -> None:
+    server = serve(color=color_model, limits=Limits(seconds=0.3))
+    host, _, port = server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as link:
+        link.sendall(sent)
+        received = b"".join(iter(lambda: link.recv(4096), b""))
+    assert received.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+
+
+def test_a_body_that_does_not_arrive_in_time_is_408(serve: Serve, color_model: Path) -> None:
+    server = serve(color=color_model, limits=Limits(seconds=0.3))
+    host, _, port = server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as link:
+        link.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+        assert link.recv(4096).startswith(b"HTTP/1.1 408")
+    assert server.samples("mobilenets_held_bytes") == {"": 0}
+
+
 def test_the_end_of_a_server_waits_for_what_it_accepted(serve: Serve, held: Holding, encoded: Encode) -> None:
     source, turns = held
     server = serve(source)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 SIZES = (1, 2, 4, 8, 16)
 """Sizes that are measured, if the engine takes any."""
 
-PAYS = 0.95
+PAYS = 0.9
 """A larger batch must take less than this share of the time of a smaller one, for each image."""
 
 BUDGET_S = 0.8
-"""How long a network is timed; a slow one at least once, and only with sizes that fit into the time."""
+"""How long a network is timed; a slow one at least once, and only with sizes that fit into the time several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +68,31 @@ def measured(
         clock: tells seconds.
     """
     if batch is not None:  # fewer images are filled up, so they take as long
-        seconds = _seconds(run, image, BUDGET_S / 4, clock)
-        return Curve(dict.fromkeys(range(1, batch + 1), seconds))
-    found: dict[int, float] = {}
-    left = BUDGET_S
-    for size in SIZES:
-        if found and size * found[1] > left / 2:
-            break
-        start = clock()
-        found[size] = _seconds(run, np.repeat(image, size, axis=0), left / 4, clock)
-        left -= clock() - start
-    return Curve(found)
+        return Curve(dict.fromkeys(range(1, batch + 1), _timed(run, {1: image}, clock)[1]))
+    run(image)
+    start = clock()
+    run(image)
+    single = clock() - start
+    sizes = [size for size in SIZES if size == 1 or _ROUNDS * (2 * size - 1) * single < BUDGET_S]
+    return Curve(_timed(run, {size: np.repeat(image, size, axis=0) for size in sizes}, clock))
 
 
-def _seconds(
-    run: Callable[[NDArray[np.float32]], Outputs], batch: NDArray[np.float32], budget: float, clock: Callable[[], float]
-) -> float:
-    """The lower quartile of as many runs as fit into a time, after one that is not counted."""
-    run(batch)
-    times: list[float] = []
-    end = clock() + budget
-    while not times or (clock() < end and len(times) < _RUNS):
-        start = clock()
+def _timed(
+    run: Callable[[NDArray[np.float32]], Outputs], batches: Mapping[int, NDArray[np.float32]], clock: Callable[[], float]
+) -> dict[int, float]:
+    """The least time of each batch. They take turns, so that what slows the machine for a while slows all of them."""
+    for batch in batches.values():
         run(batch)
-        times.append(clock() - start)
-    return sorted(times)[len(times) // 4]
+    least = dict.fromkeys(batches, float("inf"))
+    end = clock() + BUDGET_S
+    for _ in range(_MOST_ROUNDS):
+        for size, batch in batches.items():
+            start = clock()
+            run(batch)
+            least[size] = min(least[size], clock() - start)
+        if clock() >= end:
+            break
+    return least
 
 
-_RUNS = 20
+_ROUNDS, _MOST_ROUNDS = 3, 20

@@ -44,11 +44,11 @@ def routes(service: Service) -> APIRouter:
                     raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
                 media = "image/png" if "image/png" in request.headers.get("accept", "") else "image/jpeg"
                 work = drawn_work(images[0].data, manifest, pixels=pixels, media=media)
-                return await service.answer(served, work, deadline=body.deadline)
+                return await service.answer(served, work, body)
             works = [line_work(image.data, image.name, manifest, pixels=pixels, top=top or TOP) for image in images]
             if len(works) == 1:
-                return await service.answer(served, works[0], deadline=body.deadline)
-            return _several(images, await service.answers(served, works, deadline=body.deadline))
+                return await service.answer(served, works[0], body)
+            return _several(images, await service.answers(served, works, body))
 
     return router
 

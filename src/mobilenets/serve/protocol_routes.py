@@ -31,7 +31,7 @@ def routes(service: Service) -> APIRouter:
         model = service.models.of_protocol(_checked(name, version))
         async with service.body(request, model.served) as body:
             work = model.work(body.data, request.headers.get(HEADER))
-            return await service.answer(model.served, work, deadline=body.deadline)
+            return await service.answer(model.served, work, body)
 
     @router.get("/v2/health/live", summary="Is the server alive?")
     async def live() -> Response:

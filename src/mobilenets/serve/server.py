@@ -16,6 +16,7 @@ import uvicorn
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.serve.app import Access, application
+from mobilenets.serve.connections import patient
 from mobilenets.serve.limits import Limits
 from mobilenets.serve.logs import configure
 from mobilenets.serve.metrics import Metrics
@@ -104,6 +105,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=patient(limits.seconds),
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -18,6 +19,8 @@ from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.work import Answer, Work
 
 if TYPE_CHECKING:
+    from starlette.types import Receive
+
     from mobilenets.serve.fetching import Place
     from mobilenets.serve.limits import Held, Limits, Share
     from mobilenets.serve.metrics import Metrics
@@ -33,11 +36,13 @@ class Body:
         data: its bytes.
         deadline: of the answer, as `time.monotonic` counts.
         share: counts what the request has in memory.
+        hung_up: waits until the client hangs up.
     """
 
     data: bytes
     deadline: float
     share: Share
+    hung_up: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +77,38 @@ class Service:
         with self.models.using(model), self.held.share() as share:
             data = await received(request, self.limits, share, deadline=deadline)
             self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
-            yield Body(data, deadline, share)
+            yield Body(data, deadline, share, partial(_hung_up, request.receive))
 
-    async def answers(self, model: ServedModel, works: Sequence[Work], *, deadline: float) -> list[Answer | MobileNetsError]:
+    async def answers(self, model: ServedModel, works: Sequence[Work], body: Body) -> list[Answer | MobileNetsError]:
         """What a model answers to each of several works, or why it does not.
 
         Raises:
-            RefusedError: they are not accepted, or not all are answered in time.
+            RefusedError: they are not accepted, not all are answered in time, or the client hangs up, who needs no answer.
         """
-        futures = [asyncio.wrap_future(future) for future in model.batcher.submit(works, deadline=deadline)]
+        futures = [asyncio.wrap_future(future) for future in model.batcher.submit(works, deadline=body.deadline)]
+        gone = asyncio.ensure_future(body.hung_up())
+        left = max(0.0, body.deadline - time.monotonic())
         try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                found = await asyncio.gather(*futures, return_exceptions=True)
+            async with asyncio.timeout(left):
+                for future in futures:
+                    await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
+                    if not future.done():
+                        raise RefusedError("gone", "the client hung up")
         except TimeoutError as error:
             raise RefusedError("late", f"there was no answer within {self.limits.seconds:g} s") from error
-        return [_answer(one) for one in found]
+        finally:
+            gone.cancel()
+            for future in futures:
+                future.cancel()  # what has not begun will not run
+        return [_answer(future) for future in futures]
 
-    async def answer(self, model: ServedModel, work: Work, *, deadline: float) -> Response:
+    async def answer(self, model: ServedModel, work: Work, body: Body) -> Response:
         """The response to a request that is one work.
 
         Raises:
             MobileNetsError: there is no answer.
         """
-        (found,) = await self.answers(model, [work], deadline=deadline)
+        (found,) = await self.answers(model, [work], body)
         if isinstance(found, MobileNetsError):
             raise found
         return Response(found.body, media_type=found.media, headers=dict(found.headers))
@@ -117,8 +131,16 @@ FACTS = "mobilenets"
 """Where a request's scope holds the facts."""
 
 
-def _answer(found: Answer | BaseException) -> Answer | MobileNetsError:
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(future: asyncio.Future[Answer]) -> Answer | MobileNetsError:
     """What a worker returned or raised; a mistake of ours is raised here."""
-    if isinstance(found, BaseException) and not isinstance(found, MobileNetsError):
-        raise found
-    return found
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if not isinstance(error, MobileNetsError):
+        raise error
+    return error
