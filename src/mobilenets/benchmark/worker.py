@@ -39,7 +39,7 @@ def main() -> None:
     except BrokenPipeError:
         os._exit(1)  # nobody listens any more
     except Exception as error:  # whatever a runtime raises becomes the reason in the row
-        _answer(answers, {"error": _reason(error)})
+        _answer(answers, {"error": reason(error)})
 
 
 def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any: JSON
@@ -62,7 +62,7 @@ def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any
     engine = _open(runtime, job)
     manifest = engine.manifest()
     opened = time.time()
-    batch = _noise(manifest, job["batch"])
+    batch = noise(manifest, job["batch"])
     gate = Gate(engine, 1)
     prepared = time.time()
     gate.run(batch)
@@ -123,7 +123,8 @@ def _fast_path(engine: Engine) -> dict[str, Any]:  # Any: JSON
     return {"fast_path": said.share, "pieces": said.pieces, "slow": slow}
 
 
-def _noise(manifest: Manifest, n: int) -> NDArray[Any]:  # Any: floats
+def noise(manifest: Manifest, n: int) -> NDArray[Any]:  # Any: floats
+    """Images of noise as a network takes them, always the same."""
     import numpy as np
 
     contract = manifest.input
@@ -162,7 +163,8 @@ def _answer(answers: TextIO, data: Mapping[str, Any]) -> None:  # Any: JSON
     answers.flush()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What a runtime says, in one line."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -27,7 +27,7 @@ def profile(graph: Graph) -> Profile:
             _described(graph, operator, shapes),
             shapes[operator.made[0]],
             sum(graph.tensors[name].size for name in _weights(operator)),
-            _macs(graph, operator, shapes),
+            macs_of(graph, operator, shapes),
             value_bytes(graph, operator.made[0], shapes[operator.made[0]]),
             live,
         )
@@ -40,7 +40,7 @@ def _weights(operator: op.Operator) -> tuple[str, ...]:
     return (operator.weight, operator.bias) if isinstance(operator, op.Weighted) else ()
 
 
-def _macs(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> int:
+def macs_of(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> int:
     """Multiply-adds of the sums of products: convolutions, linear layers, and attention's matrix products."""
     made = shapes[operator.made[0]]
     if isinstance(operator, op.MatMul):

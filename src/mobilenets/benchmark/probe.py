@@ -1,0 +1,127 @@
+"""The process that times many small files in turn, of which it holds all at once: for latencies of parts of networks.
+
+    python -m mobilenets.benchmark.probe
+
+The first line of standard input is the job: `table`, `runtime`, `threads` and `files`. Each order is a round over them.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mobilenets.benchmark.worker import noise, reason, runtime_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mobilenets.runtime.engines.gate import Gate
+
+_LEAST_RUNS = 2
+
+
+def main() -> None:
+    """Read the job and serve until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+    os.dup2(2, 1)
+    job = json.loads(sys.stdin.readline())
+    try:
+        serve(job, answers)
+    except BrokenPipeError:
+        os._exit(1)  # nobody listens any more
+    except Exception as error:  # whatever a runtime raises is said by the program that asked
+        answers.write(json.dumps({"error": reason(error)}) + "\n")
+
+
+def serve(job: Mapping[str, Any], answers: TextIO) -> None:  # Any: JSON
+    """Open all files, say how many they are, then time them round by round.
+
+    With one thread the time is that of the processor, which other programs do not lengthen; else it is that of the clock.
+    """
+    from pathlib import Path
+
+    from mobilenets.runtime.engines.gate import Gate
+
+    runtime = runtime_of(job)
+    opened: list[tuple[Gate, NDArray[Any]]] = []  # Any: floats
+    for file in job["files"]:
+        engine = runtime.open(Path(file), threads=job["threads"])
+        opened.append((Gate(engine, 1), noise(engine.manifest(), 1)))
+    clock = time.process_time if job["threads"] == 1 else time.perf_counter
+    answers.write(json.dumps({"opened": len(opened)}) + "\n")
+    order = random.Random(0)
+    for line in sys.stdin:
+        seconds = json.loads(line)["seconds"]
+        turns = list(range(len(opened)))
+        order.shuffle(turns)  # nobody always runs behind the same neighbor
+        best = {i: _fastest(*opened[i], seconds, clock) for i in turns}
+        answers.write(json.dumps({"ms": [best[i] for i in range(len(opened))]}) + "\n")
+
+
+def _fastest(gate: Gate, batch: NDArray[Any], seconds: float, clock: Callable[[], float]) -> float:  # Any: floats
+    """The time of the fastest run within some seconds, ms. The first, which finds others' data in caches, is left out."""
+    gate.run(batch)
+    times: list[float] = []
+    gc.disable()
+    start = time.perf_counter()
+    while len(times) < _LEAST_RUNS or time.perf_counter() - start < seconds:
+        before = clock()
+        gate.run(batch)
+        times.append(clock() - before)
+    gc.enable()
+    return 1000 * min(times)
+
+
+def fastest(
+    files: Sequence[str],
+    runtime: str,
+    *,
+    threads: int,
+    rounds: int,
+    seconds: float,
+    table: str,
+    progress: Callable[[int], None] = lambda done: None,
+) -> list[float]:
+    """The latency of each file's fastest run, ms. All files take turns, so that none has the machine's better moments.
+
+    Args:
+        files: exported files of one runtime.
+        runtime: its name.
+        threads: that compute one image.
+        rounds: how often the files take turns.
+        seconds: that each file runs for in a round.
+        table: the runtimes, as "module:NAME".
+        progress: called with the number of files that were measured since the last call, `len(files)` in all.
+
+    Raises:
+        WorkerError: a file cannot be opened or run; the message is the runtime's.
+    """
+    from mobilenets.benchmark.process import Worker
+
+    best: list[float] = []
+    for first in range(0, len(files), TOGETHER):
+        part = list(files[first : first + TOGETHER])
+        job = {"table": table, "runtime": runtime, "threads": threads, "files": part}
+        worker = Worker(job, module="mobilenets.benchmark.probe")
+        try:
+            worker.answer()
+            turns = [worker.ask("round", seconds=seconds)["ms"] for _ in range(rounds)]
+        finally:
+            worker.close()
+        best += [min(times) for times in zip(*turns, strict=True)]
+        progress(len(part))
+    return best
+
+
+TOGETHER = 64
+"""Files that one process holds at once."""
+
+
+if __name__ == "__main__":
+    main()

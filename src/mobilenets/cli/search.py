@@ -1,0 +1,189 @@
+"""`mobilenets search`: a network for a latency or a size, from a trained one, on the user's data and device."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilenets.cli.output import note, progress, show, show_json, show_table
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from mobilenets.search.flow import Result
+    from mobilenets.search.journal import Step
+
+RUNS = Path("runs")
+
+
+def command(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="The dataset, as for 'mobilenets train'.")],
+    start: Annotated[
+        str,
+        typer.Option(metavar="RUN", help="A run or checkpoint folder: the trained network to begin with.", show_default=False),
+    ] = "",
+    max_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Most latency of one image on the device.", show_default=False)
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(metavar="MB", help="Most megabytes of weights in 32-bit floats.", show_default=False)
+    ] = None,
+    max_macs: Annotated[
+        float | None, typer.Option(metavar="MILLION", help="Most multiply-adds of one image, in millions.", show_default=False)
+    ] = None,
+    max_kb_ram: Annotated[
+        float | None,
+        typer.Option(
+            metavar="KB", help="Most memory for activations in 32-bit floats; in int8 it is a quarter.", show_default=False
+        ),
+    ] = None,
+    step: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of the start's cost that each step saves.")] = 0.01,
+    tune: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps of the short training that judges each proposal.")
+    ] = 40,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Judge proposals without training, by their loss on some images.")
+    ] = False,
+    ladder: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Networks of the width and size ladder that are trained for comparison.")
+    ] = 2,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Of the full trainings; the start's by default.", show_default=False)
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one thing of the start's recipe; may be repeated.", show_default=False
+        ),
+    ] = None,
+    runtime: Annotated[str, typer.Option(metavar="NAME", help="Runtime that latency is measured with.")] = "onnx",
+    threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads that compute one image.")] = 1,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A latency table; by default the cached one of this machine.", show_default=False),
+    ] = None,
+    ssh: Annotated[
+        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets.", show_default=False)
+    ] = "",
+    remote: Annotated[str, typer.Option(metavar="COMMAND", help="With --ssh: how mobilenets is called there.")] = "mobilenets",
+    adb: Annotated[bool, typer.Option("--adb", help="Measure on the Android device that is connected.")] = False,
+    serial: Annotated[
+        str, typer.Option(metavar="SERIAL", help="With --adb: which device, if several are connected.", show_default=False)
+    ] = "",
+    tool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH|URL", help="With --adb: the runtime's benchmark program.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The folder to fill; in runs/ by default.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in --out.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of short trainings and fresh weights.")] = 0,
+    task: TaskOption = None,
+    classes: ClassesOption = "",
+    ignore: IgnoreOption = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to train.")] = "auto",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Shrink a trained network to a budget, where it costs the least accuracy (NetAdapt, V3, section 4.2).
+
+        mobilenets search photos/ --start runs/photos --max-ms 8
+
+        mobilenets search photos/ --start runs/photos --max-mb 2 --fast
+
+        mobilenets search photos/ --start runs/photos --max-ms 20 --ssh pi@raspberrypi.local
+
+    Latency is measured, block by block, on this machine or on a device, and kept for the next search. The folder then holds
+    the network that was found, trained and exported, beside plain narrower networks at smaller sizes, and a report.
+    """
+    try:
+        from mobilenets.search.flow import search
+    except ImportError as error:
+        raise MissingExtraError(error.name or "torch", "train") from error
+    from mobilenets.cli.search_start import Asked, Target, begun, costs_of, dataset_of, opened
+    from mobilenets.cli.watch import Watch, interrupts
+    from mobilenets.search.telling import Telling
+
+    named = {"ms": max_ms, "mb": max_mb, "macs": max_macs, "kb_ram": max_kb_ram}
+    budget = {name: most for name, most in named.items() if most is not None}
+    asked = Asked(
+        data=data,
+        start=start,
+        budget=budget,
+        share=step,
+        tune=0 if fast else tune,
+        rungs=ladder,
+        epochs=epochs,
+        overrides=tuple(overrides or ()),
+        target=Target(runtime, threads, str(table or ""), ssh, remote, adb, serial, tuple(tool or ())),
+        seed=seed,
+        reading=Reading.of(task, classes, ignore).to_data(),
+        device=device,
+    )
+    folder = out or _fresh(data)
+    asked = begun(folder, asked, resume=resume)
+    dataset = dataset_of(asked)
+    model, recipe = opened(asked, dataset)
+    costs = costs_of(asked, folder)
+    with interrupts() as stopping, Watch() as watch:
+        result = search(
+            model,
+            dataset,
+            recipe,
+            asked.wanted(),
+            costs,
+            folder,
+            to=asked.target.runtime,
+            source=asked.data,
+            device=asked.device,
+            stop=stopping,
+            stepped=lambda done: _said(done, asked.tune),
+            telling=Telling(progress, note, watch.show),
+        )
+    if result is None:
+        note("stopped; everything is saved")
+        note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
+        raise typer.Exit(130)
+    _finish(result, asked.start, json=json)
+
+
+def _finish(result: Result, start: str, *, json: bool) -> None:
+    from mobilenets.search.report import REPORT, data, found, networks_table, remarks_of, write_report
+
+    best = found(result)
+    file = result.folder / best.finalist.export
+    facts = {"start": start, "steps": len(result.steps) - 1, "latency from": result.device or "nothing"}
+    following = f"mobilenets predict {shlex.quote(str(file))} IMAGE"
+    missing = write_report(result, title=f"Search from {start}", facts=facts, next_command=following)
+    if json:
+        show_json(data(result))
+    else:
+        table = networks_table(result)
+        show_table(table.columns, table.rows)
+        for text in remarks_of(result):
+            show(text)
+    for text in missing:
+        note(text)
+    if not missing:
+        note(f"report: {result.folder / REPORT}")
+    note(f"next: {following}")
+
+
+def _said(step: Step, tuned: int) -> None:
+    from mobilenets.search.costs import RESOURCES
+
+    chosen = step.chosen
+    what = f"{chosen.title}, {chosen.before} to {chosen.after}" if chosen.axis else chosen.title
+    costs = ", ".join(f"{cost:.3f} {RESOURCES[name].unit}" for name, cost in chosen.cost.items())
+    value = f"validation {chosen.value:.4f}" if tuned else f"loss {-chosen.value:.4f}"
+    note(f"step {step.number}: {what}: {costs}, {value}")
+
+
+def _fresh(data: str) -> Path:
+    """runs/search-NAME, or with a number behind where that exists."""
+    stem = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in Path(data).name).strip("-.") or "data"
+    names = [RUNS / f"search-{stem}", *(RUNS / f"search-{stem}-{i}" for i in range(2, 10_000))]
+    return next(folder for folder in names if not folder.exists())

@@ -1,0 +1,205 @@
+"""How `mobilenets search` begins: what was asked for, the start and its recipe, and where latencies are from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilenets.cli.output import note
+from mobilenets.cli.reading import Reading
+from mobilenets.documents import decode, encode, parse
+from mobilenets.errors import CheckpointError, DataError, DocumentError, UsageError
+from mobilenets.files import write_text
+
+if TYPE_CHECKING:
+    from mobilenets.data.samples import Dataset
+    from mobilenets.model import Model
+    from mobilenets.search.costs import Costs
+    from mobilenets.search.devices import Measures
+    from mobilenets.search.flow import Wanted
+    from mobilenets.training.recipe import Recipe
+
+FILE = "search.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where latency is measured, as the options say."""
+
+    runtime: str = "onnx"
+    threads: int = 1
+    table: str = ""
+    ssh: str = ""
+    remote: str = "mobilenets"
+    adb: bool = False
+    serial: str = ""
+    tools: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse options that contradict each other; raises UsageError."""
+        if sum((bool(self.table), bool(self.ssh), self.adb)) > 1:
+            raise UsageError("latency is from one place: give only one of --table, --ssh and --adb")
+        if self.ssh.startswith("-"):
+            raise UsageError(f"--ssh '{self.ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
+        if not self.adb and (self.serial or self.tools):
+            raise UsageError("--serial and --tool are about --adb, which is missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user asked for; the search's folder keeps it."""
+
+    data: str
+    start: str
+    budget: Mapping[str, float]
+    share: float
+    tune: int
+    rungs: int
+    epochs: int | None
+    overrides: tuple[str, ...]
+    target: Target
+    seed: int
+    reading: Mapping[str, Any]  # Any: JSON
+    device: str
+    format: int = FORMAT
+
+    def wanted(self) -> Wanted:
+        """For `search`."""
+        from mobilenets.search.flow import Wanted
+
+        return Wanted(self.budget, self.share, self.tune, rungs=self.rungs, seed=self.seed)
+
+
+def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
+    """What the search in a folder does: what is asked for, or on `resume` what it began with.
+
+    Raises:
+        UsageError: options contradict each other, or the folder does not hold what they suggest.
+        CheckpointError: the folder's record cannot be read.
+    """
+    from mobilenets.search.costs import check_budget
+
+    file = folder / FILE
+    if resume:
+        if asked.budget or asked.start:
+            raise UsageError(f"--resume goes on as '{folder}' began; leave out the budget and --start")
+        if not file.is_file():
+            raise UsageError(f"there is no search in '{folder}' to go on with", hint="--out says which; or leave out --resume")
+        try:
+            before = decode(parse(file.read_bytes()), Asked)
+        except (OSError, DocumentError) as error:
+            raise CheckpointError(f"'{file}' cannot be read: {error}") from error
+        return replace(before, data=asked.data, device=asked.device)
+    check_budget(asked.budget)
+    asked.target.check()
+    if not asked.start:
+        raise UsageError(
+            "a search begins with a trained network",
+            hint="train one with 'mobilenets train DATA --out RUN', then give --start RUN",
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        known = file.is_file()
+        raise UsageError(
+            f"'{folder}' holds {'a search' if known else 'other files'} already",
+            hint="--resume goes on with it; another --out begins anew" if known else "choose another --out",
+        )
+    return asked
+
+
+def dataset_of(asked: Asked) -> Dataset:
+    """The dataset, in the splits of the start's run where that has them."""
+    from mobilenets.cli.train_start import repaired
+    from mobilenets.data.readers.lists import in_splits, split_names
+
+    run = _run(asked.start)
+    dataset = Reading.from_data(asked.reading).open(asked.data, seed=asked.seed)
+    splits = None if run is None else run / "splits.csv"
+    if splits is None or not splits.is_file():
+        return repaired(dataset)
+    known = in_splits(dataset, split_names(splits))
+    if not known.samples:
+        raise DataError(
+            f"'{asked.data}' has none of the images that '{splits}' names", hint="was the start trained on this data?"
+        )
+    return repaired(known)
+
+
+def opened(asked: Asked, dataset: Dataset) -> tuple[Model, Recipe]:
+    """The start and the recipe of full trainings: the start's own, with what the user changed.
+
+    Raises:
+        CheckpointError: there is no such run.
+        UsageError: the start is for another task, for other labels, or computes in integers.
+    """
+    from mobilenets import checkpoint
+    from mobilenets.training import recipes, record
+    from mobilenets.training.recipe import with_overrides
+
+    model = checkpoint.load(asked.start)
+    if model.precision == "int8":
+        raise UsageError(f"'{asked.start}' was trained in int8", hint="begin with the float run, and quantize what is found")
+    if model.spec.task != dataset.task or model.spec.labels != dataset.labels:
+        raise UsageError(
+            f"'{asked.start}' was not trained for '{dataset.name}': its task or labels are others",
+            hint=f"mobilenets train {asked.data} --weights {asked.start}",
+        )
+    run = _run(asked.start)
+    usual = {"classify": "finetune", "detect": "detect", "segment": "segment"}[dataset.task]
+    recipe = recipes.recipe(usual) if run is None else record.recipe_of(run)
+    changes = [*([] if asked.epochs is None else [f"epochs={asked.epochs}"]), *asked.overrides]
+    note(f"full trainings: {'the recipe ' + usual if run is None else 'the recipe of ' + asked.start}")
+    return model, with_overrides(recipe, changes)
+
+
+def costs_of(asked: Asked, folder: Path) -> Costs:
+    """The costs of networks, with latencies from where the user said; the folder's record is written once all of it is there.
+
+    Raises:
+        LatencyError: the table cannot be read, or the runtime is not here.
+        ToolError: the device cannot be used.
+        UnknownNameError: there is no such runtime.
+    """
+    from mobilenets.runtime.cache import user_cache
+    from mobilenets.search.costs import Costs
+    from mobilenets.search.latency import LatencyTable
+
+    target = asked.target
+    if target.table:
+        costs = Costs(LatencyTable.read(Path(target.table)))
+    else:
+        measures = measures_of(target)
+        path = user_cache() / "latency" / measures.device.file_name
+        table = LatencyTable.read(path) if path.is_file() else LatencyTable(measures.device, path)
+        costs = Costs(table, measures)
+        note(f"latency: {measures.device}, {len(table.ms)} pieces known in '{path}'")
+    write_text(folder / FILE, json.dumps(encode(asked), indent=1) + "\n")
+    return costs
+
+
+def measures_of(target: Target) -> Measures:
+    """What measures latencies."""
+    from mobilenets.benchmark.adb import phone, tool_file
+    from mobilenets.benchmark.plan import missing
+    from mobilenets.benchmark.ssh import Host
+    from mobilenets.runtime.engines.table import named
+    from mobilenets.search.devices import Here, OnPhone, There
+    from mobilenets.search.latency import LatencyError
+
+    runtime = named()[target.runtime][1]
+    if target.ssh:
+        return There(Host(target.ssh, target.remote), target.runtime, target.threads)
+    if target.adb:
+        device = phone(target.serial)
+        return OnPhone(device, target.runtime, tool_file(target.runtime, device, target.tools), target.threads)
+    if not runtime.runs_here:
+        raise LatencyError(missing(runtime))
+    return Here(target.runtime, target.threads)
+
+
+def _run(start: str) -> Path | None:
+    """The run folder of a start; None for a checkpoint that stands alone."""
+    return next((folder for folder in (Path(start), Path(start).parent) if (folder / "run.json").is_file()), None)

@@ -1,0 +1,1 @@
+"""Networks for a budget: NetAdapt and a search over shapes, by latencies that were measured on the device."""

@@ -1,0 +1,233 @@
+"""What a network costs: latency by the table, size, multiply-adds and memory; and the budgets that a search keeps to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from mobilenets.deploy.arena import plan
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.shapes import Shape
+from mobilenets.errors import UsageError
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
+from mobilenets.net.blocks import build_block
+from mobilenets.runtime.manifest import Manifest
+from mobilenets.search.devices import Measures, Progress
+from mobilenets.search.latency import NOTHING, LatencyTable, Whole, key_of
+from mobilenets.search.pieces import Piece, after_backbone, nothing, piece_of
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Conv, Place, places
+from mobilenets.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a network without its weights.
+
+    Args:
+        key: as the latency table knows it.
+        macs: multiply-adds of one image.
+        numbers: weights and biases.
+        output: shape of what it makes.
+        graph: builds the piece again, to be measured.
+    """
+
+    key: str
+    macs: int
+    numbers: int
+    output: Shape
+    graph: Callable[[], Graph] = field(compare=False)
+
+
+class Costs:
+    """The costs of networks; what they share is counted once.
+
+    Args:
+        table: of latencies; None if no budget needs any.
+        device: measures what the table lacks; None if nothing can be measured.
+    """
+
+    def __init__(self, table: LatencyTable | None = None, device: Measures | None = None) -> None:
+        self.table, self.device = table, device
+        self._blocks: dict[object, Part] = {}
+        self._heads: dict[object, tuple[Part, ...]] = {}
+
+    def parts(self, spec: ModelSpec) -> list[Part]:
+        """The pieces of a network."""
+        shape: Shape = (spec.input.channels, *spec.input.shape)
+        found: list[Part] = []
+        for place in places(spec.backbone):
+            key = (place, shape, spec.backbone.padding)
+            if key not in self._blocks:
+                build = partial(_block, place, spec.backbone, shape)
+                self._blocks[key] = _part(build(), lambda build=build: build().graph)  # type: ignore[misc]  # bound now
+            found.append(self._blocks[key])
+            shape = found[-1].output
+        rest = _behind(spec, shape)
+        if rest not in self._heads:
+            pieces = after_backbone(lower(create(rest)))
+            self._heads[rest] = tuple(_part(piece, partial(_head, rest, i)) for i, piece in enumerate(pieces))
+        return [*found, *self._heads[rest]]
+
+    def learn(self, specs: Iterable[ModelSpec], progress: Progress = lambda done: None) -> int:
+        """Measure the pieces of networks that the table lacks, all in turn, and say how many there were.
+
+        Raises:
+            LatencyError: a piece cannot be measured.
+            OSError: the table cannot be written.
+        """
+        if self.table is None or self.device is None:
+            return 0
+        missing = self.missing(specs)
+        graphs = {key: part.graph for key, part in missing.items()}
+        if NOTHING not in self.table.ms and missing:
+            graphs[NOTHING] = _nothing
+        keys = list(graphs)
+        for first in range(0, len(keys), TOGETHER):
+            some = keys[first : first + TOGETHER]
+            measured = self.device.latencies_ms([graphs[key]() for key in some], progress)
+            self.table.add(dict(zip(some, measured, strict=True)))
+        return len(missing)
+
+    def missing(self, specs: Iterable[ModelSpec]) -> dict[str, Part]:
+        """The pieces of networks that the table lacks, by key."""
+        assert self.table is not None
+        return {part.key: part for spec in specs for part in self.parts(spec) if part.key not in self.table.ms}
+
+    def check(self, specs: Sequence[ModelSpec], progress: Progress = lambda done: None) -> list[float]:
+        """Measure whole networks, all in turn; the table is corrected by them. Returns their latencies, ms.
+
+        Raises:
+            LatencyError: a network cannot be measured.
+        """
+        assert self.table is not None
+        assert self.device is not None
+        self.learn(specs)
+        measured = self.device.latencies_ms([lower(create(spec)) for spec in specs], progress)
+        for spec, ms in zip(specs, measured, strict=True):
+            keys = [part.key for part in self.parts(spec)]
+            self.table.add_whole(Whole(key_of(keys), self.table.sum_ms(keys), len(keys), ms))
+        return measured
+
+    def measured_ms(self, spec: ModelSpec) -> float | None:
+        """The latency that was measured of a whole network; None if it never was."""
+        whole = None if self.table is None else self.table.wholes.get(key_of([part.key for part in self.parts(spec)]))
+        return None if whole is None else whole.ms
+
+    def ms(self, spec: ModelSpec) -> float:
+        """The predicted latency of one image; raises LatencyError if the table lacks a piece."""
+        assert self.table is not None
+        return self.table.predicted_ms([part.key for part in self.parts(spec)])
+
+    def mb(self, spec: ModelSpec) -> float:
+        """Megabytes of the weights in 32-bit floats, batch norms folded."""
+        return sum(part.numbers for part in self.parts(spec)) * 4 / 1e6
+
+    def macs(self, spec: ModelSpec) -> float:
+        """Millions of multiply-adds of one image."""
+        return sum(part.macs for part in self.parts(spec)) / 1e6
+
+    def kb_ram(self, spec: ModelSpec) -> float:
+        """Kilobytes of the activations of one image, planned operator by operator in 32-bit floats."""
+        return plan(lower(create(spec))).size_bytes / 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A cost that can have a budget.
+
+    Args:
+        title: for people.
+        unit: of its figures.
+        of: the cost of a network.
+    """
+
+    title: str
+    unit: str
+    of: Callable[[Costs, ModelSpec], float]
+
+
+RESOURCES: Table[Resource] = Table(
+    "resource",
+    {
+        "ms": Resource("latency", "ms", Costs.ms),
+        "mb": Resource("size", "MB", Costs.mb),
+        "macs": Resource("multiply-adds", "million", Costs.macs),
+        "kb_ram": Resource("memory", "KB", Costs.kb_ram),
+    },
+)
+"""By the name of its option, `--max-ms`."""
+
+Budget = Mapping[str, float]
+"""The most that a network may cost, by resource."""
+
+
+def check_budget(budget: Budget) -> None:
+    """Refuse a budget that no network can have.
+
+    Raises:
+        UsageError: it is empty, or a figure is not positive.
+    """
+    if not budget:
+        raise UsageError("a search needs a budget", hint="--max-ms 8, or --max-mb, --max-macs, --max-kb-ram")
+    for name, most in budget.items():
+        if not 0 < most < float("inf"):
+            raise UsageError(f"--max-{name.replace('_', '-')} {most:g} is not a positive number")
+
+
+def spent(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
+    """What a network costs, by resource."""
+    return {name: RESOURCES[name].of(costs, spec) for name in budget}
+
+
+def worst(cost: Mapping[str, float], budget: Budget) -> str:
+    """The resource that is furthest above its budget, or nearest to it."""
+    return max(budget, key=lambda name: cost[name] / budget[name])
+
+
+def fits(cost: Mapping[str, float], budget: Budget) -> bool:
+    """Whether a network keeps to a budget."""
+    return all(cost[name] <= most for name, most in budget.items())
+
+
+def _block(place: Place, backbone: BackboneSpec, shape: Shape) -> Piece:
+    """The piece of one block, with weights as they come."""
+    channels, height, width = shape
+    contract = InputContract(channels=channels, mean=(0.5,), std=(0.5,), resize="stretch").shaped(height, width)
+    alone = replace(backbone, rows=(place.row,), tail=(), in_channels=channels, output_stride=1024)
+    model = create(ModelSpec(alone, ("any",), contract))
+    model.backbone.blocks[0] = build_block(place, backbone)  # with the dilation that it runs with
+    return piece_of(lower(model), 0)
+
+
+def _behind(spec: ModelSpec, shape: Shape) -> ModelSpec:
+    """A network with the same tail and head; a classifier's need only the last map, and no other blocks.
+
+    Args:
+        spec: the network.
+        shape: of its last map.
+    """
+    if spec.task != "classify":
+        return spec
+    channels, height, width = shape
+    contract = InputContract(channels=channels, mean=(0.5,), std=(0.5,), resize="stretch").shaped(height, width)
+    body = replace(spec.backbone, rows=(Conv(channels),), in_channels=channels)
+    return replace(spec, backbone=body, input=contract)
+
+
+def _head(spec: ModelSpec, i: int) -> Graph:
+    return after_backbone(lower(create(spec)))[i].graph
+
+
+def _nothing() -> Graph:
+    return nothing(Manifest("nothing", ("any",), InputContract())).graph
+
+
+def _part(piece: Piece, graph: Callable[[], Graph]) -> Part:
+    return Part(piece.key, piece.macs, piece.numbers, piece.output, graph)
+
+
+TOGETHER = 64
+"""Pieces that are built and measured at once, so that a kill loses few of them."""

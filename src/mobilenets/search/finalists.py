@@ -1,0 +1,137 @@
+"""The networks that a search ends with: each trained in full, exported, and measured on images that no choice was made by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets import checkpoint
+from mobilenets.data.samples import Dataset, Split
+from mobilenets.documents import decode, encode, parse
+from mobilenets.errors import CheckpointError, DocumentError
+from mobilenets.evaluation.evaluators import evaluate
+from mobilenets.exporters.table import EXPORTERS, export
+from mobilenets.files import write_text
+from mobilenets.model import Model, TorchEngine
+from mobilenets.runtime.manifest import manifest_of
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.search.telling import Telling
+from mobilenets.training.loop import train
+from mobilenets.training.recipe import Recipe
+
+FINALISTS = "finalists"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Finalist:
+    """A network at the end of a search.
+
+    Args:
+        name: of its folder.
+        origin: "start", "search" or "ladder".
+        title: for people.
+        metric: what was measured, "top1".
+        value: of the metric, 0 to 1.
+        low, high: its 95% interval; None if none is computed.
+        split: that it was measured on.
+        export: the exported file, relative to the search's folder.
+    """
+
+    name: str
+    origin: str
+    title: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    split: str
+    export: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """How finalists are made.
+
+    Args:
+        folder: of the search.
+        dataset: to train and measure on.
+        recipe: of the full training.
+        to: what they are exported to.
+        source: what the dataset was opened from, for their run folders.
+        device: where to train.
+        stop: asked at every step of a training; the search then ends, and can be resumed.
+        telling: how progress is shown.
+    """
+
+    folder: Path
+    dataset: Dataset
+    recipe: Recipe
+    to: str
+    source: str
+    device: str
+    stop: Callable[[], bool]
+    telling: Telling
+
+    @property
+    def split(self) -> Split:
+        """The split that finalists are measured on."""
+        parts: tuple[Split, ...] = ("test", "val", "train")
+        return next(part for part in parts if self.dataset.split(part))
+
+    def trained(self, model: Model, name: str, origin: str, title: str) -> Finalist | None:
+        """A network trained in full from the weights that it has, exported and measured; None if it was asked to stop.
+
+        What an earlier start of the search finished is not done again.
+        """
+        run = self.folder / FINALISTS / name
+        if (run / RESULT).is_file():
+            return _read(run / RESULT)
+        resumes = checkpoint.settled(run / "last").is_dir()
+        training = train(
+            model,
+            self.dataset,
+            self.recipe,
+            run,
+            resume=resumes,
+            device=self.device,
+            source=self.source,
+            stop=self.stop,
+        )
+        for step in training:
+            self.telling.trained(step)
+        return None if training.stopped else self.measured(checkpoint.load(run), name, origin, title)
+
+    def measured(self, model: Model, name: str, origin: str, title: str) -> Finalist:
+        """A network that is trained already, kept, exported and measured."""
+        run = self.folder / FINALISTS / name
+        if (run / RESULT).is_file():
+            return _read(run / RESULT)
+        if not checkpoint.settled(run / "best").is_dir():
+            checkpoint.save(model, run / "best")
+        export(model, run / "export", to=self.to)
+        samples = self.dataset.split(self.split)
+        predictor = Predictor(manifest_of(model.spec), TorchEngine(model))
+        with self.telling.progress(f"evaluating {title}", len(samples)) as advance:
+            report = evaluate(predictor, samples, self.dataset.labels, progress=advance)
+        metric = report.metrics[0]
+        low, high = (metric.interval.low, metric.interval.high) if metric.interval else (None, None)
+        file = run / "export" / EXPORTERS[self.to].file
+        place = file.relative_to(self.folder).as_posix()
+        finalist = Finalist(name, origin, title, metric.name, metric.value, low, high, self.split, place)
+        write_text(run / RESULT, json.dumps(encode(finalist), indent=1) + "\n")
+        return finalist
+
+
+def model_of(folder: Path, finalist: Finalist) -> Model:
+    """The network of a finalist; raises CheckpointError."""
+    return checkpoint.load(folder / FINALISTS / finalist.name)
+
+
+def _read(file: Path) -> Finalist:
+    try:
+        return decode(parse(file.read_bytes()), Finalist)
+    except (OSError, DocumentError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}", hint="remove it, and --resume measures again") from error

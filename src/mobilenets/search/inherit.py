@@ -1,0 +1,194 @@
+"""`inherited`: a network of another shape with the weights of a trained one, its most important channels first.
+
+A channel is as important as it is written, filtered and read: the L1 norm of the filters that make it, with the scale of the
+batch norm behind them, times that of its depthwise filter, times that of the weights that read it. Each norm is relative to the
+mean of its layer, and averaged over the layers that share the channel through a residual (after Li et al.,
+arXiv:1608.08710, who take the first of the three).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mobilenets.model import Model, create
+from mobilenets.search.axes import IMAGE, ROWS, Layer, Role, RowAxes, axes, features, sizes
+from mobilenets.specs.model import ModelSpec
+from mobilenets.specs.rows import BackboneSpec
+
+HEADS: Mapping[str, tuple[Layer, ...]] = {"ClassifierHead": (Layer("linear", "fixed", "in"),)}
+"""Layers of a head that read the backbone's last channels, by the head's class; others read feature maps, which keep theirs."""
+
+_TAIL = (Layer("", "out", "in"),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A layer of a network.
+
+    Args:
+        prefix: its name in the state dict.
+        writes, reads: its axes; "" for one that is fixed.
+    """
+
+    prefix: str
+    writes: str
+    reads: str
+
+
+@dataclass(slots=True)
+class _Norms:
+    """How strongly the channels of an axis are written, filtered and read, one tensor for each layer."""
+
+    written: list[Tensor] = field(default_factory=list)
+    filtered: list[Tensor] = field(default_factory=list)
+    read: list[Tensor] = field(default_factory=list)
+
+    def importance(self) -> Tensor:
+        """One number per channel."""
+        means = [torch.stack(norms).mean(0) for norms in (self.written, self.filtered, self.read) if norms]
+        return torch.stack(means).prod(0)
+
+
+def inherited(model: Model, spec: ModelSpec, rows: Sequence[int] | None = None, *, seed: int = 0) -> Model:
+    """A model of `spec` with weights of `model`: of narrower layers the most important channels, of smaller kernels the center.
+
+    What `model` has no weights for, such as wider layers or a new depthwise convolution, keeps fresh ones; a larger kernel
+    begins with the smaller one in its center.
+
+    Args:
+        model: trained.
+        spec: of the same kinds of rows where weights are to be inherited, and the same labels.
+        rows: for each row of `spec`, the row of `model` that it inherits from; by default each from the one in its place.
+        seed: of the fresh weights.
+    """
+    made = create(spec, seed=seed)
+    mapping = tuple(range(len(spec.backbone.rows))) if rows is None else tuple(rows)
+    kept = _kept(model, spec.backbone, mapping)
+    old, new = model.state_dict(), made.state_dict()
+    for ours, theirs in _pairs(spec, model.spec, mapping):
+        for name, tensor in new.items():
+            if name.startswith(ours.prefix):
+                source = old.get(theirs.prefix + name.removeprefix(ours.prefix))
+                if source is not None and source.dim() == tensor.dim():
+                    new[name] = _filled(tensor, source, [kept.get(ours.writes), kept.get(ours.reads)])
+    known = {layer.prefix for layer in _layers(spec)}
+    for name, tensor in new.items():  # the rest of the head
+        if not any(name.startswith(prefix) for prefix in known) and name in old and old[name].shape == tensor.shape:
+            new[name] = old[name]
+    made.load_state_dict(new)
+    return made.train(model.training)
+
+
+def importances(model: Model) -> dict[str, Tensor]:
+    """The importance of each channel, by axis; for the image's channels too."""
+    state = {name: tensor.detach().float() for name, tensor in model.state_dict().items()}
+    found: dict[str, _Norms] = {}
+    for layer in _layers(model.spec):
+        weight = _folded(state, layer.prefix)
+        if weight is None:
+            continue
+        across = tuple(range(1, weight.dim()))
+        if layer.writes and layer.reads:
+            found.setdefault(layer.writes, _Norms()).written.append(_relative(weight.abs().sum(across)))
+        elif layer.writes and across:
+            found.setdefault(layer.writes, _Norms()).filtered.append(_relative(weight.abs().sum(across)))
+        if layer.reads:
+            others = tuple(axis for axis in range(weight.dim()) if axis != 1)
+            found.setdefault(layer.reads, _Norms()).read.append(_relative(weight.abs().sum(others)))
+    return {axis: norms.importance() for axis, norms in found.items()}
+
+
+def _kept(model: Model, backbone: BackboneSpec, rows: Sequence[int]) -> dict[str, Tensor]:
+    """For each axis of a network the channels of the model that it inherits, in their order."""
+    ranked = importances(model)
+    theirs, ours = axes(model.spec.backbone), axes(backbone)
+    count = sizes(backbone)
+    kept: dict[str, Tensor] = {}
+    tails = zip(ours[len(backbone.rows) :], theirs[len(model.spec.backbone.rows) :], strict=False)
+    for mine, other in (*((ours[i], theirs[row]) for i, row in enumerate(rows)), *tails):
+        for role in ("in", "inner", "out", "squeeze"):
+            axis, source = mine.get(role, ""), other.get(role, "")
+            if axis and axis not in kept and axis != IMAGE and axis in count and source in ranked:
+                best = ranked[source].argsort(descending=True, stable=True)[: count[axis]]
+                kept[axis] = best.sort().values
+    return kept
+
+
+def _pairs(spec: ModelSpec, source: ModelSpec, rows: Sequence[int]) -> Iterator[tuple[_Placed, _Placed]]:
+    """Layers that both networks have."""
+    ours = {layer.prefix: layer for layer in _layers(spec)}
+    theirs = {layer.prefix: layer for layer in _layers(source)}
+    for prefix, layer in ours.items():
+        parts = prefix.split(".")
+        if parts[:2] == ["backbone", "blocks"]:
+            i = int(parts[2])
+            other = ".".join(["backbone", "blocks", str(rows[i]), *parts[3:]])
+            same = type(spec.backbone.rows[i]) is type(source.backbone.rows[rows[i]])
+            if same and other in theirs:
+                yield layer, theirs[other]
+        elif prefix in theirs:
+            yield layer, theirs[prefix]
+
+
+def _layers(spec: ModelSpec) -> Iterator[_Placed]:
+    """Every layer with its place in the state dict."""
+    every, count = axes(spec.backbone), len(spec.backbone.rows)
+    for i, row in enumerate(spec.backbone.rows):
+        for layer in ROWS[type(row)].layers:
+            yield _placed(f"backbone.blocks.{i}.", layer, every[i])
+    for i, roles in enumerate(every[count:]):
+        for layer in _TAIL:
+            yield _placed(f"backbone.tail.{i}.", layer, roles)
+    for layer in HEADS.get(type(spec.head).__name__, ()):
+        yield _placed("head.", layer, {"in": features(spec.backbone)})
+
+
+def _placed(above: str, layer: Layer, roles: RowAxes) -> _Placed:
+    def axis(role: Role) -> str:
+        return "" if role == "fixed" else roles[role]
+
+    return _Placed(f"{above}{layer.name}{layer.name and '.'}", axis(layer.writes), axis(layer.reads))
+
+
+def _folded(state: Mapping[str, Tensor], prefix: str) -> Tensor | None:
+    """The weights of a layer, with the scale of its batch norm; none if the block has no such layer or only a norm."""
+    for name in (f"{prefix}conv.weight", f"{prefix}weight"):
+        if name in state and state[name].dim() > 1:
+            break
+    else:
+        return None
+    weight, norm = state[name], f"{prefix}norm."
+    if f"{norm}weight" not in state:
+        return weight
+    scale = state[f"{norm}weight"] / (state[f"{norm}running_var"] + 1e-5).sqrt()
+    return weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
+
+
+def _relative(norms: Tensor) -> Tensor:
+    mean = norms.mean()
+    return norms / mean if mean > 0 else torch.ones_like(norms)
+
+
+def _filled(fresh: Tensor, source: Tensor, kept: Sequence[Tensor | None]) -> Tensor:
+    """A fresh tensor with a trained one in it: the channels that are kept, and of kernels what both have around the center."""
+    if not fresh.dim():
+        return source
+    made = fresh.clone()
+    for dimension in range(min(2, source.dim())):
+        indices = kept[dimension]
+        if indices is not None:
+            source = source.index_select(dimension, indices[indices < source.shape[dimension]])
+    ours, theirs = [], []
+    for dimension, (mine, other) in enumerate(zip(made.shape, source.shape, strict=True)):
+        most = min(mine, other)
+        centered = dimension > 1
+        ours.append(slice((mine - most) // 2, (mine - most) // 2 + most) if centered else slice(0, most))
+        theirs.append(slice((other - most) // 2, (other - most) // 2 + most) if centered else slice(0, most))
+    if made.dim() > 2 and made.shape[2] > source.shape[2]:
+        made[ours[0], ours[1]] = 0  # around the smaller kernel
+    made[tuple(ours)] = source[tuple(theirs)]
+    return made

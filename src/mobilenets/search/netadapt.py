@@ -1,0 +1,202 @@
+"""NetAdapt as MobileNetV3 uses it (V3, section 4.2; Yang et al., arXiv:1804.03230), on specs and by measured latencies.
+
+Each step proposes, for every axis of the network, the smallest shrink that saves a share of the start's cost; judges each
+proposal with inherited weights; and follows the one that loses the least accuracy for each millisecond saved. It ends when the
+network keeps to its budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from mobilenets.errors import MobileNetsError
+from mobilenets.feeding.augment import seed_of
+from mobilenets.model import Model
+from mobilenets.search.axes import knobs, narrower, sizes, told
+from mobilenets.search.costs import RESOURCES, Budget, Costs, check_budget, fits, spent, worst
+from mobilenets.search.inherit import HEADS, inherited
+from mobilenets.search.journal import Journal, Proposal, Step
+from mobilenets.search.judge import Judge
+from mobilenets.search.telling import Telling, check_latency, measure, real
+from mobilenets.specs.model import ModelSpec
+
+SHARE = 0.01
+"""Of the start's cost, that each step saves (V3, section 4.2)."""
+
+_HALVINGS = 5
+_STEPS_BETWEEN_CHECKS = 10
+
+
+class SearchError(MobileNetsError):
+    """A search that cannot reach its budget, or whose folder holds something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What NetAdapt is to do.
+
+    Args:
+        budget: that the network must keep to.
+        share: of the start's cost, that each step saves.
+        channels: that widths are multiples of.
+        seed: of short trainings.
+    """
+
+    budget: Budget
+    share: float = SHARE
+    channels: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetAdapt:
+    """A search by NetAdapt.
+
+    Args:
+        plan: what is to be done.
+        costs: of networks.
+        judge: of proposals.
+        journal: where steps are kept.
+        telling: how progress is shown.
+    """
+
+    plan: Plan
+    costs: Costs
+    judge: Judge
+    journal: Journal
+    telling: Telling
+
+    def steps(self, start: Model) -> Iterator[Step]:
+        """The steps, the start first; those in the journal are not done again.
+
+        Args:
+            start: trained.
+
+        Raises:
+            LatencyError: a latency is missing and cannot be measured.
+            SearchError: nothing that can be shrunk saves anything more.
+            UsageError: the budget is none.
+        """
+        budget = self.plan.budget
+        check_budget(budget)
+        done = self.journal.steps() or [self._first(start)]
+        yield from done
+        model = self.journal.model(done[-1].number)
+        savings = {name: self.plan.share * cost for name, cost in done[0].chosen.cost.items()}
+        while True:
+            last, predicted = done[-1], spent(self.costs, model.spec, budget)
+            if last.number % _STEPS_BETWEEN_CHECKS == 0 or fits(predicted, budget):
+                check_latency(self.costs, [model.spec], self.telling)
+            truth = real(self.costs, model.spec, budget)
+            if fits(truth, budget):
+                return
+            resource = worst(truth, budget)
+            step, model = self._step(model, last, resource, savings[resource])
+            done.append(step)
+            yield step
+
+    def _first(self, start: Model) -> Step:
+        measure(self.costs, [start.spec], self.telling)
+        check_latency(self.costs, [start.spec], self.telling)
+        judged = self.judge.measured(start)
+        cost = spent(self.costs, start.spec, self.plan.budget)
+        loss = judged.metrics.get("val_loss", 0.0)
+        step = Step(0, "", Proposal("", "the start", 0, 0, cost, judged.value, loss, 0.0))
+        self.journal.add(step, start)
+        return step
+
+    def _step(self, model: Model, last: Step, resource: str, saving: float) -> tuple[Step, Model]:
+        """The next step and its network."""
+        number, plan, spec = last.number + 1, self.plan, model.spec
+        cost = RESOURCES[resource].of(self.costs, spec)
+        specs = proposals(spec, resource, saving, plan, self.costs, self.telling)
+        if not specs:
+            title, unit = RESOURCES[resource].title, RESOURCES[resource].unit
+            raise SearchError(
+                f"nothing that can be shrunk saves {title}: {cost:.3g} {unit} are left, and {plan.budget[resource]:.3g} {unit} "
+                "are wanted",
+                hint="a smaller start reaches it: another network, width or input size",
+            )
+        judged = {axis: proposal for axis, proposal in self.journal.proposals(number).items() if axis in specs}
+        with self.telling.progress(f"step {number}", len(specs)) as advance:
+            advance(len(judged))
+            for axis, narrow in specs.items():
+                if axis not in judged:
+                    result = self.judge(inherited(model, narrow), _seed(plan, number, axis))
+                    after = spent(self.costs, narrow, plan.budget)
+                    gain = (result.value - last.chosen.value) / max(cost - after[resource], 1e-12)
+                    counts = sizes(spec.backbone)[axis], sizes(narrow.backbone)[axis]
+                    loss = result.metrics.get("val_loss", 0.0)
+                    proposal = Proposal(axis, told(spec.backbone, axis), *counts, after, result.value, loss, gain)
+                    self.journal.add_proposal(number, proposal)
+                    judged[axis] = proposal
+                    advance(1)
+        chosen = max(judged.values(), key=lambda proposal: (proposal.gain, -proposal.loss))
+        made = self.judge(inherited(model, specs[chosen.axis]), _seed(plan, number, chosen.axis)).model  # as judged
+        step = Step(number, resource, chosen, tuple(judged.values()))
+        self.journal.add(step, made)
+        return step, made
+
+
+def proposals(
+    spec: ModelSpec, resource: str, saving: float, plan: Plan, costs: Costs, telling: Telling
+) -> dict[str, ModelSpec]:
+    """For each axis the network with the smallest shrink that saves so much; where no shrink does, half of it, and so on.
+
+    Args:
+        spec: the network.
+        resource: to be saved.
+        saving: that is wanted.
+        plan: how wide the steps of an axis are.
+        costs: of networks.
+        telling: how progress is shown.
+    """
+    axes = knobs(spec.backbone, maps=type(spec.head).__name__ in HEADS)
+    made = {axis: narrower(spec.backbone, axis, step=plan.channels) for axis in axes}
+    specs = {axis: [replace(spec, backbone=body) for body in bodies] for axis, bodies in made.items() if bodies}
+    cost = RESOURCES[resource].of(costs, spec)
+    for halved in range(_HALVINGS):
+        ranges = {axis: _Range(len(bodies)) for axis, bodies in specs.items()}
+        while asked := {axis: each.next for axis, each in ranges.items() if each.next is not None}:
+            if resource == "ms":
+                measure(costs, [specs[axis][i] for axis, i in asked.items()], telling)
+            for axis, i in asked.items():
+                saved = cost - RESOURCES[resource].of(costs, specs[axis][i])
+                ranges[axis] = ranges[axis].told(i, saved >= saving / 2**halved)
+        found = {axis: specs[axis][each.high] for axis, each in ranges.items() if each.high < each.count}
+        if found:
+            return found
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Looks for the smallest shrink that suffices: by doubling, then by halving the range.
+
+    Args:
+        count: of the shrinks, the smallest first.
+        low: the largest that is known not to suffice; -1 if none is.
+        high: the smallest that is known to suffice; `count` if none is.
+    """
+
+    count: int
+    low: int = -1
+    high: int = -1
+
+    @property
+    def next(self) -> int | None:
+        """The one to try; none if the smallest is known."""
+        if self.high == -1:  # none suffices so far
+            return min(2 * self.low + 2, self.count - 1)
+        return (self.low + self.high) // 2 if self.high - self.low > 1 else None
+
+    def told(self, i: int, suffices: bool) -> _Range:
+        """What is known after a try."""
+        if suffices:
+            return replace(self, high=i)
+        return replace(self, low=i, high=self.count if i == self.count - 1 else self.high)
+
+
+def _seed(plan: Plan, number: int, axis: str) -> int:
+    return seed_of(plan.seed, number, axis) % 2**31

@@ -1,0 +1,275 @@
+"""The report of a search: the networks against what they cost, and what each step removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mobilenets.documents import encode
+from mobilenets.errors import MissingExtraError
+from mobilenets.evaluation.intervals import Interval
+from mobilenets.evaluation.metric import Metric
+from mobilenets.files import write_bytes, write_text
+from mobilenets.reports import plots
+from mobilenets.reports.front import Point, front
+from mobilenets.reports.html import to_html
+from mobilenets.reports.markdown import to_markdown
+from mobilenets.reports.page import Content, Page, Remark, Table
+from mobilenets.reports.plots import Plot
+from mobilenets.search.axes import ROWS
+from mobilenets.search.costs import RESOURCES
+from mobilenets.search.flow import Network, Result
+from mobilenets.search.latency import TOLERANCE
+from mobilenets.specs.codec import to_data
+from mobilenets.specs.rows import BackboneSpec, places
+
+REPORT = "report.html"
+
+
+def write_report(result: Result, *, title: str, facts: Mapping[str, object], next_command: str = "") -> list[str]:
+    """Write `report.json`, and `report.html`, `report.md` and their plots where the libraries for that are installed.
+
+    Args:
+        result: of the search.
+        title: of the page.
+        facts: about the search, for people.
+        next_command: what to type next.
+
+    Returns:
+        What is missing and why, in words; empty if all is written.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = result.folder
+    write_text(folder / "report.json", json.dumps(data(result), indent=1, ensure_ascii=False) + "\n")
+    try:
+        drawn = _plots(result)
+        tables = (networks_table(result), _steps(result), *_shapes(result))
+        content = Content(_subtitle(result), "Against the ladder", " ".join(remarks_of(result)), (), drawn, tables)
+        remarks = tuple(Remark(text, warning=False) for text in remarks_of(result))
+        page = Page(title, _metrics(result), content, context={"Search": facts}, next_command=next_command, remarks=remarks)
+        html = to_html(page)
+    except MissingExtraError as error:
+        return [f"no report page: {error} ({error.hint})"]
+    files = [f"plots/{plot.name}.png" for plot in drawn]
+    for plot, file in zip(drawn, files, strict=True):
+        write_bytes(folder / file, plots.png(plot.figure))
+    write_text(folder / "report.md", to_markdown(page, plots=files, images=[]))
+    write_text(folder / REPORT, html)
+    return []
+
+
+def data(result: Result) -> dict[str, Any]:  # Any: JSON
+    """What `report.json` and `--json` hold."""
+    return {
+        "folder": str(result.folder),
+        "budget": dict(result.wanted.budget),
+        "device": result.device,
+        "judged_by": result.judged_by,
+        "networks": [
+            {
+                **encode(network.finalist),
+                "cost": dict(network.cost),
+                "measured_ms": network.measured_ms,
+                "spec": to_data(network.spec),
+            }
+            for network in result.networks
+        ],
+        "ladder_left_out": list(result.left_out),
+        "steps": [encode(step) for step in result.steps],
+        "prediction_errors": list(result.errors),
+        "remarks": remarks_of(result),
+    }
+
+
+def networks_table(result: Result) -> Table:
+    """The start, the network that was found, and the ladder."""
+    metric = result.networks[0].finalist.metric
+    split = result.networks[0].finalist.split
+    columns = (
+        "network",
+        f"{metric} on {split}",
+        "95% interval",
+        "ms measured",
+        "ms predicted",
+        "MB",
+        "million MACs",
+        "KB of RAM",
+    )
+    note = "Sizes and memory are those of 32-bit floats. Latency is that of the fastest run."
+    return Table("Networks", columns, tuple(map(_cells, result.networks)), note=note)
+
+
+def remarks_of(result: Result) -> list[str]:
+    """What should be said about the result."""
+    said: list[str] = []
+    rungs = [network for network in result.networks if network.finalist.origin == "ladder"]
+    if rungs:
+        best, mine = max(rungs, key=lambda network: network.finalist.value), found(result)
+        points = 100 * (mine.finalist.value - best.finalist.value)
+        how = "above" if points >= 0 else "below"
+        said.append(
+            f"{mine.finalist.title} is {abs(points):.1f} points {how} the best network of the ladder, {best.finalist.title}"
+            f"{_overlap(mine, best)}."
+        )
+    if any(abs(error) > TOLERANCE for error in result.errors):
+        worst = max(result.errors, key=abs)
+        said.append(f"The latency table mispredicts a whole network by {worst:+.0%}, even after it was corrected.")
+    return said
+
+
+def _overlap(one: Network, other: Network) -> str:
+    first, second = one.finalist, other.finalist
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return ""
+    apart = first.low > second.high or second.low > first.high
+    return "" if apart else "; their intervals overlap"
+
+
+def _metrics(result: Result) -> list[Metric]:
+    """What the page begins with: the network that was found."""
+    network = found(result)
+    finalist, cost = network.finalist, network.cost
+    interval = None if finalist.low is None or finalist.high is None else Interval(finalist.low, finalist.high)
+    first = Metric(finalist.metric, f"{finalist.metric} of {finalist.title}", finalist.value, interval, f"on {finalist.split}")
+    latency = network.measured_ms if network.measured_ms is not None else cost.get("ms")
+    others = [] if latency is None else [Metric("latency", "latency", latency, None, "of one image")]
+    return [first, *others, Metric("size", "weights", cost["mb"], None, "in 32-bit floats")]
+
+
+def found(result: Result) -> Network:
+    """The best network that the search found."""
+    networks = [network for network in result.networks if network.finalist.origin == "search"]
+    return max(networks, key=lambda network: network.finalist.value)
+
+
+def _subtitle(result: Result) -> str:
+    limits = [
+        f"{RESOURCES[name].title} of at most {most:g} {RESOURCES[name].unit}" for name, most in result.wanted.budget.items()
+    ]
+    where = f", measured with {result.device}" if result.device else ""
+    return f"{' and '.join(limits)}{where}"
+
+
+def _cells(network: Network) -> tuple[str, ...]:
+    finalist, cost = network.finalist, network.cost
+    interval = "" if finalist.low is None or finalist.high is None else f"{finalist.low:.1%} to {finalist.high:.1%}"
+    return (
+        finalist.title,
+        f"{finalist.value:.2%}",
+        interval,
+        "-" if network.measured_ms is None else f"{network.measured_ms:.3f}",
+        f"{cost['ms']:.3f}" if "ms" in cost else "-",
+        f"{cost['mb']:.2f}",
+        f"{cost['macs']:.1f}",
+        f"{cost['kb_ram']:.0f}",
+    )
+
+
+def _plots(result: Result) -> tuple[Plot, ...]:
+    driver = next(iter(result.wanted.budget))
+    title, unit = RESOURCES[driver].title, RESOURCES[driver].unit
+    points = [
+        Point(
+            network.finalist.title,
+            network.finalist.origin,
+            _x(network, driver),
+            network.finalist.value,
+            None,
+            None
+            if network.finalist.low is None or network.finalist.high is None
+            else (network.finalist.low, network.finalist.high),
+        )
+        for network in result.networks
+    ]
+    metric, split = result.networks[0].finalist.metric, result.networks[0].finalist.split
+    axis = f"{title}, {unit}"
+    main = front(points, x=axis, y=f"{metric} on {split}", higher_is_better=True, shares=True)
+    caption = "Each network after its full training. Bars are 95% intervals."
+    steps = [
+        Point(f"step {step.number}", "steps", step.chosen.cost[driver], _judged(step.chosen.value, result))
+        for step in result.steps
+    ]
+    shares = result.judged_by != "loss"
+    way = front(steps, x=axis, y=result.judged_by, higher_is_better=shares, shares=shares)
+    told = "The network after each step, as the search judged it: with inherited weights and at most a short training."
+    return Plot("front", "Accuracy and cost", caption, main, wide=True), Plot("steps", "On the way", told, way, wide=True)
+
+
+def _x(network: Network, driver: str) -> float:
+    if driver == "ms" and network.measured_ms is not None:
+        return network.measured_ms
+    return network.cost[driver]
+
+
+def _judged(value: float, result: Result) -> float:
+    """A value as people know it: a loss is above 0."""
+    return -value if result.judged_by == "loss" else value
+
+
+def _steps(result: Result) -> Table:
+    names = list(result.wanted.budget)
+    columns = (
+        "step",
+        "what became smaller",
+        "channels",
+        *(RESOURCES[name].unit for name in names),
+        result.judged_by,
+        "proposals",
+    )
+    rows = []
+    for step in result.steps:
+        chosen = step.chosen
+        value = _judged(chosen.value, result)
+        shown = f"{value:.4f}" if result.judged_by == "loss" else f"{value:.2%}"
+        channels = f"{chosen.before} to {chosen.after}" if chosen.axis else ""
+        costs = (f"{chosen.cost[name]:.4g}" for name in names)
+        rows.append((str(step.number), chosen.title, channels, *costs, shown, str(len(step.proposals))))
+    return Table("Steps", columns, tuple(rows), words=3, most=1000)
+
+
+def _shapes(result: Result) -> Iterator[Table]:
+    """The network that was found, row by row, with the start's channels where they were others."""
+    start = result.networks[0].spec.backbone
+    for network in result.networks:
+        if network.finalist.origin == "search":
+            yield shape_table(network.spec.backbone, start, f"{network.finalist.title}, block by block")
+
+
+def shape_table(body: BackboneSpec, start: BackboneSpec, title: str) -> Table:
+    """A network's rows; in brackets the channels of the network that it began as.
+
+    Args:
+        body: the network.
+        start: with as many rows, or the same rows.
+        title: of the table.
+    """
+    rows = []
+    same = len(start.rows) == len(body.rows)
+    for i, place in enumerate(places(body)):
+        row = place.row
+        before = start.rows[i] if same else row
+        inner = ROWS[type(row)].inner
+        kernels = [str(getattr(row, name)) for name in ("kernel", "start_kernel", "middle_kernel") if getattr(row, name, 0)]
+        rows.append(
+            (
+                str(i),
+                type(row).__name__,
+                " + ".join(kernels) or "-",
+                str(place.stride),
+                str(place.c_in),
+                _was(getattr(row, inner), getattr(before, inner, None)) if inner else "-",
+                _was(row.c_out, before.c_out),
+                str(getattr(row, "c_squeeze", 0) or "-"),
+            )
+        )
+    for i, (layer, before) in enumerate(zip(body.tail, start.tail, strict=False)):
+        rows.append((f"tail {i}", "Conv", str(layer.kernel), "1", "", "-", _was(layer.c_out, before.c_out), "-"))
+    columns = ("block", "kind", "kernel", "stride", "in", "expansion", "out", "squeeze")
+    return Table(title, columns, tuple(rows), words=3, most=1000)
+
+
+def _was(now: int, before: int | None) -> str:
+    return str(now) if before is None or now == before else f"{now} (was {before})"

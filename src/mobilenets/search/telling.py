@@ -1,0 +1,63 @@
+"""`Telling`: how a search says what it does; and the measurements that it tells about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+from mobilenets.search.costs import Budget, Costs, spent
+from mobilenets.search.latency import TOLERANCE
+from mobilenets.specs.model import ModelSpec
+from mobilenets.training.step import Step as TrainingStep
+
+Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a search says what it does; nothing by default.
+
+    Args:
+        progress: opens a progress bar with a description and a total, and gives the function that advances it.
+        said: one line of text.
+        trained: a step of a training.
+    """
+
+    progress: Progress = lambda description, total: nullcontext(lambda done: None)
+    said: Callable[[str], object] = lambda text: None
+    trained: Callable[[TrainingStep], object] = lambda step: None
+
+
+def measure(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
+    """Measure the pieces of networks that the table lacks, with a progress bar where there are any."""
+    if costs.table is None or costs.device is None:
+        return
+    missing = len(costs.missing(specs))
+    if missing:
+        with telling.progress(f"measuring on {costs.device.device.machine}", missing) as advance:
+            costs.learn(specs, advance)
+
+
+def check_latency(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
+    """Measure networks as a whole, unless all were, and say where a prediction was wrong."""
+    if costs.device is None or all(costs.measured_ms(spec) is not None for spec in specs):
+        return
+    measure(costs, specs, telling)
+    predicted = [costs.ms(spec) for spec in specs]
+    with telling.progress(f"measuring on {costs.device.device.machine}", len(specs)) as advance:
+        measured = costs.check(specs, advance)
+    for spec, before, truth in zip(specs, predicted, measured, strict=True):
+        error = before / truth - 1
+        if abs(error) > TOLERANCE:
+            telling.said(
+                f"latency of {spec.backbone.name} at {spec.input.size} px: {truth:.3g} ms measured, {before:.3g} predicted "
+                f"({error:+.0%}); the table is corrected, and now predicts {costs.ms(spec):.3g}"
+            )
+
+
+def real(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
+    """What a network costs; its latency as measured, if it was measured as a whole."""
+    cost = spent(costs, spec, budget)
+    measured = costs.measured_ms(spec) if "ms" in cost else None
+    return cost if measured is None else {**cost, "ms": measured}

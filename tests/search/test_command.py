@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilenets import checkpoint
+from mobilenets.cli.app import main
+from mobilenets.data.samples import Dataset
+from mobilenets.model import Model
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.search.costs import Costs
+from mobilenets.search.latency import Device, LatencyTable
+from mobilenets.training.loop import train
+from mobilenets.training.recipe import Recipe
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `mobilenets search ARGUMENTS` in an empty folder: exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilenets", "search", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return int(stop.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def start(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> Path:
+    """A run of one epoch."""
+    for _ in train(model, dataset, recipe, tmp_path / "start"):
+        pass
+    return tmp_path / "start"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A latency table of another device, without latencies."""
+    LatencyTable(Device("a board", "onnx")).saved_as(tmp_path / "board.jsonl")
+    return tmp_path / "board.jsonl"
+
+
+def _networks(text: str) -> dict[str, dict[str, Any]]:
+    return {network["name"]: network for network in json.loads(text)["networks"]}
+
+
+def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
+    search: Run, images: Path, start: Path, table: Path, model: Model, tmp_path: Path
+) -> None:
+    budget = 0.6 * Costs().macs(model.spec)
+    asked = (
+        images,
+        "--start",
+        start,
+        "--max-macs",
+        f"{budget:.6f}",
+        "--fast",
+        "--step",
+        "0.1",
+        "--table",
+        table,
+        "--ladder",
+        "1",
+    )
+    code, out, err = search(*asked, "--out", "found", "--json")
+    assert code == 0, err
+    networks = _networks(out)
+    assert [network["origin"] for network in networks.values()] == ["start", "search", "ladder"]
+    for name, network in networks.items():
+        kept = checkpoint.load(tmp_path / "found" / "finalists" / name)
+        assert Costs().macs(kept.spec) == pytest.approx(network["cost"]["macs"])
+        assert name == "start" or network["cost"]["macs"] <= budget
+        assert Predictor.open(tmp_path / "found" / network["export"]).manifest.labels == ("bright", "dark")
+    assert "## Steps" in (tmp_path / "found" / "report.md").read_text()
+    assert (tmp_path / "found" / "report.html").is_file()
+    assert (tmp_path / "found" / "plots" / "front.png").is_file()
+
+    code, again, err = search(images, "--out", "found", "--resume", "--json")  # nothing is done twice
+    assert code == 0, err
+    assert _networks(again) == networks
+
+
+@pytest.mark.slow
+def test_latency_is_measured_here_and_reported_against_the_prediction(
+    search: Run, images: Path, start: Path, tmp_path: Path
+) -> None:
+    asked = (images, "--start", start, "--max-ms", "1", "--tune", "2", "--ladder", "0", "--out", "found", "--json")
+    code, out, err = search(*asked)
+    assert code == 0, err
+    network = _networks(out)["netadapt"]
+    assert network["measured_ms"] == pytest.approx(network["cost"]["ms"], rel=0.3)
+    assert len(list((tmp_path / "cache" / "mobilenets" / "latency").glob("onnx-*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "a search needs a budget"),
+        (("--max-ms", "-1"), "--max-ms -1 is not a positive number"),
+        (("--max-mb", "1"), "a search begins with a trained network"),
+        (("--max-mb", "1", "--start", "start", "--ssh", "pi", "--adb"), "latency is from one place"),
+        (("--max-mb", "1", "--start", "start", "--serial", "7"), "--serial and --tool are about --adb"),
+        (("--resume", "--out", "nowhere"), "there is no search in 'nowhere' to go on with"),
+        (("--resume", "--max-ms", "3"), "leave out the budget and --start"),
+    ],
+)
+def test_options_that_say_too_little_or_contradict_each_other(
+    search: Run, images: Path, options: tuple[str, ...], said: str
+) -> None:
+    code, _, err = search(images, *options)
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_folder_that_holds_something_is_left_alone(search: Run, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "notes.txt").write_text("mine")
+    code, _, err = search(images, "--start", "start", "--max-mb", "1", "--out", "found")
+    assert code == 2
+    assert "'found' holds other files already" in err
+
+
+def test_a_table_without_the_latencies_says_what_it_lacks(search: Run, images: Path, start: Path, table: Path) -> None:
+    code, _, err = search(images, "--start", start, "--max-ms", "1", "--table", table, "--fast")
+    assert code == 1
+    assert "has no latency for" in err
+    assert "such as 3x32x32" in err
