@@ -83,7 +83,9 @@ print("LOADED", *(name for name in ("torch", "onnxruntime", "matplotlib") if nam
     assert python(code).splitlines()[-1].strip() == "LOADED"
 
 
-@pytest.mark.parametrize("arguments", [["models"], ["models", "--pretrained"], ["info", "mobilenet_v4_hybrid_medium"]])
+@pytest.mark.parametrize(
+    "arguments", [["models"], ["models", "--pretrained"], ["info", "mobilenet_v4_hybrid_medium"], ["papers"]]
+)
 def test_listing_networks_and_their_cost_is_quick_and_loads_no_torch(arguments: list[str]) -> None:
     code = f"""
 import sys

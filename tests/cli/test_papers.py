@@ -45,6 +45,35 @@ def test_a_wrong_name_suggests_a_near_one(mobilenets: Run, tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_is_no_folder_for_results(mobilenets: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    done = mobilenets("papers", "v1-equation-5", "--out", tmp_path / "file")
+    assert done.code == 2
+    assert "is a file, but --out takes a folder" in done.err
+
+
+def test_weights_without_bottlenecks_and_folders_without_photos_are_refused(
+    mobilenets: Run, shared: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    weights = shared / "weights" / "mobilenet_v1_0.25_128_quant.tflite"
+    done = mobilenets("papers", "v2-figure-7", "--weights", weights, "--images", tmp_path / "empty", "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "which has no bottlenecks" in done.err
+    weights = shared / "weights" / "mobilenet_v2_1.0_224_quant.tflite"
+    done = mobilenets("papers", "v2-figure-7", "--weights", weights, "--images", tmp_path / "empty", "--out", tmp_path / "out")
+    assert done.code == 1
+    assert "holds no images" in done.err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_what_is_missing_is_asked_for(mobilenets: Run, tmp_path: Path) -> None:
+    done = mobilenets("papers", "v2-figure-6a", "--out", tmp_path)
+    assert done.code == 2
+    assert "'v2-figure-6a' needs --data DATA" in done.err
+    assert "CIFAR-10" in done.err
+
+
 def test_an_option_without_effect_is_refused_before_anything_is_computed(mobilenets: Run, tmp_path: Path) -> None:
     done = mobilenets("papers", "v1-equation-5", "--repeats", "3", "--out", tmp_path)
     assert done.code == 2

@@ -17,8 +17,9 @@ from mobilenets.science.entry import PATHS, Asked, Reproduction
 def cheap(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Reproduction], Asked]:
     """The smallest settings of a reproduction."""
 
+    kept = tmp_path_factory.mktemp("kept")  # networks that several reproductions share are exported once
+
     def settings(entry: Reproduction) -> Asked:
-        kept = tmp_path_factory.mktemp("kept")
         paths: dict[str, Any] = {use: PLACES[use](shared, kept) for use in entry.uses if use in PATHS}  # Any: Path or str
         return Asked(kept, repeats=5, seconds=0.05, seeds=2, epochs=1, **paths)
 
@@ -27,8 +28,8 @@ def cheap(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[R
 
 def photos(shared: Path, folder: Path) -> Path:
     """Two photos."""
+    (folder / "photos").mkdir(exist_ok=True)
     for photo in sorted((shared / "data" / "imagenet-sample").iterdir())[:2]:
-        (folder / "photos").mkdir(exist_ok=True)
         (folder / "photos" / photo.name).write_bytes(photo.read_bytes())
     return folder / "photos"
 
@@ -38,7 +39,7 @@ def images(_: Path, folder: Path) -> str:
     generator = np.random.default_rng(0)
     for split, count in (("train", 64), ("test", 8)):
         for label, level in (("dark", 40), ("bright", 200)):
-            (folder / "data" / split / label).mkdir(parents=True)
+            (folder / "data" / split / label).mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 pixels = generator.integers(level - 40, level + 40, (32, 32, 3)).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / "data" / split / label / f"{i}.png")

@@ -22,7 +22,15 @@ from mobilenets.science.table import REPRODUCTIONS
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Separable
 
-ALL = (networks.table_4, networks.table_5, networks.figure_6a, networks.figure_6b, networks.expansion)
+ALL = (
+    networks.table_4,
+    networks.table_5,
+    networks.figure_6a,
+    networks.figure_6b,
+    networks.expansion,
+    networks.hard_swish,
+    networks.last_stage,
+)
 
 
 @pytest.mark.parametrize("build", ALL)
@@ -85,6 +93,15 @@ def test_an_order_is_judged_by_its_interval(low: float, high: float, words: str)
     assert f"by seed {100 * low:+.2f}, {100 * high:+.2f}" in sentence
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.01, 0.03, "even better"), (-0.03, -0.01, "something is lost"), (-0.01, 0.03, "no loss is seen")],
+)
+def test_what_should_be_as_good_is_judged_by_what_is_lost(low: float, high: float, words: str) -> None:
+    order = Order("a", "b", relation="as good as")
+    assert words in verdict(order, (low + high) / 2, Interval(low, high), np.array([low, high]), "V3, Section 5.1")
+
+
 TINY = {
     "wide": BackboneSpec("tiny", (Conv(8, kernel=3, stride=2, activation="relu"), Separable(16, stride=2))),
     "narrow": BackboneSpec("tiny", (Conv(8, kernel=3, stride=2, activation="relu"), Separable(8, stride=2))),
@@ -136,9 +153,17 @@ def test_other_settings_are_other_runs(data: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
-def test_data_without_a_test_split_is_refused(tmp_path: Path, data: str) -> None:
-    with pytest.raises(DataError, match="has no split 'test'"):
-        trained(TINY, Asked(tmp_path, data=str(Path(data) / "train"), seeds=1, epochs=1))
+def test_data_without_test_images_is_refused(tmp_path: Path, data: str) -> None:
+    few = tmp_path / "few" / "only"
+    few.mkdir(parents=True)
+    (few / "0.png").write_bytes((Path(data) / "train" / "dark" / "0.png").read_bytes())
+    with pytest.raises(DataError, match="has no test images"):
+        trained(TINY, Asked(tmp_path, data=str(few.parent), seeds=1, epochs=1))
+
+
+def test_data_with_boxes_is_refused(tmp_path: Path, shared: Path) -> None:
+    with pytest.raises(DataError, match="has boxes or masks, but the ablations train classifiers"):
+        trained(TINY, Asked(tmp_path, data=str(shared / "data" / "bccd"), seeds=1, epochs=1))
 
 
 def test_ablations_need_data_and_take_seeds_and_epochs() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilenets.cli import output
+from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilenets.science.entry import Asked
@@ -20,7 +21,7 @@ COMPARED = ("Figure", "Paper", "Here", "Difference", "Source")
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="What to reproduce; without a name, everything is listed.")
+        list[str] | None, typer.Argument(metavar="NAME", help="What to reproduce; without a name, everything is listed.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where plots, tables and what is kept on the way go.")] = OUT,
     weights: Annotated[
@@ -67,6 +68,9 @@ def command(
     options = {option: value for option, value in given.items() if value is not None}
     for name in names:
         check_options(name, REPRODUCTIONS[name], list(options))
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"'{out}' is a file, but --out takes a folder")
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before anything is computed
     results = []
     for name in dict.fromkeys(names):
         facts, paths = _reproduced(name, _asked(out, options), out)

@@ -69,8 +69,10 @@ def bars(names: Sequence[str], panels: Sequence[Bars]) -> Figure:
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(panel.title)
         axes.locator_params(axis="x", nbins=4)
-    if any(x is not None for panel in panels for x in panel.paper):
-        legend_above(figure.axes[0], 2)
+    for axes, panel in zip(figure.axes, panels, strict=True):
+        if any(x is not None for x in panel.paper):
+            legend_above(axes, 2)
+            break
     return figure
 
 

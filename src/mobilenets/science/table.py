@@ -36,6 +36,8 @@ REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v3-figure-5":   Reproduction("V3", "Figure 5", "What the efficient last stage and the smaller stem save", 1, "v3.models:figure_5", ("seconds",)),
     "v3-figure-6":   Reproduction("V3", "Figure 6", "Sigmoid and swish beside their hard versions, and how far they are apart", 0.1, "v3.nonlinearities:figure_6"),
     "v3-table-5":    Reproduction("V3", "Table 5", "What hard swish costs from 16, 40, 80 or 112 channels on", 1, "v3.models:table_5", ("seconds",)),
+    "v3-table-5-trained": Reproduction("V3", "Table 5", "Hard swish everywhere, where V3 has it, and nowhere, trained", 60, "ablation.compared:hard_swish", ("data", "seeds", "epochs")),
+    "v3-figure-5-trained": Reproduction("V3", "Section 5.1", "The efficient last stage against the original one, trained", 30, "ablation.compared:last_stage", ("data", "seeds", "epochs")),
     "v3-squeeze":    Reproduction("V3", "Section 5.3", "What squeeze-excite costs at several sizes", 1, "v3.models:squeeze_excite", ("seconds",)),
     "v3-figure-9":   Reproduction("V3", "Figure 9", "From V2 to V3-Large, one idea after the other: parameters, MACs, latency", 1, "v3.models:figure_9", ("seconds",)),
     "v4-roofline":   Reproduction("V4", "Section 3", "What bounds each layer on this machine, and a sweep over ridge points", 2, "v4.roofline:roofline", ("seconds",)),

@@ -21,6 +21,20 @@ if TYPE_CHECKING:
     from mobilenets.science.ablation.training import Trained
 
 
+VERDICTS = {  # by what the paper says, and whether the interval is above 0, below it, or contains it
+    "better than": {
+        1: "the order holds.",
+        -1: "the order does not reproduce at this scale; it is the other way round.",
+        0: "these test images do not tell which is better.",
+    },
+    "as good as": {
+        1: "it is even better here.",
+        -1: "something is lost at this scale.",
+        0: "no loss is seen beyond the interval.",
+    },
+}
+
+
 def table_4(asked: Asked) -> Result:
     """Full against separable convolutions, trained."""
     return _result(networks.table_4, asked)
@@ -46,6 +60,16 @@ def expansion(asked: Asked) -> Result:
     return _result(networks.expansion, asked)
 
 
+def hard_swish(asked: Asked) -> Result:
+    """Hard swish in several places, trained."""
+    return _result(networks.hard_swish, asked)
+
+
+def last_stage(asked: Asked) -> Result:
+    """The efficient last stage, trained."""
+    return _result(networks.last_stage, asked)
+
+
 def difference(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> tuple[float, Interval]:
     """How much more the first gets right, a share, with its interval over draws of the same images for both.
 
@@ -69,12 +93,9 @@ def verdict(order: Order, gap: float, interval: Interval, seeds: NDArray[np.floa
     words = f"{100 * gap:+.2f} points ({100 * interval.low:+.2f} to {100 * interval.high:+.2f}), by seed " + ", ".join(
         f"{100 * one:+.2f}" for one in seeds
     )
-    said = f"{where}: '{order.better}' is better than '{order.worse}'. Here it is {words}: "
-    if interval.low > 0:
-        return said + "the order holds."
-    if interval.high < 0:
-        return said + "the order does not reproduce at this scale; it is the other way round."
-    return said + "these test images do not tell which is better."
+    said = f"{where}: '{order.better}' is {order.relation} '{order.worse}'. Here the difference is {words}: "
+    side = (interval.low > 0) - (interval.high < 0)
+    return said + VERDICTS[order.relation][side]
 
 
 def _result(build: Callable[[], Ablation], asked: Asked) -> Result:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from mobilenets.science.entry import Paper
+from mobilenets.science.v3 import variants
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, places
 
 SIZE, HALVINGS = 32, 4
 """The last map is 2 x 2: a network for 224 px would leave one pixel of 32."""
-V1_WIDTH, V2_WIDTH = 0.25, 0.35
+V1_WIDTH, V2_WIDTH, V3_WIDTH = 0.25, 0.35, 0.35
 NARROW = 0.75
 """V1, Table 5: the width that costs as much as leaving five layers out."""
 
@@ -23,11 +25,13 @@ class Order:
     Args:
         better, worse: their names.
         points: by how many points of ImageNet accuracy; None where it prints no number.
+        relation: "better than", or "as good as" where the paper says that nothing is lost.
     """
 
     better: str
     worse: str
     points: float | None = None
+    relation: Literal["better than", "as good as"] = "better than"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +52,25 @@ class Ablation:
 
 def table_4() -> Ablation:
     """Full convolutions against separable ones (V1, Table 4)."""
-    variants = {"separable": _v1("mobilenet_v1"), "full": _v1("mobilenet_v1_full")}
-    return Ablation("V1", "Table 4", variants, (Order("full", "separable", 71.7 - 70.6),))
+    networks = {"separable": _v1("mobilenet_v1"), "full": _v1("mobilenet_v1_full")}
+    return Ablation("V1", "Table 4", networks, (Order("full", "separable", 71.7 - 70.6),))
 
 
 def table_5() -> Ablation:
     """A narrow network against a shallow one (V1, Table 5)."""
-    variants = {"narrow": _v1("mobilenet_v1", NARROW * V1_WIDTH), "shallow": _v1("mobilenet_v1_shallow")}
-    return Ablation("V1", "Table 5", variants, (Order("narrow", "shallow", 68.4 - 65.3),))
+    networks = {"narrow": _v1("mobilenet_v1", NARROW * V1_WIDTH), "shallow": _v1("mobilenet_v1_shallow")}
+    return Ablation("V1", "Table 5", networks, (Order("narrow", "shallow", 68.4 - 65.3),))
 
 
 def figure_6a() -> Ablation:
     """Linear bottlenecks against bottlenecks with ReLU6 (V2, Figure 6a)."""
-    variants = {"linear": _v2("mobilenet_v2"), "ReLU6": _v2("mobilenet_v2_relu_bottleneck")}
-    return Ablation("V2", "Figure 6a", variants, (Order("linear", "ReLU6"),))
+    networks = {"linear": _v2("mobilenet_v2"), "ReLU6": _v2("mobilenet_v2_relu_bottleneck")}
+    return Ablation("V2", "Figure 6a", networks, (Order("linear", "ReLU6"),))
 
 
 def figure_6b() -> Ablation:
     """Shortcuts between bottlenecks, between expansions, and none (V2, Figure 6b)."""
-    variants = {
+    networks = {
         "between bottlenecks": _v2("mobilenet_v2"),
         "between expansions": _v2("mobilenet_v2_expansion_shortcut"),
         "no shortcut": _v2("mobilenet_v2_no_shortcut"),
@@ -76,14 +80,38 @@ def figure_6b() -> Ablation:
         Order("between bottlenecks", "no shortcut"),
         Order("between expansions", "no shortcut"),
     )
-    return Ablation("V2", "Figure 6b", variants, orders)
+    return Ablation("V2", "Figure 6b", networks, orders)
 
 
 def expansion() -> Ablation:
     """Expansion ratios of 1, 3 and 6 (V2, section 3.3)."""
     base = _v2("mobilenet_v2")
-    variants = {f"t = {t}": with_expansion(base, t) for t in (6, 3, 1)}
-    return Ablation("V2", "Section 3.3", variants, (Order("t = 6", "t = 3"), Order("t = 3", "t = 1")))
+    networks = {f"t = {t}": with_expansion(base, t) for t in (6, 3, 1)}
+    return Ablation("V2", "Section 3.3", networks, (Order("t = 6", "t = 3"), Order("t = 3", "t = 1")))
+
+
+def hard_swish() -> Ablation:
+    """Hard swish everywhere, where V3 has it, and nowhere (V3, Table 5)."""
+    large = variants.large(V3_WIDTH)
+    networks = {
+        "from 16": variants.hard_swish_from(large, 16),
+        "V3-Large": large,
+        "from 112": variants.hard_swish_from(large, 112),
+        "ReLU": variants.with_relu(large),
+    }
+    orders = (
+        Order("V3-Large", "ReLU", 75.2 - 74.5),
+        Order("from 16", "V3-Large", 75.4 - 75.2),
+        Order("V3-Large", "from 112", 75.2 - 75.0),
+    )
+    return Ablation("V3", "Table 5", _small(networks), orders)
+
+
+def last_stage() -> Ablation:
+    """The efficient last stage against the original one (V3, Figure 5)."""
+    large = variants.large(V3_WIDTH)
+    networks = {"efficient": large, "original": variants.original_last_stage(large)}
+    return Ablation("V3", "Section 5.1", _small(networks), (Order("efficient", "original", relation="as good as"),))
 
 
 def for_small_images(spec: BackboneSpec, halvings: int = HALVINGS) -> BackboneSpec:
@@ -109,6 +137,10 @@ def with_expansion(spec: BackboneSpec, ratio: int) -> BackboneSpec:
         expands = isinstance(row, Bottleneck) and row.c_expand != place.c_in
         rows.append(replace(row, c_expand=ratio * place.c_in) if expands else row)
     return replace(spec, rows=tuple(rows))
+
+
+def _small(networks: Mapping[str, BackboneSpec]) -> dict[str, BackboneSpec]:
+    return {name: for_small_images(spec) for name, spec in networks.items()}
 
 
 def _v1(name: str, width: float = V1_WIDTH) -> BackboneSpec:

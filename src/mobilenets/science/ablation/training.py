@@ -73,11 +73,14 @@ def trained(variants: Mapping[str, BackboneSpec], asked: Asked) -> Trained:
         TrainingError: a run had to stop; the same command goes on with it.
     """
     assert asked.data is not None  # `check_options` asks for it
-    dataset = open_dataset(asked.data, val=0.0, test=0.0)
+    dataset = open_dataset(asked.data, val=0.0)
     if dataset.task != "classify":
-        raise DataError(f"'{asked.data}' is a dataset to {dataset.task}", hint="--data takes labeled images, such as CIFAR-10")
+        raise DataError(
+            f"'{asked.data}' has boxes or masks, but the ablations train classifiers",
+            hint="--data takes labeled images, such as CIFAR-10",
+        )
     if not dataset.split("test"):
-        raise DataError(f"'{asked.data}' has no split 'test'", hint="the ablations are compared on images that no run has seen")
+        raise DataError(f"'{asked.data}' has no test images", hint="the ablations are compared on images that no run has seen")
     right: dict[str, list[NDArray[np.bool_]]] = {name: [] for name in variants}
     for seed in range(asked.seeds):  # every variant once, then once more: what is there after a stop can be compared
         for name, spec in variants.items():

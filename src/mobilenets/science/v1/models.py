@@ -70,7 +70,12 @@ def table_8(asked: Asked) -> Result:
         Comparison("VGG 16's MACs over MobileNet's", 27, found.macs[vgg] / found.macs[mobilenet], "times", source),
         Comparison("GoogLeNet's MACs over MobileNet's", 2.5, found.macs[googlenet] / found.macs[mobilenet], "times", source),
     )
-    findings = [slower(name, mobilenet, found.times(name, mobilenet)) for name in (googlenet, vgg)]
+    below = found.lines[2].top1 - found.lines[0].top1
+    findings = [
+        f"By the published accuracies MobileNet is {below:.1f} points below VGG 16, with 1/"
+        f"{found.params[vgg] / found.params[mobilenet]:.1f} of its parameters.",
+        *(slower(name, mobilenet, found.times(name, mobilenet)) for name in (googlenet, vgg)),
+    ]
     return result(found, "V1, Table 8", comparisons, findings)
 
 

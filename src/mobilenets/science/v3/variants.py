@@ -15,9 +15,9 @@ ORIGINAL_LAST = (320, 1280)
 Undo = Callable[[BackboneSpec], BackboneSpec]
 
 
-def large() -> BackboneSpec:
+def large(width: float = 1.0) -> BackboneSpec:
     """MobileNetV3-Large."""
-    return backbone("mobilenet_v3_large")
+    return backbone("mobilenet_v3_large", width=width)
 
 
 def three_by_three(spec: BackboneSpec) -> BackboneSpec:
@@ -45,10 +45,11 @@ def with_relu(spec: BackboneSpec) -> BackboneSpec:
 def hard_swish_from(spec: BackboneSpec, channels: int) -> BackboneSpec:
     """Hard swish from the first row with this many output channels on, ReLU above it (V3, Table 5: h-swish @N).
 
-    Raises:
-        ValueError: no row has as many channels.
+    Args:
+        spec: MobileNetV3-Large at any width.
+        channels: of a row at width 1.
     """
-    first = [row.c_out for row in spec.rows].index(channels)
+    first = [row.c_out for row in large().rows].index(channels)
     rows = [_activated(row, "hard_swish" if i >= first else "relu") for i, row in enumerate(spec.rows)]
     return replace(spec, rows=tuple(rows))
 
@@ -57,7 +58,8 @@ def wide_stem(spec: BackboneSpec) -> BackboneSpec:
     """32 filters in the first convolution instead of 16; the first block has no expansion layer, so it is as wide (V3, 5.1)."""
     stem, first, *others = spec.rows
     assert isinstance(first, Bottleneck)  # of V3
-    return replace(spec, rows=(replace(stem, c_out=WIDE_STEM), replace(first, c_expand=WIDE_STEM), *others))
+    wide = make_divisible(WIDE_STEM * spec.width)
+    return replace(spec, rows=(replace(stem, c_out=wide), replace(first, c_expand=wide), *others))
 
 
 def original_last_stage(spec: BackboneSpec) -> BackboneSpec:
@@ -65,7 +67,7 @@ def original_last_stage(spec: BackboneSpec) -> BackboneSpec:
     *rows, last_map = spec.rows
     assert isinstance(last_map, Conv)  # of V3
     narrow, wide = ORIGINAL_LAST
-    block = Bottleneck(last_map.c_out, narrow, kernel=3, activation=last_map.activation)
+    block = Bottleneck(last_map.c_out, make_divisible(narrow * spec.width), activation=last_map.activation)
     return replace(spec, rows=(*rows, block, Conv(wide, activation=last_map.activation)), tail=())
 
 
