@@ -21,6 +21,7 @@ from PIL import Image
 
 from mobilenets.cli.app import COMMANDS
 from mobilenets.errors import INSTALL
+from mobilenets.science.table import REPRODUCTIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -153,6 +154,18 @@ def test_the_demo_says_how_much_it_finds_and_how_to_start_from_weights(from_scra
 
 def test_the_reference_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert script("reference").main(["--check", str(ROOT / "docs" / "reference")]) == 0, capsys.readouterr().out
+
+
+def test_the_pages_of_the_papers_are_those_of_their_results(capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("papers").main(["--check", str(ROOT / "docs" / "papers")]) == 0, capsys.readouterr().out
+
+
+def test_results_of_the_papers_are_of_reproductions_that_exist() -> None:
+    folder = ROOT / "docs" / "papers"
+    results = {path.stem for path in (folder / "results").glob("*.json")}
+    assert results
+    assert results <= set(REPRODUCTIONS)
+    assert {path.stem for path in (folder / "images").iterdir()} == results
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:

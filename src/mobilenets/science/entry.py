@@ -94,8 +94,8 @@ class Comparison:
     def difference(self) -> str:
         """Ours minus the paper's, for people: in points if both are percentages, else in percent of the paper's."""
         if self.unit == "%":
-            return f"{self.here - self.paper:+.1f} points"
-        return f"{100 * (self.here / self.paper - 1):+.1f}%" if self.paper else f"{self.here:+.4g}"
+            return f"{round(self.here - self.paper, 1) + 0:+.1f} points"  # + 0 makes -0 a 0
+        return f"{round(100 * (self.here / self.paper - 1), 1) + 0:+.1f}%" if self.paper else f"{self.here:+.4g}"
 
 
 @dataclass(frozen=True, slots=True)
