@@ -43,7 +43,7 @@ def test_json_names_what_was_written(boxes: Path, tmp_path: Path, mobilenets: An
 
 def test_bad_input_ends_in_words(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:
     assert (
-        "unknown format of boxes 'voca'; did you mean 'voc'?"
+        "unknown format of datasets 'voca'; did you mean 'voc'?"
         in mobilenets("convert-data", boxes, tmp_path / "o", "--to", "voca").err
     )
     assert "is not empty" in mobilenets("convert-data", boxes, tmp_path, "--to", "voc").err
@@ -71,3 +71,37 @@ def test_check_shows_boxes_against_the_anchors_and_names_defects(boxes: Path, tm
 def test_check_writes_a_list_of_boxes(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:
     assert mobilenets("check", boxes, "--write", tmp_path / "clean.csv").code == 0
     assert (tmp_path / "clean.csv").read_text().startswith("path,x0,y0,x1,y1,label,difficult,crowd,group,picture\n")
+
+
+def test_any_task_becomes_shards_and_boxes_alone_the_other_formats(boxes: Path, tmp_path: Path, mobilenets: Any) -> None:
+    done = mobilenets("convert-data", boxes, tmp_path / "s", "--to", "shards", "--per-shard", "1")
+    assert done.code == 0, done.err
+    assert done.out.endswith("images: train 1, val 1, test 1; 6 boxes of 2 classes\n")
+    assert sorted(path.name for path in (tmp_path / "s").iterdir()) == [
+        "labels.txt",
+        "test-000000.tar",
+        "train-000000.tar",
+        "val-000000.tar",
+    ]
+    back = mobilenets("convert-data", tmp_path / "s", tmp_path / "coco", "--to", "coco", "--json")
+    assert json.loads(back.out)["boxes"] == 6
+    (tmp_path / "labels.csv").write_text("path,label,split\n0.jpg,cat,train\n1.jpg,dog,train\n")
+    labels = mobilenets("convert-data", tmp_path / "labels.csv", tmp_path / "l", "--to", "shards")
+    assert labels.out.endswith("images: train 2, val 0, test 0; 2 classes\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "shards", "--link"), "--link does not apply to the format 'shards'"),
+        (("--to", "yolo", "--per-shard", "5"), "--per-shard does not apply to the format 'yolo'"),
+        (("--to", "voc", "--task", "segment"), "the format 'voc' holds boxes only"),
+    ],
+)
+def test_options_that_a_format_has_no_use_for_are_refused(
+    boxes: Path, tmp_path: Path, mobilenets: Any, options: tuple[str, ...], said: str
+) -> None:
+    done = mobilenets("convert-data", boxes, tmp_path / "out", *options)
+    assert done.code == 2
+    assert said in done.err
+    assert not (tmp_path / "out").exists()

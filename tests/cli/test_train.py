@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from mobilenets.cli.app import build
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.shards import write_shards
+from mobilenets.data.writers.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor

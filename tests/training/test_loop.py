@@ -19,8 +19,8 @@ from torch import Tensor
 from mobilenets import checkpoint
 from mobilenets.data.open import open_dataset
 from mobilenets.data.readers.lists import read_splits
-from mobilenets.data.readers.shards import write_shards
 from mobilenets.data.samples import Dataset
+from mobilenets.data.writers.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, RecipeError, TrainingError
 from mobilenets.evaluation.classify.calibration import fit_temperature
 from mobilenets.model import Model, TorchEngine

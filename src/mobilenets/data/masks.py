@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenets.data import regions
+from mobilenets.data.located import Located
 from mobilenets.data.regions import Region
 from mobilenets.errors import ImageError
 from mobilenets.runtime.images.decode import DECODE_ERRORS, failure
@@ -34,7 +36,8 @@ class Mask:
     """The classes of an image's pixels, as the dataset stores them: in a file, or as regions.
 
     Args:
-        path: an image whose values or colors stand for classes; None if there are regions instead.
+        path: an image whose values or colors stand for classes, or the tar file that contains it; None if there are regions
+            instead.
         coding: what is looked up: "index": the value of a single channel or of the palette, in `classes`; "alpha": the value
             of the alpha channel, in `classes`; "color": the color, in `colors`.
         classes: the class of each value, or of each color in `colors`; `IGNORE` if it is ignored, -1 if it belongs to no
@@ -42,6 +45,7 @@ class Mask:
         colors: red, green and blue of each class, for "color".
         regions: regions of classes, painted in this order over class 0.
         width, height: size of the image in px if there are regions; 0 for a file.
+        within: where the image is, if it is in a tar file or on a web server.
         size_bytes: size of the file when the dataset was opened; None if it was not looked up.
     """
 
@@ -52,6 +56,7 @@ class Mask:
     regions: tuple[Region, ...] = ()
     width: int = 0
     height: int = 0
+    within: Located | None = None
     size_bytes: int | None = field(default=None, compare=False, repr=False)
 
     def read(self) -> NDArray[np.uint8]:
@@ -124,7 +129,7 @@ def survey(mask: Mask) -> Survey:
     height, width = values.shape
     colors = len(set(peek_colors(mask.path)) - set(mask.colors)) if mask.path is not None and STRAY in strays else 0
     between = _between(values) if mask.path is not None and mask.coding == "index" else 0.0
-    return Survey(width, height, pixels, ignored, strays, colors, between, mask.path is not None and _is_lossy(mask.path))
+    return Survey(width, height, pixels, ignored, strays, colors, between, _is_lossy(mask))
 
 
 def stored(mask: Mask) -> NDArray[np.uint16]:
@@ -135,17 +140,17 @@ def stored(mask: Mask) -> NDArray[np.uint16]:
     """
     if mask.path is None:
         return regions.paint(mask.regions, mask.width, mask.height).astype(np.uint16)
-    image = _opened(mask.path)
+    image = _opened(_file(mask, mask.path))
     if mask.coding == "alpha":
         return _alpha(image).astype(np.uint16)
-    return _by_color(image, mask) if mask.coding == "color" else _by_value(image, mask.path)
+    return _by_color(image, mask) if mask.coding == "color" else _by_value(image, _where(mask))
 
 
 def words(mask: Mask) -> str:
     """A text that identifies a mask wherever its folder is: the file's name and size in bytes, or the regions."""
     if mask.path is None:
         return repr(mask)
-    size = mask.size_bytes
+    size = mask.size_bytes if mask.within is None or mask.within.member is None else mask.within.member[1]
     if size is None:
         try:
             size = mask.path.stat().st_size
@@ -157,10 +162,10 @@ def words(mask: Mask) -> str:
 def peek(path: Path, coding: Coding = "index") -> tuple[tuple[int, ...], bool]:
     """The values that occur in a file, and whether it is a color image instead. An unreadable file has no values."""
     try:
-        image = _opened(path)
+        image = _opened(Located(path))
         if coding == "index" and image.mode in ("RGB", "RGBA") and _is_colorful(image):
             return (), True
-        values = _alpha(image) if coding == "alpha" else _by_value(image, path)
+        values = _alpha(image) if coding == "alpha" else _by_value(image, f"'{path}'")
         return tuple(np.flatnonzero(np.bincount(values.ravel())).tolist()), False
     except ImageError:
         return (), False
@@ -172,7 +177,7 @@ def is_in_alpha(paths: Sequence[Path]) -> bool:
     alphas: set[int] = set()
     for path in paths:
         try:
-            image = _opened(path)
+            image = _opened(Located(path))
         except ImageError:
             continue
         if image.mode not in ("RGBA", "LA"):
@@ -189,7 +194,7 @@ def ends(paths: Sequence[Path]) -> tuple[float, int]:
     counts = np.zeros(256, np.int64)
     for path in paths:
         try:
-            values = _by_value(_opened(path), path)
+            values = _by_value(_opened(Located(path)), f"'{path}'")
         except ImageError:
             continue
         counts += np.bincount(np.minimum(values, 255).ravel(), minlength=256)
@@ -203,14 +208,14 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
     Raises:
         ImageError: the file cannot be read.
     """
-    codes = np.unique(_codes(_opened(path))).tolist()
+    codes = np.unique(_codes(_opened(Located(path)))).tolist()
     return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
 
 
-def palette(path: Path, values: Sequence[int]) -> tuple[Color, ...]:
+def palette(file: Located, values: Sequence[int]) -> tuple[Color, ...]:
     """The colors of these values in a palette image; () unless they are all different and more than a gray ramp."""
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(file.read())) as image:
             flat = (image.getpalette() or []) if image.mode == "P" else []
     except DECODE_ERRORS:
         return ()
@@ -237,22 +242,22 @@ def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
     return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
 
 
-def _by_value(image: Image.Image, path: Path) -> NDArray[np.uint16]:
+def _by_value(image: Image.Image, where: str) -> NDArray[np.uint16]:
     if image.mode in ("RGB", "RGBA", "LA"):
         first = np.asarray(image)[:, :, 0]
         if image.mode != "LA" and _is_colorful(image):
             raise ImageError(
-                f"'{path}' is a color image, but the dataset does not say which color is which class",
+                f"{where} is a color image, but the dataset does not say which color is which class",
                 hint="put a palette.csv with the columns name,r,g,b beside the folders, or save masks with one value per class",
             )
         return first.astype(np.uint16)
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B", "I;16L"):
         raise ImageError(
-            f"'{path}' is a mask of mode {image.mode}, not of one whole number per pixel", hint="save it as an 8-bit PNG"
+            f"{where} is a mask of mode {image.mode}, not of one whole number per pixel", hint="save it as an 8-bit PNG"
         )
     values = np.asarray(image)
     if values.size and (int(values.max()) >= STRAY or int(values.min()) < 0):
-        raise ImageError(f"'{path}' is a mask with values from {values.min()} to {values.max()}; 0 to 254 are expected")
+        raise ImageError(f"{where} is a mask with values from {values.min()} to {values.max()}; 0 to 254 are expected")
     return values.astype(np.uint16)
 
 
@@ -292,15 +297,22 @@ def _is_colorful(image: Image.Image) -> bool:
     return int(differences.max(initial=0)) > (_CHROMA if image.format in _LOSSY else 0)
 
 
-def _opened(path: Path) -> Image.Image:
-    """The image as it is stored, neither converted nor rotated."""
+def _opened(file: Located) -> Image.Image:
+    """The image as it is stored, neither converted nor rotated.
+
+    Raises:
+        ImageError: it cannot be read.
+        ConnectionError: the server that has it cannot be reached.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(file.read())) as image:
             image.load()
             return image
+    except ConnectionError:
+        raise
     except DECODE_ERRORS as error:
         kind = failure(error)
-        raise ImageError(f"'{path}' {_WORDS.get(kind, f'is {kind}')}") from error
+        raise ImageError(f"'{file.shown}' {_WORDS.get(kind, f'is {kind}')}") from error
 
 
 _WORDS = {
@@ -311,16 +323,22 @@ _WORDS = {
 }
 
 
-def _is_lossy(path: Path) -> bool:
+def _is_lossy(mask: Mask) -> bool:
+    if mask.path is None:
+        return False
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(_file(mask, mask.path).read())) as image:
             return image.format in _LOSSY
     except DECODE_ERRORS:
         return False
 
 
+def _file(mask: Mask, path: Path) -> Located:
+    return mask.within or Located(path)
+
+
 def _where(mask: Mask) -> str:
-    return "the mask" if mask.path is None else f"'{mask.path}'"
+    return "the mask" if mask.path is None else f"'{_file(mask, mask.path).shown}'"
 
 
 def _strays(values: NDArray[np.uint16]) -> str:

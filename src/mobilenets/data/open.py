@@ -66,8 +66,8 @@ def open_dataset(
         MissingExtraError: the dataset is a package that is not installed.
     """
     scanned = look_at(source)
-    asked = Asked(group, classes, tuple(ignore))
-    kinds = {name: kind for name, kind in formats.items() if task in (None, kind.task)}
+    asked = Asked(group, classes, tuple(ignore), task)
+    kinds = {name: kind for name, kind in formats.items() if None in (task, kind.task) or task == kind.task}
     for name, kind in kinds.items():
         if not kind.fits(scanned):
             continue

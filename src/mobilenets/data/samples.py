@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import stat
 from collections import Counter
 from collections.abc import Sequence
@@ -11,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from mobilenets.data.boxes import Box
 from mobilenets.data.faults import Fault
+from mobilenets.data.located import Located
 from mobilenets.data.masks import Mask
 from mobilenets.specs.model import Task
 
@@ -64,37 +63,7 @@ class Sample:
             ConnectionError: the server that has it cannot be reached, or sends other bytes than when it was indexed.
             OSError: the file does not exist or cannot be read.
         """
-        if self.url and self.member is not None:
-            from mobilenets.data.remote_cache import read_member
-
-            return read_member(self.url, *self.member, self.checksum)
-        if self.url:
-            from mobilenets.data import remote
-
-            return remote.read(self.url)
-        with opened(self.path) as file:
-            if self.member is None:
-                return file.read()
-            offset, size = self.member
-            file.seek(offset)
-            return file.read(size)
-
-
-def opened(path: Path) -> BinaryIO:
-    """An image file, opened for reading. Pipes, devices and sockets are refused, because they could block forever.
-
-    Raises:
-        OSError: it does not exist, cannot be read, or is not a file.
-    """
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a null character
-        raise OSError(errno.EINVAL, "no file can have such a name") from error
-    kind = os.fstat(handle).st_mode
-    if not stat.S_ISREG(kind):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is a folder" if stat.S_ISDIR(kind) else "it is a pipe, socket or device")
-    return os.fdopen(handle, "rb")
+        return Located(self.path, self.member, self.url, self.checksum).read()
 
 
 def measured(samples: Sequence[Sample], *, threads: int) -> tuple[Sample, ...]:
@@ -109,7 +78,7 @@ def measured(samples: Sequence[Sample], *, threads: int) -> tuple[Sample, ...]:
 
 def _measured(sample: Sample) -> Sample:
     mask = sample.mask
-    if mask is not None and mask.path is not None:
+    if mask is not None and mask.path is not None and mask.within is None:
         mask = replace(mask, size_bytes=_file_size(mask.path))
     if sample.member is not None:
         return replace(sample, mask=mask, size_bytes=sample.member[1])

@@ -12,8 +12,9 @@ import pytest
 
 from mobilenets.data.open import open_dataset
 from mobilenets.data.readers import members as shard_members
-from mobilenets.data.readers.shards import expand, read_shards, write_shards
+from mobilenets.data.readers.shards import expand, read_shards
 from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.writers.shards import write_shards
 from mobilenets.errors import DataError, UsageError
 
 
@@ -187,7 +188,7 @@ def test_a_link_to_what_is_not_in_the_shard_is_refused(tmp_path: Path, target: s
 
 
 def test_a_key_with_two_images_is_said(tmp_path: Path) -> None:
-    path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.mask.png": b"two", "1.cls": b"0", "2.jpg": b"x", "2.cls": b"1"})
+    path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.left.png": b"two", "1.cls": b"0", "2.jpg": b"x", "2.cls": b"1"})
     listing = read_shards(str(path))
     assert len(listing.entries) == 2
     assert listing.notes == ("1 key holds more than one image, of which the first is read, such as '1.jpg' of a.tar",)

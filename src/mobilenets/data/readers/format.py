@@ -25,11 +25,13 @@ class Asked:
         group: the column that names groups; None for the column called "group".
         classes: class names of masks, or a file with them; "" for the names in the source.
         ignore: names, values or colors of mask classes to ignore.
+        task: what to learn; None for what the source suggests.
     """
 
     group: str | None = None
     classes: str | Path | Sequence[str] = ""
     ignore: tuple[str, ...] = ()
+    task: Task | None = None
 
 
 NOTHING = Asked()
@@ -43,12 +45,12 @@ class Format:
         title: what a source looks like, for messages and documentation.
         fits: whether a source looks like that. It opens only a few small files.
         read: lists the images of a source that fits.
-        task: the task that the dataset is for.
+        task: the task that the dataset is for; None if its content or the user decides.
         options: fields of `Asked` that this format uses.
     """
 
     title: str
     fits: Callable[[Source], bool]
     read: Callable[[Source, Asked], Listing]
-    task: Task = "classify"
+    task: Task | None = "classify"
     options: tuple[str, ...] = ()

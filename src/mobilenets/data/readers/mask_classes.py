@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilenets.data import masks
+from mobilenets.data.located import Located
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
 from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
 from mobilenets.data.text import class_name, columns_shown, legible, read_text, shown, whole
@@ -146,6 +147,20 @@ def find_classes(
     return _two_or_more(_with_palette(replace(_from_names(named, coding, ignore), notes=notes), files), folder)
 
 
+def named_classes(classes: str | Path | Sequence[str], *, ignore: Sequence[str] = ()) -> Classes:
+    """The classes of masks whose values are the places of the names.
+
+    Args:
+        classes: a file of names, or names in the order of their values, as a sequence or separated by commas.
+        ignore: names or values to ignore.
+
+    Raises:
+        DataError: the file is not valid, there are fewer than two classes, or something to ignore does not exist.
+    """
+    named, source = _names(Path(), classes)
+    return _two_or_more(_from_names(named, "index", ignore), source or ", ".join(entry.name for entry in named))
+
+
 def read_names(path: Path) -> tuple[Named, ...]:
     """The classes that a file names: lines of names, `name,r,g,b` with a header, CVAT's labelmap, or `r g b name`.
 
@@ -186,7 +201,7 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
     return (read_names(path), path.name) if path is not None else ((), "")
 
 
-def _two_or_more(classes: Classes, folder: Path) -> Classes:
+def _two_or_more(classes: Classes, folder: Path | str) -> Classes:
     """The same classes, refused if there is only one, because a network that always predicts it would be perfect."""
     if len(classes.labels) == 1:
         message = f"'{folder}' has masks of a single class, '{classes.labels[0]}'; segmentation needs two"
@@ -236,7 +251,7 @@ def _with_palette(classes: Classes, files: Sequence[Path]) -> Classes:
     if classes.colors or classes.coding == "color" or not classes.labels:
         return classes
     values = [classes.table.index(label) for label in range(len(classes.labels))]
-    palettes = (masks.palette(path, values) for path in files[:_PEEKED])
+    palettes = (masks.palette(Located(path), values) for path in files[:_PEEKED])
     return replace(classes, colors=next((colors for colors in palettes if colors), ()))
 
 

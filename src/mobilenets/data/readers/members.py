@@ -7,9 +7,9 @@ import logging
 import posixpath
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from mobilenets import documents, files
 from mobilenets.data.addresses import is_remote
@@ -20,10 +20,29 @@ from mobilenets.errors import DataError, DocumentError
 LABEL_SUFFIXES = (".json", ".txt", ".cls")
 """Endings of members that name a class; if a key has several, the first in this order counts."""
 
-SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt or key.json"
+MASK_WORDS = ("mask", "masks", "seg", "segmentation")
+"""What stands between the key and the ending of a member that is a mask."""
+
+SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt, key.json or key.mask.png"
 _LABEL_BYTES = 1 << 20
-_FORMAT = 2  # of the kept indices
+_FORMAT = 3  # of the kept indices
 log = logging.getLogger("mobilenets.data")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A member that is the mask of a key.
+
+    Args:
+        name: of the member.
+        offset, size: in the shard, in bytes.
+        checksum: as for an image.
+    """
+
+    name: str
+    offset: int
+    size: int
+    checksum: str = ""
 
 
 @dataclass
@@ -37,6 +56,7 @@ class Key:
         label_suffix: the ending of that member; empty if there is none.
         checksum: checksum of the image, for a shard on a web server; see `checksums.checksum_of`.
         others: the number of further images with this key.
+        mask: the image `key.mask.png`, if there is one.
     """
 
     name: str
@@ -47,6 +67,7 @@ class Key:
     label_suffix: str = ""
     checksum: str = ""
     others: int = 0
+    mask: Part | None = None
 
     def note_label(self, suffix: str, text: bytes) -> None:
         """Take the label from a member that names the class, unless one that takes precedence was already read."""
@@ -62,6 +83,16 @@ def split_name(member: tarfile.TarInfo) -> tuple[str, str]:
     if not (member.isfile() or member.islnk() or member.issym()) or not stem or not dot or folder.startswith("__MACOSX"):
         return "", ""
     return (f"{folder}/{stem}" if folder else stem), "." + file.rsplit(".", 1)[1].lower()
+
+
+def is_mask(name: str) -> bool:
+    """Whether a member is called like the mask of its key.
+
+    >>> is_mask("cells/0001.mask.png"), is_mask("0001.seg.PNG"), is_mask("0001.png"), is_mask("mask.png")
+    (True, True, False, False)
+    """
+    _, _, rest = name.rpartition("/")[2].partition(".")
+    return rest.lower().rpartition(".")[0] in MASK_WORDS
 
 
 def keys_of(shard: str) -> list[Key]:
@@ -124,9 +155,14 @@ def _kept(index: Path, mark: list[object]) -> list[Key] | None:
     """The keys in an index; None if the index is damaged or belongs to another version of the file."""
     try:
         data = documents.parse_with_file_names(index.read_bytes())
-        return [Key(*row) for row in data["keys"]] if data["mark"] == mark else None
+        return [_key(*row) for row in data["keys"]] if data["mark"] == mark else None
     except (OSError, DocumentError, LookupError, TypeError):
         return None
+
+
+def _key(*row: Any) -> Key:  # Any: JSON
+    key = Key(*row)
+    return key if key.mask is None else replace(key, mask=Part(*row[-1]))
 
 
 def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> list[Key]:
@@ -145,7 +181,9 @@ def _keys(tar: tarfile.TarFile, shard: str, length: int, *, checksums: bool) -> 
         elif suffix in SUFFIXES and checksums:
             spans[member.name] = (member.offset_data, member.size, checksum_of(_chunks(tar, member)))
         if suffix in SUFFIXES:
-            if not key.suffix:
+            if is_mask(member.name):
+                key.mask = key.mask or Part(member.name, *spans[member.name])
+            elif not key.suffix:
                 key.suffix = suffix
                 key.offset, key.size, key.checksum = spans[member.name]
             else:

@@ -39,7 +39,7 @@ FORMATS: Table[Format] = Table("data format", {
     "box-list":   box_lists.FORMAT,
     "list":       lists.FORMAT,
     "shards":     Format("tar shards, as a folder, a glob or train-{000..007}.tar, here or at an http(s) address", _is_shards,
-                         lambda source, asked: read_shards(source.text, group=asked.group), options=("group",)),
+                         lambda source, asked: read_shards(source.text, asked), None, ("group", "classes", "ignore")),
     "cvat":       cvat.FORMAT,
     "voc":        voc.FORMAT,
     "coco":       coco.FORMAT,
