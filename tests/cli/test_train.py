@@ -186,3 +186,9 @@ def test_shards_on_a_web_server_are_checked_trained_on_resumed_and_evaluated(
     web.busy = 10**9
     gone = mobilenets("train", address, *TINY, "--out", tmp_path / "other")
     assert (gone.code, "the server answers 503" in gone.err, "Traceback" in gone.err) == (1, True, False)
+
+
+def test_a_restart_by_torchrun_needs_the_name_of_the_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(UsageError, match="does not know which run they go on with"):
+        _train(photos, *TINY)

@@ -118,3 +118,66 @@ def test_images_that_only_one_process_cannot_read_end_no_run(job: dict[str, obje
     code, said, _ = _two(tmp_path / "two", **job)
     assert code == 0, said
     assert checkpoint.read(tmp_path / "run").metrics["val_accuracy"] >= 0
+
+
+RESTARTED = """
+import os, signal, sys
+from mobilenets.training import loop
+
+train = loop.train
+
+class Dying:
+    def __init__(self, *given, **named):
+        self.steps = train(*given, **named)
+
+    def __iter__(self):
+        for step in self.steps:
+            yield step
+            if step.step == 7 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == sys.argv[1]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def __getattr__(self, name):
+        return getattr(self.steps, name)
+
+loop.train = Dying
+sys.argv = ["mobilenets", *sys.argv[2:]]
+from mobilenets.cli.app import main
+main()
+"""
+
+
+def test_torchrun_that_lost_a_process_goes_on_to_the_same_weights(dataset: Dataset, tmp_path: Path) -> None:
+    for sample in dataset.samples:
+        place = tmp_path / "images" / sample.split / dataset.labels[sample.label] / sample.path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sample.path.rename(place)
+    (tmp_path / "script.py").write_text(RESTARTED)
+    keys = {"batch": 12, "save_every_seconds": 0, "workers": 0, "time_budget_minutes": 0, "precision": "fp32"}
+    options = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    options += ["--recipe", "scratch-small", "--weights", "none", "--width", "0.1", "--size", "32", "--epochs", "3"]
+    weights = {}
+    for name, dies_at in (("whole", "never"), ("killed", "0")):
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "--max_restarts",
+            "1",
+        ]
+        command += [str(tmp_path / "script.py"), dies_at, "train", str(tmp_path / "images"), "--out", str(tmp_path / name)]
+        ended = subprocess.run(
+            [*command, *options],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        weights[name] = checkpoint.read(tmp_path / name / "last").weights
+    assert weights["whole"].keys() == weights["killed"].keys()
+    assert all(bool((weights["whole"][key] == weights["killed"][key]).all()) for key in weights["whole"])
+    assert (tmp_path / "killed" / "report" / "report.json").is_file()

@@ -117,9 +117,10 @@ def command(
     main = os.environ.get("RANK", "0") == "0"
     _speak(main)
     asked_for = {"--model": model, "--width": width, "--size": size, "--recipe": recipe, "--epochs": epochs, "--seed": seed}
-    if resume:
+    restarted = _begun(out)
+    if resume or restarted:
         run = out or _latest()
-        given = [name for name, value in asked_for.items() if value is not None]
+        given = [name for name, value in asked_for.items() if value is not None and not restarted]
         start = resumed(run, data, given, overrides or [])
     else:
         dataset = Reading.of(task, classes, ignore).open(data, seed=seed or 0)
@@ -211,6 +212,19 @@ def _fresh(name: str) -> Path:
     if not (RUNS / stem).exists():
         return RUNS / stem
     return next(RUNS / f"{stem}-{i}" for i in range(2, 10_000) if not (RUNS / f"{stem}-{i}").exists())
+
+
+def _begun(out: Path | None) -> bool:
+    """Whether torchrun starts a run again because it lost a process (`--max_restarts`), and there is something to go on with.
+
+    Raises:
+        UsageError: the run has no name, so that another one would begin.
+    """
+    if os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0":
+        return False
+    if out is None:
+        raise UsageError("torchrun started the processes again, but does not know which run they go on with", hint="--out RUN")
+    return (out / "run.json").is_file()
 
 
 def _latest() -> Path:
