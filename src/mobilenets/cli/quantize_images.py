@@ -85,11 +85,11 @@ def material(
     dataset = given or own
     if dataset is not None and dataset.samples:
         apart = given is not None and given.drawn and told != _train_of(given)
-        judging = dataset.samples if apart else judging(dataset)
+        judged_on = dataset.samples if apart else judging(dataset)
         label_columns(dataset.labels, manifest.labels)
-        if len(judging) < LEAST:
+        if len(judged_on) < LEAST:
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
-        return Material(pictures, Labels(judging, dataset.labels, progress), count, told)
+        return Material(pictures, Labels(judged_on, dataset.labels, progress), count, told)
     if len(pictures) > count:
         judged = pictures[count:]
     else:
