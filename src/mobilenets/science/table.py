@@ -21,6 +21,7 @@ REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v1-table-4-trained": Reproduction("V1", "Table 4", "Full convolutions against separable ones, trained", 20, "ablation.compared:table_4", ("data", "seeds", "epochs")),
     "v1-table-5-trained": Reproduction("V1", "Table 5", "A narrow network against a shallow one, trained", 20, "ablation.compared:table_5", ("data", "seeds", "epochs")),
     "v2-figure-1":   Reproduction("V2", "Figure 1", "What ReLU destroys of a spiral that is embedded in 2 to 30 dimensions", 0.2, "v2.spiral:figure_1", ("repeats",)),
+    "v2-figure-1-lost": Reproduction("V2", "Figure 1", "How much of the spiral is lost, over n and many random embeddings", 0.4, "v2.spiral:lost_information", ("repeats",)),
     "v2-lemma-2":    Reproduction("V2", "Lemma 2", "When ReLU of a linear map can be undone, checked on random matrices", 0.2, "v2.lemma:lemma_2", ("repeats",)),
     "v2-figure-3":   Reproduction("V2", "Figure 3", "A residual block and an inverted one, drawn from their layers", 0.1, "v2.blocks:figure_3"),
     "v2-figure-4":   Reproduction("V2", "Figure 4", "The blocks of V1, V2, ShuffleNet and NASNet-A, drawn operator by operator", 0.2, "v2.blocks:figure_4"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mobilenets.science.entry import Paper
+from mobilenets.science.printed import V1_TABLE_4, V1_TABLE_5, V3_TABLE_5
 from mobilenets.science.v3 import variants
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, places
@@ -53,13 +54,15 @@ class Ablation:
 def table_4() -> Ablation:
     """Full convolutions against separable ones (V1, Table 4)."""
     networks = {"separable": _v1("mobilenet_v1"), "full": _v1("mobilenet_v1_full")}
-    return Ablation("V1", "Table 4", networks, (Order("full", "separable", 71.7 - 70.6),))
+    full, separable = (line.top1 for line in V1_TABLE_4)
+    return Ablation("V1", "Table 4", networks, (Order("full", "separable", full - separable),))
 
 
 def table_5() -> Ablation:
     """A narrow network against a shallow one (V1, Table 5)."""
     networks = {"narrow": _v1("mobilenet_v1", NARROW * V1_WIDTH), "shallow": _v1("mobilenet_v1_shallow")}
-    return Ablation("V1", "Table 5", networks, (Order("narrow", "shallow", 68.4 - 65.3),))
+    narrow, shallow = (line.top1 for line in V1_TABLE_5)
+    return Ablation("V1", "Table 5", networks, (Order("narrow", "shallow", narrow - shallow),))
 
 
 def figure_6a() -> Ablation:
@@ -99,10 +102,11 @@ def hard_swish() -> Ablation:
         "from 112": variants.hard_swish_from(large, 112),
         "ReLU": variants.with_relu(large),
     }
+    relu, from_112, as_v3, from_16 = (top1 for _, top1, *_ in V3_TABLE_5)
     orders = (
-        Order("V3-Large", "ReLU", 75.2 - 74.5),
-        Order("from 16", "V3-Large", 75.4 - 75.2),
-        Order("V3-Large", "from 112", 75.2 - 75.0),
+        Order("V3-Large", "ReLU", as_v3 - relu),
+        Order("from 16", "V3-Large", from_16 - as_v3),
+        Order("V3-Large", "from 112", as_v3 - from_112),
     )
     return Ablation("V3", "Table 5", _small(networks), orders)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenets.reports.plots import ACCENT, AMBER, figure_of
+from mobilenets.reports.plots import ACCENT, AMBER, LINE, MUTED, figure_of, legend_above
 from mobilenets.science.entry import Asked, Comparison, Result
 
 if TYPE_CHECKING:
@@ -18,22 +19,16 @@ Floats = NDArray[np.float64]
 
 DIMENSIONS = (2, 3, 5, 15, 30)
 """n, as in the figure."""
+FINER = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 POINTS, TURNS = 400, 3
+COLUMNS = ("n", "chance", "lost", "lost_low", "lost_high", "unexplained", "unexplained_low", "unexplained_high", "repeats")
+Row = tuple[int, float, float, float, float, float, float, float, int]
 
 
 def figure_1(asked: Asked) -> Result:
     """The spiral before and after, and what is lost over n, for many random embeddings."""
     points = spiral()
-    rows = []
-    with asked.telling.progress("embedding", len(DIMENSIONS) * asked.repeats) as advance:
-        for n in DIMENSIONS:
-            losses = []
-            for seed in range(asked.repeats):
-                t = embedding(n, seed)
-                losses.append((lost(points, t), unexplained(points, t)))
-                advance(1)
-            points_lost, error = np.array(losses).T
-            rows.append((n, expected(n), *_spread(points_lost), *_spread(error), asked.repeats))
+    rows = measured(DIMENSIONS, asked)
     source = "V2, Lemma 2, for random rows: (n + 1) / 2ⁿ"
     comparisons = tuple(Comparison(f"points lost, n = {row[0]}", 100 * row[1], 100 * row[2], "%", source) for row in rows)
     low, high = rows[1], rows[3]
@@ -44,7 +39,7 @@ def figure_1(asked: Asked) -> Result:
         f"{rows[1][5]:.0%} at n = {rows[1][0]} and {rows[-1][5]:.2%} at n = {rows[-1][0]}, on average.",
     )
     return Result(
-        ("n", "chance", "lost", "lost_low", "lost_high", "unexplained", "unexplained_low", "unexplained_high", "repeats"),
+        COLUMNS,
         rows,
         _drawn(points),
         "Above: the spiral, and T⁺ReLU(Tx) for one random matrix T of n rows. Below: the same points, orange where ReLU leaves "
@@ -52,6 +47,52 @@ def figure_1(asked: Asked) -> Result:
         comparisons,
         findings,
     )
+
+
+def lost_information(asked: Asked) -> Result:
+    """What ReLU loses of the spiral, over n."""
+    rows = measured(FINER, asked)
+    ns = [row[0] for row in rows]
+    figure, _ = figure_of(9.6, 3.8, columns=2)
+    left, right = figure.axes
+    left.plot(ns, [100 * row[1] for row in rows], "-", color=MUTED, label="Lemma 2, for random rows")
+    for axes, column, name in ((left, 2, "points that nothing can recover"), (right, 5, "missed by the best affine map back")):
+        axes.fill_between(ns, [100 * row[column + 1] for row in rows], [100 * row[column + 2] for row in rows], color=LINE)
+        axes.plot(ns, [100 * row[column] for row in rows], "o", color=ACCENT, label=name)
+        axes.set_xlabel("n, dimensions that the spiral is embedded in")
+        axes.set_ylabel("points, %" if axes is left else "variance, %")
+        legend_above(axes, 1)
+    half = next((row[0] for row in rows if row[2] < 0.01), None)
+    comparisons = tuple(
+        Comparison(f"points lost, n = {row[0]}", 100 * row[1], 100 * row[2], "%", "V2, Lemma 2, for random rows: (n + 1) / 2ⁿ")
+        for row in rows
+    )
+    findings = (
+        f"Less than 1% of the points are lost from n = {half} on."
+        if half is not None
+        else "More than 1% of the points are lost at every n.",
+    )
+    caption = (
+        f"Dots: the mean over {asked.repeats} random matrices; gray: their middle nine tenths. Left: points with fewer than "
+        "two independent positive outputs. Right: what a linear layer cannot bring back."
+    )
+    return Result(COLUMNS, rows, figure, caption, comparisons, findings)
+
+
+def measured(dimensions: Sequence[int], asked: Asked) -> list[Row]:
+    """For each n: the chance that a point is lost, and what is lost, with `COLUMNS`."""
+    points = spiral()
+    rows = []
+    with asked.telling.progress("embedding", len(dimensions) * asked.repeats) as advance:
+        for n in dimensions:
+            losses = []
+            for seed in range(asked.repeats):
+                t = embedding(n, seed)
+                losses.append((lost(points, t), unexplained(points, t)))
+                advance(1)
+            points_lost, error = np.array(losses).T
+            rows.append((n, expected(n), *_spread(points_lost), *_spread(error), asked.repeats))
+    return rows
 
 
 def spiral() -> Floats:

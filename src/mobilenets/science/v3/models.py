@@ -132,7 +132,7 @@ def table_5(asked: Asked) -> Result:
     specs.update({f"h-swish from {n}": variants.hard_swish_from(base, n) for n in (112, 40, 16)})
     found = measured_variants({**specs, "V3-Large": base}, asked)
     times = {name: found.latencies.ratio(name, RELU) for name in found.graphs if name != RELU}
-    (_, *without), *printed = V3_TABLE_5
+    (_, _, *without), *printed = V3_TABLE_5
     comparisons = [
         Comparison(
             f"latency of {name} over {RELU}'s, {how}",
@@ -141,7 +141,7 @@ def table_5(asked: Asked) -> Result:
             "times",
             "V3, Table 5: on a Pixel 1",
         )
-        for name, *phones in printed
+        for name, _, *phones in printed
         for phone, none, how in zip(phones, without, ("optimized", "plain"), strict=True)
     ]
     findings = [slower(name, RELU, ratio) for name, ratio in times.items()]
