@@ -68,8 +68,9 @@ format: $(VENV)/.dev ## Format the code and fix what ruff can fix.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-docs: $(VENV)/.dev ## Write docs/reference from docstrings and --help.
+docs: $(VENV)/.dev ## Write docs/reference from docstrings and --help, docs/papers from the results that are kept there.
 	$(BIN)/python scripts/reference.py docs/reference
+	$(BIN)/python scripts/papers.py docs/papers
 
 site: $(VENV)/.dev ## Build the documentation into site/ and check every link.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -21,7 +21,7 @@ from mobilenets.science.kept import Kept, number, read, to_data
 from mobilenets.science.table import REPRODUCTIONS
 from mobilenets.specs import v1, v2, v3, v4
 
-HEADER = "<!-- Written by scripts/papers.py from the results of `mobilenets papers`; do not edit. -->\n\n"
+HEADER = "<!-- Written by `make docs` from docs/papers/results; do not edit. -->\n\n"
 TITLES: dict[Paper, tuple[str, str]] = {
     "V1": ("MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications", v1.ARXIV),
     "V2": ("MobileNetV2: Inverted Residuals and Linear Bottlenecks", v2.ARXIV),
