@@ -13,6 +13,12 @@ const RUNTIMES: Record<string, readonly string[]> = {
     "onnxruntime-web/dist/ort-wasm-simd-threaded.mjs",
     "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
   ],
+  tflite: [
+    "@litertjs/core/wasm/litert_wasm_internal.js",
+    "@litertjs/core/wasm/litert_wasm_internal.wasm",
+    "@litertjs/core/wasm/litert_wasm_threaded_internal.js",
+    "@litertjs/core/wasm/litert_wasm_threaded_internal.wasm",
+  ],
 };
 
 function runtimes(): Plugin {
@@ -34,7 +40,7 @@ function runtimes(): Plugin {
 export default defineConfig({
   base: "./",
   plugins: [runtimes()],
-  worker: { format: "es" },
+  worker: { format: "iife" },
   build: {
     outDir: PAGE,
     emptyOutDir: true,

@@ -62,13 +62,22 @@ class InBrowser:
 
     page: Page
 
-    def open(self, network: Path, manifest: Manifest) -> None:
-        """Have the worker run another network, by another manifest."""
+    def open(self, network: Path, manifest: Manifest, *, runtime: str = "onnx") -> None:
+        """Have the worker run another network, by another manifest, in a runtime that the page has."""
         self._call(
-            """const { candidate } = predictor;
-            const manifest = JSON.parse(given.manifest);
-            await predictor.ask("open", { ...candidate, network: fromBase64(given.network), manifest });""",
-            {"network": base64.b64encode(network.read_bytes()).decode(), "manifest": manifest.to_json()},
+            """const request = {
+                runtime: given.runtime,
+                network: fromBase64(given.network),
+                folder: new URL(`engines/${given.runtime}/`, location.href).href,
+                setting: { threads: 1 },
+                manifest: JSON.parse(given.manifest),
+            };
+            await predictor.ask("open", request);""",
+            {
+                "runtime": runtime,
+                "network": base64.b64encode(network.read_bytes()).decode(),
+                "manifest": manifest.to_json(),
+            },
         )
 
     def keep(self, images: Sequence[bytes]) -> None:

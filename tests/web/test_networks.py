@@ -7,17 +7,19 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.exporters.networks import SPECS
+from tests.web.conftest import READY_MS, served
 from tests.web.corpus import photo
 from tests.web.remote import InBrowser
 from typer.testing import CliRunner
 
 from mobilenets.cli import app
+from mobilenets.cli.demo import page_of
 from mobilenets.exporters.agreement import STRAY
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.decode import Detections
@@ -25,6 +27,9 @@ from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.model import ClassifierHead
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow  # a network of each task is built and exported
 TOLERANCE = 1e-3
@@ -95,6 +100,26 @@ def test_answers_are_the_predictors(network: Path, workbench: InBrowser) -> None
     for image in IMAGES:
         expected = predictor.predict(image)
         SAME[type(expected)](workbench.predict(image), expected)
+
+
+def test_litert_computes_the_same_and_is_a_candidate(network: Path, browser: Browser, built_page: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("flatbuffers")
+    predictor = Predictor.open(network, engine="onnx")
+    with page_of(network) as folder, served(folder) as address:
+        page = browser.new_page(service_workers="block")
+        page.goto(address)
+        page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
+        said = page.locator("#engine").inner_text()
+        assert "ONNX Runtime on 1 thread" in said
+        assert "LiteRT on 1 thread" in said
+        bench = InBrowser(page)
+        bench.open(folder / "model" / "model.tflite", predictor.manifest, runtime="tflite")
+        batch = load_input(IMAGES[0], predictor.manifest.input)[np.newaxis]
+        found = bench.run(batch)
+        for name, values in predictor.run(batch).items():
+            assert np.abs(found[name] - values).max() <= TOLERANCE * np.abs(values).max(), name
+        page.close()
 
 
 def test_mirrored_views_are_averaged(tmp_path: Path, workbench: InBrowser) -> None:

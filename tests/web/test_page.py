@@ -137,3 +137,13 @@ def test_a_page_without_its_model_says_what_to_do(browser: Browser, site: Callab
     page.wait_for_selector("html[data-state=failed]", timeout=READY_MS)
     assert "'model/model.onnx' is missing (404)" in page.locator("main [role=alert]").inner_text()
     page.close()
+
+
+def test_a_network_that_cannot_be_taught_says_why(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    page = visit(color_model)
+    page.get_by_role("button", name="Teach", exact=True).click()
+    page.locator(".card input[type=file]").first.set_input_files(painted(tmp_path / "one.png", COLORS["red"]))
+    trouble = page.locator(".teach [role=alert]", has_text="no last layer")
+    trouble.wait_for()
+    assert "'one.png' was left out" in trouble.inner_text()
+    assert page.locator(".teach .panel > button").is_disabled()

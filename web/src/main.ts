@@ -5,7 +5,7 @@ import { keepOffline } from "./offline";
 import { HERE, type Opened, openSite } from "./site";
 import { announce, byId, counted, fill, h } from "./ui/dom";
 import { type Incoming, listen } from "./ui/intake";
-import { Teach, teachable } from "./ui/teach/teach";
+import { Teach } from "./ui/teach/teach";
 import { messageOf, Try } from "./ui/try";
 
 const KINDS: Record<Task, string> = { classify: "Classifier", detect: "Detector", segment: "Segmenter" };
@@ -22,10 +22,8 @@ async function start(): Promise<void> {
   try {
     const opened = await openSite((share) => {
       bar.value = share;
-      if (share >= 1) {
-        bar.removeAttribute("value");
-        fill(words, "Looking for the fastest way to run it here …");
-      }
+      if (share >= 1) bar.removeAttribute("value");
+      fill(words, share < 1 ? "Loading the model …" : "Looking for the fastest way to run it here …");
     });
     show(opened);
   } catch (error) {
@@ -45,8 +43,7 @@ interface Mode {
 
 function show(opened: Opened): void {
   const modes = new Map<string, Mode>([["Try", new Try(opened)]]);
-  const teach = teachable(opened) ? new Teach(opened, tryTaught) : undefined;
-  if (teach !== undefined) modes.set("Teach", teach);
+  if (taskOf(opened.manifest) === "classify") modes.set("Teach", new Teach(opened, tryTaught));
   let current = "";
   const nav = byId("modes");
   nav.hidden = modes.size < 2;

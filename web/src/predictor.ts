@@ -1,14 +1,13 @@
 /** A network that runs in a worker of its own. */
 
-import type { Setting } from "./engines/engine";
+import { type Setting, TITLES } from "./engines/engine";
 import type { Manifest } from "./manifest";
 import type { Method, Reply, Work } from "./messages";
 
 /** A network in a file, and what runs it. */
 export interface Candidate {
   readonly runtime: string;
-  readonly title: string;
-  readonly network: Uint8Array;
+  readonly network: () => Promise<Uint8Array>;
   /** The address of the runtime's own files, which ends in a slash. */
   readonly folder: string;
   readonly setting: Setting;
@@ -32,11 +31,11 @@ export class Predictor {
   }
 
   static async open(candidate: Candidate, manifest: Manifest): Promise<Predictor> {
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    const worker = new Worker(new URL("./worker.ts", import.meta.url));
     const predictor = new Predictor(candidate, worker);
     try {
-      const { runtime, network, folder, setting } = candidate;
-      await predictor.ask("open", { runtime, network, folder, setting, manifest });
+      const { runtime, folder, setting } = candidate;
+      await predictor.ask("open", { runtime, network: await candidate.network(), folder, setting, manifest });
     } catch (error) {
       predictor.close();
       throw error;
@@ -46,8 +45,9 @@ export class Predictor {
 
   /** What runs the network, for people. */
   get title(): string {
-    const { threads } = this.candidate.setting;
-    return `${this.candidate.title} on ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    const { runtime, setting } = this.candidate;
+    const { threads } = setting;
+    return `${TITLES[runtime]} on ${threads} ${threads === 1 ? "thread" : "threads"}`;
   }
 
   ask<M extends Method>(method: M, request: Parameters<Work[M]>[0], transfer: Transferable[] = []): Promise<ReturnType<Work[M]>> {

@@ -1,8 +1,8 @@
 /** The files beside the page: the network, its manifest, the runtimes. */
 
 import { choose, keyOf, type Choice } from "./engines/choose";
-import { RUNTIMES } from "./engines/table";
-import type { Manifest, Site } from "./manifest";
+import { settingsHere, TITLES } from "./engines/engine";
+import type { Manifest, NetworkFile, Site } from "./manifest";
 import type { Candidate } from "./predictor";
 
 /** The address of the page's folder, with a slash at its end. */
@@ -12,8 +12,8 @@ const CHOSEN = "mobilenets.engine";
 
 export interface Opened extends Choice {
   readonly manifest: Manifest;
-  /** The network as ONNX, which a taught head goes into; undefined where the page has none. */
-  readonly onnx: Uint8Array | undefined;
+  /** The network as ONNX, which a taught head goes into. */
+  readonly onnx: () => Promise<Uint8Array>;
   /** The address of a runtime's files. */
   readonly folder: (runtime: string) => string;
 }
@@ -21,33 +21,36 @@ export interface Opened extends Choice {
 /**
  * Loads the network and opens it with the fastest runtime.
  *
- * @param progress is told the share of the bytes that have arrived, 0 to 1.
+ * @param progress is told the share of a file that has arrived, 0 to 1.
  */
 export async function openSite(progress: (share: number) => void): Promise<Opened> {
   const site = (await (await found("model/model.json")).json()) as Site;
-  const files = new Map<string, Uint8Array>();
-  const total = site.networks.reduce((sum, { size_bytes }) => sum + size_bytes, 0);
-  let before = 0;
-  for (const { file, size_bytes } of site.networks) {
-    files.set(file, await bytesOf(`model/${file}`, (loaded) => progress((before + loaded) / total)));
-    before += size_bytes;
-  }
-  const candidates = site.networks.flatMap(({ runtime, file }): Candidate[] => {
-    const known = RUNTIMES.find(({ name }) => name === runtime);
-    if (known === undefined) return [];
-    const network = files.get(file)!;
-    return known.settings().map((setting) => ({ runtime, title: known.title, network, folder: folderOf(runtime), setting }));
-  });
+  const candidates = site.networks
+    .filter(({ runtime }) => runtime in TITLES)
+    .flatMap((file): Candidate[] => {
+      const network = loaded(file, progress);
+      return settingsHere().map((setting) => ({ runtime: file.runtime, network, folder: folderOf(file.runtime), setting }));
+    });
   if (candidates.length === 0) throw new Error("This page has no network that it can run. Export it again.");
   const key = site.networks.map(({ sha256 }) => sha256.slice(0, 16)).join("+");
   const choice = await choose(candidates, site.manifest, recalled(key));
   remember(key, keyOf(choice.predictor.candidate));
-  const onnx = site.networks.find(({ runtime }) => runtime === "onnx");
-  return { ...choice, manifest: site.manifest, onnx: onnx && files.get(onnx.file), folder: folderOf };
+  const onnx = candidates.find(({ runtime }) => runtime === "onnx");
+  return { ...choice, manifest: site.manifest, onnx: onnx?.network ?? missing, folder: folderOf };
+}
+
+function missing(): never {
+  throw new Error("This page has no ONNX file.");
 }
 
 function folderOf(runtime: string): string {
   return new URL(`engines/${runtime}/`, HERE).href;
+}
+
+/** Loads a network when it is first asked for. */
+function loaded({ file, size_bytes }: NetworkFile, progress: (share: number) => void): () => Promise<Uint8Array> {
+  let bytes: Promise<Uint8Array> | undefined;
+  return () => (bytes ??= bytesOf(`model/${file}`, (count) => progress(count / size_bytes)));
 }
 
 async function found(path: string): Promise<Response> {

@@ -4,7 +4,7 @@ import { decodeImage } from "./contract/decode";
 import { prepare } from "./contract/prepare";
 import { decode } from "./decoders/decode";
 import type { Engine } from "./engines/engine";
-import { runtimeNamed } from "./engines/table";
+import { OPENERS } from "./engines/table";
 import type { Manifest } from "./manifest";
 import type { Input, Method, Predicted, Reply, Request, Work } from "./messages";
 import { FEATURES } from "./teach/onnx";
@@ -19,7 +19,7 @@ type Handlers = { [M in Method]: (request: Parameters<Work[M]>[0]) => Promise<Re
 const HANDLERS: Handlers = {
   async open(request) {
     manifest = request.manifest;
-    engine = await runtimeNamed(request.runtime).open(request.network, request.folder, request.setting);
+    engine = await opened(OPENERS[request.runtime])(request.network, request.folder, request.setting);
   },
   async prepare({ source }) {
     return prepared(source, opened(manifest));
@@ -69,6 +69,6 @@ async function predicted(source: Blob | ImageBitmap, engine: Engine, manifest: M
 }
 
 function opened<T>(part: T | undefined): T {
-  if (part === undefined) throw new Error("The network is not opened yet.");
+  if (part === undefined) throw new Error("The network is not opened, or of an unknown kind.");
   return part;
 }

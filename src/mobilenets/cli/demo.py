@@ -67,6 +67,7 @@ def page_of(model: Path) -> Iterator[Path]:
         CheckpointError: there is no model, or it cannot be exported to ONNX.
         ExportError: the page is not built.
     """
+    from mobilenets.deploy.browser import networks
     from mobilenets.runtime.engines.open import opened
     from mobilenets.web.folder import page_folder, write_page
 
@@ -76,6 +77,7 @@ def page_of(model: Path) -> Iterator[Path]:
     page_folder()  # raises where it is not built, before anything is computed
     network = opened(model, engine="onnx")
     network.engine.close()
-    with tempfile.TemporaryDirectory(prefix="mobilenets-demo-") as folder:
-        write_page(Path(folder), network.manifest, {"onnx": Path(network.engine.source)})
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="mobilenets-demo-") as scratch:
+        folder = Path(scratch) / "page"
+        write_page(folder, network.manifest, networks(Path(network.engine.source), Path(scratch)))
+        yield folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
+from mobilenets.deploy.browser import networks
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.errors import ExportError, MissingExtraError
@@ -21,7 +22,7 @@ def _write(graph: Graph, path: Path, batch: int | None) -> None:
         raise ExportError(f"the page in the browser runs one image at a time, not {batch}", hint="leave --batch out")
     with scratch_folder(path, "network") as scratch:
         onnx.save(to_onnx(graph, batch=batch), scratch / NETWORK)
-        write_page(path, graph.manifest, {"onnx": scratch / NETWORK})
+        write_page(path, graph.manifest, networks(scratch / NETWORK, scratch, graph))
 
 
 def _version() -> str:

@@ -20,9 +20,11 @@ NETWORK = "model.onnx"
 
 # fmt: off
 _FILES = {  # runtime in the browser: name of the network's file for it
-    "onnx": NETWORK,
+    "onnx":   NETWORK,
+    "tflite": "model.tflite",
 }
 # fmt: on
+_ENGINES = "engines"  # folder of the runtimes' own files
 _PAGE = Path(__file__).parent / "page"  # `make web` fills it
 
 
@@ -56,7 +58,7 @@ def page_folder() -> Path:
 
 
 def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -> None:
-    """Write the page with a network: a folder that any server of static files can give out.
+    """Write the page with a network: a folder that any server of static files can give out. It has the runtimes that it needs.
 
     Args:
         folder: to fill; it is made, and must be empty if it is there.
@@ -67,7 +69,12 @@ def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -
         ExportError: the page is not built.
         OSError: a file cannot be read or written.
     """
-    shutil.copytree(page_folder(), folder, dirs_exist_ok=True)
+    page, unused = page_folder(), {f"{_ENGINES}/{runtime}" for runtime in _FILES.keys() - networks.keys()}
+
+    def skipped(inside: str, names: list[str]) -> set[str]:
+        return {name for name in names if Path(inside, name).relative_to(page).as_posix() in unused}
+
+    shutil.copytree(page, folder, ignore=skipped, dirs_exist_ok=True)
     (folder / "model").mkdir()
     listed = []
     for runtime, network in networks.items():
@@ -81,11 +88,11 @@ def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -
 
 def weigh(folder: Path) -> Weight:
     """What the page, the runtimes and the model in a folder weigh."""
-    sizes = {"page": 0, "engines": 0, "model": 0}
+    sizes = {"page": 0, _ENGINES: 0, "model": 0}
     for file in _files(folder):
         part = file.relative_to(folder).parts[0]
         sizes[part if part in sizes else "page"] += file.stat().st_size
-    return Weight(sizes["page"], sizes["engines"], sizes["model"])
+    return Weight(sizes["page"], sizes[_ENGINES], sizes["model"])
 
 
 def _write_list(folder: Path) -> None:

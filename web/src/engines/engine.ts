@@ -20,24 +20,18 @@ export interface Setting {
   readonly threads: number;
 }
 
-/** A library that runs networks, with the kind of file that it reads. */
-export interface Runtime {
-  /** As the export names its file. */
-  readonly name: string;
-  /** For people. */
-  readonly title: string;
-  /** Settings worth measuring here. */
-  settings(): readonly Setting[];
-  /**
-   * The network in a file, ready to run.
-   *
-   * @param folder the address of the runtime's own files, which ends in a slash.
-   */
-  open(network: Uint8Array, folder: string, setting: Setting): Promise<Engine>;
-}
+/**
+ * Opens a network in a file of the kind that a runtime reads.
+ *
+ * @param folder the address of the runtime's own files, which ends in a slash.
+ */
+export type Open = (network: Uint8Array, folder: string, setting: Setting) => Promise<Engine>;
+
+/** What each runtime is called, by the name that its files have in an export; the first is what others are compared with. */
+export const TITLES: Readonly<Record<string, string>> = { onnx: "ONNX Runtime", tflite: "LiteRT" };
 
 /** One thread, and several where the browser lets threads share memory. */
-export function threadsHere(): readonly Setting[] {
+export function settingsHere(): readonly Setting[] {
   const several = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
   const shared = typeof crossOriginIsolated !== "undefined" && crossOriginIsolated;
   return shared && several > 1 ? [{ threads: 1 }, { threads: several }] : [{ threads: 1 }];

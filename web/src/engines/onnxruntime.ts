@@ -1,21 +1,15 @@
 /** ONNX Runtime on WebAssembly. */
 
 import type * as Ort from "onnxruntime-web";
-import type { Engine, Outputs, Runtime, Tensor } from "./engine";
-import { threadsHere } from "./engine";
+import type { Engine, Open, Outputs, Tensor } from "./engine";
 
-export const ONNX_RUNTIME: Runtime = {
-  name: "onnx",
-  title: "ONNX Runtime",
-  settings: threadsHere,
-  async open(network, folder, { threads }): Promise<Engine> {
-    const ort = (await import(/* @vite-ignore */ `${folder}ort.wasm.min.mjs`)) as typeof Ort;
-    ort.env.wasm.numThreads = threads;
-    ort.env.wasm.wasmPaths = folder;
-    ort.env.logLevel = "error";
-    const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-    return new OnnxRuntimeEngine(ort, session);
-  },
+export const openOnnxRuntime: Open = async (network, folder, { threads }) => {
+  const ort = (await import(/* @vite-ignore */ `${folder}ort.wasm.min.mjs`)) as typeof Ort;
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.wasmPaths = folder;
+  ort.env.logLevel = "error";
+  const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  return new OnnxRuntimeEngine(ort, session);
 };
 
 class OnnxRuntimeEngine implements Engine {

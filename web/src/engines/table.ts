@@ -1,11 +1,6 @@
-import type { Runtime } from "./engine";
-import { ONNX_RUNTIME } from "./onnxruntime";
+import type { Open } from "./engine";
+import { openLiteRt } from "./litert";
+import { openOnnxRuntime } from "./onnxruntime";
 
-/** The runtimes, the first one being what the others are compared with. */
-export const RUNTIMES: readonly Runtime[] = [ONNX_RUNTIME];
-
-export function runtimeNamed(name: string): Runtime {
-  const runtime = RUNTIMES.find((each) => each.name === name);
-  if (runtime === undefined) throw new Error(`There is no runtime '${name}'.`);
-  return runtime;
-}
+/** How each runtime opens a network, by the name that its files have in an export. */
+export const OPENERS: Readonly<Record<string, Open>> = { onnx: openOnnxRuntime, tflite: openLiteRt };

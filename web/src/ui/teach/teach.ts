@@ -1,7 +1,7 @@
 /** Teaching the model new classes: images come in, a head is trained in the page, and leaves as a file or to be tried. */
 
 import type { ClassifierHead, Manifest } from "../../manifest";
-import { Predictor } from "../../predictor";
+import { type Candidate, Predictor } from "../../predictor";
 import type { Opened } from "../../site";
 import type { Taught } from "../../teach/lesson";
 import { withFeatures, withHead } from "../../teach/onnx";
@@ -19,11 +19,6 @@ const FRAME_EVERY = 120;
 /** Frames of one recording; more of the same teach nothing. */
 const MOST_FRAMES = 60;
 const FILE = "taught.onnx";
-
-/** Whether the network has a head that can be taught. */
-export function teachable(opened: Opened): boolean {
-  return opened.onnx !== undefined && withFeatures(opened.onnx) !== undefined;
-}
 
 export class Teach {
   readonly element: HTMLElement;
@@ -89,14 +84,17 @@ export class Teach {
   }
 
   /** The network with its features as an output, in ONNX Runtime whatever runs the network otherwise. */
-  private openPredictor(): Promise<Predictor> {
-    const { onnx, manifest, folder } = this.opened;
-    const network = onnx && withFeatures(onnx);
-    if (network === undefined) throw new Error("The network has no last layer that could be replaced.");
-    const candidate = { runtime: "onnx", title: "ONNX Runtime", network, folder: folder("onnx"), setting: { threads: 1 } };
+  private async openPredictor(): Promise<Predictor> {
+    const { onnx, manifest } = this.opened;
+    const network = withFeatures(await onnx());
+    if (network === undefined) throw new Error("This network has no last layer that could be replaced.");
     // Features of the image itself: mirrored views are averaged after the head that is replaced.
     const head: ClassifierHead = { ...(manifest.head as ClassifierHead), mirrors: "none" };
-    return Predictor.open(candidate, { ...manifest, head });
+    return Predictor.open(this.candidate(network), { ...manifest, head });
+  }
+
+  private candidate(network: Uint8Array): Candidate {
+    return { runtime: "onnx", network: async () => network, folder: this.opened.folder("onnx"), setting: { threads: 1 } };
   }
 
   /** Records a class until it is asked for again, or there is enough. */
@@ -148,7 +146,7 @@ export class Teach {
       const start = performance.now();
       const taught = await predictor.ask("teach", lesson);
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
-      const made = this.made(taught, labels);
+      const made = await this.made(taught, labels);
       const actions = { tryIt: () => void this.tryIt(made), download: () => download(made.network) };
       this.outcome.classList.remove("stale");
       fill(this.outcome, results(taught, samples, classes, labels, actions));
@@ -161,18 +159,17 @@ export class Teach {
   }
 
   /** The network with the taught head, and what it says of itself. */
-  private made(taught: Taught, labels: readonly string[]): { network: Uint8Array; manifest: Manifest } {
+  private async made(taught: Taught, labels: readonly string[]): Promise<{ network: Uint8Array; manifest: Manifest }> {
     const { onnx, manifest } = this.opened;
     const head: ClassifierHead = { head: "ClassifierHead", temperature: taught.temperature, mirrors: "none" };
     const described = { ...manifest, labels, head, profile: null };
-    return { network: withHead(onnx!, taught.head, JSON.stringify(described)), manifest: described };
+    return { network: withHead(await onnx(), taught.head, JSON.stringify(described)), manifest: described };
   }
 
   private async tryIt({ network, manifest }: { network: Uint8Array; manifest: Manifest }): Promise<void> {
-    const candidate = { runtime: "onnx", title: "ONNX Runtime", network, folder: this.opened.folder("onnx"), setting: { threads: 1 } };
     try {
-      const predictor = await Predictor.open(candidate, manifest);
-      this.use({ ...this.opened, manifest, predictor, measured: [], onnx: network });
+      const predictor = await Predictor.open(this.candidate(network), manifest);
+      this.use({ ...this.opened, manifest, predictor, measured: [], onnx: async () => network });
     } catch (error) {
       fill(this.trouble, `The taught model does not open: ${messageOf(error)}`);
     }
