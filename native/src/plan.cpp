@@ -7,7 +7,7 @@
 namespace mobilenets {
 namespace {
 
-constexpr std::size_t alignment = 16;        // of every offset
+constexpr std::size_t alignment = 64;        // of every offset
 constexpr std::int64_t most_rows = 1 << 28;  // that are counted; no map has as many
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }

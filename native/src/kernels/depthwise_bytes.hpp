@@ -197,19 +197,20 @@ inline void add_up(const Part<V, Channels>& part, const Column<typename V::templ
 
 /// Some rows of a part, P pixels at a time.
 template <class V, int Channels, class F, int P, Rescale How>
-void columns_rows(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* const* outs) {
+void columns_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
     using Block = typename V::template Block<Channels>;
     constexpr int all = (P - 1) * F::stride + F::columns, kept = F::columns > F::stride ? F::columns - F::stride : 0;
     const RowGroups rows(row, part.first);
     const auto stride = static_cast<std::size_t>(row.channels);
-    const int width = row.out_width, left = row.left;
+    const int width = pixels.to, left = row.left;
     std::int8_t* out[F::rows];
     for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first;
     Column<Block> columns[all][F::groups];
     UNROLLED
     for (int i = 0; i < kept * F::groups; ++i)
-        columns[i / F::groups][i % F::groups] = rows.column<Block>(i % F::groups, i / F::groups - left);
-    for (int x = 0; x < width; x += P) {
+        columns[i / F::groups][i % F::groups] =
+            rows.column<Block>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
+    for (int x = pixels.from; x < width; x += P) {
         UNROLLED
         for (int i = kept * F::groups; i < all * F::groups; ++i)
             columns[i / F::groups][i % F::groups] = rows.column<Block>(i % F::groups, x * F::stride + i / F::groups - left);
@@ -251,10 +252,10 @@ void columns_rows(const Part<V, Channels>& part, const DepthwiseRow& row, std::i
 
 /// One row for a filter of any kind, one pixel at a time.
 template <class V, int Channels, Rescale How>
-void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* out) {
+void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* out) {
     using Block = typename V::template Block<Channels>;
     const auto stride = static_cast<std::size_t>(row.channels);
-    for (int x = 0; x < row.out_width; ++x) {
+    for (int x = pixels.from; x < pixels.to; ++x) {
         typename Block::Vector sums[1][4];
         for (int j = 0; j < 4; ++j) sums[0][j] = part.bias(j);
         const typename V::Cell* weight = part.weights;
@@ -318,50 +319,64 @@ struct ByColumns {
         }
     }
 
+    /// How many pixels of one part fit into the first cache, all as far apart: some distances leave them few places there.
+    static int pixels_at_once(const DepthwiseRow& row) {
+        constexpr int line = 64, sets = 64;
+        if (row.channels % line != 0) return row.out_width;
+        int places = sets;
+        for (int lines = row.channels / line; lines % 2 == 0 && places > 4; lines /= 2) places /= 2;
+        return row.kernel_height > 3 && places > 4 ? places / 2 : places;
+    }
+
     static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
-        for (int part = row.panels.from; part < row.panels.to; ++part) {
-            const int size = block_of(part, by.outputs);
-            if (size == 64)
-                compute_part<64>(by, row, part, outs);
-            else if (size == 32)
-                compute_part<32>(by, row, part, outs);
-            else
-                compute_part<16>(by, row, part, outs);
+        const int at_once = pixels_at_once(row);
+        for (int x = 0; x < row.out_width; x += at_once) {
+            const Span pixels{x, x + at_once < row.out_width ? x + at_once : row.out_width};
+            for (int part = row.panels.from; part < row.panels.to; ++part) {
+                const int size = block_of(part, by.outputs);
+                if (size == 64)
+                    compute_part<64>(by, row, part, pixels, outs);
+                else if (size == 32)
+                    compute_part<32>(by, row, part, pixels, outs);
+                else
+                    compute_part<16>(by, row, part, pixels, outs);
+            }
         }
     }
 
 private:
     template <int Channels>
-    static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int number, std::int8_t* const* outs) {
+    static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int number, Span pixels,
+                             std::int8_t* const* outs) {
         const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
                               static_cast<std::size_t>(number) * part_bytes(row.kernel_height, row.kernel_width);
         const int first = number * block, channels = by.outputs - first < Channels ? by.outputs - first : Channels;
         const Part<V, Channels> part{by, weights, first, channels};
         const Rescale how = rescale_of(by, static_cast<std::size_t>(first), panels_of(channels));
         if (how == Rescale::reals)
-            compute_rows<Channels, Rescale::reals>(part, row, outs);
+            compute_rows<Channels, Rescale::reals>(part, row, pixels, outs);
         else if (how == Rescale::signed_reals)
-            compute_rows<Channels, Rescale::signed_reals>(part, row, outs);
+            compute_rows<Channels, Rescale::signed_reals>(part, row, pixels, outs);
         else
             for (int r = 0; r < row.out_rows; ++r) {
                 DepthwiseRow one = row;
                 one.rows += r, one.out_rows = 1;
-                any_columns_row<V, Channels, Rescale::any>(part, one, outs[r]);
+                any_columns_row<V, Channels, Rescale::any>(part, one, pixels, outs[r]);
             }
     }
 
     template <int Channels, Rescale How>
-    static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, std::int8_t* const* outs) {
+    static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
         const int groups = (row.kernel_height + 3) / 4;
         const int kind = row.dilation == 1 ? row.kernel_width * 1000 + row.stride * 100 + groups * 10 + row.out_rows : 0;
         switch (kind) {
-            case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, outs);
-            case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, outs);
-            case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, outs);
-            case 5121: return columns_rows<V, Channels, Filter<5, 1, 2, 1>, 4, How>(part, row, outs);
-            case 5122: return columns_rows<V, Channels, Filter<5, 1, 2, 2>, 4, How>(part, row, outs);
-            case 5221: return columns_rows<V, Channels, Filter<5, 2, 2, 1>, 2, How>(part, row, outs);
-            default: return any_columns_row<V, Channels, How>(part, row, outs[0]);
+            case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, pixels, outs);
+            case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 5121: return columns_rows<V, Channels, Filter<5, 1, 2, 1>, 4, How>(part, row, pixels, outs);
+            case 5122: return columns_rows<V, Channels, Filter<5, 1, 2, 2>, 4, How>(part, row, pixels, outs);
+            case 5221: return columns_rows<V, Channels, Filter<5, 2, 2, 1>, 2, How>(part, row, pixels, outs);
+            default: return any_columns_row<V, Channels, How>(part, row, pixels, outs[0]);
         }
     }
 };

@@ -26,6 +26,10 @@ private:
     std::size_t odd_[P / 2 + 1] = {};
 };
 
+/// Pixels of a tile of N panels: as many as their sums have room for in registers.
+template <class V, int N>
+inline constexpr int tile_pixels = N <= V::tile_panels ? V::pixels : V::pixels * V::tile_panels / N;
+
 /// Calls `tile` with exactly `count` pixels, a constant for it.
 template <int P, typename Tile>
 int with_exactly(int count, const Tile& tile) {

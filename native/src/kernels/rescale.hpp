@@ -30,7 +30,7 @@ inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, s
 template <class V, int P, int N, Rescale How>
 inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                           std::int8_t* out, std::size_t out_stride, int count) {
-    constexpr int side_by_side = N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
+    constexpr int side_by_side = N % V::packed_panels == 0 ? V::packed_panels : N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
     const auto bounds = V::bounds(by.zero_point, by.low, by.high);
     const bool clips = by.clips();
     UNROLLED

@@ -141,10 +141,10 @@ void sum_bytes(const ByteWeights& by, Span panels, const void* const* starts, st
                std::int8_t* out, std::size_t out_stride) {
     const auto* cells = reinterpret_cast<const typename V::Cell* const*>(starts);
     const auto panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
-    with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
+    with_panels<V::byte_panels>(panels, [&]<int N>(int p) {
         const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * panel_size;
         for (int i = 0; i < count;) {
-            i += with_pixels<V::pixels>(count - i, [&]<int P>() {
+            i += with_pixels<tile_pixels<V, N>>(count - i, [&]<int P>() {
                 byte_tile<V, P, N>(by, cells, static_cast<std::size_t>(i) * in_stride, in_stride, weights, p * panel,
                                    out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride,
                                    by.outputs - p * panel);

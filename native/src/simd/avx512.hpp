@@ -18,7 +18,7 @@ struct Interleaved;
 struct Avx512 {
     static constexpr const char* name = "avx512";
     static constexpr int width = 16, depth = 4, offset = 128;
-    static constexpr int pixels = 14, tile_panels = 2, packed_panels = 4;
+    static constexpr int pixels = 14, tile_panels = 2, byte_panels = 4, packed_panels = 4;
     static constexpr bool has_reals = true;
     using Cell = std::uint8_t;
     using Floats = __m512;
@@ -46,7 +46,9 @@ struct Avx512 {
     static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
 
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
-        for (int i = 0; i < count; i += 64)
+        int i = 0;
+        for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, raised(_mm512_loadu_si512(from + i)));
+        if (i < count)
             _mm512_mask_storeu_epi8(to + i, first<__mmask64>(count - i, 64), raised(_mm512_loadu_si512(from + i)));
     }
 

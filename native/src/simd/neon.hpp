@@ -11,7 +11,7 @@ namespace mobilenets::simd {
 struct Neon {
     static constexpr const char* name = "neon";
     static constexpr int width = 4, depth = 4;
-    static constexpr int offset = 0, pixels = 6, tile_panels = 1, packed_panels = 1;
+    static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
     static constexpr bool has_reals = false;
     using Cell = std::int8_t;
     using Floats = float32x4_t;

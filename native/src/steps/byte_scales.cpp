@@ -8,36 +8,40 @@
 
 namespace mobilenets {
 
-/// The specification rounds twice. For a positive sum x, the result is k or more from the least x with x * mantissa >= n(k),
-/// where n(k) = (2k - 1) * 2**(30 + right) - 2**30. A negative sum is rounded as a positive one, save that a sum which is just
-/// n(k) does not reach k. So for each k, the product and `half` must reach k for that least x, and must not for x - 1. The
-/// processor rounds once, in the direction in which the fraction is cut off: what is compared with k is exact. A factor of 24
-/// bits is a little off, and a few neighbors are tried; for each, all k together leave an interval for `half`, in the middle of
-/// which it is chosen.
-Real real_of(Factor by, int zero_point, bool is_signed) {
-    constexpr int largest_right = 14;  // sums that floats do not represent are then beyond the largest result
+/// The specification rounds twice: after the mantissa, and after a right shift if there is one. For a positive sum x, the result is
+/// k or more from the least x with x * mantissa >= n(k), where n(k) = (2k - 1) * 2**(30 + right) - 2**30, or with no right shift
+/// (2k - 1) * 2**30. A negative sum is rounded as a positive one, save that a sum which is just n(k) does not reach k. So for each
+/// k, the product and `half` must reach k for that least x, and must not for x - 1. The processor rounds once, in the direction in
+/// which the fraction is cut off: what is compared with k is exact. A factor of 24 bits is a little off, and a few neighbors are
+/// tried; for each, all k together leave an interval for `half`, in the middle of which it is chosen.
+Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t largest) {
+    constexpr int largest_left = 15, largest_right = 15;  // larger sums than floats represent give too large a result
+    constexpr std::int64_t largest_exact = 1 << 24;
     constexpr double room = 1.0 / (1 << 23);
-    const int right = -by.shift;
-    if (by.mantissa < 1 << 30 || right < 1 || right > largest_right) return {};
+    const int left = std::max(by.shift, 0), right = std::max(-by.shift, 0);
+    if (by.mantissa < 1 << 30 || left > largest_left || right > 31) return {};
+    if (right > largest_right && largest > largest_exact) return {};
     const int most = std::max(highest - zero_point, is_signed ? zero_point - lowest : 0);
-    const std::int64_t whole = std::int64_t{1} << (31 + right), mantissa = by.mantissa;
+    const std::int64_t whole = std::int64_t{1} << (31 + right), mantissa = std::int64_t{by.mantissa} << left;
     const std::int64_t step = whole / mantissa, rest = whole % mantissa;
-    const std::int64_t first = whole / 2 - (std::int64_t{1} << 30);  // n(1)
+    const std::int64_t first = whole / 2 - (right > 0 ? std::int64_t{1} << 30 : 0);  // n(1)
     const auto nearest = static_cast<float>(std::ldexp(static_cast<double>(mantissa), -31 - right));
-    for (const float factor : {nearest, std::nextafter(nearest, 0.0F), std::nextafter(nearest, 1.0F)}) {
+    for (const float factor : {nearest, std::nextafter(nearest, 0.0F), std::nextafter(nearest, 2 * nearest)}) {
+        const auto exact = static_cast<double>(factor), reached = static_cast<double>(largest) + 1;
         double from = -1, to = 2, x = static_cast<double>((first + mantissa - 1) / mantissa);
         std::int64_t gap = (mantissa - first % mantissa) % mantissa;  // x * mantissa - n(k)
         bool has_tie = false;
-        for (int k = 1; k <= most; ++k) {
+        for (int k = 1; k <= most && x <= reached; ++k) {
             has_tie = has_tie || gap == 0;
-            from = std::max(from, k - x * static_cast<double>(factor));
-            to = std::min(to, k - (x - 1) * static_cast<double>(factor));
+            from = std::max(from, k - x * exact);
+            to = std::min(to, k - (x - 1) * exact);
             gap -= rest, x += static_cast<double>(step);
             if (gap < 0) gap += mantissa, x += 1;
         }
         if (to - from < room || (is_signed && has_tie)) continue;
-        const auto more = is_signed ? 0 : std::lround(zero_point / static_cast<double>(factor));
-        const double moved = is_signed ? 0 : zero_point - static_cast<double>(more) * static_cast<double>(factor);
+        const auto more = is_signed ? 0 : std::llround(zero_point / exact);
+        if (more < INT32_MIN / 2 || more > INT32_MAX / 2) continue;
+        const double moved = is_signed ? 0 : zero_point - static_cast<double>(more) * exact;
         return {factor, static_cast<float>((from + to) / 2 + moved), static_cast<std::int32_t>(more), true};
     }
     return {};
@@ -80,7 +84,7 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
         any_left = any_left || by.shift > 0;
         all_shrink = all_shrink && by.shift < 0;
         if (!kernels.has_reals) continue;
-        const Real in_floats = real_of(by, zero_point, is_signed);
+        const Real in_floats = real_of(by, zero_point, is_signed, std::abs(std::int64_t{biases[o]}) + 255 * reach);
         factors.as<float>()[at] = in_floats.factor, half.as<float>()[at] = in_floats.half;
         const std::int64_t most = std::abs(std::int64_t{biases[o]}) + 255 * reach + std::abs(in_floats.more);
         if (in_floats.holds && most <= INT32_MAX) {

@@ -9,7 +9,7 @@
 namespace mobilenets {
 namespace {
 
-constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache
+constexpr int chunk_bytes = 16 * 1024;  // of pixels that stay in the first cache
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 

@@ -229,7 +229,7 @@ public:
         if (const auto shrinks = shrinking(by_))
             combination_ = ByteCombination{{zeros_[0], zeros_[1]}, {}, *shrinks, false, {}, 0, zeros_[2]};
         if (!combination_ || !kernels.has_reals) return;
-        const Real real = real_of(by_, zeros_[2], true);
+        const Real real = real_of(by_, zeros_[2], true, 255 * 255);
         combination_->in_reals = real.holds;
         combination_->factors[0] = real.factor, combination_->half = real.half;
     }

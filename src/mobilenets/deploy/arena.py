@@ -15,7 +15,7 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.shapes import Shape
 
-ALIGNMENT = 16
+ALIGNMENT = 64
 """Bytes that every offset is a multiple of, as vector instructions like it."""
 
 
