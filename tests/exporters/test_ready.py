@@ -52,6 +52,14 @@ def test_a_checkpoint_is_exported_once_quietly_and_the_export_is_kept(
     assert scores(first) == scores(second) == pytest.approx(expected(1), abs=1e-5)
 
 
+def test_the_native_engine_gets_a_file_of_its_own_where_it_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("mobilenets_native")
+    checkpoint.save(create(SPEC, seed=1), tmp_path / "best")
+    Predictor.open(tmp_path)
+    assert (tmp_path / "best" / "model.graph").is_file()
+    assert scores(Predictor.open(tmp_path, engine="native")) == pytest.approx(expected(1), abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_newer_checkpoint_is_exported_anew_and_the_best_one_goes_before_the_last(tmp_path: Path) -> None:
     checkpoint.save(create(SPEC, seed=1), tmp_path / "last")

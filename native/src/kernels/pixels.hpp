@@ -46,7 +46,7 @@ int with_pixels(int left, const Tile& tile) {
     return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
 }
 
-constexpr int chunk_bytes = 32 * 1024;  // of pixels that stay in the first cache while the panels pass by
+constexpr int chunk_bytes = 64 * 1024;  // of pixels that stay in the caches while the panels pass by
 
 static inline int pixels_of_chunk(int inner_bytes, int tile) {
     const int count = chunk_bytes / (inner_bytes > 0 ? inner_bytes : 1) / tile * tile;

@@ -48,8 +48,7 @@ struct Avx512 {
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
         int i = 0;
         for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, raised(_mm512_loadu_si512(from + i)));
-        if (i < count)
-            _mm512_mask_storeu_epi8(to + i, first<__mmask64>(count - i, 64), raised(_mm512_loadu_si512(from + i)));
+        if (i < count) _mm512_mask_storeu_epi8(to + i, first<__mmask64>(count - i, 64), raised(_mm512_loadu_si512(from + i)));
     }
 
     using Factors = __m512i;

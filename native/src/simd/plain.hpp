@@ -21,7 +21,7 @@ struct Plain {
     static constexpr int width = 8, depth = 2;
     static constexpr int offset = 0;                   // that `to_cells` adds
     static constexpr int pixels = 6, tile_panels = 1;  // of a tile; of half a panel, twice as many pixels
-    static constexpr int byte_panels = 1;  // of a tile of integers, with fewer pixels than the others
+    static constexpr int byte_panels = 1;              // of a tile of integers, with fewer pixels than the others
     static constexpr int packed_panels = 1;            // that are packed to bytes at once
     static constexpr bool has_reals = false;           // whether sums can be rescaled in floats, by `real` and `signed_real`
     using Cell = std::int16_t;

@@ -8,12 +8,12 @@
 
 namespace mobilenets {
 
-/// The specification rounds twice: after the mantissa, and after a right shift if there is one. For a positive sum x, the result is
-/// k or more from the least x with x * mantissa >= n(k), where n(k) = (2k - 1) * 2**(30 + right) - 2**30, or with no right shift
-/// (2k - 1) * 2**30. A negative sum is rounded as a positive one, save that a sum which is just n(k) does not reach k. So for each
-/// k, the product and `half` must reach k for that least x, and must not for x - 1. The processor rounds once, in the direction in
-/// which the fraction is cut off: what is compared with k is exact. A factor of 24 bits is a little off, and a few neighbors are
-/// tried; for each, all k together leave an interval for `half`, in the middle of which it is chosen.
+/// The specification rounds twice: after the mantissa, and after a right shift if there is one. For a positive sum x, the
+/// result is k or more from the least x with x * mantissa >= n(k), where n(k) = (2k - 1) * 2**(30 + right) - 2**30, or with no
+/// right shift (2k - 1) * 2**30. A negative sum is rounded as a positive one, save that a sum which is just n(k) does not reach
+/// k. So for each k, the product and `half` must reach k for that least x, and must not for x - 1. The processor rounds once,
+/// in the direction in which the fraction is cut off: what is compared with k is exact. A factor of 24 bits is a little off,
+/// and a few neighbors are tried; for each, all k together leave an interval for `half`, in the middle of which it is chosen.
 Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t largest) {
     constexpr int largest_left = 15, largest_right = 15;  // larger sums than floats represent give too large a result
     constexpr std::int64_t largest_exact = 1 << 24;

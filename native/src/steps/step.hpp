@@ -101,8 +101,8 @@ struct Real {
     bool holds = false;
 };
 
-/// The factor in floats, if it holds for all results that fit into 8 bits of sums up to `largest` in size; negative results count
-/// only if `is_signed`.
+/// The factor in floats, if it holds for all results that fit into 8 bits of sums up to `largest` in size; negative results
+/// count only if `is_signed`.
 Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t largest);
 
 /// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.

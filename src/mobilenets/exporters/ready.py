@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from mobilenets import checkpoint as checkpoints
 from mobilenets.errors import ExportError, MissingExtraError
+from mobilenets.exporters.checked import export_checked
+from mobilenets.exporters.native import NATIVE
 from mobilenets.exporters.onnx import export_onnx
 from mobilenets.model import TorchEngine
 from mobilenets.runtime.engines.base import Engine
@@ -18,6 +21,9 @@ FILE = "model.onnx"
 def engine_of(checkpoint: Path) -> Engine:
     """The engine for a checkpoint folder: its ONNX export, or torch if it cannot be exported or the folder is not writable.
 
+    Where the native engine is installed, its file is written too. From then on, whichever of the two is faster opens the
+    folder.
+
     Raises:
         CheckpointError: the checkpoint is damaged.
     """
@@ -26,4 +32,6 @@ def engine_of(checkpoint: Path) -> Engine:
         export_onnx(model, checkpoint / FILE)
     except (ExportError, MissingExtraError):
         return TorchEngine(model)
+    with contextlib.suppress(ExportError, MissingExtraError):
+        export_checked(model, (checkpoint / FILE).with_suffix(".graph"), NATIVE)
     return OnnxEngine(checkpoint / FILE, threads=1)

@@ -18,6 +18,7 @@ from mobilenets.int8.engines import running
 from mobilenets.int8.flow import Quantized
 from mobilenets.int8.report import finite, write_report
 from mobilenets.runtime.engines.base import Engine
+from mobilenets.runtime.engines.table import ENGINES
 
 if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
@@ -190,11 +191,17 @@ def graph_of(folder: Path) -> Graph:
 def engine_of(folder: Path) -> Engine:
     """The engine for a quantized network that has no exported file: it is exported now, for a runtime that computes it right.
 
+    Where the native engine is installed, its file is written too. From then on, whichever of the two is faster opens the
+    folder.
+
     Raises:
         GraphError: the graph is damaged.
     """
     graph = graph_of(folder)
-    return running(graph, folder / "export" / "model", _made_up(graph)).engine
+    made = running(graph, folder / "export" / "model", _made_up(graph))
+    if made.file is not None and ENGINES[".graph"].runs_here:
+        file.save(graph, made.file.with_suffix(".graph"))
+    return made.engine
 
 
 def _made_up(graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
