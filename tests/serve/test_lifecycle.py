@@ -47,6 +47,19 @@ def test_requests_beyond_the_queue_are_refused_with_retry_after_and_the_others_a
     assert server.samples("mobilenets_rejected_total") == {'{reason="busy"}': 1}
 
 
+def test_requests_beyond_all_that_the_server_takes_are_refused(serve: Serve, held: Holding, encoded: Encode) -> None:
+    source, turns = held
+    server = serve(source, limits=Limits(requests=1))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.ask, "/predict", encoded("red"))
+        until(lambda: accepted(server) == 1)
+        assert "too many requests at once" in server.refusal(server.get("/v2"), 503)
+        assert server.get("/v2/health/live").status == 200  # or it would be killed for having much to do
+        turns.release()
+        assert first.result().status == 200
+    assert server.get("/v2").status == 200
+
+
 def test_a_request_that_is_not_answered_in_time_is_504_and_does_not_run(serve: Serve, held: Holding, encoded: Encode) -> None:
     source, turns = held
     server = serve(source, limits=Limits(seconds=0.3))

@@ -106,7 +106,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
         inner = CORSMiddleware(
             inner, allow_origins=access.origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
         )
-    return Observed(inner, metrics)
+    return Observed(inner, metrics, most=limits.requests)
 
 
 def _refused(metrics: Metrics) -> Handler:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers
 
 from mobilenets.serve.refusal import RefusedError
-from mobilenets.serve.service import refusal
+from mobilenets.serve.service import HEALTH, refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mobilenets.serve.metrics import Metrics
 
-OPEN = ("/", "/form", "/v2/health/live", "/v2/health/ready")
+OPEN = ("/", "/form", *HEALTH)
 """Needs no key: the form, which asks for it, and what says that the server lives."""
 
 

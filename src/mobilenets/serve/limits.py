@@ -31,7 +31,7 @@ class Limits:
         images: of a request.
         seconds: from the first byte of a request to its answer.
         queue: requests of one model that wait for a thread.
-        connections: at once.
+        requests: at once, of all models, received ones and others.
     """
 
     size_bytes: Annotated[int, Meta(ge=1)] = 32 * MEGA
@@ -40,7 +40,7 @@ class Limits:
     images: Annotated[int, Meta(ge=1)] = 64
     seconds: Annotated[float, Meta(gt=0)] = 30.0
     queue: Annotated[int, Meta(ge=1)] = 128
-    connections: Annotated[int, Meta(ge=1)] = 1000
+    requests: Annotated[int, Meta(ge=1)] = 1000
 
     def __post_init__(self) -> None:
         check_ranges(self, _LimitError)

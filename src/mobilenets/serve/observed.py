@@ -1,4 +1,4 @@
-"""`Observed`: counts, times and logs every request, and gives it a number by which the log can be searched."""
+"""`Observed`: counts, times, numbers and logs every request, and refuses those that are too many at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 
 from mobilenets.serve.logs import event
-from mobilenets.serve.service import FACTS
+from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.service import FACTS, HEALTH, refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 REQUEST = "X-Request-Id"
 _REQUEST = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLOSED = 499  # nobody was there to get the answer
+_TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
 
 
 class Observed:
@@ -30,11 +32,14 @@ class Observed:
     Args:
         app: the other.
         metrics: what is counted and timed.
+        most: requests at once.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, most: int) -> None:
         self._app = app
         self._metrics = metrics
+        self._most = most
+        self._active = 0
         self._start = token_hex(4)
         self._count = count(1)
 
@@ -56,10 +61,14 @@ class Observed:
             await send(message)
 
         failure: Exception | None = None
+        self._active += 1
         try:
-            await self._app(scope, receive, observed)
+            app = self._app if self._active <= self._most or scope["path"] in HEALTH else refusal(_TOO_MANY, self._metrics)
+            await app(scope, receive, observed)
         except Exception as error:  # answered with 500 by the application; here it is logged
             failure = error
+        finally:
+            self._active -= 1
         seconds = time.perf_counter() - start
         facts = scope.get(FACTS, {})
         route = scope.get("route")

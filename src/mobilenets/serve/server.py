@@ -112,7 +112,6 @@ class Server(uvicorn.Server):
                 server_header=False,
                 ws="none",
                 backlog=_BACKLOG,
-                limit_concurrency=limits.connections,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=round(limits.seconds + GRACE_S),
             )

@@ -130,6 +130,9 @@ def refusal(error: MobileNetsError, metrics: Metrics) -> JSONResponse:
 FACTS = "mobilenets"
 """Where a request's scope holds the facts."""
 
+HEALTH = ("/v2/health/live", "/v2/health/ready")
+"""What says that the server lives: always, and to everybody."""
+
 
 async def _hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
