@@ -16,6 +16,7 @@ NEEDS = Reproduction("V2", "Figure 7", "Something", 1, "v2.spiral:figure_1", ("w
         (8, 7.6, "times", "-5.0%"),
         (70.6, 68.4, "%", "-2.2 points"),
         (569, 568.9, "M", "+0.0%"),
+        (1.1, -0.4, "points", "-1.5 points"),
         (0, 0.25, "", "+0.25"),
     ],
 )

@@ -21,6 +21,9 @@ Cell = str | int | float | None
 PATHS: tuple[Use, ...] = ("weights", "images", "data")
 """Options that name files. A reproduction that uses one cannot do without it."""
 
+SHARES = ("%", "points")
+"""Units whose differences are points, not percent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reproduction:
@@ -78,7 +81,7 @@ class Comparison:
         what: what the figure is of.
         paper: the paper's.
         here: ours, in the same unit.
-        unit: its unit; "" for a number or a ratio, "%" for a share in percent.
+        unit: its unit; "" for a number or a ratio, "%" for a share in percent, "points" for a difference of such shares.
         source: where the paper prints it.
         remark: why the two differ, if that is known.
     """
@@ -93,7 +96,7 @@ class Comparison:
     @property
     def difference(self) -> str:
         """Ours minus the paper's, for people: in points if both are percentages, else in percent of the paper's."""
-        if self.unit == "%":
+        if self.unit in SHARES:
             return f"{round(self.here - self.paper, 1) + 0:+.1f} points"  # + 0 makes -0 a 0
         return f"{round(100 * (self.here / self.paper - 1), 1) + 0:+.1f}%" if self.paper else f"{self.here:+.4g}"
 

@@ -115,9 +115,9 @@ def _result(build: Callable[[], Ablation], asked: Asked) -> Result:
         better, worse = found.right[order.better], found.right[order.worse]
         gap, interval = difference(better, worse)
         if order.points is not None:
-            what = f"'{order.better}' over '{order.worse}', points of accuracy"
+            what = f"accuracy of '{order.better}' over that of '{order.worse}'"
             remark = "ImageNet there, small images and short trainings here"
-            comparisons.append(Comparison(what, order.points, 100 * gap, "%", where, remark))
+            comparisons.append(Comparison(what, order.points, 100 * gap, "points", where, remark))
         findings.append(verdict(order, gap, interval, better.mean(axis=1) - worse.mean(axis=1), where))
     recipe = recipe_of(asked, 0)
     caption = (
