@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mobilenets.benchmark.row import Case, Row
-from mobilenets.benchmark.timing import quantile, ratio, spread, timed
+from mobilenets.benchmark.timing import Ratio, cpu_ratio, quantile, ratio, spread, timed
 
 
 def row(*rounds: float, group: str = "0") -> Row:
@@ -13,9 +15,10 @@ def row(*rounds: float, group: str = "0") -> Row:
 
 
 def test_latency_is_that_of_all_runs_and_throughput_counts_images() -> None:
-    done = timed(Row(Case("m", "m.onnx", "onnx", batch=4)), [[10.0, 20.0, 30.0], [40.0]], cpu_ms=60.0)
+    done = timed(Row(Case("m", "m.onnx", "onnx", batch=4)), [[10.0, 20.0, 30.0], [40.0]], cpu_ms=[45.0, 15.0])
     assert (done.p50_ms, done.p90_ms, done.runs, done.cpu_ms) == (20.0, 40.0, 4, 15.0)
     assert done.rounds_ms == (20.0, 40.0)
+    assert done.rounds_cpu_ms == (15.0, 15.0)
     assert done.images_per_second == pytest.approx(4 * 4 / 0.1)  # four runs of four images in 100 ms
 
 
@@ -52,6 +55,13 @@ def test_rows_of_one_group_are_compared_round_by_round_so_that_common_noise_canc
     assert (compared.low, compared.value, compared.high) == pytest.approx((1.1, 1.1, 1.1))
     apart = ratio(slow, row(*noise, group="1"))
     assert not apart.ranked
+
+
+def test_processor_time_ranks_rows_whose_latencies_others_disturbed() -> None:
+    latencies = ((1.0, 9.0, 1.0, 5.0, 1.0, 8.0), (2.0, 2.0, 7.0, 2.0, 2.0, 9.0))
+    first, second = (replace(row(*ms), rounds_cpu_ms=(cpu,) * len(ms)) for ms, cpu in zip(latencies, (1.0, 2.0), strict=True))
+    assert not ratio(second, first).ranked
+    assert cpu_ratio(second, first) == Ratio(2.0, 2.0, 2.0)
 
 
 def test_equal_rows_cannot_be_ranked() -> None:

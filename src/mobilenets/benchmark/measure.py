@@ -78,7 +78,7 @@ def opened(case: Case, table: str = TABLE, *, facts: bool = False) -> dict[str, 
 def _group(cases: Sequence[Case], settings: Settings, group: str, progress: Callable[[int], None]) -> list[Row]:
     rows = [Row(case, group=group, load=load()) for case in cases]
     slices: list[list[list[float]]] = [[] for _ in cases]
-    computed = [0.0 for _ in cases]
+    computed: list[list[float]] = [[] for _ in cases]
     with ExitStack() as stack:
         workers: dict[int, Worker] = {}
 
@@ -105,7 +105,7 @@ def _group(cases: Sequence[Case], settings: Settings, group: str, progress: Call
                 try:
                     answer = workers[i].ask("slice", seconds=settings.seconds / settings.rounds)
                     slices[i].append(answer["ms"])
-                    computed[i] += answer["cpu_ms"]
+                    computed[i].append(answer["cpu_ms"])
                 except WorkerError as error:
                     failed(i, error)
             progress(len(cases))

@@ -52,6 +52,7 @@ class Row:
         error: why it could not be measured; "" if it could.
         p50_ms, p90_ms: latency of one batch that half and nine tenths of the runs do not exceed.
         rounds_ms: the median latency of each round, in their order.
+        rounds_cpu_ms: the processor time of one batch in each round, of all threads together.
         group: rows of one group were measured in turn, round by round, so that their rounds can be compared in pairs.
         runs: how many batches were timed.
         cpu_ms: processor time of one batch, of all threads together. With one thread it is the latency that a machine without
@@ -74,6 +75,7 @@ class Row:
     p50_ms: float | None = None
     p90_ms: float | None = None
     rounds_ms: tuple[float, ...] = ()
+    rounds_cpu_ms: tuple[float, ...] = ()
     group: str = ""
     runs: int = 0
     cpu_ms: float | None = None

@@ -31,13 +31,13 @@ class Ratio:
         return self.low > 1 or self.high < 1
 
 
-def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: float) -> Row:
+def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: Sequence[float]) -> Row:
     """The row with latency and throughput.
 
     Args:
         row: says how many images a run has.
         slices: times of the runs of each round, ms; no round is empty.
-        cpu_ms: processor time of all of them together.
+        cpu_ms: processor time of all runs of each round together.
     """
     runs = sorted(time for times in slices for time in times)
     return replace(
@@ -46,7 +46,8 @@ def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: float) -> Row:
         p90_ms=quantile(runs, 0.9),
         rounds_ms=tuple(statistics.median(times) for times in slices),
         runs=len(runs),
-        cpu_ms=cpu_ms / len(runs),
+        rounds_cpu_ms=tuple(total / len(times) for total, times in zip(cpu_ms, slices, strict=True)),
+        cpu_ms=sum(cpu_ms) / len(runs),
         images_per_second=1000 * row.case.batch * len(runs) / sum(runs),
     )
 
@@ -62,9 +63,16 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 def spread(row: Row) -> tuple[float, float] | None:
     """The range of the middle four fifths of the rounds, ms; None for a row without rounds."""
-    if not row.rounds_ms:
-        return None
-    ordered = sorted(row.rounds_ms)
+    return middle(row.rounds_ms) if row.rounds_ms else None
+
+
+def middle(values: Sequence[float]) -> tuple[float, float]:
+    """The range of the middle four fifths of at least one value.
+
+    >>> middle([5.0, 1.0, 4.0, 2.0, 3.0, 9.0, 6.0, 8.0, 7.0, 10.0])
+    (2.0, 9.0)
+    """
+    ordered = sorted(values)
     left_out = len(ordered) // 10  # at each end
     return ordered[left_out], ordered[len(ordered) - 1 - left_out]
 
@@ -78,9 +86,23 @@ def ratio(row: Row, other: Row) -> Ratio:
     Args:
         row, other: rows that were measured.
     """
-    if row.group == other.group and len(row.rounds_ms) == len(other.rounds_ms):
-        return _median([mine / theirs for mine, theirs in zip(row.rounds_ms, other.rounds_ms, strict=True)])
-    mine, theirs = _median(row.rounds_ms), _median(other.rounds_ms)
+    return _ratio(row, other, (row.rounds_ms, other.rounds_ms))
+
+
+def cpu_ratio(row: Row, other: Row) -> Ratio:
+    """The same by processor time, which programs that take turns on the processor do not add to.
+
+    Args:
+        row, other: rows that were measured here, each with one thread.
+    """
+    return _ratio(row, other, (row.rounds_cpu_ms, other.rounds_cpu_ms))
+
+
+def _ratio(row: Row, other: Row, rounds: tuple[Sequence[float], Sequence[float]]) -> Ratio:
+    first, second = rounds
+    if row.group == other.group and len(first) == len(second):
+        return _median([mine / theirs for mine, theirs in zip(first, second, strict=True)])
+    mine, theirs = _median(first), _median(second)
     return Ratio(mine.value / theirs.value, mine.low / theirs.high, mine.high / theirs.low)
 
 

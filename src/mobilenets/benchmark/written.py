@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mobilenets.reports.front import Point
 
 PLOT = "plot.png"
+ROUNDS = ("rounds_ms", "rounds_cpu_ms")
+"""Figures of a row that are lists, which a cell of CSV cannot hold."""
 
 # fmt: off
 _COLUMNS: Mapping[str, Callable[[Row], str]] = {
@@ -92,8 +94,8 @@ def to_data(rows: Sequence[Row], machine: Machine, *, data: str = "") -> dict[st
 
 
 def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
-    """Column heads and lines for CSV: every figure but the rounds. A figure that is unknown is empty."""
-    flat = [{key: value for key, value in to_flat(row).items() if key != "rounds_ms"} for row in rows]
+    """Column heads and lines for CSV: every figure but those of the rounds. A figure that is unknown is empty."""
+    flat = [{key: value for key, value in to_flat(row).items() if key not in ROUNDS} for row in rows]
     columns = list(flat[0]) if flat else []
     return columns, [["" if value is None else value for value in line.values()] for line in flat]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mobilenets.benchmark.measure import Settings, measured, steps
 from mobilenets.benchmark.row import Case, Row
-from mobilenets.benchmark.timing import Ratio, ratio, spread
+from mobilenets.benchmark.timing import Ratio, cpu_ratio, middle
 from mobilenets.errors import MobileNetsError
-from mobilenets.science.entry import Asked
+from mobilenets.science.entry import Asked, Cell
 from mobilenets.science.networks import Network
 
 ROUNDS, STARTS, LIVE = 15, 1, 12
+
+CELLS = ("cpu_ms", "cpu_low_ms", "cpu_high_ms", "p50_ms")
+"""Heads of the columns of `Latencies.cells`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,19 @@ class Latencies:
 
     def ms(self, name: str) -> float:
         """Processor time of one image, ms: the latency that a machine without other work would have."""
-        found = self.rows[name].cpu_ms
-        assert found is not None  # rows with an error do not come this far
-        return found
+        return statistics.median(self.rows[name].rounds_cpu_ms)
 
     def range_ms(self, name: str) -> tuple[float, float]:
-        """The range of the middle four fifths of the rounds, ms."""
-        found = spread(self.rows[name])
-        assert found is not None
-        return found
+        """The range of that over the middle four fifths of the rounds, ms."""
+        return middle(self.rows[name].rounds_cpu_ms)
 
-    def cells(self, name: str) -> tuple[float, float, float, float]:
-        """For a table: processor time, median latency, and the range of the middle four fifths of the rounds, ms."""
-        median = self.rows[name].p50_ms
-        assert median is not None  # as above
-        return (self.ms(name), median, *self.range_ms(name))
+    def cells(self, name: str) -> tuple[Cell, ...]:
+        """For a table, with `CELLS`."""
+        return (self.ms(name), *self.range_ms(name), self.rows[name].p50_ms)
 
     def ratio(self, name: str, other: str) -> Ratio:
-        """How many times slower `name` is than `other`, by pairs of rounds, with its interval."""
-        return ratio(self.rows[name], self.rows[other])
+        """How many times slower `name` is than `other` by processor time, from pairs of rounds, with its interval."""
+        return cpu_ratio(self.rows[name], self.rows[other])
 
 
 def latencies(networks: Sequence[Network], asked: Asked) -> Latencies:

@@ -9,11 +9,11 @@ from decimal import Decimal
 from mobilenets.benchmark.timing import Ratio
 from mobilenets.science import draw
 from mobilenets.science.entry import Asked, Cell, Comparison, Result
-from mobilenets.science.latency import Latencies, latencies
+from mobilenets.science.latency import CELLS, Latencies, latencies
 from mobilenets.science.printed import Line
 
 COUNTS = ("network", "width", "size", "top1_published", "params", "params_printed_millions", "macs", "macs_printed_millions")
-COLUMNS = (*COUNTS, "cpu_ms", "p50_ms", "low_ms", "high_ms", "ms_printed")
+COLUMNS = (*COUNTS, *CELLS, "ms_printed")
 CAPTION = (
     "Bars: counted on the module that runs, and measured on this machine in ONNX Runtime (processor time, one thread, one "
     "image). Marks: what the paper prints. In brackets: ImageNet top-1 accuracy as published."

@@ -9,14 +9,14 @@ from itertools import pairwise
 from mobilenets.analysis.layers import LayerGraph
 from mobilenets.science import draw
 from mobilenets.science.entry import Asked, Cell, Comparison, Result
-from mobilenets.science.latency import Latencies, latencies
+from mobilenets.science.latency import CELLS, Latencies, latencies
 from mobilenets.science.networks import classifier
 from mobilenets.science.printed import V3_TABLE_3, V3_TABLE_5
 from mobilenets.science.tables import measured, result, slower
 from mobilenets.science.v3 import variants
 from mobilenets.specs.rows import BackboneSpec
 
-COLUMNS = ("variant", "params", "macs", "cpu_ms", "p50_ms", "low_ms", "high_ms")
+COLUMNS = ("variant", "params", "macs", *CELLS)
 CAPTION = (
     "Counted on the module that runs, and measured on this machine in ONNX Runtime: processor time, one thread, one image."
 )

@@ -70,7 +70,7 @@ def figure_4(asked: Asked) -> Result:
         f"{BLOCKS} in a row. Latency is processor time in ONNX Runtime, one thread, one image."
     )
     rows = [(name, *cost, *timed.range_ms(name)) for name, cost in costs.items()]
-    columns = ("block", "params", "macs", "cpu_ms", "low_ms_of_all", "high_ms_of_all")
+    columns = ("block", "params", "macs", "cpu_ms", "cpu_low_ms_of_all", "cpu_high_ms_of_all")
     return Result(columns, rows, draw.bars(list(costs), panels), caption, tuple(comparisons), tuple(findings))
 
 

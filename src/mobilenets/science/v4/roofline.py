@@ -13,7 +13,7 @@ from mobilenets.analysis.layers import Layer, LayerGraph
 from mobilenets.reports.plots import WRONG, color_cycle, figure_of, legend_above, line_styles
 from mobilenets.science import draw
 from mobilenets.science.entry import Asked, Cell, Result
-from mobilenets.science.latency import latencies
+from mobilenets.science.latency import CELLS, latencies
 from mobilenets.science.printed import V4_TABLE_6
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def roofline(asked: Asked) -> Result:
         f"Left: each layer of {DRAWN} by its multiply-adds per byte moved, in 32 bits; left of the line the memory bounds it "
         "on this machine. Right: cost of whole networks in 8 bits over the ridge point of a machine, as in the paper's sweep."
     )
-    columns = (
-        *("network", "top1_published", "params", "macs", "share_of_macs_bound_by_memory", "roofline_ms"),
-        *("cpu_ms", "p50_ms", "low_ms", "high_ms"),
-    )
+    columns = ("network", "top1_published", "params", "macs", "share_of_macs_bound_by_memory", "roofline_ms", *CELLS)
     return Result(columns, rows, figure, caption, (), findings)
 
 
