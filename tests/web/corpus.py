@@ -90,6 +90,10 @@ def cases() -> Iterator[Case]:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     yield Case("png-exif", encoded(image, "PNG", exif=exif))
+    for orientation in (*range(1, 9), 99):
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        yield Case(f"webp-exif-{orientation}", encoded(image, "WEBP", lossless=True, exif=exif))
     yield Case("gif", encoded(image, "GIF"))
     yield Case("bmp", encoded(image, "BMP"))
     yield Case("webp-lossless", encoded(image, "WEBP", lossless=True))

@@ -94,7 +94,7 @@ def test_text_can_be_read_by_day_and_by_night(
 
 
 @pytest.mark.slow
-def test_it_works_without_a_network_after_one_visit(
+def test_it_can_be_installed_and_works_without_a_network_after_one_visit(
     browser: Browser, built_page: Path, color_model: Path, tmp_path: Path
 ) -> None:
     context = browser.new_context()
@@ -102,6 +102,8 @@ def test_it_works_without_a_network_after_one_visit(
     with page_of(color_model) as folder, served(folder) as address:
         page.goto(address)
         page.locator("#offline", has_text="Works offline.").wait_for(timeout=READY_MS)
+        errors = context.new_cdp_session(page).send("Page.getInstallabilityErrors")["installabilityErrors"]
+        assert {error["errorId"] for error in errors} == {"in-incognito"}  # a test's window is one
     page.goto(address)  # the server is gone
     page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
     page.locator("input[type=file]").first.set_input_files(painted(tmp_path / "meadow.png", COLORS["green"]))

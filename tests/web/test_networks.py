@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # a network of each task is built and exported
 TOLERANCE = 1e-3
+FEW = 2  # steps of an output in 8-bit integers: runtimes round in ways of their own
 
 
 @pytest.fixture(scope="module", params=SPECS)
@@ -120,6 +121,28 @@ def test_litert_computes_the_same_and_is_a_candidate(network: Path, browser: Bro
         for name, values in predictor.run(batch).items():
             assert np.abs(found[name] - values).max() <= TOLERANCE * np.abs(values).max(), name
         page.close()
+
+
+def test_integers_are_within_a_few_steps(tmp_path: Path, workbench: InBrowser) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    from tests.deploy.conftest import trained
+    from tests.deploy.min_max import quantized_by_min_max
+
+    import mobilenets
+    from mobilenets.deploy.write_onnx import to_onnx
+    from mobilenets.exporters.lower import lower
+
+    contract = SPECS["classify"].input
+    images = np.stack([load_input(image, contract) for image in IMAGES])
+    graph = quantized_by_min_max(lower(trained(mobilenets.create(SPECS["classify"]))), images)
+    onnx.save(to_onnx(graph), tmp_path / "model.onnx")
+    predictor = Predictor.open(tmp_path / "model.onnx", engine="onnx")
+    workbench.open(tmp_path / "model.onnx", predictor.manifest)
+    for batch in images[:, np.newaxis]:
+        expected = predictor.run(batch)["logits"]
+        step = np.diff(np.unique(expected)).min()
+        assert np.abs(workbench.run(batch)["logits"] - expected).max() <= FEW * step
 
 
 def test_mirrored_views_are_averaged(tmp_path: Path, workbench: InBrowser) -> None:

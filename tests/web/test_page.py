@@ -147,3 +147,18 @@ def test_a_network_that_cannot_be_taught_says_why(visit: Visit, color_model: Pat
     trouble.wait_for()
     assert "'one.png' was left out" in trouble.inner_text()
     assert page.locator(".teach .panel > button").is_disabled()
+
+
+def test_what_is_shown_is_what_the_network_sees(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    """A picture that lies on its side in a file that Chromium does not turn, green at its left."""
+    pixels = np.zeros((30, 60, 3), np.uint8)
+    pixels[:, :20] = COLORS["green"]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise: left becomes top
+    Image.fromarray(pixels).save(tmp_path / "lying.webp", lossless=True, exif=exif)
+    page = visit(color_model)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "lying.webp")
+    assert verdict(page)
+    shown = page.locator("canvas.picture")
+    assert shown.evaluate("(canvas) => [canvas.width, canvas.height]") == [30, 60]
+    assert shown.evaluate("(canvas) => [...canvas.getContext('2d').getImageData(15, 5, 1, 1).data]") == [*COLORS["green"], 255]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from mobilenets.cli import app
 from mobilenets.runtime.classify import Classification
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -23,21 +25,6 @@ pytestmark = pytest.mark.slow  # a network is exported, and taught in a browser
 TEACHING_MS = 20_000
 COLORS = {"brick": (170, 70, 50), "meadow": (60, 150, 70), "sea": (50, 90, 160)}
 EACH = 6
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported MobileNet whose features are random, which tell colors apart all the same."""
-    torch = pytest.importorskip("torch")
-    import mobilenets
-
-    torch.manual_seed(0)
-    spec = mobilenets.ModelSpec(
-        mobilenets.backbone("mobilenet_v2", width=0.35), tuple("abcdefgh"), mobilenets.InputContract(size=64)
-    )
-    folder = tmp_path_factory.mktemp("network")
-    mobilenets.export(mobilenets.create(spec), folder, to="onnx")
-    return folder / "model.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +38,29 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = generator.normal(0, 25, (60, 80, 3)) + color + generator.normal(0, 6, 3)
             Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{i}.png")
     return folder
+
+
+@pytest.fixture(scope="module", params=["floats", "integers"])
+def network(request: pytest.FixtureRequest, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported MobileNet whose features are random, which tell colors apart all the same."""
+    torch = pytest.importorskip("torch")
+    onnx = pytest.importorskip("onnx")
+    from tests.deploy.min_max import quantized_by_min_max
+
+    import mobilenets
+    from mobilenets.deploy.write_onnx import to_onnx
+    from mobilenets.exporters.lower import lower
+
+    torch.manual_seed(0)
+    contract = mobilenets.InputContract(size=64)
+    spec = mobilenets.ModelSpec(mobilenets.backbone("mobilenet_v2", width=0.35), tuple("abcdefgh"), contract)
+    graph = lower(mobilenets.create(spec))
+    if request.param == "integers":
+        images = np.stack([load_input(image, contract) for image in sorted(photos.rglob("*.png"))])
+        graph = replace(quantized_by_min_max(graph, images), manifest=replace(graph.manifest, precision="int8"))
+    file = tmp_path_factory.mktemp("network") / "model.onnx"
+    onnx.save(to_onnx(graph), file)
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +121,10 @@ def test_every_command_opens_the_file(taught: tuple[Page, Path], photos: Path, t
         run("evaluate", str(file), str(photos), "--split", "all", "--out", str(tmp_path / "report"), "--json")
     )
     assert evaluated["metrics"]["top1"]["value"] == 1
+    if Predictor.open(file, engine="onnx").manifest.precision == "int8":
+        done = CliRunner().invoke(app.build("export"), ["export", str(file), "--to", "tflite"])
+        assert "quantized" in str(done.exception)  # said, not tried
+        return
     pytest.importorskip("flatbuffers")
     pytest.importorskip("ai_edge_litert")
     exported = json.loads(run("export", str(file), "--to", "tflite", "--out", str(tmp_path / "phone"), "--json"))

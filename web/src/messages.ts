@@ -30,6 +30,8 @@ export interface Predicted {
 /** The methods of the worker. */
 export interface Work {
   open(request: { runtime: string; network: Uint8Array; folder: string; setting: Setting; manifest: Manifest }): void;
+  /** The image as the network's input is made from it: upright, transparency over white. */
+  picture(request: { source: Blob }): ImageBitmap;
   prepare(request: { source: Blob | ImageBitmap }): Input;
   run(request: { image: Tensor }): Outputs;
   decode(request: { outputs: Outputs; placement: Placement }): Prediction;

@@ -1,6 +1,7 @@
 /** The worker: decodes, prepares, runs and decodes again, so that the page never waits. */
 
 import { decodeImage } from "./contract/decode";
+import { withAlpha } from "./contract/image";
 import { prepare } from "./contract/prepare";
 import { decode } from "./decoders/decode";
 import type { Engine } from "./engines/engine";
@@ -20,6 +21,9 @@ const HANDLERS: Handlers = {
   async open(request) {
     manifest = request.manifest;
     engine = await opened(OPENERS[request.runtime])(request.network, request.folder, request.setting);
+  },
+  async picture({ source }) {
+    return createImageBitmap(withAlpha(await decodeImage(source)));
   },
   async prepare({ source }) {
     return prepared(source, opened(manifest));

@@ -2,6 +2,7 @@
 
 import { type Image, withoutAlpha } from "./image";
 import { decodeDeepGrey } from "./png";
+import { turned, withoutOrientation } from "./webp";
 
 /** What a user can do about an image that does not decode. */
 export class ImageError extends Error {}
@@ -12,14 +13,12 @@ export class ImageError extends Error {}
  * The browser decodes. Where it differs from the Python package is told in the guide to the browser.
  */
 export async function decodeImage(source: Blob | ImageBitmap): Promise<Image> {
-  const deep = source instanceof Blob ? await decodeDeepGrey(source) : undefined;
+  if (!(source instanceof Blob)) return pixelsOf(source);
+  const deep = await decodeDeepGrey(source);
   if (deep !== undefined) return deep;
-  const bitmap = source instanceof Blob ? await opened(source) : source;
-  try {
-    return pixelsOf(bitmap);
-  } finally {
-    bitmap.close();
-  }
+  const plain = await withoutOrientation(source);
+  const image = pixelsOf(await opened(plain?.file ?? source));
+  return plain === undefined ? image : turned(image, plain.orientation);
 }
 
 async function opened(file: Blob): Promise<ImageBitmap> {
@@ -31,6 +30,7 @@ async function opened(file: Blob): Promise<ImageBitmap> {
   }
 }
 
+/** The pixels of a bitmap, which is closed. */
 function pixelsOf(bitmap: ImageBitmap): Image {
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
@@ -39,6 +39,7 @@ function pixelsOf(bitmap: ImageBitmap): Image {
   context.fillStyle = "white";
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
+  bitmap.close();
   try {
     return withoutAlpha(context.getImageData(0, 0, width, height).data, width, height);
   } catch {

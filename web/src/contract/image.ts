@@ -37,3 +37,16 @@ export function colored(image: Image): Image {
   for (let i = 0; i < image.data.length; i += 1) data.fill(image.data[i]!, 3 * i, 3 * i + 3);
   return { width, height, channels: 3, data };
 }
+
+/** Red, green, blue and full alpha, as canvases take them. */
+export function withAlpha(image: Image): ImageData {
+  const { width, height, data: rgb } = colored(image);
+  const result = new ImageData(width, height);
+  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
+    result.data[to] = rgb[from]!;
+    result.data[to + 1] = rgb[from + 1]!;
+    result.data[to + 2] = rgb[from + 2]!;
+    result.data[to + 3] = 255;
+  }
+  return result;
+}

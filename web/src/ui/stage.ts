@@ -13,9 +13,8 @@ export class Stage {
     this.element = h("section", { class: "stage", "aria-label": "Image" }, this.invitation);
   }
 
-  /** Shows an image file, upright. */
-  async showImage(file: Blob, name: string): Promise<void> {
-    const bitmap = await createImageBitmap(file);
+  /** Shows an image, which is closed. */
+  showImage(bitmap: ImageBitmap, name: string): void {
     const pen = shaped(this.picture, bitmap.width, bitmap.height);
     pen.drawImage(bitmap, 0, 0, this.picture.width, this.picture.height);
     shaped(this.overlay, bitmap.width, bitmap.height);

@@ -20,12 +20,16 @@ export class Try {
   private readonly camera = new Camera();
   private readonly stage: Stage;
   private readonly strip = new Strip((item, index) => void this.open(item, index));
-  private readonly results = new Map<Incoming, Predicted>();
+  private readonly results = new Map<Incoming, Promise<Predicted | undefined>>();
+  /** Why images cannot be read. */
+  private readonly reasons = new Map<Incoming, string>();
   private readonly cameraButton = h("button", { type: "button", class: "primary", click: () => void this.toggleCamera() });
   private readonly flipButton = h("button", { type: "button", hidden: true, click: () => void this.flip() }, icon("flip"), "Other camera");
   private readonly time = h("p", { class: "quiet time" });
   private readonly panel: HTMLElement;
   private current: Predicted | undefined;
+  /** Times that the camera was started: what an earlier start still has to say is not shown. */
+  private watched = 0;
   private shown: Incoming | undefined;
 
   constructor(private readonly opened: Opened) {
@@ -73,37 +77,37 @@ export class Try {
   private async open(item: Incoming, index: number): Promise<void> {
     this.stopCamera();
     this.shown = item;
-    try {
-      await this.stage.showImage(item.file, item.path);
-      const result = await this.result(item, index);
-      if (this.shown !== item || result === undefined) return;
-      this.show(result);
-      announce(`${item.path}: ${this.answer.summary(result.prediction)}`);
-    } catch {
-      if (this.shown === item) await this.explain(item, index);
+    const result = await this.result(item, index);
+    if (this.shown !== item) return;
+    if (result === undefined) {
+      this.panel.hidden = true;
+      this.stage.showMessage(`'${item.path}' cannot be read`, this.reasons.get(item) ?? "");
+      return;
     }
+    const picture = await this.opened.predictor.ask("picture", { source: item.file });
+    if (this.shown !== item) return;
+    this.stage.showImage(picture, item.path);
+    this.show(result);
+    announce(`${item.path}: ${this.answer.summary(result.prediction)}`);
   }
 
   /** The prediction for an image, made once; undefined where it cannot be read. */
-  private async result(item: Incoming, index: number): Promise<Predicted | undefined> {
-    const known = this.results.get(item);
-    if (known !== undefined) return known;
+  private result(item: Incoming, index: number): Promise<Predicted | undefined> {
+    const known = this.results.get(item) ?? this.predicted(item, index);
+    this.results.set(item, known);
+    return known;
+  }
+
+  private async predicted(item: Incoming, index: number): Promise<Predicted | undefined> {
     try {
       const result = await this.opened.predictor.ask("predict", { source: item.file });
-      this.results.set(item, result);
       this.strip.caption(index, this.answer.summary(result.prediction));
       return result;
     } catch (error) {
       this.strip.caption(index, "cannot be read", true);
-      if (this.shown === item) this.stage.showMessage(`'${item.path}' cannot be read`, messageOf(error));
+      this.reasons.set(item, messageOf(error));
       return undefined;
     }
-  }
-
-  private async explain(item: Incoming, index: number): Promise<void> {
-    this.panel.hidden = true;
-    const result = await this.result(item, index);
-    if (result !== undefined) this.stage.showMessage(`'${item.path}' cannot be shown`, "Your browser decoded it once, and then did not.");
   }
 
   private show(result: Predicted): void {
@@ -146,19 +150,19 @@ export class Try {
     this.labelCamera();
     this.flipButton.hidden = !(await severalCameras());
     this.stage.showVideo(this.camera.video);
-    void this.watch();
+    void this.watch((this.watched += 1));
   }
 
   /** Predicts frame after frame, each when the one before is done, until the camera stops. */
-  private async watch(): Promise<void> {
+  private async watch(turn: number): Promise<void> {
     let spoken = performance.now();
-    while (this.camera.running) {
+    while (this.camera.running && this.watched === turn) {
       await new Promise(requestAnimationFrame);
       const frame = await this.camera.frame();
       if (frame === undefined) continue;
       try {
         const result = await this.opened.predictor.ask("predict", { source: frame }, [frame]);
-        if (!this.camera.running) return;
+        if (!this.camera.running || this.watched !== turn) return;
         this.show(result);
         if (performance.now() - spoken > SPOKEN_EVERY) {
           spoken = performance.now();
