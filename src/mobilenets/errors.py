@@ -110,6 +110,7 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "jinja2":           "report",
     "cv2":              "video",
     "h5py":             "weights",
+    "optuna":           "search",
     "elpv_dataset":     "elpv",
     "fastapi":          "serve",
     "uvicorn":          "serve",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mobilenets.runtime.engines.gate import Gate
 
-_LEAST_RUNS = 2
+_LEAST_RUNS = 10
 
 
 def main() -> None:

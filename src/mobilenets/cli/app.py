@@ -27,7 +27,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "show":     "Show a dataset as one HTML page: images, boxes, masks, augmentation.",
     "train":    "Train a classifier on your images.",
     "evaluate": "Measure a model on labeled images and write a report.",
-    "search":   "Shrink a trained network to a latency or size on your device.",
+    "search":   "Find a network for a latency or size, from a trained one, on your device.",
     "compare":  "Compare runs on the same images, with paired intervals.",
     "benchmark": "Measure models on runtimes side by side: speed, memory, size, accuracy.",
     "papers":   "Reproduce figures, tables and claims of the papers.",

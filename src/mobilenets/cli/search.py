@@ -14,7 +14,6 @@ from mobilenets.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from mobilenets.search.flow import Result
-    from mobilenets.search.journal import Step
 
 RUNS = Path("runs")
 
@@ -40,12 +39,33 @@ def command(
             metavar="KB", help="Most memory for activations in 32-bit floats; in int8 it is a quarter.", show_default=False
         ),
     ] = None,
-    step: Annotated[float, typer.Option(min=0.001, max=0.5, help="Share of the start's cost that each step saves.")] = 0.01,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="netadapt shrinks step by step; shapes draws networks of many shapes.")
+    ] = "netadapt",
+    step: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="netadapt: share of the start's cost that a step saves.")
+    ] = 0.01,
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: networks that are judged.")] = 60,
+    finalists: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: networks that are trained in full.")] = 1,
+    reward: Annotated[
+        float,
+        typer.Option(
+            metavar="W", help="shapes: aim at accuracy x (cost / budget)^W, such as -0.07; 0 aims at the front of both."
+        ),
+    ] = 0.0,
+    storage: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="shapes: a database, postgresql://..., for several machines.",
+            show_default=False,
+        ),
+    ] = "",
     tune: Annotated[
-        int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps of the short training that judges each proposal.")
+        int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps of the short training that judges a network.")
     ] = 40,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Judge proposals without training, by their loss on some images.")
+        bool, typer.Option("--fast", help="Judge networks without training, by their loss on some images.")
     ] = False,
     ladder: Annotated[
         int, typer.Option(min=0, metavar="N", help="Networks of the width and size ladder that are trained for comparison.")
@@ -88,13 +108,15 @@ def command(
     device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to train.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Shrink a trained network to a budget, where it costs the least accuracy (NetAdapt, V3, section 4.2).
+    """Find a network for a budget, from a trained one: shrunk where it costs the least accuracy (NetAdapt, V3, section 4.2).
 
         mobilenets search photos/ --start runs/photos --max-ms 8
 
         mobilenets search photos/ --start runs/photos --max-mb 2 --fast
 
         mobilenets search photos/ --start runs/photos --max-ms 20 --ssh pi@raspberrypi.local
+
+        mobilenets search photos/ --start runs/photos --max-ms 8 --method shapes --trials 100
 
     Latency is measured, block by block, on this machine or on a device, and kept for the next search. The folder then holds
     the network that was found, trained and exported, beside plain narrower networks at smaller sizes, and a report.
@@ -105,7 +127,7 @@ def command(
         raise MissingExtraError(error.name or "torch", "train") from error
     from mobilenets.cli.search_start import Asked, Target, begun, costs_of, dataset_of, opened
     from mobilenets.cli.watch import Watch, interrupts
-    from mobilenets.search.telling import Telling
+    from mobilenets.search.telling import StoppedError, Telling
 
     named = {"ms": max_ms, "mb": max_mb, "macs": max_macs, "kb_ram": max_kb_ram}
     budget = {name: most for name, most in named.items() if most is not None}
@@ -113,8 +135,13 @@ def command(
         data=data,
         start=start,
         budget=budget,
+        method=method,
         share=step,
         tune=0 if fast else tune,
+        trials=trials,
+        finalists=finalists,
+        reward=reward,
+        storage=storage,
         rungs=ladder,
         epochs=epochs,
         overrides=tuple(overrides or ()),
@@ -128,25 +155,17 @@ def command(
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
     costs = costs_of(asked, folder)
-    with interrupts() as stopping, Watch() as watch:
-        result = search(
-            model,
-            dataset,
-            recipe,
-            asked.wanted(),
-            costs,
-            folder,
-            to=asked.target.runtime,
-            source=asked.data,
-            device=asked.device,
-            stop=stopping,
-            stepped=lambda done: _said(done, asked.tune),
-            telling=Telling(progress, note, watch.show),
-        )
-    if result is None:
+    try:
+        with interrupts() as stopping, Watch() as watch:
+            telling = Telling(progress, note, watch.show, stopping)
+            runtime = asked.target.runtime
+            result = search(
+                model, dataset, recipe, asked.wanted(), costs, folder, to=runtime, source=data, device=device, telling=telling
+            )
+    except StoppedError:
         note("stopped; everything is saved")
         note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
-        raise typer.Exit(130)
+        raise typer.Exit(130) from None
     _finish(result, asked.start, json=json)
 
 
@@ -155,7 +174,9 @@ def _finish(result: Result, start: str, *, json: bool) -> None:
 
     best = found(result)
     file = result.folder / best.finalist.export
-    facts = {"start": start, "steps": len(result.steps) - 1, "latency from": result.device or "nothing"}
+    counts = {"steps": max(len(result.way.steps) - 1, 0), "trials": len(result.way.sampled)}
+    known = {name: count for name, count in counts.items() if count}
+    facts = {"start": start, "method": result.wanted.method, **known, "latency from": result.device or "nothing"}
     following = f"mobilenets predict {shlex.quote(str(file))} IMAGE"
     missing = write_report(result, title=f"Search from {start}", facts=facts, next_command=following)
     if json:
@@ -170,16 +191,6 @@ def _finish(result: Result, start: str, *, json: bool) -> None:
     if not missing:
         note(f"report: {result.folder / REPORT}")
     note(f"next: {following}")
-
-
-def _said(step: Step, tuned: int) -> None:
-    from mobilenets.search.costs import RESOURCES
-
-    chosen = step.chosen
-    what = f"{chosen.title}, {chosen.before} to {chosen.after}" if chosen.axis else chosen.title
-    costs = ", ".join(f"{cost:.3f} {RESOURCES[name].unit}" for name, cost in chosen.cost.items())
-    value = f"validation {chosen.value:.4f}" if tuned else f"loss {-chosen.value:.4f}"
-    note(f"step {step.number}: {what}: {costs}, {value}")
 
 
 def _fresh(data: str) -> Path:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mobilenets.model import Model
     from mobilenets.search.costs import Costs
     from mobilenets.search.devices import Measures
-    from mobilenets.search.flow import Wanted
+    from mobilenets.search.methods import Wanted
     from mobilenets.training.recipe import Recipe
 
 FILE = "search.json"
@@ -56,8 +56,13 @@ class Asked:
     data: str
     start: str
     budget: Mapping[str, float]
+    method: str
     share: float
     tune: int
+    trials: int
+    finalists: int
+    reward: float
+    storage: str
     rungs: int
     epochs: int | None
     overrides: tuple[str, ...]
@@ -69,9 +74,20 @@ class Asked:
 
     def wanted(self) -> Wanted:
         """For `search`."""
-        from mobilenets.search.flow import Wanted
+        from mobilenets.search.methods import Wanted
 
-        return Wanted(self.budget, self.share, self.tune, rungs=self.rungs, seed=self.seed)
+        return Wanted(
+            self.budget,
+            self.method,
+            share=self.share,
+            tune=self.tune,
+            trials=self.trials,
+            finalists=self.finalists,
+            reward=self.reward,
+            storage=self.storage,
+            rungs=self.rungs,
+            seed=self.seed,
+        )
 
 
 def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
@@ -82,6 +98,7 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
         CheckpointError: the folder's record cannot be read.
     """
     from mobilenets.search.costs import check_budget
+    from mobilenets.search.methods import METHODS
 
     file = folder / FILE
     if resume:
@@ -93,8 +110,11 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
             before = decode(parse(file.read_bytes()), Asked)
         except (OSError, DocumentError) as error:
             raise CheckpointError(f"'{file}' cannot be read: {error}") from error
-        return replace(before, data=asked.data, device=asked.device)
+        return replace(before, data=asked.data, device=asked.device, trials=max(before.trials, asked.trials))
     check_budget(asked.budget)
+    METHODS[asked.method]  # a wrong name suggests near ones
+    if asked.reward > 0:
+        raise UsageError(f"--reward {asked.reward:g} would reward cost; its exponent is below 0, such as -0.07")
     asked.target.check()
     if not asked.start:
         raise UsageError(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mobilenets.deploy.arena import plan
-from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.shapes import Shape
 from mobilenets.errors import UsageError
 from mobilenets.exporters.lower import lower
@@ -15,7 +16,7 @@ from mobilenets.model import create
 from mobilenets.net.blocks import build_block
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.search.devices import Measures, Progress
-from mobilenets.search.latency import NOTHING, LatencyTable, Whole, key_of
+from mobilenets.search.latency import MUCH, MUCH_CHANNELS, MUCH_SIZE, NOTHING, LatencyTable, Whole, key_of
 from mobilenets.search.pieces import Piece, after_backbone, nothing, piece_of
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv, Place, places
@@ -30,6 +31,7 @@ class Part:
         key: as the latency table knows it.
         macs: multiply-adds of one image.
         numbers: weights and biases.
+        entering: numbers that it reads.
         output: shape of what it makes.
         graph: builds the piece again, to be measured.
     """
@@ -37,6 +39,7 @@ class Part:
     key: str
     macs: int
     numbers: int
+    entering: int
     output: Shape
     graph: Callable[[], Graph] = field(compare=False)
 
@@ -83,7 +86,8 @@ class Costs:
         missing = self.missing(specs)
         graphs = {key: part.graph for key, part in missing.items()}
         if NOTHING not in self.table.ms and missing:
-            graphs[NOTHING] = _nothing
+            graphs[NOTHING] = partial(_nothing, 8, 1)
+            graphs[MUCH] = partial(_nothing, MUCH_CHANNELS, MUCH_SIZE)
         keys = list(graphs)
         for first in range(0, len(keys), TOGETHER):
             some = keys[first : first + TOGETHER]
@@ -107,8 +111,7 @@ class Costs:
         self.learn(specs)
         measured = self.device.latencies_ms([lower(create(spec)) for spec in specs], progress)
         for spec, ms in zip(specs, measured, strict=True):
-            keys = [part.key for part in self.parts(spec)]
-            self.table.add_whole(Whole(key_of(keys), self.table.sum_ms(keys), len(keys), ms))
+            self.table.add_whole(self.whole(spec, ms))
         return measured
 
     def measured_ms(self, spec: ModelSpec) -> float | None:
@@ -119,7 +122,19 @@ class Costs:
     def ms(self, spec: ModelSpec) -> float:
         """The predicted latency of one image; raises LatencyError if the table lacks a piece."""
         assert self.table is not None
-        return self.table.predicted_ms([part.key for part in self.parts(spec)])
+        return self.table.predicted_ms([part.key for part in self.parts(spec)], self._moved(spec))
+
+    def whole(self, spec: ModelSpec, ms: float) -> Whole:
+        """What the table keeps of a network that was measured as a whole."""
+        assert self.table is not None
+        keys = [part.key for part in self.parts(spec)]
+        return Whole(key_of(keys), self.table.sum_ms(keys), len(keys), self._moved(spec), ms)
+
+    def _moved(self, spec: ModelSpec) -> float:
+        """Millions of numbers between the pieces of a network."""
+        parts = self.parts(spec)
+        every = sum(part.entering + math.prod(part.output) for part in parts)
+        return (every - parts[0].entering - math.prod(parts[-1].output)) / 1e6
 
     def mb(self, spec: ModelSpec) -> float:
         """Megabytes of the weights in 32-bit floats, batch norms folded."""
@@ -221,12 +236,13 @@ def _head(spec: ModelSpec, i: int) -> Graph:
     return after_backbone(lower(create(spec)))[i].graph
 
 
-def _nothing() -> Graph:
-    return nothing(Manifest("nothing", ("any",), InputContract())).graph
+def _nothing(channels: int, size: int) -> Graph:
+    return nothing(Manifest("nothing", ("any",), InputContract()), channels=channels, size=size).graph
 
 
 def _part(piece: Piece, graph: Callable[[], Graph]) -> Part:
-    return Part(piece.key, piece.macs, piece.numbers, piece.output, graph)
+    shapes = piece.graph.shapes()
+    return Part(piece.key, piece.macs, piece.numbers, math.prod(shapes[INPUT]), piece.output, graph)
 
 
 TOGETHER = 64

@@ -59,7 +59,7 @@ class Here:
 
     runtime: str = "onnx"
     threads: int = 1
-    rounds: int = 6
+    rounds: int = 10
     seconds: float = 0.006
 
     @property

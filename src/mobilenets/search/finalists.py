@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mobilenets.files import write_text
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
-from mobilenets.search.telling import Telling
+from mobilenets.search.telling import StoppedError, Telling
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import Recipe
 
@@ -62,8 +61,7 @@ class Finishing:
         to: what they are exported to.
         source: what the dataset was opened from, for their run folders.
         device: where to train.
-        stop: asked at every step of a training; the search then ends, and can be resumed.
-        telling: how progress is shown.
+        telling: how progress is shown, and when to stop.
     """
 
     folder: Path
@@ -72,7 +70,6 @@ class Finishing:
     to: str
     source: str
     device: str
-    stop: Callable[[], bool]
     telling: Telling
 
     @property
@@ -81,10 +78,14 @@ class Finishing:
         parts: tuple[Split, ...] = ("test", "val", "train")
         return next(part for part in parts if self.dataset.split(part))
 
-    def trained(self, model: Model, name: str, origin: str, title: str) -> Finalist | None:
-        """A network trained in full from the weights that it has, exported and measured; None if it was asked to stop.
+    def trained(self, model: Model, name: str, origin: str, title: str) -> Finalist:
+        """A network trained in full from the weights that it has, exported and measured.
 
         What an earlier start of the search finished is not done again.
+
+        Raises:
+            StoppedError: it was asked to stop.
+            TrainingError: the training had to.
         """
         run = self.folder / FINALISTS / name
         if (run / RESULT).is_file():
@@ -98,11 +99,13 @@ class Finishing:
             resume=resumes,
             device=self.device,
             source=self.source,
-            stop=self.stop,
+            stop=self.telling.stop,
         )
         for step in training:
             self.telling.trained(step)
-        return None if training.stopped else self.measured(checkpoint.load(run), name, origin, title)
+        if training.stopped:
+            raise StoppedError
+        return self.measured(checkpoint.load(run), name, origin, title)
 
     def measured(self, model: Model, name: str, origin: str, title: str) -> Finalist:
         """A network that is trained already, kept, exported and measured."""

@@ -1,47 +1,30 @@
-"""A whole search: steps, finalists, the ladder that they are held against, and the report; all of it in one folder."""
+"""A whole search: what a method finds, the ladder that it is held against, all of them trained in full; in one folder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenets.data.samples import Dataset
+from mobilenets.documents import decode, parse
+from mobilenets.errors import CheckpointError, DocumentError
 from mobilenets.feeding.augment import seed_of
+from mobilenets.files import write_text
 from mobilenets.model import Model
 from mobilenets.search.costs import Budget, Costs, spent
 from mobilenets.search.finalists import Finalist, Finishing, model_of
 from mobilenets.search.inherit import inherited
-from mobilenets.search.journal import Journal, Step
-from mobilenets.search.judge import ByLoss, ByTraining, Judge, for_shapes
+from mobilenets.search.judge import Judge, for_shapes
 from mobilenets.search.ladder import Rung, ladder
-from mobilenets.search.netadapt import NetAdapt, Plan
+from mobilenets.search.methods import METHODS, Searching, Wanted, Way, judge_of
 from mobilenets.search.telling import Telling, check_latency
+from mobilenets.specs.codec import CHOICES, to_data
 from mobilenets.specs.model import ModelSpec
 from mobilenets.training.recipe import Recipe
 
-LATENCIES = "latency.jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a search is asked for.
-
-    Args:
-        budget: by resource.
-        share: of the start's cost, that each step of NetAdapt saves.
-        tune: steps of the short training that judges a proposal; 0 judges by the loss on some images, without training.
-        channels: that widths are multiples of.
-        rungs: networks of the ladder that are trained in full.
-        seed: of everything that is drawn at random.
-    """
-
-    budget: Budget
-    share: float
-    tune: int
-    channels: int = 8
-    rungs: int = 2
-    seed: int = 0
+LATENCIES, LADDER = "latency.jsonl", "ladder.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +51,8 @@ class Result:
     Args:
         folder: where all of it is.
         wanted: what was asked for.
-        steps: of NetAdapt, the start first.
-        judged_by: what the values of the steps are: "accuracy", "loss".
-        networks: the start, the network that was found, and the ladder.
+        way: how the method came to its networks.
+        networks: the start, the networks that were found, and the ladder.
         left_out: rungs of the ladder that a short judgment put behind the others.
         device: where latencies are from; "" if none were needed.
         errors: of predictions, by network, relative.
@@ -78,12 +60,19 @@ class Result:
 
     folder: Path
     wanted: Wanted
-    steps: tuple[Step, ...]
-    judged_by: str
+    way: Way
     networks: tuple[Network, ...]
     left_out: tuple[str, ...]
     device: str
     errors: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Ladder:
+    """The rungs that were chosen, as the folder keeps them."""
+
+    rungs: tuple[Rung, ...]
+    left_out: tuple[str, ...]
 
 
 def search(
@@ -97,11 +86,9 @@ def search(
     to: str = "onnx",
     source: str = "",
     device: str = "auto",
-    stop: Callable[[], bool] = lambda: False,
-    stepped: Callable[[Step], object] = lambda step: None,
     telling: Telling | None = None,
-) -> Result | None:
-    """The result of a search, or None if it was asked to stop. What the folder holds already is not done again.
+) -> Result:
+    """The result of a search. What the folder holds already is not done again.
 
     Args:
         start: a trained network.
@@ -113,61 +100,58 @@ def search(
         to: what finalists are exported to.
         source: what the dataset was opened from.
         device: where to train.
-        stop: asked between steps.
-        stepped: is told each step of NetAdapt.
-        telling: how progress is shown.
+        telling: how progress is shown, and when to stop.
 
     Raises:
         DataError: there is nothing to judge networks by.
         LatencyError: a latency is missing and cannot be measured.
+        MissingExtraError: the method needs a library that is not installed.
         SearchError: the budget cannot be reached.
+        StoppedError: it was asked to stop.
         TrainingError: a training had to stop.
     """
     telling, recipe = telling or Telling(), for_shapes(recipe)
-    judge = judge_of(dataset, recipe, wanted, device)
-    journal = Journal(folder)
-    plan = Plan(wanted.budget, wanted.share, wanted.channels, wanted.seed)
-    steps: list[Step] = []
-    for step in NetAdapt(plan, costs, judge, journal, telling).steps(start):
-        steps.append(step)
-        stepped(step)
-        if stop():
-            return None
-    finishing = Finishing(folder, dataset, recipe, to, source, device, stop, telling)
+    searching = Searching(start, dataset, recipe, wanted, costs, folder, device, telling)
+    way = METHODS[wanted.method](searching)
+    finishing = Finishing(folder, dataset, recipe, to, source, device, telling)
     finalists = [finishing.measured(start, "start", "start", "the start")]
-    telling.said("training the network that was found")
-    found = finishing.trained(journal.model(steps[-1].number), "netadapt", "search", "NetAdapt")
-    if found is None:
-        return None
-    finalists.append(found)
-    rungs, left_out = best_rungs(start, judge, wanted, costs, telling)
-    for rung in rungs:
+    for found in way.found:
+        telling.said(f"training {found.title}")
+        finalists.append(finishing.trained(found.model, found.name, "search", found.title))
+    chosen = _rungs(searching)
+    for rung in chosen.rungs:
         telling.said(f"training the ladder's {rung.name}: width {rung.width:g} of the start's")
         first = inherited(start, rung.spec, seed=wanted.seed)
-        found = finishing.trained(first, f"ladder-{rung.name}", "ladder", f"ladder {rung.name}")
-        if found is None:
-            return None
-        finalists.append(found)
-    return _result(folder, wanted, steps, judge, finalists, left_out, costs, telling)
+        finalists.append(finishing.trained(first, f"ladder-{rung.name}", "ladder", f"ladder {rung.name}"))
+    return _result(searching, way, finalists, chosen.left_out)
 
 
-def judge_of(dataset: Dataset, recipe: Recipe, wanted: Wanted, device: str) -> Judge:
-    """What judges proposals."""
-    if wanted.tune:
-        return ByTraining(dataset, recipe, steps=wanted.tune, seed=wanted.seed, device=device)
-    return ByLoss(dataset, recipe, seed=wanted.seed)
+def _rungs(searching: Searching) -> _Ladder:
+    """The rungs of the ladder that are trained; chosen once, as latencies may be corrected later."""
+    file = searching.folder / LADDER
+    if file.is_file():
+        try:
+            return decode(parse(file.read_bytes()), _Ladder, choices=CHOICES)
+        except (OSError, DocumentError) as error:
+            raise CheckpointError(f"'{file}' cannot be read: {error}", hint="remove it, and --resume chooses again") from error
+    rungs, left_out = best_rungs(searching, judge_of(searching))
+    chosen = _Ladder(tuple(rungs), left_out)
+    write_text(file, json.dumps(to_data(chosen), indent=1) + "\n")
+    return chosen
 
 
-def best_rungs(
-    start: Model, judge: Judge, wanted: Wanted, costs: Costs, telling: Telling
-) -> tuple[list[Rung], tuple[str, ...]]:
+def best_rungs(searching: Searching, judge: Judge) -> tuple[list[Rung], tuple[str, ...]]:
     """The rungs of the ladder that a short judgment puts first, and the names of the others."""
-    rungs = ladder(start.spec, wanted.budget, costs, telling)
+    wanted, start = searching.wanted, searching.start
+    if not wanted.rungs:
+        return [], ()
+    rungs = ladder(start.spec, wanted.budget, searching.costs, searching.telling)
     if len(rungs) <= wanted.rungs:
         return rungs, ()
     values: dict[str, float] = {}
-    with telling.progress("judging the ladder", len(rungs)) as advance:
+    with searching.telling.progress("judging the ladder", len(rungs)) as advance:
         for rung in rungs:
+            searching.telling.may_stop()
             seed = seed_of(wanted.seed, rung.name) % 2**31
             values[rung.name] = judge(inherited(start, rung.spec, seed=wanted.seed), seed).value
             advance(1)
@@ -175,19 +159,11 @@ def best_rungs(
     return ranked[: wanted.rungs], tuple(rung.name for rung in ranked[wanted.rungs :])
 
 
-def _result(
-    folder: Path,
-    wanted: Wanted,
-    steps: Sequence[Step],
-    judge: Judge,
-    finalists: Sequence[Finalist],
-    left_out: tuple[str, ...],
-    costs: Costs,
-    telling: Telling,
-) -> Result:
+def _result(searching: Searching, way: Way, finalists: Sequence[Finalist], left_out: tuple[str, ...]) -> Result:
     """All finalists measured in turn, and put together."""
+    costs, wanted, folder = searching.costs, searching.wanted, searching.folder
     specs = [model_of(folder, finalist).spec for finalist in finalists]
-    check_latency(costs, specs, telling)
+    check_latency(costs, specs, searching.telling)
     resources = dict.fromkeys((*wanted.budget, "mb", "macs", "kb_ram"), 0.0)
     networks = [
         Network(finalist, spec, spent(costs, spec, resources), costs.measured_ms(spec) if costs.table is not None else None)
@@ -198,4 +174,4 @@ def _result(
     if costs.table is not None:
         costs.table.saved_as(folder / LATENCIES)
         device, errors = str(costs.table.device), tuple(costs.table.errors().values())
-    return Result(folder, wanted, tuple(steps), judge.title, tuple(networks), left_out, device, errors)
+    return Result(folder, wanted, way, tuple(networks), left_out, device, errors)

@@ -1,8 +1,8 @@
 """`LatencyTable`: latencies of pieces on one device, kept in a file, and what they predict of whole networks.
 
 The file holds one JSON record a line: the device first, then pieces, and whole networks that were measured. A whole network is
-not quite the sum of its pieces: each piece alone pays for a call of the runtime, and finds its weights in the caches. How much
-that matters is fitted to the whole networks; the first guess is the latency of an empty piece.
+not quite the sum of its pieces: each alone pays for a call of the runtime, for handing its maps over, and finds its weights
+in the caches. How much that matters is fitted to the whole networks; the first guess is the latency of two empty pieces.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import DocumentError, MobileNetsError
 
 FORMAT = 1
-NOTHING = "nothing"
-"""Key of the empty piece."""
+NOTHING, MUCH = "nothing", "nothing, with a large map"
+"""Keys of two empty pieces."""
+MUCH_CHANNELS, MUCH_SIZE = 32, 64
+"""The shape of the large map."""
 
 TOLERANCE = 0.1
 """Relative error of a prediction from which on it is said."""
 
+_LEAST_SHARE = 0.05  # of the sum of its pieces, that a network takes
 _PRIOR = 0.02
 """How much the first guess counts against one whole network."""
 
@@ -69,12 +72,14 @@ class Whole:
         key: of the network: tells networks apart.
         sum_ms: of its pieces alone.
         pieces: how many they are.
+        moved: millions of numbers that its pieces are handed and hand back, and the network is not.
         ms: measured.
     """
 
     key: str
     sum_ms: float
     pieces: int
+    moved: float
     ms: float
 
 
@@ -85,14 +90,16 @@ class Calibration:
     Args:
         factor: on their sum.
         call_ms: that each piece but the first costs less inside a network.
+        move_ms: that a million numbers cost less which are not handed over.
     """
 
     factor: float
     call_ms: float
+    move_ms: float
 
-    def predicted_ms(self, sum_ms: float, pieces: int) -> float:
-        """The latency of a network with so many pieces."""
-        return max(self.factor * sum_ms - self.call_ms * (pieces - 1), 0.0)
+    def predicted_ms(self, sum_ms: float, pieces: int, moved: float) -> float:
+        """The latency of a network with so many pieces that hand over so many millions of numbers."""
+        return max(self.factor * sum_ms - self.call_ms * (pieces - 1) - self.move_ms * moved, _LEAST_SHARE * sum_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +150,17 @@ class LatencyTable:
             table._take(line)
         return table
 
-    def predicted_ms(self, keys: Sequence[str]) -> float:
+    def predicted_ms(self, keys: Sequence[str], moved: float) -> float:
         """The latency of a network of these pieces.
+
+        Args:
+            keys: of the pieces.
+            moved: as in `Whole`.
 
         Raises:
             LatencyError: the table lacks one of them.
         """
-        return self.calibration().predicted_ms(self.sum_ms(keys), len(keys))
+        return self.calibration().predicted_ms(self.sum_ms(keys), len(keys), moved)
 
     def sum_ms(self, keys: Iterable[str]) -> float:
         """The sum of the latencies of pieces; raises LatencyError if the table lacks one."""
@@ -164,24 +175,26 @@ class LatencyTable:
         return sum(self.ms[key] for key in keys)
 
     def calibration(self) -> Calibration:
-        """Fitted to the whole networks by least relative squares, beginning from the latency of an empty piece."""
+        """Fitted to the whole networks by least relative squares, beginning from the latencies of the empty pieces."""
         call_ms = self.ms.get(NOTHING, 0.0)
+        numbers = 2 * MUCH_CHANNELS * MUCH_SIZE**2 / 1e6  # in and out
+        move_ms = max(self.ms.get(MUCH, 0.0) - call_ms, 0.0) / numbers
+        guess = np.array([1.0, call_ms, move_ms])
         wholes = [whole for whole in self.wholes.values() if whole.ms > 0]
         if not wholes:
-            return Calibration(1.0, call_ms)
-        scale = call_ms or 0.01  # so that both unknowns are near 1
-        rows = [(whole.sum_ms / whole.ms, -scale * (whole.pieces - 1) / whole.ms) for whole in wholes]
-        prior = np.sqrt(_PRIOR) * np.eye(2)
-        matrix = np.vstack([np.array(rows), prior])
-        aims = np.concatenate([np.ones(len(rows)), prior @ np.array([1.0, call_ms / scale])])
-        factor, calls = np.linalg.lstsq(matrix, aims, rcond=None)[0]
-        return Calibration(max(float(factor), 0.0), max(float(calls), 0.0) * scale)
+            return Calibration(*guess.tolist())
+        scale = np.where(guess > 0, guess, (1.0, 0.01, 0.05))  # so that all unknowns are near 1
+        rows = [np.array([whole.sum_ms, 1 - whole.pieces, -whole.moved]) * scale / whole.ms for whole in wholes]
+        prior = np.sqrt(_PRIOR) * np.eye(3)
+        aims = np.concatenate([np.ones(len(rows)), prior @ (guess / scale)])
+        fitted = np.linalg.lstsq(np.vstack([*rows, prior]), aims, rcond=None)[0] * scale
+        return Calibration(*np.maximum(fitted, 0.0).tolist())
 
     def errors(self) -> dict[str, float]:
         """By whole network: how far its prediction is from what was measured, relative; above 0 where it is too high."""
         calibration = self.calibration()
         return {
-            whole.key: calibration.predicted_ms(whole.sum_ms, whole.pieces) / whole.ms - 1
+            whole.key: calibration.predicted_ms(whole.sum_ms, whole.pieces, whole.moved) / whole.ms - 1
             for whole in self.wholes.values()
             if whole.ms > 0
         }

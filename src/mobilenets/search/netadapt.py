@@ -18,7 +18,7 @@ from mobilenets.search.costs import RESOURCES, Budget, Costs, check_budget, fits
 from mobilenets.search.inherit import HEADS, inherited
 from mobilenets.search.journal import Journal, Proposal, Step
 from mobilenets.search.judge import Judge
-from mobilenets.search.telling import Telling, check_latency, measure, real
+from mobilenets.search.telling import Telling, check_latency, measure, priced, real, valued
 from mobilenets.specs.model import ModelSpec
 
 SHARE = 0.01
@@ -94,6 +94,7 @@ class NetAdapt:
             resource = worst(truth, budget)
             step, model = self._step(model, last, resource, savings[resource])
             done.append(step)
+            self.telling.said(in_words(step, self.judge.title))
             yield step
 
     def _first(self, start: Model) -> Step:
@@ -104,6 +105,7 @@ class NetAdapt:
         loss = judged.metrics.get("val_loss", 0.0)
         step = Step(0, "", Proposal("", "the start", 0, 0, cost, judged.value, loss, 0.0))
         self.journal.add(step, start)
+        self.telling.said(in_words(step, self.judge.title))
         return step
 
     def _step(self, model: Model, last: Step, resource: str, saving: float) -> tuple[Step, Model]:
@@ -123,6 +125,7 @@ class NetAdapt:
             advance(len(judged))
             for axis, narrow in specs.items():
                 if axis not in judged:
+                    self.telling.may_stop()
                     result = self.judge(inherited(model, narrow), _seed(plan, number, axis))
                     after = spent(self.costs, narrow, plan.budget)
                     gain = (result.value - last.chosen.value) / max(cost - after[resource], 1e-12)
@@ -196,6 +199,18 @@ class _Range:
         if suffices:
             return replace(self, high=i)
         return replace(self, low=i, high=self.count if i == self.count - 1 else self.high)
+
+
+def in_words(step: Step, judged_by: str) -> str:
+    """A step in one line.
+
+    Args:
+        step: of NetAdapt.
+        judged_by: what its value is: "accuracy", "loss".
+    """
+    chosen = step.chosen
+    what = f"{chosen.title}, {chosen.before} to {chosen.after}" if chosen.axis else chosen.title
+    return f"step {step.number}: {what}: {priced(chosen.cost)}, {valued(chosen.value, judged_by)}"
 
 
 def _seed(plan: Plan, number: int, axis: str) -> int:

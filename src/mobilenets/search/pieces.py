@@ -73,13 +73,14 @@ def after_backbone(graph: Graph) -> list[Piece]:
     return [_piece(graph, operators, source, shapes) for block, operators, source in _cut(graph, shapes) if block == -1]
 
 
-def nothing(manifest: Manifest) -> Piece:
-    """The smallest piece: its latency is what it costs to call a runtime.
+def nothing(manifest: Manifest, *, channels: int = 8, size: int = 1) -> Piece:
+    """A piece that does as good as nothing: its latency is what it costs to call a runtime and to hand a map to it and back.
 
     Args:
         manifest: of any network.
+        channels, size: of the map.
     """
-    contract = InputContract(size=1, channels=8, mean=(0.5,), std=(0.5,))
+    contract = InputContract(size=size, channels=channels, mean=(0.5,), std=(0.5,))
     operator = op.Activation(name="nothing", inputs=(INPUT,), output="nothing", kind="relu")
     graph = Graph(replace(manifest, input=contract, profile=None), (operator,), {}, {OUTPUT: "nothing"})
     return Piece("nothing", graph, 0, 0)

@@ -21,6 +21,8 @@ from mobilenets.search.axes import ROWS
 from mobilenets.search.costs import RESOURCES
 from mobilenets.search.flow import Network, Result
 from mobilenets.search.latency import TOLERANCE
+from mobilenets.search.space import Space
+from mobilenets.search.telling import valued
 from mobilenets.specs.codec import to_data
 from mobilenets.specs.rows import BackboneSpec, places
 
@@ -46,7 +48,7 @@ def write_report(result: Result, *, title: str, facts: Mapping[str, object], nex
     write_text(folder / "report.json", json.dumps(data(result), indent=1, ensure_ascii=False) + "\n")
     try:
         drawn = _plots(result)
-        tables = (networks_table(result), _steps(result), *_shapes(result))
+        tables = (networks_table(result), *_way(result), *_shapes(result))
         content = Content(_subtitle(result), "Against the ladder", " ".join(remarks_of(result)), (), drawn, tables)
         remarks = tuple(Remark(text, warning=False) for text in remarks_of(result))
         page = Page(title, _metrics(result), content, context={"Search": facts}, next_command=next_command, remarks=remarks)
@@ -67,7 +69,7 @@ def data(result: Result) -> dict[str, Any]:  # Any: JSON
         "folder": str(result.folder),
         "budget": dict(result.wanted.budget),
         "device": result.device,
-        "judged_by": result.judged_by,
+        "judged_by": result.way.judged_by,
         "networks": [
             {
                 **encode(network.finalist),
@@ -78,7 +80,8 @@ def data(result: Result) -> dict[str, Any]:  # Any: JSON
             for network in result.networks
         ],
         "ladder_left_out": list(result.left_out),
-        "steps": [encode(step) for step in result.steps],
+        "steps": [encode(step) for step in result.way.steps],
+        "trials": [encode(sampled) for sampled in result.way.sampled],
         "prediction_errors": list(result.errors),
         "remarks": remarks_of(result),
     }
@@ -188,14 +191,18 @@ def _plots(result: Result) -> tuple[Plot, ...]:
     axis = f"{title}, {unit}"
     main = front(points, x=axis, y=f"{metric} on {split}", higher_is_better=True, shares=True)
     caption = "Each network after its full training. Bars are 95% intervals."
-    steps = [
-        Point(f"step {step.number}", "steps", step.chosen.cost[driver], _judged(step.chosen.value, result))
-        for step in result.steps
-    ]
-    shares = result.judged_by != "loss"
-    way = front(steps, x=axis, y=result.judged_by, higher_is_better=shares, shares=shares)
-    told = "The network after each step, as the search judged it: with inherited weights and at most a short training."
-    return Plot("front", "Accuracy and cost", caption, main, wide=True), Plot("steps", "On the way", told, way, wide=True)
+    shares = result.way.judged_by != "loss"
+    way = front(_on_the_way(result, driver), x=axis, y=result.way.judged_by, higher_is_better=shares, shares=shares)
+    told = "Each network as the search judged it: with inherited weights and at most a short training."
+    return Plot("front", "Accuracy and cost", caption, main, wide=True), Plot("judged", "On the way", told, way, wide=True)
+
+
+def _on_the_way(result: Result, driver: str) -> list[Point]:
+    """The steps, or the networks that were drawn and judged in full."""
+    steps = [(f"step {step.number}", "steps", step.chosen.cost, step.chosen.value) for step in result.way.steps]
+    judged = [one for one in result.way.sampled if one.parts]
+    trials = [(f"trial {one.number}", "dropped early" if one.dropped else "judged", one.cost, one.value) for one in judged]
+    return [Point(name, series, cost[driver], _judged(value, result)) for name, series, cost, value in (*steps, *trials)]
 
 
 def _x(network: Network, driver: str) -> float:
@@ -206,7 +213,29 @@ def _x(network: Network, driver: str) -> float:
 
 def _judged(value: float, result: Result) -> float:
     """A value as people know it: a loss is above 0."""
-    return -value if result.judged_by == "loss" else value
+    return -value if result.way.judged_by == "loss" else value
+
+
+def _way(result: Result) -> Iterator[Table]:
+    if result.way.steps:
+        yield _steps(result)
+    if result.way.sampled:
+        yield _trials(result)
+
+
+def _trials(result: Result) -> Table:
+    """The networks that were drawn, the best first; those above the budget last."""
+    names = list(result.wanted.budget)
+    columns = ("trial", "shape", *(RESOURCES[name].unit for name in names), result.way.judged_by)
+    space = Space(result.networks[0].spec)
+    ordered = sorted(result.way.sampled, key=lambda one: (not one.parts, one.dropped, -one.value))
+    rows = []
+    for one in ordered:
+        value = valued(one.value, result.way.judged_by) if one.parts else "above the budget"
+        shown = f"{value}, dropped early" if one.parts and one.dropped else value
+        costs = (f"{one.cost[name]:.4g}" for name in names)
+        rows.append((str(one.number), space.told(one.choice), *costs, shown))
+    return Table("Networks that were drawn", columns, tuple(rows), words=2, most=200)
 
 
 def _steps(result: Result) -> Table:
@@ -216,14 +245,13 @@ def _steps(result: Result) -> Table:
         "what became smaller",
         "channels",
         *(RESOURCES[name].unit for name in names),
-        result.judged_by,
+        result.way.judged_by,
         "proposals",
     )
     rows = []
-    for step in result.steps:
+    for step in result.way.steps:
         chosen = step.chosen
-        value = _judged(chosen.value, result)
-        shown = f"{value:.4f}" if result.judged_by == "loss" else f"{value:.2%}"
+        shown = valued(chosen.value, result.way.judged_by).removeprefix(f"{result.way.judged_by} ")
         channels = f"{chosen.before} to {chosen.after}" if chosen.axis else ""
         costs = (f"{chosen.cost[name]:.4g}" for name in names)
         rows.append((str(step.number), chosen.title, channels, *costs, shown, str(len(step.proposals))))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from mobilenets.search.costs import Budget, Costs, spent
+from mobilenets.search.costs import RESOURCES, Budget, Costs, spent
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.specs.model import ModelSpec
 from mobilenets.training.step import Step as TrainingStep
+
+
+class StoppedError(Exception):
+    """The search was asked to stop; what it has is saved."""
+
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
@@ -22,11 +27,18 @@ class Telling:
         progress: opens a progress bar with a description and a total, and gives the function that advances it.
         said: one line of text.
         trained: a step of a training.
+        stop: asked at every moment from which a search can go on later.
     """
 
     progress: Progress = lambda description, total: nullcontext(lambda done: None)
     said: Callable[[str], object] = lambda text: None
     trained: Callable[[TrainingStep], object] = lambda step: None
+    stop: Callable[[], bool] = lambda: False
+
+    def may_stop(self) -> None:
+        """Raise `StoppedError` if the search was asked to stop."""
+        if self.stop():
+            raise StoppedError
 
 
 def measure(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
@@ -61,3 +73,17 @@ def real(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
     cost = spent(costs, spec, budget)
     measured = costs.measured_ms(spec) if "ms" in cost else None
     return cost if measured is None else {**cost, "ms": measured}
+
+
+def priced(cost: Mapping[str, float]) -> str:
+    """Costs in words: "3.412 ms, 1.8 MB"."""
+    return ", ".join(f"{most:.4g} {RESOURCES[name].unit}" for name, most in cost.items())
+
+
+def valued(value: float, judged_by: str) -> str:
+    """A value in words; a loss is judged by its negative, so that higher is better.
+
+    >>> valued(-0.25, "loss"), valued(0.912, "accuracy")
+    ('loss 0.2500', 'accuracy 91.2%')
+    """
+    return f"loss {-value:.4f}" if judged_by == "loss" else f"{judged_by} {value:.1%}"

@@ -1,0 +1,156 @@
+"""`METHODS`: the ways to come from a trained network to one that keeps to a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.data.samples import Dataset
+from mobilenets.model import Model
+from mobilenets.search.costs import Budget, Costs, check_budget
+from mobilenets.search.journal import Journal, Step
+from mobilenets.search.judge import ByLoss, ByTraining, Judge
+from mobilenets.search.netadapt import NetAdapt, Plan, SearchError
+from mobilenets.search.study import Sampled, Shapes, best
+from mobilenets.search.telling import Telling, check_latency, measure
+from mobilenets.table import Table
+from mobilenets.training.recipe import Recipe
+
+PARTS = (0.25, 0.25, 0.5)
+"""Shares of a short training after which a network of the search over shapes may be dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a search is asked for.
+
+    Args:
+        budget: by resource.
+        method: by its name in `METHODS`.
+        share: of the start's cost, that each step of NetAdapt saves.
+        tune: steps of the short training that judges a network; 0 judges by the loss on some images, without training.
+        channels: that NetAdapt's widths are multiples of.
+        trials: networks that the search over shapes judges.
+        finalists: of them, that are trained in full.
+        reward: exponent of the reward; 0 for the front of value and cost.
+        storage: of Optuna's study; "" for a file in the folder.
+        rungs: networks of the ladder that are trained in full.
+        seed: of everything that is drawn at random.
+    """
+
+    budget: Budget
+    method: str = "netadapt"
+    share: float = 0.01
+    tune: int = 40
+    channels: int = 8
+    trials: int = 60
+    finalists: int = 1
+    reward: float = 0.0
+    storage: str = ""
+    rungs: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Searching:
+    """What every method needs.
+
+    Args:
+        start: a trained network.
+        dataset: that it was trained on.
+        recipe: of full trainings.
+        wanted: what is asked for.
+        costs: of networks.
+        folder: of the search.
+        device: where to train.
+        telling: how progress is shown, and when to stop.
+    """
+
+    start: Model
+    dataset: Dataset
+    recipe: Recipe
+    wanted: Wanted
+    costs: Costs
+    folder: Path
+    device: str
+    telling: Telling
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A network that was found.
+
+    Args:
+        name: of its folder.
+        title: for people.
+        model: with the weights that its full training begins with.
+    """
+
+    name: str
+    title: str
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a method came to its networks.
+
+    Args:
+        found: the networks.
+        judged_by: what values are: "accuracy", "loss".
+        steps: of NetAdapt, the start first.
+        sampled: the networks of the search over shapes.
+    """
+
+    found: tuple[Found, ...]
+    judged_by: str
+    steps: tuple[Step, ...] = ()
+    sampled: tuple[Sampled, ...] = ()
+
+
+def judge_of(searching: Searching, share: float = 1.0) -> Judge:
+    """What judges networks.
+
+    Args:
+        searching: says how.
+        share: of the short training.
+    """
+    wanted, dataset, recipe = searching.wanted, searching.dataset, searching.recipe
+    if not wanted.tune:
+        return ByLoss(dataset, recipe, seed=wanted.seed)
+    steps = max(1, round(wanted.tune * share))
+    return ByTraining(dataset, recipe, steps=steps, seed=wanted.seed, device=searching.device)
+
+
+def _netadapt(searching: Searching) -> Way:
+    wanted, journal = searching.wanted, Journal(searching.folder)
+    plan = Plan(wanted.budget, wanted.share, wanted.channels, wanted.seed)
+    judge = judge_of(searching)
+    steps = tuple(NetAdapt(plan, searching.costs, judge, journal, searching.telling).steps(searching.start))
+    last = Found("netadapt", "NetAdapt", journal.model(steps[-1].number))
+    return Way((last,), judge.title, steps=steps)
+
+
+def _shapes(searching: Searching) -> Way:
+    wanted, start, costs = searching.wanted, searching.start, searching.costs
+    check_budget(wanted.budget)
+    measure(costs, [start.spec], searching.telling)
+    check_latency(costs, [start.spec], searching.telling)
+    judges = tuple(judge_of(searching, share) for share in (PARTS if wanted.tune else (1.0,)))
+    shapes = Shapes(
+        start, wanted.budget, costs, judges, wanted.storage, searching.folder, wanted.reward, wanted.seed, searching.telling
+    )
+    sampled = tuple(shapes.trials(wanted.trials))
+    chosen = best(sampled, wanted.budget, wanted.reward)[: wanted.finalists]
+    if not chosen:
+        raise SearchError(
+            f"none of {len(sampled)} networks keeps to the budget",
+            hint="--trials with a larger number draws more of them on --resume; or choose a larger budget",
+        )
+    found = tuple(Found(f"trial-{one.number}", f"trial {one.number}", shapes.model(one)) for one in chosen)
+    return Way(found, judges[0].title, sampled=sampled)
+
+
+METHODS: Table[Callable[[Searching], Way]] = Table("method", {"netadapt": _netadapt, "shapes": _shapes})
+"""By the name that users type."""
