@@ -30,13 +30,15 @@ $(VENV)/.native: $(VENV)/.dev $(shell find native -type f)
 	@touch $@
 
 # The page that runs models in the browser. Without Node.js its tests are skipped, and say so.
-$(VENV)/.web: $(VENV)/.dev $(shell find web -type f -not -path '*/node_modules/*')
-	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory web; \
-	else echo 'no npm: the page for the browser is not built, and its tests are skipped'; fi
+NODE := node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))'
+
+$(VENV)/.web: $(VENV)/.dev $(shell find web -type f -not -path '*/node_modules/*' -not -name .building)
+	@if $(NODE) 2> /dev/null && command -v npm > /dev/null; then $(MAKE) --no-print-directory web; \
+	else echo 'no Node.js 20 or newer: the page for the browser is not built, and its tests are skipped'; fi
 	@touch $@
 
 web: ## Build the page that runs models in the browser into the package. Needs Node.js 20 or newer.
-	@command -v npm > /dev/null || { echo "error: npm is missing, which builds the page; install Node.js 20 or newer" >&2; exit 1; }
+	@$(NODE) 2> /dev/null && command -v npm > /dev/null || { echo 'error: the page is built by Node.js 20 or newer with npm; install them' >&2; exit 1; }
 	cd web && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && npm run --silent build
 
 venv: $(VENV)/.dev ## Create .venv with everything that development needs.

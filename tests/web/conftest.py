@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 
 SOURCE = Path(__file__).parents[2] / "web"
 BUILD_S = 300
+OLDEST_NODE = 20
+ONE_THREAD = "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 1 })"
+"""Leaves a page one way to run a network, so that it need not measure any."""
+
 READY_MS = 30_000
 
 
 @pytest.fixture(scope="session")
 def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built page."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed, which builds the page: apt-get install nodejs npm")
+    if not has_node():
+        pytest.skip("the page is built by Node.js 20 or newer with npm, which is not installed")
     with (SOURCE / ".building").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run side by side
         if not (SOURCE / "node_modules" / ".package-lock.json").is_file():
@@ -42,6 +46,15 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (Path(__file__).parents[2] / "src/mobilenets/web/page/index.html").is_file():
             run_npm("run", "build")
     return page_folder()
+
+
+def has_node() -> bool:
+    """Whether there is npm, and a Node.js that is new enough."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return False
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    return int(version.strip().removeprefix("v").partition(".")[0] or 0) >= OLDEST_NODE
 
 
 def run_npm(*arguments: str) -> None:
@@ -110,6 +123,7 @@ def workbench(browser: Browser, site: Callable[[Path], str], color_model: Path) 
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A window with nothing stored, in which errors of the page fail the test."""
     made = browser.new_context(viewport={"width": 1280, "height": 900}, service_workers="block")
+    made.add_init_script(ONE_THREAD)
     errors: list[str] = []
     made.on("weberror", lambda error: errors.append(str(error.error)))
     made.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

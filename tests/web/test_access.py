@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.web.conftest import READY_MS, served
+from tests.web.conftest import ONE_THREAD, READY_MS, served
 from tests.web.test_page import COLORS, painted, verdict
 
 from mobilenets.cli.demo import page_of
@@ -44,6 +44,7 @@ _CONTRAST = """([text, ground]) => {
 @pytest.fixture
 def phone(browser: Browser, site: Callable[[Path], str], color_model: Path) -> Page:
     page = browser.new_page(viewport={"width": 320, "height": 640}, has_touch=True, service_workers="block")
+    page.add_init_script(ONE_THREAD)
     page.goto(site(color_model))
     page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
     return page
