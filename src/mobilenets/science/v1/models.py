@@ -110,8 +110,7 @@ def figure_4(asked: Asked) -> Result:
     legend_above(figure.axes[0], 3)
     fits = {name: float(np.corrcoef(np.log10(xs), tops)[0, 1] ** 2) for name, xs in (("multiply-adds", macs), ("latency", ms))}
     findings = [
-        f"Accuracy is close to linear in the logarithm of {name}: a line explains {fit:.1%} of its variance."
-        for name, fit in fits.items()
+        f"A line over the logarithm of {name} explains {fit:.1%} of the accuracies' variance." for name, fit in fits.items()
     ]
     jump = [np.mean([line.top1 for line in found.lines if line.width == width]) for width in (1.0, 0.75, 0.5, 0.25)]
     drops = [float(a - b) for a, b in pairwise(jump)]

@@ -64,8 +64,8 @@ def figure_5(asked: Asked) -> Result:
     right.set_yscale("log")
     rank, linear = _correlation(_ranks(phone), _ranks(here)), _correlation(np.log(phone), np.log(here))
     findings = (
-        f"Our latencies order the {len(here)} networks much as the Pixel 1 of the paper does: the rank correlation "
-        f"is {rank:.3f}, that of the logarithms {linear:.3f}.",
+        f"Over the {len(here)} networks, our latencies have a rank correlation of {rank:.3f} with those of the authors' "
+        f"Pixel 1; that of the logarithms is {linear:.3f}.",
         _above("V1", [line.top1 for line in V1_FIGURE_4], macs["V1"], own, [line.top1 for line in found.lines]),
     )
     caption = (
