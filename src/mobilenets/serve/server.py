@@ -73,7 +73,7 @@ def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Mod
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that is bound, but does not listen yet.
+    """A socket that listens: who comes before the models are open waits.
 
     Raises:
         MobileNetsError: the address cannot be had.
@@ -84,6 +84,7 @@ def bound(host: str, port: int) -> socket.socket:
         if sys.platform != "win32":
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
+        found.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         found.close()
         reason = getattr(error, "strerror", None) or str(error)
