@@ -140,3 +140,25 @@ def test_a_table_without_the_latencies_says_what_it_lacks(search: Run, images: P
     assert code == 1
     assert "has no latency for" in err
     assert "such as 3x32x32" in err
+
+
+@pytest.mark.slow
+def test_a_search_over_shapes_goes_on_with_more_trials(
+    search: Run, images: Path, start: Path, table: Path, model: Model, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna")
+    budget = 0.7 * Costs().macs(model.spec)
+    asked = (images, "--start", start, "--max-macs", f"{budget:.6f}", "--method", "shapes", "--trials", "7", "--tune", "4")
+    code, out, err = search(*asked, "--table", table, "--ladder", "0", "--out", "found", "--json")
+    assert code == 0, err
+    trials = json.loads(out)["trials"]
+    assert len(trials) == 7
+    found = [network for network in json.loads(out)["networks"] if network["origin"] == "search"]
+    assert len(found) == 1
+    assert found[0]["cost"]["macs"] <= budget
+    assert "## Networks that were drawn" in (tmp_path / "found" / "report.md").read_text()
+
+    code, out, err = search(images, "--out", "found", "--resume", "--trials", "9", "--json")
+    assert code == 0, err
+    assert json.loads(out)["trials"][:7] == trials
+    assert len(json.loads(out)["trials"]) == 9

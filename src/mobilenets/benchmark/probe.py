@@ -52,7 +52,8 @@ def serve(job: Mapping[str, Any], answers: TextIO) -> None:  # Any: JSON
     opened: list[tuple[Gate, NDArray[Any]]] = []  # Any: floats
     for file in job["files"]:
         engine = runtime.open(Path(file), threads=job["threads"])
-        opened.append((Gate(engine, 1), noise(engine.manifest(), 1)))
+        gate = Gate(engine, 1)
+        opened.append((gate, _taken_best(gate, noise(engine.manifest(), 1))))
     clock = time.process_time if job["threads"] == 1 else time.perf_counter
     answers.write(json.dumps({"opened": len(opened)}) + "\n")
     order = random.Random(0)
@@ -62,6 +63,15 @@ def serve(job: Mapping[str, Any], answers: TextIO) -> None:  # Any: JSON
         order.shuffle(turns)  # nobody always runs behind the same neighbor
         best = {i: _fastest(*opened[i], seconds, clock) for i in turns}
         answers.write(json.dumps({"ms": [best[i] for i in range(len(opened))]}) + "\n")
+
+
+def _taken_best(gate: Gate, batch: NDArray[Any]) -> NDArray[Any]:  # Any: floats
+    """The images as they lie in memory best for the runtime: some want channels last, and turn others first.
+
+    Inside a network, maps lie as the runtime wants them.
+    """
+    last = batch.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)  # the same N C H W
+    return min((batch, last), key=lambda images: _fastest(gate, images, 0.0, time.perf_counter))
 
 
 def _fastest(gate: Gate, batch: NDArray[Any], seconds: float, clock: Callable[[], float]) -> float:  # Any: floats

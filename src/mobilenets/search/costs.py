@@ -17,7 +17,7 @@ from mobilenets.net.blocks import build_block
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.search.devices import Measures, Progress
 from mobilenets.search.latency import MUCH, MUCH_CHANNELS, MUCH_SIZE, NOTHING, LatencyTable, Whole, key_of
-from mobilenets.search.pieces import Piece, after_backbone, nothing, piece_of
+from mobilenets.search.pieces import Piece, after_backbone, nothing, piece_of, pooled
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv, Place, places
 from mobilenets.table import Table
@@ -91,7 +91,7 @@ class Costs:
         keys = list(graphs)
         for first in range(0, len(keys), TOGETHER):
             some = keys[first : first + TOGETHER]
-            measured = self.device.latencies_ms([graphs[key]() for key in some], progress)
+            measured = self.device.latencies_ms([pooled(graphs[key]()) for key in some], progress)
             self.table.add(dict(zip(some, measured, strict=True)))
         return len(missing)
 
@@ -131,10 +131,8 @@ class Costs:
         return Whole(key_of(keys), self.table.sum_ms(keys), len(keys), self._moved(spec), ms)
 
     def _moved(self, spec: ModelSpec) -> float:
-        """Millions of numbers between the pieces of a network."""
-        parts = self.parts(spec)
-        every = sum(part.entering + math.prod(part.output) for part in parts)
-        return (every - parts[0].entering - math.prod(parts[-1].output)) / 1e6
+        """Millions of numbers that pieces hand to each other."""
+        return sum(part.entering for part in self.parts(spec)[1:]) / 1e6
 
     def mb(self, spec: ModelSpec) -> float:
         """Megabytes of the weights in 32-bit floats, batch norms folded."""

@@ -55,7 +55,7 @@ class Result:
         networks: the start, the networks that were found, and the ladder.
         left_out: rungs of the ladder that a short judgment put behind the others.
         device: where latencies are from; "" if none were needed.
-        errors: of predictions, by network, relative.
+        errors: of the latencies that are predicted of the networks, relative, where they were measured.
     """
 
     folder: Path
@@ -164,14 +164,15 @@ def _result(searching: Searching, way: Way, finalists: Sequence[Finalist], left_
     costs, wanted, folder = searching.costs, searching.wanted, searching.folder
     specs = [model_of(folder, finalist).spec for finalist in finalists]
     check_latency(costs, specs, searching.telling)
-    resources = dict.fromkeys((*wanted.budget, "mb", "macs", "kb_ram"), 0.0)
+    latency = ("ms",) if costs.device is not None else ()
+    resources = dict.fromkeys((*wanted.budget, *latency, "mb", "macs", "kb_ram"), 0.0)
     networks = [
         Network(finalist, spec, spent(costs, spec, resources), costs.measured_ms(spec) if costs.table is not None else None)
         for finalist, spec in zip(finalists, specs, strict=True)
     ]
-    device: str = ""
-    errors: tuple[float, ...] = ()
+    errors = tuple(network.cost["ms"] / network.measured_ms - 1 for network in networks if network.measured_ms)
+    device = ""
     if costs.table is not None:
         costs.table.saved_as(folder / LATENCIES)
-        device, errors = str(costs.table.device), tuple(costs.table.errors().values())
+        device = str(costs.table.device)
     return Result(folder, wanted, way, tuple(networks), left_out, device, errors)

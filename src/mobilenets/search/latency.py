@@ -72,7 +72,7 @@ class Whole:
         key: of the network: tells networks apart.
         sum_ms: of its pieces alone.
         pieces: how many they are.
-        moved: millions of numbers that its pieces are handed and hand back, and the network is not.
+        moved: millions of numbers that its pieces hand to each other.
         ms: measured.
     """
 
@@ -90,7 +90,7 @@ class Calibration:
     Args:
         factor: on their sum.
         call_ms: that each piece but the first costs less inside a network.
-        move_ms: that a million numbers cost less which are not handed over.
+        move_ms: that each million numbers between pieces cost less inside a network.
     """
 
     factor: float
@@ -177,7 +177,7 @@ class LatencyTable:
     def calibration(self) -> Calibration:
         """Fitted to the whole networks by least relative squares, beginning from the latencies of the empty pieces."""
         call_ms = self.ms.get(NOTHING, 0.0)
-        numbers = 2 * MUCH_CHANNELS * MUCH_SIZE**2 / 1e6  # in and out
+        numbers = MUCH_CHANNELS * MUCH_SIZE**2 / 1e6
         move_ms = max(self.ms.get(MUCH, 0.0) - call_ms, 0.0) / numbers
         guess = np.array([1.0, call_ms, move_ms])
         wholes = [whole for whole in self.wholes.values() if whole.ms > 0]

@@ -73,15 +73,25 @@ def after_backbone(graph: Graph) -> list[Piece]:
     return [_piece(graph, operators, source, shapes) for block, operators, source in _cut(graph, shapes) if block == -1]
 
 
+def pooled(graph: Graph) -> Graph:
+    """A piece that hands back the mean of its map, to be measured: a network never hands back the maps between its pieces."""
+    output = graph.outputs[OUTPUT]
+    shape = graph.shapes()[output]
+    if len(shape) != 3 or shape[1:] == (1, 1):
+        return graph
+    pool = op.Pool(name=f"{output}.mean", inputs=(output,), output=f"{output}.mean", kernel=(shape[1], shape[2]))
+    return replace(graph, operators=(*graph.operators, pool), outputs={OUTPUT: pool.output})
+
+
 def nothing(manifest: Manifest, *, channels: int = 8, size: int = 1) -> Piece:
-    """A piece that does as good as nothing: its latency is what it costs to call a runtime and to hand a map to it and back.
+    """A piece that only takes a map's mean: its latency is what it costs to call a runtime and to hand a map to it.
 
     Args:
         manifest: of any network.
         channels, size: of the map.
     """
     contract = InputContract(size=size, channels=channels, mean=(0.5,), std=(0.5,))
-    operator = op.Activation(name="nothing", inputs=(INPUT,), output="nothing", kind="relu")
+    operator = op.Pool(name="nothing", inputs=(INPUT,), output="nothing", kernel=(size, size))
     graph = Graph(replace(manifest, input=contract, profile=None), (operator,), {}, {OUTPUT: "nothing"})
     return Piece("nothing", graph, 0, 0)
 
