@@ -11,6 +11,11 @@ namespace mobilenets {
 
 inline constexpr int lowest = -128, highest = 127;  // the range of 8 bits
 
+/// A bfloat16: the upper 16 bits of a 32-bit float.
+struct Half {
+    std::uint16_t bits = 0;
+};
+
 /// A positive real factor: mantissa * 2**(shift - 31).
 struct Factor {
     std::int32_t mantissa = 0;

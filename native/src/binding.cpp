@@ -25,6 +25,7 @@ const Value& value_of(const Engine& engine, std::size_t output) {
 nb::dlpack::dtype type_of(Number number) {
     switch (number) {
         case Number::float32: return nb::dtype<float>();
+        case Number::bfloat16: break;  // of no image and no output
         case Number::int8: return nb::dtype<std::int8_t>();
         case Number::int32: return nb::dtype<std::int64_t>();
         case Number::index: return nb::dtype<std::uint8_t>();

@@ -4,6 +4,7 @@
 
 #include "choice.hpp"
 #include "errors.hpp"
+#include "halves.hpp"
 
 namespace mobilenets {
 namespace {
@@ -114,6 +115,7 @@ private:
 Engine::Engine(const std::string& path, const Settings& settings)
     : graph_(read_graph(path)), kernels_(kernels_for(settings.instructions.c_str())), threads_(settings.threads) {
     if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
+    if (graph_.precision == "bfloat16" && kernels_.halves) compute_in_halves(graph_);
     for (const Operator& operation : graph_.operators) {
         steps_.push_back(make_step(graph_, operation, kernels_));
         scratch_bytes_ = std::max(scratch_bytes_, steps_.back()->scratch_bytes());

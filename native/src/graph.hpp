@@ -46,9 +46,11 @@ inline constexpr std::array kind_names{
 enum class Curve { linear, relu, relu6, hard_swish, hard_sigmoid, sigmoid, gelu };
 inline constexpr std::array curve_names{"linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "gelu"};
 
-enum class Number { float32, int8, int32, index };  // an index is an unsigned byte: a class of a pixel
+enum class Number { float32, bfloat16, int8, int32, index };  // an index is an unsigned byte: a class of a pixel
 
-inline std::size_t bytes_of(Number number) { return number == Number::float32 || number == Number::int32 ? 4 : 1; }
+inline std::size_t bytes_of(Number number) {
+    return number == Number::float32 || number == Number::int32 ? 4 : number == Number::bfloat16 ? 2 : 1;
+}
 
 /// C H W of a map, P C of a table of rows, C of one row.
 using Shape = std::vector<std::int64_t>;
@@ -134,6 +136,8 @@ struct Output {
 struct Graph {
     std::unique_ptr<MappedFile> file;
     std::string manifest;       // JSON
+    std::string precision;      // that the manifest asks for, such as "float32"
+    bool in_halves = false;     // whether sums multiply numbers of 16 bits
     std::vector<Value> values;  // the first is the image
     std::vector<Operator> operators;
     std::vector<Output> outputs;

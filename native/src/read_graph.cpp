@@ -340,6 +340,13 @@ Shape input_shape(const std::string& manifest) {
             width ? width : height};
 }
 
+/// What the manifest asks to compute in.
+std::string precision_of(const std::string& manifest) {
+    const Json data = Json::parse(manifest);
+    const Json* precision = data.find("precision");
+    return precision && precision->kind == Json::Kind::text ? precision->text : "float32";
+}
+
 }  // namespace
 
 std::int64_t count(const Shape& shape) {
@@ -373,6 +380,7 @@ Graph read_graph(const std::string& path) {
     for (const auto& [name, tensor] : graph.tensors) check_finite(name, tensor);
     read_operators(Json::parse(operators), graph);
     graph.values[0].shape = input_shape(graph.manifest);
+    graph.precision = precision_of(graph.manifest);
     infer_shapes(graph);
     return graph;
 }

@@ -27,7 +27,7 @@ from mobilenets.model import Model, create
 
 library = pytest.importorskip("mobilenets_native")
 
-SETS = library.Engine.instruction_sets
+SETS = [name for name in library.Engine.instruction_sets if name != "avx512_bf16"]  # whose other kernels are those of avx512
 PLANS = ("layers", "fused", "fastest")
 Array = NDArray[Any]
 
@@ -37,6 +37,12 @@ def engine(graph: Graph, folder: Path, **settings: Any) -> Any:  # Any: the engi
     if not path.exists():
         file.save(graph, path)
     return library.Engine(str(path), **settings)
+
+
+def in_bfloat16(numbers: Array) -> Array:
+    """The nearest numbers with the upper 16 bits of a float alone."""
+    bits = numbers.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
 @pytest.mark.parametrize("operators", CASES.values(), ids=CASES)
@@ -142,6 +148,27 @@ def test_a_quantized_network_with_attention_or_a_head_is_that_of_the_reference_t
     for plan_name in PLANS:
         for output, values in engine(graph, tmp_path, plan=plan_name, threads=2).run(x).items():
             np.testing.assert_array_equal(values, expected[output])
+
+
+@pytest.mark.skipif("avx512_bf16" not in library.Engine.instruction_sets, reason="this processor does not compute in bfloat16")
+def test_a_network_in_bfloat16_is_as_near_as_its_numbers_are(network: Model, lowered: Graph, tmp_path: Path) -> None:
+    contract = network.spec.input
+    x = np.random.default_rng(0).uniform(-1, 1, (2, contract.channels, *contract.shape)).astype(np.float32)
+    expected = reference.run(lowered, x)
+    whole = engine(lowered, tmp_path, plan="fused").arena_bytes
+    (tmp_path / "network.graph").unlink()
+    graph = replace(lowered, manifest=replace(lowered.manifest, precision="bfloat16"))
+    rounded = {name: in_bfloat16(tensor) if tensor.ndim > 1 else tensor for name, tensor in lowered.tensors.items()}
+    near = reference.run(replace(lowered, tensors=rounded), x)  # weights in 16 bits, and all else in 32
+    for name in PLANS:
+        for threads in (1, 2):
+            for output, values in engine(graph, tmp_path, plan=name, threads=threads).run(x).items():
+                expected_error = np.linalg.norm(near[output] - expected[output])
+                assert 0 < np.linalg.norm(values - expected[output]) < 5 * expected_error
+    assert engine(graph, tmp_path, plan="fused").arena_bytes <= whole
+    exact = engine(graph, tmp_path, instructions="avx512").run(x)  # as a processor without bfloat16
+    for output, values in exact.items():
+        np.testing.assert_allclose(values, expected[output], rtol=1e-4, atol=1e-4 * np.abs(expected[output]).max())
 
 
 def test_boxes_are_those_of_the_reference(tmp_path: Path) -> None:

@@ -18,15 +18,18 @@ struct Set {
     bool (*runs_here)();
 };
 
+#ifdef MOBILENETS_AVX512
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
+}
+#endif
+
 // The fastest first. CMake compiles the sets of the processor that is compiled for.
 constexpr std::array sets{
 #ifdef MOBILENETS_AVX512
-    Set{"avx512", avx512_kernels,
-        [] {
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                   __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
-        }},
+    Set{"avx512_bf16", avx512_bf16_kernels, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
+    Set{"avx512", avx512_kernels, has_avx512},
 #endif
 #ifdef MOBILENETS_AVX2
     Set{"avx2", avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},

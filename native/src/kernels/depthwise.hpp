@@ -18,118 +18,102 @@ static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_
 }
 
 /// One place, wherever it lies. Weights of a panel are [taps][16].
-template <class V>
-void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int x, float* out) {
-    find_taps(row, x, sizeof(float), row.taps);
+template <class V, typename Read, typename Made>
+void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int x, Made* out) {
+    find_taps(row, x, sizeof(Read), row.taps);
     for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
         const float* weights = by.panels + static_cast<std::size_t>(c / panel * by.inner) * panel + c % panel;
         auto sum = V::load(by.bias + c);
         for (int t = 0; t < by.inner; ++t) {
-            sum = V::multiply_add(V::load(reinterpret_cast<const float*>(row.taps[t]) + c), V::load(weights + t * panel), sum);
+            sum = V::multiply_add(V::load(reinterpret_cast<const Read*>(row.taps[t]) + c), V::load(weights + t * panel), sum);
         }
         V::store(out + c, clipped<V>(sum, by.clip), by.outputs - c);
     }
 }
 
-/// P neighboring places whose windows lie inside the map, N vectors of channels; W columns of the kernel.
-template <class V, int W, int S, int P, int N>
+/// A tile of P neighboring places in each of R rows; a vector of channels, W columns of the kernel. A row that several windows
+/// see is read once. `Inside` says that no window goes beyond the map at the left or right.
+template <class V, typename Read, typename Made, int W, int S, int P, int R, bool Inside>
 void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights,
-                          float* out) {
+                          Made* const* outs) {
     constexpr int columns = (P - 1) * S + W;
     const auto channels = static_cast<std::size_t>(row.channels);
-    typename V::Floats sums[P][N];
+    const int height = row.kernel_height, count = by.outputs - channel;
+    const Read* missing = reinterpret_cast<const Read*>(row.missing) + channel;
+    typename V::Floats sums[R][P];
+    const auto start = V::load(by.bias + channel);
     UNROLLED
-    for (int j = 0; j < N; ++j) {
-        UNROLLED
-        for (int i = 0; i < P; ++i) sums[i][j] = V::load(by.bias + channel + j * V::width);
-    }
-    for (int ky = 0; ky < row.kernel_height; ++ky) {
-        const float* in =
-            reinterpret_cast<const float*>(row.rows[ky]) + static_cast<std::size_t>(x * S - row.left) * channels + channel;
-        typename V::Floats each[W][N];
-        UNROLLED
-        for (int kx = 0; kx < W; ++kx) {
-            UNROLLED
-            for (int j = 0; j < N; ++j) each[kx][j] = V::load(weights + kx * panel + j * V::width);
-        }
+    for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = start;
+    for (int y = 0; y < height + R - 1; ++y) {
+        const Read* in = reinterpret_cast<const Read*>(row.rows[y]) + channel;
+        typename V::Floats numbers[columns];
         UNROLLED
         for (int c = 0; c < columns; ++c) {
+            const int column = x * S - row.left + c;
+            const bool is_there = Inside || (column >= 0 && column < row.width);
+            numbers[c] = V::load(is_there ? in + static_cast<std::ptrdiff_t>(column) * row.channels : missing);
+        }
+        UNROLLED
+        for (int r = 0; r < R; ++r) {
+            if (y < r || y - r >= height) continue;
+            const float* filter = weights + (y - r) * W * panel;
             UNROLLED
-            for (int j = 0; j < N; ++j) {
-                const auto number = V::load(in + static_cast<std::size_t>(c) * channels + j * V::width);
+            for (int kx = 0; kx < W; ++kx) {
+                const auto weight = V::load(filter + kx * panel);
                 UNROLLED
-                for (int kx = 0; kx < W; ++kx) {
-                    if ((c - kx) % S == 0 && c >= kx && (c - kx) / S < P) {
-                        const int i = (c - kx) / S;
-                        sums[i][j] = V::multiply_add(number, each[kx][j], sums[i][j]);
-                    }
-                }
+                for (int i = 0; i < P; ++i) sums[r][i] = V::multiply_add(numbers[i * S + kx], weight, sums[r][i]);
             }
         }
-        weights += W * panel;
     }
     UNROLLED
-    for (int i = 0; i < P; ++i) {
-        UNROLLED
-        for (int j = 0; j < N; ++j) {
-            V::store(out + static_cast<std::size_t>(i) * channels + channel + j * V::width, clipped<V>(sums[i][j], by.clip));
-        }
+    for (int i = 0; i < R * P; ++i) {
+        V::store(outs[i / P] + static_cast<std::size_t>(x + i % P) * channels + channel,
+                 clipped<V>(sums[i / P][i % P], by.clip), count);
     }
 }
 
-/// The places [from, to), all inside, of the channels that fill whole vectors.
-template <class V, int W, int S, int P>
-void depthwise_float_inside(const FloatWeights& by, const DepthwiseRow& row, Span columns, int channels, float* out) {
+/// All places of the rows. The last tile goes back over some of those before it.
+template <class V, typename Read, typename Made, int W, int S, int P, int R>
+void depthwise_float_rows(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
     const int taps = row.kernel_height * W;
-    for (int x = columns.from; x < columns.to;) {
-        float* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
-        const int done = columns.to - x >= P ? P : 1;
-        for (int c = row.panels.from * panel; c < channels; c += V::width) {
+    for (int x = 0; x < row.out_width; x += P) {
+        const int at = x + P <= row.out_width ? x : row.out_width - P, first = at * S - row.left;
+        const bool is_inside = first >= 0 && first + (P - 1) * S + W <= row.width;
+        for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
             const float* weights = by.panels + static_cast<std::size_t>(c / panel * taps) * panel + c % panel;
-            if (done == P) {
-                depthwise_float_tile<V, W, S, P, 1>(by, row, x, c, weights, here);
-            } else {
-                depthwise_float_tile<V, W, S, 1, 1>(by, row, x, c, weights, here);
-            }
+            if (is_inside)
+                depthwise_float_tile<V, Read, Made, W, S, P, R, true>(by, row, at, c, weights, outs);
+            else
+                depthwise_float_tile<V, Read, Made, W, S, P, R, false>(by, row, at, c, weights, outs);
         }
-        x += done;
     }
 }
 
-/// Output columns whose windows lie inside the map.
-static inline Span inside(const DepthwiseRow& row) {
-    const int reach = (row.kernel_width - 1) * row.dilation;
-    Span made{(row.left + row.stride - 1) / row.stride, row.out_width};
-    const int last = row.width - 1 - reach + row.left;  // first input column of the last window inside, shifted by the padding
-    made.to = last < 0 ? 0 : last / row.stride + 1;
-    if (made.to > row.out_width) made.to = row.out_width;
-    if (made.from > made.to) made.from = made.to;
-    return made;
+/// Whether two neighboring rows are made at once.
+static inline int float_rows_at_once(const DepthwiseRow& row) {
+    return row.dilation == 1 && row.stride == 1 && (row.kernel_width == 3 || row.kernel_width == 5) ? 2 : 1;
 }
 
-template <class V>
-void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, float* out) {
-    const auto stride = static_cast<std::size_t>(row.channels);
-    const int panels_end = row.panels.to * panel < by.outputs ? row.panels.to * panel : by.outputs;
-    const int whole = panels_end / V::width * V::width;
-    Span columns{0, 0};
-    if (row.dilation == 1 && whole == panels_end) {
-        columns = inside(row);
-        const int kind = row.kernel_width * 10 + row.stride;
-        if (kind == 31)
-            depthwise_float_inside<V, 3, 1, 4>(by, row, columns, whole, out);
-        else if (kind == 32)
-            depthwise_float_inside<V, 3, 2, 4>(by, row, columns, whole, out);
-        else if (kind == 51)
-            depthwise_float_inside<V, 5, 1, 4>(by, row, columns, whole, out);
-        else if (kind == 52)
-            depthwise_float_inside<V, 5, 2, 2>(by, row, columns, whole, out);
-        else
-            columns = {0, 0};
+template <class V, typename Read, typename Made>
+void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
+    constexpr int P = 4;
+    const bool has_tile = row.dilation == 1 && row.out_width >= P;
+    switch (has_tile ? row.kernel_width * 100 + row.stride * 10 + row.out_rows : 0) {
+        case 311: return depthwise_float_rows<V, Read, Made, 3, 1, P, 1>(by, row, outs);
+        case 312: return depthwise_float_rows<V, Read, Made, 3, 1, P, 2>(by, row, outs);
+        case 321: return depthwise_float_rows<V, Read, Made, 3, 2, P, 1>(by, row, outs);
+        case 511: return depthwise_float_rows<V, Read, Made, 5, 1, P, 1>(by, row, outs);
+        case 512: return depthwise_float_rows<V, Read, Made, 5, 1, P, 2>(by, row, outs);
+        case 521: return depthwise_float_rows<V, Read, Made, 5, 2, P, 1>(by, row, outs);
+        default: break;
     }
-    for (int x = 0; x < row.out_width; ++x) {
-        if (x == columns.from && columns.size() > 0) x = columns.to;
-        if (x < row.out_width) depthwise_float_place<V>(by, row, x, out + static_cast<std::size_t>(x) * stride);
+    for (int r = 0; r < row.out_rows; ++r) {
+        DepthwiseRow one = row;
+        one.rows += r, one.out_rows = 1;
+        for (int x = 0; x < row.out_width; ++x) {
+            Made* place = outs[r] + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
+            depthwise_float_place<V, Read>(by, one, x, place);
+        }
     }
 }
 

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../arithmetic.hpp"
+
 namespace mobilenets {
 
 inline constexpr int panel = 16;         // channels that are computed side by side
@@ -30,6 +32,7 @@ struct FloatWeights {
     int outputs = 0;                // channels
     int stretches = 1, inner = 0;   // in which the numbers lie that a sum multiplies, and how many of each; taps if depthwise
     const float* panels = nullptr;  // of each panel: [stretches][inner][16]
+    const void* halves = nullptr;   // or, where numbers have 16 bits: [stretches][inner / 2][16][2]
     const float* bias = nullptr;    // padded to whole panels
     Clip clip = Clip::none;
 };
@@ -91,6 +94,18 @@ inline constexpr int pixels_of_taps = 4;  // whose windows are looked up at once
 /// Places of taps that a row needs room for.
 inline constexpr int tap_room(int taps) { return pixels_of_taps * (taps + 1); }
 
+/// What a processor can do that multiplies numbers of 16 bits. Sums are of 32 bits, and are rounded to 16 if they are kept so.
+struct HalfKernels {
+    void (*to_halves)(const float* in, Half* out, int count);
+    void (*sum_to_halves)(const FloatWeights&, Span panels, const Half* const* starts, std::size_t in_stride, int count,
+                          Half* out, std::size_t out_stride);
+    void (*sum_to_floats)(const FloatWeights&, Span panels, const Half* const* starts, std::size_t in_stride, int count,
+                          float* out, std::size_t out_stride);
+    void (*depthwise_to_halves)(const FloatWeights&, const DepthwiseRow&, Half* const* outs);
+    void (*depthwise_to_floats)(const FloatWeights&, const DepthwiseRow&, float* const* outs);
+    void (*add)(const Half* a, const Half* b, Half* out, std::size_t count, Clip clip);
+};
+
 struct Kernels {
     const char* name;
     int depth;                  // products that one step of an integer sum adds up
@@ -105,6 +120,7 @@ struct Kernels {
     // Weights [channels][height][width] of a depthwise convolution of integers, as `depthwise_bytes` wants them.
     int (*depthwise_parts)(int channels);        // that can be computed apart
     int (*depthwise_rows)(const DepthwiseRow&);  // that are made at once if strides and dilations are 1
+    int (*depthwise_float_rows)(const DepthwiseRow&);
     int (*depthwise_place)(int channel, int channels);
     std::size_t (*depthwise_size)(int channels, int height, int width);
     void (*pack_depthwise)(const std::int8_t* weights, int channels, int height, int width, void* to);
@@ -118,7 +134,7 @@ struct Kernels {
                       std::int8_t* out, std::size_t out_stride);
     void (*to_cells)(void* cells, std::size_t at, const std::int8_t* from, int count);
 
-    void (*depthwise_floats)(const FloatWeights&, const DepthwiseRow&, float* out);
+    void (*depthwise_floats)(const FloatWeights&, const DepthwiseRow&, float* const* outs);
     void (*depthwise_bytes)(const ByteWeights&, const DepthwiseRow&, std::int8_t* const* outs);
 
     /// Sums and products of two rows of numbers.
@@ -134,9 +150,12 @@ struct Kernels {
     void (*look_up)(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count);
     /// Adds `places` rows of `count` bytes, each `stride` after the last, to the sums, which lie as `place` says, padded to 64.
     void (*add_up)(const std::int8_t* in, std::size_t stride, int places, std::int32_t* sums, int count);
+
+    const HalfKernels* halves = nullptr;  // where the processor has them
 };
 
 const Kernels& plain_kernels();
+const Kernels& avx512_bf16_kernels();
 const Kernels& avx512_kernels();
 const Kernels& avx2_kernels();
 const Kernels& neon_kernels();

@@ -132,6 +132,7 @@ Kernels table() {
             },
         .depthwise_parts = Depthwise::parts,
         .depthwise_rows = Depthwise::rows_at_once,
+        .depthwise_float_rows = float_rows_at_once,
         .depthwise_place = Depthwise::place,
         .depthwise_size = Depthwise::bytes,
         .pack_depthwise = Depthwise::pack,
@@ -139,7 +140,7 @@ Kernels table() {
         .sum_bytes = sum_bytes<V>,
         .to_cells = [](void* cells, std::size_t at, const std::int8_t* from,
                        int count) { V::to_cells(static_cast<Cell*>(cells) + at, from, count); },
-        .depthwise_floats = depthwise_floats<V>,
+        .depthwise_floats = depthwise_floats<V, float, float>,
         .depthwise_bytes = Depthwise::compute,
         .add_floats =
             [](const float* a, const float* b, float* out, std::size_t count, Clip clip) {
@@ -158,6 +159,7 @@ Kernels table() {
         .quantize_colors = quantize_colors<V>,
         .look_up = V::look_up,
         .add_up = add_up<V>,
+        .halves = nullptr,
     };
 }
 

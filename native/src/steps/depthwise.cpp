@@ -70,7 +70,10 @@ private:
 class FloatDepthwise final : public Depthwise {
 public:
     FloatDepthwise(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Depthwise(graph, operation, kernels), curve_(operation.curve) {
+        : Depthwise(graph, operation, kernels),
+          curve_(operation.curve),
+          reads_(graph.input(operation).number),
+          makes_(graph.output(operation).number) {
         const auto weights = graph.tensor(operation.weight).copied<float>();
         const auto bias = graph.tensor(operation.bias).copied<float>();
         const auto panels = static_cast<std::size_t>(panels_of(row_.channels));
@@ -81,23 +84,27 @@ public:
             float* to = packed_.as<float>() + c / panel * taps() * panel + c % panel;
             for (std::size_t tap = 0; tap < taps(); ++tap) to[tap * panel] = weights[c * taps() + tap];
         }
+        if (moves_by_one()) rows_at_once_ = kernels.depthwise_float_rows(row_);
         by_.outputs = row_.channels, by_.inner = static_cast<int>(taps());
         by_.panels = packed_.as<float>(), by_.bias = bias_.as<float>(), by_.clip = clip_of(operation.curve);
     }
 
 private:
     void compute_rows(const DepthwiseRow& row, std::byte* const* outs) const override {
-        auto* numbers = reinterpret_cast<float*>(outs[0]);
-        kernels_.depthwise_floats(by_, row, numbers);
+        if (makes_ == Number::bfloat16)
+            return kernels_.halves->depthwise_to_halves(by_, row, reinterpret_cast<Half* const*>(outs));
+        auto* const* numbers = reinterpret_cast<float* const*>(outs);
+        (reads_ == Number::bfloat16 ? kernels_.halves->depthwise_to_floats : kernels_.depthwise_floats)(by_, row, numbers);
         if (is_applied_by_kernels(curve_)) return;
         const int last = std::min(row.panels.to * panel, row.channels);
-        for (int x = 0; x < row.out_width; ++x) {
-            for (int c = row.panels.from * panel; c < last; ++c)
-                numbers[x * row.channels + c] = curve_of(curve_, numbers[x * row.channels + c]);
+        for (int i = 0; i < row.out_rows * row.out_width; ++i) {
+            float* place = numbers[i / row.out_width] + i % row.out_width * row.channels;
+            for (int c = row.panels.from * panel; c < last; ++c) place[c] = curve_of(curve_, place[c]);
         }
     }
 
     Curve curve_;
+    Number reads_, makes_;
     Buffer packed_, bias_;
     FloatWeights by_;
 };

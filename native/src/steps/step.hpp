@@ -57,6 +57,8 @@ std::unique_ptr<Step> make_step(const Graph& graph, const Operator& operation, c
 using Made = std::unique_ptr<Step>;
 Made make_float_conv(const Graph&, const Operator&, const Kernels&);
 Made make_byte_conv(const Graph&, const Operator&, const Kernels&);
+Made make_half_conv(const Graph&, const Operator&, const Kernels&);
+Made make_half_add(const Graph&, const Operator&, const Kernels&);
 Made make_float_depthwise(const Graph&, const Operator&, const Kernels&);
 Made make_byte_depthwise(const Graph&, const Operator&, const Kernels&);
 Made make_add(const Graph&, const Operator&, const Kernels&);

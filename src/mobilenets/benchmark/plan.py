@@ -296,6 +296,7 @@ def _exported(
 def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> tuple[list[Path], list[Row]]:
     """Files of the quantized network that are exported now or were before, and rows for what cannot be exported."""
     from mobilenets.deploy.file import load
+    from mobilenets.exporters.format import HALF_PRECISIONS
     from mobilenets.exporters.quantized import export_quantized
     from mobilenets.exporters.table import EXPORTERS
 
@@ -305,7 +306,7 @@ def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[
     failures: list[Row] = []
     for name, exporter in EXPORTERS.items():
         ending = Path(exporter.file).suffix
-        half = exporter.format.precision == "float16"
+        half = exporter.format.precision in HALF_PRECISIONS
         if exporter.tail is not None or half or ending not in asked.engines or not _wanted(ending, asked):
             continue
         runtime, kept = asked.engines[ending], network.quantized / "export" / exporter.file

@@ -37,7 +37,7 @@ def command(
         typer.Option(
             metavar="FORMAT",
             help="What to export to: onnx, openvino, tflite, executorch, coreml, native, or web for a page that runs the model "
-            "in the browser; tflite-half and coreml-half use 16 bits.",
+            "in the browser; tflite-half, coreml-half and native-half use 16 bits.",
         ),
     ] = "onnx",
     out: Annotated[

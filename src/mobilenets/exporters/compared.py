@@ -21,7 +21,7 @@ from mobilenets.errors import CheckpointError, ExportError, GraphError
 from mobilenets.evaluation.evaluators import evaluate
 from mobilenets.exporters.agreement import COMPARE
 from mobilenets.exporters.drafts import drafted, settle
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import HALF_PRECISIONS, Format
 from mobilenets.exporters.parity import Accuracy, Parity, differences
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.gate import Gate
@@ -174,7 +174,7 @@ def refuse_half(format: Format, to: str) -> None:
     Raises:
         ExportError: the weights of the format have 16 bits.
     """
-    if format.precision == "float16":
+    if format.precision in HALF_PRECISIONS:
         full = to.removesuffix("-half")
         raise ExportError(f"weights of 8 bits cannot be kept in 16, as {to} does", hint=f"--to {full} keeps them in 8 bits")
 

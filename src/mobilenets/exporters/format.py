@@ -12,6 +12,9 @@ from mobilenets.deploy.tails import Tail
 from mobilenets.runtime.engines.base import Engine, FastPath
 from mobilenets.runtime.manifest import Precision
 
+HALF_PRECISIONS: tuple[Precision, ...] = ("float16", "bfloat16")
+"""Of formats whose weights have 16 bits."""
+
 HALF_TOLERANCE = 0.05
 """Largest difference of an output, relative to its largest value, when weights or all numbers are rounded to 16 bits."""
 

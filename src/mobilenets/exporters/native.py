@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 from mobilenets.deploy import file
 from mobilenets.deploy.graph import Graph
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import HALF_TOLERANCE, Format
 from mobilenets.runtime.engines.native import NativeEngine, native
 
 
@@ -22,3 +23,6 @@ def _version() -> str:
 
 NATIVE = Format("the native engine", _write, lambda path, graph: NativeEngine(path), _version)
 """`.graph` files, which take any number of images at once."""
+
+NATIVE_HALF = replace(NATIVE, precision="bfloat16", tolerance=HALF_TOLERANCE)
+"""The same file, whose manifest asks to multiply numbers of 16 bits. A processor without bfloat16 computes in 32 bits."""

@@ -12,7 +12,7 @@ from mobilenets.exporters.compared import Labeled, refuse_half
 from mobilenets.exporters.coreml import COREML, COREML_HALF
 from mobilenets.exporters.executorch import EXECUTORCH
 from mobilenets.exporters.format import Format
-from mobilenets.exporters.native import NATIVE
+from mobilenets.exporters.native import NATIVE, NATIVE_HALF
 from mobilenets.exporters.onnx import ONNX
 from mobilenets.exporters.openvino import OPENVINO
 from mobilenets.exporters.parity import TOLERANCE, Parity, write_parity
@@ -61,6 +61,7 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "coreml-nms":        Exporter("detector.mlpackage", COREML, "detector.coreml.parity.json", "nms"),
     "coreml-argmax":     Exporter("segmenter.mlpackage", COREML, "segmenter.coreml.parity.json", "argmax"),
     "native":            Exporter("model.graph", NATIVE, "native.parity.json"),
+    "native-half":       Exporter("half.graph", NATIVE_HALF, "half.native.parity.json"),
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
     "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
     "web":               Exporter("web", WEB, "web.parity.json", after="demo {}"),
@@ -87,9 +88,9 @@ def export(
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
         to: "onnx", "openvino", "tflite", "executorch", "coreml", "native", or "web" for a folder with a page that runs the
-            model in the browser. "tflite-half" keeps weights in 16 bits and
-            "coreml-half" computes in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the
-            class of each pixel: "onnx-nms", "tflite-argmax".
+            model in the browser. "tflite-half" keeps weights in 16 bits, and "coreml-half" and "native-half" compute in 16
+            bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the class of each pixel:
+            "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch. The outputs of a
             model in 8-bit integers may differ by some of their steps instead, as for `export_quantized`.
