@@ -101,6 +101,12 @@ def test_a_command_that_needs_torch_names_the_extra(arguments: list[str], base: 
     assert "hint: pip install '.[train]' in your clone of mobilenets" in found.stderr
 
 
+def test_the_server_names_its_extra(base: str, network: Path) -> None:
+    found = output(base, "-m", "mobilenets", "serve", "model.onnx", folder=network.parent)
+    assert found.returncode == 1
+    assert found.stderr.splitlines()[-1] == "hint: pip install '.[serve]' in your clone of mobilenets"
+
+
 def test_a_name_that_needs_torch_names_the_extra(base: str, tmp_path: Path) -> None:
     found = output(base, "-c", "import mobilenets; mobilenets.create", folder=tmp_path)
     assert "MissingExtraError: this needs 'torch', which is not installed" in found.stderr

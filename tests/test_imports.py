@@ -67,7 +67,15 @@ print("LOADED", *(name for name in ("torch._dynamo", "torchvision") if name in s
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["train", "--help"], ["export", "--help"], ["predict", "--help"], ["benchmark", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["export", "--help"],
+        ["predict", "--help"],
+        ["benchmark", "--help"],
+        ["serve", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_loads_neither_torch_nor_a_runtime(arguments: list[str]) -> None:
     code = f"""

@@ -170,13 +170,19 @@ def test_a_request_whose_body_arrives_during_a_reload_is_answered_by_the_old_mod
 REQUEST = {"inputs": [{"name": "image", "shape": [1, 3, 16, 16], "datatype": "FP32", "data": [1.0] * 768}]}
 
 
-def test_a_model_that_is_broken_after_a_reload_is_not_taken(serve: Serve, held: Holding) -> None:
+def test_a_model_that_is_broken_is_not_taken_until_it_is_whole_again(serve: Serve, held: Holding) -> None:
     source, turns = held
     server = serve(source, watch_s=0.05)
     source.path.write_text("no number")
     until(lambda: server.samples("mobilenets_reloads_total") == {'{model="held",outcome="failed"}': 1})
     turns.release()
     assert server.infer("held", REQUEST).status == 200
+    source.path.unlink()
+    until(lambda: server.samples("mobilenets_reloads_total") == {'{model="held",outcome="failed"}': 2})
+    source.path.write_text("3")
+    until(lambda: server.samples("mobilenets_reloads_total").get('{model="held",outcome="done"}') == 1)
+    turns.release()
+    assert server.infer("held", REQUEST).json()["outputs"][0]["data"] == [4.0, 4.0, 4.0]
 
 
 def test_a_key_is_asked_for_everywhere_but_for_health_and_the_page(serve: Serve, color_model: Path, encoded: Encode) -> None:

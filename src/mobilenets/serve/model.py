@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.decoders import shown
+from mobilenets.runtime.engines.open import candidates_in, checkpoint_in
 from mobilenets.runtime.engines.table import ENGINES, Runtime
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.serve.batching import Batcher, Watch
@@ -78,7 +80,8 @@ class ServedModel:
         source: where it comes from.
         predictor: decodes with the thresholds that are shown.
         batcher: runs it.
-        inputs, outputs: of the network, as metadata describes them.
+        input, outputs: of the network, as metadata describes them.
+        fingerprint: of its files, before they were opened.
         opened_s: how long it took to open.
     """
 
@@ -87,6 +90,7 @@ class ServedModel:
     batcher: Batcher
     input: Signature
     outputs: Sequence[Signature]
+    fingerprint: object
     opened_s: float
 
     @property
@@ -112,6 +116,7 @@ def opened(source: Source, limits: Limits, watch: Watch) -> ServedModel:
         MobileNetsError: it cannot be opened, or cannot run.
     """
     start = time.perf_counter()
+    files = fingerprint(source)
     predictor = Predictor.open(source.path, threads=source.threads, engine=source.engine, engines=source.engines)
     predictor = predictor.with_head(shown(predictor.manifest.head))
     contract = predictor.manifest.input
@@ -134,5 +139,24 @@ def opened(source: Source, limits: Limits, watch: Watch) -> ServedModel:
         batcher,
         Signature(INPUT, FLOATS, (-1, *image.shape[1:])),
         [Signature(name, DATATYPES[array.dtype.name], (-1, *array.shape[1:])) for name, array in outputs.items()],
+        files,
         time.perf_counter() - start,
     )
+
+
+def fingerprint(source: Source) -> object:
+    """Changes when the files of a model do. Files that are being replaced may be missing for a moment."""
+    files = {candidate.file for candidate in candidates_in(source.path, source.engines)}
+    checkpoint = checkpoint_in(source.path)
+    if checkpoint is not None and not files:
+        with contextlib.suppress(OSError):
+            files |= set(checkpoint.iterdir())
+    return sorted((str(file), *_state(file)) for file in files)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    try:
+        state = file.stat()
+    except OSError:
+        return (0, 0)
+    return (state.st_mtime_ns, state.st_size)

@@ -7,14 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.errors import MobileNetsError
-from mobilenets.runtime.engines.open import candidates_in, checkpoint_in
 from mobilenets.serve.inference import ProtocolModel, models_of
 from mobilenets.serve.logs import event
-from mobilenets.serve.model import ServedModel, Source, opened
+from mobilenets.serve.model import ServedModel, Source, fingerprint, opened
 from mobilenets.serve.names import check_names
 from mobilenets.serve.refusal import RefusedError
 
@@ -111,25 +109,16 @@ class Models:
 
     async def watch(self, seconds: float) -> None:
         """Reload each model whose files have changed and then stay as they are; runs until it is cancelled."""
-        known = {name: self.fingerprint(name) for name in self._served}
-        last = dict(known)
+        last: dict[str, object] = {}
+        tried: dict[str, object] = {}
         while True:
             await asyncio.sleep(seconds)
-            for name in self._served:
-                now = await asyncio.to_thread(self.fingerprint, name)
-                if now not in (known[name], []) and now == last[name]:
-                    known[name] = now
+            for name, model in list(self._served.items()):
+                now = await asyncio.to_thread(fingerprint, model.source)
+                if now != model.fingerprint and now != tried.get(name) and now == last.get(name):
+                    tried[name] = now  # once, if it cannot be opened
                     await self.reload([name])
                 last[name] = now
-
-    def fingerprint(self, name: str) -> object:
-        """Changes when the files of a model do."""
-        source = self._served[name].source
-        files = {candidate.file for candidate in candidates_in(source.path, source.engines)}
-        checkpoint = checkpoint_in(source.path)
-        if checkpoint is not None and not files:
-            files |= set(checkpoint.iterdir())
-        return sorted((str(file), *_state(file)) for file in files)
 
     def close(self) -> None:
         """Answer what was accepted, and release the models."""
@@ -162,11 +151,3 @@ class Models:
 
     def _waiting(self, name: str) -> Callable[[], float]:
         return lambda: self._served[name].batcher.waiting
-
-
-def _state(file: Path) -> tuple[int, int]:
-    try:
-        state = file.stat()
-    except OSError:
-        return (0, 0)
-    return (state.st_mtime_ns, state.st_size)
