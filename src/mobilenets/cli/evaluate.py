@@ -81,6 +81,7 @@ def command(
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     check_engine(engine, torch=True)
     from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.reports.classify.looked import look
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
     from mobilenets.reports.remarks import remarks_of
@@ -120,11 +121,16 @@ def command(
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
     named = {sample.name: sample for sample in samples}
     written: Path | None = None
+
+    def read_image(name: str) -> bytes:
+        return named[name].read()
+
     try:
         written = write_report(
             report,
             folder,
-            read_image=lambda name: named[name].read(),
+            read_image=read_image,
+            look=look(predictor, read_image),
             title=title,
             context=run_facts,
             history=home / "metrics.csv",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
     from mobilenets.model import Model
     from mobilenets.reports.page import Remark
+    from mobilenets.runtime.predictor import Predictor
 
 
 def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, measured: AnyReport | None = None) -> bool:
@@ -51,7 +52,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
         report = measured
     shown: str = part if measured is None else "cross-validation"
     remarks = remarks_of(report, split=part if measured is None else "all", run=run, dataset=dataset)
-    page = _report(report, run, dataset, shown, remarks)
+    page = _report(report, run, dataset, shown, remarks, predictor if measured is None else None)
     if json:
         metrics = {metric.name: metric.value for metric in report.metrics}
         files = {"report": str(page) if page else None, "onnx": str(run / "export" / "model.onnx") if exported else None}
@@ -93,16 +94,30 @@ def _exported(best: Model, run: Path, dataset: Dataset) -> bool:
     return True
 
 
-def _report(report: AnyReport, run: Path, dataset: Dataset, part: str, remarks: Sequence[Remark]) -> Path | None:
+def _report(
+    report: AnyReport,
+    run: Path,
+    dataset: Dataset,
+    part: str,
+    remarks: Sequence[Remark],
+    predictor: Predictor | None,
+) -> Path | None:
+    """Write the report. Without the predictor that gave it, as after cross-validation, it does not show where that looked."""
+    from mobilenets.reports.classify.looked import look
     from mobilenets.reports.history import facts
     from mobilenets.reports.write import write_report
 
     by_name = {sample.name: sample for sample in dataset.samples}
+
+    def read_image(name: str) -> bytes:
+        return by_name[name].read()
+
     try:
         return write_report(
             report,
             run / "report",
-            read_image=lambda name: by_name[name].read(),
+            read_image=read_image,
+            look=look(predictor, read_image) if predictor is not None else None,
             title=f"{run.name} on {dataset.name}, {part}",
             context=facts(run),
             history=run / "metrics.csv",

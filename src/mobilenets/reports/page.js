@@ -26,6 +26,26 @@ for (const head of document.querySelectorAll("table.sortable th")) {
   });
 }
 
+// Images to look at sort by a line below them, or by their names.
+for (const gallery of document.querySelectorAll("main > .mistakes")) {
+  const figures = [...gallery.children], lines = [...gallery.querySelectorAll("figure:first-child dt")].map((line) => line.textContent);
+  if (figures.length < 3) continue;
+  const select = document.createElement("select"), label = document.createElement("label");
+  select.append(...["as listed", ...lines, "name"].map((word) => new Option(word)));
+  label.className = "sort quiet";
+  label.append("Sort by ", select);
+  gallery.before(label);
+  const text = (figure) => {
+    const place = select.selectedIndex - 1;
+    return (place < lines.length ? figure.querySelectorAll("dd")[place] : figure.querySelector(".file")).textContent.trim();
+  };
+  select.addEventListener("change", () => {
+    const sorted = [...figures];
+    if (select.selectedIndex) sorted.sort((a, b) => text(a).localeCompare(text(b), undefined, { numeric: true }));
+    gallery.append(...sorted);
+  });
+}
+
 // Images and plots open large. Select again to zoom in at that place, scroll to zoom, arrows for the next one, Escape to close.
 const dialog = document.getElementById("zoom"), stage = dialog.querySelector(".stage"), caption = dialog.querySelector("p");
 const items = [...document.querySelectorAll("[data-zoom]")];

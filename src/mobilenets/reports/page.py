@@ -58,16 +58,23 @@ class Shown:
         name: its name.
         facts: the lines below it.
         jpeg: the image, reduced, as JPEG; empty if it cannot be read any more.
+        looked: the same with where the network looked; empty if that is not known.
     """
 
     name: str
     facts: tuple[Fact, ...]
     jpeg: bytes
+    looked: bytes = b""
 
     @property
     def uri(self) -> str:
         """The image as a data URI; "" if there is none."""
-        return "data:image/jpeg;base64," + base64.b64encode(self.jpeg).decode() if self.jpeg else ""
+        return _uri(self.jpeg)
+
+    @property
+    def looked_uri(self) -> str:
+        """Where the network looked as a data URI; "" if that is not known."""
+        return _uri(self.looked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +208,7 @@ def shown(
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=85)
     return Shown(name, facts, buffer.getvalue())
+
+
+def _uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode() if jpeg else ""

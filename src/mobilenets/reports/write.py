@@ -37,6 +37,7 @@ def write_report(
     next_command: str = "",
     worst: int = 8,
     remarks: Sequence[Remark] = (),
+    look: Callable[[str], bytes] | None = None,
 ) -> Path:
     """Write `report.html`, which is self-contained, and `report.md`, `report.json`, `predictions.csv`, plots and images.
 
@@ -53,6 +54,7 @@ def write_report(
         next_command: the command to type next, shown at the end.
         worst: how many of the worst mistakes to show.
         remarks: sentences about what the metrics mean.
+        look: draws where the network looked on the image of a name, as JPEG; None where that is not shown.
 
     Returns:
         The path of `report.html`.
@@ -63,6 +65,8 @@ def write_report(
     """
     kind = KINDS[type(report)]
     content = kind.content(report, read_image=read_image, worst=worst)
+    if look is not None:
+        content = replace(content, shown=tuple(replace(image, looked=look(image.name)) for image in content.shown))
     page = Page(
         title=title or f"{report.model}, evaluated",
         metrics=report.metrics,
