@@ -8,7 +8,7 @@ import pytest
 
 from mobilenets.analysis.layers import Layer, LayerGraph
 from mobilenets.science.entry import Asked
-from mobilenets.science.v4.roofline import Roof, cost, intensity, measured_roof, moved
+from mobilenets.science.v4.roofline import RIDGE_POINTS, Roof, claims, cost, intensity, measured_roof, moved
 
 LAYER = Layer("x", "conv", (0,), 1, params=100, macs=6000)
 GRAPH = LayerGraph((LAYER,), ((1, 10, 2, 2), (1, 15, 2, 2)), (1,))  # 40 values in, 60 out
@@ -35,3 +35,13 @@ def test_this_machine_has_a_roof(tmp_path: Path) -> None:
     assert 1e8 < roof.macs_per_s < 1e12
     assert 1e8 < roof.bytes_per_s < 1e12
     assert roof.ridge_point == pytest.approx(roof.macs_per_s / roof.bytes_per_s)
+
+
+def test_a_network_is_held_against_those_that_are_as_accurate_and_else_against_the_best_earlier_one() -> None:
+    """V4, Table 6: MNv2 has 73.4%, MNv1 74.0, MNv4-Conv-S 73.8, MNv4-Conv-M 79.9."""
+    ones = [1.0] * len(RIDGE_POINTS)
+    halved = [0.5] + [2.0] * (len(RIDGE_POINTS) - 1)
+    sweeps = {"MNv2": [0.1] * len(RIDGE_POINTS), "MNv1": ones, "MNv4-Conv-S": halved, "MNv4-Conv-M": halved}
+    small, medium = claims(sweeps)
+    assert small == "MNv4-Conv-S costs less than every earlier MobileNet that is as accurate at 1 of 41 ridge points."
+    assert medium == "MNv4-Conv-M costs less than MNv1, the most accurate earlier MobileNet, at 1 of 41 ridge points."
