@@ -134,6 +134,28 @@ def test_every_command_opens_the_file(taught: tuple[Page, Path], photos: Path, t
     assert phone.label == "sea"
 
 
+def test_a_recording_is_one_take_which_can_be_taught_but_not_measured(
+    browser: Browser, site: Callable[[Path], str], network: Path
+) -> None:
+    page = browser.new_page(service_workers="block")
+    page.goto(site(network))
+    page.get_by_role("button", name="Teach", exact=True).click()
+    for card in page.locator(".card").all():
+        card.get_by_role("button", name="Record").click()
+        card.locator("video").wait_for()
+        card.locator(".thumbnails li").nth(2).wait_for(timeout=TEACHING_MS)
+        card.get_by_role("button", name="Stop").click()
+        assert card.locator("video").count() == 0
+        assert card.get_by_text("in 1 take").is_visible()
+    page.locator(".teach .panel > button").click()
+    page.wait_for_selector(".results", timeout=TEACHING_MS)
+    assert page.locator(".results .verdict").inner_text() == "Taught, not measured"
+    assert "'Class 1', 'Class 2' come from one take" in page.locator(".results p").first.inner_text()
+    page.locator(".thumbnails button").first.click()  # an image is taken out again
+    assert page.locator(".teach .panel > .quiet").first.inner_text().startswith("The classes have changed since")
+    page.close()
+
+
 def run(*arguments: str) -> str:
     """What a command prints, as JSON."""
     done = CliRunner().invoke(app.build(arguments[0]), arguments)
