@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobilenets.cli import predict_bulk
 from mobilenets.cli.measuring import check_engine, engine_line
 from mobilenets.cli.output import note
 from mobilenets.cli.predicting import Asked
@@ -15,6 +16,9 @@ from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilenets.specs.model import Task
+
+RAY = "ray"
+"""What `--engine` calls the workers of a Ray cluster."""
 
 # fmt: off
 OPTIONS: dict[str, tuple[Task, ...]] = {  # that not every task has: the tasks that have it
@@ -42,7 +46,7 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per image.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line per label, box or class of an image.")] = False,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FOLDER|VIDEO", help="Write images or a video with what was found; --write says what.", show_default=False
         ),
@@ -95,8 +99,14 @@ def command(
     engine: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="onnx, tflite, ...; by default the fastest on this machine, measured once.", show_default=False
+            metavar="NAME",
+            help="onnx, tflite, ...; by default the fastest on this machine, measured once. ray: many machines, to Parquet.",
+            show_default=False,
         ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With ray: processes; as many as the cluster has cores.", show_default=False),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say which engine predicts, and why.")] = False,
 ) -> None:
@@ -114,6 +124,8 @@ def command(
 
         mobilenets predict runs/traffic street.mp4 --out annotated.mp4
 
+        mobilenets predict runs/photos s3://bucket/photos/ --out s3://bucket/answers --engine ray
+
     A folder is searched below too. With "-", standard input is one image or a list of paths, one per line. What cannot be
     read is named on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
@@ -125,13 +137,33 @@ def command(
         csv=csv,
         batch=batch,
         top=top,
-        out=out,
+        out=None if out is None else Path(out),
         write=tuple(write or ()),
         threshold=threshold,
         tile=tile,
         overlap=overlap,
         whole=whole,
     )
+    if engine == RAY:
+        given = {
+            "csv": csv,
+            "write": write,
+            "tile": tile,
+            "overlap": overlap,
+            "whole": whole,
+            "threads": threads,
+            "batch": batch,
+        }
+        predict_bulk.run(
+            model,
+            sources,
+            out,
+            predict_bulk.Bulk(top, threshold, workers, json),
+            refused=[name for name in given if given[name]],
+        )
+        return
+    if workers is not None:
+        raise UsageError("--workers is for --engine ray", hint="--threads sets the threads of this process")
     from mobilenets.runtime.predictor import Predictor
 
     check_engine(engine)

@@ -1,0 +1,1 @@
+"""Prediction of many images on many machines: what `mobilenets predict --engine ray` does, without torch."""

@@ -1,0 +1,122 @@
+"""`predict`: images of folders and stores to Parquet files, with one row an image, whatever is lost on the way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from mobilenets.bulk import on_ray, stores
+from mobilenets.bulk.model import FOLDER, files_of
+from mobilenets.bulk.plan import Plan, divided, keep, kept, part_name
+from mobilenets.bulk.rows import counts
+from mobilenets.data.text import counted
+from mobilenets.errors import UsageError
+from mobilenets.runtime.predictor import Predictor
+
+SUMMARY = "summary.json"
+"""Written when all parts are."""
+
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""Opens a progress bar with a description and a total, and gives the function that advances it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user wants of the images.
+
+    Args:
+        top: labels of an image, of a classifier.
+        threshold: of a detector; None for its own.
+        workers: processes, each on a core of its own; None for as many as the cluster has cores.
+    """
+
+    top: int = 5
+    threshold: float | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was predicted.
+
+    Args:
+        images: rows of all files.
+        unreadable: rows with an error in place of a prediction.
+        parts: files.
+        earlier: parts that were there before this start.
+    """
+
+    images: int
+    unreadable: int
+    parts: int
+    earlier: int
+
+
+def _no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda amount: None)
+
+
+def predict(
+    model: Path,
+    sources: Sequence[str],
+    out: str,
+    asked: Asked,
+    *,
+    bar: Bar = _no_bar,
+    say: Callable[[str], object] = lambda text: None,
+) -> Summary:
+    """Predict images on the workers of a Ray cluster; the same call goes on where an earlier one was stopped.
+
+    Args:
+        model: what `Predictor.open` opens.
+        sources: images, folders, tar files and patterns, as paths or as addresses of stores.
+        out: a folder, or the address of one, for the plan, a Parquet file for each part, and `summary.json`.
+        asked: what is wanted.
+        bar: how progress is shown.
+        say: is told one line of text.
+
+    Raises:
+        DataError: a source has no images, or nothing can be written.
+        MissingExtraError: Ray, or the library of a store, is not installed.
+        UsageError: the folder holds results of something else, or an option is of another task.
+        MobileNetsError: a part failed; what is written is kept.
+    """
+    predictor = Predictor.open(model, threads=1)
+    if asked.threshold is not None and predictor.manifest.task != "detect":
+        raise UsageError(f"a threshold is for detectors; this model's task is '{predictor.manifest.task}'")
+    files, contents = files_of(predictor)
+    predictor.close()
+    plan = kept(out, model=files, sources=sources, top=asked.top, threshold=asked.threshold)
+    workers = asked.workers or on_ray.connected()
+    if plan is None:
+        parts = divided(sources, workers=workers)
+        plan = Plan(files, tuple(sources), asked.top, asked.threshold, parts)
+        for name, data in contents.items():
+            stores.write(stores.join(out, f"{FOLDER}/{name}"), data)
+        keep(plan, out)
+    there = stores.names_in(out)
+    left = [number for number in range(len(plan.parts)) if part_name(number) not in there]
+    earlier = len(plan.parts) - len(left)
+    if earlier:
+        say(f"going on: {earlier:,} of {counted(len(plan.parts), 'part')} {'is' if earlier == 1 else 'are'} done")
+    if left:
+        on_ray.connected()
+        with bar("predicting", sum(len(plan.parts[number]) for number in left)) as advance:
+            for done in on_ray.finished(left, out, workers=workers):
+                advance(len(plan.parts[done.part]))
+    summary = replace(_summed(plan, out), earlier=earlier)
+    stores.write(stores.join(out, SUMMARY), json.dumps(asdict(summary)).encode() + b"\n")
+    return summary
+
+
+def _summed(plan: Plan, out: str) -> Summary:
+    """The rows of all files, as they are written."""
+    images = unreadable = 0
+    for number in range(len(plan.parts)):
+        with stores.opened(stores.join(out, part_name(number))) as file:
+            rows, bad = counts(file)
+        images, unreadable = images + rows, unreadable + bad
+    return Summary(images, unreadable, len(plan.parts), 0)

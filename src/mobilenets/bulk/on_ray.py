@@ -1,0 +1,116 @@
+"""`finished`: parts of a plan on the workers of Ray Data, which starts a worker again that was lost, and its part with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilenets.bulk.model import fetched
+from mobilenets.bulk.plan import read
+from mobilenets.bulk.work import predict_part
+from mobilenets.errors import MissingExtraError, MobileNetsError
+from mobilenets.runtime.predictor import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A part that is written.
+
+    Args:
+        part: its number.
+        images: how many it has.
+        unreadable: how many of them cannot be read.
+    """
+
+    part: int
+    images: int
+    unreadable: int
+
+
+class Worker:
+    """Holds the model on a worker. All that it needs to know is in the folder of the results.
+
+    Args:
+        out: the folder.
+    """
+
+    def __init__(self, out: str) -> None:
+        self._plan, self._out = read(out), out
+        self._folder = tempfile.TemporaryDirectory(prefix="mobilenets-bulk-")
+        predictor = Predictor.open(fetched(self._plan.model, out, Path(self._folder.name)), threads=1)
+        threshold = self._plan.threshold
+        self._predictor = predictor if threshold is None else predictor.with_threshold(threshold)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:  # Any: a row of Ray Data
+        """Predict a part."""
+        number = int(row["part"])
+        images, unreadable = predict_part(self._predictor, number, self._plan.parts[number], self._out, top=self._plan.top)
+        return {"part": number, "images": images, "unreadable": unreadable}
+
+
+def connected() -> int:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine.
+
+    Returns:
+        How many cores it has.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        MobileNetsError: there is no such cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("ray", "ray") from error
+    if not ray.is_initialized():
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        except ConnectionError as error:
+            raise MobileNetsError(f"there is no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}'") from error
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has few types
+    return max(1, int(resources.get("CPU", 1)))
+
+
+def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
+    """Predict these parts of the plan in a folder; each is given when its file is written.
+
+    Args:
+        parts: their numbers.
+        out: folder of the results.
+        workers: processes, each on a core of its own.
+
+    Raises:
+        MobileNetsError: a part failed, or Ray did.
+    """
+    import ray
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    rows = ray.data.from_items([{"part": number} for number in parts], override_num_blocks=len(parts))
+    pool = ray.data.ActorPoolStrategy(size=min(workers, len(parts)))  # it starts lost workers again, and their parts
+    done = rows.map(Worker, fn_constructor_args=(out,), compute=pool, num_cpus=1)  # type: ignore[arg-type]  # a class of such
+    try:
+        for row in done.iter_rows():
+            yield Done(int(row["part"]), int(row["images"]), int(row["unreadable"]))
+    except RayError as error:
+        cause = error.__cause__
+        reason = cause if isinstance(cause, MobileNetsError) else _last_line(error)
+        raise MobileNetsError(
+            f"the prediction stopped: {reason}", hint="what is written is kept; the same command goes on"
+        ) from error
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,194 @@
+"""Files in folders and object stores, by the addresses that fsspec knows: `s3://bucket/photos`, `gs://...`, or a path."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mobilenets import files
+from mobilenets.data.walk import SUFFIXES, suffix_of, walk
+from mobilenets.errors import DataError, MissingExtraError, MobileNetsError, UsageError
+from mobilenets.runtime.engines.base import first_line
+
+TAR = ".tar"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file that is in memory, or the reason why it is not.
+
+    Args:
+        name: its path or address; of a member of a tar file, both.
+        data: its bytes.
+        error: why there are none; "" if there are.
+    """
+
+    name: str
+    data: bytes = b""
+    error: str = ""
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            OSError: there are none.
+        """
+        if self.error:
+            raise OSError(self.error)
+        return self.data
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an address of a store, and not a path.
+
+    >>> is_address("s3://bucket/photos"), is_address("photos")
+    (True, False)
+    """
+    return "://" in source
+
+
+def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
+    """The file system of an address, and the path in it.
+
+    Raises:
+        UsageError: no store has such addresses.
+        MissingExtraError: the library for the store is not installed.
+    """
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MissingExtraError("fsspec", "ray") from error
+    try:
+        system, path = url_to_fs(address)
+    except ImportError as error:
+        raise UsageError(f"'{address}': {first_line(error)}") from error
+    except ValueError as error:
+        raise UsageError(f"'{address}' is no address of a store: {first_line(error)}") from error
+    return system, str(path)
+
+
+@contextmanager
+def opened(address: str) -> Iterator[IO[bytes]]:
+    """A file, opened for reading; the block may read any part of it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    system, path = system_of(address)
+    try:
+        with system.open(path, "rb") as file:
+            yield file
+    except (OSError, MobileNetsError):
+        raise
+    except Exception as error:  # the libraries of object stores have no common class
+        raise OSError(first_line(error)) from error
+
+
+def read(address: str) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with opened(address) as file:
+        return file.read()
+
+
+def found(source: str) -> list[str]:
+    """The images and tar files that a source names, sorted: a file, everything below a folder, or what matches a pattern.
+
+    Raises:
+        DataError: there are none, or the store refuses.
+    """
+    try:
+        names = sorted(_found(source))
+    except (DataError, UsageError, MissingExtraError):
+        raise
+    except Exception as error:  # as in `opened`
+        raise DataError(f"'{source}' cannot be listed: {first_line(error)}") from error
+    if not names:
+        raise DataError(f"'{source}' has no images", hint="a folder, a tar file, or an address such as s3://bucket/photos/")
+    return names
+
+
+def members(shard: str) -> Iterator[Held]:
+    """The images in a tar file, in its order. If it breaks off, the last one says so under the name of the file."""
+    try:
+        with opened(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
+            for member in tar:
+                if member.isfile() and suffix_of(member.name) in SUFFIXES:
+                    content = tar.extractfile(member)
+                    yield Held(f"{shard}/{member.name}", content.read() if content is not None else b"")
+    except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # what was read before counts
+        yield Held(shard, error=f"it cannot be read to its end: {first_line(error)}")
+
+
+def join(folder: str, name: str) -> str:
+    """The address of a file in a folder."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def names_in(folder: str) -> set[str]:
+    """The names of the files in a folder; none if it does not exist.
+
+    Raises:
+        DataError: the store refuses.
+    """
+    system, path = system_of(folder)
+    try:
+        system.invalidate_cache()
+        listed = system.ls(path, detail=False)
+    except FileNotFoundError:
+        return set()
+    except Exception as error:  # as in `opened`
+        raise DataError(f"'{folder}' cannot be listed: {first_line(error)}") from error
+    return {str(name).rstrip("/").rsplit("/", 1)[-1] for name in listed}
+
+
+def write(address: str, data: bytes) -> None:
+    """Write a file as a whole: by renaming on a disk, and in one upload, which shows when it is complete, in a store.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        if not is_address(address):
+            files.write_bytes(Path(address), data)
+            return
+        system, path = system_of(address)
+        system.pipe_file(path, data)
+    except (UsageError, MissingExtraError):
+        raise
+    except Exception as error:  # as in `opened`
+        raise DataError(f"'{address}' cannot be written: {first_line(error)}") from error
+
+
+def _found(source: str) -> list[str]:
+    if not is_address(source):
+        return _below(Path(source))
+    system, path = system_of(source)
+    if any(sign in path for sign in "*?["):
+        paths = system.glob(path)
+    elif system.isfile(path):
+        paths = [path]
+    else:
+        paths = system.find(path)
+    return [str(system.unstrip_protocol(name)) for name in paths if _is_wanted(str(name))]
+
+
+def _below(path: Path) -> list[str]:
+    if path.is_dir():
+        inside = (folder for folder in walk(path))
+        return [str(path / folder.path / name) for folder in inside for name in folder.files if _is_wanted(name)]
+    if not path.exists():
+        raise DataError(f"there is no '{path}'")
+    return [str(path)]
+
+
+def _is_wanted(name: str) -> bool:
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return not hidden and (suffix_of(name) in SUFFIXES or suffix_of(name) == TAR)
