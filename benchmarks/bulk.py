@@ -2,8 +2,9 @@
 
     python benchmarks/bulk.py runs/photos photos/ --images 1e9 --workers 1000
 
-Measured: images a second of one worker, by its processor time, its start, and the bytes of an image. Assumed, and to be set: what the store needs to
-begin to send a file, how much it sends to a worker, how many listings it answers, how often a worker is lost, and prices.
+Measured: images a second of one worker, by its processor time, its start, and the bytes of an image. Assumed, and to be set:
+what the store needs to begin to send a file, how much it sends to a worker, how many listings it answers, how often a worker
+is lost, and prices.
 
 The simulation hands out parts to workers as Ray Data does. A worker fetches ahead with 8 connections, so a part takes the
 longest of computing, transfer and waiting; a lost worker's part begins again after the restart. Loose images are listed one
