@@ -18,6 +18,7 @@ from dataclasses import replace
 
 import torch
 
+from mobilenets.documents import encode
 from mobilenets.errors import SpecError
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
@@ -60,18 +61,19 @@ def main() -> None:
     fitted = table.calibration()
     errors, raw, floor = [], [], []
     for spec, whole, second in list(zip(specs, wholes, again, strict=True))[asked.known :]:
-        errors.append(fitted.predicted_ms(whole.sum_ms, whole.pieces, whole.moved) / whole.ms - 1)
-        raw.append(first.predicted_ms(whole.sum_ms, whole.pieces, whole.moved) / whole.ms - 1)
+        errors.append(fitted.predicted_ms(whole.sum_ms, whole.pieces, whole.moved, whole.weights) / whole.ms - 1)
+        raw.append(first.predicted_ms(whole.sum_ms, whole.pieces, whole.moved, whole.weights) / whole.ms - 1)
         floor.append(second / whole.ms - 1)
         name = f"{spec.backbone.name:24} {spec.backbone.width:4g} {spec.input.size:3} px"
         print(f"{name}  {whole.ms:7.3f} ms, again {floor[-1]:+6.1%}, predicted {errors[-1]:+6.1%}, uncorrected {raw[-1]:+6.1%}")
     print(
         f"corrected by {asked.known} networks: factor {fitted.factor:.3f}, {1000 * fitted.call_ms:.1f} us for each piece, "
-        f"{fitted.move_ms:.3f} ms for a million numbers"
+        f"{fitted.move_ms:.3f} ms for a million numbers between them, {fitted.load_ms:.3f} ms for a million weights"
     )
     for name, values in (("predicted", errors), ("uncorrected", raw), ("measured again", floor)):
         print(f"{name:15} {told(values)}")
-    print(json.dumps({"device": str(device.device), "errors": errors, "uncorrected": raw, "again": floor}))
+    networks = [encode(whole) for whole in wholes]
+    print(json.dumps({"device": str(device.device), "errors": errors, "again": floor, "networks": networks}))
 
 
 def told(values: list[float]) -> str:

@@ -122,21 +122,19 @@ class Costs:
     def ms(self, spec: ModelSpec) -> float:
         """The predicted latency of one image; raises LatencyError if the table lacks a piece."""
         assert self.table is not None
-        return self.table.predicted_ms([part.key for part in self.parts(spec)], self._moved(spec))
+        parts = self.parts(spec)
+        return self.table.predicted_ms([part.key for part in parts], _moved(parts), _weights(parts))
 
     def whole(self, spec: ModelSpec, ms: float) -> Whole:
         """What the table keeps of a network that was measured as a whole."""
         assert self.table is not None
-        keys = [part.key for part in self.parts(spec)]
-        return Whole(key_of(keys), self.table.sum_ms(keys), len(keys), self._moved(spec), ms)
-
-    def _moved(self, spec: ModelSpec) -> float:
-        """Millions of numbers that pieces hand to each other."""
-        return sum(part.entering for part in self.parts(spec)[1:]) / 1e6
+        parts = self.parts(spec)
+        keys = [part.key for part in parts]
+        return Whole(key_of(keys), self.table.sum_ms(keys), len(keys), _moved(parts), _weights(parts), ms)
 
     def mb(self, spec: ModelSpec) -> float:
         """Megabytes of the weights in 32-bit floats, batch norms folded."""
-        return sum(part.numbers for part in self.parts(spec)) * 4 / 1e6
+        return 4 * _weights(self.parts(spec))
 
     def macs(self, spec: ModelSpec) -> float:
         """Millions of multiply-adds of one image."""
@@ -232,6 +230,16 @@ def _behind(spec: ModelSpec, shape: Shape) -> ModelSpec:
 
 def _head(spec: ModelSpec, i: int) -> Graph:
     return after_backbone(lower(create(spec)))[i].graph
+
+
+def _moved(parts: Sequence[Part]) -> float:
+    """Millions of numbers that the pieces of a network hand to each other."""
+    return sum(part.entering for part in parts[1:]) / 1e6
+
+
+def _weights(parts: Sequence[Part]) -> float:
+    """Millions of weights and biases."""
+    return sum(part.numbers for part in parts) / 1e6
 
 
 def _nothing(channels: int, size: int) -> Graph:

@@ -29,7 +29,7 @@ TOLERANCE = 0.1
 """Relative error of a prediction from which on it is said."""
 
 _LEAST_SHARE = 0.05  # of the sum of its pieces, that a network takes
-_PRIOR = 0.02
+_PRIOR = 0.005
 """How much the first guess counts against one whole network."""
 
 
@@ -73,6 +73,7 @@ class Whole:
         sum_ms: of its pieces alone.
         pieces: how many they are.
         moved: millions of numbers that its pieces hand to each other.
+        weights: millions of them.
         ms: measured.
     """
 
@@ -80,6 +81,7 @@ class Whole:
     sum_ms: float
     pieces: int
     moved: float
+    weights: float
     ms: float
 
 
@@ -91,15 +93,18 @@ class Calibration:
         factor: on their sum.
         call_ms: that each piece but the first costs less inside a network.
         move_ms: that each million numbers between pieces cost less inside a network.
+        load_ms: that each million weights costs more, as a network does not find all of them in the caches.
     """
 
     factor: float
     call_ms: float
     move_ms: float
+    load_ms: float
 
-    def predicted_ms(self, sum_ms: float, pieces: int, moved: float) -> float:
-        """The latency of a network with so many pieces that hand over so many millions of numbers."""
-        return max(self.factor * sum_ms - self.call_ms * (pieces - 1) - self.move_ms * moved, _LEAST_SHARE * sum_ms)
+    def predicted_ms(self, sum_ms: float, pieces: int, moved: float, weights: float) -> float:
+        """The latency of a network; the arguments are those of `Whole`."""
+        saved = self.call_ms * (pieces - 1) + self.move_ms * moved
+        return max(self.factor * sum_ms - saved + self.load_ms * weights, _LEAST_SHARE * sum_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,17 +155,17 @@ class LatencyTable:
             table._take(line)
         return table
 
-    def predicted_ms(self, keys: Sequence[str], moved: float) -> float:
+    def predicted_ms(self, keys: Sequence[str], moved: float, weights: float) -> float:
         """The latency of a network of these pieces.
 
         Args:
             keys: of the pieces.
-            moved: as in `Whole`.
+            moved, weights: as in `Whole`.
 
         Raises:
             LatencyError: the table lacks one of them.
         """
-        return self.calibration().predicted_ms(self.sum_ms(keys), len(keys), moved)
+        return self.calibration().predicted_ms(self.sum_ms(keys), len(keys), moved, weights)
 
     def sum_ms(self, keys: Iterable[str]) -> float:
         """The sum of the latencies of pieces; raises LatencyError if the table lacks one."""
@@ -179,13 +184,14 @@ class LatencyTable:
         call_ms = self.ms.get(NOTHING, 0.0)
         numbers = MUCH_CHANNELS * MUCH_SIZE**2 / 1e6
         move_ms = max(self.ms.get(MUCH, 0.0) - call_ms, 0.0) / numbers
-        guess = np.array([1.0, call_ms, move_ms])
+        guess = np.array([1.0, call_ms, move_ms, 0.0])
         wholes = [whole for whole in self.wholes.values() if whole.ms > 0]
         if not wholes:
             return Calibration(*guess.tolist())
-        scale = np.where(guess > 0, guess, (1.0, 0.01, 0.05))  # so that all unknowns are near 1
-        rows = [np.array([whole.sum_ms, 1 - whole.pieces, -whole.moved]) * scale / whole.ms for whole in wholes]
-        prior = np.sqrt(_PRIOR) * np.eye(3)
+        scale = np.where(guess > 0, guess, (1.0, 0.01, 0.05, 0.05))  # so that all unknowns are near 1
+        known = [(whole.sum_ms, 1 - whole.pieces, -whole.moved, whole.weights) for whole in wholes]
+        rows = [np.array(row) * scale / whole.ms for row, whole in zip(known, wholes, strict=True)]
+        prior = np.sqrt(_PRIOR) * np.eye(4)
         aims = np.concatenate([np.ones(len(rows)), prior @ (guess / scale)])
         fitted = np.linalg.lstsq(np.vstack([*rows, prior]), aims, rcond=None)[0] * scale
         return Calibration(*np.maximum(fitted, 0.0).tolist())
@@ -194,7 +200,7 @@ class LatencyTable:
         """By whole network: how far its prediction is from what was measured, relative; above 0 where it is too high."""
         calibration = self.calibration()
         return {
-            whole.key: calibration.predicted_ms(whole.sum_ms, whole.pieces, whole.moved) / whole.ms - 1
+            whole.key: calibration.predicted_ms(whole.sum_ms, whole.pieces, whole.moved, whole.weights) / whole.ms - 1
             for whole in self.wholes.values()
             if whole.ms > 0
         }

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
-from mobilenets.search.costs import Budget, Costs, check_budget
+from mobilenets.search.costs import Budget, Costs, check_budget, fits
 from mobilenets.search.journal import Journal, Step
 from mobilenets.search.judge import ByLoss, ByTraining, Judge
 from mobilenets.search.netadapt import NetAdapt, Plan, SearchError
 from mobilenets.search.study import Sampled, Shapes, best
-from mobilenets.search.telling import Telling, check_latency, measure
+from mobilenets.search.telling import Telling, check_latency, measure, real
 from mobilenets.table import Table
 from mobilenets.training.recipe import Recipe
 
@@ -142,14 +142,21 @@ def _shapes(searching: Searching) -> Way:
         start, wanted.budget, costs, judges, wanted.storage, searching.folder, wanted.reward, wanted.seed, searching.telling
     )
     sampled = tuple(shapes.trials(wanted.trials))
-    chosen = best(sampled, wanted.budget, wanted.reward)[: wanted.finalists]
-    if not chosen:
+    found: list[Found] = []
+    for one in best(sampled, wanted.budget, wanted.reward):
+        model = shapes.model(one)
+        if "ms" in wanted.budget:
+            check_latency(costs, [model.spec], searching.telling)
+        if fits(real(costs, model.spec, wanted.budget), wanted.budget):
+            found.append(Found(f"trial-{one.number}", f"trial {one.number}", model))
+        if len(found) == wanted.finalists:
+            break
+    if not found:
         raise SearchError(
             f"none of {len(sampled)} networks keeps to the budget",
-            hint="--trials with a larger number draws more of them on --resume; or choose a larger budget",
+            hint="--resume with a larger --trials draws more of them; or choose a larger budget",
         )
-    found = tuple(Found(f"trial-{one.number}", f"trial {one.number}", shapes.model(one)) for one in chosen)
-    return Way(found, judges[0].title, sampled=sampled)
+    return Way(tuple(found), judges[0].title, sampled=sampled)
 
 
 METHODS: Table[Callable[[Searching], Way]] = Table("method", {"netadapt": _netadapt, "shapes": _shapes})
