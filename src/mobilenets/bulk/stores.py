@@ -63,7 +63,8 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
     except ImportError as error:
         raise MissingExtraError("fsspec", "ray") from error
     try:
-        system, path = url_to_fs(address)
+        # A listing that was kept would not know what workers have written since.
+        system, path = url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
         raise UsageError(f"'{address}': {first_line(error)}") from error
     except ValueError as error:
@@ -140,7 +141,6 @@ def names_in(folder: str) -> set[str]:
     """
     system, path = system_of(folder)
     try:
-        system.invalidate_cache()
         listed = system.ls(path, detail=False)
     except FileNotFoundError:
         return set()
