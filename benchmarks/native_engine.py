@@ -1,4 +1,4 @@
-"""The native engine against other runtimes: one network in floats and in integers, runs of all taking turns in one process.
+"""The native engine against other runtimes: a network in each precision, runs of all taking turns in one process.
 
 The network has random weights, and its integers are fitted to one image: only the speed is compared. Prints, for each
 runtime, the time of an image, and the median of its ratios to the native engine, round by round, with the quartiles. With
@@ -14,6 +14,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def by_openvino(graph: Graph, image: NDArray[Any], threads: int) -> Run:
     import openvino
 
     core = openvino.Core()
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    hint = "bf16" if graph.manifest.precision == "bfloat16" else "f32"
+    settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(core.read_model(to_onnx(graph).SerializeToString()), "CPU", settings).create_infer_request()
     return lambda: request.infer({0: image})
 
@@ -99,19 +101,26 @@ def compared(runs: dict[str, Run], seconds: float, clock: Callable[[], float]) -
 
 
 def main() -> None:
-    """Print a table for floats and one for integers."""
+    """Print a table for each precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mobilenet_v2")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument(
+        "--precision", nargs="+", choices=["float32", "bfloat16", "int8"], default=["float32", "bfloat16", "int8"]
+    )
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     options = parser.parse_args()
     labels = tuple(map(str, range(1000)))
     spec = mobilenets.ModelSpec(mobilenets.backbone(options.model), labels, mobilenets.InputContract(size=options.size))
     floats = lower(mobilenets.create(spec))
     image = np.random.default_rng(0).normal(size=(1, 3, options.size, options.size)).astype(np.float32)
-    for precision, graph in (("float32", floats), ("int8", quantize(floats, image).graph)):
+    for precision in options.precision:
+        if precision == "int8":
+            graph = quantize(floats, image).graph
+        else:
+            graph = replace(floats, manifest=replace(floats.manifest, precision=precision))
         print(f"{options.model} {options.size} px, {precision}, {options.threads} threads: least, tenth percentile, median")
         with tempfile.TemporaryDirectory() as folder:
             plans: tuple[Plan, ...] = ("fastest", "fused", "layers")

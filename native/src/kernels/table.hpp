@@ -78,8 +78,15 @@ void quantize(const float* in, float scale, int zero_point, std::int8_t* out, st
     constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width;
     for (std::size_t i = 0; i < count; i += at_once) {
         typename V::Ints numbers[N];
-        V::to_panels(numbers, in + i, V::all(scale), left(count - i, at_once));
-        V::template store<V::packed_panels>(out + i, V::template packed<true>(numbers, bounds), 0, left(count - i, at_once));
+        const int now = left(count - i, at_once);
+        if (now < at_once) {  // what is read may be the caller's, with nothing behind it
+            float rest[at_once] = {};
+            __builtin_memcpy(rest, in + i, sizeof(float) * static_cast<std::size_t>(now));
+            V::to_panels(numbers, rest, V::all(scale));
+        } else {
+            V::to_panels(numbers, in + i, V::all(scale));
+        }
+        V::template store<V::packed_panels>(out + i, V::template packed<true>(numbers, bounds), 0, now);
     }
 }
 

@@ -112,7 +112,7 @@ struct Avx2 {
         panel[1] = _mm256_unpackhi_epi16(wide, sign);
     }
 
-    static void to_panels(Ints (&panel)[2], const float* from, Floats scale, int) {
+    static void to_panels(Ints (&panel)[2], const float* from, Floats scale) {
         for (int i = 0; i < 2; ++i) {
             const __m256 numbers =
                 _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(from + 4 * i)), _mm_loadu_ps(from + 4 * i + 8), 1);

@@ -139,10 +139,10 @@ struct Avx512 {
             panels[i] = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
     }
 
-    static void to_panels(Ints (&panels)[4], const float* from, Floats scale, int count) {
+    static void to_panels(Ints (&panels)[4], const float* from, Floats scale) {
         const __m512 largest = _mm512_set1_ps(1073741824.0F), half = _mm512_set1_ps(0.5F);
         for (int i = 0; i < 4; ++i) {
-            const __m512 numbers = _mm512_maskz_loadu_ps(first<__mmask16>(count - 16 * i, 16), from + 16 * i);
+            const __m512 numbers = _mm512_loadu_ps(from + 16 * i);
             const __m512 quotient = _mm512_min_ps(
                 _mm512_max_ps(_mm512_div_ps(numbers, scale), _mm512_sub_ps(_mm512_setzero_ps(), largest)), largest);
             const __m512 whole = _mm512_roundscale_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);

@@ -101,7 +101,7 @@ struct Neon {
         panel[2] = vmovl_s16(vget_low_s16(high)), panel[3] = vmovl_high_s16(high);
     }
 
-    static void to_panels(Ints (&panel)[4], const float* from, Floats scale, int) {
+    static void to_panels(Ints (&panel)[4], const float* from, Floats scale) {
         const Floats largest = vdupq_n_f32(1073741824.0F);
         for (int i = 0; i < 4; ++i) {
             const Floats quotient =

@@ -163,8 +163,8 @@ struct Plain {
         for (int i = 0; i < 16; ++i) panel[i / width].of[i % width] = from[i];
     }
 
-    /// `count` floats divided by the scale, as the nearest integers; halves go away from zero.
-    static void to_panels(Ints (&panel)[2], const float* from, Floats scale, int) {
+    /// 16 floats divided by the scale, as the nearest integers; halves go away from zero.
+    static void to_panels(Ints (&panel)[2], const float* from, Floats scale) {
         constexpr float largest = 1073741824.0F;
         for (int i = 0; i < 16; ++i) {
             const float quotient = std::min(std::max(-largest, from[i] / scale.of[0]), largest);  // not a number is the least

@@ -86,8 +86,8 @@ Made make_step(const Graph& graph, const Operator& operation, const Kernels& ker
         {make_dequantize, make_dequantize},
     }};
     const bool makes_half = graph.output(operation).number == Number::bfloat16;
-    if (graph.in_halves && operation.kind == Kind::conv && !graph.input(operation).quantized())
-        return make_half_conv(graph, operation, kernels);
+    const bool multiplies = operation.kind == Kind::conv || operation.kind == Kind::dense;
+    if (graph.in_halves && multiplies && !graph.input(operation).quantized()) return make_half_conv(graph, operation, kernels);
     if (makes_half && operation.kind == Kind::add) return make_half_add(graph, operation, kernels);
     const Makers& kind = makers[static_cast<std::size_t>(operation.kind)];
     return (graph.input(operation).quantized() ? kind.bytes : kind.floats)(graph, operation, kernels);
