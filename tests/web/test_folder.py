@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import urllib.error
@@ -114,6 +116,19 @@ def test_the_server_gives_out_the_folder_alone(page: Path, path: str) -> None:
     with served(page) as address, pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(address + path)
     assert caught.value.code == 404
+
+
+def test_a_browser_that_hangs_up_is_no_error(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(page) as address:
+        port = int(address.rstrip("/").rpartition(":")[2])
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port)) as browser:
+                browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not a farewell
+                browser.sendall(b"GET /engines/onnx/ort-wasm-simd-threaded.wasm HTTP/1.1\r\nHost: here\r\n\r\n")
+                browser.recv(1000)
+        with urllib.request.urlopen(address) as response:
+            assert response.status == 200
+    assert capsys.readouterr().err == ""
 
 
 def test_demo_gives_out_the_page_until_it_is_interrupted(built_page: Path, color_model: Path) -> None:
