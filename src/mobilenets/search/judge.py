@@ -66,6 +66,8 @@ class Judge(Protocol):
 class ByLoss:
     """Judges without training: batch norms see some training images anew, then the loss on these images counts.
 
+    Detectors and segmenters, whose losses need targets of their own, are judged by their metric on these images.
+
     Args:
         dataset: the images are drawn from its train split.
         recipe: of the training that would follow.
@@ -75,13 +77,13 @@ class ByLoss:
 
     def __init__(self, dataset: Dataset, recipe: Recipe, *, images: int = 128, seed: int = 0) -> None:
         self._samples = drawn(dataset.split("train"), images, seed_of(seed, "search"))
-        self._recipe = recipe
+        self._recipe, self._task = recipe, dataset.task
         self._prepared: dict[object, Prepared] = {}
 
     @property
     def title(self) -> str:
         """What its values are."""
-        return "loss"
+        return "loss" if self._task == "classify" else TITLES[self._task]
 
     def __call__(self, model: Model, seed: int) -> Judged:
         """See `Judge`."""
