@@ -38,7 +38,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "export":   "Export a trained model and check it against torch.",
     "demo":     "Run a model in your browser: camera, images, folders.",
     "convert":  "Read weights of another library into a checkpoint.",
-    "convert-data": "Write boxes in another format: Pascal VOC, COCO, YOLO or CSV.",
+    "convert-data": "Write boxes in another format, or any dataset as tar shards.",
 }
 # fmt: on
 
