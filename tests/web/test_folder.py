@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -133,7 +134,9 @@ def test_a_browser_that_hangs_up_is_no_error(page: Path, capsys: pytest.CaptureF
 
 def test_demo_gives_out_the_page_until_it_is_interrupted(built_page: Path, color_model: Path) -> None:
     command = [sys.executable, "-m", "mobilenets", "demo", str(color_model), "--no-open", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to it
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, preexec_fn=heard, **pipes) as demo:  # before any thread of it
         assert demo.stdout is not None
         text = ""
         while not text.endswith("}\n"):
