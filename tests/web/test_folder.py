@@ -135,8 +135,13 @@ def test_a_browser_that_hangs_up_is_no_error(page: Path, capsys: pytest.CaptureF
 def test_demo_gives_out_the_page_until_it_is_interrupted(built_page: Path, color_model: Path) -> None:
     command = [sys.executable, "-m", "mobilenets", "demo", str(color_model), "--no-open", "--json"]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs are deaf to it
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, preexec_fn=heard, **pipes) as demo:  # before any thread of it
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heard,  # before any thread of it
+    ) as demo:
         assert demo.stdout is not None
         text = ""
         while not text.endswith("}\n"):
