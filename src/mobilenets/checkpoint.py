@@ -42,7 +42,7 @@ _LARGEST = 100 * 2**20  # bytes of a description; a million labels take a third 
 _DIVERGED = "the training that made these weights diverged; take an earlier checkpoint, or train with a lower learning rate"
 _PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".pkl")
 _FOREIGN = (".tflite", ".h5", ".hdf5", ".keras", ".safetensors")
-_PARTS = (".safetensors", ".json", ".onnx")  # the last one: its export, made when it was first opened
+_PARTS = (".safetensors", ".json", ".onnx", ".graph")  # the last two: its exports, made when it was first opened
 
 
 @dataclass(frozen=True, slots=True)
