@@ -108,6 +108,35 @@ def result(found: Measured, source: str, comparisons: Sequence[Comparison] = (),
     return Result(COLUMNS, found.rows(), draw.bars(names, panels), CAPTION, comparisons, tuple(findings))
 
 
+def beside(
+    lines: Sequence[Line], asked: Asked, pairs: Sequence[tuple[str, str]], *, source: str, device: str, reason: str
+) -> Result:
+    """A table that prints latencies, and how pairs of its networks compare there and here.
+
+    Args:
+        lines: of the table; those of the pairs have printed latencies.
+        asked: how they are timed.
+        pairs: a network and the one that its latency is divided by.
+        source: where the paper prints the table.
+        device: what the paper timed on, as in "on a Pixel 1".
+        reason: why this machine may differ.
+    """
+    found = measured(lines, asked)
+    printed = {line.name: line.ms or 0 for line in lines}
+    comparisons = [
+        Comparison(
+            f"latency of {name} over {other}'s",
+            printed[name] / printed[other],
+            found.times(name, other).value,
+            "times",
+            f"{source}: {device}",
+            reason,
+        )
+        for name, other in pairs
+    ]
+    return result(found, source, comparisons, [slower(name, other, found.times(name, other)) for name, other in pairs])
+
+
 def slower(name: str, other: str, times: Ratio) -> str:
     """A sentence on how two networks' latencies compare here."""
     if not times.ranked:

@@ -12,7 +12,7 @@ from mobilenets.science.entry import Asked, Cell, Comparison, Result
 from mobilenets.science.latency import CELLS, Latencies, latencies
 from mobilenets.science.networks import classifier
 from mobilenets.science.printed import V3_TABLE_3, V3_TABLE_5
-from mobilenets.science.tables import measured, result, slower
+from mobilenets.science.tables import beside, slower
 from mobilenets.science.v3 import variants
 from mobilenets.specs.rows import BackboneSpec
 
@@ -62,21 +62,9 @@ def measured_variants(specs: Mapping[str, BackboneSpec], asked: Asked) -> Varian
 
 def table_3(asked: Asked) -> Result:
     """V3 beside V2."""
-    found = measured(V3_TABLE_3, asked)
     pairs = (("V3-Large 1.0", "V2 1.0"), ("V3-Small 1.0", "V2 0.35"))
-    printed = {line.name: line.ms or 0 for line in V3_TABLE_3}
-    comparisons = [
-        Comparison(
-            f"latency of {name} over {other}'s",
-            printed[name] / printed[other],
-            found.times(name, other).value,
-            "times",
-            "V3, Table 3: on a Pixel 1",
-            "another processor and another runtime",
-        )
-        for name, other in pairs
-    ]
-    return result(found, "V3, Table 3", comparisons, [slower(name, other, found.times(name, other)) for name, other in pairs])
+    reason = "another processor and another runtime"
+    return beside(V3_TABLE_3, asked, pairs, source="V3, Table 3", device="on a Pixel 1", reason=reason)
 
 
 def figure_5(asked: Asked) -> Result:
