@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.int8.conftest import COLORS, CONTRACT, color_graph, hard_graph, write_images
 
+from mobilenets.bars import no_bar
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantize.prepare import prepared
@@ -28,7 +29,7 @@ from mobilenets.int8.folder import about, read_about, write
 from mobilenets.int8.gate import _next
 from mobilenets.int8.images import MOST_BYTES, affordable, drawn, inputs
 from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
-from mobilenets.int8.truth import SameAnswers, no_bar
+from mobilenets.int8.truth import SameAnswers
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.manifest import Manifest

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mobilenets.bars import Bar, no_bar
 from mobilenets.benchmark import plan
 from mobilenets.benchmark.measure import Settings, measured, opened, steps
 from mobilenets.benchmark.plan import Asked, FileOnRuntime, Network
 from mobilenets.benchmark.process import Worker, WorkerError
 from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
 from mobilenets.benchmark.saving import Saved
-
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress bar with a description and a total, and gives the function that advances it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Telling:
         said: one line of text.
     """
 
-    progress: Progress = lambda description, total: nullcontext(lambda done: None)
+    progress: Bar = no_bar
     said: Callable[[str], object] = lambda text: None
 
 

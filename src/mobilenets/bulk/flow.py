@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mobilenets.bars import Bar, no_bar
 from mobilenets.bulk import on_ray, stores
 from mobilenets.bulk.model import FOLDER, files_of
 from mobilenets.bulk.plan import Plan, divided, keep, kept, part_name
@@ -18,9 +18,6 @@ from mobilenets.runtime.predictor import Predictor
 
 SUMMARY = "summary.json"
 """Written when all parts are."""
-
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress bar with a description and a total, and gives the function that advances it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +52,13 @@ class Summary:
     earlier: int
 
 
-def _no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-    return nullcontext(lambda amount: None)
-
-
 def predict(
     model: Path,
     sources: Sequence[str],
     out: str,
     asked: Asked,
     *,
-    bar: Bar = _no_bar,
+    bar: Bar = no_bar,
     say: Callable[[str], object] = lambda text: None,
 ) -> Summary:
     """Predict images on the workers of a Ray cluster; the same call goes on where an earlier one was stopped.

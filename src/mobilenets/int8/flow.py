@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from mobilenets.bars import Bar, no_bar
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
@@ -17,7 +18,7 @@ from mobilenets.int8.engines import on_runtime_of
 from mobilenets.int8.gate import Gated, gated
 from mobilenets.int8.images import Inputs, Picture, inputs, place_of
 from mobilenets.int8.timing import latencies_ms
-from mobilenets.int8.truth import Bar, Truth, no_bar
+from mobilenets.int8.truth import Truth
 from mobilenets.runtime.predictor import Predictor
 
 ANSWERS = 256

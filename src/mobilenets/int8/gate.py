@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilenets.bars import Bar
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.profile import profiled
@@ -16,7 +17,7 @@ from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.int8.engines import Running, running
 from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
-from mobilenets.int8.truth import Bar, Drop, Truth
+from mobilenets.int8.truth import Drop, Truth
 from mobilenets.runtime.predictor import Predictor
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
+from mobilenets.bars import Bar, no_bar
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
 from mobilenets.evaluation.compare import FIGURES, Measured, compare
@@ -20,9 +20,6 @@ from mobilenets.int8.images import Picture
 from mobilenets.reports.stored import measured_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import Task
-
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Opens a progress bar with a description and a total, and gives the function that advances it."""
 
 METRICS: Mapping[Task, str] = {"classify": "top1", "detect": "map50", "segment": "miou"}
 """What is measured on labeled images."""
@@ -80,11 +77,6 @@ class Truth(Protocol):
 def judging(dataset: Dataset) -> tuple[Sample, ...]:
     """The images of a dataset that judge: its validation split, or its test split; all where there are no splits."""
     return dataset.split("val") or dataset.split("test") or dataset.samples
-
-
-def no_bar(description: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-    """Shows nothing."""
-    return nullcontext(lambda amount: None)
 
 
 @dataclass

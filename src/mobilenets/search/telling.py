@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
+from mobilenets.bars import Bar, no_bar
 from mobilenets.search.costs import RESOURCES, Budget, Costs, spent
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.specs.model import ModelSpec
@@ -14,9 +14,6 @@ from mobilenets.training.step import Step as TrainingStep
 
 class StoppedError(Exception):
     """The search was asked to stop; what it has is saved."""
-
-
-Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class Telling:
         stop: asked at every moment from which a search can go on later.
     """
 
-    progress: Progress = lambda description, total: nullcontext(lambda done: None)
+    progress: Bar = no_bar
     said: Callable[[str], object] = lambda text: None
     trained: Callable[[TrainingStep], object] = lambda step: None
     stop: Callable[[], bool] = lambda: False
