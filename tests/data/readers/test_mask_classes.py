@@ -8,7 +8,8 @@ from PIL import Image
 
 from mobilenets.data import masks
 from mobilenets.data.masks import IGNORE
-from mobilenets.data.readers.mask_classes import Named, find_classes, read_names
+from mobilenets.data.readers.mask_classes import find_classes
+from mobilenets.data.readers.mask_names import Named, read_names
 from mobilenets.errors import DataError
 
 

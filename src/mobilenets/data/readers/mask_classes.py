@@ -14,7 +14,7 @@ The rules, in this order:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,8 +25,7 @@ import numpy as np
 from mobilenets.data import masks
 from mobilenets.data.located import Located
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
-from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
-from mobilenets.data.text import class_name, columns_shown, legible, read_text, shown, whole
+from mobilenets.data.readers.mask_names import Named, read_names, repeated
 from mobilenets.errors import DataError, ImageError
 
 FILES = (
@@ -53,33 +52,9 @@ MOST_VALUES = 64
 NO_OBJECT = "background"
 """The name of the value 0 if only the other class has a name."""
 
-_SEPARATOR = re.compile(r"[\s,:]+")
 _ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
 _NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
 _PEEKED = 30  # masks that are looked at when one answer holds for all
-_HINT = "one name per line, or the columns name,r,g,b"
-_COLUMNS = {
-    "name": ("name", "class", "label", "category", "class_name"),
-    "r": ("r", "red"),
-    "g": ("g", "green"),
-    "b": ("b", "blue"),
-    "value": ("value", "id", "index", "label_id"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A class as a file describes it.
-
-    Args:
-        name: the class name.
-        value: its value in masks.
-        color: its color in masks or for display; None if none is given.
-    """
-
-    name: str
-    value: int
-    color: Color | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,29 +136,6 @@ def named_classes(classes: str | Path | Sequence[str], *, ignore: Sequence[str] 
     return _two_or_more(_from_names(named, "index", ignore), source or ", ".join(entry.name for entry in named))
 
 
-def read_names(path: Path) -> tuple[Named, ...]:
-    """The classes that a file names: lines of names, `name,r,g,b` with a header, CVAT's labelmap, or `r g b name`.
-
-    Raises:
-        DataError: the file cannot be read, or a line is not valid.
-    """
-    if path.suffix.lower() == ".csv":
-        named = tuple(_table(path))
-    else:
-        lines = [(number, line.strip()) for number, line in enumerate(read_text(path).lines, start=1)]
-        kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
-        if kept and kept[0][1] == "__ignore__":  # labelme's name of 255
-            del kept[0]
-        named = tuple(_line(f"'{path}' line {number}", i, line) for i, (number, line) in enumerate(kept))
-    if not named:
-        raise DataError(f"'{path}' names no class", hint=_HINT)
-    for what in ("name", "value"):
-        twice = _twice([getattr(entry, what) for entry in named])
-        if twice is not None:
-            raise DataError(f"'{path}' has the {what} '{twice}' twice")
-    return named
-
-
 def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Named, ...], str]:
     """The named classes and the file they come from."""
     if isinstance(classes, Path) or (isinstance(classes, str) and classes and Path(classes).is_file()):
@@ -193,7 +145,7 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
             raise DataError(f"'{classes}' is not a file of class names", hint="give a file, or names separated by commas")
         classes = [name.strip() for name in classes.split(",")]
     if not isinstance(classes, str):
-        twice = _twice(list(classes))
+        twice = repeated(list(classes))
         if twice is not None:
             raise DataError(f"the class '{twice}' is named twice")
         return tuple(Named(name, i) for i, name in enumerate(classes)), ""
@@ -348,62 +300,7 @@ def _values(path: Path, channel: Coding) -> tuple[int, ...]:
         raise DataError(str(error), hint=error.hint) from error
 
 
-def _table(path: Path) -> Iterable[Named]:
-    rows = read_rows(path)
-    columns = columns_of(rows.header, _COLUMNS)
-    if "name" not in columns:
-        raise DataError(f"'{path}' has no column 'name'; it has {columns_shown(rows.header)}", hint=_HINT)
-    for i, (line, row) in enumerate(
-        (line, row) for line, row in rows.cells if len(row) > columns["name"] and row[columns["name"]].strip()
-    ):
-        where = f"'{path}' line {line}"
-        cells = cells_of(row, columns)
-        color = _color([cells[shade] for shade in "rgb"], where) if all(shade in columns for shade in "rgb") else None
-        value = whole(cells.get("value") or str(i))
-        if value is None or value >= masks.STRAY:
-            raise DataError(f"{where}: {shown(cells.get('value', ''))} is not a value of a mask")
-        yield Named(class_name(cells["name"], where), value, color)
-
-
-def _line(where: str, i: int, line: str) -> Named:
-    """The class on a line of a text file: a name, perhaps with a value before it or a color beside it."""
-    name, colon, rest = line.partition(":")
-    if colon and rest.count(":") == 2:  # CVAT's name:r,g,b:parts:actions
-        color = rest.partition(":")[0]
-        return Named(class_name(name, where), i, _color(color.split(","), where) if color else None)
-    first = _SEPARATOR.split(line, maxsplit=3)  # r g b name
-    if len(first) == 4 and all(map(str.isdecimal, first[:3])) and not first[3][:1].isdecimal():
-        return Named(class_name(first[3], where), i, _color(first[:3], where))
-    last = [word[::-1] for word in _SEPARATOR.split(line[::-1], maxsplit=3)]  # name r g b, from the end
-    if len(last) == 4 and all(map(str.isdecimal, last[:3])) and not last[3][:1].isdecimal():
-        return Named(class_name(last[3], where), i, _color(last[2::-1], where))
-    for sign in ":=,\t":  # 7: name
-        number, separator, name = line.partition(sign)
-        value = whole(number.strip())
-        if separator and value is not None and name.strip() and not name.strip()[0].isdecimal():
-            return Named(class_name(name, where), value)
-    return Named(class_name(line, where), i)
-
-
-def _color(texts: Sequence[str], where: str) -> Color:
-    values = [value for text in texts if (value := whole(text.strip())) is not None and value <= 255]
-    if len(texts) != 3 or len(values) != 3:
-        raise DataError(
-            f"{where}: {', '.join(legible(text[:20]) for text in texts)} is not a color, which is three numbers from 0 to 255"
-        )
-    return values[0], values[1], values[2]
-
-
 def _hex(text: str) -> Color | None:
     if not re.fullmatch("#[0-9a-fA-F]{6}", text):
         return None
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def _twice(values: Sequence[object]) -> object | None:
-    seen: set[object] = set()
-    for value in values:
-        if value in seen:
-            return value
-        seen.add(value)
-    return None
