@@ -79,8 +79,7 @@ def exported(folder: Path) -> list[Case]:
 
     model = create(SPEC)
     for name, exporter in EXPORTERS.items():
-        runtime = OURS[Path(exporter.file).suffix]
-        if runtime.runs_here and exporter.file.startswith("model."):
+        if exporter.file.startswith("model.") and OURS[Path(exporter.file).suffix].runs_here:
             try:
                 export(model, folder, to=name)
             except MobileNetsError as error:

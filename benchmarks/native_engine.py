@@ -27,12 +27,19 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.deploy.write_tflite import to_tflite
+from mobilenets.errors import MobileNetsError
+from mobilenets.exporters.executorch import write_executorch
 from mobilenets.exporters.lower import lower
+from mobilenets.runtime.engines.executorch import ExecuTorchEngine
 from mobilenets.runtime.engines.native import NativeEngine, Plan
+from mobilenets.specs.heads import HEADS
 
 Run = Callable[[], object]
 RUNS_A_TURN = 3
+REST_S = 0.05
+"""Between the turns of two engines with several threads: those of the one before spin for a while, and then sleep."""
 OURS = "native, fastest"
+CLASSES = {"ClassifierHead": 1000, "SsdHead": 20, "DeepLabHead": 21, "LrasppHead": 21}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
@@ -80,12 +87,38 @@ def by_litert(graph: Graph, image: NDArray[Any], threads: int) -> Run:
     return run
 
 
-def compared(runs: dict[str, Run], seconds: float, clock: Callable[[], float]) -> None:
+def by_executorch(graph: Graph, image: NDArray[Any], threads: int) -> Run:
+    """A run of ExecuTorch, whose threads all files of a process share: it is opened last."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_executorch(graph, Path(folder, "model.pte"))
+        engine = ExecuTorchEngine(Path(folder, "model.pte"), threads)
+    return lambda: engine.run(image)
+
+
+PEERS = {"ONNX Runtime": by_onnxruntime, "OpenVINO": by_openvino, "LiteRT": by_litert, "ExecuTorch": by_executorch}
+
+
+def opened(graph: Graph, image: NDArray[Any], threads: int, folder: Path) -> dict[str, Run]:
+    """A run of each engine that can run the graph; says which one cannot."""
+    plans: tuple[Plan, ...] = ("fastest", "fused", "layers")
+    runs = {f"native, {plan}": natively(graph, image, threads, folder, plan) for plan in plans}
+    for name, make in PEERS.items():
+        try:
+            runs[name] = make(graph, image, threads)
+            runs[name]()
+        except (MobileNetsError, RuntimeError, ValueError) as error:
+            runs.pop(name, None)
+            print(f"  not by {name}: {str(error).splitlines()[0]}", flush=True)
+    return runs
+
+
+def compared(runs: dict[str, Run], seconds: float, clock: Callable[[], float], rest_s: float) -> None:
     """Run all in turn, and print what each took."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[OURS]) < RUNS_A_TURN:
         for name, run in runs.items():
+            time.sleep(rest_s)
             run()  # finds the caches full of what the others computed
             start = clock()
             for _ in range(RUNS_A_TURN):
@@ -104,6 +137,7 @@ def main() -> None:
     """Print a table for each precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="mobilenet_v2")
+    parser.add_argument("--head", choices=list(HEADS), default="ClassifierHead")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=30)
@@ -112,8 +146,9 @@ def main() -> None:
     )
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     options = parser.parse_args()
-    labels = tuple(map(str, range(1000)))
-    spec = mobilenets.ModelSpec(mobilenets.backbone(options.model), labels, mobilenets.InputContract(size=options.size))
+    labels = tuple(map(str, range(CLASSES[options.head])))
+    contract = mobilenets.InputContract(size=options.size)
+    spec = mobilenets.ModelSpec(mobilenets.backbone(options.model), labels, contract, HEADS[options.head]())
     floats = lower(mobilenets.create(spec))
     image = np.random.default_rng(0).normal(size=(1, 3, options.size, options.size)).astype(np.float32)
     for precision in options.precision:
@@ -123,11 +158,8 @@ def main() -> None:
             graph = replace(floats, manifest=replace(floats.manifest, precision=precision))
         print(f"{options.model} {options.size} px, {precision}, {options.threads} threads: least, tenth percentile, median")
         with tempfile.TemporaryDirectory() as folder:
-            plans: tuple[Plan, ...] = ("fastest", "fused", "layers")
-            runs = {f"native, {plan}": natively(graph, image, options.threads, Path(folder), plan) for plan in plans}
-            peers = {"ONNX Runtime": by_onnxruntime, "OpenVINO": by_openvino, "LiteRT": by_litert}
-            runs |= {name: make(graph, image, options.threads) for name, make in peers.items()}
-            compared(runs, options.seconds, CLOCKS[options.clock])
+            runs = opened(graph, image, options.threads, Path(folder))
+            compared(runs, options.seconds, CLOCKS[options.clock], REST_S if options.threads > 1 else 0)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mobilenets.runtime.engines.table import Runtime
     from mobilenets.runtime.manifest import Manifest
 
-TIE = 1.03
+TIE = 1.01
 """How many times slower than the best the chosen runtime may be."""
 
 BUDGET_S = 1.2
