@@ -24,6 +24,7 @@ from mobilenets.benchmark.saving import FILE, Saved
 from mobilenets.benchmark.timing import ratio
 from mobilenets.benchmark.written import csv_table, table, to_data, write_plot
 from mobilenets.runtime.machine import machine
+from mobilenets.telling import Telling
 
 QUICK = Settings(seconds=0.06, rounds=6, starts=1)
 Write = Callable[..., str]
@@ -127,7 +128,7 @@ def test_data_of_other_classes_is_said_and_latency_is_measured_all_the_same(toys
         (tmp_path / "pets" / name).mkdir(parents=True)
         Image.new("RGB", (20, 20)).save(tmp_path / "pets" / name / "0.png")
     said: list[str] = []
-    telling = flow.Telling(said=said.append)
+    telling = Telling(said=said.append)
     asked = Asked((nap(0),), runtimes=("nap",), table=toys)
     [row] = benchmark(asked, tmp_path / "out", data=Data(str(tmp_path / "pets")), settings=QUICK, telling=telling)
     assert row.p50_ms is not None

@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 from tests.int8.conftest import COLORS, CONTRACT, color_graph, hard_graph, write_images
 
-from mobilenets.bars import no_bar
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantize.prepare import prepared
@@ -24,7 +23,7 @@ from mobilenets.errors import DataError
 from mobilenets.int8.answers import same
 from mobilenets.int8.doubts import doubts, neighbor_correlation
 from mobilenets.int8.engines import ReferenceEngine, Running, running, signal_to_noise
-from mobilenets.int8.flow import Telling, quantized
+from mobilenets.int8.flow import quantized
 from mobilenets.int8.folder import about, read_about, write
 from mobilenets.int8.gate import _next
 from mobilenets.int8.images import MOST_BYTES, affordable, drawn, inputs
@@ -35,6 +34,7 @@ from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation
+from mobilenets.telling import Telling, no_bar
 
 
 def _images(count: int, *, contrast: float = 1.0, seed: int = 0) -> NDArray[np.float32]:
@@ -123,7 +123,7 @@ def test_without_a_runtime_the_reference_executor_measures(tmp_path: Path, monke
         count=9,
         limit=0.0,
         folder=tmp_path / "scratch",
-        telling=Telling(say=said.append),
+        telling=Telling(said=said.append),
     )
     assert done.gated.passed
     assert any("the reference executor measures" in line for line in said)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobilenets.benchmark import adb, plan, ssh
 from mobilenets.benchmark.adb import Phone
-from mobilenets.benchmark.flow import Data, Telling, all_files
+from mobilenets.benchmark.flow import Data, all_files
 from mobilenets.benchmark.measure import Settings, opened
 from mobilenets.benchmark.plan import Asked, FileOnRuntime
 from mobilenets.benchmark.process import WorkerError
@@ -18,6 +18,7 @@ from mobilenets.benchmark.saving import Saved
 from mobilenets.benchmark.ssh import Host
 from mobilenets.benchmark.tools import TOOLS, ToolError
 from mobilenets.runtime.engines.table import named
+from mobilenets.telling import Telling
 
 
 def benchmark_on_phone(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mobilenets.bars import Bar, no_bar
 from mobilenets.benchmark import plan
 from mobilenets.benchmark.measure import Settings, measured, opened, steps
 from mobilenets.benchmark.plan import Asked, FileOnRuntime, Network
 from mobilenets.benchmark.process import Worker, WorkerError
 from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
 from mobilenets.benchmark.saving import Saved
+from mobilenets.telling import Telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +30,6 @@ class Data:
     split: str = ""
     classes: str | tuple[str, ...] = ""
     ignore: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """How a benchmark says what it does; nothing by default.
-
-    Args:
-        progress: a progress bar.
-        said: one line of text.
-    """
-
-    progress: Bar = no_bar
-    said: Callable[[str], object] = lambda text: None
 
 
 def benchmark(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mobilenets.bars import Bar, no_bar
 from mobilenets.bulk import on_ray, stores
 from mobilenets.bulk.model import FOLDER, files_of
 from mobilenets.bulk.plan import Plan, divided, keep, kept, part_name
@@ -15,6 +14,7 @@ from mobilenets.bulk.rows import counts
 from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.telling import Bar, no_bar
 
 SUMMARY = "summary.json"
 """Written when all parts are."""

@@ -113,11 +113,12 @@ def command(
     if json and csv == "-":
         raise UsageError("--json and --csv - cannot be combined")
     from mobilenets.benchmark import written
-    from mobilenets.benchmark.flow import Data, Telling, benchmark
+    from mobilenets.benchmark.flow import Data, benchmark
     from mobilenets.benchmark.measure import Settings
     from mobilenets.benchmark.plan import Asked
     from mobilenets.benchmark.remarks import remarks
     from mobilenets.runtime.machine import machine
+    from mobilenets.telling import Telling
 
     asked = Asked(
         tuple(models),

@@ -102,8 +102,8 @@ def _list(json: bool) -> None:
 
 
 def _asked(out: Path, options: dict[str, Any]) -> Asked:  # Any: values of options
-    from mobilenets.benchmark.flow import Telling
     from mobilenets.science.entry import Asked
+    from mobilenets.telling import Telling
 
     return Asked(out / "kept", **options, telling=Telling(output.progress, output.note))
 

@@ -11,7 +11,7 @@ import typer
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.data.text import counted
-from mobilenets.errors import ExportError, MissingExtraError, UsageError
+from mobilenets.errors import ExportError, MissingExtraError, MobileNetsError, UsageError
 
 if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
@@ -95,10 +95,11 @@ def command(
 
     from mobilenets.cli.measuring import home_of
     from mobilenets.cli.quantize_images import material
-    from mobilenets.int8.flow import Telling, quantized
+    from mobilenets.int8.flow import quantized
     from mobilenets.int8.folder import about, check_free, is_quantized, write
     from mobilenets.int8.images import affordable
     from mobilenets.int8.truth import CHANGED, POINTS
+    from mobilenets.telling import Telling
 
     weights = _grid(weight_bits, weight_block)
     home = home_of(model)
@@ -173,7 +174,7 @@ def float_graph(model: Path) -> Graph:
         except ImportError as error:
             try:
                 return read(exported(model))
-            except Exception:
+            except MobileNetsError:  # there is no export, or it cannot be read: what is missing is torch
                 raise MissingExtraError(error.name or "torch", "train") from error
         graph = lower(checkpoints.load(checkpoint))
         if graph.quantization:

@@ -9,11 +9,12 @@ from pathlib import Path
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import DataError
 from mobilenets.exporters.lower import lower
-from mobilenets.int8.flow import Telling, quantized
+from mobilenets.int8.flow import quantized
 from mobilenets.int8.folder import About, about, check_free, write
 from mobilenets.int8.images import affordable, drawn
 from mobilenets.int8.truth import POINTS, Labels, judging
 from mobilenets.model import Model
+from mobilenets.telling import Telling
 
 
 def quantize(
@@ -69,5 +70,5 @@ def quantize(
         known = about(done, source=dataset.name, seed=seed)
         following = f"mobilenets info {shlex.quote(str(folder))}"
         for text in write(done, folder, known=known, run=None, title=f"{dataset.name} in int8", next_command=following):
-            telling.say(text)
+            telling.said(text)
     return known

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilenets.bars import Bar
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
 from mobilenets.int8.engines import Running, running, signal_to_noise
+from mobilenets.telling import Bar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

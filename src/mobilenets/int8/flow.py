@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from mobilenets.bars import Bar, no_bar
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid
@@ -20,6 +19,7 @@ from mobilenets.int8.images import Inputs, Picture, inputs, place_of
 from mobilenets.int8.timing import latencies_ms
 from mobilenets.int8.truth import Truth
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.telling import Telling
 
 ANSWERS = 256
 """Images whose answers are compared one by one for the report, at most."""
@@ -78,19 +78,6 @@ class Quantized:
         return sorted((answer for answer in self.answers if answer.same < 1), key=lambda answer: answer.same)
 
 
-@dataclass(frozen=True, slots=True)
-class Telling:
-    """How a quantization says what it does; nothing by default.
-
-    Args:
-        bar: a progress bar.
-        say: one line of text.
-    """
-
-    bar: Bar = no_bar
-    say: Callable[[str], object] = field(default=lambda text: None)
-
-
 def quantized(
     graph: Graph,
     pictures: Sequence[Picture],
@@ -122,16 +109,16 @@ def quantized(
     """
     telling = telling or Telling()
     contract = graph.manifest.input
-    with telling.bar("reading images", min(count, len(pictures))) as advance:
+    with telling.progress("reading images", min(count, len(pictures))) as advance:
         calibration = inputs(pictures, contract, count, advance=advance)
     for name, reason in calibration.unreadable[:_NAMED]:
-        telling.say(f"{name}: {reason}")
+        telling.said(f"{name}: {reason}")
     if calibration.unreadable:
-        telling.say(f"{counted(len(calibration.unreadable), 'image')} could not be read and are left out")
+        telling.said(f"{counted(len(calibration.unreadable), 'image')} could not be read and are left out")
     taken = {place_of(picture) for picture in calibration.pictures}
     own = [picture for picture in truth.pictures if place_of(picture) in taken]
     if own:
-        telling.say(
+        telling.said(
             f"note: {counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
             f"{'is' if len(own) == 1 else 'are'} calibrated on as well; the drop on new images may be larger"
         )
@@ -141,7 +128,7 @@ def quantized(
     except DataError:
         other = None
     gate = gated(
-        graph, calibration.values, truth, limit=limit, folder=folder, bar=telling.bar, say=telling.say, weights=weights
+        graph, calibration.values, truth, limit=limit, folder=folder, bar=telling.progress, say=telling.said, weights=weights
     )
     real, last = gate.real, gate.last
     measured = doubts(
@@ -152,7 +139,7 @@ def quantized(
         real=real,
         int8=last.running,
         folder=folder,
-        bar=telling.bar,
+        bar=telling.progress,
         keep=gate.float_operators,
         weights=weights,
     )
@@ -163,7 +150,7 @@ def quantized(
     times = latencies_ms([ready.engine for ready in timed])
     latency = Latency(times[0], times[1], times[2] if len(times) == 3 else None)
     compared = list(islice(truth.pictures, ANSWERS))
-    with telling.bar("comparing answers", len(compared)) as advance:
+    with telling.progress("comparing answers", len(compared)) as advance:
         both = tuple(
             answers(
                 Predictor(graph.manifest, real.engine),

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilenets.bars import Bar
 from mobilenets.data.text import counted
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.profile import profiled
@@ -19,6 +18,7 @@ from mobilenets.int8.engines import Running, running
 from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
 from mobilenets.int8.truth import Drop, Truth
 from mobilenets.runtime.predictor import Predictor
+from mobilenets.telling import Bar
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,6 @@ from typing import Protocol
 
 import numpy as np
 
-from mobilenets.bars import Bar, no_bar
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.errors import DataError
 from mobilenets.evaluation.compare import FIGURES, Measured, compare
@@ -20,6 +19,7 @@ from mobilenets.int8.images import Picture
 from mobilenets.reports.stored import measured_of
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import Task
+from mobilenets.telling import Bar, no_bar
 
 METRICS: Mapping[Task, str] = {"classify": "top1", "detect": "map50", "segment": "miou"}
 """What is measured on labeled images."""

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mobilenets.errors import UsageError
+from mobilenets.telling import Telling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from mobilenets.benchmark.flow import Telling
 
 Paper = Literal["V1", "V2", "V3", "V4"]
 Use = Literal["weights", "images", "data", "repeats", "seconds", "seeds", "epochs"]
@@ -70,7 +69,7 @@ class Asked:
     seconds: float = 3.0
     seeds: int = 2
     epochs: int = 6
-    telling: Telling = field(default_factory=lambda: _silent())
+    telling: Telling = field(default_factory=Telling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +146,6 @@ def options_of(reproduction: Reproduction, asked: Asked) -> dict[str, str]:
     """The options that a reproduction used, as text; of files the name alone."""
     values = {use: getattr(asked, use) for use in reproduction.uses}
     return {use: Path(value).name if use in PATHS else str(value) for use, value in values.items()}
-
-
-def _silent() -> Telling:
-    from mobilenets.benchmark.flow import Telling  # imported with much that the list of reproductions does without
-
-    return Telling()
 
 
 _METAVARS = {"weights": "FILE", "images": "FOLDER", "data": "DATA"}

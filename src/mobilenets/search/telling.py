@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mobilenets.bars import Bar, no_bar
+from mobilenets import telling as base
 from mobilenets.search.costs import RESOURCES, Budget, Costs, spent
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.specs.model import ModelSpec
@@ -17,18 +17,14 @@ class StoppedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """How a search says what it does; nothing by default.
+class Telling(base.Telling):
+    """How a search says what it does, and how it is asked to stop.
 
     Args:
-        progress: opens a progress bar with a description and a total, and gives the function that advances it.
-        said: one line of text.
         trained: a step of a training.
         stop: asked at every moment from which a search can go on later.
     """
 
-    progress: Bar = no_bar
-    said: Callable[[str], object] = lambda text: None
     trained: Callable[[TrainingStep], object] = lambda step: None
     stop: Callable[[], bool] = lambda: False
 

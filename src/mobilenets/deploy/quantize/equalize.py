@@ -22,6 +22,7 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantization import HIGHEST
+from mobilenets.deploy.quantize.groups import Groups
 from mobilenets.deploy.quantize.prepare import WEIGHTED
 
 Channels = NDArray[np.float64]
@@ -62,13 +63,7 @@ def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
 
 def _groups(graph: Graph) -> list[frozenset[str]]:
     """Values whose channels must be divided by the same numbers, where they may be divided at all."""
-    parent: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while name in parent:
-            name = parent[name]
-        return name
-
+    ties = Groups()
     fixed = {INPUT, *graph.outputs.values()}
     for operator in graph.operators:
         if getattr(operator, "activation", "linear") not in _HOMOGENEOUS:
@@ -85,11 +80,10 @@ def _groups(graph: Graph) -> list[frozenset[str]]:
             loose += [*operator.inputs, *operator.made]
         fixed.update(loose)
         for name in tied[1:]:
-            if root(name) != root(tied[0]):
-                parent[root(name)] = root(tied[0])
+            ties.join(name, tied[0])
     groups: dict[str, set[str]] = {}
     for name in (INPUT, *(operator.output for operator in graph.operators)):
-        groups.setdefault(root(name), set()).add(name)
+        groups.setdefault(ties.of(name), set()).add(name)
     return [frozenset(group) for group in groups.values() if not group & fixed]
 
 

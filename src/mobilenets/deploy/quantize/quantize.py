@@ -7,7 +7,6 @@ add up, and the mean of every channel is corrected against everything before it 
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
 from mobilenets.deploy.quantize.equalize import equalized
 from mobilenets.deploy.quantize.gather import moments
+from mobilenets.deploy.quantize.groups import Groups
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
 from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
 from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE, Value, computed
@@ -251,13 +251,7 @@ def _final(graph: Graph) -> frozenset[str]:
 
 def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
     """The range of all values that are joined with each other, for each of them: they must share one scale."""
-    together: dict[str, str] = {}
-
-    def root(name: str) -> str:
-        while name in together:
-            name = together[name]
-        return name
-
+    together = Groups()
     shapes = graph.shapes()
     concats = [operator for operator in graph.operators if isinstance(operator, op.Concat)]
     if not concats:
@@ -265,14 +259,13 @@ def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
     for operator in graph.operators:
         if keeps_scale(operator, shapes):
             for name in operator.inputs:
-                if root(name) != root(operator.output):
-                    together[root(name)] = root(operator.output)
-    groups = {root(operator.output) for operator in concats}
+                together.join(name, operator.output)
+    groups = {together.of(operator.output) for operator in concats}
     ranges: dict[str, tuple[float, float]] = {}
     for i in range(0, min(len(images), 2 * IMAGES_AT_ONCE), IMAGES_AT_ONCE):
         for name, numbers in reference.run_all(graph, images[i : i + IMAGES_AT_ONCE]).items():
-            group = root(name)
+            group = together.of(name)
             if group in groups:
                 low, high = ranges.get(group, (0.0, 0.0))
                 ranges[group] = min(low, float(numbers.min())), max(high, float(numbers.max()))
-    return {name: ranges[root(name)] for name in itertools.chain(shapes) if root(name) in groups}
+    return {name: ranges[together.of(name)] for name in shapes if together.of(name) in groups}
