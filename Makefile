@@ -32,13 +32,14 @@ $(VENV)/.native: $(VENV)/.dev $(shell find native -type f)
 # The page that runs models in the browser. Without Node.js its tests are skipped, and say so.
 NODE := node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))'
 
-$(VENV)/.web: $(VENV)/.dev $(shell find web -type f -not -path '*/node_modules/*' -not -name .building)
+$(VENV)/.web: $(VENV)/.dev scripts/wasm.py $(shell find native/src web -type f -not -path '*/node_modules/*' -not -path 'web/wasm/*' -not -name .building)
 	@if $(NODE) 2> /dev/null && command -v npm > /dev/null; then $(MAKE) --no-print-directory web; \
 	else echo 'no Node.js 20 or newer: the page for the browser is not built, and its tests are skipped'; fi
 	@touch $@
 
-web: ## Build the page that runs models in the browser into the package. Needs Node.js 20 or newer.
+web: ## Build the page that runs models in the browser into the package. Needs Node.js 20 or newer; with ziglang, our own engine too.
 	@$(NODE) 2> /dev/null && command -v npm > /dev/null || { echo 'error: the page is built by Node.js 20 or newer with npm; install them' >&2; exit 1; }
+	$(firstword $(wildcard $(BIN)/python) $(PYTHON)) scripts/wasm.py web/wasm
 	cd web && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error && npm run --silent build
 
 venv: $(VENV)/.dev ## Create .venv with everything that development needs.
@@ -82,4 +83,4 @@ wheel: $(VENV)/.dev $(VENV)/.web ## Build an sdist and a wheel into dist/; make 
 	$(BIN)/python -m build --outdir dist
 
 clean: ## Delete the venvs, caches and build outputs; runs stay.
-	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist site web/node_modules src/mobilenets/web/page
+	rm -rf $(VENV) $(VENV)-base .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist site web/node_modules web/wasm src/mobilenets/web/page

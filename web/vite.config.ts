@@ -1,5 +1,5 @@
-import { copyFileSync, mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 
@@ -21,16 +21,20 @@ const RUNTIMES: Record<string, readonly string[]> = {
   ],
 };
 
+/** Our own engine, if `scripts/wasm.py` has compiled it. */
+const NATIVE = ["engine.wasm", "engine_relaxed.wasm"].map((file) => join(HERE, "wasm", file)).filter((file) => existsSync(file));
+
 function runtimes(): Plugin {
   return {
     name: "runtimes",
     apply: "build",
     closeBundle() {
-      for (const [name, files] of Object.entries(RUNTIMES)) {
+      const packages = Object.entries(RUNTIMES).map(([name, files]) => [name, files.map((file) => join(HERE, "node_modules", file))] as const);
+      for (const [name, files] of [...packages, ["native", NATIVE] as const]) {
         for (const file of files) {
-          const to = join(PAGE, "engines", name, file.slice(file.lastIndexOf("/") + 1));
+          const to = join(PAGE, "engines", name, basename(file));
           mkdirSync(dirname(to), { recursive: true });
-          copyFileSync(join(HERE, "node_modules", file), to);
+          copyFileSync(file, to);
         }
       }
     },

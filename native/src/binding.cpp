@@ -69,7 +69,7 @@ NB_MODULE(_engine, module) {
             "__init__",
             [](Engine* place, const std::string& path, int threads, const std::string& plan, const std::string& instructions) {
                 const nb::gil_scoped_release others_may_run;
-                new (place) Engine(path, {threads, plan, instructions});
+                new (place) Engine(mobilenets::mapped_file(path), {threads, plan, instructions});
             },
             nb::arg("path"), nb::kw_only(), nb::arg("threads") = 1, nb::arg("plan") = "fastest", nb::arg("instructions") = "",
             "Open a graph file. `plan` is 'fastest', 'fused' or 'layers'; `instructions` is '' for the fastest of this "

@@ -112,8 +112,8 @@ private:
     std::vector<Part> parts_;
 };
 
-Engine::Engine(const std::string& path, const Settings& settings)
-    : graph_(read_graph(path)), kernels_(kernels_for(settings.instructions.c_str())), threads_(settings.threads) {
+Engine::Engine(FileBytes file, const Settings& settings)
+    : graph_(read_graph(std::move(file))), kernels_(kernels_for(settings.instructions.c_str())), threads_(settings.threads) {
     if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
     if (graph_.precision == "bfloat16" && kernels_.halves) compute_in_halves(graph_);
     for (const Operator& operation : graph_.operators) {
@@ -145,11 +145,7 @@ void Engine::run(const void* images, int count, const std::vector<void*>& output
     std::unique_ptr<Workspace> workspace = take_workspace();
     const std::size_t image_bytes = graph_.values[0].bytes();
     for (int n = 0; n < count; ++n) {
-        {
-            std::unique_lock<std::mutex> turn;
-            if (workers_) turn = std::unique_lock(workers_->turn(), std::try_to_lock);
-            run_image(*workspace, static_cast<const std::byte*>(images) + index(n) * image_bytes, turn.owns_lock());
-        }
+        run_image(*workspace, static_cast<const std::byte*>(images) + index(n) * image_bytes);
         for (std::size_t i = 0; i < outputs.size(); ++i) {
             const int value = graph_.outputs[i].value;
             copy_output(workspace->at(*this, value), static_cast<std::byte*>(outputs[i]) + index(n) * output_bytes(i),
@@ -159,19 +155,16 @@ void Engine::run(const void* images, int count, const std::vector<void*>& output
     give_back(std::move(workspace));
 }
 
-void Engine::run_image(Workspace& workspace, const std::byte* image, bool is_helped) {
+void Engine::run_image(Workspace& workspace, const std::byte* image) {
     if (plan_.image_stays)
         workspace.show_image(*this, image);
     else
         copy_image(image, workspace.at(*this, 0), graph_.values[0]);
-    if (!is_helped) {
-        for (const Stage& stage : stages_) {
-            for (int part = 0; part < threads_; ++part) run_stage(workspace, stage, part);
-        }
-        return;
+    const auto compute = [&](std::size_t stage, int part) { run_stage(workspace, stages_[stage], part); };
+    if (workers_ && workers_->run(stages_.size(), compute)) return;
+    for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
+        for (int part = 0; part < threads_; ++part) compute(stage, part);
     }
-    workers_->run(std::make_shared<Run>(stages_.size(), threads_,
-                                        [&](std::size_t stage, int part) { run_stage(workspace, stages_[stage], part); }));
 }
 
 void Engine::run_stage(Workspace& workspace, const Stage& stage, int part) const {
@@ -180,7 +173,7 @@ void Engine::run_stage(Workspace& workspace, const Stage& stage, int part) const
 
 std::unique_ptr<Engine::Workspace> Engine::take_workspace() {
     {
-        const std::lock_guard lock(free_mutex_);
+        const Lock lock(free_mutex_);
         if (!free_.empty()) {
             auto workspace = std::move(free_.back());
             free_.pop_back();
@@ -191,7 +184,7 @@ std::unique_ptr<Engine::Workspace> Engine::take_workspace() {
 }
 
 void Engine::give_back(std::unique_ptr<Workspace> workspace) {
-    const std::lock_guard lock(free_mutex_);
+    const Lock lock(free_mutex_);
     free_.push_back(std::move(workspace));
 }
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "graph.hpp"
+#include "mutex.hpp"
 #include "plan.hpp"
 #include "schedule.hpp"
 #include "workers.hpp"
@@ -16,13 +16,13 @@ namespace mobilenets {
 struct Settings {
     int threads = 1;               // that compute one image
     std::string plan = "fastest";  // or "layers", one operator after the other, or "fused", every block row by row
-    std::string instructions;      // "avx512", "avx2", "neon", "plain"; the fastest of this processor if empty
+    std::string instructions;      // "avx512", "avx2", "neon", "wasm", "plain"; the fastest of this processor if empty
 };
 
 class Engine {
 public:
     /// Throws GraphError if the file is no graph, or this processor lacks the instructions.
-    Engine(const std::string& path, const Settings& settings);
+    Engine(FileBytes file, const Settings& settings);
     ~Engine();
 
     const Graph& graph() const { return graph_; }
@@ -44,7 +44,7 @@ private:
     class Workspace;
 
     void choose_plan(const std::string& name);
-    void run_image(Workspace& workspace, const std::byte* image, bool is_helped);
+    void run_image(Workspace& workspace, const std::byte* image);
     void run_stage(Workspace& workspace, const Stage& stage, int part) const;
     std::unique_ptr<Workspace> take_workspace();
     void give_back(std::unique_ptr<Workspace> workspace);
@@ -57,7 +57,7 @@ private:
     std::vector<Stage> stages_;
     std::size_t scratch_bytes_ = 0;
     std::unique_ptr<Workers> workers_;
-    std::mutex free_mutex_;
+    Mutex free_mutex_;
     std::vector<std::unique_ptr<Workspace>> free_;
 };
 

@@ -134,7 +134,7 @@ struct Output {
 };
 
 struct Graph {
-    std::unique_ptr<MappedFile> file;
+    FileBytes file;
     std::string manifest;       // JSON
     std::string precision;      // that the manifest asks for, such as "float32"
     bool in_halves = false;     // whether sums multiply numbers of 16 bits
@@ -153,7 +153,7 @@ struct Graph {
 
 /// The graph of a file that `mobilenets.deploy.file.save` wrote. Everything in it is checked, so that whatever uses the graph
 /// can rely on it: names, shapes, types, ranges, sizes. Throws GraphError.
-Graph read_graph(const std::string& path);
+Graph read_graph(FileBytes file);
 
 /// Gives every value its shape and number, operator by operator, and checks each operator against what it reads. `made` names
 /// the values that each operator makes. Throws GraphError with the operator's name.

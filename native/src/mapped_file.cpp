@@ -1,6 +1,7 @@
 #include "mapped_file.hpp"
 
 #include <fstream>
+#include <vector>
 
 #include "errors.hpp"
 
@@ -19,7 +20,7 @@ namespace mobilenets {
 
 #ifdef MOBILENETS_HAS_MMAP
 
-MappedFile::MappedFile(const std::string& path) {
+FileBytes mapped_file(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (file < 0) throw GraphError(std::string("it cannot be read: ") + std::strerror(errno));
     struct stat facts{};
@@ -27,28 +28,24 @@ MappedFile::MappedFile(const std::string& path) {
         close(file);
         throw GraphError("it cannot be read: it is empty or not a file");
     }
-    size_ = static_cast<std::size_t>(facts.st_size);
-    void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file, 0);
+    const auto size = static_cast<std::size_t>(facts.st_size);
+    void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
     close(file);
     if (mapped == MAP_FAILED) throw GraphError(std::string("it cannot be read: ") + std::strerror(errno));
-    start_ = static_cast<const std::byte*>(mapped);
+    std::shared_ptr<const void> keeper(mapped, [size](const void* start) { munmap(const_cast<void*>(start), size); });
+    return {{static_cast<const std::byte*>(mapped), size}, std::move(keeper)};
 }
-
-MappedFile::~MappedFile() { munmap(const_cast<std::byte*>(start_), size_); }
 
 #else
 
-MappedFile::MappedFile(const std::string& path) {
+FileBytes mapped_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary | std::ios::ate);
     if (!file || file.tellg() <= 0) throw GraphError("it cannot be read");
-    copy_.resize(static_cast<std::size_t>(file.tellg()));
-    file.seekg(0).read(reinterpret_cast<char*>(copy_.data()), static_cast<std::streamsize>(copy_.size()));
+    const auto copy = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(file.tellg()));
+    file.seekg(0).read(reinterpret_cast<char*>(copy->data()), static_cast<std::streamsize>(copy->size()));
     if (!file) throw GraphError("it cannot be read");
-    start_ = copy_.data();
-    size_ = copy_.size();
+    return {*copy, copy};
 }
-
-MappedFile::~MappedFile() = default;
 
 #endif
 

@@ -2,26 +2,19 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 namespace mobilenets {
 
-class MappedFile {
-public:
-    /// Throws GraphError if the file cannot be read.
-    explicit MappedFile(const std::string& path);
-    ~MappedFile();
-    MappedFile(const MappedFile&) = delete;
-    MappedFile& operator=(const MappedFile&) = delete;
-
-    std::span<const std::byte> bytes() const { return {start_, size_}; }
-
-private:
-    const std::byte* start_ = nullptr;
-    std::size_t size_ = 0;
-    std::vector<std::byte> copy_;  // where the system has no mmap
+/// Bytes, and what keeps them where they are.
+struct FileBytes {
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const void> keeper;
 };
+
+/// Throws GraphError if the file cannot be read.
+FileBytes mapped_file(const std::string& path);
 
 }  // namespace mobilenets

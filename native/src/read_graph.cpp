@@ -361,10 +361,10 @@ std::string describe(const Shape& shape) {
     return text.empty() ? "nothing" : text;
 }
 
-Graph read_graph(const std::string& path) {
+Graph read_graph(FileBytes file) {
     Graph graph;
-    graph.file = std::make_unique<MappedFile>(path);
-    const Container container = opened(graph.file->bytes());
+    graph.file = std::move(file);
+    const Container container = opened(graph.file.bytes);
     std::string operators;
     for (const auto& [name, facts] : container.header.fields) {
         if (name != "__metadata__") {

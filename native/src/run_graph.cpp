@@ -24,7 +24,7 @@ std::vector<char> contents(const std::string& path) {
 
 void run(const std::string& graph, const std::string& images, const std::string& outputs,
          const mobilenets::Settings& settings) {
-    mobilenets::Engine engine(graph, settings);
+    mobilenets::Engine engine(mobilenets::mapped_file(graph), settings);
     if (images == "-") return;
     const std::vector<char> numbers = contents(images);
     const std::size_t count = numbers.size() / engine.graph().values[0].bytes();

@@ -1,63 +1,28 @@
-// Threads that help with one run after another. They spin for a moment between two runs, and then sleep.
+// Threads that help with one run after another.
 #pragma once
 
-#include <atomic>
-#include <exception>
+#include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <thread>
-#include <vector>
 
 namespace mobilenets {
 
-/// Work that threads share: stages one after the other, each of parts that whoever is free takes. A thread that the system has
-/// put aside holds nobody up unless it has taken a part; one that comes late finds nothing left, and touches nothing else.
-class Run {
-public:
-    using Part = std::function<void(std::size_t stage, int part)>;
-
-    Run(std::size_t stages, int parts, Part part) : parts_(parts), part_(std::move(part)), progress_(stages) {}
-
-    /// Takes parts, and returns when every stage is done.
-    void help();
-    /// Throws what a part has thrown.
-    void check() const;
-
-private:
-    struct Progress {
-        std::atomic<int> taken{0}, done{0};
-    };
-
-    void take(std::size_t stage, int part);
-
-    int parts_;
-    Part part_;
-    std::vector<Progress> progress_;
-    std::mutex failure_mutex_;
-    std::exception_ptr failure_;
-};
-
 class Workers {
 public:
+    /// Computes one part of one stage. Different parts of a stage may be computed at the same time.
+    using Part = std::function<void(std::size_t stage, int part)>;
+
     /// `threads` in all, of which the caller of `run` is one.
     explicit Workers(int threads);
     ~Workers();
 
-    /// Does the work together with the other threads. Only who owns `turn()` may call it.
-    void run(const std::shared_ptr<Run>& run);
-
-    std::mutex& turn() { return turn_; }
+    /// Computes every stage, one after the other, each of as many parts as there are threads. Gives false, and does nothing,
+    /// where the threads are busy with somebody else's run. Throws what a part has thrown.
+    bool run(std::size_t stages, Part part);
 
 private:
-    void work();
-    std::shared_ptr<Run> current();
-
-    std::mutex turn_, current_mutex_;
-    std::shared_ptr<Run> current_;
-    std::atomic<unsigned> runs_{0};
-    std::atomic<bool> ends_{false};
-    std::vector<std::thread> threads_;
+    class Team;
+    std::unique_ptr<Team> team_;
 };
 
 }  // namespace mobilenets

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ ONE_THREAD = "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 1
 """Leaves a page one way to run a network, so that it need not measure any."""
 
 READY_MS = 30_000
+SETTLED = "html[data-engine=settled]"
+"""A page that has measured every way to run its network, and goes on with the fastest."""
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +47,18 @@ def built_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (SOURCE / "node_modules" / ".package-lock.json").is_file():
             run_npm("ci", "--no-audit", "--no-fund", "--ignore-scripts")
         if not (Path(__file__).parents[2] / "src/mobilenets/web/page/index.html").is_file():
+            subprocess.run([sys.executable, SOURCE.parent / "scripts/wasm.py", SOURCE / "wasm"], check=True, timeout=BUILD_S)
             run_npm("run", "build")
     return page_folder()
+
+
+@pytest.fixture(scope="session")
+def native_engine(built_page: Path) -> Path:
+    """The folder of our own engine as WebAssembly."""
+    folder = built_page / "engines" / "native"
+    if not folder.is_dir():
+        pytest.skip("the page was built without our own engine: pip install ziglang, then make web")
+    return folder
 
 
 def has_node() -> bool:
@@ -114,7 +127,7 @@ def workbench(browser: Browser, site: Callable[[Path], str], color_model: Path) 
     """A page whose worker tests may give any network: it is opened once, for that takes a second."""
     page = browser.new_page(service_workers="block")
     page.goto(site(color_model))
-    page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
+    page.wait_for_selector(SETTLED, timeout=READY_MS)
     yield InBrowser(page)
     page.close()
 

@@ -62,9 +62,12 @@ class InBrowser:
 
     page: Page
 
-    def open(self, network: Path, manifest: Manifest, *, runtime: str = "onnx") -> None:
-        """Have the worker run another network, by another manifest, in a runtime that the page has."""
-        self._call(
+    def open(self, network: Path, manifest: Manifest, *, runtime: str = "onnx") -> int:
+        """Have the worker run another network, by another manifest, in a runtime that the page has.
+
+        Returns the bytes that it needs besides its weights; 0 where the runtime does not say it.
+        """
+        peak: int | None = self._call(
             """const request = {
                 runtime: given.runtime,
                 network: fromBase64(given.network),
@@ -72,13 +75,14 @@ class InBrowser:
                 setting: { threads: 1 },
                 manifest: JSON.parse(given.manifest),
             };
-            await predictor.ask("open", request);""",
+            return await predictor.ask("open", request);""",
             {
                 "runtime": runtime,
                 "network": base64.b64encode(network.read_bytes()).decode(),
                 "manifest": manifest.to_json(),
             },
         )
+        return peak or 0
 
     def keep(self, images: Sequence[bytes]) -> None:
         """Have the page hold encoded images, which `prepare_all` prepares."""

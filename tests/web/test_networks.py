@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.exporters.networks import SPECS
-from tests.web.conftest import READY_MS, served
+from tests.web.conftest import READY_MS, SETTLED, served
 from tests.web.corpus import photo
 from tests.web.remote import InBrowser
 from typer.testing import CliRunner
@@ -110,7 +110,7 @@ def test_litert_computes_the_same_and_is_a_candidate(network: Path, browser: Bro
     with page_of(network) as folder, served(folder) as address:
         page = browser.new_page(service_workers="block")
         page.goto(address)
-        page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
+        page.wait_for_selector(SETTLED, timeout=READY_MS)
         said = page.locator("#engine").inner_text()
         assert "ONNX Runtime on 1 thread" in said
         assert "LiteRT on 1 thread" in said

@@ -1,6 +1,7 @@
 /** The page: loads the model, then lets the user try it. */
 
 import { taskOf, inputShape, type Task } from "./manifest";
+import type { Time } from "./engines/choose";
 import { keepOffline } from "./offline";
 import { HERE, type Opened, openSite } from "./site";
 import { announce, byId, counted, fill, h } from "./ui/dom";
@@ -13,6 +14,9 @@ const KINDS: Record<Task, string> = { classify: "Classifier", detect: "Detector"
 /** Labels that the heading names one by one. */
 const NAMED = 4;
 
+/** The model that the heading and the footer describe. */
+let described: Opened | undefined;
+
 void start();
 
 async function start(): Promise<void> {
@@ -23,9 +27,10 @@ async function start(): Promise<void> {
     const opened = await openSite((share) => {
       bar.value = share;
       if (share >= 1) bar.removeAttribute("value");
-      fill(words, share < 1 ? "Loading the model …" : "Looking for the fastest way to run it here …");
+      fill(words, share < 1 ? "Loading the model …" : "Opening it …");
     });
     show(opened);
+    void settle(opened);
   } catch (error) {
     document.documentElement.dataset["state"] = "failed";
     fill(byId("model"), "The model does not open");
@@ -70,23 +75,31 @@ function show(opened: Opened): void {
   }
 }
 
+/** Finds the fastest way to run the network here, while the page is used. */
+async function settle(opened: Opened): Promise<void> {
+  const times = await opened.settle();
+  if (described === opened) describeEngine(opened, times);
+  document.documentElement.dataset["engine"] = "settled";
+}
+
 /** The page's heading and footer. */
 function describe(opened: Opened): void {
-  const { manifest, predictor } = opened;
+  described = opened;
+  const { manifest } = opened;
   const [height, width] = inputShape(manifest.input);
   document.title = `${manifest.model} in the browser`;
   fill(byId("model"), manifest.model);
   const labels = manifest.labels.length <= NAMED ? `: ${manifest.labels.join(", ")}` : ` of ${counted(manifest.labels.length, "label")}`;
   fill(byId("about"), `${KINDS[taskOf(manifest)]}${labels}. ${width} × ${height} px, ${manifest.precision}`);
-  fill(byId("engine"), `Runs with ${predictor.title}${compared(opened)}.`);
+  describeEngine(opened, []);
 }
 
-/** What the other ways to run the network took, where they were measured. */
-function compared({ predictor, measured }: Opened): string {
-  const own = measured.find(({ title }) => title === predictor.title);
-  const others = measured.filter((each) => each !== own);
-  if (own === undefined || others.length === 0) return "";
-  return `, the fastest here: ${own.ms.toFixed(1)} ms, ${others.map(({ title, ms }) => `${title} ${ms.toFixed(1)} ms`).join(", ")}`;
+/** The part of the footer that says what runs the network, and what other ways to run it took, where they were measured. */
+function describeEngine({ predictor }: Opened, times: readonly Time[]): void {
+  const own = times.find(({ title }) => title === predictor.title);
+  const others = times.filter((each) => each !== own).map(({ title, ms }) => `${title} ${ms.toFixed(1)} ms`);
+  const compared = own === undefined || others.length === 0 ? "" : `, the fastest here: ${own.ms.toFixed(1)} ms, ${others.join(", ")}`;
+  fill(byId("engine"), `Runs with ${predictor.title}${compared}.`);
 }
 
 function reload(): HTMLElement {

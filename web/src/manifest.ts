@@ -59,6 +59,8 @@ export interface Manifest {
 export interface NetworkFile {
   readonly runtime: string;
   readonly file: string;
+  /** A file whose bytes belong behind those of this one; it has the weights. */
+  readonly weights?: string;
   readonly size_bytes: number;
   readonly sha256: string;
 }

@@ -29,7 +29,8 @@ export interface Predicted {
 
 /** The methods of the worker. */
 export interface Work {
-  open(request: { runtime: string; network: Uint8Array; folder: string; setting: Setting; manifest: Manifest }): void;
+  /** The bytes that the network needs besides its weights, where the runtime says it. */
+  open(request: { runtime: string; network: Uint8Array; folder: string; setting: Setting; manifest: Manifest }): number | undefined;
   /** The image as the network's input is made from it: upright, transparency over white. */
   picture(request: { source: Blob }): ImageBitmap;
   prepare(request: { source: Blob | ImageBitmap }): Input;

@@ -1,6 +1,6 @@
 /** A network that runs in a worker of its own. */
 
-import { type Setting, TITLES } from "./engines/engine";
+import { RUNTIMES, type Setting } from "./engines/engine";
 import type { Manifest } from "./manifest";
 import type { Method, Reply, Work } from "./messages";
 
@@ -21,13 +21,13 @@ interface Waiting {
 export class Predictor {
   private readonly waiting = new Map<number, Waiting>();
   private last = 0;
+  private worker: Worker;
 
   private constructor(
-    readonly candidate: Candidate,
-    private readonly worker: Worker,
+    private runs: Candidate,
+    worker: Worker,
   ) {
-    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.take(data));
-    worker.addEventListener("error", (event) => this.fail(new Error(event.message || "The worker did not start.")));
+    this.worker = this.heard(worker);
   }
 
   static async open(candidate: Candidate, manifest: Manifest): Promise<Predictor> {
@@ -43,11 +43,15 @@ export class Predictor {
     return predictor;
   }
 
+  get candidate(): Candidate {
+    return this.runs;
+  }
+
   /** What runs the network, for people. */
   get title(): string {
-    const { runtime, setting } = this.candidate;
+    const { runtime, setting } = this.runs;
     const { threads } = setting;
-    return `${TITLES[runtime]} on ${threads} ${threads === 1 ? "thread" : "threads"}`;
+    return `${RUNTIMES[runtime]?.title} on ${threads} ${threads === 1 ? "thread" : "threads"}`;
   }
 
   ask<M extends Method>(method: M, request: Parameters<Work[M]>[0], transfer: Transferable[] = []): Promise<ReturnType<Work[M]>> {
@@ -58,9 +62,28 @@ export class Predictor {
     });
   }
 
+  /** Goes on as another predictor of the same network, which is nobody else's any more. What was asked before is still answered. */
+  become(other: Predictor): void {
+    const old = this.worker;
+    const asked = [...this.waiting.keys()];
+    const leave = (): void => {
+      if (!asked.some((id) => this.waiting.has(id))) old.terminate();
+    };
+    old.addEventListener("message", leave);
+    leave();
+    this.runs = other.runs;
+    this.worker = this.heard(other.worker);
+  }
+
   close(): void {
     this.worker.terminate();
     this.fail(new Error("The network was closed."));
+  }
+
+  private heard(worker: Worker): Worker {
+    worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => this.take(data));
+    worker.addEventListener("error", (event) => this.fail(new Error(event.message || "The worker did not start.")));
+    return worker;
   }
 
   private take(reply: Reply): void {

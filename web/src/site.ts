@@ -1,17 +1,21 @@
 /** The files beside the page: the network, its manifest, the runtimes. */
 
-import { choose, keyOf, type Choice } from "./engines/choose";
-import { settingsHere, TITLES } from "./engines/engine";
+import { joined } from "./bytes";
+import { choose, keyOf, type Time } from "./engines/choose";
+import { RUNTIMES, settingsHere } from "./engines/engine";
 import type { Manifest, NetworkFile, Site } from "./manifest";
-import type { Candidate } from "./predictor";
+import type { Candidate, Predictor } from "./predictor";
 
 /** The address of the page's folder, with a slash at its end. */
 export const HERE = new URL(".", location.href).href;
 
 const CHOSEN = "mobilenets.engine";
 
-export interface Opened extends Choice {
+export interface Opened {
   readonly manifest: Manifest;
+  readonly predictor: Predictor;
+  /** Lets the predictor go on with the fastest runtime, and gives the milliseconds of each that was measured for that. */
+  readonly settle: () => Promise<readonly Time[]>;
   /** The network as ONNX, which a taught head goes into. */
   readonly onnx: () => Promise<Uint8Array>;
   /** The address of a runtime's files. */
@@ -19,24 +23,30 @@ export interface Opened extends Choice {
 }
 
 /**
- * Loads the network and opens it with the fastest runtime.
+ * Loads the network and opens it with the runtime that loads fastest, or that was the fastest the last time.
  *
  * @param progress is told the share of a file that has arrived, 0 to 1.
  */
 export async function openSite(progress: (share: number) => void): Promise<Opened> {
   const site = (await (await found("model/model.json")).json()) as Site;
-  const candidates = site.networks
-    .filter(({ runtime }) => runtime in TITLES)
-    .flatMap((file): Candidate[] => {
-      const network = loaded(file, progress);
-      return settingsHere().map((setting) => ({ runtime: file.runtime, network, folder: folderOf(file.runtime), setting }));
-    });
+  const files = new Map(site.networks.map((each) => [each.file, loaded(each, progress)]));
+  const candidates = site.networks.flatMap(({ runtime, file, weights }): Candidate[] => {
+    const known = RUNTIMES[runtime];
+    if (known === undefined) return [];
+    const parts = [file, weights].flatMap((name) => files.get(name ?? "") ?? []);
+    const network = async (): Promise<Uint8Array> => joined(await Promise.all(parts.map((part) => part())));
+    return settingsHere(known).map((setting) => ({ runtime, network, folder: folderOf(runtime), setting }));
+  });
   if (candidates.length === 0) throw new Error("This page has no network that it can run. Export it again.");
   const key = site.networks.map(({ sha256 }) => sha256.slice(0, 16)).join("+");
-  const choice = await choose(candidates, site.manifest, recalled(key));
-  remember(key, keyOf(choice.predictor.candidate));
+  const { predictor, settle } = await choose(candidates, site.manifest, recalled(key));
+  const settled = async (): Promise<readonly Time[]> => {
+    const times = (await settle?.()) ?? [];
+    remember(key, keyOf(predictor.candidate));
+    return times;
+  };
   const onnx = candidates.find(({ runtime }) => runtime === "onnx");
-  return { ...choice, manifest: site.manifest, onnx: onnx?.network ?? missing, folder: folderOf };
+  return { predictor, settle: settled, manifest: site.manifest, onnx: onnx?.network ?? missing, folder: folderOf };
 }
 
 function missing(): never {
@@ -70,9 +80,7 @@ async function bytesOf(path: string, progress: (loaded: number) => void): Promis
     loaded += part.value.length;
     progress(loaded);
   }
-  const bytes = new Uint8Array(loaded);
-  chunks.reduce((at, chunk) => (bytes.set(chunk, at), at + chunk.length), 0);
-  return bytes;
+  return joined(chunks);
 }
 
 /** What won before with these files; null where it is not known, or nothing can be stored. */

@@ -21,6 +21,7 @@ const HANDLERS: Handlers = {
   async open(request) {
     manifest = request.manifest;
     engine = await opened(OPENERS[request.runtime])(request.network, request.folder, request.setting);
+    return engine.peakBytes;
   },
   async picture({ source }) {
     return createImageBitmap(withAlpha(await decodeImage(source)));

@@ -25,7 +25,7 @@ bool has_avx512() {
 }
 #endif
 
-// The fastest first. CMake compiles the sets of the processor that is compiled for.
+// The fastest first. CMake compiles the sets of the processor that is compiled for; `scripts/wasm.py` compiles those of WebAssembly.
 constexpr std::array sets{
 #ifdef MOBILENETS_AVX512
     Set{"avx512_bf16", avx512_bf16_kernels, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
@@ -45,7 +45,15 @@ constexpr std::array sets{
 #endif
         }},
 #endif
+#ifdef MOBILENETS_WASM_RELAXED
+    Set{"wasm_dot", wasm_dot_kernels, has_wasm_dot},
+    Set{"wasm_relaxed", wasm_relaxed_kernels, [] { return true; }},
+#endif
+#ifdef MOBILENETS_WASM
+    Set{"wasm", wasm_kernels, [] { return true; }},
+#else
     Set{"plain", plain_kernels, [] { return true; }},
+#endif
 };
 
 }  // namespace

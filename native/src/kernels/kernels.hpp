@@ -159,6 +159,10 @@ const Kernels& avx512_bf16_kernels();
 const Kernels& avx512_kernels();
 const Kernels& avx2_kernels();
 const Kernels& neon_kernels();
+const Kernels& wasm_kernels();
+const Kernels& wasm_relaxed_kernels();
+const Kernels& wasm_dot_kernels();
+bool has_wasm_dot();  // whether the products of bytes are those that its kernels need
 
 /// The fastest table for this processor, or the one of this name; throws GraphError if it cannot run here.
 const Kernels& kernels_for(const char* name);

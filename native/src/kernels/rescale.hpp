@@ -25,36 +25,42 @@ inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, s
     }
 }
 
-/// The sums of P pixels and N panels, of which `count` channels are stored. As many panels as V packs at once are packed at
-/// once.
+/// As many panels as V packs at once, from that at `start` on, as bytes.
+template <class V, int P, int N, Rescale How>
+inline auto packed_panels(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first, int start,
+                          const typename V::Bounds& bounds) {
+    typename V::Ints made[V::packed_panels * vectors<V>];
+    UNROLLED
+    for (int q = 0; q < V::packed_panels; ++q) {
+        const int at = start + q < P * N ? start + q : P * N - 1;
+        UNROLLED
+        for (int j = 0; j < vectors<V>; ++j) {
+            made[q * vectors<V> + j] = rescaled<V, How>(sums[at / N][at % N][j], by,
+                                                        first + static_cast<std::size_t>(at % N * panel + j * V::width));
+        }
+    }
+    return V::template packed<How != Rescale::reals>(made, bounds);
+}
+
+/// The sums of P pixels and N panels, of which `count` channels are stored. Nothing is stored before all is packed: what a
+/// compiler has loaded of `by`, it would load again behind every store.
 template <class V, int P, int N, Rescale How>
 inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                           std::int8_t* out, std::size_t out_stride, int count) {
     constexpr int side_by_side = N % V::packed_panels == 0 ? V::packed_panels : N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
+    constexpr int all = (P * N + V::packed_panels - 1) / V::packed_panels;
     const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    const bool clips = by.clips();
+    decltype(packed_panels<V, P, N, How>(sums, by, first, 0, bounds)) bytes[all];
     UNROLLED
-    for (int start = 0; start < P * N; start += V::packed_panels) {
-        typename V::Ints made[V::packed_panels * vectors<V>];
+    for (int i = 0; i < all; ++i) bytes[i] = packed_panels<V, P, N, How>(sums, by, first, i * V::packed_panels, bounds);
+    if (by.clips()) {
         UNROLLED
-        for (int q = 0; q < V::packed_panels; ++q) {
-            const int at = start + q < P * N ? start + q : P * N - 1;
-            UNROLLED
-            for (int j = 0; j < vectors<V>; ++j) {
-                made[q * vectors<V> + j] = rescaled<V, How>(sums[at / N][at % N][j], by,
-                                                            first + static_cast<std::size_t>(at % N * panel + j * V::width));
-            }
-        }
-        auto bytes = V::template packed<How != Rescale::reals>(made, bounds);
-        if (clips) bytes = V::clipped(bytes, bounds);
-        UNROLLED
-        for (int q = 0; q < V::packed_panels; q += side_by_side) {
-            const int at = start + q;
-            if (at < P * N) {
-                V::template store<side_by_side>(out + static_cast<std::size_t>(at / N) * out_stride + at % N * panel, bytes, q,
-                                                count - at % N * panel);
-            }
-        }
+        for (int i = 0; i < all; ++i) bytes[i] = V::clipped(bytes[i], bounds);
+    }
+    UNROLLED
+    for (int at = 0; at < P * N; at += side_by_side) {
+        V::template store<side_by_side>(out + static_cast<std::size_t>(at / N) * out_stride + at % N * panel,
+                                        bytes[at / V::packed_panels], at % V::packed_panels, count - at % N * panel);
     }
 }
 

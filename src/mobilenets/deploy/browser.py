@@ -1,4 +1,4 @@
-"""The files of a network for the page in the browser: ONNX, and beside it TFLite, which LiteRT runs faster there."""
+"""The files of a network for the page in the browser: ONNX; beside it operators for our own engine, and TFLite for LiteRT."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenets.deploy.file import save_without
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.read_onnx import read_onnx
 from mobilenets.deploy.write_tflite import to_tflite
@@ -22,21 +23,24 @@ TOLERANCE = 1e-3
 def networks(onnx: Path, folder: Path, graph: Graph | None = None) -> dict[str, Path]:
     """The exported file for each runtime in the browser.
 
-    The TFLite file is left out where the extra that writes and runs it is not installed, for networks in integers, for
-    files that do not come from this package, and where it does not compute the same.
+    Files that do not come from this package have ONNX alone. Our own engine reads the weights in the ONNX file, and beside it
+    a file with the operators. The TFLite file is left out where the extra that writes and runs it is not installed, for
+    networks in integers, and where it does not compute the same.
 
     Args:
         onnx: the exported ONNX file.
-        folder: to write the TFLite file to.
+        folder: to write the other files to.
         graph: that the ONNX file was written from; it is read back by default.
 
     Raises:
-        OSError: the TFLite file cannot be written.
+        OSError: a file cannot be written.
     """
     found = {"onnx": onnx}
-    tflite = folder / "model.tflite"
+    operators, tflite = folder / "model.operators", folder / "model.tflite"
     try:
         graph = graph or read_onnx(onnx)
+        save_without(graph, operators, onnx.read_bytes())
+        found = {"native": operators, **found}
         if graph.quantization:
             return found
         tflite.write_bytes(to_tflite(graph))
@@ -44,7 +48,7 @@ def networks(onnx: Path, folder: Path, graph: Graph | None = None) -> dict[str, 
             if _agree(first, second, graph):
                 found["tflite"] = tflite
     except (CheckpointError, GraphError, MissingExtraError):
-        return {"onnx": onnx}
+        return found
     return found
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 _GRAPH_KEY = "graph"
 _SCALES = "scales/"  # before the name of what is quantized: the tensor of its scales
+_TYPES = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8", np.dtype(np.int32): "I32"}
 ZeroPoint = Annotated[int, Meta(ge=LOWEST, le=HIGHEST)]
 
 
@@ -63,14 +64,36 @@ def save(graph: Graph, path: Path) -> None:
     from safetensors.numpy import save as packed
 
     graph.check()
-    metadata = {
-        _GRAPH_KEY: json.dumps(encode(structure_of(graph), choices=CHOICES)),
-        METADATA_KEY: graph.manifest.to_json(),
-    }
-    scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
-    # safetensors writes an array as it lies in memory, whatever the order of its axes
-    tensors = {name: np.ascontiguousarray(numbers) for name, numbers in {**graph.tensors, **scales}.items()}
-    write_bytes(path, packed(tensors, metadata))
+    write_bytes(path, packed(_tensors(graph), _metadata(graph)))
+
+
+def save_without(graph: Graph, path: Path, behind: bytes) -> None:
+    """Write a graph without what stands in another file: the bytes of both, one behind the other, are what `save` writes.
+
+    Every tensor whose bytes are in the other file is read there.
+
+    Args:
+        graph: is checked first.
+        path: the file; its folder is made.
+        behind: content of the other file, such as an ONNX file with the same weights.
+
+    Raises:
+        GraphError: the graph is none.
+        OSError: the file cannot be written.
+    """
+    graph.check()
+    own, places = bytearray(), {}
+    for name, tensor in _tensors(graph).items():
+        found = behind.find(tensor.tobytes())
+        places[name] = (tensor, found if found >= 0 else len(own), found >= 0)
+        if found < 0:
+            own += tensor.tobytes()
+    header: dict[str, object] = {"__metadata__": _metadata(graph)}
+    for name, (tensor, at, is_behind) in places.items():
+        begin = at + (len(own) if is_behind else 0)
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": tensor.shape, "data_offsets": (begin, begin + tensor.nbytes)}
+    text = json.dumps(header).encode()
+    write_bytes(path, len(text).to_bytes(8, "little") + text + own)
 
 
 def load(path: Path) -> Graph:
@@ -103,6 +126,19 @@ def load(path: Path) -> Graph:
     except MobileNetsError as error:
         raise GraphError(f"'{path}' is not a graph: {error}", hint="lower the model again") from error
     return graph
+
+
+def _tensors(graph: Graph) -> dict[str, NDArray[np.generic]]:
+    """Weights and scales, as they lie in a file: an array is written as it lies in memory, whatever the order of its axes."""
+    scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
+    return {name: np.ascontiguousarray(numbers) for name, numbers in {**graph.tensors, **scales}.items()}
+
+
+def _metadata(graph: Graph) -> dict[str, str]:
+    return {
+        _GRAPH_KEY: json.dumps(encode(structure_of(graph), choices=CHOICES)),
+        METADATA_KEY: graph.manifest.to_json(),
+    }
 
 
 def _quantization(name: str, scales: NDArray[np.generic] | None, zero_point: int) -> Quantization:

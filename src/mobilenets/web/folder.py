@@ -19,9 +19,10 @@ NETWORK = "model.onnx"
 """Name of the network that every such folder has."""
 
 # fmt: off
-_FILES = {  # runtime in the browser: name of the network's file for it
-    "onnx":   NETWORK,
-    "tflite": "model.tflite",
+_FILES = {  # runtime in the browser: name of the network's file for it, and of the file that has its weights if that is another
+    "native": ("model.operators", NETWORK),
+    "onnx":   (NETWORK,           None),
+    "tflite": ("model.tflite",    None),
 }
 # fmt: on
 _ENGINES = "engines"  # folder of the runtimes' own files
@@ -58,7 +59,8 @@ def page_folder() -> Path:
 
 
 def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -> None:
-    """Write the page with a network: a folder that any server of static files can give out. It has the runtimes that it needs.
+    """Write the page with a network: a folder that any server of static files can give out. It has the runtimes that it needs,
+    of those that the page was built with.
 
     Args:
         folder: to fill; it is made, and must be empty if it is there.
@@ -69,7 +71,9 @@ def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -
         ExportError: the page is not built.
         OSError: a file cannot be read or written.
     """
-    page, unused = page_folder(), {f"{_ENGINES}/{runtime}" for runtime in _FILES.keys() - networks.keys()}
+    page = page_folder()
+    used = {runtime: network for runtime, network in networks.items() if (page / _ENGINES / runtime).is_dir()}
+    unused = {f"{_ENGINES}/{runtime}" for runtime in _FILES.keys() - used.keys()}
 
     def skipped(inside: str, names: list[str]) -> set[str]:
         return {name for name in names if Path(inside, name).relative_to(page).as_posix() in unused}
@@ -77,10 +81,12 @@ def write_page(folder: Path, manifest: Manifest, networks: Mapping[str, Path]) -
     shutil.copytree(page, folder, ignore=skipped, dirs_exist_ok=True)
     (folder / "model").mkdir()
     listed = []
-    for runtime, network in networks.items():
-        copied = folder / "model" / _FILES[runtime]
+    for runtime, network in used.items():
+        name, weights = _FILES[runtime]
+        copied = folder / "model" / name
         shutil.copyfile(network, copied)
-        listed.append({"runtime": runtime, "file": copied.name, "size_bytes": copied.stat().st_size, "sha256": _digest(copied)})
+        about = {"runtime": runtime, "file": name, "size_bytes": copied.stat().st_size, "sha256": _digest(copied)}
+        listed.append(about if weights is None else {**about, "weights": weights})
     model = {"format": FORMAT, "manifest": json.loads(manifest.to_json()), "networks": listed}
     (folder / "model" / "model.json").write_text(json.dumps(model, ensure_ascii=False), encoding="utf-8")
     _write_list(folder)

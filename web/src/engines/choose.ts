@@ -1,17 +1,28 @@
-/** The fastest way to run the network on this device, of those that compute the same as the first. */
+/** The fastest way to run the network on this device, of those that compute the same. */
 
 import { type Manifest, inputShape } from "../manifest";
 import { type Candidate, Predictor } from "../predictor";
 import type { Outputs, Tensor } from "./engine";
 
 const RUNS = 5;
-/** Relative to an output's largest value. */
-const TOLERANCE = 1e-3;
+/** Relative to an output's largest value, by precision: a thousandth, and two steps of 8 bits, which runtimes round differently. */
+const TOLERANCES: Readonly<Record<string, number>> = { float32: 1e-3, int8: 2 / 127 };
+
+/** The runtime that others are compared with, if it opens: it reads the very file that was exported and checked. */
+const REFERENCE = "onnx";
+
+export interface Time {
+  readonly title: string;
+  readonly ms: number;
+}
 
 export interface Choice {
   readonly predictor: Predictor;
-  /** Milliseconds of each candidate that was measured; empty where there was no choice. */
-  readonly measured: readonly { title: string; ms: number }[];
+  /**
+   * Measures what else there is, lets the predictor go on with the fastest, and gives the milliseconds of each. Undefined where there is
+   * nothing to measure: the choice was made before, or there is none.
+   */
+  readonly settle: (() => Promise<readonly Time[]>) | undefined;
 }
 
 interface Measured {
@@ -21,8 +32,9 @@ interface Measured {
 }
 
 /**
- * Opens the candidates one after another and keeps the fastest.
+ * Opens the first candidate that runs here, or the one that won before.
  *
+ * @param candidates those that load fast stand first.
  * @param remembered the key of the candidate that won before, on this device and with these files.
  * @throws the first candidate's error where none opens.
  */
@@ -30,32 +42,48 @@ export async function choose(candidates: readonly Candidate[], manifest: Manifes
   const known = candidates.find((candidate) => keyOf(candidate) === remembered);
   if (known !== undefined) {
     try {
-      return { predictor: await Predictor.open(known, manifest), measured: [] };
+      return { predictor: await Predictor.open(known, manifest), settle: undefined };
     } catch {
       // It worked once, and does not now: look again.
     }
   }
   const [height, width] = inputShape(manifest.input);
   const image = blobs(manifest.input.channels, height, width);
-  const all: Measured[] = [];
   let failure: unknown;
-  for (const candidate of candidates) {
+  for (const [i, candidate] of candidates.entries()) {
     try {
-      all.push(await measured(candidate, manifest, image));
+      const first = await measured(candidate, manifest, image);
+      const others = candidates.slice(i + 1);
+      const settle = others.length > 0 ? () => settled(first, others, manifest, image) : undefined;
+      return { predictor: first.predictor, settle };
     } catch (error) {
       failure ??= error;
     }
   }
-  const [first] = all;
-  if (first === undefined) throw failure;
-  const same = all.filter(({ outputs }) => agree(first.outputs, outputs));
-  const fastest = same.reduce((best, each) => (each.ms < best.ms ? each : best));
-  for (const { predictor } of all) if (predictor !== fastest.predictor) predictor.close();
-  return { predictor: fastest.predictor, measured: all.map(({ predictor, ms }) => ({ title: predictor.title, ms })) };
+  throw failure;
 }
 
 export function keyOf({ runtime, setting }: Candidate): string {
   return `${runtime}/${setting.threads}`;
+}
+
+async function settled(first: Measured, others: readonly Candidate[], manifest: Manifest, image: Tensor): Promise<readonly Time[]> {
+  const all = [first];
+  for (const candidate of others) {
+    try {
+      all.push(await measured(candidate, manifest, image));
+    } catch {
+      // It does not run here.
+    }
+  }
+  const times = all.map(({ predictor, ms }) => ({ title: predictor.title, ms }));
+  const reference = all.find(({ predictor }) => predictor.candidate.runtime === REFERENCE) ?? first;
+  const tolerance = TOLERANCES[manifest.precision] ?? TOLERANCES["float32"]!;
+  const same = all.filter(({ outputs }) => agree(reference.outputs, outputs, tolerance));
+  const fastest = same.reduce((best, each) => (each.ms < best.ms ? each : best));
+  for (const each of all) if (each !== fastest && each !== first) each.predictor.close();
+  if (fastest !== first) first.predictor.become(fastest.predictor);
+  return times;
 }
 
 async function measured(candidate: Candidate, manifest: Manifest, image: Tensor): Promise<Measured> {
@@ -76,12 +104,12 @@ async function measured(candidate: Candidate, manifest: Manifest, image: Tensor)
 }
 
 /** Whether every output is within the tolerance; what is not a number never is. */
-export function agree(first: Outputs, other: Outputs): boolean {
+export function agree(first: Outputs, other: Outputs, tolerance: number): boolean {
   return Object.entries(first).every(([name, { data }]) => {
     const values = other[name]?.data;
     if (values?.length !== data.length) return false;
     const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    return data.every((value, i) => Math.abs(value - values[i]!) <= TOLERANCE * largest);
+    return data.every((value, i) => Math.abs(value - values[i]!) <= tolerance * largest);
   });
 }
 

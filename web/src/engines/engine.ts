@@ -12,6 +12,8 @@ export type Outputs = Readonly<Record<string, Tensor>>;
 export interface Engine {
   /** The outputs for one preprocessed image, 1 C H W. */
   run(image: Tensor): Promise<Outputs>;
+  /** Bytes of the values of one image and of what operators need besides, where the runtime says it. */
+  readonly peakBytes?: number;
   close(): Promise<void>;
 }
 
@@ -27,14 +29,25 @@ export interface Setting {
  */
 export type Open = (network: Uint8Array, folder: string, setting: Setting) => Promise<Engine>;
 
-/** What each runtime is called, by the name that its files have in an export; the first is what others are compared with. */
-export const TITLES: Readonly<Record<string, string>> = { onnx: "ONNX Runtime", tflite: "LiteRT" };
+/** What is known of a runtime before its files are loaded. */
+export interface Runtime {
+  readonly title: string;
+  /** Whether it can divide the work among threads. */
+  readonly threads: boolean;
+}
 
-/** One thread, and several where the browser lets threads share memory. */
-export function settingsHere(): readonly Setting[] {
+/** By the name that a runtime's files have in an export. */
+export const RUNTIMES: Readonly<Record<string, Runtime>> = {
+  native: { title: "our own engine", threads: false },
+  onnx: { title: "ONNX Runtime", threads: true },
+  tflite: { title: "LiteRT", threads: true },
+};
+
+/** One thread, and several where the runtime has them and the browser lets threads share memory. */
+export function settingsHere({ threads }: Runtime): readonly Setting[] {
   const several = Math.min(navigator.hardwareConcurrency || 1, MOST_THREADS);
   const shared = typeof crossOriginIsolated !== "undefined" && crossOriginIsolated;
-  return shared && several > 1 ? [{ threads: 1 }, { threads: several }] : [{ threads: 1 }];
+  return threads && shared && several > 1 ? [{ threads: 1 }, { threads: several }] : [{ threads: 1 }];
 }
 
 /** More do not help a small network, and leave nothing for the page. */

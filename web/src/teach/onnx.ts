@@ -3,7 +3,8 @@
  * output of the network; and another layer can be put in its place.
  */
 
-import { field, type Field, fieldsOf, joined, partsOf, textOf } from "./protobuf";
+import { joined } from "../bytes";
+import { field, type Field, fieldsOf, partsOf, textOf } from "./protobuf";
 
 // Numbers of fields in onnx.proto.
 const MODEL = { graph: 7, metadata: 14 } as const;

@@ -1,5 +1,7 @@
 /** Protocol Buffers at the level of the wire: fields with their numbers, which is all that editing an ONNX file needs. */
 
+import { joined } from "../bytes";
+
 const VARINT = 0;
 const SIXTY_FOUR = 1;
 const BYTES = 2;
@@ -65,13 +67,6 @@ export function field(number: number, value: number | string | Uint8Array): Uint
   if (typeof value === "number") return joined([varintOf(number * 8 + VARINT), varintOf(value)]);
   const content = typeof value === "string" ? new TextEncoder().encode(value) : value;
   return joined([varintOf(number * 8 + BYTES), varintOf(content.length), content]);
-}
-
-/** The bytes of the parts, one after another. */
-export function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
-  return bytes;
 }
 
 /** The text of the first field of this number; "" where there is none. */

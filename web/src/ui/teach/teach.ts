@@ -169,7 +169,7 @@ export class Teach {
   private async tryIt({ network, manifest }: { network: Uint8Array; manifest: Manifest }): Promise<void> {
     try {
       const predictor = await Predictor.open(this.candidate(network), manifest);
-      this.use({ ...this.opened, manifest, predictor, measured: [], onnx: async () => network });
+      this.use({ ...this.opened, manifest, predictor, settle: async () => [], onnx: async () => network });
     } catch (error) {
       fill(this.trouble, `The taught model does not open: ${messageOf(error)}`);
     }
