@@ -73,7 +73,7 @@ def build(scratch: Path, folder: Path) -> None:
         for file in sorted((*SOURCE.glob("*.cpp"), *SOURCE.glob("steps/*.cpp"), *SOURCE.glob("wasm/*.cpp")))
         if file.name not in NOT_HERE
     ]
-    jobs = {source: (source, ()) for source in shared}
+    jobs: dict[str, tuple[str, tuple[str, ...]]] = {source: (source, ()) for source in shared}
     for module, (flags, kernels) in MODULES.items():
         jobs |= {f"{module}/{source}": (source, flags) for source in kernels}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
