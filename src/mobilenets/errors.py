@@ -111,6 +111,7 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "cv2":              "video",
     "h5py":             "weights",
     "optuna":           "search",
+    "psycopg":          "search",
     "elpv_dataset":     "elpv",
     "fastapi":          "serve",
     "uvicorn":          "serve",

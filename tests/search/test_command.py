@@ -116,6 +116,12 @@ def test_latency_is_measured_here_and_reported_against_the_prediction(
         (("--max-mb", "1", "--start", "start", "--serial", "7"), "--serial and --tool are about --adb"),
         (("--resume", "--out", "nowhere"), "there is no search in 'nowhere' to go on with"),
         (("--resume", "--max-ms", "3"), "leave out the budget and --start"),
+        (
+            ("--max-mb", "1", "--storage", "postgresql://me@host/a"),
+            "--storage is about --method shapes; the method is netadapt",
+        ),
+        (("--max-mb", "1", "--method", "shapes", "--study", "mine"), "--study names a study in a database"),
+        (("--max-mb", "1", "--method", "shapes", "--storage", "a.db"), "--storage 'a.db' is not the address of a database"),
     ],
 )
 def test_options_that_say_too_little_or_contradict_each_other(
@@ -161,4 +167,8 @@ def test_a_search_over_shapes_goes_on_with_more_trials(
     code, out, err = search(images, "--out", "found", "--resume", "--trials", "9", "--json")
     assert code == 0, err
     assert json.loads(out)["trials"][:7] == trials
+    assert len(json.loads(out)["trials"]) == 9
+
+    code, out, err = search(images, "--out", "found", "--resume", "--json")  # without --trials there are no more
+    assert code == 0, err
     assert len(json.loads(out)["trials"]) == 9

@@ -3,31 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.search.wide import Wide
 
 from mobilenets import checkpoint
 from mobilenets.model import Model
 from mobilenets.search.costs import Costs
-from mobilenets.search.judge import Judged
-from mobilenets.search.study import FIRST, Sampled, Shapes, behind, best, pareto, rewarded
+from mobilenets.search.ranking import FIRST, Sampled, behind, best, pareto, rewarded
+from mobilenets.search.storage import Storage
+from mobilenets.search.study import Shapes, opened
 from mobilenets.search.telling import StoppedError, Telling
 
 pytest.importorskip("optuna")
-
-
-class Wide:
-    """A judge to whom width is worth something, and each part of a training as much again."""
-
-    title = "accuracy"
-
-    def __init__(self) -> None:
-        self.judged = 0
-
-    def __call__(self, model: Model, seed: int) -> Judged:
-        self.judged += 1
-        return self.measured(model)
-
-    def measured(self, model: Model) -> Judged:
-        return Judged(model, sum(row.c_out for row in model.spec.backbone.rows) / 1000, {})
 
 
 def _shapes(
@@ -36,7 +22,8 @@ def _shapes(
     judge = Wide()
     budget = {"macs": share * Costs().macs(model.spec)}
     telling = Telling(stop=lambda: judge.judged >= stop_after)
-    return Shapes(model, budget, Costs(), (judge, judge), "", folder, reward, 0, telling), judge
+    turns = opened(Storage(), folder, reward, telling)
+    return Shapes(model, budget, Costs(), (judge, judge), turns, folder, reward, 0, telling), judge
 
 
 def _one(number: int, value: float, cost: float, *, over: float = 0.0, dropped: bool = False, parts: int = 2) -> Sampled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,8 +15,9 @@ from mobilenets.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from mobilenets.search.flow import Result
+    from mobilenets.search.study import ElsewhereError
 
-RUNS = Path("runs")
+RUNS, TRIALS = Path("runs"), 60
 
 
 def command(
@@ -45,7 +47,9 @@ def command(
     step: Annotated[
         float, typer.Option(min=0.001, max=0.5, help="netadapt: share of the start's cost that a step saves.")
     ] = 0.01,
-    trials: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: networks that are judged.")] = 60,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="shapes: networks that are judged.", show_default="60")
+    ] = None,
     finalists: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: networks that are trained in full.")] = 1,
     reward: Annotated[
         float,
@@ -57,10 +61,16 @@ def command(
         str,
         typer.Option(
             metavar="URL",
-            help="shapes: a database, postgresql://..., for several machines.",
+            help="shapes: a database, postgresql://user@host/name, that several workers share.",
             show_default=False,
         ),
     ] = "",
+    study: Annotated[
+        str, typer.Option(metavar="NAME", help="With --storage: what the workers share there.", show_default="mobilenets")
+    ] = "",
+    lost_after: Annotated[
+        int, typer.Option(min=4, metavar="S", help="With --storage: a worker that is silent for so long is given up.")
+    ] = 120,
     tune: Annotated[
         int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps of the short training that judges a network.")
     ] = 40,
@@ -118,6 +128,8 @@ def command(
 
         mobilenets search photos/ --start runs/photos --max-ms 8 --method shapes --trials 100
 
+        mobilenets search photos/ --start runs/photos --max-ms 8 --method shapes --storage postgresql://me@host/search
+
     Latency is measured, block by block, on this machine or on a device, and kept for the next search. The folder then holds
     the network that was found, trained and exported, beside plain narrower networks at smaller sizes, and a report.
     """
@@ -127,6 +139,7 @@ def command(
         raise MissingExtraError(error.name or "torch", "train") from error
     from mobilenets.cli.search_start import Asked, Target, begun, costs_of, dataset_of, opened
     from mobilenets.cli.watch import Watch, interrupts
+    from mobilenets.search.study import ElsewhereError
     from mobilenets.search.telling import StoppedError, Telling
 
     named = {"ms": max_ms, "mb": max_mb, "macs": max_macs, "kb_ram": max_kb_ram}
@@ -138,7 +151,7 @@ def command(
         method=method,
         share=step,
         tune=0 if fast else tune,
-        trials=trials,
+        trials=trials or (0 if resume else TRIALS),
         finalists=finalists,
         reward=reward,
         storage=storage,
@@ -149,11 +162,14 @@ def command(
         seed=seed,
         reading=Reading.of(task, classes, ignore).to_data(),
         device=device,
+        study=study,
+        worker=token_hex(4),
+        lost_after_s=lost_after,
     )
-    folder = out or _fresh(data)
-    asked = begun(folder, asked, resume=resume)
+    asked = begun(out or _fresh(data), asked, resume=resume)
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
+    folder = out or _made(data)
     costs = costs_of(asked, folder)
     try:
         with interrupts() as stopping, Watch() as watch:
@@ -166,6 +182,9 @@ def command(
         note("stopped; everything is saved")
         note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
         raise typer.Exit(130) from None
+    except ElsewhereError as elsewhere:
+        _end(elsewhere, folder, asked.trials, json=json)
+        return
     _finish(result, asked.start, json=json)
 
 
@@ -191,6 +210,26 @@ def _finish(result: Result, start: str, *, json: bool) -> None:
     if not missing:
         note(f"report: {result.folder / REPORT}")
     note(f"next: {following}")
+
+
+def _end(elsewhere: ElsewhereError, folder: Path, trials: int, *, json: bool) -> None:
+    from mobilenets.documents import encode
+
+    note(f"the study has its {trials} networks; the finalists are trained in {elsewhere.place}")
+    if json:
+        sampled = [encode(one) for one in elsewhere.sampled]
+        show_json({"folder": str(folder), "finalists": elsewhere.place, "trials": sampled})
+
+
+def _made(data: str) -> Path:
+    """A new folder, also when several searches begin at the same moment."""
+    while True:
+        folder = _fresh(data)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
 
 
 def _fresh(data: str) -> Path:

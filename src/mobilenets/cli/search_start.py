@@ -51,7 +51,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user asked for; the search's folder keeps it."""
+    """What the user asked for; the search's folder keeps it, without the password of the database."""
 
     data: str
     start: str
@@ -70,11 +70,15 @@ class Asked:
     seed: int
     reading: Mapping[str, Any]  # Any: JSON
     device: str
+    study: str = ""
+    worker: str = ""
+    lost_after_s: int = 0
     format: int = FORMAT
 
     def wanted(self) -> Wanted:
         """For `search`."""
         from mobilenets.search.methods import Wanted
+        from mobilenets.search.storage import LOST_AFTER_S, STUDY, Storage
 
         return Wanted(
             self.budget,
@@ -84,7 +88,7 @@ class Asked:
             trials=self.trials,
             finalists=self.finalists,
             reward=self.reward,
-            storage=self.storage,
+            storage=Storage(self.storage, self.study or STUDY, self.worker, self.lost_after_s or LOST_AFTER_S),
             rungs=self.rungs,
             seed=self.seed,
         )
@@ -99,6 +103,7 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
     """
     from mobilenets.search.costs import check_budget
     from mobilenets.search.methods import METHODS
+    from mobilenets.search.storage import without_password
 
     file = folder / FILE
     if resume:
@@ -110,11 +115,19 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
             before = decode(parse(file.read_bytes()), Asked)
         except (OSError, DocumentError) as error:
             raise CheckpointError(f"'{file}' cannot be read: {error}") from error
-        return replace(before, data=asked.data, device=asked.device, trials=max(before.trials, asked.trials))
+        if asked.study or (asked.storage and without_password(asked.storage) != before.storage):
+            raise UsageError(
+                f"--resume goes on as '{folder}' began, with {without_password(before.storage) or 'a study of its own'}",
+                hint="leave out --study; --storage may only add the password",
+            )
+        storage = asked.storage or before.storage
+        lasting = max(before.trials, asked.trials)
+        return replace(before, data=asked.data, device=asked.device, trials=lasting, storage=storage)
     check_budget(asked.budget)
     METHODS[asked.method]  # a wrong name suggests near ones
     if asked.reward > 0:
         raise UsageError(f"--reward {asked.reward:g} would reward cost; its exponent is below 0, such as -0.07")
+    _check_study(asked)
     asked.target.check()
     if not asked.start:
         raise UsageError(
@@ -128,6 +141,17 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
             hint="--resume goes on with it; another --out begins anew" if known else "choose another --out",
         )
     return asked
+
+
+def _check_study(asked: Asked) -> None:
+    from mobilenets.search.storage import check_storage
+
+    if asked.storage and asked.method != "shapes":
+        raise UsageError(f"--storage is about --method shapes; the method is {asked.method}")
+    if asked.storage:
+        check_storage(asked.storage)
+    elif asked.study:
+        raise UsageError("--study names a study in a database, which --storage says")
 
 
 def dataset_of(asked: Asked) -> Dataset:
@@ -186,6 +210,7 @@ def costs_of(asked: Asked, folder: Path) -> Costs:
     from mobilenets.runtime.cache import user_cache
     from mobilenets.search.costs import Costs
     from mobilenets.search.latency import LatencyTable
+    from mobilenets.search.storage import without_password
 
     target = asked.target
     if target.table:
@@ -196,7 +221,8 @@ def costs_of(asked: Asked, folder: Path) -> Costs:
         table = LatencyTable.read(path) if path.is_file() else LatencyTable(measures.device, path)
         costs = Costs(table, measures)
         note(f"latency: {measures.device}, {len(table.ms)} pieces known in '{path}'")
-    write_text(folder / FILE, json.dumps(encode(asked), indent=1) + "\n")
+    kept = replace(asked, storage=without_password(asked.storage))
+    write_text(folder / FILE, json.dumps(encode(kept), indent=1) + "\n")
     return costs
 
 

@@ -104,26 +104,28 @@ def search(
 
     Raises:
         DataError: there is nothing to judge networks by.
+        ElsewhereError: another worker of the study trains the networks in full.
         LatencyError: a latency is missing and cannot be measured.
         MissingExtraError: the method needs a library that is not installed.
         SearchError: the budget cannot be reached.
         StoppedError: it was asked to stop.
+        StorageError: the database of the study cannot be used.
         TrainingError: a training had to stop.
     """
     telling, recipe = telling or Telling(), for_shapes(recipe)
     searching = Searching(start, dataset, recipe, wanted, costs, folder, device, telling)
-    way = METHODS[wanted.method](searching)
     finishing = Finishing(folder, dataset, recipe, to, source, device, telling)
-    finalists = [finishing.measured(start, "start", "start", "the start")]
-    for found in way.found:
-        telling.said(f"training {found.title}")
-        finalists.append(finishing.trained(found.model, found.name, "search", found.title))
-    chosen = _rungs(searching)
-    for rung in chosen.rungs:
-        telling.said(f"training the ladder's {rung.name}: width {rung.width:g} of the start's")
-        first = inherited(start, rung.spec, seed=wanted.seed)
-        finalists.append(finishing.trained(first, f"ladder-{rung.name}", "ladder", f"ladder {rung.name}"))
-    return _result(searching, way, finalists, chosen.left_out)
+    with METHODS[wanted.method](searching) as way:
+        finalists = [finishing.measured(start, "start", "start", "the start")]
+        for found in way.found:
+            telling.said(f"training {found.title}")
+            finalists.append(finishing.trained(found.model, found.name, "search", found.title))
+        chosen = _rungs(searching)
+        for rung in chosen.rungs:
+            telling.said(f"training the ladder's {rung.name}: width {rung.width:g} of the start's")
+            first = inherited(start, rung.spec, seed=wanted.seed)
+            finalists.append(finishing.trained(first, f"ladder-{rung.name}", "ladder", f"ladder {rung.name}"))
+        return _result(searching, way, finalists, chosen.left_out)
 
 
 def _rungs(searching: Searching) -> _Ladder:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilenets.data.open import fingerprint
 from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
 from mobilenets.search.costs import Budget, Costs, check_budget, fits
 from mobilenets.search.journal import Journal, Step
 from mobilenets.search.judge import ByLoss, ByTraining, Judge
 from mobilenets.search.netadapt import NetAdapt, Plan, SearchError
-from mobilenets.search.study import Sampled, Shapes, best
-from mobilenets.search.telling import Telling, check_latency, measure, real
+from mobilenets.search.ranking import Sampled, best
+from mobilenets.search.storage import OWN, Storage
+from mobilenets.search.study import Shapes, agree, opened
+from mobilenets.search.telling import Telling, check_latency, measure, priced, real
+from mobilenets.specs.codec import to_json
 from mobilenets.table import Table
 from mobilenets.training.recipe import Recipe
 
@@ -34,7 +40,7 @@ class Wanted:
         trials: networks that the search over shapes judges.
         finalists: of them, that are trained in full.
         reward: exponent of the reward; 0 for the front of value and cost.
-        storage: of Optuna's study; "" for a file in the folder.
+        storage: of the study of the search over shapes.
         rungs: networks of the ladder that are trained in full.
         seed: of everything that is drawn at random.
     """
@@ -47,7 +53,7 @@ class Wanted:
     trials: int = 60
     finalists: int = 1
     reward: float = 0.0
-    storage: str = ""
+    storage: Storage = OWN
     rungs: int = 2
     seed: int = 0
 
@@ -123,32 +129,47 @@ def judge_of(searching: Searching, share: float = 1.0) -> Judge:
     return ByTraining(dataset, recipe, steps=steps, seed=wanted.seed, device=searching.device)
 
 
-def _netadapt(searching: Searching) -> Way:
+@contextmanager
+def _netadapt(searching: Searching) -> Iterator[Way]:
     wanted, journal = searching.wanted, Journal(searching.folder)
     plan = Plan(wanted.budget, wanted.share, wanted.channels, wanted.seed)
     judge = judge_of(searching)
     steps = tuple(NetAdapt(plan, searching.costs, judge, journal, searching.telling).steps(searching.start))
     last = Found("netadapt", "NetAdapt", journal.model(steps[-1].number))
-    return Way((last,), judge.title, steps=steps)
+    yield Way((last,), judge.title, steps=steps)
 
 
-def _shapes(searching: Searching) -> Way:
-    wanted, start, costs = searching.wanted, searching.start, searching.costs
+@contextmanager
+def _shapes(searching: Searching) -> Iterator[Way]:
+    wanted, start, costs, telling = searching.wanted, searching.start, searching.costs, searching.telling
     check_budget(wanted.budget)
-    measure(costs, [start.spec], searching.telling)
-    check_latency(costs, [start.spec], searching.telling)
+    turns = opened(wanted.storage, searching.folder, wanted.reward, telling)
+    agree(turns, _about(searching))
+    measure(costs, [start.spec], telling)
+    check_latency(costs, [start.spec], telling)
     judges = tuple(judge_of(searching, share) for share in (PARTS if wanted.tune else (1.0,)))
-    shapes = Shapes(
-        start, wanted.budget, costs, judges, wanted.storage, searching.folder, wanted.reward, wanted.seed, searching.telling
-    )
-    sampled = tuple(shapes.trials(wanted.trials))
-    found: list[Found] = []
+    shapes = Shapes(start, wanted.budget, costs, judges, turns, searching.folder, wanted.reward, wanted.seed, telling)
+    for _ in shapes.trials(wanted.trials):
+        pass
+    sampled = shapes.judged()
+    with shapes.finishing(wanted.trials, lambda: _finalists(searching, shapes, sampled)) as chosen:
+        by_number = {one.number: one for one in sampled}
+        found = [Found(f"trial-{i}", f"trial {i}", shapes.model(by_number[i])) for i in chosen]
+        yield Way(tuple(found), judges[0].title, sampled=tuple(sampled))
+
+
+def _finalists(searching: Searching, shapes: Shapes, sampled: Sequence[Sampled]) -> list[int]:
+    """The numbers of the best networks that keep to the budget when they are measured as a whole; no shape twice."""
+    wanted, costs = searching.wanted, searching.costs
+    found: list[Sampled] = []
     for one in best(sampled, wanted.budget, wanted.reward):
-        model = shapes.model(one)
+        if any(one.choice == other.choice for other in found):
+            continue
+        spec = shapes.model(one).spec
         if "ms" in wanted.budget:
-            check_latency(costs, [model.spec], searching.telling)
-        if fits(real(costs, model.spec, wanted.budget), wanted.budget):
-            found.append(Found(f"trial-{one.number}", f"trial {one.number}", model))
+            check_latency(costs, [spec], searching.telling)
+        if fits(real(costs, spec, wanted.budget), wanted.budget):
+            found.append(one)
         if len(found) == wanted.finalists:
             break
     if not found:
@@ -156,8 +177,27 @@ def _shapes(searching: Searching) -> Way:
             f"none of {len(sampled)} networks keeps to the budget",
             hint="--resume with a larger --trials draws more of them; or choose a larger budget",
         )
-    return Way(tuple(found), judges[0].title, sampled=sampled)
+    return [one.number for one in found]
 
 
-METHODS: Table[Callable[[Searching], Way]] = Table("method", {"netadapt": _netadapt, "shapes": _shapes})
-"""By the name that users type."""
+def _about(searching: Searching) -> dict[str, str]:
+    """What all workers of a study must have in common, by what people call it."""
+    wanted, start, costs = searching.wanted, searching.start, searching.costs
+    weights = hashlib.sha256(to_json(start.spec).encode())
+    for name, tensor in sorted(start.state_dict().items()):
+        weights.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    measured = "ms" in wanted.budget and costs.table is not None
+    return {
+        "the start": weights.hexdigest()[:16],
+        "the dataset": fingerprint(searching.dataset)[:16],
+        "the budget": priced(wanted.budget),
+        "--reward": f"{wanted.reward:g}",
+        "--tune": str(wanted.tune),
+        "--seed": str(wanted.seed),
+        "the recipe": hashlib.sha256(searching.recipe.to_json().encode()).hexdigest()[:16],
+        "the device that latency is measured on": str(costs.table.device) if measured and costs.table else "",
+    }
+
+
+METHODS: Table[Callable[[Searching], AbstractContextManager[Way]]] = Table("method", {"netadapt": _netadapt, "shapes": _shapes})
+"""By the name that users type. The block is that in which the networks are trained in full."""

@@ -1,63 +1,55 @@
 """The search over shapes with Optuna: networks drawn by a sampler that learns, judged in parts, the bad ones dropped early.
 
-The study lies in a database, SQLite in the search's folder or any that Optuna takes, so that a search goes on after a kill, and
-several machines can work on one.
+The study lies in a database, SQLite in the search's folder or one that several machines reach, so that a search goes on after a
+kill, and several workers share one.
 """
 
 from __future__ import annotations
 
-import logging
-import statistics
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mobilenets import checkpoint
-from mobilenets.errors import MissingExtraError, SpecError
+from mobilenets.errors import SpecError
 from mobilenets.feeding.augment import seed_of
 from mobilenets.model import Model
 from mobilenets.search.costs import Budget, Costs, spent, worst
 from mobilenets.search.inherit import inherited
 from mobilenets.search.judge import Judge
+from mobilenets.search.ranking import Sampled, behind, pareto, rewarded
 from mobilenets.search.space import Choice, Space, Value
+from mobilenets.search.storage import Storage, StorageError, in_words
 from mobilenets.search.telling import Telling, measure, priced, valued
+from mobilenets.search.turns import PLACE, WORKER, LostTurnError, Turns
 
 if TYPE_CHECKING:
-    from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-DATABASE, TRIALS = "study.db", "trials"
-NAME = "mobilenets"
-FIRST = 8
-"""Networks that are judged in full before any is dropped early."""
+TRIALS = "trials"
 
 _OVER, _PARTS, _COST, _DROPPED = "over", "parts", "cost", "dropped"  # attributes of a trial
+_FINALISTS = "finalists"  # of the trial that stands for the end of a study
+_ABOUT = "about"  # of a study
 _NOTHING = -1e3  # value of what was not judged
 _IMPOSSIBLE = 10.0  # how far above the budget a shape counts that cannot be built
+_REDRAWN = 20  # times in a row that a shape which was judged already is drawn again
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A network that was judged.
+class ElsewhereError(Exception):
+    """Another worker of the study trains the finalists.
 
     Args:
-        number: of the trial.
-        choice: its shape.
-        cost: by resource.
-        value: what it is worth; higher is better.
-        parts: its value after each part of the short training; fewer than all where it was dropped.
-        dropped: whether it was.
-        over: how far its cost is above the budget, relative; 0 or less where it fits.
+        place: where, for people.
+        sampled: the networks that were judged.
     """
 
-    number: int
-    choice: Choice
-    cost: Budget
-    value: float
-    parts: tuple[float, ...]
-    dropped: bool
-    over: float
+    def __init__(self, place: str, sampled: Sequence[Sampled]) -> None:
+        super().__init__(place)
+        self.place, self.sampled = place, tuple(sampled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ class Shapes:
         budget: that networks must keep to.
         costs: of networks.
         judges: of the parts of a short training, one after the other.
-        storage: of Optuna; "" for a file in the folder.
+        turns: the trials of the study.
         folder: of the search.
         reward: w of the reward value x (cost / budget)^w, a single aim (MnasNet, eq. 2); 0 for the front of value and cost.
         seed: of the sampler and of short trainings.
@@ -80,73 +72,87 @@ class Shapes:
     budget: Budget
     costs: Costs
     judges: tuple[Judge, ...]
-    storage: str
+    turns: Turns
     folder: Path
     reward: float
     seed: int
     telling: Telling
 
     def trials(self, count: int) -> Iterator[Sampled]:
-        """Networks until `count` of them are judged, those of earlier starts and other machines included.
+        """Networks that were judged before, then those that this worker judges, until the study has `count`.
 
-        The first are the start's own shape, and those at other widths and sizes alone.
+        The first are the start's own shape, and those at other widths and sizes alone. A shape that was judged already, or is
+        in the hands of another worker, is drawn again.
 
         Raises:
             LatencyError: a latency is missing and cannot be measured.
-            MissingExtraError: Optuna, or the database's driver, is not installed.
+            StorageError: the database cannot be used.
         """
-        study = self._study()
         space = Space(self.start.spec)
-        if not study.trials:
-            for first in space.ladder():
-                study.enqueue_trial(dict(first))
-        elif not self.storage:
-            _give_up_running(study)
-        yield from self.judged(study)
-        while len(self.judged(study)) < count:
-            self.telling.may_stop()
-            trial = study.ask()
-            choice: dict[str, Value] = {}
-            for name, values in space.choices.items():
-                chosen: Any = trial.suggest_categorical(name, values)  # Any: one of the values
-                choice[name] = chosen
-            try:
-                aims, model = self._run(trial, choice, space, study)
-            except BaseException:  # also a stop: another trial takes its place
-                from optuna.trial import TrialState
-
-                study.tell(trial, state=TrialState.FAIL)
-                raise
-            study.tell(trial, aims)
-            every = self.judged(study)
-            sampled = next(one for one in every if one.number == trial.number)
+        with in_words(self.turns.storage):
+            self._begin(space)
+        yield from self.judged()
+        redrawn = 0
+        while (trial := self.turns.next(count)) is not None:
+            number, judged = trial.number, None
+            with suppress(LostTurnError), self.turns.alive(trial):
+                choice: dict[str, Value] = {}
+                for name, values in space.choices.items():
+                    chosen: Any = trial.suggest_categorical(name, values)  # Any: one of the values
+                    choice[name] = chosen
+                if redrawn < _REDRAWN and self._known(trial, choice):
+                    redrawn += 1
+                    self.turns.give_back(trial)
+                    continue
+                redrawn = 0
+                judged = self._run(number, choice, space)
+                self.turns.tell(trial, self._aims(judged), judged.attributes, judged.over)
+            every = self.judged()
+            sampled = next((one for one in every if one.number == number), None)
+            if judged is None or sampled is None:
+                self.telling.said(f"trial {number}: this worker was silent for too long, and others have given the trial up")
+                continue
             front = pareto(every, next(iter(self.budget)))
-            if sampled in front and model is not None:
-                checkpoint.save(model, self._home(sampled))
+            if sampled in front and judged.model is not None:
+                checkpoint.save(judged.model, self._home(sampled))
             self._say(sampled, front, space)
             yield sampled
 
-    def _home(self, sampled: Sampled) -> Path:
-        return self.folder / TRIALS / f"{sampled.number:04d}"
+    @contextmanager
+    def finishing(self, count: int, choose: Callable[[], Sequence[int]]) -> Iterator[Sequence[int]]:
+        """The numbers of the finalists, which one worker chooses once, and trains until the block ends.
 
-    def _say(self, sampled: Sampled, front: Sequence[Sampled], space: Space) -> None:
-        """A line for the network, and the front where it has become part of it."""
-        name, judged_by = next(iter(self.budget)), self.judges[0].title
-        value = valued(sampled.value, judged_by) if sampled.parts else "not trained, as it is above the budget"
-        early = ", dropped early" if sampled.parts and sampled.dropped else ""
-        cost = priced(sampled.cost)
-        self.telling.said(f"trial {sampled.number}: {cost}, {value}{early}: {space.told(sampled.choice)}")
-        if sampled in front:
-            told = "; ".join(f"{priced({name: one.cost[name]})} {valued(one.value, judged_by)}" for one in front)
-            self.telling.said(f"front so far: {told}")
+        Args:
+            count: of the networks that they are chosen from.
+            choose: is called if nobody has chosen yet.
 
-    def judged(self, study: Study | None = None) -> list[Sampled]:
-        """The networks that were judged, in order."""
-        from optuna.trial import TrialState
+        Raises:
+            ElsewhereError: another worker has chosen, and trains them.
+            StorageError: the database cannot be used.
+        """
+        turns = Turns.opened(self.turns.storage, self.folder, self.telling, ["maximize"], suffix=f", finalists of {count}")
+        with in_words(turns.storage):
+            every = turns.trials("RUNNING", "COMPLETE", "FAIL")
+            chosen = next((trial.user_attrs[_FINALISTS] for trial in every if _FINALISTS in trial.user_attrs), None)
+            done = [trial for trial in every if trial.state.name == "COMPLETE"]
+            trial = turns.taken(1)
+            others = turns.trials("RUNNING", "COMPLETE")
+        if done and chosen is not None and turns.storage.mine(done[0].user_attrs.get(WORKER)):
+            yield chosen
+        elif trial is None:
+            raise ElsewhereError(str(others[0].user_attrs.get(PLACE, "")), self.judged())
+        else:
+            with suppress(LostTurnError), turns.alive(trial):
+                if chosen is None:
+                    chosen = choose()
+                    trial.set_user_attr(_FINALISTS, list(chosen))
+                yield chosen
+                turns.tell(trial, [1.0], {})
 
-        study = study or self._study()
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return [_sampled(trial) for trial in done if _COST in trial.user_attrs]
+    def judged(self) -> list[Sampled]:
+        """The networks that were judged, by all workers, in order."""
+        with in_words(self.turns.storage):
+            return [_sampled(trial) for trial in self.turns.trials("COMPLETE") if _COST in trial.user_attrs]
 
     def model(self, sampled: Sampled) -> Model:
         """The network of a trial: with the weights that it was judged by if it was on the front here, else inherited ones."""
@@ -155,114 +161,114 @@ class Shapes:
         spec, rows = Space(self.start.spec).made(sampled.choice)
         return inherited(self.start, spec, rows, seed=self.seed)
 
-    def _study(self) -> Study:
-        try:
-            import optuna
-            from optuna.samplers import TPESampler
-            from optuna.storages import RDBStorage
-        except ImportError as error:
-            raise MissingExtraError("optuna", "search") from error
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        url = self.storage or f"sqlite:///{(self.folder / DATABASE).absolute()}"
-        try:
-            storage = RDBStorage(url)
-        except ImportError as error:
-            raise MissingExtraError(str(error.name or "the database's driver"), "search") from error
-        directions: list[Literal["minimize", "maximize"]] = ["maximize"] if self.reward else ["maximize", "minimize"]
-        study = optuna.create_study(storage=storage, study_name=NAME, directions=directions, load_if_exists=True)
-        seed = seed_of(self.seed, len(study.trials)) % 2**31  # after a kill it does not draw the same again
-        study.sampler = TPESampler(seed=seed, multivariate=True)
-        return study
+    def _home(self, sampled: Sampled) -> Path:
+        return self.folder / TRIALS / f"{sampled.number:04d}"
 
-    def _run(self, trial: Trial, choice: Choice, space: Space, study: Study) -> tuple[Sequence[float], Model | None]:
-        """Judge a network, and keep in the trial what is known of it; the study's values, and the network if it was judged."""
+    def _begin(self, space: Space) -> None:
+        """Give the study its sampler and its first networks."""
+        from optuna.samplers import TPESampler
+
+        study, storage = self.turns.study, self.turns.storage
+        seed = seed_of(self.seed, len(study.trials), storage.worker) % 2**31  # after a kill it does not draw the same again
+        study.sampler = TPESampler(seed=seed, multivariate=True)
+        for first in space.ladder():
+            study.enqueue_trial(dict(first), skip_if_exists=True)
+
+    def _known(self, trial: Trial, choice: Choice) -> bool:
+        """Whether a shape was judged already, or another worker has begun with it."""
+        return any(other.params == choice for other in self.turns.trials("RUNNING", "COMPLETE") if other.number < trial.number)
+
+    def _run(self, number: int, choice: Choice, space: Space) -> Judgment:
+        """Judge a network."""
         try:
             spec, rows = space.made(choice)
         except SpecError:  # two channel counts that must differ are the same
-            return self._kept(trial, dict.fromkeys(self.budget, 0.0), [], over=_IMPOSSIBLE, dropped=True), None
+            return Judgment(dict.fromkeys(self.budget, 0.0), _IMPOSSIBLE)
         if "ms" in self.budget:
             measure(self.costs, [spec], self.telling)
         cost = spent(self.costs, spec, self.budget)
         name = worst(cost, self.budget)
         over = cost[name] / self.budget[name] - 1
         if over > 0:  # nothing is trained that cannot be used
-            return self._kept(trial, cost, [], over=over, dropped=True), None
+            return Judgment(cost, over)
         model = inherited(self.start, spec, rows, seed=self.seed)
         parts: list[float] = []
-        earlier = self.judged(study)
+        earlier = self.judged()
         for part, judge in enumerate(self.judges):
             self.telling.may_stop()
-            judged = judge(model, seed_of(self.seed, trial.number, part) % 2**31)
+            judged = judge(model, seed_of(self.seed, number, part) % 2**31)
             model = judged.model
-            parts.append(judged.value)
+            parts.append(judged.value if math.isfinite(judged.value) else _NOTHING)
             if part + 1 < len(self.judges) and behind(parts, cost[name], name, earlier):
-                return self._kept(trial, cost, parts, over=over, dropped=True), None
-        return self._kept(trial, cost, parts, over=over, dropped=False), model
+                return Judgment(cost, over, tuple(parts))
+        return Judgment(cost, over, tuple(parts), model)
 
-    def _kept(self, trial: Trial, cost: Budget, parts: Sequence[float], *, over: float, dropped: bool) -> Sequence[float]:
-        trial.set_constraint("budget", over)
-        trial.set_user_attr(_OVER, over)
-        trial.set_user_attr(_PARTS, list(parts))
-        trial.set_user_attr(_COST, dict(cost))
-        trial.set_user_attr(_DROPPED, dropped)
-        value = parts[-1] if parts else _NOTHING
+    def _aims(self, judged: Judgment) -> Sequence[float]:
+        """The values of the study."""
+        value = judged.parts[-1] if judged.parts else _NOTHING
         driver = next(iter(self.budget))
         if not self.reward:
-            return [value, cost[driver]]
-        return [rewarded(value, cost[driver] / self.budget[driver], self.reward) if parts else _NOTHING]
+            return [value, judged.cost[driver]]
+        share = judged.cost[driver] / self.budget[driver]
+        return [rewarded(value, share, self.reward) if judged.parts else _NOTHING]
+
+    def _say(self, sampled: Sampled, front: Sequence[Sampled], space: Space) -> None:
+        """A line for the network, and the front where it has become part of it."""
+        name, judged_by = next(iter(self.budget)), self.judges[0].title
+        value = valued(sampled.value, judged_by) if sampled.parts else "not trained, as it is above the budget"
+        early = ", dropped early" if sampled.parts and sampled.dropped else ""
+        told = f"{priced(sampled.cost)}, {value}{early}"
+        if sampled.over == _IMPOSSIBLE:
+            told = "cannot be built, as two widths that must differ would be the same"
+        self.telling.said(f"trial {sampled.number}: {told}: {space.told(sampled.choice)}")
+        if sampled in front:
+            told = "; ".join(f"{priced({name: one.cost[name]})} {valued(one.value, judged_by)}" for one in front)
+            self.telling.said(f"front so far: {told}")
 
 
-def rewarded(value: float, share: float, w: float) -> float:
-    """The reward of MnasNet (arXiv:1807.11626, eq. 2): ACC x (LAT / target)^w. A loss, which is below 0, is divided instead.
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """A network that was judged, and its weights unless it was dropped."""
+
+    cost: Budget
+    over: float
+    parts: tuple[float, ...] = ()
+    model: Model | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:  # Any: JSON
+        """What its trial keeps."""
+        dropped = self.model is None
+        return {_OVER: self.over, _PARTS: list(self.parts), _COST: dict(self.cost), _DROPPED: dropped}
+
+
+def agree(turns: Turns, about: Mapping[str, str]) -> None:
+    """Refuse to work on a study that belongs to another search.
 
     Args:
-        value: what a network is worth.
-        share: its cost, relative to the budget.
-        w: exponent, below 0.
+        turns: the trials of the study.
+        about: what all of its workers must have in common, by name.
 
-    >>> round(rewarded(0.5, 2.0, -0.07), 4), round(rewarded(-0.5, 2.0, -0.07), 4)
-    (0.4763, -0.5249)
+    Raises:
+        StorageError: it belongs to another; the message says what differs.
     """
-    factor: float = max(share, 1e-9) ** w
-    return value * factor if value >= 0 else value / factor
+    if not turns.storage.url:
+        return
+    with in_words(turns.storage):
+        if _ABOUT not in turns.study.user_attrs:
+            turns.study.set_user_attr(_ABOUT, dict(about))
+        known = turns.study.user_attrs[_ABOUT]
+    differ = [name for name, value in about.items() if known.get(name) != value]
+    if differ:
+        raise StorageError(
+            f"{turns.storage.title} is of another search: {' and '.join(differ)} differ",
+            hint="give all workers the same command and data; or begin another study with --study NAME",
+        )
 
 
-def behind(parts: Sequence[float], cost: float, name: str, earlier: Sequence[Sampled]) -> bool:
-    """Whether a network is dropped: after as much training, half of those that cost no more were better.
-
-    Optuna's own pruners know one aim only; this rule serves one and two.
-
-    Args:
-        parts: its values so far.
-        cost: of the network.
-        name: of the resource.
-        earlier: networks that were judged.
-    """
-    rivals = [one.parts[len(parts) - 1] for one in earlier if len(one.parts) >= len(parts) and one.cost[name] <= cost]
-    return len(rivals) >= FIRST and parts[-1] < statistics.median(rivals)
-
-
-def pareto(sampled: Sequence[Sampled], name: str) -> list[Sampled]:
-    """The networks within the budget that no other beats in value and cost, the cheapest first."""
-    front: list[Sampled] = []
-    fitting = [one for one in sampled if one.over <= 0 and not one.dropped]
-    for one in sorted(fitting, key=lambda one: (one.cost[name], -one.value)):
-        if not front or one.value > front[-1].value:
-            front.append(one)
-    return front
-
-
-def best(sampled: Sequence[Sampled], budget: Budget, reward: float) -> list[Sampled]:
-    """The networks within the budget that were judged in full, the best first: by their reward, if there is one, else value."""
-    name = next(iter(budget))
-
-    def worth(one: Sampled) -> float:
-        return rewarded(one.value, one.cost[name] / budget[name], reward) if reward else one.value
-
-    fitting = [one for one in sampled if one.over <= 0 and not one.dropped]
-    return sorted(fitting, key=lambda one: (-worth(one), one.cost[name]))
+def opened(storage: Storage, folder: Path, reward: float, telling: Telling) -> Turns:
+    """The trials of a search over shapes, for `Shapes`; the arguments are those of `Turns.opened` and of `Shapes`."""
+    return Turns.opened(storage, folder, telling, ["maximize"] if reward else ["maximize", "minimize"])
 
 
 def _sampled(trial: FrozenTrial) -> Sampled:
@@ -270,11 +276,3 @@ def _sampled(trial: FrozenTrial) -> Sampled:
     parts = tuple(known[_PARTS])
     value = parts[-1] if parts else _NOTHING
     return Sampled(trial.number, trial.params, known[_COST], value, parts, known[_DROPPED], known[_OVER])
-
-
-def _give_up_running(study: Study) -> None:
-    """Trials that a kill cut off; only where no other machine can be at work on them."""
-    from optuna.trial import TrialState
-
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(trial.number, state=TrialState.FAIL)

@@ -1,0 +1,235 @@
+"""`Turns`: the trials of a study, which several workers take in turn: each is judged once, and those of lost workers again.
+
+A worker shows by heartbeats that it lives. What a silent worker had begun is marked as failed, and another one takes it up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mobilenets.search.storage import Storage, database, in_words, place_of
+from mobilenets.search.telling import StoppedError, Telling
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import RDBStorage
+    from optuna.trial import FrozenTrial, Trial
+
+State = Literal["RUNNING", "COMPLETE", "WAITING", "FAIL"]
+Direction = Literal["minimize", "maximize"]
+
+LOOK_S = 1.0
+"""How often a worker that waits for others looks at the study, seconds."""
+
+WORKER, PLACE = "worker", "place"
+"""Attributes of a trial: who judges it, and where that is, for people."""
+
+_AGAIN = "again"  # how often a trial was taken up
+_MOST_AGAIN = 2  # as the network itself may be what ends its workers
+
+
+class LostTurnError(Exception):
+    """A trial that others gave up, because its worker was silent for too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The trials of a study.
+
+    Args:
+        study: whose.
+        database: that it lies in.
+        storage: says who this worker is.
+        place: where it runs, for people.
+        telling: how waiting is said, and when to stop.
+    """
+
+    study: Study
+    database: RDBStorage
+    storage: Storage
+    place: str
+    telling: Telling
+    _unnamed: dict[int, float] = field(default_factory=dict)  # trials that run for nobody: since when they are seen
+
+    @staticmethod
+    def opened(storage: Storage, folder: Path, telling: Telling, directions: Sequence[Direction], *, suffix: str = "") -> Turns:
+        """The trials of a study, which is made where it is missing; what this search had begun when it was killed is put back.
+
+        Args:
+            storage: where the study lies.
+            folder: of the search.
+            telling: how waiting is said, and when to stop.
+            directions: of the values.
+            suffix: of the study's name.
+
+        Raises:
+            MissingExtraError: Optuna, or the database's driver, is not installed.
+            StorageError: the database cannot be used.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        lies = database(storage, folder, _put_back)
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        name = storage.study + suffix
+        with in_words(storage):
+            study = optuna.create_study(storage=lies, study_name=name, directions=directions, load_if_exists=True)
+            turns = Turns(study, lies, storage, place_of(folder), telling)
+            for trial in turns.trials("RUNNING"):
+                if storage.mine(trial.user_attrs.get(WORKER)) and turns._ended(trial.number):
+                    _put_back(study, trial)
+        return turns
+
+    def trials(self, *states: State) -> list[FrozenTrial]:
+        """The trials in some states, in order."""
+        from optuna.trial import TrialState
+
+        return self.study.get_trials(deepcopy=False, states=[TrialState[state] for state in states])
+
+    def next(self, count: int) -> Trial | None:
+        """A trial for this worker; None when so many are complete. Waits while other workers have the last ones.
+
+        Raises:
+            StoppedError: the search was asked to stop.
+            StorageError: the database cannot be used.
+        """
+        said = False
+        while True:
+            self.telling.may_stop()
+            with in_words(self.storage):
+                trial = self.taken(count)
+                missing = count - len(self.trials("COMPLETE"))
+            if trial is not None:
+                return trial
+            if missing <= 0:
+                return None
+            if not said:
+                self.telling.said(f"waiting for other workers, who judge {missing} more")
+                said = True
+            time.sleep(LOOK_S)
+
+    def taken(self, count: int) -> Trial | None:
+        """A trial for this worker, unless so many are complete or in the hands of others."""
+        self._give_up_lost()
+        if len(self.trials("RUNNING", "COMPLETE")) >= count:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna sends heartbeats for `optimize` alone; `alive` sends them here
+            trial = self.study.ask()
+        if self.storage.url:
+            self.database.record_heartbeat(self._id(trial))
+        trial.set_user_attr(WORKER, self.storage.worker)
+        trial.set_user_attr(PLACE, self.place)
+        before = [other for other in self.trials("RUNNING", "COMPLETE") if other.number < trial.number]
+        if len(before) < count:
+            return trial
+        self.give_back(trial)  # another worker was faster
+        return None
+
+    @contextmanager
+    def alive(self, trial: Trial) -> Iterator[None]:
+        """Shows until the block ends that this worker is at a trial. It fails if the block raises, and is put back on a stop.
+
+        Raises:
+            LostTurnError: others gave the trial up.
+            StorageError: the database cannot be used.
+        """
+        ended = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(self._id(trial), ended), name="heartbeat", daemon=True)
+        if self.storage.url:
+            thread.start()
+        try:
+            with in_words(self.storage):
+                yield
+        except BaseException as error:
+            with suppress(Exception):  # what happened is said; this trial is given up after a while
+                if self._ended(trial.number) and isinstance(error, StoppedError):
+                    self.study.enqueue_trial(trial.params)
+            raise
+        finally:
+            ended.set()
+            if thread.is_alive():
+                thread.join()
+
+    def give_back(self, trial: Trial) -> None:
+        """Fail a trial that is not needed."""
+        self._ended(trial.number)
+
+    def tell(self, trial: Trial, values: Sequence[float], attributes: Mapping[str, Any], over: float | None = None) -> None:
+        """Complete a trial.
+
+        Args:
+            trial: of this worker.
+            values: of the study.
+            attributes: to be kept; JSON.
+            over: how far it is above the budget; None where there is none.
+
+        Raises:
+            LostTurnError: others gave the trial up.
+        """
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        try:
+            if over is not None:
+                trial.set_constraint("budget", over)
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+            self.study.tell(trial, values)
+        except (UpdateFinishedTrialError, ValueError) as error:
+            if any(running.number == trial.number for running in self.trials("RUNNING")):
+                raise
+            raise LostTurnError from error
+
+    def _give_up_lost(self) -> None:
+        """Fail what silent workers had begun, and put it back."""
+        if not self.storage.url:
+            return
+        from optuna.storages import fail_stale_trials
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the function is experimental
+            fail_stale_trials(self.study)
+        unnamed = [trial.number for trial in self.trials("RUNNING") if WORKER not in trial.user_attrs]
+        now = time.monotonic()
+        for number in unnamed:  # killed before the first heartbeat, which Optuna does not see
+            if now - self._unnamed.setdefault(number, now) > self.storage.lost_after_s:
+                self._ended(number)
+
+    def _ended(self, number: int) -> bool:
+        """Fail a trial; whether it was running until now."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        try:
+            self.study.tell(number, state=TrialState.FAIL)
+        except (UpdateFinishedTrialError, ValueError):  # another worker did
+            return False
+        return True
+
+    def _id(self, trial: Trial) -> int:
+        study = self.database.get_study_id_from_name(self.study.study_name)
+        return self.database.get_trial_id_from_study_id_trial_number(study, trial.number)
+
+    def _beat(self, trial_id: int, ended: threading.Event) -> None:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while not ended.wait(self.storage.beat_s):
+            with suppress(SQLAlchemyError, StorageInternalError):  # the database may come back in time
+                self.database.record_heartbeat(trial_id)
+
+
+def _put_back(study: Study, trial: FrozenTrial) -> None:
+    """Let another worker take up a trial that failed with its worker."""
+    times = trial.user_attrs.get(_AGAIN, 0)
+    if times < _MOST_AGAIN:
+        study.enqueue_trial(trial.params, user_attrs={_AGAIN: times + 1})
