@@ -116,6 +116,7 @@ _EXTRAS = {  # package: the extra of `mobilenets` that brings it
     "fastapi":          "serve",
     "uvicorn":          "serve",
     "prometheus_client": "serve",
+    "grpc":             "grpc",
     "timm":             "papers",
     "onnxscript":       "papers",
 }

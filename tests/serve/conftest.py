@@ -28,10 +28,15 @@ def serve() -> Iterator[Callable[..., Running]]:
     with contextlib.ExitStack() as stack:
 
         def start(
-            *sources: Source, limits: Limits = LIMITS, access: Access = OPEN, watch_s: float | None = None, **models: Path
+            *sources: Source,
+            limits: Limits = LIMITS,
+            access: Access = OPEN,
+            watch_s: float | None = None,
+            grpc: int | None = None,
+            **models: Path,
         ) -> Running:
             sources += tuple(Source(name, path, threads=2) for name, path in models.items())
-            return stack.enter_context(running(sources, limits=limits, access=access, watch_s=watch_s))
+            return stack.enter_context(running(sources, limits=limits, access=access, watch_s=watch_s, grpc=grpc))
 
         yield start
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import urllib3
 
-from mobilenets.serve.app import Access, application
+from mobilenets.serve.app import Access, application, service_of
 from mobilenets.serve.limits import Limits
 from mobilenets.serve.metrics import Metrics
 from mobilenets.serve.model import Source
 from mobilenets.serve.models import Models
-from mobilenets.serve.server import Server, bound
+from mobilenets.serve.server import Server, bound, rpc_of
 
 
 @dataclass
@@ -27,12 +27,14 @@ class Running:
     Args:
         url: its address.
         server, models, metrics: its parts.
+        grpc: host and port of gRPC.
     """
 
     url: str
     server: Server
     models: Models
     metrics: Metrics
+    grpc: str = ""
 
     def __post_init__(self) -> None:
         self._pool = urllib3.PoolManager(retries=False, timeout=20, maxsize=32)
@@ -74,19 +76,22 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(sources: Sequence[Source], *, limits: Limits, access: Access, watch_s: float | None = None) -> Iterator[Running]:
+def running(
+    sources: Sequence[Source], *, limits: Limits, access: Access, watch_s: float | None = None, grpc: int | None = None
+) -> Iterator[Running]:
     """A server until the block ends; then it has answered what it accepted."""
     metrics = Metrics()
     models = Models(sources, limits, metrics)
     listens = threading.Event()
-    app = application(models, limits, metrics, access, watch_s=watch_s)
-    server = Server(app, limits, models, listens.set)
+    service = service_of(models, limits, metrics, access)
+    rpc = rpc_of(service, "127.0.0.1", grpc, access) if grpc is not None else None
+    server = Server(application(service, access, watch_s=watch_s), service, listens.set, rpc)
     listening = bound("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
         assert listens.wait(20)
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", server, models, metrics)
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", server, models, metrics, rpc.address if rpc else "")
     finally:
         server.should_exit = True
         thread.join()

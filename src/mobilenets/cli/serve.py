@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,12 @@ def command(
         str, typer.Option(metavar="ADDRESS", help="What to listen on; 0.0.0.0 for the whole network.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="What to listen on; 0 for any free one.")] = 8000,
+    grpc: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, metavar="PORT", help="Answer gRPC too, on this port; 0 for any free one.", show_default=False
+        ),
+    ] = None,
     api_key_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="A file with the key that requests must carry.", show_default=False),
@@ -72,7 +79,7 @@ def command(
 
     The same server speaks the Open Inference Protocol, version 2, for tritonclient, KServe and others:
 
-        mobilenets serve photos=runs/photos cells=runs/cells --port 9000
+        mobilenets serve photos=runs/photos cells=runs/cells --port 9000 --grpc 9001
 
     SIGHUP, or --watch, opens models again after an export, without losing a request. SIGTERM and Ctrl-C end the server
     when it has answered what it accepted.
@@ -92,11 +99,11 @@ def command(
         queue=queue,
     )
     access = Access(_key(api_key_file), tuple(cors or ()), tuple(place_of(place) for place in fetch or ()))
-    settings = Settings(host, port, limits, access, watch, json)
+    settings = Settings(host, port, limits, access, grpc, watch, json)
     serve([source_of(model, engine=engine, threads=threads) for model in models], settings, ready=_ready)
 
 
-def _ready(models: Models, address: str) -> None:
+def _ready(models: Models, addresses: Sequence[str]) -> None:
     for model in models.served:
         manifest = model.predictor.manifest
         batch = model.batcher.curve.most
@@ -104,7 +111,7 @@ def _ready(models: Models, address: str) -> None:
             f"{model.name}: {manifest.task}, {manifest.model}, {model.platform}, "
             f"{'an image' if batch == 1 else f'up to {batch} images'} at once"
         )
-    print(f"serving at {address}", flush=True)
+    print(*(f"serving at {address}" for address in addresses), sep="\n", flush=True)
 
 
 def _key(file: Path | None) -> str:

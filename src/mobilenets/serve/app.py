@@ -52,20 +52,30 @@ class Access:
     places: Sequence[Place] = ()
 
 
-def application(models: Models, limits: Limits, metrics: Metrics, access: Access, *, watch_s: float | None = None) -> ASGIApp:
-    """The server. When it ends it answers what was accepted, and closes the models.
+def service_of(models: Models, limits: Limits, metrics: Metrics, access: Access) -> Service:
+    """What answers, over HTTP and gRPC.
 
     Args:
         models: that are served.
         limits: of requests.
         metrics: what is counted and timed.
         access: who may ask.
-        watch_s: after how many seconds the files of the models are looked at again, to reload them; None for never.
     """
     held = Held(limits.held_bytes)
     metrics.watch_held(lambda: held.size_bytes)
+    return Service(models, limits, held, metrics, access.places)
+
+
+def application(service: Service, access: Access, *, watch_s: float | None = None) -> ASGIApp:
+    """The server. When it ends it answers what was accepted, and closes the models.
+
+    Args:
+        service: what answers.
+        access: who may ask.
+        watch_s: after how many seconds the files of the models are looked at again, to reload them; None for never.
+    """
+    models, metrics = service.models, service.metrics
     site = None if access.key else Site()
-    service = Service(models, limits, held, metrics, access.places)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -106,7 +116,7 @@ def application(models: Models, limits: Limits, metrics: Metrics, access: Access
         inner = CORSMiddleware(
             inner, allow_origins=access.origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
         )
-    return Observed(inner, metrics, most=limits.requests)
+    return Observed(inner, metrics, most=service.limits.requests)
 
 
 def _refused(metrics: Metrics) -> Handler:

@@ -55,7 +55,7 @@ class Metrics:
         GCCollector(registry=registry)
         self._requests = Counter(
             "mobilenets_requests",
-            "Requests by endpoint, model and HTTP status.",
+            "Requests by endpoint, model and status of HTTP or gRPC.",
             ["endpoint", "model", "status"],
             registry=registry,
         )
@@ -97,7 +97,7 @@ class Metrics:
         """Read the bytes in memory from this function, whenever metrics are asked for."""
         self._held.set_function(size_bytes)
 
-    def answered(self, endpoint: str, model: str, status: int, seconds: float) -> None:
+    def answered(self, endpoint: str, model: str, status: int | str, seconds: float) -> None:
         """A request was answered, or refused."""
         self._requests.labels(endpoint, model, str(status)).inc()
         self._request_seconds.labels(endpoint, model).observe(seconds)

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from mobilenets.serve.refusal import RefusedError
-from mobilenets.serve.tensors import DATATYPES, TEXTS, Tensor, joined
+from mobilenets.serve.tensors import DATATYPES, TEXTS, Tensor, joined, little_endian
 from mobilenets.serve.work import BINARY, Answer
 
 if TYPE_CHECKING:
@@ -141,8 +141,7 @@ def wanted(request: InferenceRequest, known: Sequence[str]) -> Sequence[Output]:
             raise RefusedError(
                 "request", f"output '{output.name}': 'classification' is not supported; ask the model that takes images instead"
             )
-        if "shared_memory_region" in output.parameters:
-            raise RefusedError("request", f"output '{output.name}': shared memory is not supported")
+        check_memory(f"output '{output.name}'", output.parameters)
     if len({output.name for output in request.outputs}) != len(request.outputs):
         raise RefusedError("request", "an output is asked for twice")
     return request.outputs or [Output(name) for name in known]
@@ -172,7 +171,7 @@ def answer(
         datatype = TEXTS if array is None else DATATYPES[array.dtype.name]
         entry: dict[str, object] = {"name": output.name, "datatype": datatype, "shape": shape}
         if _truth(output.parameters.get("binary_data", all_binary), "binary_data"):
-            parts.append(joined(found) if array is None else _little_endian(array))  # type: ignore[arg-type]  # as above
+            parts.append(joined(found) if array is None else little_endian(array))  # type: ignore[arg-type]  # as above
             entry["parameters"] = {"binary_data_size": len(parts[-1])}
         else:
             entry["data"] = [text.decode() for text in found] if array is None else _json(output.name, array)
@@ -184,6 +183,33 @@ def answer(
     if not parts:
         return Answer(head)
     return Answer(b"".join((head, *parts)), BINARY, {HEADER: str(len(head))})
+
+
+def check_version(name: str, version: str) -> str:
+    """The name of a model, if its version is the one there is.
+
+    Raises:
+        RefusedError: it is another.
+    """
+    if version != VERSION:
+        raise RefusedError(
+            "model", f"model {name[:80]!r} has no version {version[:40]!r}; every model has version {VERSION} alone"
+        )
+    return name
+
+
+def check_memory(what: str, parameters: Mapping[str, Any]) -> None:  # Any: JSON
+    """Refuse a tensor whose values are elsewhere.
+
+    Args:
+        what: the tensor, for people.
+        parameters: of it.
+
+    Raises:
+        RefusedError: they name a region of shared memory.
+    """
+    if "shared_memory_region" in parameters:
+        raise RefusedError("request", f"{what}: shared memory is not supported")
 
 
 class _Input(msgspec.Struct, frozen=True):
@@ -214,8 +240,7 @@ def _header_length(text: str | None, size_bytes: int) -> int:
 
 def _binary_size(tensor: _Input) -> int | None:
     """The bytes of a tensor behind the JSON; None where it is in the JSON."""
-    if "shared_memory_region" in tensor.parameters:
-        raise RefusedError("request", f"input '{tensor.name}': shared memory is not supported")
+    check_memory(f"input '{tensor.name}'", tensor.parameters)
     size = tensor.parameters.get("binary_data_size")
     if size is None:
         return None
@@ -230,10 +255,6 @@ def _truth(value: object, name: str) -> bool:
     if not isinstance(value, bool):
         raise RefusedError("request", f"the parameter '{name}' is true or false, not {value!r:.40}")
     return value
-
-
-def _little_endian(array: NDArray[Any]) -> bytes:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _json(name: str, array: NDArray[Any]) -> list[Any]:

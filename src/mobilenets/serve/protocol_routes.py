@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter
@@ -9,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mobilenets.serve.described import INFERENCE, INFERRED, METADATA, SERVER
-from mobilenets.serve.protocol import HEADER, VERSION
-from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.protocol import HEADER, VERSION, answer, check_version, parse
 from mobilenets.serve.service import Service
 
 EXTENSIONS = ["binary_tensor_data", "model_repository(index)"]
@@ -28,9 +28,9 @@ def routes(service: Service) -> APIRouter:
         responses=INFERRED,
     )
     async def infer(name: str, request: Request, version: str = VERSION) -> Response:
-        model = service.models.of_protocol(_checked(name, version))
+        model = service.models.of_protocol(check_version(name, version))
         async with service.body(request, model.served) as body:
-            work = model.work(body.data, request.headers.get(HEADER))
+            work = model.work(partial(parse, body.data, request.headers.get(HEADER)), answer)
             return await service.answer(model.served, work, body)
 
     @router.get("/v2/health/live", summary="Is the server alive?")
@@ -53,7 +53,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v2/models/{name}/ready", summary="Is a model ready?")
     @router.get("/v2/models/{name}/versions/{version}/ready", summary="Is a version of a model ready?")
     async def model_ready(name: str, version: str = VERSION) -> Response:
-        service.models.of_protocol(_checked(name, version))
+        service.models.of_protocol(check_version(name, version))
         return JSONResponse({"name": name, "ready": True})
 
     @router.get("/v2/models/{name}", summary="What a model takes and returns", responses=METADATA)
@@ -63,15 +63,6 @@ def routes(service: Service) -> APIRouter:
         responses=METADATA,
     )
     async def model_metadata(name: str, version: str = VERSION) -> Response:
-        return JSONResponse(service.models.of_protocol(_checked(name, version)).metadata())
+        return JSONResponse(service.models.of_protocol(check_version(name, version)).metadata())
 
     return router
-
-
-def _checked(name: str, version: str) -> str:
-    """The name, if its version is the one there is."""
-    if version != VERSION:
-        raise RefusedError(
-            "model", f"model {name[:80]!r} has no version {version[:40]!r}; every model has version {VERSION} alone"
-        )
-    return name

@@ -1,4 +1,4 @@
-"""`RefusedError`: why a request gets no answer, with the HTTP status that says whose fault it is."""
+"""`RefusedError`: why a request gets no answer, with the status of HTTP or gRPC that says whose fault it is."""
 
 from __future__ import annotations
 
@@ -41,6 +41,25 @@ STATUS: Mapping[Reason, int] = {
     "gone":     499,  # the client hung up
     "busy":     503,
     "late":     504,  # the answer would not be ready in time
+}
+# fmt: on
+
+# fmt: off
+CODES: Mapping[Reason, str] = {  # by the names of gRPC
+    "request":  "INVALID_ARGUMENT",
+    "key":      "UNAUTHENTICATED",
+    "urls":     "PERMISSION_DENIED",
+    "model":    "NOT_FOUND",
+    "slow":     "DEADLINE_EXCEEDED",
+    "bytes":    "RESOURCE_EXHAUSTED",  # as grpc itself says it
+    "pixels":   "INVALID_ARGUMENT",
+    "images":   "INVALID_ARGUMENT",
+    "encoding": "UNIMPLEMENTED",
+    "image":    "INVALID_ARGUMENT",
+    "output":   "INVALID_ARGUMENT",
+    "gone":     "CANCELLED",
+    "busy":     "UNAVAILABLE",
+    "late":     "DEADLINE_EXCEEDED",
 }
 # fmt: on
 

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from mobilenets.errors import MobileNetsError
-from mobilenets.serve.app import Access, application
+from mobilenets.errors import MissingExtraError, MobileNetsError
+from mobilenets.serve.app import Access, application, service_of
 from mobilenets.serve.connections import patient
 from mobilenets.serve.limits import Limits
 from mobilenets.serve.logs import configure
 from mobilenets.serve.metrics import Metrics
 from mobilenets.serve.model import Source
 from mobilenets.serve.models import Models
+from mobilenets.serve.service import Service
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
+
+    from mobilenets.serve.rpc import Rpc
 
 KEEP_ALIVE_S = 30
 GRACE_S = 10  # after the time that a request has
@@ -39,6 +42,7 @@ class Settings:
         host, port: that it listens on; port 0 for any free one.
         limits: of requests.
         access: who may ask.
+        grpc: the port of gRPC, 0 for any free one; None for no gRPC.
         watch_s: after how many seconds the files of the models are looked at again; None for never.
         json_lines: whether the log is JSON.
     """
@@ -47,32 +51,56 @@ class Settings:
     port: int
     limits: Limits
     access: Access
+    grpc: int | None = None
     watch_s: float | None = None
     json_lines: bool = False
 
 
-def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Models, str], object]) -> None:
+def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Models, Sequence[str]], object]) -> None:
     """Open the models and answer until a signal ends the server.
 
     Args:
         sources: of the models.
         settings: how the server runs.
-        ready: is called with the models and the server's address when it listens.
+        ready: is called with the models and the server's addresses, of HTTP and of gRPC if there is one, when it listens.
 
     Raises:
+        MissingExtraError: gRPC is asked for, and not installed.
         MobileNetsError: a model cannot be opened, or the port not be had.
     """
     with contextlib.closing(bound(settings.host, settings.port)) as listening:
         metrics = Metrics()
         models = Models(sources, settings.limits, metrics)
-        app = application(models, settings.limits, metrics, settings.access, watch_s=settings.watch_s)
+        service = service_of(models, settings.limits, metrics, settings.access)
+        app = application(service, settings.access, watch_s=settings.watch_s)
+        rpc = None if settings.grpc is None else rpc_of(service, settings.host, settings.grpc, settings.access)
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"http://{where}:{listening.getsockname()[1]}"
+        addresses = [f"http://{where}:{listening.getsockname()[1]}", *([f"grpc://{rpc.address}"] if rpc else [])]
         configure(json_lines=settings.json_lines)
-        Server(app, settings.limits, models, lambda: ready(models, address)).run(sockets=[listening])
+        Server(app, service, lambda: ready(models, addresses), rpc).run(sockets=[listening])
 
 
-def bound(host: str, port: int) -> socket.socket:
+def rpc_of(service: Service, host: str, port: int, access: Access) -> Rpc:
+    """The gRPC server, which begins with the HTTP server.
+
+    Args:
+        service: what answers.
+        host, port: that it listens on; port 0 for any free one.
+        access: who may ask.
+
+    Raises:
+        MissingExtraError: gRPC is not installed.
+        MobileNetsError: the port cannot be had.
+    """
+    try:
+        from mobilenets.serve.rpc import Rpc
+    except ImportError as error:
+        raise MissingExtraError("grpcio", "grpc") from error
+    with contextlib.closing(bound(host, port, option="--grpc 8002")) as found:  # grpc binds by itself, and says less
+        return Rpc(service, host, found.getsockname()[1], access.key)
+
+
+def bound(host: str, port: int, *, option: str = "--port 8001") -> socket.socket:
     """A socket that listens: who comes before the models are open waits.
 
     Raises:
@@ -88,7 +116,7 @@ def bound(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         found.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise MobileNetsError(f"cannot listen on {host}, port {port}: {reason}", hint="choose another: --port 8001") from error
+        raise MobileNetsError(f"cannot listen on {host}, port {port}: {reason}", hint=f"choose another: {option}") from error
     return found
 
 
@@ -97,12 +125,13 @@ class Server(uvicorn.Server):
 
     Args:
         app: that answers.
-        limits: of requests.
-        models: that are opened again.
+        service: what answers; its models are opened again.
         ready: is called when the server listens.
+        rpc: begins and ends with it; None for no gRPC.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits, models: Models, ready: Callable[[], object]) -> None:
+    def __init__(self, app: ASGIApp, service: Service, ready: Callable[[], object], rpc: Rpc | None = None) -> None:
+        limits = service.limits
         super().__init__(
             uvicorn.Config(
                 app,
@@ -117,8 +146,9 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=round(limits.seconds + GRACE_S),
             )
         )
-        self._models = models
-        self._ready = ready
+        self._models = service.models
+        self._ready, self._rpc = ready, rpc
+        self._grace_s = limits.seconds + GRACE_S
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -126,7 +156,17 @@ class Server(uvicorn.Server):
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         await super().startup(sockets)
+        if self._rpc is not None:
+            await self._rpc.start()
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new, and answer what was accepted; then the models are closed."""
+        if self._rpc is not None:
+            for one in self.servers:
+                one.close()
+            await self._rpc.stop(self._grace_s)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

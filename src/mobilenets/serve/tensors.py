@@ -115,6 +115,11 @@ def joined(elements: Sequence[bytes]) -> bytes:
     return b"".join(struct.pack("<I", len(element)) + element for element in elements)
 
 
+def little_endian(array: NDArray[Any]) -> bytes:
+    """The values of an array as they stand behind the JSON."""
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
 def _finite(values: NDArray[np.floating[Any]]) -> bool:
     """Whether all values are finite. Their sum says so at once, unless it overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
