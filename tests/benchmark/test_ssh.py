@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import shlex
-import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.benchmark.sshd import Sshd, running
 
 from mobilenets.benchmark.elsewhere import benchmark_on_host
 from mobilenets.benchmark.flow import Data
@@ -166,48 +163,17 @@ def test_the_machine_is_asked_for_what_was_asked_here(
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """An SSH server of this machine on a free port, for this user with a fresh key; its address."""
-    program = shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if Path(path).exists()), None)
-    if program is None or shutil.which("ssh-keygen") is None:
-        pytest.skip("OpenSSH's server is not installed: apt install openssh-server")
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it separates its privileges
-    for name in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
-    shutil.copyfile(tmp_path / "user.pub", tmp_path / "authorized_keys")
-    (tmp_path / "authorized_keys").chmod(0o600)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    configuration = f"""
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {tmp_path / "host"}
-AuthorizedKeysFile {tmp_path / "authorized_keys"}
-StrictModes no
-UsePAM no
-PidFile none
-"""
-    (tmp_path / "sshd_config").write_text(configuration)
-    with subprocess.Popen([program, "-D", "-e", "-f", str(tmp_path / "sshd_config")], stderr=subprocess.DEVNULL) as process:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
-        process.terminate()
+def server(tmp_path: Path) -> Iterator[Sshd]:
+    """An SSH server of this machine."""
+    with running(tmp_path / "sshd") as found:
+        yield found
 
 
 @pytest.mark.slow
-def test_over_ssh_to_this_machine(server: str, ssh: Callable[..., Path], color_model: Path, tmp_path: Path) -> None:
-    options = f"-F none -i {tmp_path / 'user'} -o UserKnownHostsFile={tmp_path / 'known'} -o BatchMode=yes"
-    real = shutil.which("ssh", path="/usr/bin:/bin:/usr/local/bin")
-    ssh(f'exec {real} {options} "$@"')
-    source = Path(sys.modules["mobilenets"].__file__ or "").parents[1]
-    host = Host(server, f"PYTHONPATH={shlex.quote(str(source))} {shlex.quote(sys.executable)} -m mobilenets")
+def test_over_ssh_to_this_machine(server: Sshd, color_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(server.address, server.remote)
     asked = Asked((str(color_model),), runtimes=("onnx",), threads=(1, 2))
+    monkeypatch.setenv("PATH", f"{server.client()}:{os.environ['PATH']}")
 
     def run(where: Host) -> list[Row]:
         return list(benchmark_on_host(asked, tmp_path / "out", where, settings=QUICK))
@@ -215,17 +181,45 @@ def test_over_ssh_to_this_machine(server: str, ssh: Callable[..., Path], color_m
     with pytest.raises(ToolError, match="Host key verification failed") as unknown:
         run(host)
     assert "compare the fingerprint" in unknown.value.hint
-    ssh(f'exec {real} {options} -o StrictHostKeyChecking=accept-new "$@"')
+    server.client("-o", "StrictHostKeyChecking=accept-new")
     rows = run(host)
     assert [(row.case.threads, row.case.precision) for row in rows] == [(1, "float32"), (2, "float32")]
     assert all(row.p50_ms is not None and row.peak_bytes is not None for row in rows)
-    assert {row.case.machine for row in rows} == {server.removeprefix("ssh://")}
+    assert {row.case.machine for row in rows} == {server.address.removeprefix("ssh://")}
     with pytest.raises(ToolError, match="has no command 'mobilenets-of-nowhere'"):
-        run(Host(server, "mobilenets-of-nowhere"))
-    (tmp_path / "authorized_keys").write_text("")
+        run(Host(server.address, "mobilenets-of-nowhere"))
+    (server.folder / "authorized_keys").write_text("")
     with pytest.raises(ToolError, match="Permission denied") as denied:
         run(host)
     assert "ssh-copy-id" in denied.value.hint
+
+
+@pytest.mark.slow
+def test_the_command_measures_over_ssh_and_touches_no_key_of_the_user(server: Sshd, color_model: Path, tmp_path: Path) -> None:
+    before = _user_files()
+    path = f"{server.client('-o', 'StrictHostKeyChecking=accept-new')}:{os.environ['PATH']}"
+    command = [sys.executable, "-m", "mobilenets", "benchmark", str(color_model), "--runtime", "onnx", "--threads", "1"]
+    command += ["--ssh", server.address, "--remote", server.remote, "--seconds", "0.06", "--rounds", "3"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out"), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": path},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["machine"] == server.address.removeprefix("ssh://")
+    assert row["p50_ms"] > 0
+    assert row["error"] == ""
+    log = (server.folder / "log").read_text()
+    assert log.count("Accepted publickey") == 4  # a folder, the files, the command, and the folder is removed
+    assert _user_files() == before
+
+
+def _user_files() -> dict[str, int]:
+    """What ~/.ssh holds, and when it was written."""
+    return {str(file): file.stat().st_mtime_ns for file in (Path.home() / ".ssh").rglob("*")}
 
 
 def test_rows_are_json_that_older_readers_understand() -> None:
