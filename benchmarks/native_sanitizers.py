@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from damage import damaged_graph
 from graph_files import a_graph, an_int8_graph
-from mutants import damaged_graph
 
 import mobilenets
 from mobilenets.deploy import file
