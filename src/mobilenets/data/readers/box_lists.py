@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "y0": ("y0", "ymin", "y_min", "y1", "top"),
     "x1": ("x1", "xmax", "x_max", "x2", "right"),
     "y1": ("y1", "ymax", "y_max", "y2", "bottom"),
-    "label": ("label", "class", "category", "target", "name", "class_name"),
+    "label": ("label", "class", "category", "target", "name", "class_name", "label_name"),
     "split": ("split", "subset", "set", "partition"),
     "difficult": ("difficult",),
     "crowd": ("crowd", "iscrowd"),

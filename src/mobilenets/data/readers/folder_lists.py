@@ -6,40 +6,21 @@ in its folder, is of that split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from mobilenets.data.entries import Entry, Listing, all_or_none, in_order, split_in, split_word
 from mobilenets.data.faults import Fault
-from mobilenets.data.locate import Locator
 from mobilenets.data.readers.box_lists import has_box_columns, read_box_list
 from mobilenets.data.readers.folders import has_classes
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.label_tables import label_lists, tables
 from mobilenets.data.readers.lists import read_list
-from mobilenets.data.readers.rows import columns_of, first_cells, read_header, read_rows
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name
 from mobilenets.data.walk import Tree, stem_of
 from mobilenets.errors import DataError
 from mobilenets.specs.model import Task
-
-_DEEPEST = 2  # folders inside the dataset's in which a list may lie
-_PATHS = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "image",
-    "image_path",
-    "image_id",
-    "id",
-    "image_name",
-    "id_code",
-    "img",
-)
-_LABELS = ("label", "class", "category", "target", "labels", "class_name", "breed", "species", "diagnosis")
 
 
 def is_box_folder(source: Source) -> bool:
@@ -61,7 +42,7 @@ def read_box_folder(source: Source, asked: Asked = NOTHING) -> Listing:
 
 def is_list_folder(source: Source) -> bool:
     """Whether a folder has no class folders, but tables of labels for its images."""
-    return source.tree is not None and not has_classes(source.tree) and bool(_label_lists(source.tree))
+    return source.tree is not None and not has_classes(source.tree) and bool(label_lists(source.tree))
 
 
 def read_list_folder(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -71,7 +52,9 @@ def read_list_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         DataError: a list cannot be read, or its images are not there; the message names it.
     """
     tree = _tree(source)
-    return _together(tree, _label_lists(tree), lambda path: _labeled(path, tree, asked.group), "classify")
+    return _together(
+        tree, label_lists(tree), lambda path: read_list(tree.root / path, group=asked.group, tree=tree), "classify"
+    )
 
 
 def _tree(source: Source) -> Tree:
@@ -80,56 +63,8 @@ def _tree(source: Source) -> Tree:
     return source.tree
 
 
-def _tables(tree: Tree) -> list[str]:
-    return [
-        path for path in tree.with_suffix(".csv", ".tsv") if path.count("/") <= _DEEPEST and "submission" not in path.lower()
-    ]
-
-
 def _box_lists(tree: Tree) -> list[str]:
-    return [path for path in _tables(tree) if has_box_columns(tree.root / path)]
-
-
-def _label_lists(tree: Tree) -> list[str]:
-    """The tables with labels for images in the folder. At least half of the first images in a table must exist."""
-    lists = []
-    for path in _tables(tree):
-        columns = _label_columns(read_header(tree.root / path))
-        if len(columns) < 2 or not tree.images():
-            continue
-        try:
-            rows = read_rows(tree.root / path)
-            locator = Locator(tree, (path.rpartition("/")[0], ""))
-            paths = [locator.find(cell, f"'{path}'") for cell in first_cells(rows, columns["path"]) if cell]
-        except DataError:
-            continue
-        if paths and 2 * sum(locator.name(image) in tree for image in paths) >= len(paths):
-            lists.append(path)
-    return lists
-
-
-def _label_columns(header: Sequence[str]) -> dict[str, int]:
-    return columns_of(header, {"path": _PATHS, "label": _LABELS})
-
-
-def _labeled(path: str, tree: Tree, group: str | None) -> Listing:
-    """The images in one table. An identifier without a file ending stands for the image of that name."""
-    file = tree.root / path
-    if group is not None or "split" in columns_of(read_header(file), {"split": ("split", "subset", "set", "partition")}):
-        return read_list(file, group=group, tree=tree)
-    rows = read_rows(file)
-    columns = _label_columns(rows.header)
-    locator = Locator(tree, (path.rpartition("/")[0], ""))
-    entries = []
-    for line, row in rows.cells:
-        where = f"'{file}' line {line}"
-        written, label = (row[columns[column]].strip() if columns[column] < len(row) else "" for column in ("path", "label"))
-        for column, text in (("path", written), ("label", label)):
-            if not text:
-                raise DataError(f"{where} has no {column}")
-        place = locator.find(written, where)
-        entries.append(Entry(place, class_name(label, where), locator.name(place)))
-    return Listing(tuple(entries), (), path, faults=rows.faults)
+    return [path for path in tables(tree) if has_box_columns(tree.root / path)]
 
 
 def _together(tree: Tree, files: list[str], read: Callable[[str], Listing], task: Task) -> Listing:
@@ -176,7 +111,7 @@ BOXES = Format(
     ("group",),
 )
 LABELS = Format(
-    "a folder of images with CSV files of their labels (path,label or id,label)",
+    "a folder of images with CSV files of their labels (path,label or id,label, or a column of 0 and 1 for each class)",
     is_list_folder,
     read_list_folder,
     options=("group",),

@@ -8,6 +8,7 @@ from pathlib import Path
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
 from mobilenets.data.readers.foreign import unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.label_tables import unread_table
 from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
@@ -43,18 +44,21 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         loose = _files(tree, root)
         if not folders:
             content = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
-            raise DataError(f"'{source.text}' holds {content}", hint=_above(source.path) or LAYOUT)
+            raise DataError(f"'{source.text}' holds {content}", hint=unread_table(tree) or _above(source.path) or LAYOUT)
         entries, empty, ignored = _classes(tree, root, folders, None)
         ignored = [*loose, *ignored]
     else:
         entries, empty, ignored = [], [], list(_files(tree, root))
+        has_labels = any(_inner(tree, _unwrapped(tree, folder)) for folder, _ in by_split)
         for folder, split in by_split:
             class_root = _unwrapped(tree, folder)
             classes, loose = _inner(tree, class_root), _files(tree, class_root)
             if not classes and _images(loose):
-                raise DataError(
-                    f"'{tree.root / folder}' holds {counted(_images(loose), 'image')} but no folder per class", hint=LAYOUT
-                )
+                found = f"'{tree.root / folder}' holds {counted(_images(loose), 'image')} but no folder per class"
+                if split != "test" or not has_labels:
+                    raise DataError(found, hint=unread_table(tree) or LAYOUT)
+                notes.append(f"{found}, and is left out")
+                continue
             more, without, passed = _classes(tree, class_root, classes, split)
             entries += more
             empty += without
@@ -128,10 +132,11 @@ def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
     counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
     deeper = [path for path in held if any(tree.images(inner) for inner in _inner(tree, path))]
     labels = "labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks"
+    table = unread_table(tree)
     raise DataError(
         f"'{tree.root / root}' has no folder per class, but {some(map(_name, held))}, and no annotations that can be read; "
         f"it holds these files: {counts}",
-        hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else labels,
+        hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else table or labels,
     )
 
 
@@ -164,10 +169,14 @@ def _refuse_unread(tree: Tree, shown: str) -> None:
 
 
 def _unwrapped(tree: Tree, folder: str) -> str:
-    """The folder, or the only folder in it if that has the same name, as after unpacking an archive."""
-    name = _name(folder) or tree.root.resolve().name
+    """The folder, or the only folder in it if that has the same name, as after unpacking an archive, or is called images/."""
+    names = {(_name(folder) or tree.root.resolve().name).lower()}
+    if not _has_other_data(tree):
+        names |= IMAGES
     inner = _inner(tree, folder)
-    while len(inner) == 1 and _name(inner[0]).lower() == name.lower() and not _images(_files(tree, folder)):
+    while len(inner) == 1 and _name(inner[0]).lower() in names and not _images(_files(tree, folder)):
+        if _images(_files(tree, inner[0])):
+            break
         folder = inner[0]
         inner = _inner(tree, folder)
     return folder

@@ -1,4 +1,7 @@
-"""Reads CSV and TSV lists of images: `path,label[,split,weight,group]`. A run's `splits.csv` is such a list too."""
+"""Reads CSV and TSV lists of images: `path,label[,split,weight,group]`, or a column of 0 and 1 for each class.
+
+A run's `splits.csv` is such a list too.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +13,23 @@ from pathlib import Path
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.label_tables import COLUMNS, class_columns, is_text_list, only_class, with_names
 from mobilenets.data.readers.rows import ImageRows, cells_of, columns_of, image_rows, read_rows, refuse_half_splits, split_of
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import class_name, shown, whole
-from mobilenets.data.walk import Tree
+from mobilenets.data.walk import Tree, scan
 from mobilenets.errors import DataError
 
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path"),
-    "label": ("label", "class", "category", "target"),
-    "split": ("split", "subset", "set", "partition"),
-    "weight": ("weight",),
-    "group": ("group",),
-    "name": ("name",),
-    "offset": ("offset",),
-    "size": ("size",),
-    "checksum": ("checksum",),
-}
-"""The columns that are read, each with the names that it may have in a list."""
-
-_OWN = ("name", "offset", "size")
+_WEIGHT: dict[str, tuple[str, ...]] = {"weight": ("weight",)}
+_OWN = {"name": ("name",), "offset": ("offset",), "size": ("size",)}
+_CHECKSUM = {"checksum": ("checksum",)}
 _HINT = "the first line names the columns: path,label and optionally split,weight,group"
 
 
 def is_list(source: Source) -> bool:
-    """Whether this is a CSV or TSV file."""
-    return source.suffix in (".csv", ".tsv")
+    """Whether this is a CSV or TSV file, a file of JSON lines, or a text file with an image and a label on each line."""
+    return source.suffix in (".csv", ".tsv", ".jsonl") or (source.tree is None and is_text_list(source.path))
 
 
 def read_list_file(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -50,16 +43,24 @@ def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None)
     Args:
         path: the list.
         group: the column that names groups; by default the column called "group".
-        tree: the dataset's folder, in which images are looked for; by default the folder of the list.
+        tree: the dataset's folder, in which images are looked for; by default the folder of the list. A list inside a dataset
+            is by another program, whose weights may be those of things.
 
     Raises:
         DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.
         UnknownNameError: there is no column named `group`.
     """
     rows = read_rows(path)
-    columns = columns_of(rows.header, COLUMNS)
-    images = image_rows(rows, columns, required=("path", "label"), own=_OWN, group=group, tree=tree, hint=_HINT)
-    entries = _unique(path, tuple(_entries(images)))
+    if "path" not in columns_of(rows.header, COLUMNS):
+        rows = with_names(rows, scan(path.parent) if tree is None else tree)
+    columns = columns_of(rows.header, COLUMNS if tree is not None else COLUMNS | _WEIGHT)
+    own = columns_of(rows.header, _OWN)
+    if len(own) == len(_OWN):
+        columns |= own | columns_of(rows.header, _CHECKSUM)
+    classes = () if "label" in columns else class_columns(rows, columns)
+    required = ("path",) if classes else ("path", "label")
+    images = image_rows(rows, columns, required=required, own=_OWN, group=group, tree=tree, hint=_HINT)
+    entries = _unique(path, tuple(_entries(images, classes)))
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
     refuse_half_splits(path, entries)
@@ -115,8 +116,10 @@ def in_splits(dataset: Dataset, known: Mapping[str, Split]) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-def _entries(images: ImageRows) -> Iterator[Entry]:
-    for where, cells in images.cells():
+def _entries(images: ImageRows, classes: Sequence[int]) -> Iterator[Entry]:
+    for (where, cells), (_, row) in zip(images.cells(), images.rows.cells, strict=True):
+        if classes:
+            cells["label"] = only_class(images.rows, classes, row, where)
         for column in ("path", "label"):
             if not cells[column]:
                 raise DataError(f"{where} has no {column}")
@@ -167,5 +170,9 @@ def _unique(path: Path, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
 
 
 FORMAT = Format(
-    "a CSV or TSV file with the columns path,label[,split,weight,group]", is_list, read_list_file, options=("group",)
+    "a CSV or TSV file with the columns path,label[,split,weight,group], or with a column of 0 and 1 for each class; a text "
+    "file with an image and a label on each line",
+    is_list,
+    read_list_file,
+    options=("group",),
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +19,15 @@ from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.samples import Split
 from mobilenets.data.text import Text, columns_shown, decoded, read_bytes, shown
 from mobilenets.data.walk import Tree, scan
-from mobilenets.errors import DataError
+from mobilenets.documents import parse
+from mobilenets.errors import DataError, DocumentError
 from mobilenets.table import unknown_name
 
 Locate = Callable[[str, str], Path]
 """Finds the path of an image from its path in a row; the second argument is the file and line, for errors."""
 
 _OWN = (b",name,offset,size", b",name,offset,size,checksum", b",picture")  # how the header of our own lists ends
+_STATED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # a first line that says how cells are separated
 _TRIED = 20  # images that are looked for to decide whether the paths of a list are right
 
 
@@ -122,18 +126,26 @@ def refuse_half_splits(path: Path, entries: Collection[Entry]) -> None:
 
 
 def read_rows(path: Path) -> Rows:
-    """The rows of a CSV or TSV file.
+    """The rows of a CSV or TSV file, of a file of JSON lines, or of a text file whose lines end with the second of two columns.
 
-    The delimiter is a tab in a `.tsv` file, else a comma, or else a semicolon or a tab if the first line has no comma.
+    The delimiter is what a first line such as `sep=;` says, as Excel writes it; else a tab in a `.tsv` file; else a comma, or a
+    semicolon or a tab if the first line has no comma.
 
     Raises:
         DataError: the file cannot be read, or a row has more cells than the header; the message names the line.
     """
     text = _text(path)
+    if path.suffix.lower() == ".txt":
+        words = [(line, _words(content)) for line, content in enumerate(text.content.split("\n"), 1) if content.strip()]
+        return Rows(path, tuple(words[0][1]) if words else (), tuple(words[1:]), tuple(text.faults(path.name)))
+    if path.suffix.lower() == ".jsonl":
+        return _objects(path, text)
     head = text.lines[0]
     reader = csv.reader(io.StringIO(text.content, newline=""), delimiter=_delimiter(path, head))
     cells: list[tuple[int, list[str]]] = []
     try:
+        if _STATED.match(head):
+            next(reader)
         header = tuple(name.strip() for name in next(reader, []))
         for row in reader:
             if not any(cell.strip() for cell in row):
@@ -152,20 +164,29 @@ def read_header(path: Path) -> tuple[str, ...]:
     try:
         with path.open("rb") as file:
             head = decoded(file.readline(1 << 16), path).content
+            delimiter = _delimiter(path, head)
+            if _STATED.match(head):
+                head = decoded(file.readline(1 << 16), path).content
     except (OSError, ValueError, DataError):
         return ()
+    if path.suffix.lower() == ".txt":
+        return tuple(_words(head))
+    if path.suffix.lower() == ".jsonl":
+        with suppress(DataError):
+            return tuple(_object(head, f"'{path}'"))
+        return ()
     try:
-        return tuple(name.strip() for name in next(csv.reader([head], delimiter=_delimiter(path, head)), []))
+        return tuple(name.strip() for name in next(csv.reader([head], delimiter=delimiter), []))
     except csv.Error:
         return ()
 
 
 def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The position of each known column, found by the first of its names that the header has, in any case."""
-    lower = [name.lower().replace(" ", "_") for name in header]
+    """The position of each known column: `image_id` is also found as `ImageID`, `Image Id` and `image-id`."""
+    plain = [_plain(name) for name in header]
     position_of = {}
     for column, names in known.items():
-        position = next((lower.index(name) for name in names if name in lower), None)
+        position = next((plain.index(_plain(name)) for name in names if _plain(name) in plain), None)
         if position is not None:
             position_of[column] = position
     return position_of
@@ -224,7 +245,38 @@ def _text(path: Path) -> Text:
     return decoded(data, path)
 
 
+def _words(line: str) -> list[str]:
+    """What stands on a line of a text file: the last word, and all before it, which may be a path with spaces."""
+    return line.strip().rsplit(None, 1)
+
+
+def _objects(path: Path, text: Text) -> Rows:
+    """The rows of a file of JSON objects, one a line. The first names the columns; lists and objects are empty cells."""
+    lines = [(line, content) for line, content in enumerate(text.content.split("\n"), 1) if content.strip()]
+    found = [(line, _object(content, f"'{path}' line {line}")) for line, content in lines]
+    header = tuple(found[0][1]) if found else ()
+    cells = tuple((line, [item.get(name, "") for name in header]) for line, item in found)
+    return Rows(path, header, cells, tuple(text.faults(path.name)))
+
+
+def _object(content: str, where: str) -> dict[str, str]:
+    try:
+        found = parse(content)
+    except DocumentError as error:
+        raise DataError(f"{where}: {error}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{where} is not a JSON object", hint='expected {"file_name": "1.jpg", "label": "cat"} on each line')
+    return {name: "" if isinstance(value, dict | list) or value is None else str(value) for name, value in found.items()}
+
+
+def _plain(name: str) -> str:
+    """A column's name in lower case, without what separates its words."""
+    return re.sub(r"[\s_-]", "", name.lower())
+
+
 def _delimiter(path: Path, head: str) -> str:
+    if (stated := _STATED.match(head)) is not None:
+        return stated[1]
     if path.suffix.lower() == ".tsv":
         return "\t"
     return ";" if ";" in head and "," not in head else "\t" if "\t" in head and "," not in head else ","

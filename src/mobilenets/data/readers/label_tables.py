@@ -1,0 +1,142 @@
+"""What tables of labels look like: a column that names images, and a label or a column of 0 and 1 for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mobilenets.data.locate import Locator
+from mobilenets.data.readers.rows import Rows, columns_of, first_cells, read_header, read_rows
+from mobilenets.data.text import columns_shown, counted, shown, some
+from mobilenets.data.walk import SUFFIXES, Tree, suffix_of
+from mobilenets.errors import DataError
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "path": (
+        "path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id", "id", "image_name", "id_code",
+        "img",
+    ),
+    "label": ("label", "class", "category", "target", "labels", "class_name", "breed", "species", "diagnosis", "label_name"),
+    "split": ("split", "subset", "set", "partition"),
+    "group": ("group",),
+}  # fmt: skip
+"""The columns that are read of tables by any program, each with the names that it may have."""
+
+_TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
+_DEEPEST = 2  # folders inside the dataset's in which a table may lie
+_NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
+
+
+def with_names(rows: Rows, tree: Tree) -> Rows:
+    """A table of two columns whose names are not known, or which has none: the one with images of the folder, then labels."""
+    if len(rows.header) != 2 or "path" in columns_of(rows.header, COLUMNS):
+        return rows
+    images = _Images(tree, rows)
+    for i, names in enumerate((("path", "label"), ("label", "path"))):
+        if images.most(first_cells(rows, i)):
+            bare = [] if images.missing([rows.header[i]]) else [(1, list(rows.header))]
+            return replace(rows, header=names, cells=(*bare, *rows.cells))
+    return rows
+
+
+def class_columns(rows: Rows, known: Mapping[str, int]) -> tuple[int, ...]:
+    """The positions of the columns of 0 and 1 that say of each class whether an image shows it.
+
+    () if there are no two such columns, or if most images show several classes or none: the columns are something else then.
+
+    Args:
+        rows: the table.
+        known: the positions of the columns that mean something else.
+    """
+    unknown = (i for i in range(len(rows.header)) if i not in known.values())
+    classes = tuple(i for i in unknown if all(_cell(row, i) in _NO or _cell(row, i) in _YES for _, row in rows.cells))
+    only_one = sum(sum(_cell(row, i) in _YES for i in classes) == 1 for _, row in rows.cells)
+    return classes if len(classes) > 1 and 2 * only_one >= len(rows.cells) > 0 else ()
+
+
+def only_class(rows: Rows, classes: Sequence[int], row: Sequence[str], where: str) -> str:
+    """The name of the only class column of a row that is 1.
+
+    Raises:
+        DataError: there are several, or there is none.
+    """
+    names = [rows.header[i] for i in classes if _cell(row, i) in _YES]
+    if len(names) != 1:
+        found = f"{counted(len(names), 'class', 'classes')}: {some(names)}" if names else "no class"
+        raise DataError(f"{where} has {found}; a classifier learns one class for each image")
+    return names[0]
+
+
+def is_text_list(path: Path) -> bool:
+    """Whether a text file has an image and a label on each line, as `train/cat 1.jpg 0`, by its first line."""
+    header = read_header(path)
+    return path.suffix.lower() == ".txt" and len(header) == 2 and suffix_of(header[0]) in SUFFIXES
+
+
+def tables(tree: Tree) -> list[str]:
+    """The tables in a folder that may be about its images; forms for answers to a contest are not."""
+    texts = [path for path in tree.with_suffix(".txt")[:_TEXTS] if is_text_list(tree.root / path)]
+    found = [*tree.with_suffix(".csv", ".tsv", ".jsonl"), *texts]
+    return [path for path in found if path.count("/") <= _DEEPEST and "submission" not in path.lower()]
+
+
+def label_lists(tree: Tree) -> list[str]:
+    """The tables with labels for images in the folder. At least half of the first images in a table must exist."""
+    return [path for path in tables(tree) if not _fault(tree, path)] if tree.images() else []
+
+
+def unread_table(tree: Tree) -> str:
+    """Why the first table in a folder says nothing about its images; "" if there is no table."""
+    return next((_fault(tree, path) for path in tables(tree)), "")
+
+
+def _cell(row: Sequence[str], i: int) -> str:
+    return row[i].strip().lower() if i < len(row) else ""
+
+
+def _lacks(header: Sequence[str]) -> str:
+    """What columns a table of labels lacks, and which it has."""
+    columns = columns_of(header, COLUMNS)
+    lacking = [f"the {what} (call it '{what}')" for what in ("path", "label") if what not in columns]
+    return f"has the columns {columns_shown(header)}, but none for {' and '.join(lacking)}"
+
+
+def _fault(tree: Tree, path: str) -> str:
+    """Why a table says nothing about the images in the folder; "" if it does."""
+    header = read_header(tree.root / path)
+    if len(header) != 2 and "path" not in columns_of(header, COLUMNS):
+        return f"'{path}' {_lacks(header)}"
+    try:
+        rows = with_names(read_rows(tree.root / path), tree)
+        columns = columns_of(rows.header, COLUMNS)
+        if "path" not in columns or ("label" not in columns and not class_columns(rows, columns)):
+            return f"'{path}' {_lacks(header)}"
+        images, written = _Images(tree, rows), list(first_cells(rows, columns["path"]))
+        if images.most(written):
+            return ""
+        missing = images.missing(written)
+    except DataError as error:
+        return str(error)
+    return f"'{path}' names images that are not there, such as {shown(missing[0])}" if missing else f"'{path}' lists no image"
+
+
+class _Images:
+    """The images of a folder, as a table in it names them."""
+
+    def __init__(self, tree: Tree, rows: Rows) -> None:
+        self._tree = tree
+        self._where = f"'{rows.path}'"
+        self._locator = Locator(tree, (rows.path.parent.relative_to(tree.root).as_posix().removeprefix("."), ""))
+
+    def missing(self, cells: Iterable[str]) -> list[str]:
+        """The cells that name no image."""
+        found = ((cell, self._locator.find(cell, self._where)) for cell in cells if cell)
+        return [
+            cell for cell, path in found if self._locator.name(path) not in self._tree or suffix_of(path.name) not in SUFFIXES
+        ]
+
+    def most(self, cells: Iterable[str]) -> bool:
+        """Whether at least half of the cells name images."""
+        named = [cell for cell in cells if cell]
+        return bool(named) and 2 * len(self.missing(named)) <= len(named)
