@@ -49,6 +49,24 @@ def test_usual_column_names_are_understood(tmp_path: Path, header: str, delimite
     assert open_dataset(path, val=0, test=0).samples[0].boxes[0].corners == (1, 2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    ("header", "box"),
+    [
+        ("filename,x,y,w,h,class", "10,20,30,40"),
+        ("image_id,x,y,width,height,label", "10,20,30,40"),
+        ("ImageID,Left,Top,Width,Height,LabelName", "10,20,30,40"),
+        ("path,x_center,y_center,width,height,label", "25,40,30,40"),
+        ("path,xmin,ymin,xmax,ymax,label,width,height", "10,20,40,60"),
+    ],
+)
+def test_a_box_may_have_a_corner_or_its_center_with_a_width_and_a_height(tmp_path: Path, header: str, box: str) -> None:
+    size = ",100,80" if header.endswith("width,height") else ""
+    path = _list(tmp_path, f"{header}\na.jpg,{box},cat{size}\n")
+    [entry] = read_box_list(path).entries
+    assert entry.boxes == (NamedBox("cat", 10, 20, 40, 60),)
+    assert entry.stated == ((100, 80) if size else None)  # the width of a box is not that of the image
+
+
 def test_a_list_of_labels_is_none_of_boxes(tmp_path: Path) -> None:
     assert not is_box_list(look_at(_list(tmp_path, "path,label\na.jpg,cat\n")))
 

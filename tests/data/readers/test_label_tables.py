@@ -92,6 +92,11 @@ def test_an_image_of_several_classes_or_of_none_is_refused_with_its_line(tmp_pat
 UNREAD = {
     "no label": ("y.csv", "image,tags\n0,a b\n", "'y.csv' has the columns image, tags, but none for the label"),
     "no path": ("y.csv", "who,label,when\n0,a,b\n", "but none for the path (call it 'path')"),
+    "boxes in one column": (
+        "y.csv",
+        'id,label,bbox\n0,a,"[1, 2]"\n',
+        "'y.csv' has boxes in the column 'bbox'; boxes are read from",
+    ),
     "other images": ("y.csv", "id,label\nx0,a\n", "'y.csv' names images that are not there, such as 'x0'"),
     "nothing": ("y.csv", "id,label\n", "'y.csv' lists no image"),
     "several classes": ("y.csv", "id,cat,dog\n0,1,1\n1,1,1\n", "has the columns id, cat, dog, but none for the label"),

@@ -240,6 +240,8 @@ def pairs_of(image: str, mask_name: str, high: int = 255, mode: str = "L") -> La
 
 SEGMENT: dict[str, tuple[Layout, tuple[str, ...]]] = {
     "Original and Ground Truth": (pairs_of("Original/*.tif", "Ground Truth/*.tif"), ("class 0", "class 1")),
+    "names that begin with what they are": (pairs_of("images/img_00*.png", "masks/mask_00*.png"), ("class 0", "class 1")),
+    "names with words around a number": (pairs_of("images/a_*_rgb.png", "masks/m_*_ids.png"), ("class 0", "class 1")),
     "names that say nothing": (pairs_of("CXR/*.png", "Manual/*_mask.png"), ("class 0", "class 1")),
     "masks beside their images": (pairs_of("*.png", "*_mask.png", 1), ("class 0", "class 1")),
     "carvana's gifs": (pairs_of("train/*.png", "train_masks/*_mask.gif", 1), ("class 0", "class 1")),
@@ -328,6 +330,14 @@ REFUSED: dict[str, tuple[Layout, str]] = {
     "images and labels of nobody": (lambda d: (photos(d, "images/*.png"), photos(d, "overlay/x*.png")), "'images'|overlay"),
     "images alone": (lambda d: photos(d, "images/*.png"), "no folder per class, but 'images'.*3 .png"),
     "kitti": (lambda d: each(d, "image_2/*.png", "label_2/*.txt", "Car 0 0 -1.5 587 173 614 200\n"), "3 .txt"),
+    "coco's results": (
+        beside("images/*.png", "r.json", '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]'),
+        "looks like COCO's list of results",
+    ),
+    "masks as arrays": (
+        lambda d: (photos(d, "images/*.png"), [text(d / f"masks/{i}.npy", "x") for i in range(3)]),
+        "no folder per class, but 'images'.*3 .npy",
+    ),
     "a table of an unknown form": (beside("data/*.png", "labels/boxes.csv", "ImageID,XMin\n0,0.1\n"), "but 'data'.*1 .csv"),
     "yolo without names": (lambda d: each(d, "*.png", "*.txt", LINE), "neither data.yaml nor classes.txt"),
     "labelme": (lambda d: each(d, "a/*.png", "a/*.json", '{"shapes": [], "imagePath": ""}'), "looks like labelme's JSON"),

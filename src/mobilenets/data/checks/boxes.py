@@ -169,7 +169,9 @@ def _geometry(box: Box, size: Size | None) -> tuple[str, str] | None:
         return "outside", f"is outside the image, {width} x {height}"
     beyond = max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
     if beyond > BEYOND:
-        return "beyond", f"reaches {beyond:.4g} px beyond the image, {width} x {height}"
+        corners = box.x0 < box.width <= width and box.y0 < box.height <= height
+        doubt = "; were corners written in place of its width and height?" if corners else ""
+        return "beyond", f"reaches {beyond:.4g} px beyond the image, {width} x {height}{doubt}"
     return None
 
 

@@ -1,12 +1,13 @@
 """Reads CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, one row per box, edges in px.
 
-An image without objects has one row with its path only.
+In place of the edges there may be a corner or the center with the width and height of the box. An image without objects has one
+row with its path only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
@@ -29,10 +30,6 @@ from mobilenets.errors import DataError
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id"),
-    "x0": ("x0", "xmin", "x_min", "x1", "left"),
-    "y0": ("y0", "ymin", "y_min", "y1", "top"),
-    "x1": ("x1", "xmax", "x_max", "x2", "right"),
-    "y1": ("y1", "ymax", "y_max", "y2", "bottom"),
     "label": ("label", "class", "category", "target", "name", "class_name", "label_name"),
     "split": ("split", "subset", "set", "partition"),
     "difficult": ("difficult",),
@@ -44,11 +41,44 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """The columns that are read, each with the names that it may have in a list; width and height are the image's."""
 
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A way to write a box as four numbers.
+
+    Args:
+        columns: for each of the four columns, in the order of `CORNERS`, the names that it may have.
+        edges: the edges x0, y0, x1, y1 of the four numbers.
+    """
+
+    columns: tuple[tuple[str, ...], ...]
+    edges: Callable[[float, float, float, float], tuple[float, float, float, float]]
+
+
+_SIZES = (("w", "width", "box_width", "bbox_width"), ("h", "height", "box_height", "bbox_height"))
+_EDGES = Form(
+    (
+        ("x0", "xmin", "x_min", "x1", "left"),
+        ("y0", "ymin", "y_min", "y1", "top"),
+        ("x1", "xmax", "x_max", "x2", "right"),
+        ("y1", "ymax", "y_max", "y2", "bottom"),
+    ),
+    lambda x0, y0, x1, y1: (x0, y0, x1, y1),
+)
+_CORNER = Form(
+    (("x", "left", "x_min", "bbox_x", "box_x"), ("y", "top", "y_min", "bbox_y", "box_y"), *_SIZES),
+    lambda x, y, width, height: (x, y, x + width, y + height),
+)
+_CENTER = Form(
+    (("x_center", "center_x", "cx", "x_c"), ("y_center", "center_y", "cy", "y_c"), *_SIZES),
+    lambda x, y, width, height: (x - width / 2, y - height / 2, x + width / 2, y + height / 2),
+)
+
 _REQUIRED = ("path", *CORNERS, "label")  # also the columns of a list without a header, such as RetinaNet's
 _OWN = ("picture",)
 _HINT = "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group"
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
-_LEAST = 20  # fewest boxes that are taken for shares of the image if all lie within one px of its corner
+_LEAST = 3  # fewest boxes that are taken for shares of the image if all lie within one px of its corner
 
 
 def is_box_list(source: Source) -> bool:
@@ -57,8 +87,8 @@ def is_box_list(source: Source) -> bool:
 
 
 def has_box_columns(path: Path) -> bool:
-    """Whether a table has a column of paths and one for each of the four edges."""
-    columns = _columns(read_header(path))
+    """Whether a table has a column of paths and four for a box."""
+    _, columns = _columns(read_header(path))
     return all(column in columns for column in ("path", *CORNERS))
 
 
@@ -80,14 +110,14 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
         UnknownNameError: there is no column named `group`.
     """
     rows = read_rows(path)
-    columns = _columns(rows.header)
+    form, columns = _columns(rows.header)
     if _is_bare(rows.header):
         rows = replace(rows, header=_REQUIRED, cells=((1, list(rows.header)), *rows.cells))
     images = image_rows(rows, columns, required=_REQUIRED, own=_OWN, group=group, tree=tree, hint=_HINT)
     entries: dict[str, Entry] = {}
     boxes: dict[str, list[NamedBox]] = {}
     for where, cells in images.cells():
-        entry = _entry(where, cells, images)
+        entry = _entry(where, cells, images, form)
         first = entries.setdefault(entry.name, entry)
         if first.split != entry.split:
             raise DataError(f"{where}: {shown(entry.name)} is in the splits '{first.split or ''}' and '{entry.split or ''}'")
@@ -101,14 +131,22 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
     return Listing(gathered, labels, path.stem, task="detect", faults=rows.faults)
 
 
-def _columns(header: Sequence[str]) -> dict[str, int]:
-    """The position of each column that is read; `x1` is the left edge only if there is an `x2`."""
+def _columns(header: Sequence[str]) -> tuple[Form, dict[str, int]]:
+    """How boxes are written, and the position of each column that is read; `x1` is the left edge only if there is an `x2`."""
     if _is_bare(header):
-        return {column: i for i, column in enumerate(_REQUIRED)}
+        return _EDGES, {column: i for i, column in enumerate(_REQUIRED)}
     lower = [name.strip().lower() for name in header]
     unlike = {"x0": "x1", "y0": "y1"} if "x2" not in lower else {"x1": "x1", "y1": "y1"}
-    known = {column: [name for name in names if name != unlike.get(column)] for column, names in COLUMNS.items()}
-    return columns_of(header, known)
+    for form in (_EDGES, _CENTER, _CORNER):
+        edges = dict(zip(CORNERS, form.columns, strict=True))
+        others = (
+            COLUMNS if form is _EDGES else {name: names for name, names in COLUMNS.items() if name not in ("width", "height")}
+        )
+        known = {column: [name for name in names if name != unlike.get(column)] for column, names in (others | edges).items()}
+        columns = columns_of(header, known)
+        if all(corner in columns for corner in CORNERS):
+            return form, columns
+    return _EDGES, columns_of(header, COLUMNS | dict(zip(CORNERS, _EDGES.columns, strict=True)))
 
 
 def _is_bare(header: Sequence[str]) -> bool:
@@ -116,7 +154,7 @@ def _is_bare(header: Sequence[str]) -> bool:
     return len(header) == len(_REQUIRED) and all(whole(cell.partition(".")[0]) is not None for cell in header[1:5])
 
 
-def _entry(where: str, cells: Mapping[str, str], images: ImageRows) -> Entry:
+def _entry(where: str, cells: Mapping[str, str], images: ImageRows, form: Form) -> Entry:
     written = cells["path"]
     if not written:
         raise DataError(f"{where} has no path")
@@ -129,19 +167,20 @@ def _entry(where: str, cells: Mapping[str, str], images: ImageRows) -> Entry:
         split_of(where, cells.get("split", "")),
         group=cells.get("group", ""),
         url=url,
-        boxes=tuple(_boxes(where, cells)),
+        boxes=tuple(_boxes(where, cells, form)),
         stated=(size[0], size[1]) if size[0] and size[1] else None,
     )
 
 
-def _boxes(where: str, cells: Mapping[str, str]) -> Iterator[NamedBox]:
+def _boxes(where: str, cells: Mapping[str, str], form: Form) -> Iterator[NamedBox]:
     """The box of a row, or none."""
     given = [cells[corner] for corner in CORNERS]
     if not any(given):
         return
     if not cells["label"]:
         raise DataError(f"{where} has a box without a label")
-    x0, y0, x1, y1 = (finite(text, f"{where}: {corner}") for corner, text in zip(CORNERS, given, strict=True))
+    a, b, c, d = (finite(text, f"{where}: {names[0]}") for names, text in zip(form.columns, given, strict=True))
+    x0, y0, x1, y1 = form.edges(a, b, c, d)
     yield NamedBox(
         cells["label"] if "picture" in cells else class_name(cells["label"], where),
         x0,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
-from mobilenets.data.readers.foreign import unread_images
+from mobilenets.data.readers.foreign import unread_beside, unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.label_tables import unread_table
 from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
@@ -132,11 +132,11 @@ def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
     counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
     deeper = [path for path in held if any(tree.images(inner) for inner in _inner(tree, path))]
     labels = "labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks"
-    table = unread_table(tree)
+    unread = unread_table(tree) or unread_beside(tree)
     raise DataError(
         f"'{tree.root / root}' has no folder per class, but {some(map(_name, held))}, and no annotations that can be read; "
         f"it holds these files: {counts}",
-        hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else table or labels,
+        hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else unread or labels,
     )
 
 

@@ -56,6 +56,7 @@ _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
     (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
     (re.compile(r'"(bounding_box|slot_names)"\s{0,9}:'), "Darwin's JSON"),
+    (re.compile(r'^\s{0,9}\[\s{0,9}\{[^{}]{0,400}"(bbox|segmentation)"[^{}]{0,400}"score"'), "COCO's list of results"),
 )
 # fmt: on
 _GLANCED = 20
@@ -73,6 +74,18 @@ def unread_images(tree: Tree) -> tuple[str, str] | None:
             ".dcm"
         ][1]
     return None
+
+
+def unread_beside(tree: Tree) -> str:
+    """What the files beside a folder's images are that is not read, and what to do; "" if they are of no known kind."""
+    suffix = next((suffix for suffix in tree.counts() if suffix in _UNREAD), "")
+    if not suffix:
+        return ""
+    noun, hint = _UNREAD[suffix]
+    n = tree.counts()[suffix]
+    return (
+        f"{counted(n, noun)} ({suffix}) {'is' if n == 1 else 'are'} not read: {hint.replace('the images', 'images and masks')}"
+    )
 
 
 def unread_file(source: Source) -> tuple[str, str] | None:

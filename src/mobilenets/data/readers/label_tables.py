@@ -25,6 +25,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 _TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
 _DEEPEST = 2  # folders inside the dataset's in which a table may lie
+_BOXES = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "xmin", "x_center", "region_shape_attributes")
 _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
@@ -105,6 +106,9 @@ def _lacks(header: Sequence[str]) -> str:
 def _fault(tree: Tree, path: str) -> str:
     """Why a table says nothing about the images in the folder; "" if it does."""
     header = read_header(tree.root / path)
+    if boxed := columns_of(header, {"boxes": _BOXES}):
+        hint = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label"
+        return f"'{path}' has boxes in the column '{header[boxed['boxes']]}'; {hint}"
     if len(header) != 2 and "path" not in columns_of(header, COLUMNS):
         return f"'{path}' {_lacks(header)}"
     try:

@@ -13,7 +13,7 @@ from mobilenets.data.entries import Entry, Listing, all_or_none
 from mobilenets.data.faults import Fault
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.mask_classes import find_classes
-from mobilenets.data.readers.mask_pairs import Pair, bare_stem, is_beside, pairs
+from mobilenets.data.readers.mask_pairs import Pair, bare_stem, is_beside, pairs, without_common_words
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import some
@@ -74,6 +74,8 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
         masks = _by_stem(tree, pair.masks, tree.images(pair.masks))
     if images.keys().isdisjoint(masks) and images.keys().isdisjoint(map(bare_stem, masks)):
         images, masks = _without_folders(tree, pair.images, images), _without_folders(tree, pair.masks, masks)
+    if images.keys().isdisjoint(masks) and images.keys().isdisjoint(map(bare_stem, masks)):
+        images, masks = without_common_words(images), without_common_words(masks)
     bare: dict[str, str] = {}
     for stem, path in masks.items():
         bare.setdefault(bare_stem(stem), path)

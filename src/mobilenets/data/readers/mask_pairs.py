@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,6 +60,25 @@ def bare_stem(stem: str) -> str:
     """
     ending = next((word for word in ENDINGS if stem.lower().endswith(word)), "")
     return stem[: len(stem) - len(ending)] if ending else stem
+
+
+def without_common_words(by_stem: Mapping[str, str]) -> dict[str, str]:
+    """Files by what their names do not have in common: 007 of img_007 among img_001, img_002, and so on.
+
+    >>> without_common_words({"img_07_rgb": "a", "img_08_rgb": "b"})
+    {'07': 'a', '08': 'b'}
+    """
+    before = len(_common_start(list(by_stem)))
+    after = len(_common_start([stem[before:][::-1] for stem in by_stem]))
+    kept = {stem[before : len(stem) - after]: path for stem, path in by_stem.items()}
+    return kept if len(kept) == len(by_stem) and "" not in kept else dict(by_stem)
+
+
+def _common_start(words: Sequence[str]) -> str:
+    """What all words begin with, but for digits at its end, which belong to numbers."""
+    first, last = min(words, default=""), max(words, default="")
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return first[:length].rstrip("0123456789")
 
 
 def is_beside(stem: str) -> bool:
