@@ -14,8 +14,6 @@ constexpr double call_cycles = 150;
 constexpr int tile = 6, least_tile = 4;  // pixels of a tile; of a smaller one, the sums wait for each other
 constexpr std::array bands{1, 2, 4, 8};  // rows at once that are considered
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 /// Pixels in tiles, each counted as what it costs.
 double tiled(int pixels) {
     const int last = pixels < tile ? pixels : tile + pixels % tile;

@@ -11,8 +11,6 @@ namespace {
 
 constexpr int most_threads = 256;
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 template <typename Number>
 void to_channels_last(const Number* from, Number* to, const Value& value) {
     const std::size_t channels = index(value.channels()), places = index(value.width()) * index(value.height());

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "mapped_file.hpp"
+#include "operators/curves.hpp"
 
 namespace mobilenets {
 
@@ -42,8 +43,7 @@ inline constexpr std::array kind_names{
     "rows", "places",    "matmul", "softmax", "argmax",   "boxes", "nms",        "quantize", "dequantize",
 };
 
-/// What is applied to each number.
-enum class Curve { linear, relu, relu6, hard_swish, hard_sigmoid, sigmoid, gelu };
+/// The names of `Curve` in files.
 inline constexpr std::array curve_names{"linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "gelu"};
 
 enum class Number { float32, bfloat16, int8, int32, index };  // an index is an unsigned byte: a class of a pixel

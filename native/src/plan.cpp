@@ -10,8 +10,6 @@ namespace {
 constexpr std::size_t alignment = 64;        // of every offset
 constexpr std::int64_t most_rows = 1 << 28;  // that are counted; no map has as many
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 bool is_weighted(Kind kind) { return kind == Kind::conv || kind == Kind::depthwise || kind == Kind::dense; }
 
 bool is_window(Kind kind) { return kind == Kind::conv || kind == Kind::depthwise; }

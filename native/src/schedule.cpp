@@ -9,8 +9,6 @@ namespace {
 constexpr std::int64_t least_work = 30'000;  // multiply-adds or numbers; dividing less costs more than it saves
 constexpr int most_rows = 1 << 16;           // of a map that is computed band by band
 
-std::size_t index(int i) { return static_cast<std::size_t>(i); }
-
 /// The calls that compute a range of rows of one value, and on the way the rows of the rings that it is made of.
 class Chain {
 public:

@@ -10,7 +10,7 @@ static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_
     for (int ky = 0; ky < row.kernel_height; ++ky) {
         for (int kx = 0; kx < row.kernel_width; ++kx) {
             const int column = x * row.stride - row.left + kx * row.dilation;
-            const bool inside = column >= 0 && column < row.width;
+            const bool inside = column >= 0 && column < row.width && row.rows[ky] != row.missing;
             const auto at = static_cast<std::size_t>(column) * static_cast<std::size_t>(row.channels) * number_bytes;
             *tap++ = inside ? row.rows[ky] + at : row.missing;
         }
@@ -46,12 +46,13 @@ void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x
     for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = start;
     for (int y = 0; y < height + R - 1; ++y) {
         const Read* in = reinterpret_cast<const Read*>(row.rows[y]) + channel;
+        const std::ptrdiff_t across = row.rows[y] == row.missing ? 0 : row.channels;
         typename V::Floats numbers[columns];
         UNROLLED
         for (int c = 0; c < columns; ++c) {
             const int column = x * S - row.left + c;
             const bool is_there = Inside || (column >= 0 && column < row.width);
-            numbers[c] = V::load(is_there ? in + static_cast<std::ptrdiff_t>(column) * row.channels : missing);
+            numbers[c] = V::load(is_there ? in + column * across : missing);
         }
         UNROLLED
         for (int r = 0; r < R; ++r) {

@@ -1,7 +1,7 @@
 // Tiles of pixels: where each lies, and how many are taken at once.
 #pragma once
 
-#include "kernels.hpp"
+#include "records.hpp"
 
 namespace mobilenets {
 

@@ -1,7 +1,7 @@
 // Integer sums become bytes: each is brought to the scale of what is made, rounded as the specification rounds, and stored.
 #pragma once
 
-#include "kernels.hpp"
+#include "records.hpp"
 
 namespace mobilenets {
 
@@ -19,9 +19,12 @@ inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, s
     } else {
         if constexpr (V::has_reals) sums = V::add(sums, V::load(by.back + at));
         const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
-        if constexpr (How == Rescale::shrinking) return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
-        if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
-        return V::scale(sums, mantissas, rights);
+        if constexpr (How == Rescale::shrinking) {
+            return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
+        } else {
+            if (by.lefts) sums = V::shift_left(sums, V::load(by.lefts + at));
+            return V::scale(sums, mantissas, rights);
+        }
     }
 }
 
@@ -76,7 +79,7 @@ static inline Rescale rescale_of(const ByteWeights& by, std::size_t first, int p
 template <class V, int P, int N>
 inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                        std::int8_t* out, std::size_t out_stride, int count) {
-    const Rescale how = rescale_of(by, first, N);
+    [[maybe_unused]] const Rescale how = rescale_of(by, first, N);
     if constexpr (V::has_reals) {
         if (how == Rescale::reals) return store_tile_as<V, P, N, Rescale::reals>(sums, by, first, out, out_stride, count);
         if (how == Rescale::signed_reals)
@@ -93,10 +96,11 @@ inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const B
                                                  count);
         }
     } else {
-        if (how == Rescale::shrinking)
-            store_tile_as<V, P, N, Rescale::shrinking>(sums, by, first, out, out_stride, count);
-        else
-            store_tile_as<V, P, N, Rescale::any>(sums, by, first, out, out_stride, count);
+        if constexpr (V::has_shrink) {
+            if (how == Rescale::shrinking)
+                return store_tile_as<V, P, N, Rescale::shrinking>(sums, by, first, out, out_stride, count);
+        }
+        store_tile_as<V, P, N, Rescale::any>(sums, by, first, out, out_stride, count);
     }
 }
 

@@ -15,7 +15,7 @@ struct Avx2 {
     static constexpr const char* name = "avx2";
     static constexpr int width = 8, depth = 2;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
-    static constexpr bool has_reals = false;
+    static constexpr bool has_reals = false, has_shrink = true;
     using Cell = std::int16_t;
     using Floats = __m256;
     using Ints = __m256i;

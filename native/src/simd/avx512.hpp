@@ -19,7 +19,7 @@ struct Avx512 {
     static constexpr const char* name = "avx512";
     static constexpr int width = 16, depth = 4, offset = 128;
     static constexpr int pixels = 14, tile_panels = 2, byte_panels = 4, packed_panels = 4;
-    static constexpr bool has_reals = true;
+    static constexpr bool has_reals = true, has_shrink = true;
     using Cell = std::uint8_t;
     using Floats = __m512;
     using Ints = __m512i;

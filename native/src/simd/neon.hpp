@@ -3,8 +3,8 @@
 
 #include <arm_neon.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace mobilenets::simd {
 
@@ -12,7 +12,7 @@ struct Neon {
     static constexpr const char* name = "neon";
     static constexpr int width = 4, depth = 4;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
-    static constexpr bool has_reals = false;
+    static constexpr bool has_reals = false, has_shrink = false;
     using Cell = std::int8_t;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
@@ -26,7 +26,7 @@ struct Neon {
         if (count >= width) return store(to, x);
         float numbers[width];
         vst1q_f32(numbers, x);
-        std::memcpy(to, numbers, sizeof(float) * static_cast<std::size_t>(count));
+        __builtin_memcpy(to, numbers, sizeof(float) * static_cast<std::size_t>(count));
     }
     static Floats all(float number) { return vdupq_n_f32(number); }
     static Floats add(Floats a, Floats b) { return vaddq_f32(a, b); }
@@ -43,14 +43,14 @@ struct Neon {
     static Ints multiply(Ints a, Ints b) { return vmulq_s32(a, b); }
 
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
-        std::memcpy(to, from, static_cast<std::size_t>(count));
+        __builtin_memcpy(to, from, static_cast<std::size_t>(count));
     }
 
     using Factors = int8x16_t;
     using Weights = int8x16_t;
     static Factors factors(const Cell* a) {
         std::int32_t four;
-        std::memcpy(&four, a, sizeof four);
+        __builtin_memcpy(&four, a, sizeof four);
         return vreinterpretq_s8_s32(vdupq_n_s32(four));
     }
     static Factors weights(const Cell* b) { return vld1q_s8(b); }
@@ -68,7 +68,6 @@ struct Neon {
         const Ints negative = vshrq_n_s32(vandq_s32(halved, lefts), 31);  // -1 where a negative number is shifted
         return vrshlq_s32(vqaddq_s32(halved, negative), lefts);
     }
-    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }
 
     struct Bounds {
@@ -92,7 +91,7 @@ struct Neon {
         if (count >= 16) return vst1q_s8(to, bytes);
         std::int8_t numbers[16];
         vst1q_s8(numbers, bytes);
-        std::memcpy(to, numbers, static_cast<std::size_t>(count));
+        __builtin_memcpy(to, numbers, static_cast<std::size_t>(count));
     }
     static void load(Ints (&panel)[4], const std::int8_t* from) {
         const int8x16_t bytes = vld1q_s8(from);

@@ -4,13 +4,13 @@
 //   width, depth     numbers of 32 bits in a vector, and how many products one step of a dot product adds up
 //   Cell             what a factor of such a product is stored in
 //   Floats, Ints     vectors of 32-bit floats and integers
+// and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut off,
 // and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel of a
 // panel lies in these vectors while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 #include "../arithmetic.hpp"
 
@@ -24,6 +24,7 @@ struct Plain {
     static constexpr int byte_panels = 1;              // of a tile of integers, with fewer pixels than the others
     static constexpr int packed_panels = 1;            // that are packed to bytes at once
     static constexpr bool has_reals = false;           // whether sums can be rescaled in floats, by `real` and `signed_real`
+    static constexpr bool has_shrink = false;          // whether `shrink` is faster than `scale`
     using Cell = std::int16_t;
     struct Floats {
         float of[width];
@@ -37,12 +38,12 @@ struct Plain {
     // ---- floats
     static Floats load(const float* from) {
         Floats made;
-        std::memcpy(made.of, from, sizeof made.of);
+        __builtin_memcpy(made.of, from, sizeof made.of);
         return made;
     }
-    static void store(float* to, Floats x) { std::memcpy(to, x.of, sizeof x.of); }
+    static void store(float* to, Floats x) { __builtin_memcpy(to, x.of, sizeof x.of); }
     static void store(float* to, Floats x, int count) {
-        std::memcpy(to, x.of, sizeof(float) * static_cast<std::size_t>(std::min(count, width)));
+        __builtin_memcpy(to, x.of, sizeof(float) * static_cast<std::size_t>(smaller(count, width)));
     }
     static Floats all(float number) {
         Floats made;
@@ -62,21 +63,21 @@ struct Plain {
         return sum;
     }
     static Floats least(Floats a, Floats b) {
-        for (int i = 0; i < width; ++i) a.of[i] = std::min(a.of[i], b.of[i]);
+        for (int i = 0; i < width; ++i) a.of[i] = smaller(a.of[i], b.of[i]);
         return a;
     }
     static Floats greatest(Floats a, Floats b) {
-        for (int i = 0; i < width; ++i) a.of[i] = std::max(a.of[i], b.of[i]);
+        for (int i = 0; i < width; ++i) a.of[i] = larger(a.of[i], b.of[i]);
         return a;
     }
 
     // ---- integers
     static Ints load(const std::int32_t* from) {
         Ints made;
-        std::memcpy(made.of, from, sizeof made.of);
+        __builtin_memcpy(made.of, from, sizeof made.of);
         return made;
     }
-    static void store(std::int32_t* to, Ints x) { std::memcpy(to, x.of, sizeof x.of); }
+    static void store(std::int32_t* to, Ints x) { __builtin_memcpy(to, x.of, sizeof x.of); }
     static Ints all(std::int32_t number) {
         Ints made;
         for (std::int32_t& x : made.of) x = number;
@@ -124,12 +125,10 @@ struct Plain {
         for (int i = 0; i < width; ++i) x.of[i] = static_cast<std::int32_t>(scaled(x.of[i], {mantissas.of[i], -rights.of[i]}));
         return x;
     }
-    /// The same for factors whose right shifts are all positive; `halves` is half of what they cut off.
-    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) {
         for (int i = 0; i < width; ++i) {
             const std::int64_t shifted = x.of[i] * (std::int64_t{1} << lefts.of[i]);
-            x.of[i] = static_cast<std::int32_t>(std::clamp<std::int64_t>(shifted, INT32_MIN, INT32_MAX));
+            x.of[i] = static_cast<std::int32_t>(within<std::int64_t>(shifted, INT32_MIN, INT32_MAX));
         }
         return x;
     }
@@ -156,7 +155,7 @@ struct Plain {
     /// Some of the panels packed at once, from that at `at`; at most `count` channels.
     template <int Panels>
     static void store(std::int8_t* to, Bytes bytes, int, int count) {
-        std::memcpy(to, bytes.of, static_cast<std::size_t>(std::min(count, 16)));
+        __builtin_memcpy(to, bytes.of, static_cast<std::size_t>(smaller(count, 16)));
     }
     /// 16 bytes as a panel.
     static void load(Ints (&panel)[2], const std::int8_t* from) {
@@ -167,7 +166,7 @@ struct Plain {
     static void to_panels(Ints (&panel)[2], const float* from, Floats scale) {
         constexpr float largest = 1073741824.0F;
         for (int i = 0; i < 16; ++i) {
-            const float quotient = std::min(std::max(-largest, from[i] / scale.of[0]), largest);  // not a number is the least
+            const float quotient = smaller(larger(-largest, from[i] / scale.of[0]), largest);  // not a number is the least
             panel[i / width].of[i % width] = static_cast<std::int32_t>(rounded(static_cast<double>(quotient)));
         }
     }
@@ -181,7 +180,7 @@ struct Plain {
         for (std::size_t i = 0; i < count; ++i) out[i] = table[in[i] + 128];
     }
 
-private:
+protected:
     static std::int32_t wrapped(std::int32_t a, std::int32_t b) {
         return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
     }

@@ -18,7 +18,7 @@ struct Wasm {
     static constexpr const char* name = "wasm";
     static constexpr int width = 4, depth = 2, offset = 0;
     static constexpr int pixels = 2, tile_panels = 1, byte_panels = 1, packed_panels = 1;  // of 16 registers
-    static constexpr bool has_reals = true;
+    static constexpr bool has_reals = true, has_shrink = false;
     using Cell = std::int16_t;
     using Floats = float __attribute__((vector_size(16)));
     using Ints = v128_t;
@@ -83,13 +83,12 @@ struct Wasm {
         for (int i = 0; i < width; ++i) numbers[i] = static_cast<std::int32_t>(scaled(numbers[i], {by[i], -shifts[i]}));
         return load(numbers);
     }
-    static Ints shrink(Ints x, Ints mantissas, Ints rights, Ints) { return scale(x, mantissas, rights); }
     static Ints shift_left(Ints x, Ints lefts) {
         std::int32_t numbers[width], shifts[width];
         store(numbers, x), store(shifts, lefts);
         for (int i = 0; i < width; ++i) {
             const std::int64_t shifted = numbers[i] * (std::int64_t{1} << shifts[i]);
-            numbers[i] = static_cast<std::int32_t>(std::clamp<std::int64_t>(shifted, INT32_MIN, INT32_MAX));
+            numbers[i] = static_cast<std::int32_t>(within<std::int64_t>(shifted, INT32_MIN, INT32_MAX));
         }
         return load(numbers);
     }

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "../arithmetic.hpp"
 #include "../errors.hpp"
 #include "step.hpp"
 

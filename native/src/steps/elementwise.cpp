@@ -1,52 +1,34 @@
-// Operators on one number at a time: sums, products, activations, and the ways between floats and integers.
+// Operators on one number at a time: sums, products, activations, and the ways between floats and integers. Their factors are
+// found when a file is opened.
+#include "../operators/elementwise.hpp"
+
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <optional>
 #include <vector>
 
-#include "../arithmetic.hpp"
 #include "step.hpp"
 
 namespace mobilenets {
 namespace {
 
-/// A step whose every row is made of the same row of each input.
-class RowByRow : public Step {
+std::size_t row_numbers(const Value& value) { return index(value.width()) * index(value.channels()); }
+
+/// A step whose every row is made of the same row of each input, by one of the records of `operators/elementwise.hpp`.
+template <class Of>
+class RowByRow final : public Step {
 public:
-    explicit RowByRow(const Value& made)
-        : numbers_(static_cast<std::size_t>(made.width()) * static_cast<std::size_t>(made.channels())) {}
+    RowByRow(const Of& of, const Kernels& kernels) : of_(of), kernels_(kernels) {}
 
     Span needed(std::size_t, Span rows) const override { return rows; }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
 
-    void compute(const Job& job) const override {
-        for (int y = job.rows.from; y < job.rows.to; ++y) compute_row(job, y);
-    }
-
-protected:
-    virtual void compute_row(const Job& job, int y) const = 0;
-
-    std::size_t numbers_;  // of a row
+private:
+    Of of_;
+    const Kernels& kernels_;
 };
 
 // ---- sums
-
-class FloatAdd final : public RowByRow {
-public:
-    FloatAdd(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : RowByRow(graph.output(operation)), kernels_(kernels), curve_(operation.curve) {}
-
-private:
-    void compute_row(const Job& job, int y) const override {
-        float* out = job.outputs[0].numbers<float>(y);
-        kernels_.add_floats(job.inputs[0].numbers<float>(y), job.inputs[1].numbers<float>(y), out, numbers_, clip_of(curve_));
-        if (is_applied_by_kernels(curve_)) return;
-        for (std::size_t i = 0; i < numbers_; ++i) out[i] = curve_of(curve_, out[i]);
-    }
-
-    const Kernels& kernels_;
-    Curve curve_;
-};
 
 /// Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made.
 struct ByteSum {
@@ -93,10 +75,10 @@ std::optional<Shrinking> shrinking(Factor by) {
     return Shrinking{by.mantissa, -by.shift};
 }
 
-class ByteAdd final : public RowByRow {
+class ByteAddStep final : public Step {
 public:
-    ByteAdd(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : RowByRow(graph.output(operation)), kernels_(kernels), sum_(sum_of(graph, operation)) {
+    ByteAddStep(const Graph& graph, const Operator& operation, const Kernels& kernels)
+        : kernels_(kernels), sum_(sum_of(graph, operation)), numbers_(row_numbers(graph.output(operation))) {
         const Value &first = graph.input(operation), &second = graph.input(operation, 1);
         const auto made = shrinking(sum_.by), a = shrinking(sum_.factors[0]), b = shrinking(sum_.factors[1]);
         if (!made || !a || !b) return;
@@ -110,6 +92,17 @@ public:
                               sum_.bounds.low,
                               sum_.bounds.high};
         if (kernels.has_reals) find_reals(first.scale(), second.scale(), graph.output(operation).scale());
+    }
+
+    Span needed(std::size_t, Span rows) const override { return rows; }
+
+    void compute(const Job& job) const override {
+        if (by_) return ByteAdd{*by_, numbers_}.compute(kernels_, job);
+        for (int y = job.rows.from; y < job.rows.to; ++y) {
+            const auto *a = job.inputs[0].numbers<std::int8_t>(y), *b = job.inputs[1].numbers<std::int8_t>(y);
+            auto* out = job.outputs[0].numbers<std::int8_t>(y);
+            for (std::size_t i = 0; i < numbers_; ++i) out[i] = sum_.of(a[i], b[i]);
+        }
     }
 
 private:
@@ -163,134 +156,71 @@ private:
                 operation.curve};
     }
 
-    void compute_row(const Job& job, int y) const override {
-        const auto *a = job.inputs[0].numbers<std::int8_t>(y), *b = job.inputs[1].numbers<std::int8_t>(y);
-        auto* out = job.outputs[0].numbers<std::int8_t>(y);
-        if (by_) return kernels_.add_bytes(*by_, a, b, out, numbers_);
-        for (std::size_t i = 0; i < numbers_; ++i) out[i] = sum_.of(a[i], b[i]);
-    }
-
     const Kernels& kernels_;
     ByteSum sum_;
+    std::size_t numbers_;                // of a row
     std::optional<ByteCombination> by_;  // none where a factor grows what it multiplies
 };
 
 // ---- products of two maps, or of a map and one number for each channel
 
-class Multiply : public Step {
+ProductPlaces places_of(const Graph& graph, const Operator& operation) {
+    const Value& made = graph.output(operation);
+    return {made.width(), made.channels(), graph.input(operation, 1).shape != made.shape};
+}
+
+/// `Of` is FloatMultiply or ByteMultiply.
+template <class Of>
+class MultiplyStep final : public Step {
 public:
-    Multiply(const Graph& graph, const Operator& operation) {
-        const Value& made = graph.output(operation);
-        width_ = made.width();
-        channels_ = static_cast<std::size_t>(made.channels());
-        is_gate_ = graph.input(operation, 1).shape != made.shape;
-    }
+    MultiplyStep(const Of& of, const Kernels& kernels) : of_(of), kernels_(kernels) {}
 
-    Span needed(std::size_t input, Span rows) const override { return input == 1 && is_gate_ ? Span{0, 1} : rows; }
-
-    void compute(const Job& job) const override {
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            for (int x = 0; x < width_; ++x) {
-                const std::size_t at = static_cast<std::size_t>(x) * channels_;
-                compute_place(job, y, at, is_gate_ ? 0 : y, is_gate_ ? 0 : at);
-            }
-        }
-    }
-
-protected:
-    virtual void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const = 0;
-
-    int width_ = 1;
-    std::size_t channels_ = 1;
-    bool is_gate_ = false;
-};
-
-class FloatMultiply final : public Multiply {
-public:
-    FloatMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Multiply(graph, operation), kernels_(kernels) {}
+    Span needed(std::size_t input, Span rows) const override { return of_.places.needed(static_cast<int>(input), rows); }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
 
 private:
-    void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const override {
-        kernels_.multiply_floats(job.inputs[0].numbers<float>(y) + at, job.inputs[1].numbers<float>(other_y) + other_at,
-                                 job.outputs[0].numbers<float>(y) + at, channels_);
-    }
-
+    Of of_;
     const Kernels& kernels_;
 };
 
-class ByteMultiply final : public Multiply {
-public:
-    ByteMultiply(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Multiply(graph, operation), kernels_(kernels) {
-        const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
-        zeros_ = {first.zero_point(), second.zero_point(), made.zero_point()};
-        by_ = factor(static_cast<double>(first.scale() * second.scale() / made.scale()));
-        if (const auto shrinks = shrinking(by_))
-            combination_ = ByteCombination{{zeros_[0], zeros_[1]}, {}, *shrinks, false, {}, 0, zeros_[2]};
-        if (!combination_ || !kernels.has_reals) return;
-        const Real real = real_of(by_, zeros_[2], true, 255 * 255);
-        combination_->in_reals = real.holds;
-        combination_->factors[0] = real.factor, combination_->half = real.half;
-    }
-
-private:
-    void compute_place(const Job& job, int y, std::size_t at, int other_y, std::size_t other_at) const override {
-        const auto* a = job.inputs[0].numbers<std::int8_t>(y) + at;
-        const auto* b = job.inputs[1].numbers<std::int8_t>(other_y) + other_at;
-        auto* out = job.outputs[0].numbers<std::int8_t>(y) + at;
-        if (combination_) return kernels_.multiply_bytes(*combination_, a, b, out, channels_);
-        for (std::size_t c = 0; c < channels_; ++c) {
-            out[c] = to_byte(scaled(std::int64_t{a[c] - zeros_[0]} * (b[c] - zeros_[1]), by_) + zeros_[2]);
-        }
-    }
-
-    const Kernels& kernels_;
-    std::array<int, 3> zeros_{};
-    Factor by_;
-    std::optional<ByteCombination> combination_;  // none where the factor grows what it multiplies
-};
+ByteMultiply byte_multiply(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    const Value &first = graph.input(operation), &second = graph.input(operation, 1), &made = graph.output(operation);
+    const Factor by = factor(static_cast<double>(first.scale() * second.scale() / made.scale()));
+    ByteMultiply of{places_of(graph, operation), {}, by};
+    of.by.zero_points[0] = first.zero_point(), of.by.zero_points[1] = second.zero_point(), of.by.zero_point = made.zero_point();
+    const auto shrinks = shrinking(by);
+    if (!shrinks) return of;
+    of.by.to_made = *shrinks;
+    if (!kernels.has_reals) return of;
+    const Real real = real_of(by, made.zero_point(), true, 255 * 255);
+    of.by.in_reals = real.holds;
+    of.by.factors[0] = real.factor, of.by.half = real.half;
+    return of;
+}
 
 // ---- one number to one number
 
-class FloatActivation final : public RowByRow {
-public:
-    FloatActivation(const Graph& graph, const Operator& operation)
-        : RowByRow(graph.output(operation)), curve_(operation.curve) {}
-
-private:
-    void compute_row(const Job& job, int y) const override {
-        const float* in = job.inputs[0].numbers<float>(y);
-        float* out = job.outputs[0].numbers<float>(y);
-        for (std::size_t i = 0; i < numbers_; ++i) out[i] = curve_of(curve_, in[i]);
-    }
-
-    Curve curve_;
-};
-
-/// By a table of what each of the 256 integers becomes.
-class ByteTable final : public RowByRow {
+/// Holds the table of what each of the 256 integers becomes.
+class ByteTableStep final : public Step {
 public:
     template <typename Of>
-    ByteTable(const Value& made, const Kernels& kernels, const Of& of) : RowByRow(made), kernels_(kernels) {
+    ByteTableStep(const Value& made, const Kernels& kernels, const Of& of) : kernels_(kernels), numbers_(row_numbers(made)) {
         for (int i = 0; i < 256; ++i) table_[static_cast<std::size_t>(i)] = of(i - 128);
     }
 
-private:
-    void compute_row(const Job& job, int y) const override {
-        const auto* in = job.inputs[0].numbers<std::int8_t>(y);
-        auto* out = job.outputs[0].numbers<std::int8_t>(y);
-        kernels_.look_up(table_.data(), in, out, numbers_);
-    }
+    Span needed(std::size_t, Span rows) const override { return rows; }
+    void compute(const Job& job) const override { ByteTable{table_.data(), numbers_}.compute(kernels_, job); }
 
+private:
     const Kernels& kernels_;
+    std::size_t numbers_;  // of a row
     std::array<std::int8_t, 256> table_{};
 };
 
 Made make_rescaled(const Value& read, const Value& made, Curve curve, const Kernels& kernels) {
     const Factor by = factor(static_cast<double>(read.scale()) / static_cast<double>(made.scale()));
     const ByteBounds bounds = byte_bounds(curve, made.quantization);
-    return std::make_unique<ByteTable>(made, kernels, [&](int number) {
+    return std::make_unique<ByteTableStep>(made, kernels, [&](int number) {
         return to_byte(scaled(number - read.zero_point(), by) + made.zero_point(), bounds.low, bounds.high);
     });
 }
@@ -300,17 +230,27 @@ Made make_hard_sigmoid(const Value& read, const Value& made, const Kernels& kern
     constexpr float three = 3.0F / highest;  // the scale at which the greatest integer stands for 3
     const Quantization six_times{{static_cast<float>(6.0 * static_cast<double>(made.scale()))}, made.zero_point()};
     const ByteSum sum(read.scale(), read.zero_point(), three, 0, six_times, Curve::relu6);
-    return std::make_unique<ByteTable>(made, kernels,
+    return std::make_unique<ByteTableStep>(made, kernels,
                                        [&](int number) { return sum.of(static_cast<std::int8_t>(number), highest); });
 }
 
-class Quantize final : public RowByRow {
+class Quantize final : public Step {
 public:
     Quantize(const Value& made, const Kernels& kernels)
-        : RowByRow(made), kernels_(kernels), channels_(made.channels()), scale_(made.scale()), zero_point_(made.zero_point()) {}
+        : kernels_(kernels),
+          numbers_(row_numbers(made)),
+          channels_(made.channels()),
+          scale_(made.scale()),
+          zero_point_(made.zero_point()) {}
+
+    Span needed(std::size_t, Span rows) const override { return rows; }
+
+    void compute(const Job& job) const override {
+        for (int y = job.rows.from; y < job.rows.to; ++y) compute_row(job, y);
+    }
 
 private:
-    void compute_row(const Job& job, int y) const override {
+    void compute_row(const Job& job, int y) const {
         const Rows& in = job.inputs[0];
         auto* out = job.outputs[0].numbers<std::int8_t>(y);
         if (in.plane_bytes == 0) return kernels_.quantize(in.numbers<float>(y), scale_, zero_point_, out, numbers_);
@@ -332,22 +272,8 @@ private:
     }
 
     const Kernels& kernels_;
+    std::size_t numbers_;  // of a row
     int channels_;
-    float scale_;
-    int zero_point_;
-};
-
-class Dequantize final : public RowByRow {
-public:
-    explicit Dequantize(const Value& read) : RowByRow(read), scale_(read.scale()), zero_point_(read.zero_point()) {}
-
-private:
-    void compute_row(const Job& job, int y) const override {
-        const auto* in = job.inputs[0].numbers<std::int8_t>(y);
-        float* out = job.outputs[0].numbers<float>(y);
-        for (std::size_t i = 0; i < numbers_; ++i) out[i] = scale_ * static_cast<float>(in[i] - zero_point_);
-    }
-
     float scale_;
     int zero_point_;
 };
@@ -355,22 +281,25 @@ private:
 }  // namespace
 
 Made make_add(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    if (graph.output(operation).quantized()) return std::make_unique<ByteAdd>(graph, operation, kernels);
-    return std::make_unique<FloatAdd>(graph, operation, kernels);
+    const Value& made = graph.output(operation);
+    if (made.quantized()) return std::make_unique<ByteAddStep>(graph, operation, kernels);
+    return std::make_unique<RowByRow<FloatAdd>>(FloatAdd{row_numbers(made), operation.curve}, kernels);
 }
 
 Made make_multiply(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    if (graph.output(operation).quantized()) return std::make_unique<ByteMultiply>(graph, operation, kernels);
-    return std::make_unique<FloatMultiply>(graph, operation, kernels);
+    if (!graph.output(operation).quantized())
+        return std::make_unique<MultiplyStep<FloatMultiply>>(FloatMultiply{places_of(graph, operation)}, kernels);
+    return std::make_unique<MultiplyStep<ByteMultiply>>(byte_multiply(graph, operation, kernels), kernels);
 }
 
 Made make_activation(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value &read = graph.input(operation), &made = graph.output(operation);
-    if (!made.quantized()) return std::make_unique<FloatActivation>(graph, operation);
+    if (!made.quantized())
+        return std::make_unique<RowByRow<FloatActivation>>(FloatActivation{row_numbers(made), operation.curve}, kernels);
     if (operation.curve == Curve::relu || operation.curve == Curve::relu6)
         return make_rescaled(read, made, operation.curve, kernels);
     if (operation.curve == Curve::hard_sigmoid) return make_hard_sigmoid(read, made, kernels);
-    return std::make_unique<ByteTable>(made, kernels, [&](int number) {
+    return std::make_unique<ByteTableStep>(made, kernels, [&](int number) {
         const float real = read.scale() * static_cast<float>(number - read.zero_point());
         return quantized(curve_of(operation.curve, real), made.scale(), made.zero_point());
     });
@@ -382,8 +311,9 @@ Made make_quantize(const Graph& graph, const Operator& operation, const Kernels&
     return std::make_unique<Quantize>(made, kernels);
 }
 
-Made make_dequantize(const Graph& graph, const Operator& operation, const Kernels&) {
-    return std::make_unique<Dequantize>(graph.input(operation));
+Made make_dequantize(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    const Value& read = graph.input(operation);
+    return std::make_unique<RowByRow<Dequantize>>(Dequantize{row_numbers(read), read.scale(), read.zero_point()}, kernels);
 }
 
 }  // namespace mobilenets

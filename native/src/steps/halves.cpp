@@ -41,7 +41,7 @@ public:
     }
 
     std::size_t scratch_bytes() const override {
-        if (!window_.pointwise) return rows_bytes(sizeof(Half));
+        if (!window_.pointwise) return window_.rows_bytes(sizeof(Half));
         return reads_in_place() ? 0 : index(at_once()) * pixel_bytes() + guard;
     }
 
@@ -49,7 +49,7 @@ public:
         if (window_.pointwise) return each_run(job, [&](int y, int rows) { compute_run(job, y, rows); });
         const std::size_t number = bytes_of(reads_);
         const auto copy = [&](Half* to, std::size_t at, const std::byte* from, int count) { copied(from, to + at, count); };
-        each_row<Half>(job, number, copy, [&](int y, const Half* const* starts, std::size_t stride) {
+        window_.each_row<Half>(job, number, copy, [&](int y, const Half* const* starts, std::size_t stride) {
             finish(job, starts, stride, window_.out_width, job.outputs[0].at(y));
         });
     }

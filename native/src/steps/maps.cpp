@@ -5,8 +5,8 @@
 #include <cstring>
 #include <vector>
 
-#include "../arithmetic.hpp"
 #include "../errors.hpp"
+#include "../operators/pool.hpp"
 #include "step.hpp"
 
 namespace mobilenets {
@@ -14,126 +14,30 @@ namespace {
 
 // ---- the mean over a window
 
-class Pool : public Step {
+/// `Of` is FloatPool, BytePool or ByteWholePool.
+template <class Of>
+class PoolStep final : public Step {
 public:
-    Pool(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : kernels_(kernels), kernel_(operation.kernel), stride_(operation.stride) {
-        const Value& read = graph.input(operation);
-        height_ = read.height();
-        channels_ = read.channels();
-        out_width_ = graph.output(operation).width();
-    }
+    PoolStep(const Of& of, const Kernels& kernels) : of_(of), kernels_(kernels) {}
 
-    Span needed(std::size_t, Span rows) const override { return window_rows(rows, stride_[0], 0, kernel_[0], height_); }
-    int panels() const override { return panels_of(channels_); }
+    Span needed(std::size_t, Span rows) const override { return of_.window.needed(rows); }
+    int panels() const override { return panels_of(of_.window.channels); }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
 
-    void compute(const Job& job) const override {
-        const Span channels{job.panels.from * panel, std::min(job.panels.to * panel, channels_)};
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            for (int x = 0; x < out_width_; ++x) {
-                for (int c = channels.from; c < channels.to; c += panel) {
-                    compute_panel(job, y, x, {c, std::min(c + panel, channels.to)});
-                }
-            }
-        }
-    }
-
-protected:
-    virtual void compute_panel(const Job& job, int y, int x, Span channels) const = 0;
-
-    template <typename Sum, typename Number>
-    void add_up(const Job& job, int y, int x, Span channels, std::array<Sum, panel>& sums) const {
-        for (int ky = 0; ky < kernel_[0]; ++ky) {
-            const Number* row = job.inputs[0].template numbers<Number>(y * stride_[0] + ky);
-            for (int kx = 0; kx < kernel_[1]; ++kx) {
-                const Number* place =
-                    row + static_cast<std::size_t>(x * stride_[1] + kx) * static_cast<std::size_t>(channels_) + channels.from;
-                if (channels.size() == panel) {
-                    for (int c = 0; c < panel; ++c) sums[static_cast<std::size_t>(c)] += place[c];
-                } else {
-                    for (int c = 0; c < channels.size(); ++c) sums[static_cast<std::size_t>(c)] += place[c];
-                }
-            }
-        }
-    }
-    template <typename Number>
-    Number* place(const Job& job, int y, int x, int channel) const {
-        return job.outputs[0].numbers<Number>(y) + static_cast<std::size_t>(x) * static_cast<std::size_t>(channels_) + channel;
-    }
-    std::int64_t window() const { return std::int64_t{kernel_[0]} * kernel_[1]; }
-
+private:
+    Of of_;
     const Kernels& kernels_;
-    Pair kernel_, stride_;
-    int height_ = 1, channels_ = 1, out_width_ = 1;
 };
 
-class FloatPool final : public Pool {
-public:
-    using Pool::Pool;
-
-private:
-    void compute_panel(const Job& job, int y, int x, Span channels) const override {
-        std::array<float, panel> sums{};
-        add_up<float, float>(job, y, x, channels, sums);
-        float* out = place<float>(job, y, x, channels.from);
-        for (int c = 0; c < channels.size(); ++c) out[c] = sums[static_cast<std::size_t>(c)] / static_cast<float>(window());
-    }
-};
-
-/// Over a part of the map: the scale stays, and halves go away from zero.
-class ByteWindowPool final : public Pool {
-public:
-    using Pool::Pool;
-
-private:
-    void compute_panel(const Job& job, int y, int x, Span channels) const override {
-        std::array<std::int64_t, panel> sums{};
-        add_up<std::int64_t, std::int8_t>(job, y, x, channels, sums);
-        std::int8_t* out = place<std::int8_t>(job, y, x, channels.from);
-        for (int c = 0; c < channels.size(); ++c) {
-            const std::int64_t sum = sums[static_cast<std::size_t>(c)], mean = (std::abs(sum) + window() / 2) / window();
-            out[c] = to_byte(sum < 0 ? -mean : mean);
-        }
-    }
-};
-
-/// Over the whole map: the division by the number of places goes into the factor.
-class ByteWholePool final : public Pool {
-public:
-    ByteWholePool(const Graph& graph, const Operator& operation, const Kernels& kernels) : Pool(graph, operation, kernels) {
-        const Value &read = graph.input(operation), &made = graph.output(operation);
-        zero_points_ = {read.zero_point(), made.zero_point()};
-        if (window() > INT32_MAX / 256) throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
-        const Factor whole = factor(static_cast<double>(read.scale()) / static_cast<double>(made.scale()));
-        const auto places = static_cast<std::uint64_t>(window());
-        const int shift = std::min(static_cast<int>(std::bit_width(places)) - 1, 31 + whole.shift);
-        by_ = {static_cast<std::int32_t>((std::int64_t{whole.mantissa} << shift) / window()), whole.shift - shift};
-    }
-
-    std::size_t scratch_bytes() const override {
-        return sizeof(std::int32_t) * static_cast<std::size_t>(panels_of(channels_) * panel + most_padding);
-    }
-
-    void compute(const Job& job) const override {
-        const Span channels{job.panels.from * panel, std::min(job.panels.to * panel, channels_)};
-        auto* sums = reinterpret_cast<std::int32_t*>(job.scratch);
-        std::fill_n(sums, channels.size() + most_padding, 0);
-        for (int y = 0; y < kernel_[0]; ++y) {
-            kernels_.add_up(job.inputs[0].numbers<std::int8_t>(y) + channels.from, static_cast<std::size_t>(channels_),
-                            kernel_[1], sums, channels.size());
-        }
-        std::int8_t* out = place<std::int8_t>(job, 0, 0, channels.from);
-        for (int c = 0; c < channels.size(); ++c)
-            out[c] = to_byte(scaled(sums[c / panel * panel + kernels_.place(c % panel)] - window() * zero_points_[0], by_) +
-                             zero_points_[1]);
-    }
-
-private:
-    void compute_panel(const Job&, int, int, Span) const override {}
-
-    std::array<int, 2> zero_points_{};
-    Factor by_;
-};
+ByteWholePool whole_pool(const Graph& graph, const Operator& operation, const PoolWindow& window) {
+    const Value &read = graph.input(operation), &made = graph.output(operation);
+    if (window.places() > INT32_MAX / 256) throw GraphError("'" + operation.name + "' has sums that do not fit into 32 bits");
+    const Factor whole = factor(static_cast<double>(read.scale()) / static_cast<double>(made.scale()));
+    const auto places = static_cast<std::uint64_t>(window.places());
+    const int shift = std::min(static_cast<int>(std::bit_width(places)) - 1, 31 + static_cast<int>(whole.shift));
+    const Factor by{static_cast<std::int32_t>((std::int64_t{whole.mantissa} << shift) / window.places()), whole.shift - shift};
+    return {window, by, {read.zero_point(), made.zero_point()}};
+}
 
 // ---- bilinear resizing
 
@@ -300,10 +204,14 @@ private:
 
 Made make_pool(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value& read = graph.input(operation);
-    if (!read.quantized()) return std::make_unique<FloatPool>(graph, operation, kernels);
+    PoolWindow window;
+    window.height = read.height(), window.channels = read.channels(), window.out_width = graph.output(operation).width();
+    window.kernel_height = operation.kernel[0], window.kernel_width = operation.kernel[1];
+    window.stride_down = operation.stride[0], window.stride_across = operation.stride[1];
+    if (!read.quantized()) return std::make_unique<PoolStep<FloatPool>>(FloatPool{window}, kernels);
     if (operation.kernel == Pair{read.height(), read.width()})
-        return std::make_unique<ByteWholePool>(graph, operation, kernels);
-    return std::make_unique<ByteWindowPool>(graph, operation, kernels);
+        return std::make_unique<PoolStep<ByteWholePool>>(whole_pool(graph, operation, window), kernels);
+    return std::make_unique<PoolStep<BytePool>>(BytePool{window}, kernels);
 }
 
 Made make_resize(const Graph& graph, const Operator& operation, const Kernels&) {

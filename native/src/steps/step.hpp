@@ -4,38 +4,13 @@
 #include <algorithm>
 #include <memory>
 
-#include "../arithmetic.hpp"
 #include "../buffer.hpp"
+#include "../factors.hpp"
 #include "../graph.hpp"
 #include "../kernels/kernels.hpp"
+#include "../operators/rows.hpp"
 
 namespace mobilenets {
-
-/// A value in memory: all its rows, or a ring that holds the last few.
-struct Rows {
-    std::byte* start = nullptr;
-    int held = 0;
-    std::size_t row_bytes = 0;
-    std::size_t plane_bytes = 0;  // from one channel to the next, if each is a plane of its own; 0 if they lie side by side
-
-    std::byte* at(int row) const { return start + static_cast<std::size_t>(row % held) * row_bytes; }
-    /// How many of the rows [row, to) lie one behind the other.
-    int run(int row, int to) const { return std::min(to - row, held - row % held); }
-
-    template <typename T>
-    T* numbers(int row) const {
-        return reinterpret_cast<T*>(at(row));
-    }
-};
-
-/// What a step is asked for: some rows of its output, and of those some panels of channels.
-struct Job {
-    const Rows* inputs = nullptr;
-    const Rows* outputs = nullptr;
-    Span rows;
-    Span panels;
-    std::byte* scratch = nullptr;  // `scratch_bytes()` of this thread
-};
 
 class Step {
 public:
@@ -78,21 +53,11 @@ Made make_nms(const Graph&, const Operator&, const Kernels&);
 
 // ---- shared by several kinds
 
-/// Rows that a window needs, which moves over a map of `height` rows.
-Span window_rows(Span rows, int stride, int top, int reach, int height);
-
 /// The bounds that a fused activation keeps integers within.
 struct ByteBounds {
     int low = -128, high = 127;
 };
 ByteBounds byte_bounds(Curve curve, const Quantization& made);
-
-/// An activation of one number, as `mobilenets.deploy.curves` computes it.
-float curve_of(Curve curve, float x);
-
-/// The curve that a kernel applies itself; Clip::none for those that are applied afterwards by `curve_of`.
-Clip clip_of(Curve curve);
-bool is_applied_by_kernels(Curve curve);
 
 /// A factor in floats. A sum times it, plus or minus `half`, cut off, is the integer that the specification asks for. Where
 /// negative integers do not count, so is the sum with `more`, times the factor, plus `half`, rounded down; it has the zero

@@ -2,7 +2,6 @@
 #include <array>
 #include <cmath>
 
-#include "../arithmetic.hpp"
 #include "../errors.hpp"
 #include "step.hpp"
 

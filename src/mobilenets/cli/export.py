@@ -36,8 +36,8 @@ def command(
         str,
         typer.Option(
             metavar="FORMAT",
-            help="What to export to: onnx, openvino, tflite, executorch, coreml, native, or web for a page that runs the model "
-            "in the browser; tflite-half, coreml-half and native-half use 16 bits.",
+            help="What to export to: onnx, openvino, tflite, executorch, coreml, native, web for a page that runs the model "
+            "in the browser, or cpp for C++ that stands alone; tflite-half, coreml-half and native-half use 16 bits.",
         ),
     ] = "onnx",
     out: Annotated[
@@ -225,7 +225,7 @@ def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *,
         return
     _show(parity, standard)
     show(f"{file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: mobilenets {exporter.after.format(shlex.quote(str(file)))}")
+    note(f"next: {exporter.after.format(shlex.quote(str(file)))}")
 
 
 def _show(parity: Parity, standard: str) -> None:
@@ -253,12 +253,13 @@ def _show(parity: Parity, standard: str) -> None:
     ]
     made_up = sum(parity.batches) - parity.images
     batches = ", ".join(str(n) for n in sorted(set(parity.batches)))
-    show_table(
-        ("output", "largest difference", "relative", "tolerance", "cosine", ""),
-        rows,
-        title=f"{'the integer reference' if parity.steps else standard} and {parity.runtime}",
-        caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
-    )
+    if rows:
+        show_table(
+            ("output", "largest difference", "relative", "tolerance", "cosine", ""),
+            rows,
+            title=f"{'the integer reference' if parity.steps else standard} and {parity.runtime}",
+            caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
+        )
     before = "before" if parity.steps else f"with {standard}"
     for accuracy in parity.accuracies:
         change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"

@@ -72,7 +72,7 @@ def plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
         graph: a network.
         number_bytes: of one float: 4 or 2. Quantized values take 1, indices 8.
     """
-    return _planned(graph, [[i] for i in range(len(graph.operators))], number_bytes)
+    return planned(graph, [[i] for i in range(len(graph.operators))], number_bytes=number_bytes)
 
 
 def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
@@ -88,6 +88,11 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
         graph: a network.
         number_bytes: of one float, as for `plan`.
     """
+    return planned(graph, blocks(graph), number_bytes=number_bytes)
+
+
+def blocks(graph: Graph) -> list[list[int]]:
+    """The operators of each block that runs as one, by index; an operator outside of blocks stands alone."""
     steps: list[list[int]] = []
     for i, operator in enumerate(graph.operators):
         if steps and operator.block >= 0 and graph.operators[steps[-1][-1]].block == operator.block:
@@ -98,7 +103,30 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
     stem = weighted[1] if len(weighted) > 1 else 0  # how many operators stand before the second with weights
     while len(steps) > 1 and steps[0][-1] < stem:
         steps[:2] = [[*steps[0], *steps[1]]]
-    return _planned(graph, steps, number_bytes, left_outside=_left_outside(graph, steps))
+    return steps
+
+
+def planned(graph: Graph, steps: Sequence[Sequence[int]], *, number_bytes: int = 4) -> Arena:
+    """The memory of a graph whose operators run in these steps, each of one operator or of several row by row.
+
+    Args:
+        graph: a network.
+        steps: its operators by index, in their order.
+        number_bytes: of one float, as for `plan`.
+    """
+    lives = _lives(graph, steps, number_bytes)
+    lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside(graph, steps)}
+    live = [sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(steps))]
+    return Arena(lives, place(lives), tuple(live))
+
+
+def left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
+    """The image, if operators run as blocks, and quantizing it is all that is done with it."""
+    readers = [operator for operator in graph.operators if INPUT in operator.inputs]
+    is_only_quantized = all(isinstance(operator, op.Quantize) for operator in readers)
+    is_needed = INPUT in graph.quantization or INPUT in graph.outputs.values()
+    has_blocks = any(len(inside) > 1 for inside in steps)
+    return {INPUT} if has_blocks and is_only_quantized and not is_needed else frozenset()
 
 
 def lifetimes(graph: Graph, *, number_bytes: int) -> dict[str, Life]:
@@ -111,22 +139,6 @@ def value_bytes(graph: Graph, name: str, shape: Shape, *, number_bytes: int = 4)
     if name in graph.quantization:
         return math.prod(shape)
     return math.prod(shape) * (_INDEX_BYTES if len(shape) == 2 and name in _indices(graph) else number_bytes)
-
-
-def _left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
-    """The image, if operators run as blocks, and quantizing it is all that is done with it."""
-    readers = [operator for operator in graph.operators if INPUT in operator.inputs]
-    is_only_quantized = all(isinstance(operator, op.Quantize) for operator in readers)
-    is_needed = INPUT in graph.quantization or INPUT in graph.outputs.values()
-    has_blocks = any(len(inside) > 1 for inside in steps)
-    return {INPUT} if has_blocks and is_only_quantized and not is_needed else frozenset()
-
-
-def _planned(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int, left_outside: Set[str] = frozenset()) -> Arena:
-    lives = _lives(graph, steps, number_bytes)
-    lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside}
-    live = [sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(steps))]
-    return Arena(lives, place(lives), tuple(live))
 
 
 def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> dict[str, Life]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Bytes = NDArray[np.int8]
 
+ADD_BITS = 20
+"""How many bits further left the numbers of a sum are than they were read."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:
@@ -69,14 +72,40 @@ def six_times(made: Quantization) -> Quantization:
     return Quantization((6 * made.scale,), made.zero_point)
 
 
+def weighted_factor(read: Quantization, weight: Quantization, made: Quantization) -> Factor:
+    """What the sums of an operator with weights are multiplied by: one factor, or one for each output channel."""
+    return factor(bias_scales(read, weight) / made.scale)
+
+
+def sum_factors(first: Quantization, second: Quantization, made: Quantization) -> tuple[Factor, Factor, Factor]:
+    """What brings two numbers with `ADD_BITS` more bits to twice the larger scale, and their sum to the scale made."""
+    scales = [np.float32(quantization.scale) for quantization in (first, second)]
+    common = float(2 * max(scales))
+    return factor(float(scales[0]) / common), factor(float(scales[1]) / common), factor(common / (2**ADD_BITS * made.scale))
+
+
+def product_factor(first: Quantization, second: Quantization, made: Quantization) -> Factor:
+    """What a product of two integers is multiplied by."""
+    a, b, out = (np.float32(quantization.scale) for quantization in (first, second, made))
+    return factor(a * b / out)
+
+
+def mean_factor(read: Quantization, made: Quantization, count: int) -> Factor:
+    """What the sum of all places of a map is multiplied by: the division by their count goes into the factor."""
+    whole = factor(read.scale / made.scale)
+    shift = min(count.bit_length() - 1, _BITS + int(whole.shifts))
+    return Factor((whole.mantissas << shift) // count, whole.shifts - shift)
+
+
 def _made(totals: Integers, by: Factor, made: Quantization, kind: op.ActivationKind = "linear") -> Bytes:
     return to_bytes(scaled(totals, by) + made.zero_point, *bounds(kind, made))
 
 
-def _weighted_factor(read: _Read, weight: Quantization, made: Quantization, rank: int) -> Factor:
-    """Of a weighted sum, for each output channel; its axis is the first of `rank`."""
-    real = bias_scales(read.quantization, weight) / made.scale
-    return factor(real.reshape(-1, *[1] * (rank - 1)))
+def _weighted(totals: Integers, read: _Read, graph: Graph, operator: op.Weighted, made: Quantization) -> Bytes:
+    """The sums of an operator with weights as 8 bits; the channels are the axis behind the batch."""
+    by = weighted_factor(read.quantization, graph.quantization[operator.weight], made)
+    shape = (-1, *[1] * (totals.ndim - 2))
+    return _made(totals, Factor(by.mantissas.reshape(shape), by.shifts.reshape(shape)), made, operator.activation)
 
 
 def _product(first: ArrayLike, second: ArrayLike) -> Integers:
@@ -89,8 +118,7 @@ def _conv(graph: Graph, operator: op.Conv, read: Sequence[_Read], made: Quantiza
     weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias]
     seen, size = layout.columns(read[0].offsets(), weight.shape[2:], operator)
     totals = _product(weight.reshape(len(weight), -1), seen) + bias.astype(np.int64)[:, np.newaxis]  # N O h·w
-    by = _weighted_factor(read[0], graph.quantization[operator.weight], made, 2)
-    return _made(totals, by, made, operator.activation).reshape(len(seen), len(weight), *size)
+    return _weighted(totals, read[0], graph, operator, made).reshape(len(seen), len(weight), *size)
 
 
 def _depthwise(graph: Graph, operator: op.Depthwise, read: Sequence[_Read], made: Quantization) -> Bytes:
@@ -102,12 +130,12 @@ def _depthwise(graph: Graph, operator: op.Depthwise, read: Sequence[_Read], made
         for down in range(weight.shape[2])
         for across in range(weight.shape[3])
     )
-    return _made(totals, _weighted_factor(read[0], graph.quantization[operator.weight], made, 3), made, operator.activation)
+    return _weighted(np.asarray(totals), read[0], graph, operator, made)
 
 
 def _dense(graph: Graph, operator: op.Dense, read: Sequence[_Read], made: Quantization) -> Bytes:
     totals = _product(read[0].offsets(), graph.tensors[operator.weight].T) + graph.tensors[operator.bias].astype(np.int64)
-    return _made(totals, _weighted_factor(read[0], graph.quantization[operator.weight], made, 1), made, operator.activation)
+    return _weighted(totals, read[0], graph, operator, made)
 
 
 def _add(graph: Graph, operator: op.Add, read: Sequence[_Read], made: Quantization) -> Bytes:
@@ -116,18 +144,13 @@ def _add(graph: Graph, operator: op.Add, read: Sequence[_Read], made: Quantizati
 
 def _sum(first: _Read, second: _Read, made: Quantization, kind: op.ActivationKind) -> Bytes:
     """Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made."""
-    scales = [np.float32(read.quantization.scale) for read in (first, second)]
-    common = float(2 * max(scales))
-    totals = sum(
-        scaled(read.offsets() << _ADD_BITS, factor(float(scale) / common))
-        for read, scale in zip((first, second), scales, strict=True)
-    )
-    return _made(np.asarray(totals), factor(common / (2**_ADD_BITS * made.scale)), made, kind)
+    to_common, other_to_common, to_made = sum_factors(first.quantization, second.quantization, made)
+    totals = scaled(first.offsets() << ADD_BITS, to_common) + scaled(second.offsets() << ADD_BITS, other_to_common)
+    return _made(totals, to_made, made, kind)
 
 
 def _multiply(graph: Graph, operator: op.Multiply, read: Sequence[_Read], made: Quantization) -> Bytes:
-    first, second, out = (np.float32(quantization.scale) for quantization in (read[0].quantization, read[1].quantization, made))
-    return _made(read[0].offsets() * read[1].offsets(), factor(first * second / out), made)
+    return _made(read[0].offsets() * read[1].offsets(), product_factor(read[0].quantization, read[1].quantization, made), made)
 
 
 def _pool(graph: Graph, operator: op.Pool, read: Sequence[_Read], made: Quantization) -> Bytes:
@@ -135,10 +158,7 @@ def _pool(graph: Graph, operator: op.Pool, read: Sequence[_Read], made: Quantiza
     if x.numbers.shape[2:] != operator.kernel:  # the scale stays
         totals = layout.windows(x.numbers.astype(np.int64), operator.kernel, operator.stride).sum((2, 3))
         return to_bytes(np.sign(totals) * ((abs(totals) + count // 2) // count))
-    whole = factor(x.quantization.scale / made.scale)
-    shift = min(count.bit_length() - 1, _BITS + int(whole.shifts))  # the division by the count goes into the factor
-    by = Factor((whole.mantissas << shift) // count, whole.shifts - shift)
-    return _made(x.offsets().sum((2, 3), keepdims=True), by, made)
+    return _made(x.offsets().sum((2, 3), keepdims=True), mean_factor(x.quantization, made, count), made)
 
 
 def _activation(graph: Graph, operator: op.Activation, read: Sequence[_Read], made: Quantization) -> Bytes:
@@ -203,7 +223,6 @@ def _quantize(graph: Graph, operator: op.Quantize, read: Sequence[_Read], made: 
 
 
 _BITS = 31
-_ADD_BITS = 20  # that a sum's numbers are shifted left by
 RESIZE_BITS = 10
 _THREE = _Read(np.asarray(HIGHEST, np.int8), Quantization((3 / HIGHEST,)))  # the 3 of the hard sigmoid, as a value
 

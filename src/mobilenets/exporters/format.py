@@ -49,6 +49,7 @@ class Format:
         refused: tails that the runtime cannot run, each with the reason.
         raw_too: whether a network with a tail is also written and compared without it; not where that takes a minute.
         note: what a reader of the comparison has to know.
+        unchecked: why files cannot be compared with the model here; empty if they can.
     """
 
     title: str
@@ -62,3 +63,4 @@ class Format:
     refused: Mapping[Tail, str] = field(default_factory=dict)
     raw_too: bool = True
     note: str = ""
+    unchecked: Callable[[], str] = lambda: ""

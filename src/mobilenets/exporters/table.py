@@ -10,6 +10,7 @@ from mobilenets.deploy.tails import Tail
 from mobilenets.exporters.checked import export_checked
 from mobilenets.exporters.compared import Labeled, refuse_half
 from mobilenets.exporters.coreml import COREML, COREML_HALF
+from mobilenets.exporters.cpp import CPP
 from mobilenets.exporters.executorch import EXECUTORCH
 from mobilenets.exporters.format import Format
 from mobilenets.exporters.native import NATIVE, NATIVE_HALF
@@ -38,7 +39,7 @@ class Exporter:
     format: Format
     parity: str = "parity.json"
     tail: Tail | None = None
-    after: str = "predict {} IMAGE"
+    after: str = "mobilenets predict {} IMAGE"
 
 
 # fmt: off
@@ -64,7 +65,8 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "native-half":       Exporter("half.graph", NATIVE_HALF, "half.native.parity.json"),
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
     "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
-    "web":               Exporter("web", WEB, "web.parity.json", after="demo {}"),
+    "web":               Exporter("web", WEB, "web.parity.json", after="mobilenets demo {}"),
+    "cpp":               Exporter("cpp", CPP, "cpp.parity.json", after="cmake -S {} -B build && cmake --build build"),
 })
 # fmt: on
 """The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""
@@ -87,10 +89,10 @@ def export(
     Args:
         model: the model to export; it is not modified.
         folder: the output folder; it is created if missing.
-        to: "onnx", "openvino", "tflite", "executorch", "coreml", "native", or "web" for a folder with a page that runs the
-            model in the browser. "tflite-half" keeps weights in 16 bits, and "coreml-half" and "native-half" compute in 16
-            bits. With "-nms" a detector outputs boxes, and with "-argmax" a segmenter outputs the class of each pixel:
-            "onnx-nms", "tflite-argmax".
+        to: "onnx", "openvino", "tflite", "executorch", "coreml", "native", "web" for a folder with a page that runs the
+            model in the browser, or "cpp" for a folder of C++ that stands alone. "tflite-half" keeps weights in 16 bits, and
+            "coreml-half" and "native-half" compute in 16 bits. With "-nms" a detector outputs boxes, and with "-argmax" a
+            segmenter outputs the class of each pixel: "onnx-nms", "tflite-argmax".
         images: files or encoded bytes to compare on, in addition to made-up images.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch. The outputs of a
             model in 8-bit integers may differ by some of their steps instead, as for `export_quantized`.

@@ -1,0 +1,42 @@
+// Plain C++ whose factors are single bytes, in groups of four, as NEON has them: weights take no more room than they must, and
+// are read where they lie. `plain.hpp` says what each function means.
+#pragma once
+
+#include "plain.hpp"
+
+namespace mobilenets::simd {
+
+struct Compact : Plain {
+    static constexpr const char* name = "compact";
+    static constexpr int depth = 4, pixels = 2;
+    using Cell = std::int8_t;
+
+    static void to_cells(Cell* to, const std::int8_t* from, int count) {
+        __builtin_memcpy(to, from, static_cast<std::size_t>(count));
+    }
+
+    struct Factors {
+        Cell of[depth];
+    };
+    static Factors factors(const Cell* a) { return {{a[0], a[1], a[2], a[3]}}; }
+    using Weights = const Cell*;
+    static Weights weights(const Cell* b) { return b; }
+    static Ints dot(Ints sum, Factors a, Weights b) {
+        for (int i = 0; i < width; ++i) {
+            const Cell* of = b + depth * i;
+            sum.of[i] = wrapped(sum.of[i], a.of[0] * of[0] + a.of[1] * of[1] + a.of[2] * of[2] + a.of[3] * of[3]);
+        }
+        return sum;
+    }
+
+    static constexpr int tap_cells = 32;
+    static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+        for (int i = 0; i < 16; ++i) {
+            std::int32_t& sum = sums[i / width].of[i % width];
+            sum = wrapped(sum, first[i] * weights[i] + second[i] * weights[16 + i]);
+        }
+    }
+};
+
+}  // namespace mobilenets::simd

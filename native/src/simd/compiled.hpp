@@ -1,0 +1,22 @@
+// The instruction set that this code is compiled for, of those with weights in groups of four bytes: exported C++ keeps them so.
+#pragma once
+
+#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#include "neon.hpp"
+#elif defined(__arm__) && defined(__ARM_FEATURE_DSP)
+#include "dsp.hpp"
+#else
+#include "compact.hpp"
+#endif
+
+namespace mobilenets::simd {
+
+#if defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+using Compiled = Neon;
+#elif defined(__arm__) && defined(__ARM_FEATURE_DSP)
+using Compiled = Dsp;
+#else
+using Compiled = Compact;
+#endif
+
+}  // namespace mobilenets::simd

@@ -1,0 +1,40 @@
+// Classifies a PPM image: reads it, resizes it as the network expects, and prints the labels with the highest scores.
+//
+//     example IMAGE.ppm
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+#include <vector>
+
+#include "image.hpp"
+#include "network.hpp"
+#include "ppm.hpp"
+
+int main(int count, char** arguments) {
+    if (count != 2) {
+        std::fprintf(stderr, "usage: example IMAGE.ppm\n");
+        return 2;
+    }
+    const mobilenet::Image image = mobilenet::read_ppm(arguments[1]);
+    if (image.pixels.empty() || image.channels != mobilenet::channels) {
+        std::fprintf(stderr, "%s is not a binary PPM or PGM image with %d channels of 8 bits\n", arguments[1],
+                     mobilenet::channels);
+        return 1;
+    }
+    const mobilenet::Image input = mobilenet::fitted(image, mobilenet::width, mobilenet::height);
+
+    mobilenet::init();
+    const float* logits = mobilenet::run(input.pixels.data());
+
+    const float most = *std::max_element(logits, logits + mobilenet::classes);
+    std::vector<double> scores;
+    for (int i = 0; i < mobilenet::classes; ++i)
+        scores.push_back(std::exp(static_cast<double>(logits[i] - most) / static_cast<double>(mobilenet::temperature)));
+    const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
+    std::vector<int> order(scores.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return scores[a] > scores[b]; });
+    for (std::size_t i = 0; i < std::min<std::size_t>(5, order.size()); ++i)
+        std::printf("%s  %.4f\n", mobilenet::labels[order[i]], scores[order[i]] / total);
+}

@@ -1,0 +1,268 @@
+"""`network.hpp` and `network.cpp`: the interface, and one call for every step of the network."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mobilenets.deploy.cpp.schedule import Schedule, Stage
+from mobilenets.deploy.cpp.steps import Step
+from mobilenets.deploy.cpp.text import comment, record, text_literal
+from mobilenets.deploy.graph import INPUT, Graph
+
+_WIDTH = 124  # characters of a line
+_ALIGNMENT = 64  # bytes, of the arena and of what lies behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a network's source is written from.
+
+    Args:
+        graph: the network.
+        schedule: how it runs.
+        steps: its operators that compute, by index.
+        image: what brings an image to the network: from floats, and from pixels.
+    """
+
+    graph: Graph
+    schedule: Schedule
+    steps: dict[int, Step]
+    image: tuple[Step, Step]
+
+    @property
+    def starts(self) -> dict[int, tuple[Step, Step]]:
+        """Operators that read the image where its caller has it, each with its two ways."""
+        stays, operators = self.schedule.image_stays, self.graph.operators
+        return {i: self.image for i in self.steps if stays and operators[i].inputs == (INPUT,)}
+
+
+HEADER = """\
+// {model}: {classes} classes, {precision}. Written by mobilenets; README.md says how it is built and what it needs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mobilenet {{
+
+inline constexpr int height = {height}, width = {width}, channels = {channels};  // of the image
+inline constexpr int classes = {classes};
+extern const char* const labels[classes];
+inline constexpr float temperature = {temperature};  // divides the logits before softmax
+
+inline constexpr std::size_t arena_bytes = {arena_bytes};  // of static memory that hold all values of a run
+extern const std::size_t memory_bytes;  // with what operators need besides
+
+/// Clears the network's memory. Call it once before the first run.
+void init();
+
+/// The logits of an image: `height` rows of `width` pixels of `channels` bytes, resized as `contract.hpp` says. They stay until
+/// the next run. Only one run may go on at a time.
+const float* run(const std::uint8_t* pixels);
+
+/// The same for an image that is preprocessed: (pixel / 255 - mean) / std, in the same order.
+const float* run(const float* image);
+
+}}  // namespace mobilenet
+"""
+
+
+def source(parts: Parts) -> str:
+    """`network.cpp`."""
+    graph, schedule = parts.graph, parts.schedule
+    lines = [
+        f"// The schedule of {comment(graph.manifest.model)}: which operator computes which rows, and where values lie.",
+        '#include "network.hpp"',
+        "",
+        '#include "mobilenets/kernels/direct.hpp"',
+        '#include "mobilenets/operators/convolution.hpp"',
+        '#include "mobilenets/operators/depthwise.hpp"',
+        '#include "mobilenets/operators/elementwise.hpp"',
+        '#include "mobilenets/operators/image.hpp"',
+        '#include "mobilenets/operators/pool.hpp"',
+        '#include "mobilenets/simd/compiled.hpp"',
+        '#include "weights.hpp"',
+        "",
+        "namespace mobilenet {",
+        "namespace {",
+        "",
+        "using namespace mobilenets;",
+        "",
+        "constexpr Direct<simd::Compiled> kernels{};",
+        "",
+        "// ---- operators",
+        *_records(parts),
+        "",
+        "// ---- memory",
+        *_memory(parts),
+        "",
+        "// ---- the order of rows in blocks that are never whole: which operator computes its next row",
+        *_orders(schedule),
+        "",
+        "template <class Of>",
+        "[[gnu::noinline]] void step(const Of& of, const Rows* inputs, const Rows& output, Span rows, int panels) {",
+        "    of.compute(kernels, Job{inputs, &output, rows, {0, panels}, memory + scratch_at});",
+        "}",
+        *_begins(parts),
+        "",
+        "template <typename Number>",
+        "const float* computed(const Number* image) {",
+        "    const auto* bytes = reinterpret_cast<const std::byte*>(image);",
+        "    const Rows input{const_cast<std::byte*>(bytes), height, sizeof(Number) * width * channels};",
+        *_stages(parts),
+        f"    return value_{_index(parts, _output(graph))}.numbers<float>(0);",
+        "}",
+        "",
+        "}  // namespace",
+        "",
+        "const char* const labels[classes] = {",
+        *(f"    {text_literal(label)}," for label in graph.manifest.labels),
+        "};",
+        "",
+        "const std::size_t memory_bytes = sizeof memory;",
+        "",
+        "void init() {",
+        "    for (std::byte& byte : memory) byte = std::byte{0};",
+        "}",
+        "",
+        "const float* run(const std::uint8_t* pixels) { return computed(pixels); }",
+        "",
+        "const float* run(const float* image) { return computed(image); }",
+        "",
+        "}  // namespace mobilenet",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _output(graph: Graph) -> str:
+    [value] = graph.outputs.values()
+    return value
+
+
+def _index(parts: Parts, value: str) -> int:
+    return list(parts.schedule.places).index(value)
+
+
+def _records(parts: Parts) -> Iterator[str]:
+    for i, made in parts.steps.items():
+        operator = parts.graph.operators[i]
+        if i in parts.starts:
+            yield from _image_records(parts)
+            continue
+        yield f"// {comment(operator.name)}"
+        yield _wrapped(f"constexpr {made.kind} step_{i}{record(made.fields)};")
+    if not parts.starts:
+        yield from _image_records(parts)
+
+
+def _image_records(parts: Parts) -> Iterator[str]:
+    floats, pixels = parts.image
+    yield f"constexpr {floats.kind} from_floats{record(floats.fields)};"
+    yield f"constexpr {pixels.kind} from_pixels{record(pixels.fields)};"
+
+
+def _memory(parts: Parts) -> Iterator[str]:
+    scratch = [
+        step.scratch.format(f"step_{i}") for i, step in parts.steps.items() if step.scratch != "0" and i not in parts.starts
+    ]
+    yield "constexpr std::size_t most(std::size_t so_far) { return so_far; }"
+    yield "template <typename... Others>"
+    yield "constexpr std::size_t most(std::size_t a, std::size_t b, Others... others) {"
+    yield "    return most(larger(a, b), others...);"
+    yield "}"
+    yield f"constexpr std::size_t scratch_at = (arena_bytes + {_ALIGNMENT - 1}) / {_ALIGNMENT} * {_ALIGNMENT};"
+    yield f"constexpr std::size_t scratch_bytes = most({', '.join(['0', *scratch])});"
+    yield f"alignas({_ALIGNMENT}) std::byte memory[scratch_at + scratch_bytes + guard];"
+    yield ""
+    for i, (name, place) in enumerate(parts.schedule.places.items()):
+        if name == INPUT and parts.schedule.image_stays:
+            continue
+        rows = f"{place.held} of {place.height} rows" if place.is_ring else f"{place.height} row{'s' * (place.height != 1)}"
+        about = f"  // {comment(name)}: {rows} of {place.width} x {place.channels}"
+        where = f"{{memory + {place.offset}, {place.held}, {place.row_bytes}}}"
+        yield f"[[maybe_unused]] constexpr Rows value_{i}{where};{about}"
+    for i in parts.steps:
+        inputs = parts.graph.operators[i].inputs
+        if len(inputs) > 1:
+            yield f"constexpr Rows reads_{i}[] = {{{', '.join(f'value_{_index(parts, name)}' for name in inputs)}}};"
+
+
+def _orders(schedule: Schedule) -> Iterator[str]:
+    for n, stage in enumerate(schedule.stages):
+        if not stage.is_whole:
+            known = _operators(stage)
+            order = ", ".join(str(known.index(i)) for i in stage.rows)
+            yield _wrapped(f"constexpr std::uint8_t order_{n}[] = {{{order}}};")
+
+
+def _wrapped(text: str) -> str:
+    """A long line as several."""
+    return textwrap.fill(text, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
+
+def _operators(stage: Stage) -> list[int]:
+    """The operators of a stage, by index, in their order."""
+    return sorted(set(stage.rows))
+
+
+def _begins(parts: Parts) -> Iterator[str]:
+    for number, way in (("float", "from_floats"), ("std::uint8_t", "from_pixels")):
+        yield ""
+        yield f"void begin(const {number}*, const Rows& input, const Rows& output, Span rows) {{"
+        yield f"    step({way}, &input, output, rows, 1);"
+        yield "}"
+
+
+def _stages(parts: Parts) -> Iterator[str]:
+    if not parts.starts:
+        yield f"    begin(image, input, value_{_index(parts, INPUT)}, {{0, height}});"
+    for n, stage in enumerate(parts.schedule.stages):
+        if stage.is_whole:
+            [i] = stage.rows
+            height = parts.schedule.places[parts.graph.operators[i].output].height
+            yield f"    {_call(parts, i, f'{{0, {height}}}')}"
+            continue
+        known = _operators(stage)
+        yield "    {"
+        yield f"        int next[{len(known)}] = {{}};"
+        yield f"        for (const std::uint8_t i : order_{n}) {{"
+        yield "            const Span rows{next[i], next[i] + 1};"
+        yield "            next[i] += 1;"
+        yield "            switch (i) {"
+        for case, i in enumerate(known):
+            yield f"                case {case}: {_call(parts, i, 'rows')} break;"
+        yield "            }"
+        yield "        }"
+        yield "    }"
+
+
+def _call(parts: Parts, i: int, rows: str) -> str:
+    operator, made = parts.graph.operators[i], parts.steps[i]
+    output = f"value_{_index(parts, operator.output)}"
+    if i in parts.starts:
+        return f"begin(image, input, {output}, {rows});"
+    inputs = f"reads_{i}" if len(operator.inputs) > 1 else f"&value_{_index(parts, operator.inputs[0])}"
+    return f"step(step_{i}, {inputs}, {output}, {rows}, {made.panels});"
+
+
+def declarations(arrays: Sequence[str]) -> str:
+    """`weights.hpp`."""
+    return "\n".join(
+        [
+            "// The network's constants.",
+            "#pragma once",
+            "",
+            "#include <cstddef>",
+            "#include <cstdint>",
+            "",
+            "namespace mobilenet {",
+            "",
+            *arrays,
+            "",
+            "}  // namespace mobilenet",
+            "",
+        ]
+    )

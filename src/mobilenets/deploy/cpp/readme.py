@@ -1,0 +1,49 @@
+"""`README.md` of an exported folder: what it needs and how it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mobilenets.deploy.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a network needs.
+
+    Args:
+        constant_bytes: weights and tables.
+        arena_bytes: all values of a run.
+        fused_bytes: the same if every block ran row by row, as `mobilenets info` prints.
+        banded: blocks that run row by row.
+    """
+
+    constant_bytes: int
+    arena_bytes: int
+    fused_bytes: int
+    banded: int
+
+
+_TEMPLATE = Path(__file__).parent / "files" / "README.md"
+
+
+def readme(graph: Graph, figures: Figures) -> str:
+    """The text of the file."""
+    manifest = graph.manifest
+    height, width = manifest.input.shape
+    stages = "stages of blocks run" if figures.banded != 1 else "stage of a block runs"
+    banded = f"{figures.banded} {stages} row by row, so that inner maps are never whole (V2, section 5.1)."
+    less = figures.fused_bytes - figures.arena_bytes
+    return _TEMPLATE.read_text("utf-8").format(
+        model=manifest.model,
+        height=height,
+        width=width,
+        channels=manifest.input.channels,
+        classes=len(manifest.labels),
+        words="8-bit integers" if graph.quantization else "32-bit floats",
+        constant_bytes=figures.constant_bytes,
+        arena_bytes=figures.arena_bytes,
+        plan=f"; if every block ran row by row, it would be {less:,} bytes more" if less else "",
+        banded=banded if figures.banded else "Every operator runs by itself.",
+    )

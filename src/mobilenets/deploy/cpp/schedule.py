@@ -1,0 +1,203 @@
+"""The order in which rows are computed, and where they lie: worked out before the C++ is written.
+
+A block runs row by row where that saves memory of the whole network, and operator by operator elsewhere: whole maps fill the
+kernels' tiles, and weights are read once. The memory is never more than that of `fused_plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.arena import Arena, blocks, left_outside, planned, value_bytes
+from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.shapes import Shape
+
+RENAMING = (op.Flatten, op.Rows, op.Places)
+"""Operators whose output stands in the memory of what they read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value lies.
+
+    Args:
+        offset: bytes from the beginning of the arena.
+        height: rows of the value.
+        held: rows that are kept: all, or the last few.
+        row_bytes: of one row.
+        width: places of a row.
+        channels: numbers of a place.
+    """
+
+    offset: int
+    height: int
+    held: int
+    row_bytes: int
+    width: int
+    channels: int
+
+    @property
+    def is_ring(self) -> bool:
+        """Whether only the last rows are kept."""
+        return self.held < self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What computes one whole value.
+
+    Args:
+        rows: operators by index, one for each row that is computed; each computes its rows in their order. Where there is only
+            one, it computes all rows at once.
+    """
+
+    rows: tuple[int, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether one operator computes all rows at once."""
+        return len(self.rows) == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How a network runs.
+
+    Args:
+        places: of every value, reshapes included.
+        stages: in their order.
+        arena_bytes: length of the block of memory.
+        image_stays: whether the image is read where its caller has it.
+    """
+
+    places: Mapping[str, Place]
+    stages: tuple[Stage, ...]
+    arena_bytes: int
+    image_stays: bool
+
+
+def scheduled(graph: Graph) -> Schedule:
+    """The schedule of a graph: as few blocks row by row as the least memory allows, which is that of `fused_plan` or less."""
+    steps = [part for step in blocks(graph) for part in _possible(graph, step)]
+    least = planned(graph, steps).size_bytes
+    image_stays = bool(left_outside(graph, steps))
+    for step in list(steps):
+        if len(step) > 1:
+            at = steps.index(step)
+            apart = [*steps[:at], *([i] for i in step), *steps[at + 1 :]]
+            size_bytes = planned(graph, apart).size_bytes
+            if bool(left_outside(graph, apart)) == image_stays and size_bytes <= least:
+                steps, least = apart, size_bytes
+    arena = planned(graph, steps)
+    places = _places(graph, arena)
+    stages: list[Stage] = []
+    for step in steps:
+        for i in step:
+            operator = graph.operators[i]
+            if not places[operator.output].is_ring and not isinstance(operator, RENAMING):
+                order = _Rows(graph, places, step).order(i)
+                assert order is not None  # `_possible` has tried
+                stages.append(Stage(order))
+    return Schedule(places, tuple(stages), arena.size_bytes, image_stays)
+
+
+def needed(graph: Graph, operator: op.Operator, i: int, rows: range, places: Mapping[str, Place]) -> range:
+    """Which rows of its input `i` an operator needs for these rows of its output."""
+    read = places[operator.inputs[i]]
+    match operator:
+        case op.Conv() | op.Depthwise():
+            reach = operator.dilation[0] * (graph.tensors[operator.weight].shape[2] - 1) + 1
+            return _window(rows, operator.stride[0], operator.padding[0], int(reach), read.height)
+        case op.Pool():
+            return _window(rows, operator.stride[0], 0, operator.kernel[0], read.height)
+        case op.Multiply() if i == 1 and read.height == 1:
+            return range(1)
+        case op.Add() | op.Multiply() | op.Activation() | op.Quantize() | op.Dequantize():
+            return rows
+        case _:
+            return range(read.height)
+
+
+def _window(rows: range, stride: int, top: int, reach: int, height: int) -> range:
+    first = min(max(rows.start * stride - top, 0), height)
+    return range(first, max(first, min((rows.stop - 1) * stride - top + reach, height)))
+
+
+def _possible(graph: Graph, step: Sequence[int]) -> list[list[int]]:
+    """The step, or its operators apart if a row would be lost that is read later. It is so for no block of the papers."""
+    apart = [[i] for i in step]
+    if len(step) == 1:
+        return apart
+    every = [other if other != list(step) else list(step) for other in blocks(graph)]
+    places = _places(graph, planned(graph, every))
+    whole = [i for i in step if not places[graph.operators[i].output].is_ring]
+    return [list(step)] if all(_Rows(graph, places, step).order(i) is not None for i in whole) else apart
+
+
+def _places(graph: Graph, arena: Arena) -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    source = {name: name for name in graph.shapes()}
+    for operator in graph.operators:
+        if isinstance(operator, RENAMING):
+            source[operator.output] = source[operator.inputs[0]]
+    for name, shape in graph.shapes().items():
+        height, width, channels = _sides(shape)
+        row_bytes = value_bytes(graph, name, shape) // height
+        held = height
+        if source[name] == name and arena.lives[name].size_bytes:
+            held = arena.lives[name].size_bytes // row_bytes
+        places[name] = Place(arena.offsets[source[name]], height, held, row_bytes, width, channels)
+    return places
+
+
+def _sides(shape: Shape) -> tuple[int, int, int]:
+    """Height, width and channels of a map C H W, a table P C or a row C, whose places lie one behind the other."""
+    if len(shape) == 3:
+        return shape[1], shape[2], shape[0]
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else (1, 1, shape[0])
+
+
+class _Rows:
+    """The order of rows of one step, found by asking for each row what it is made of."""
+
+    def __init__(self, graph: Graph, places: Mapping[str, Place], step: Sequence[int]) -> None:
+        self._graph = graph
+        self._places = places
+        self._makers = {graph.operators[i].output: i for i in step}
+        self._made: dict[str, int] = {}  # rows of each ring so far
+        self._order: list[int] = []
+
+    def order(self, i: int) -> tuple[int, ...] | None:
+        """The order of rows that makes all rows of what an operator makes; None if a ring would lose a row too early."""
+        operator = self._graph.operators[i]
+        if not any(self._is_ring(name) for name in operator.inputs):
+            return (i,)
+        height = self._places[operator.output].height
+        return tuple(self._order) if all(self._compute(i, y) for y in range(height)) else None
+
+    def _is_ring(self, name: str) -> bool:
+        return name != INPUT and self._places[name].is_ring
+
+    def _compute(self, i: int, y: int) -> bool:
+        operator = self._graph.operators[i]
+        rings = [
+            (name, needed(self._graph, operator, at, range(y, y + 1), self._places))
+            for at, name in enumerate(operator.inputs)
+            if self._is_ring(name)
+        ]
+        if not all(self._fill(name, rows) for name, rows in rings):
+            return False
+        if any(rows.start < self._made[name] - self._places[name].held for name, rows in rings):
+            return False  # filling one ring pushed a row out of another
+        self._order.append(i)
+        return True
+
+    def _fill(self, name: str, rows: range) -> bool:
+        made = self._made.setdefault(name, 0)
+        for y in range(made, rows.stop):
+            self._made[name] = y + 1
+            if not self._compute(self._makers[name], y):
+                return False
+        return True

@@ -1,0 +1,242 @@
+"""Exported C++ on this machine: the reference executor's results, in the planned memory, from nothing but a compiler."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.deploy.conftest import SPECS
+from tests.deploy.cpp_networks import (
+    MORE,
+    NARROW,
+    SMALL,
+    compiled,
+    float_graph,
+    int8_graph,
+    need,
+    pixels_for,
+    prepared,
+    ran,
+    spec_of,
+)
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy import reference
+from mobilenets.deploy.arena import fused_plan, plan
+from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
+from mobilenets.deploy.cpp.write import write_cpp
+from mobilenets.deploy.graph import Graph
+from mobilenets.errors import GraphError
+from mobilenets.exporters.cpp import FLAGS
+from mobilenets.runtime.images.prepare import prepare
+from mobilenets.specs.model import InputContract, Interpolation, ModelSpec, Resize
+from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
+
+TINY = ModelSpec(
+    BackboneSpec("tiny", (Conv(8, 3, 2), Bottleneck(16, 8, stride=2, c_squeeze=8, activation="hard_swish"), Conv(24))),
+    ('say "no"', "back\\slash??/", "Lärm 雑音"),
+    InputContract(size=24),
+)
+QUICK = ["v2", "v3 small"]
+INT8 = ["v1", "v2 resnet", "v2 grey, 72 x 40", "v3 large", "v4 conv small", *MORE]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *[pytest.param(name, marks=pytest.mark.slow) for name in INT8]])
+def test_a_network_in_integers_is_that_of_the_reference_to_the_bit(name: str, tmp_path: Path) -> None:
+    graph = int8_graph(spec_of(name))
+    pixels = pixels_for(graph)
+    x = prepared(graph, pixels)
+    expected = reference.run(graph, x)["logits"]
+    program = compiled(graph, tmp_path)
+    np.testing.assert_array_equal(ran(program, x), expected)
+    np.testing.assert_array_equal(ran(program, pixels), expected)
+    assert len(np.unique(expected)) > 3
+
+
+@pytest.mark.parametrize("name", ["v2", *[pytest.param(name, marks=pytest.mark.slow) for name in ["v3 small", *INT8]]])
+def test_a_network_in_floats_is_that_of_the_reference(name: str, tmp_path: Path) -> None:
+    graph = float_graph(spec_of(name))
+    pixels = pixels_for(graph)
+    x = prepared(graph, pixels)
+    expected = reference.run(graph, x)["logits"]
+    program = compiled(graph, tmp_path)
+    for images in (x, pixels):
+        np.testing.assert_allclose(ran(program, images), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("in_integers", [False, True], ids=["floats", "integers"])
+@pytest.mark.parametrize("name", ["v1", "v2", "v2 resnet", "v3 large", "v3 small", "v4 conv small", *MORE])
+def test_the_arena_is_never_larger_than_a_plan(name: str, in_integers: bool) -> None:
+    graph = (int8_graph if in_integers else float_graph)(spec_of(name))
+    size_bytes, layers = scheduled(graph).arena_bytes, plan(graph).size_bytes
+    assert size_bytes <= min(fused_plan(graph).size_bytes, layers)
+    if name.startswith(("v2", "v4")):  # whose widest maps are inside of blocks
+        assert size_bytes == fused_plan(graph).size_bytes < layers
+
+
+@pytest.mark.parametrize("name", ["v1", "v2", "v2 dilated", "v2 resnet", "v3 large", "v4 conv small"])
+def test_every_row_is_made_once_and_is_there_when_it_is_read(name: str) -> None:
+    """Runs the schedule on memory that says which row of which value each byte belongs to."""
+    graph = int8_graph(spec_of(name))
+    schedule = scheduled(graph)
+    source = {operator.output: operator.inputs[0] for operator in graph.operators if isinstance(operator, RENAMING)}
+    memory: dict[int, tuple[str, int]] = {}  # byte: value and row
+    done: dict[str, int] = {}
+
+    def begin(value: str, row: int) -> int:
+        place = schedule.places[value]
+        return place.offset + row % place.held * place.row_bytes
+
+    for stage in schedule.stages:
+        done |= {graph.operators[i].output: 0 for i in stage.rows}
+        for i in stage.rows:
+            operator = graph.operators[i]
+            place = schedule.places[operator.output]
+            y = done[operator.output]
+            rows = range(place.height) if stage.is_whole else range(y, y + 1)
+            for at, value in enumerate(operator.inputs):
+                read = schedule.places[value]
+                stored = value
+                while stored in source:
+                    stored = source[stored]
+                if stored == "image":
+                    continue
+                for row in needed(graph, operator, at, rows, schedule.places):
+                    first = begin(value, row) if stored == value else read.offset
+                    own = row if stored == value else 0
+                    assert memory[first] == (stored, own), (operator.name, value, row)
+                    assert memory[first + read.row_bytes - 1][0] == stored
+            for row in rows:
+                start = begin(operator.output, row)
+                memory |= dict.fromkeys(range(start, start + place.row_bytes), (operator.output, row))
+                assert start + place.row_bytes <= schedule.arena_bytes
+            done[operator.output] = rows.stop
+        assert all(
+            done[graph.operators[i].output] == schedule.places[graph.operators[i].output].height for i in stage.rows[-1:]
+        )
+
+
+def test_small_networks_run_whole_where_memory_allows_it() -> None:
+    schedule = scheduled(int8_graph(NARROW))
+    banded = [stage for stage in schedule.stages if not stage.is_whole]
+    assert 0 < len(banded) < len(schedule.stages) / 2
+
+
+def test_nothing_is_called_but_copies_of_memory_and_the_compilers_own(tmp_path: Path) -> None:
+    """No heap, no exceptions, no library: what the objects ask for is what a freestanding compiler brings."""
+    need("c++", "nm")
+    write_cpp(int8_graph(TINY), tmp_path)
+    flags = [*FLAGS, "-ffreestanding", "-Os", "-c"]
+    asked: set[str] = set()
+    for name in ("network", "weights"):
+        subprocess.run(["c++", *flags, str(tmp_path / f"{name}.cpp"), "-o", str(tmp_path / f"{name}.o")], check=True)
+        listed = subprocess.run(["nm", "-u", str(tmp_path / f"{name}.o")], check=True, capture_output=True, text=True)
+        asked |= {line.split()[-1] for line in listed.stdout.splitlines() if "mobilenet" not in line}
+    assert asked <= {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+
+
+def test_the_folder_builds_with_cmake_and_its_example_names_the_labels(tmp_path: Path) -> None:
+    need("c++", "cmake")
+    graph = float_graph(TINY)
+    write_cpp(graph, tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 61, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.ppm")
+    subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "build"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", tmp_path / "build"], check=True, stdout=subprocess.DEVNULL)
+    said = subprocess.run([tmp_path / "build" / "example", tmp_path / "image.ppm"], check=True, capture_output=True)
+    logits = reference.run(graph, prepare(Image.fromarray(pixels), graph.manifest.input)[np.newaxis])["logits"][0]
+    scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    lines = [line.rsplit("  ", 1) for line in said.stdout.decode().splitlines()]
+    assert [label for label, _ in lines] == [TINY.labels[i] for i in np.argsort(-scores, kind="stable")]
+    np.testing.assert_allclose([float(score) for _, score in lines], sorted(scores, reverse=True), atol=2e-4)
+    wrong = subprocess.run([tmp_path / "build" / "example", tmp_path / "CMakeLists.txt"], check=False, capture_output=True)
+    assert wrong.returncode == 1
+    assert b"is not a binary PPM or PGM image with 3 channels" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("resize", "interpolation"),
+    [
+        ("crop_then_stretch", "bilinear"),
+        ("shorter_side_then_crop", "bicubic"),
+        ("stretch", "nearest"),
+        ("letterbox", "lanczos"),
+    ],
+)
+def test_the_example_resizes_as_the_contract_says_to_the_bit(
+    resize: Resize, interpolation: Interpolation, tmp_path: Path
+) -> None:
+    need("c++")
+    mean = (128 / 255, 64 / 255, 0.0)  # of whole pixels: the padding of a letterbox
+    contract = InputContract(size=24, resize=resize, interpolation=interpolation, mean=mean, std=(1.0,))
+    graph = int8_graph(replace(TINY, input=contract))
+    write_cpp(graph, tmp_path)
+    (tmp_path / "resized.cpp").write_text(
+        '#include "image.hpp"\n'
+        "int main(int, char** arguments) {\n"
+        "    const auto image = mobilenet::fitted(mobilenet::read_ppm(arguments[1]), 24, 24);\n"
+        "    std::fwrite(image.pixels.data(), 1, image.pixels.size(), stdout);\n"
+        "}\n"
+    )
+    program = tmp_path / "resized"
+    subprocess.run(["c++", *FLAGS, str(tmp_path / "resized.cpp"), "-o", str(program)], check=True)
+    for height, width in [(24, 24), (50, 61), (90, 31), (10, 13), (24, 40), (25, 24)]:
+        pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "image.ppm")
+        made = subprocess.run([program, tmp_path / "image.ppm"], check=True, capture_output=True)
+        resized = np.frombuffer(made.stdout, np.uint8).reshape(24, 24, 3)
+        expected = prepare(Image.fromarray(pixels), contract)  # C H W, less the mean
+        found = resized.transpose(2, 0, 1) / 255 - np.reshape(mean, (3, 1, 1))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_sizes_that_the_folder_states_are_those_of_its_files(tmp_path: Path) -> None:
+    graph = int8_graph(SMALL)
+    written = write_cpp(graph, tmp_path)
+    weights = (tmp_path / "weights.hpp").read_text()
+    width = {"std::int8_t": 1, "std::byte": 1, "std::int32_t": 4, "float": 4}
+    declared = re.findall(r"extern const (\S+) \w+\[(\d+)\];", weights)
+    assert written.constant_bytes == sum(width[kind] * int(count) for kind, count in declared)
+    assert f"arena_bytes = {scheduled(graph).arena_bytes};" in (tmp_path / "network.hpp").read_text()
+    readme = (tmp_path / "README.md").read_text()
+    assert f"| {written.constant_bytes:,} |" in readme
+    assert f"| {written.arena_bytes:,} |" in readme
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v3 ssdlite", "is to detect, but exported C\\+\\+ runs classifiers"),
+        ("v3 lraspp", "is to segment, but exported C\\+\\+ runs classifiers"),
+        ("v4 hybrid", "is a (rows|matmul|softmax|places), which exported C\\+\\+ does not have"),
+    ],
+)
+def test_what_cannot_run_is_refused_by_name(name: str, message: str, tmp_path: Path) -> None:
+    graph = float_graph(SPECS[name]())
+    with pytest.raises(GraphError, match=message):
+        write_cpp(graph, tmp_path / "cpp")
+    assert not (tmp_path / "cpp").exists()
+
+
+def test_sums_that_do_not_fit_32_bits_are_refused(tmp_path: Path) -> None:
+    graph = int8_graph(TINY)
+    conv = next(operator for operator in graph.operators if isinstance(operator, op.Conv))
+    tensors = {**graph.tensors, conv.bias: np.full_like(graph.tensors[conv.bias], 2**31 - 1)}
+    with pytest.raises(GraphError, match=f"'{re.escape(conv.name)}' has sums that do not fit into 32 bits"):
+        write_cpp(replace(graph, tensors=tensors), tmp_path)
+
+
+def test_names_from_a_file_cannot_leave_their_comment_or_their_text(tmp_path: Path) -> None:
+    need("c++")
+    graph = int8_graph(TINY)
+    evil = "\n#error stolen\n//\\"
+    operators = tuple(replace(operator, name=f"{operator.name}{evil}") for operator in graph.operators)  # type: ignore[type-var]
+    manifest = replace(graph.manifest, model=f"net{evil}", labels=('a"; int x', "b\n}", "c\\"))
+    program = compiled(Graph(manifest, operators, graph.tensors, graph.outputs, graph.quantization), tmp_path)
+    x = prepared(graph, pixels_for(graph))
+    np.testing.assert_array_equal(ran(program, x), reference.run(graph, x)["logits"])

@@ -1,0 +1,81 @@
+"""Exported C++ on Arm, under emulators: 64 bits with the dot product, and the microcontrollers Cortex-M3, M4 and M7."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.deploy.cpp_networks import compiled, int8_graph, need, pixels_for, prepared, ran, spec_of
+
+from mobilenets.deploy import reference
+from mobilenets.deploy.arena import fused_plan
+from mobilenets.deploy.cpp.write import write_cpp
+from mobilenets.exporters.cpp import FLAGS, SOURCES
+
+pytestmark = pytest.mark.slow
+CORTEX_M = Path(__file__).parent / "cortex_m"
+BOARDS = {  # processor: its board in QEMU, and what the compiler is told
+    "m3": ("mps2-an385", ["-mcpu=cortex-m3"]),
+    "m4": ("mps2-an386", ["-mcpu=cortex-m4", "-mfloat-abi=hard"]),
+    "m7": ("mps2-an500", ["-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"]),
+}
+GCC = "arm-none-eabi-"
+
+
+@pytest.mark.parametrize("options", ["armv8.2-a+dotprod", "armv8-a"])
+@pytest.mark.parametrize("name", ["v1", "v2", "v3 small", "v4 conv small"])
+def test_64_bit_arm_gives_the_integers_of_the_reference(name: str, options: str, tmp_path: Path) -> None:
+    need("qemu-aarch64")
+    graph = int8_graph(spec_of(name))
+    pixels = pixels_for(graph)
+    x = prepared(graph, pixels)
+    program = compiled(graph, tmp_path, "aarch64-linux-gnu-g++", ["-O1", f"-march={options}", "-static"])
+    processor = "max" if "dotprod" in options else "cortex-a53"  # which has no dot product
+    for images in (x, pixels):
+        result = ran(program, images, before=["qemu-aarch64", "-cpu", processor])
+        np.testing.assert_array_equal(result, reference.run(graph, x)["logits"])
+
+
+@pytest.mark.parametrize("processor", BOARDS)
+@pytest.mark.parametrize("name", ["v1 96", "v2 96"])
+def test_a_microcontroller_gives_the_integers_of_the_reference(name: str, processor: str, tmp_path: Path) -> None:
+    need(f"{GCC}g++", f"{GCC}gcc", "qemu-system-arm")
+    board, target = BOARDS[processor]
+    graph = int8_graph(spec_of(name))
+    pixels = pixels_for(graph)
+    write_cpp(graph, tmp_path)
+    target = [*target, "-mthumb", "-O2", "-ffunction-sections", "-fdata-sections"]
+    subprocess.run([f"{GCC}gcc", *target, "-c", str(CORTEX_M / "startup.c"), "-o", str(tmp_path / "startup.o")], check=True)
+    link = ["-nostartfiles", "--specs=rdimon.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
+    sources = [str(tmp_path / name) for name in SOURCES]
+    program = [*sources, str(tmp_path / "startup.o"), "-o", str(tmp_path / "firmware.elf")]
+    subprocess.run([f"{GCC}g++", *FLAGS, *target, *program, *link], check=True)
+    pixels.tofile(tmp_path / "images")
+    machine = ["-machine", board, "-display", "none", "-semihosting-config", "enable=on,target=native"]
+    subprocess.run(["qemu-system-arm", *machine, "-kernel", "firmware.elf"], check=True, cwd=tmp_path, timeout=300)
+    result = np.fromfile(tmp_path / "logits", np.float32).reshape(len(pixels), -1)
+    np.testing.assert_array_equal(result, reference.run(graph, prepared(graph, pixels))["logits"])
+
+
+@pytest.mark.parametrize("name", ["v1 96", "v2 96"])
+def test_a_microcontroller_needs_the_planned_memory_and_the_weights(name: str, tmp_path: Path) -> None:
+    need(f"{GCC}g++", f"{GCC}size")
+    graph = int8_graph(spec_of(name))
+    written = write_cpp(graph, tmp_path)
+    flash, memory = sizes(tmp_path, BOARDS["m4"][1])
+    assert written.arena_bytes <= fused_plan(graph).size_bytes
+    assert written.arena_bytes <= memory <= written.arena_bytes + 4096
+    assert written.constant_bytes <= flash <= written.constant_bytes + 48 * 1024
+
+
+def sizes(folder: Path, target: list[str]) -> tuple[int, int]:
+    """Bytes of flash and of memory that a program takes which does nothing but run the network."""
+    options = [*FLAGS, *target, "-mthumb", "-Os", "-ffunction-sections", "-fdata-sections", "-ffreestanding"]
+    link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
+    sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(CORTEX_M / "bare.cpp")]
+    subprocess.run([f"{GCC}g++", *options, f"-I{folder}", *sources, "-o", str(folder / "bare.elf"), *link], check=True)
+    said = subprocess.run([f"{GCC}size", str(folder / "bare.elf")], check=True, capture_output=True, text=True)
+    text, data, bss = (int(word) for word in said.stdout.splitlines()[1].split()[:3])
+    return text + data, data + bss
