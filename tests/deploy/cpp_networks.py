@@ -22,6 +22,9 @@ from mobilenets.runtime.images.prepare import normalize
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 
+STRICT = (*FLAGS, "-Werror")
+"""What the tests compile with: nothing that a compiler warns of passes."""
+
 SMALL = ModelSpec(backbone("mobilenet_v1", width=0.25), LABELS, InputContract(size=96))
 NARROW = ModelSpec(backbone("mobilenet_v2", width=0.35), LABELS, InputContract(size=96))
 """What the issue of microcontrollers asks for: V1 0.25 and V2 0.35 at 96 px."""
@@ -76,7 +79,7 @@ def compiled(graph: Graph, folder: Path, compiler: str = "c++", options: Sequenc
     write_cpp(graph, folder)
     program = folder / "check"
     sources = [str(folder / name) for name in SOURCES]
-    subprocess.run([compiler, *FLAGS, *options, *sources, "-o", str(program)], check=True)
+    subprocess.run([compiler, *STRICT, *options, *sources, "-o", str(program)], check=True)
     return program
 
 

@@ -15,6 +15,7 @@ from tests.deploy.cpp_networks import (
     MORE,
     NARROW,
     SMALL,
+    STRICT,
     compiled,
     float_graph,
     int8_graph,
@@ -32,7 +33,6 @@ from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import GraphError
-from mobilenets.exporters.cpp import FLAGS
 from mobilenets.runtime.images.prepare import prepare
 from mobilenets.specs.model import InputContract, Interpolation, ModelSpec, Resize
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
@@ -121,6 +121,17 @@ def test_every_row_is_made_once_and_is_there_when_it_is_read(name: str) -> None:
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("in_integers", [False, True], ids=["floats", "integers"])
+@pytest.mark.parametrize("level", ["-O0", "-O2", "-O3", "-Os"])
+def test_no_level_of_optimization_changes_a_bit_or_warns(level: str, in_integers: bool, tmp_path: Path) -> None:
+    graph = (int8_graph if in_integers else float_graph)(spec_of("v3 small"))
+    x = prepared(graph, pixels_for(graph))
+    assert {operator.activation for operator in graph.operators if isinstance(operator, op.Conv)} != {"linear"} or in_integers
+    plain, other = (ran(compiled(graph, tmp_path / name, options=[name]), x) for name in ("-O1", level))
+    np.testing.assert_array_equal(other, plain)
+
+
 def test_small_networks_run_whole_where_memory_allows_it() -> None:
     schedule = scheduled(int8_graph(NARROW))
     banded = [stage for stage in schedule.stages if not stage.is_whole]
@@ -131,7 +142,7 @@ def test_nothing_is_called_but_copies_of_memory_and_the_compilers_own(tmp_path: 
     """No heap, no exceptions, no library: what the objects ask for is what a freestanding compiler brings."""
     need("c++", "nm")
     write_cpp(int8_graph(TINY), tmp_path)
-    flags = [*FLAGS, "-ffreestanding", "-Os", "-c"]
+    flags = [*STRICT, "-ffreestanding", "-Os", "-c"]
     asked: set[str] = set()
     for name in ("network", "weights"):
         subprocess.run(["c++", *flags, str(tmp_path / f"{name}.cpp"), "-o", str(tmp_path / f"{name}.o")], check=True)
@@ -184,7 +195,7 @@ def test_the_example_resizes_as_the_contract_says_to_the_bit(
         "}\n"
     )
     program = tmp_path / "resized"
-    subprocess.run(["c++", *FLAGS, str(tmp_path / "resized.cpp"), "-o", str(program)], check=True)
+    subprocess.run(["c++", *STRICT, str(tmp_path / "resized.cpp"), "-o", str(program)], check=True)
     for height, width in [(24, 24), (50, 61), (90, 31), (10, 13), (24, 40), (25, 24)]:
         pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "image.ppm")

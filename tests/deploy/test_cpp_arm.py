@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.deploy.cpp_networks import compiled, int8_graph, need, pixels_for, prepared, ran, spec_of
+from tests.deploy.cpp_networks import STRICT, compiled, int8_graph, need, pixels_for, prepared, ran, spec_of
 
 from mobilenets.deploy import reference
 from mobilenets.deploy.arena import fused_plan
 from mobilenets.deploy.cpp.write import write_cpp
-from mobilenets.exporters.cpp import FLAGS, SOURCES
+from mobilenets.exporters.cpp import SOURCES
 
 pytestmark = pytest.mark.slow
 CORTEX_M = Path(__file__).parent / "cortex_m"
@@ -51,7 +51,7 @@ def test_a_microcontroller_gives_the_integers_of_the_reference(name: str, proces
     link = ["-nostartfiles", "--specs=rdimon.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
     sources = [str(tmp_path / name) for name in SOURCES]
     program = [*sources, str(tmp_path / "startup.o"), "-o", str(tmp_path / "firmware.elf")]
-    subprocess.run([f"{GCC}g++", *FLAGS, *target, *program, *link], check=True)
+    subprocess.run([f"{GCC}g++", *STRICT, *target, *program, *link], check=True)
     pixels.tofile(tmp_path / "images")
     machine = ["-machine", board, "-display", "none", "-semihosting-config", "enable=on,target=native"]
     subprocess.run(["qemu-system-arm", *machine, "-kernel", "firmware.elf"], check=True, cwd=tmp_path, timeout=300)
@@ -72,7 +72,7 @@ def test_a_microcontroller_needs_the_planned_memory_and_the_weights(name: str, t
 
 def sizes(folder: Path, target: list[str]) -> tuple[int, int]:
     """Bytes of flash and of memory that a program takes which does nothing but run the network."""
-    options = [*FLAGS, *target, "-mthumb", "-Os", "-ffunction-sections", "-fdata-sections", "-ffreestanding"]
+    options = [*STRICT, *target, "-mthumb", "-Os", "-ffunction-sections", "-fdata-sections", "-ffreestanding"]
     link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
     sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(CORTEX_M / "bare.cpp")]
     subprocess.run([f"{GCC}g++", *options, f"-I{folder}", *sources, "-o", str(folder / "bare.elf"), *link], check=True)

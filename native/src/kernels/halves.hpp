@@ -2,6 +2,7 @@
 #pragma once
 
 #include "depthwise.hpp"
+#include "kernels.hpp"
 
 namespace mobilenets {
 

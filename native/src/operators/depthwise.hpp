@@ -48,9 +48,10 @@ struct DepthwiseWindow {
 inline void finish_row(Curve curve, const DepthwiseRow& row, float* const* outs) {
     if (is_applied_by_kernels(curve)) return;
     const int last = smaller(row.panels.to * panel, row.channels);
-    for (int i = 0; i < row.out_rows * row.out_width; ++i) {
-        float* place = outs[i / row.out_width] + i % row.out_width * row.channels;
-        for (int c = row.panels.from * panel; c < last; ++c) place[c] = curve_of(curve, place[c]);
+    for (int r = 0; r < smaller(row.out_rows, DepthwiseWindow::most_rows); ++r) {
+        float* place = outs[r];
+        for (int x = 0; x < row.out_width; ++x, place += row.channels)
+            for (int c = row.panels.from * panel; c < last; ++c) place[c] = curve_of(curve, place[c]);
     }
 }
 

@@ -95,17 +95,15 @@ def _convolution(context: Context, operator: op.Conv | op.Dense) -> Step:
         window["pointwise"] = pointwise
     panels = -(-len(weight) // packing.PANEL)
     if not graph.quantized(operator):
-        by = {"outputs": len(weight), "stretches": numbers.shape[1], "inner": numbers.shape[2]}
         arrays, fields = _float_weights(context, operator, packing.float_panels(numbers))
-        record = {"window": window, "by": by | fields, "curve": Name(f"Curve::{operator.activation}")}
+        by: Record = {"outputs": len(weight), "stretches": numbers.shape[1], "inner": numbers.shape[2], **fields}
+        record: Record = {"window": window, "by": by, "curve": Name(f"Curve::{operator.activation}")}
         return Step("FloatConvolution", record, panels, arrays, _SCRATCH_FLOATS)
     packed = packing.byte_panels(numbers)
-    by = {"outputs": len(weight), "stretches": numbers.shape[1], "inner": packed.shape[2] * packing.DEPTH}
     arrays, fields = _byte_weights(context, operator, packed)
+    by = {"outputs": len(weight), "stretches": numbers.shape[1], "inner": packed.shape[2] * packing.DEPTH, **fields}
     zero_point = graph.quantization[operator.inputs[0]].zero_point
-    return Step(
-        "ByteConvolution", {"window": window, "by": by | fields, "zero_point": zero_point}, panels, arrays, _SCRATCH_BYTES
-    )
+    return Step("ByteConvolution", {"window": window, "by": by, "zero_point": zero_point}, panels, arrays, _SCRATCH_BYTES)
 
 
 def _depthwise(context: Context, operator: op.Depthwise) -> Step:
@@ -135,12 +133,12 @@ def _depthwise(context: Context, operator: op.Depthwise) -> Step:
         "top": operator.padding[0],
         "rows_at_once": 2 if moves_by_one and weight.shape[3] in _TILED and not is_bytes else None,
     }
-    by = {"outputs": len(weight), "inner": taps}
+    by: dict[str, Field | None] = {"outputs": len(weight), "inner": taps}
     if is_bytes:
         arrays, fields = _byte_weights(context, operator, packing.byte_taps(weight))
-        return Step("ByteDepthwise", {"window": window, "by": by | fields}, panels, (*arrays, beside), _SCRATCH_WINDOW)
+        return Step("ByteDepthwise", {"window": window, "by": {**by, **fields}}, panels, (*arrays, beside), _SCRATCH_WINDOW)
     arrays, fields = _float_weights(context, operator, packing.float_taps(weight))
-    record = {"window": window, "by": by | fields, "curve": Name(f"Curve::{operator.activation}")}
+    record: Record = {"window": window, "by": {**by, **fields}, "curve": Name(f"Curve::{operator.activation}")}
     return Step("FloatDepthwise", record, panels, (*arrays, beside), _SCRATCH_WINDOW)
 
 

@@ -98,7 +98,9 @@ def comment(text: str) -> str:
 def _lines(numbers: NDArray[Any]) -> str:
     flat = numbers.ravel().tolist()
     words = (_WORDS[numbers.dtype.kind](number) for number in flat)
-    lines, line, length = [], [], 0
+    lines: list[str] = []
+    line: list[str] = []
+    length = 0
     for word in words:
         if length + len(word) + 2 > WIDTH:
             lines.append(", ".join(line))

@@ -15,7 +15,7 @@ from mobilenets.deploy.cpp.network import HEADER, Parts, declarations, source
 from mobilenets.deploy.cpp.readme import Figures, readme
 from mobilenets.deploy.cpp.schedule import RENAMING, scheduled
 from mobilenets.deploy.cpp.sources import copy_headers
-from mobilenets.deploy.cpp.steps import Step, step_of
+from mobilenets.deploy.cpp.steps import Record, Step, step_of
 from mobilenets.deploy.cpp.text import Array, Name, comment, real
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import quantize
@@ -106,19 +106,18 @@ def _image(graph: Graph, steps: dict[int, Step], *, stays: bool) -> tuple[Step, 
     """What brings floats, and what brings pixels, to the network."""
     contract = graph.manifest.input
     channels, width = contract.channels, contract.shape[1]
-    every = np.arange(256, dtype=np.uint8)
     if not stays:
         mean, std = (np.broadcast_to(np.asarray(values, np.float64), channels) for values in (contract.mean, contract.std))
         factors = Array("pixel_factors", (1 / (255 * std)).astype(np.float32), "of each channel of a pixel")
         shifts = Array("pixel_shifts", (mean / std).astype(np.float32))
-        fields = {"factors": Name(factors.name), "shifts": Name(shifts.name), "width": width, "channels": channels}
+        fields: Record = {"factors": Name(factors.name), "shifts": Name(shifts.name), "width": width, "channels": channels}
         floats = Step("CopiedFloats", {"numbers": width * channels})
         return floats, Step("PixelFloats", fields, arrays=(factors, shifts))
     starts = [i for i in steps if graph.operators[i].inputs == (INPUT,)]
     if len(starts) != 1:
         raise GraphError(f"the image is quantized {len(starts)} times, but exported C++ does it once")
     made = graph.quantization[graph.operators[starts[0]].output]
-    pixels = np.repeat(every[:, np.newaxis, np.newaxis], channels, axis=2)  # 256 1 C
+    pixels = np.repeat(np.arange(256, dtype=np.float32)[:, np.newaxis, np.newaxis], channels, axis=2)  # 256 1 C
     tables = quantize(normalize(pixels, contract), made).reshape(channels, -1)
     is_one = bool((tables == tables[0]).all())
     table = Array("pixel_table", tables[0] if is_one else tables, "what a pixel becomes")

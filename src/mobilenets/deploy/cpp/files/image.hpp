@@ -1,5 +1,6 @@
 // An image of any size becomes the network's input: cut, resized and padded by the rule of `contract.hpp`. Resizing is that of
-// Pillow to the last bit: two passes in integers, whose filters are as wide as the image is shrunk.
+// Pillow to the last bit: two passes in integers, whose filters are as wide as the image is shrunk. The first pass is across, but
+// down where that leaves much less for the second (since Pillow 13; before, it was always across).
 #pragma once
 
 #include <algorithm>
@@ -110,7 +111,11 @@ inline std::vector<int> nearest_places(int length, int made) {
 }
 
 inline Image resized(const Image& image, int width, int height) {
-    if (interpolation != Interpolation::nearest) return transposed(resized_across(transposed(resized_across(image, width)), height));
+    if (interpolation != Interpolation::nearest) {
+        if (image.height - height > 2 * std::max(0, image.width - width))
+            return resized_across(transposed(resized_across(transposed(image), height)), width);
+        return transposed(resized_across(transposed(resized_across(image, width)), height));
+    }
     Image out{width, height, image.channels, {}};
     const std::vector<int> across = nearest_places(image.width, width), down = nearest_places(image.height, height);
     for (const int y : down)
