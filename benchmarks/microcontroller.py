@@ -1,0 +1,87 @@
+"""What exported C++ takes of a Cortex-M4, flash and memory against the plan, beside LiteRT for Microcontrollers if it is there.
+
+The networks have random weights and 3 classes; sizes do not depend on them. Flash and memory are those of a program that does
+nothing but run the network, as the linker says; the image, 27,648 bytes, is its caller's. The arena of LiteRT for
+Microcontrollers, with the image in it, is what its own recorder prints on this machine, from the TFLite file of the same
+network with integer ends; `pip install tflite-micro` brings it.
+
+    python benchmarks/microcontroller.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import mobilenets
+from mobilenets.deploy.arena import fused_plan
+from mobilenets.deploy.cpp.write import write_cpp
+from mobilenets.deploy.ends import with_integer_ends
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.write_tflite import to_tflite
+from mobilenets.exporters.compared import prepared_batches
+from mobilenets.exporters.cpp import FLAGS
+from mobilenets.exporters.lower import lower
+
+BARE = Path(__file__).parents[1] / "tests" / "deploy" / "cortex_m"
+TARGET = ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+LINK = ("-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-T{BARE / 'mps2.ld'}", "-Wl,--gc-sections")
+NETWORKS = {"mobilenet_v1": 0.25, "mobilenet_v2": 0.35}
+RECORDER = """
+import sys
+from tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=1 << 20).print_allocations()
+"""
+
+
+def main() -> None:
+    """Print a line for each network and level of optimization."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=96, help="px of the input")
+    parser.add_argument("--tflite-micro", default=sys.executable, metavar="PYTHON", help="a Python that has tflite-micro")
+    arguments = parser.parse_args()
+    for name, width in NETWORKS.items():
+        graph = network(name, width, arguments.size)
+        with tempfile.TemporaryDirectory(prefix="mobilenets-microcontroller-") as scratch:
+            folder = Path(scratch)
+            written = write_cpp(graph, folder)
+            print(f"{name} {width}: constants {written.constant_bytes:,}, arena {written.arena_bytes:,}, ", end="")
+            print(f"row by row {fused_plan(graph).size_bytes:,}")
+            for level in ("-Os", "-O2"):
+                flash, memory = sizes(folder, level)
+                print(f"  {level}: flash {flash:,} bytes, static memory {memory:,} bytes")
+            (folder / "model.tflite").write_bytes(to_tflite(with_integer_ends(graph), batch=1))
+            print(f"  TFLite file: {(folder / 'model.tflite').stat().st_size:,} bytes")
+            command = [arguments.tflite_micro, "-c", RECORDER, str(folder / "model.tflite")]
+            said = subprocess.run(command, capture_output=True, text=True, check=False)
+            lines = [line for line in (said.stdout + said.stderr).splitlines() if "Arena allocation" in line]
+            print("\n".join(f"  {line}" for line in lines) or "  tflite-micro is not installed")
+
+
+def network(name: str, width: float, size: int) -> Graph:
+    """A classifier in 8-bit integers, fitted to made-up images."""
+    contract = mobilenets.InputContract(size=size)
+    spec = mobilenets.ModelSpec(mobilenets.backbone(name, width=width), ("a", "b", "c"), contract)
+    return quantize(lower(mobilenets.create(spec)), np.concatenate(list(prepared_batches(contract, ())))).graph
+
+
+def sizes(folder: Path, level: str) -> tuple[int, int]:
+    """Bytes of flash and of static memory of the program that runs nothing but the network."""
+    sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(BARE / "bare.cpp")]
+    program = folder / "bare.elf"
+    subprocess.run(
+        ["arm-none-eabi-g++", *FLAGS, *TARGET, level, f"-I{folder}", *sources, "-o", str(program), *LINK], check=True
+    )
+    said = subprocess.run(["arm-none-eabi-size", str(program)], check=True, capture_output=True, text=True)
+    text, data, bss = (int(word) for word in said.stdout.splitlines()[1].split()[:3])
+    return text + data, data + bss
+
+
+if __name__ == "__main__":
+    main()
