@@ -98,7 +98,7 @@ def command(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Convert weights of torchvision, timm, Keras or TFLite to a checkpoint that every command takes.
+    """Convert weights of torchvision, timm, transformers, Keras or TFLite to a checkpoint that every command takes.
 
     Example: mobilenets convert mobilenet_v2_1.0_224_quant.tflite --labels imagenet_labels.txt
     """

@@ -12,12 +12,14 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 from mobilenets.weights.dense import Dense, Gap, norm_layer
 
-Kind = Literal["ssd", "segment", "timm", "torchvision"]
+Kind = Literal["ssd", "segment", "timm", "transformers", "torchvision"]
 ANCHORS: tuple[tuple[Kind, str], ...] = (  # the end of the name that tells a kind of network, most telling first
     ("ssd", "backbone.extra.0.0.0.weight"),
     ("segment", "classifier.cbr.0.weight"),
     ("segment", "classifier.0.project.0.weight"),
     ("timm", "conv_stem.weight"),
+    ("transformers", "conv_stem.first_conv.convolution.weight"),
+    ("transformers", "conv_stem.convolution.weight"),
 )
 FEATURES = "features."
 """What torchvision calls the layers of its classifiers, whatever a file calls them."""
@@ -25,6 +27,10 @@ NO_LAYERS = re.compile(
     r"(^|\.)(criterion|loss|loss_fn|loss_fct|loss_function|metrics?|(train|val|valid|test)_\w+|\w*(accuracy|metric|f1|auroc))\."
 )
 """Tensors of losses and metrics, which Lightning keeps beside the network."""
+_OWN: dict[str, re.Pattern[str]] = {  # how the names of a backbone begin, where its head has the same prefix
+    "timm": re.compile(r"(conv_stem|bn1|blocks|conv_head|bn2|norm_head)\."),
+    "transformers": re.compile(r"(conv_stem|layer|conv_1x1)\."),
+}
 NORM_EPS = 1e-5  # of torch's batch norms, which a state dict does not hold
 
 
@@ -120,9 +126,8 @@ def _under(lead: str, kind: Kind, tensors: Mapping[str, Tensor]) -> Layout:
     rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(lead)}
     if kind in ("ssd", "segment"):
         return _sorted_out(kind, lead, body, rest)
-    own = re.compile(r"(conv_stem|bn1|blocks|conv_head|bn2|norm_head)\.")
-    head = {name: tensor for name, tensor in body.items() if not own.match(name)}
-    body = {name: tensor for name, tensor in body.items() if own.match(name)}
+    head = {name: tensor for name, tensor in body.items() if not _OWN[kind].match(name)}
+    body = {name: tensor for name, tensor in body.items() if _OWN[kind].match(name)}
     return _sorted_out(kind, lead, body, {**head, **rest})
 
 
@@ -146,7 +151,7 @@ def _sorted_out(kind: Kind, lead: str, body: Mapping[str, Tensor], rest: Mapping
 
 def _shared(lead: str) -> str:
     """What the names of the body and of its head have in common."""
-    return re.sub(r"(features|backbone|encoder|body)\.$", "", lead)
+    return re.sub(r"(features|backbone|encoder|body|mobilenet_v[12])\.$", "", lead)
 
 
 def _feature_leads(tensors: Mapping[str, Tensor]) -> Iterable[str]:

@@ -17,7 +17,7 @@ from mobilenets.runtime.manifest import beside
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
-from mobilenets.weights import timm
+from mobilenets.weights import timm, transformers
 from mobilenets.weights.assemble import Network, assemble
 from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
@@ -39,6 +39,7 @@ _TWIN = (
     "the file may be of a variant in timm (aa, blur) that pools in place of strides, which has the same tensors; "
     "it is taken for the plain network. --model NAME, with timm's name, says which it is"
 )
+_USUAL = (timm.CONTRACT, torchvision.CONTRACT, torchvision_segment.CONTRACT, transformers.CONTRACT)
 DETECTION_AND_SEGMENTATION = {"ssd": torchvision_ssd.read, "segment": torchvision_segment.read}
 
 
@@ -233,7 +234,7 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
     name, contract = claim.name, Contract(network.input, network.known)
     if claim.input is not None:
         contract = Contract(claim.input, dict.fromkeys(("size", "pixels", "resize", "crop"), "catalogue"))
-    elif network.input in (timm.CONTRACT, torchvision.CONTRACT, torchvision_segment.CONTRACT):
+    elif not network.known and network.input in _USUAL:
         name += _ASSUMED
     notes = network.notes
     if network.like.name in timm.TWINS and not claim.architecture:
@@ -293,6 +294,9 @@ def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, 
         network = timm.read(
             tensors, str(path), architecture=claim.architecture, ordered=state.ordered, told=told, labels=labels
         )
+    elif kind == "transformers":
+        library = kind
+        network = transformers.read(tensors, path, ordered=state.ordered, told=told, labels=labels)
     elif layout is not None and kind in DETECTION_AND_SEGMENTATION:
         library, body = "torchvision", {**layout.body, **layout.rest}
         network = DETECTION_AND_SEGMENTATION[kind](body, str(path))
@@ -309,7 +313,8 @@ def _no_network(path: Path, states: Sequence[State], told: Told) -> WeightsError
     some = ", ".join(f"'{name[:60]}'" for state in states for name in list(state.tensors)[:3])[:200]
     at = f" under '{told.key}'" if told.key else ""
     return WeightsError(
-        f"'{path}' is not a state dict of torchvision's or timm's MobileNets{at}; it starts with {some or 'no tensors at all'}",
+        f"'{path}' is not a state dict of torchvision's, timm's or transformers' MobileNets{at}; "
+        f"it starts with {some or 'no tensors at all'}",
         hint="networks with layers of other names cannot be converted; build the network with torchvision or timm",
     )
 
