@@ -18,8 +18,8 @@ from mobilenets.weights.load import read
 
 V1_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 V2_STRIDES = (2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1)
-V1_CHANNELS = (16, 32, 64, 64, 128, 128, 256, 256, 256, 256, 256, 256, 512, 512)  # width 0.5
-V2_CHANNELS = (8, 16, 16, 16, 16, 16, 32, 32, 32, 32, 48, 48, 48, 80, 80, 80, 160)  # width 0.5
+V1_CHANNELS: tuple[int, ...] = (16, 32, 64, 64, 128, 128, 256, 256, 256, 256, 256, 256, 512, 512)  # width 0.5
+V2_CHANNELS: tuple[int, ...] = (8, 16, 16, 16, 16, 16, 32, 32, 32, 32, 48, 48, 48, 80, 80, 80, 160)  # width 0.5
 
 
 class Layer(nn.Module):
@@ -142,7 +142,7 @@ def test_logits_are_those_of_the_network(version: int, tf: bool, size: int, tmp_
 
 def test_a_body_alone_is_a_backbone(tmp_path: Path) -> None:
     network = Classifier(2)
-    reading = read(written(tmp_path, network.mobilenet_v2))
+    reading = read(written(tmp_path, network.get_submodule("mobilenet_v2")))
     assert reading.model.spec.labels == ()
 
 
@@ -200,6 +200,6 @@ def test_a_segmentation_head_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_another_depth_is_refused(tmp_path: Path) -> None:
     network = Classifier(2)
-    del network.mobilenet_v2.layer[-1]
+    del network.get_submodule("mobilenet_v2.layer")[-1]  # type: ignore[operator]  # a ModuleList
     with pytest.raises(WeightsError, match="has 15 layers, not the 16"):
         read(written(tmp_path, network))
