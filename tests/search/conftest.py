@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mobilenets.cli.app import main
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.deploy.graph import Graph
 from mobilenets.model import Model, create
 from mobilenets.search.devices import Measures, Progress
-from mobilenets.search.latency import Device
+from mobilenets.search.latency import Device, LatencyTable
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 from mobilenets.training.recipe import Recipe
+
+Run = Callable[..., tuple[int, str, str]]
 
 LABELS = ("bright", "dark")
 
@@ -86,3 +91,27 @@ def dataset(images: Path) -> Dataset:
 def recipe() -> Recipe:
     """One epoch of four steps."""
     return Recipe(model="mobilenet_v2", epochs=1, batch=12, optimizer="adamw", learning_rate=3e-3, precision="fp32", workers=0)
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `mobilenets search ARGUMENTS` in an empty folder: exit code, standard output and error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mobilenets", "search", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return int(stop.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A latency table of another device, without latencies."""
+    LatencyTable(Device("a board", "onnx")).saved_as(tmp_path / "board.jsonl")
+    return tmp_path / "board.jsonl"

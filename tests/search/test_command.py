@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,33 +8,14 @@ from typing import Any
 import pytest
 
 from mobilenets import checkpoint
-from mobilenets.cli.app import main
 from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.search.costs import Costs
-from mobilenets.search.latency import Device, LatencyTable
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import Recipe
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
-    """Runs `mobilenets search ARGUMENTS` in an empty folder: exit code, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mobilenets", "search", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return int(stop.value.code or 0), printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -45,13 +24,6 @@ def start(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> Pat
     for _ in train(model, dataset, recipe, tmp_path / "start"):
         pass
     return tmp_path / "start"
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    """A latency table of another device, without latencies."""
-    LatencyTable(Device("a board", "onnx")).saved_as(tmp_path / "board.jsonl")
-    return tmp_path / "board.jsonl"
 
 
 def _networks(text: str) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
+import subprocess
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,99 @@ def test_kserve_reads_the_container_and_its_probes(bundled: Path) -> None:
     port = container["ports"][0]["containerPort"]
     assert {container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} == {port}
     assert f"EXPOSE {port}" in (bundled / "Dockerfile").read_text()
+
+
+# fmt: off
+FIELDS: dict[str, Any] = {  # what the typed models of kserve 0.21 and kubernetes 37 know of it, and the types of values
+    "apiVersion": str, "kind": str,
+    "metadata": {"name": str, "annotations": {str: str}},
+    "spec": {"predictor": {
+        "minReplicas": int, "terminationGracePeriodSeconds": int,
+        "containers": [{
+            "name": str, "image": str,
+            "ports": [{"containerPort": int, "protocol": str}],
+            "readinessProbe": {"httpGet": {"path": str, "port": int}, "periodSeconds": int},
+            "livenessProbe":  {"httpGet": {"path": str, "port": int}, "periodSeconds": int},
+            "resources": {"requests": {str: str}, "limits": {str: str}},
+            "securityContext": {"runAsNonRoot": bool, "runAsUser": int, "allowPrivilegeEscalation": bool},
+        }],
+    }},
+}
+# fmt: on
+
+
+def unknown(value: Any, known: Any, where: str = "") -> list[str]:  # Any: YAML, and types
+    """The places of values that are no fields, or of other types."""
+    if isinstance(known, list):
+        return [place for i, one in enumerate(value) for place in unknown(one, known[0], f"{where}[{i}]")]
+    if isinstance(known, dict) and str in known:
+        return [f"{where}.{key}" for key, one in value.items() if (type(key), type(one)) != (str, known[str])]
+    if isinstance(known, dict):
+        strange = [f"{where}.{key}" for key in value if key not in known]
+        return strange + [p for key in value if key in known for p in unknown(value[key], known[key], f"{where}.{key}")]
+    return [] if type(value) is known else [where]
+
+
+def test_every_field_of_the_inference_service_is_one_that_kubernetes_knows(bundled: Path) -> None:
+    service = yaml.safe_load((bundled / "inference_service.yaml").read_text())
+    assert unknown(service, FIELDS) == []
+    assert unknown({**service, "metadata": {"nam": "a"}}, FIELDS) == [".metadata.nam"]
+    (container,) = service["spec"]["predictor"]["containers"]
+    quantities = [amount for amounts in container["resources"].values() for amount in amounts.values()]
+    assert all(re.fullmatch(r"\d+(\.\d+)?(m|[KMGT]i?)?", amount) for amount in quantities)
+    assert all(value.isascii() for value in service["metadata"]["annotations"].values())
+    assert container["securityContext"]["runAsUser"] == user_of(bundled)
+
+
+def instructions(folder: Path) -> list[tuple[str, str]]:
+    """The instructions of the Dockerfile, each on a line of its own."""
+    lines = (folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines if line and not line.startswith("#")]
+
+
+def user_of(folder: Path) -> int:
+    return int(dict(instructions(folder))["USER"])
+
+
+def test_every_instruction_of_the_dockerfile_is_well_formed(bundled: Path) -> None:
+    found = instructions(bundled)
+    names = [name for name, _ in found]
+    assert names[0] == "FROM"
+    assert {name: names.count(name) for name in ("FROM", "USER", "ENTRYPOINT", "CMD", "HEALTHCHECK")} == dict.fromkeys(
+        ("FROM", "USER", "ENTRYPOINT", "CMD", "HEALTHCHECK"), 1
+    )
+    forms = {
+        "FROM": r"[a-z0-9./-]+(:[\w.-]+)?",
+        "COPY": r"[^ ]+/ /[^ ]*/",
+        "USER": r"[1-9]\d*",
+        "ENV": r"[A-Z_]+=[^ ]+",
+        "EXPOSE": r"\d+",
+    }
+    for name, rest in found:
+        if name in forms:
+            assert re.fullmatch(forms[name], rest), rest
+        elif name == "RUN":
+            assert subprocess.run(["sh", "-n", "-c", rest], check=False).returncode == 0, rest
+        else:
+            words = json.loads(rest.removeprefix("CMD ") if name == "HEALTHCHECK" else rest)
+            assert all(isinstance(word, str) for word in words)
+    health = json.loads(dict(found)["HEALTHCHECK"].removeprefix("CMD "))
+    compile(health[2], "HEALTHCHECK", "exec")
+    made = next(rest for name, rest in found if name == "RUN" and "useradd" in rest)
+    assert f"--uid {user_of(bundled)} " in made
+    assert names.index("USER") > max(i for i, name in enumerate(names) if name in ("RUN", "COPY"))  # these need root
+
+
+def test_what_the_container_installs_is_an_extra_of_this_package(bundled: Path) -> None:
+    (line,) = [rest for name, rest in instructions(bundled) if name == "RUN" and "pip install" in rest]
+    words = shlex.split(line.partition("&&")[0])
+    (asked,) = [re.fullmatch(r"mobilenets\[(\w+)\]", word) for word in words if word.startswith("mobilenets")]
+    assert asked is not None
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [re.split(r"[^\w-]", need)[0] for need in project["optional-dependencies"][asked[1]]]
+    assert {"fastapi", "uvicorn", "prometheus-client"} <= set(needs)
+    wheels = words[words.index("--find-links") + 1]
+    assert ("COPY", f"wheels/ {wheels}/") in instructions(bundled)
 
 
 def test_the_container_serves_what_it_copies(bundled: Path, tmp_path: Path, encoded: Callable[..., bytes]) -> None:
