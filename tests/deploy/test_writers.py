@@ -7,12 +7,14 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from tests.deploy.conftest import MakeGraph
-from tests.deploy.runtimes import RUNTIMES, Array, Outputs
+from tests.deploy.runtimes import RUNTIMES, Array, Outputs, by_litert
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.write_tflite import to_tflite
 
 
 @pytest.fixture(params=RUNTIMES)
@@ -29,6 +31,18 @@ def test_a_network_is_the_same_in_every_runtime(lowered: Graph) -> None:
     for run in RUNTIMES.values():
         for name, values in run(lowered, x).items():
             assert np.abs(values - expected[name]).max() <= 2e-5 * np.abs(expected[name]).max()
+
+
+def test_the_input_of_a_tflite_file_may_be_resized_to_any_number_of_images(lowered: Graph) -> None:
+    contract = lowered.manifest.input
+    x = np.random.default_rng(0).uniform(-1, 1, (3, *contract.shape, contract.channels)).astype(np.float32)
+    expected = by_litert(lowered, x.transpose(0, 3, 1, 2))
+    interpreter = Interpreter(model_content=to_tflite(lowered))
+    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], x.shape)
+    run = interpreter.get_signature_runner()
+    for name, values in run(image=x).items():
+        together = values.transpose(0, 3, 1, 2) if values.ndim == 4 else values
+        np.testing.assert_allclose(together, expected[name], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", get_args(op.NonLinear))

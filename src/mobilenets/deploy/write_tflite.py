@@ -248,10 +248,10 @@ def _concat(writer: _Writer, operator: op.Concat) -> None:
 
 
 def _reshape(writer: _Writer, operator: op.Flatten | op.Rows | op.Places) -> None:
-    shape = writer.stored(writer.shapes[operator.output])
+    shape = [-1, *writer.stored(writer.shapes[operator.output])[1:]]  # any number of images: a program may resize the input
     numbers = writer.draft.constant(f"{operator.output}/shape", np.asarray(shape, np.int32))
     inputs = [*writer.inputs(operator), numbers]
-    writer.draft.operator("RESHAPE", inputs, writer.made(operator), newShape=list(shape))
+    writer.draft.operator("RESHAPE", inputs, writer.made(operator), newShape=shape)
 
 
 def _matmul(writer: _Writer, operator: op.MatMul) -> None:

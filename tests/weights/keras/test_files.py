@@ -132,6 +132,19 @@ def test_a_file_that_takes_too_much_memory_is_refused(tmp_path: Path, monkeypatc
         read(tmp_path / "m.weights.h5")
 
 
+def test_a_file_whose_groups_cannot_be_listed_is_refused_because_the_reader_asks_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["model_weights/conv"] = np.ones(3, np.float32)
+        file.attrs["model_config"] = "{}"
+    data = bytearray(path.read_bytes())
+    free_list = data.index(b"HEAP") + 16
+    data[free_list : free_list + 8] = b"\x77" * 8
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"m\.h5' is damaged: an object in it cannot say what it holds"):
+        read(path)
+
+
 def test_a_group_that_holds_itself_and_damage_that_python_sees_do_not_end_the_walk(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:

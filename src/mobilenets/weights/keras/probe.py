@@ -46,6 +46,8 @@ def check(data: bytes, origin: str, *, most_bytes: int, most_attribute: int) -> 
         raise WeightsError(f"'{origin}' unpacks to more than {megabytes(most_bytes)} of weights, which no MobileNet needs")
     if code == walk.NO_MEMORY:
         raise _damaged(origin, "reading it takes more memory than any MobileNet needs")
+    if code == walk.UNLISTED:
+        raise _damaged(origin, "an object in it cannot say what it holds")
     if code:
         raise _damaged(origin, f"HDF5 crashes while reading it (exit code {code})")
 

@@ -1,6 +1,7 @@
 """A script that reads everything in the HDF5 file on standard input, so that damage ends this process and no other.
 
-It imports h5py and NumPy alone. Python's errors are passed over, since the reader meets and reports them again.
+It imports h5py and NumPy alone. Python's errors are passed over, since the reader meets and reports them again; only where an
+object cannot say what is in it does the walk end with an error, because the reader asks for names that were not visited then.
 
 Arguments: the most bytes of all datasets, the most bytes of an attribute, the most bytes of memory, and the folders to
 import from.
@@ -14,8 +15,9 @@ import os
 import sys
 from typing import Any
 
-TOO_LARGE, NO_MEMORY = 3, 4
-"""Exit codes: the datasets unpack to more than the limit; the file asks for more memory than there is."""
+TOO_LARGE, NO_MEMORY, UNLISTED = 3, 4, 5
+"""Exit codes: the datasets unpack to more than the limit; the file asks for more memory than there is; an object cannot say
+what is in it."""
 
 Item = Any  # Any: h5py has no types
 
@@ -41,11 +43,11 @@ class Walk:
         waiting = [root]
         while waiting:
             item = waiting.pop()
-            about = _tolerated(h5py.h5o.get_info, item.id)
-            if about is None or about.addr in self.seen:
+            about = _known(h5py.h5o.get_info, item.id)
+            if about.addr in self.seen:
                 continue
             self.seen.add(about.addr)
-            for name in _tolerated(list, item.attrs) or ():
+            for name in _known(list, item.attrs):
                 _tolerated(self._read_attribute, item, name)
             if isinstance(item, h5py.Group):
                 waiting += _children(item)
@@ -69,7 +71,7 @@ class Walk:
 def _children(group: Item) -> list[Item]:
     import h5py
 
-    names = _tolerated(list, group) or ()
+    names = _known(list, group)
     kept = [name for name in names if isinstance(_tolerated(group.get, name, getlink=True), h5py.HardLink)]
     children = [_tolerated(group.__getitem__, name) for name in kept]
     return [child for child in children if child is not None]
@@ -83,6 +85,12 @@ def _tolerated(call: Any, *args: Any, **options: Any) -> Any:  # Any: whatever h
         if isinstance(error, MemoryError) or "alloc" in str(error):
             sys.exit(NO_MEMORY)
         return None
+
+
+def _known(call: Any, *args: Any) -> Any:  # Any: whatever h5py takes and gives
+    """What a call returns; if it fails, this process ends."""
+    found = _tolerated(call, *args)
+    return sys.exit(UNLISTED) if found is None else found
 
 
 def _limit_memory(most: int) -> None:
