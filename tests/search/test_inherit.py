@@ -7,10 +7,12 @@ import torch
 
 from mobilenets.model import Model, create
 from mobilenets.search.axes import ROWS, axes, knobs, narrower, resized, sizes
-from mobilenets.search.inherit import importances, inherited
+from mobilenets.search.inherit import importances, inherited, maps_of
 from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.families import BACKBONES, backbone
+from mobilenets.specs.lraspp import lraspp
 from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.ssd import ssdlite
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -86,13 +88,24 @@ def test_a_wider_axis_keeps_all_old_channels_and_gets_fresh_ones(model: Model) -
     assert new[72:].abs().sum() > 0
 
 
-def test_a_segmentation_head_keeps_its_weights_where_an_expansion_shrinks() -> None:
-    spec = deeplab(backbone("mobilenet_v2", width=0.35), ("a", "b"), size=64)
-    model = create(spec, seed=3)
-    axis = knobs(spec.backbone, maps=False)[0]
-    made = inherited(model, replace(spec, backbone=narrower(spec.backbone, axis)[0]))
+BODY, LABELS = backbone("mobilenet_v2", width=0.35), ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [ssdlite(BODY, LABELS, size=64), deeplab(BODY, LABELS, size=64, decoder="s4"), lraspp(BODY, LABELS, size=64)],
+    ids=lambda spec: type(spec.head).__name__,
+)
+def test_a_head_keeps_its_weights_whatever_shrinks_beside_the_maps_that_it_reads(spec: ModelSpec) -> None:
+    model = create(spec, seed=3).eval()
     head = model.head.state_dict()
-    assert all(torch.equal(tensor, head[key]) for key, tensor in made.head.state_dict().items())
+    axes = knobs(spec.backbone, maps=maps_of(spec))
+    assert "rows.0.out" in axes  # the stem
+    assert len(axes) > 20
+    for axis in [axis for axis in axes if narrower(spec.backbone, axis)][::4]:
+        made = inherited(model, replace(spec, backbone=narrower(spec.backbone, axis)[-1]))
+        assert all(torch.equal(tensor, head[key]) for key, tensor in made.head.state_dict().items())
+        made(torch.zeros(1, 3, 64, 64))
 
 
 def _without(model: Model, axis: str, dead: torch.Tensor) -> Model:

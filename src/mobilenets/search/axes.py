@@ -6,7 +6,7 @@ says which channels of which weights belong together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -172,18 +172,18 @@ def resized(backbone: BackboneSpec, channels: Mapping[str, int]) -> BackboneSpec
     return made
 
 
-def knobs(backbone: BackboneSpec, *, maps: bool = True) -> list[str]:
+def knobs(backbone: BackboneSpec, *, maps: Collection[str] = ()) -> list[str]:
     """The axes that can be shrunk: expansions, and what blocks that share a residual write (V3, section 4.2).
 
     The paper's authors then shaped stem and last stage by hand (section 5.1); here those are axes like the others.
 
     Args:
         backbone: the network.
-        maps: whether those that feature maps are made of are among them; a head that reads such maps needs them as they are.
+        maps: names of the feature maps that a head reads, whose channels are not among them.
     """
     every = axes(backbone)
-    read = set() if maps else {every[i]["out"] for i, _ in feature_maps(backbone).values()}
-    read |= set() if maps else {every[i]["inner"] for name, (i, _) in feature_maps(backbone).items() if name.endswith("expand")}
+    known = feature_maps(backbone)
+    read = {every[known[name][0]]["inner" if name.endswith(".expand") else "out"] for name in maps}
     squeezed = {roles["squeeze"] for roles in every if "squeeze" in roles}
     return [axis for axis in sizes(backbone) if axis != IMAGE and axis not in squeezed and axis not in read]
 

@@ -8,8 +8,9 @@ arXiv:1608.08710, who take the first of the three).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +18,17 @@ from torch import Tensor
 from mobilenets.model import Model, create
 from mobilenets.search.axes import IMAGE, ROWS, Layer, Role, RowAxes, axes, features, sizes
 from mobilenets.specs.model import ModelSpec
-from mobilenets.specs.rows import BackboneSpec
+from mobilenets.specs.rows import BackboneSpec, deepest_map, feature_maps
 
 HEADS: Mapping[str, tuple[Layer, ...]] = {"ClassifierHead": (Layer("linear", "fixed", "in"),)}
 """Layers of a head that read the backbone's last channels, by the head's class; others read feature maps, which keep theirs."""
 
+_READ: Mapping[str, Callable[[BackboneSpec, Any], tuple[str, ...]]] = {  # Any: a head of the kind
+    "ClassifierHead": lambda body, head: (),
+    "SsdHead": lambda body, head: tuple(head.maps),
+    "DeepLabHead": lambda body, head: (deepest_map(body), head.low, head.auxiliary),
+    "LrasppHead": lambda body, head: (deepest_map(body), head.low, head.auxiliary),
+}
 _TAIL = (Layer("", "out", "in"),)
 
 
@@ -51,6 +58,14 @@ class _Norms:
         """One number per channel."""
         means = [torch.stack(norms).mean(0) for norms in (self.written, self.filtered, self.read) if norms]
         return torch.stack(means).prod(0)
+
+
+def maps_of(spec: ModelSpec) -> tuple[str, ...]:
+    """The feature maps that a network's head reads with as many channels as they have; of an unknown head, all of them."""
+    kind = type(spec.head).__name__
+    if kind not in _READ:
+        return tuple(feature_maps(spec.backbone))
+    return tuple(name for name in _READ[kind](spec.backbone, spec.head) if name)
 
 
 def inherited(model: Model, spec: ModelSpec, rows: Sequence[int] | None = None, *, seed: int = 0) -> Model:

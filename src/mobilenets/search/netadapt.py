@@ -15,7 +15,7 @@ from mobilenets.feeding.augment import seed_of
 from mobilenets.model import Model
 from mobilenets.search.axes import knobs, narrower, sizes, told
 from mobilenets.search.costs import RESOURCES, Budget, Costs, check_budget, fits, spent, worst
-from mobilenets.search.inherit import HEADS, inherited
+from mobilenets.search.inherit import inherited, maps_of
 from mobilenets.search.journal import Journal, Proposal, Step
 from mobilenets.search.judge import Judge
 from mobilenets.search.telling import Telling, check_latency, measure, priced, real, valued
@@ -155,7 +155,7 @@ def proposals(
         costs: of networks.
         telling: how progress is shown.
     """
-    axes = knobs(spec.backbone, maps=type(spec.head).__name__ in HEADS)
+    axes = knobs(spec.backbone, maps=maps_of(spec))
     made = {axis: narrower(spec.backbone, axis, step=plan.channels) for axis in axes}
     specs = {axis: [replace(spec, backbone=body) for body in bodies] for axis, bodies in made.items() if bodies}
     cost = RESOURCES[resource].of(costs, spec)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mobilenets.search.axes import IMAGE, ROWS, axes, knobs, resized, sizes
-from mobilenets.search.inherit import HEADS
+from mobilenets.search.inherit import HEADS, maps_of
 from mobilenets.search.ladder import resampled
 from mobilenets.specs.model import ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Fused, Row, Separable, Universal
@@ -170,7 +170,7 @@ class Space:
                 rows.append(_varied(row, f"stage{i}", choice) if stage.varies else row)
                 origins.append(stage.first + place)
         body = replace(self.start.backbone, rows=tuple(rows))
-        body = resized(body, _channels(body, choice))
+        body = resized(body, _channels(body, choice, maps_of(self.start)))
         spec = resampled(self.start, float(choice["size"]))
         return replace(spec, backbone=body), tuple(origins)
 
@@ -197,10 +197,10 @@ def _varied(row: Row, stage: str, choice: Choice) -> Row:
     return row
 
 
-def _channels(body: BackboneSpec, choice: Choice) -> dict[str, int]:
+def _channels(body: BackboneSpec, choice: Choice, maps: tuple[str, ...]) -> dict[str, int]:
     """Channels by axis: width for all, expansions of each stage, and the last layers."""
     width, last = float(choice.get("width", 1)), float(choice.get("last", 1))
-    shares = dict.fromkeys(knobs(body, maps="width" in choice), width)
+    shares = dict.fromkeys(knobs(body, maps=maps), width)
     stage_of: dict[int, int] = {}
     for i, stage in enumerate(stages(body)):
         stage_of |= {stage.first + place: i for place in range(len(stage.rows))}
