@@ -183,6 +183,31 @@ def test_bytes_that_are_no_message_are_refused(data: bytes, both: Running) -> No
     assert "the request is no ModelInferRequest" in refusal(both, data, "INVALID_ARGUMENT")
 
 
+def test_damaged_messages_end_in_an_answer_or_a_reason(both: Running, encoded: Encode) -> None:
+    random = np.random.default_rng(0)
+    images = service_pb2.ModelInferRequest(model_name="color.images")
+    images.inputs.add(name="image", datatype="BYTES", shape=[1]).contents.bytes_contents.append(encoded("red"))
+    sound = [request().SerializeToString(), _changed(_raw(bytes(3072))).SerializeToString(), images.SerializeToString()]
+    codes: set[str] = set()
+    reasons: list[str] = []
+    with grpc.insecure_channel(both.grpc) as channel:
+        call = channel.unary_unary(SERVICE + "ModelInfer")
+        for i in range(400):
+            data = bytearray(sound[i % len(sound)])
+            for place in random.integers(0, min(len(data), 120), random.integers(1, 4)):
+                data[place] = random.integers(256)
+            del data[len(data) - int(random.integers(0, 3)) * int(random.integers(0, len(data))) :]
+            try:
+                call(bytes(data), timeout=20)
+                codes.add("OK")
+            except grpc.RpcError as error:
+                codes.add(error.code().name)
+                reasons.append(error.details())
+    assert all(reasons)
+    assert codes == {"OK", "INVALID_ARGUMENT", "NOT_FOUND"}
+    assert len(ask(both, request()).outputs) == 1
+
+
 def test_what_is_not_there_is_not_found(both: Running) -> None:
     assert "no model 'nobody'" in refusal(both, request(model_name="nobody"), "NOT_FOUND")
     assert "no version '2'" in refusal(both, request(model_version="2"), "NOT_FOUND")
