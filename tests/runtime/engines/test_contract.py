@@ -7,6 +7,7 @@ import copy
 import functools
 import importlib.util
 import pickle
+import subprocess
 import sys
 import tempfile
 import threading
@@ -349,3 +350,17 @@ def test_an_engine_that_loses_images_is_named() -> None:
 def test_a_threshold_is_for_detectors(color_model: Path) -> None:
     with pytest.raises(UsageError, match="a threshold is for detectors; this model's task is 'classify'"):
         Predictor.open(color_model).predict(IMAGE, threshold=0.5)
+
+
+def test_litert_opens_and_runs_without_a_word_of_its_own(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    from mobilenets.exporters.table import export
+    from mobilenets.model import create
+
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("a", "b"), InputContract(size=32))
+    export(create(spec), tmp_path, to="tflite")
+    code = "import sys, mobilenets; mobilenets.Predictor.open(sys.argv[1]).predict(sys.argv[2])"
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    command = [sys.executable, "-c", code, str(tmp_path / "model.tflite"), str(tmp_path / "a.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import struct
-import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +14,7 @@ import numpy as np
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, first_line
+from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.manifest import Manifest, read_beside
 
 if TYPE_CHECKING:
@@ -46,14 +43,14 @@ class ExecuTorchEngine(Engine):
     def __init__(self, path: Path, threads: int | None = None) -> None:
         if not path.is_file():
             raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to executorch writes one")
-        with _without_chatter():
+        with without_chatter():
             runtime, library = executorch()
         self._tensor = importlib.import_module("torch").from_numpy
         self.path = path
         self.source = str(path)
         self.threads = threads
         try:
-            with _without_chatter():
+            with without_chatter():
                 library._unsafe_reset_threadpool(min(threads or cores(), cores()))
                 self._program = runtime.Runtime.get().load_program(path)
                 self._method = self._program.load_method(_METHOD)
@@ -106,20 +103,6 @@ class ExecuTorchEngine(Engine):
 
     def __reduce__(self) -> tuple[type[ExecuTorchEngine], tuple[Path, int | None]]:
         return ExecuTorchEngine, (self.path.absolute(), self.threads)
-
-
-@contextmanager
-def _without_chatter() -> Iterator[None]:
-    """Keep what ExecuTorch's library prints about the processor from stderr: it says "Failed" of what is no failure."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # a device
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def executorch() -> tuple[ModuleType, ModuleType]:

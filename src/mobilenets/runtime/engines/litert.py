@@ -12,6 +12,7 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class LiteRtEngine(Engine):
         self.threads = threads
         self._data = path.read_bytes()
         self._interpreters = threading.local()
-        runner = self._runner()
+        with without_chatter():
+            runner = self._runner()
         inputs = list(runner.get_input_details().values())
         if len(inputs) != 1 or len(inputs[0]["shape"]) != 4 or inputs[0]["dtype"] not in _TAKEN:
             raise CheckpointError(
@@ -102,6 +104,7 @@ class LiteRtEngine(Engine):
             runtime = litert()
             try:
                 interpreter = runtime.Interpreter(model_content=self._data, num_threads=self.threads or 1)
+                interpreter.allocate_tensors()  # else the first run would, and say so
                 self._interpreters.runner = interpreter.get_signature_runner()
             except (ValueError, RuntimeError) as error:
                 raise CheckpointError(
