@@ -15,6 +15,7 @@ from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import CheckpointError, ExportError, GraphError
 from mobilenets.exporters.format import Format
+from mobilenets.exporters.vendor import to_stderr
 from mobilenets.runtime.engines.base import Engine, Outputs, first_line
 from mobilenets.runtime.manifest import Manifest
 
@@ -55,6 +56,7 @@ class CppEngine(Engine):
         self._scratch = tempfile.TemporaryDirectory(prefix="mobilenets-cpp-")
         self._program = Path(self._scratch.name, "check")
         command = [str(compiler()), *FLAGS, "-O2", *(str(folder / name) for name in SOURCES), "-o", str(self._program)]
+        to_stderr("a C++ compiler builds the network to compare it, which can take a minute")
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             self._scratch.cleanup()
