@@ -47,6 +47,17 @@ def test_the_base_install_has_no_torch(base: str, tmp_path: Path) -> None:
     assert "No module named 'torch'" in found.stderr
 
 
+def test_the_wheel_has_the_headers_of_exported_cpp(base: str, tmp_path: Path) -> None:
+    code = """
+from pathlib import Path
+from mobilenets.deploy.cpp.sources import copy_headers
+copy_headers(Path("headers"))
+"""
+    found = output(base, "-P", "-c", code, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert (tmp_path / "headers" / "simd" / "dsp.hpp").is_file()
+
+
 def test_predictor_opens_and_predicts_the_same_scores(base: str, network: Path) -> None:
     code = """
 from mobilenets import Predictor

@@ -33,8 +33,10 @@ from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import GraphError
+from mobilenets.int8.engines import ReferenceEngine
 from mobilenets.runtime.images.prepare import prepare
-from mobilenets.specs.model import InputContract, Interpolation, ModelSpec, Resize
+from mobilenets.runtime.predictor import Predictor
+from mobilenets.specs.model import ClassifierHead, InputContract, Interpolation, ModelSpec, Resize
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 
 TINY = ModelSpec(
@@ -153,15 +155,15 @@ def test_nothing_is_called_but_copies_of_memory_and_the_compilers_own(tmp_path: 
 
 def test_the_folder_builds_with_cmake_and_its_example_names_the_labels(tmp_path: Path) -> None:
     need("c++", "cmake")
-    graph = float_graph(TINY)
+    graph = float_graph(replace(TINY, head=ClassifierHead(temperature=0.5, mirrors="both")))
     write_cpp(graph, tmp_path)
     pixels = np.random.default_rng(0).integers(0, 256, (50, 61, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "image.ppm")
     subprocess.run(["cmake", "-S", tmp_path, "-B", tmp_path / "build"], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", tmp_path / "build"], check=True, stdout=subprocess.DEVNULL)
     said = subprocess.run([tmp_path / "build" / "example", tmp_path / "image.ppm"], check=True, capture_output=True)
-    logits = reference.run(graph, prepare(Image.fromarray(pixels), graph.manifest.input)[np.newaxis])["logits"][0]
-    scores = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    predictor = Predictor(graph.manifest, ReferenceEngine(graph))
+    scores = predictor.predict(pixels).scores  # type: ignore[union-attr]  # of a classifier
     lines = [line.rsplit("  ", 1) for line in said.stdout.decode().splitlines()]
     assert [label for label, _ in lines] == [TINY.labels[i] for i in np.argsort(-scores, kind="stable")]
     np.testing.assert_allclose([float(score) for _, score in lines], sorted(scores, reverse=True), atol=2e-4)

@@ -1,4 +1,4 @@
-"""Exported C++ on Arm, under emulators: 64 bits with the dot product, and the microcontrollers Cortex-M3, M4 and M7."""
+"""Exported C++ on Arm, under emulators: 64 bits with the dot product, and the microcontrollers Cortex-M3, M4, M7 and M55."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from mobilenets.exporters.cpp import SOURCES
 
 pytestmark = pytest.mark.slow
 CORTEX_M = Path(__file__).parent / "cortex_m"
-BOARDS = {  # processor: its board in QEMU, and what the compiler is told
+BOARDS = {  # processor: its board in QEMU, and what the compiler is told; that of the M55 has no room for V2
     "m3": ("mps2-an385", ["-mcpu=cortex-m3"]),
     "m4": ("mps2-an386", ["-mcpu=cortex-m4", "-mfloat-abi=hard"]),
+    "m55": ("mps3-an547", ["-mcpu=cortex-m55", "-mfloat-abi=hard"]),
     "m7": ("mps2-an500", ["-mcpu=cortex-m7", "-mfloat-abi=hard", "-mfpu=fpv5-sp-d16"]),
 }
 GCC = "arm-none-eabi-"
@@ -38,8 +39,10 @@ def test_64_bit_arm_gives_the_integers_of_the_reference(name: str, options: str,
         np.testing.assert_array_equal(result, reference.run(graph, x)["logits"])
 
 
-@pytest.mark.parametrize("processor", BOARDS)
-@pytest.mark.parametrize("name", ["v1 96", "v2 96"])
+@pytest.mark.parametrize(
+    ("name", "processor"),
+    [("v1 96", processor) for processor in BOARDS] + [("v2 96", processor) for processor in BOARDS if processor != "m55"],
+)
 def test_a_microcontroller_gives_the_integers_of_the_reference(name: str, processor: str, tmp_path: Path) -> None:
     need(f"{GCC}g++", f"{GCC}gcc", "qemu-system-arm")
     board, target = BOARDS[processor]
@@ -75,7 +78,10 @@ def sizes(folder: Path, target: list[str]) -> tuple[int, int]:
     options = [*STRICT, *target, "-mthumb", "-Os", "-ffunction-sections", "-fdata-sections", "-ffreestanding"]
     link = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
     sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(CORTEX_M / "bare.cpp")]
-    subprocess.run([f"{GCC}g++", *options, f"-I{folder}", *sources, "-o", str(folder / "bare.elf"), *link], check=True)
-    said = subprocess.run([f"{GCC}size", str(folder / "bare.elf")], check=True, capture_output=True, text=True)
+    program = str(folder / "bare.elf")
+    subprocess.run([f"{GCC}g++", *options, f"-I{folder}", *sources, "-o", program, *link], check=True)
+    symbols = subprocess.run([f"{GCC}nm", program], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"malloc", "_malloc_r", "_sbrk", "__cxa_throw", "__cxa_guard_acquire"} & set(symbols)
+    said = subprocess.run([f"{GCC}size", program], check=True, capture_output=True, text=True)
     text, data, bss = (int(word) for word in said.stdout.splitlines()[1].split()[:3])
     return text + data, data + bss

@@ -16,7 +16,7 @@ struct Dsp : Compact {
     };
     static Factors factors(const Cell* a) { return halves(a); }
     static Ints dot(Ints sum, Factors a, Weights b) {
-        for (int i = 0; i < width; ++i) {
+        _Pragma("GCC unroll 16") for (int i = 0; i < width; ++i) {
             const Factors of = halves(b + depth * i);
             sum.of[i] = __smlad(a.odd, of.odd, __smlad(a.even, of.even, sum.of[i]));
         }

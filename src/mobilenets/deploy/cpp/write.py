@@ -93,7 +93,7 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
         "network.cpp": source(parts),
         "weights.hpp": declarations([array.declaration for array in arrays]),
         "weights.cpp": _definitions(arrays),
-        "contract.hpp": contract_header(contract),
+        "contract.hpp": contract_header(contract, manifest.head),
         "README.md": readme(graph, figures),
         "manifest.json": manifest.to_json() + "\n",
     }

@@ -25,12 +25,18 @@ int main(int count, char** arguments) {
     const mobilenet::Image input = mobilenet::fitted(image, mobilenet::width, mobilenet::height);
 
     mobilenet::init();
-    const float* logits = mobilenet::run(input.pixels.data());
+    std::vector<double> logits(mobilenet::classes);
+    for (int down = 0; down <= mobilenet::mirrors_down; ++down) {
+        for (int across = 0; across <= mobilenet::mirrors_across; ++across) {
+            const float* view = mobilenet::run(mobilenet::mirrored(input, across > 0, down > 0).pixels.data());
+            for (int i = 0; i < mobilenet::classes; ++i)
+                logits[i] += static_cast<double>(view[i]) / ((1 + mobilenet::mirrors_down) * (1 + mobilenet::mirrors_across));
+        }
+    }
 
-    const float most = *std::max_element(logits, logits + mobilenet::classes);
+    const double most = *std::max_element(logits.begin(), logits.end());
     std::vector<double> scores;
-    for (int i = 0; i < mobilenet::classes; ++i)
-        scores.push_back(std::exp(static_cast<double>(logits[i] - most) / static_cast<double>(mobilenet::temperature)));
+    for (const double logit : logits) scores.push_back(std::exp((logit - most) / static_cast<double>(mobilenet::temperature)));
     const double total = std::accumulate(scores.begin(), scores.end(), 0.0);
     std::vector<int> order(scores.size());
     std::iota(order.begin(), order.end(), 0);

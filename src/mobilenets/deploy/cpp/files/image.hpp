@@ -141,6 +141,19 @@ inline Image part(const Image& image, int left, int top, int width, int height) 
     return out;
 }
 
+/// The image mirrored left to right, or upside down, or both.
+inline Image mirrored(const Image& image, bool across, bool down) {
+    Image out{image.width, image.height, image.channels, {}};
+    for (int y = 0; y < image.height; ++y) {
+        for (int x = 0; x < image.width; ++x) {
+            const int from_y = down ? image.height - 1 - y : y, from_x = across ? image.width - 1 - x : x;
+            for (int c = 0; c < image.channels; ++c)
+                out.pixels.push_back(image.pixels[(static_cast<std::size_t>(from_y) * image.width + from_x) * image.channels + c]);
+        }
+    }
+    return out;
+}
+
 /// The network's input, `width` x `height`.
 inline Image fitted(const Image& image, int width, int height) {
     const double input_width = width, input_height = height;
