@@ -1,8 +1,8 @@
 """What exported C++ takes of a Cortex-M4, flash and memory against the plan, beside LiteRT for Microcontrollers if it is there.
 
 The networks have random weights and 3 classes; sizes do not depend on them. Flash and memory are those of a program that does
-nothing but run the network, as the linker says; the image, 27,648 bytes, is its caller's. The arena of LiteRT for
-Microcontrollers, with the image in it, is what its own recorder prints on this machine, from the TFLite file of the same
+nothing but run the network, as the linker says; the image, 27,648 bytes, is its caller's. Stack and instructions of one image
+are counted in QEMU; how long they take depends on a processor's caches and flash. The arena of LiteRT for Microcontrollers, with the image in it, is what its own recorder prints on this machine, from the TFLite file of the same
 network with integer ends; `pip install tflite-micro` brings it.
 
     python benchmarks/microcontroller.py
@@ -14,6 +14,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,19 @@ from mobilenets.exporters.cpp import FLAGS
 from mobilenets.exporters.lower import lower
 
 BARE = Path(__file__).parents[1] / "tests" / "deploy" / "cortex_m"
-TARGET = ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
-LINK = ("-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-T{BARE / 'mps2.ld'}", "-Wl,--gc-sections")
+TARGET = ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mthumb", "-ffunction-sections", "-fdata-sections")
+LINK = ("-nostartfiles", f"-T{BARE / 'mps2.ld'}", "-Wl,--gc-sections")
+QEMU = (
+    "qemu-system-arm",
+    "-machine",
+    "mps2-an386",
+    "-icount",
+    "shift=0",
+    "-display",
+    "none",
+    "-semihosting-config",
+    "enable=on",
+)
 NETWORKS = {"mobilenet_v1": 0.25, "mobilenet_v2": 0.35}
 RECORDER = """
 import sys
@@ -55,7 +67,7 @@ def main() -> None:
             print(f"row by row {fused_plan(graph).size_bytes:,}")
             for level in ("-Os", "-O2"):
                 flash, memory = sizes(folder, level)
-                print(f"  {level}: flash {flash:,} bytes, static memory {memory:,} bytes")
+                print(f"  {level}: flash {flash:,} bytes, static memory {memory:,} bytes, {counted(folder, level)}")
             (folder / "model.tflite").write_bytes(to_tflite(with_integer_ends(graph), batch=1))
             print(f"  TFLite file: {(folder / 'model.tflite').stat().st_size:,} bytes")
             command = [arguments.tflite_micro, "-c", RECORDER, str(folder / "model.tflite")]
@@ -73,14 +85,25 @@ def network(name: str, width: float, size: int) -> Graph:
 
 def sizes(folder: Path, level: str) -> tuple[int, int]:
     """Bytes of flash and of static memory of the program that runs nothing but the network."""
-    sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(BARE / "bare.cpp")]
-    program = folder / "bare.elf"
-    subprocess.run(
-        ["arm-none-eabi-g++", *FLAGS, *TARGET, level, f"-I{folder}", *sources, "-o", str(program), *LINK], check=True
-    )
+    program = built(folder, level, "bare.cpp", ("-ffreestanding", "--specs=nano.specs", "--specs=nosys.specs"))
     said = subprocess.run(["arm-none-eabi-size", str(program)], check=True, capture_output=True, text=True)
     text, data, bss = (int(word) for word in said.stdout.splitlines()[1].split()[:3])
     return text + data, data + bss
+
+
+def counted(folder: Path, level: str) -> str:
+    """Stack and instructions of one image, in words."""
+    program = built(folder, level, "counted.cpp", ("--specs=rdimon.specs",))
+    return subprocess.run([*QEMU, "-kernel", str(program)], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def built(folder: Path, level: str, start: str, options: Sequence[str]) -> Path:
+    """A program for the Cortex-M4."""
+    sources = [str(folder / "network.cpp"), str(folder / "weights.cpp"), str(BARE / start)]
+    program = folder / f"{start}.elf"
+    command = ["arm-none-eabi-g++", *FLAGS, *TARGET, level, *options, f"-I{folder}", *sources, "-o", str(program), *LINK]
+    subprocess.run(command, check=True)
+    return program
 
 
 if __name__ == "__main__":
