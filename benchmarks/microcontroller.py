@@ -2,8 +2,9 @@
 
 The networks have random weights and 3 classes; sizes do not depend on them. Flash and memory are those of a program that does
 nothing but run the network, as the linker says; the image, 27,648 bytes, is its caller's. Stack and instructions of one image
-are counted in QEMU; how long they take depends on a processor's caches and flash. The arena of LiteRT for Microcontrollers, with the image in it, is what its own recorder prints on this machine, from the TFLite file of the same
-network with integer ends; `pip install tflite-micro` brings it.
+are counted in QEMU; how long they take depends on a processor's caches and flash. The arena of LiteRT for Microcontrollers,
+with the image in it, is what its own recorder prints on this machine, from the TFLite file of the same network with integer
+ends; `pip install tflite-micro` brings it.
 
     python benchmarks/microcontroller.py
 """
