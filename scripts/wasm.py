@@ -23,7 +23,7 @@ KERNELS = ("kernels/choose.cpp", "kernels/wasm.cpp", "kernels/wasm_relaxed.cpp",
 
 COMPILE = (
     "-target", "wasm32-wasi", "-std=c++20", "-O3", "-DNDEBUG", "-msimd128", "-Wall", "-Wextra", "-ffp-contract=off",
-    "-fignore-exceptions", "-fno-threadsafe-statics", "-DMOBILENETS_ONE_THREAD", "-DMOBILENETS_WASM",
+    "-fignore-exceptions", "-fno-threadsafe-statics", "-mllvm", "-disable-lsr", "-DMOBILENETS_ONE_THREAD", "-DMOBILENETS_WASM",
 )  # fmt: skip
 RELAXED = ("-mrelaxed-simd", "-DMOBILENETS_WASM_RELAXED")
 LINK = (

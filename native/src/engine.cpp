@@ -1,5 +1,6 @@
 #include "engine.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "choice.hpp"
@@ -10,6 +11,14 @@ namespace mobilenets {
 namespace {
 
 constexpr int most_threads = 256;
+
+/// Whether a weight is the least of its 8 bits, which has no opposite.
+bool has_least(const Graph& graph) {
+    return std::any_of(graph.tensors.begin(), graph.tensors.end(), [](const auto& named) {
+        const Tensor& tensor = named.second;
+        return tensor.number == Number::int8 && std::memchr(tensor.data, 0x80, static_cast<std::size_t>(count(tensor.shape)));
+    });
+}
 
 template <typename Number>
 void to_channels_last(const Number* from, Number* to, const Value& value) {
@@ -111,7 +120,7 @@ private:
 };
 
 Engine::Engine(FileBytes file, const Settings& settings)
-    : graph_(read_graph(std::move(file))), kernels_(kernels_for(settings.instructions.c_str())), threads_(settings.threads) {
+    : graph_(read_graph(std::move(file))), kernels_(kernels_for(settings.instructions.c_str(), has_least(graph_))), threads_(settings.threads) {
     if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
     if (graph_.precision == "bfloat16" && kernels_.halves) compute_in_halves(graph_);
     for (const Operator& operation : graph_.operators) {

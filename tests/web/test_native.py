@@ -160,6 +160,18 @@ def test_it_is_a_candidate_of_an_exported_page(exported: Path, browser: Browser)
         page.close()
 
 
+def test_the_page_of_a_quantized_run_has_it_too(lowered: Graph, tmp_path: Path) -> None:
+    import onnx
+
+    graph = quantize(lowered, np.concatenate([prepared(lowered, image) for image in IMAGES])).graph
+    file.save(graph, tmp_path / "graph.safetensors")
+    (tmp_path / "export").mkdir()
+    onnx.save(to_onnx(graph), tmp_path / "export" / "model.onnx")
+    with page_of(tmp_path) as folder:
+        listed = json.loads((folder / "model" / "model.json").read_text())["networks"]
+    assert [network["runtime"] for network in listed] == ["native", "onnx"]
+
+
 def test_the_first_visit_is_ready_before_the_other_runtimes_are_there(exported: Path, browser: Browser) -> None:
     with page_of(exported) as folder, served(folder) as address:
         page = browser.new_page(service_workers="block")

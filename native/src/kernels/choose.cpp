@@ -16,6 +16,7 @@ struct Set {
     std::string_view name;
     const Kernels& (*kernels)();
     bool (*runs_here)();
+    bool takes_least = true;  // whether it is exact for weights of -128
 };
 
 #ifdef MOBILENETS_AVX512
@@ -46,7 +47,7 @@ constexpr std::array sets{
         }},
 #endif
 #ifdef MOBILENETS_WASM_RELAXED
-    Set{"wasm_dot", wasm_dot_kernels, has_wasm_dot},
+    Set{"wasm_dot", wasm_dot_kernels, has_wasm_dot, false},
     Set{"wasm_relaxed", wasm_relaxed_kernels, [] { return true; }},
 #endif
 #ifdef MOBILENETS_WASM
@@ -58,10 +59,11 @@ constexpr std::array sets{
 
 }  // namespace
 
-const Kernels& kernels_for(const char* name) {
+const Kernels& kernels_for(const char* name, bool has_least) {
     const std::string_view wanted(name);
     for (const Set& set : sets) {
-        if ((wanted.empty() || wanted == set.name) && set.runs_here()) return set.kernels();
+        const bool fits = !has_least || set.takes_least;
+        if ((wanted.empty() || wanted == set.name) && fits && set.runs_here()) return set.kernels();
     }
     throw GraphError("this processor, or this build, does not have the instruction set '" + std::string(wanted) + "'");
 }

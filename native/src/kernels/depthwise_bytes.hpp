@@ -30,7 +30,7 @@ void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8
                         reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
         }
     }
-    store_tile<V, P, 1>(sums, by, static_cast<std::size_t>(c), out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
+    store_tile<V, P, 1>(Finished<V, P, 1>(sums).sums, by, static_cast<std::size_t>(c), out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
 }
 
 template <class V>

@@ -81,10 +81,11 @@ const Kernels& neon_kernels();
 const Kernels& wasm_kernels();
 const Kernels& wasm_relaxed_kernels();
 const Kernels& wasm_dot_kernels();
-bool has_wasm_dot();  // whether the products of bytes are those that its kernels need
+bool has_wasm_dot();  // whether both factors of its products have a sign
 
 /// The fastest table for this processor, or the one of this name; throws GraphError if it cannot run here.
-const Kernels& kernels_for(const char* name);
+/// `has_least` says that a weight is -128, which quantizers leave out, and not every table takes.
+const Kernels& kernels_for(const char* name, bool has_least = false);
 /// Names of the tables that can run here, the fastest first.
 std::vector<const char*> kernels_here();
 

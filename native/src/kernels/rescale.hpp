@@ -67,6 +67,20 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
     }
 }
 
+/// A copy of the sums of a tile. What is passed by its address, some compilers keep in memory while it is added up.
+template <class V, int P, int N>
+struct Finished {
+    typename V::Ints sums[P][N][vectors<V>];
+
+    explicit Finished(const typename V::Ints (&from)[P][N][vectors<V>]) {
+        UNROLLED
+        for (int i = 0; i < P * N * vectors<V>; ++i) {
+            constexpr int width = N * vectors<V>;
+            sums[i / width][i % width / vectors<V>][i % vectors<V>] = from[i / width][i % width / vectors<V>][i % vectors<V>];
+        }
+    }
+};
+
 /// How the sums of some neighboring panels are rescaled.
 static inline Rescale rescale_of(const ByteWeights& by, std::size_t first, int panels) {
     if (by.rescale != Rescale::reals && by.rescale != Rescale::signed_reals) return by.rescale;

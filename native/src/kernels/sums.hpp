@@ -133,7 +133,7 @@ void byte_tile(const ByteWeights& by, const typename V::Cell* const* starts, std
             pixels.advance(V::depth);
         }
     }
-    store_tile<V, P, N>(sums, by, static_cast<std::size_t>(first), out, out_stride, count);
+    store_tile<V, P, N>(Finished<V, P, N>(sums).sums, by, static_cast<std::size_t>(first), out, out_stride, count);
 }
 
 template <class V>

@@ -6,12 +6,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilenets.cli.output import note, show, show_json
 from mobilenets.errors import MobileNetsError
+
+if TYPE_CHECKING:
+    from mobilenets.deploy.graph import Graph
 
 
 def command(
@@ -79,5 +82,16 @@ def page_of(model: Path) -> Iterator[Path]:
     network.engine.close()
     with tempfile.TemporaryDirectory(prefix="mobilenets-demo-") as scratch:
         folder = Path(scratch) / "page"
-        write_page(folder, network.manifest, networks(Path(network.engine.source), Path(scratch)))
+        write_page(folder, network.manifest, networks(Path(network.engine.source), Path(scratch), _quantized(model)))
         yield folder
+
+
+def _quantized(model: Path) -> Graph | None:
+    """The graph of a quantized run: its ONNX file cannot be read back. None where there is none, or nothing to read it."""
+    from mobilenets.deploy.file import load
+    from mobilenets.int8.folder import GRAPH
+
+    try:
+        return load(model / GRAPH) if (model / GRAPH).is_file() else None
+    except ImportError:  # safetensors comes with the extra 'train'
+        return None
