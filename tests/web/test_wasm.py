@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -123,3 +125,13 @@ def test_damaged_files_end_in_an_error_with_a_text(module: Path, tmp_path: Path)
     refused = [result for result in results if "error" in result]
     assert len(refused) > MUTANTS / 2
     assert [result for result in refused if result["trap"] or not result["error"]] == []
+
+
+def test_without_the_compiler_the_page_is_built_without_the_engine(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "wasm.py"
+    (tmp_path / "engine.wasm").write_bytes(b"of an earlier build")
+    bare = [sys.executable, "-I", "-S", str(script), str(tmp_path)]  # without the packages that are installed
+    done = subprocess.run(bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "the page is built without our own engine" in done.stderr
+    assert list(tmp_path.iterdir()) == []

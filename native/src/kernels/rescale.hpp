@@ -67,9 +67,11 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
     }
 }
 
-/// A copy of the sums of a tile. What is passed by its address, some compilers keep in memory while it is added up.
+/// The sums of a tile once they are added up. Clang keeps in memory, while it adds up, what is passed by its address later: there
+/// it is a copy.
 template <class V, int P, int N>
 struct Finished {
+#ifdef __clang__
     typename V::Ints sums[P][N][vectors<V>];
 
     explicit Finished(const typename V::Ints (&from)[P][N][vectors<V>]) {
@@ -79,6 +81,11 @@ struct Finished {
             sums[i / width][i % width / vectors<V>][i % vectors<V>] = from[i / width][i % width / vectors<V>][i % vectors<V>];
         }
     }
+#else
+    const typename V::Ints (&sums)[P][N][vectors<V>];
+
+    explicit Finished(const typename V::Ints (&from)[P][N][vectors<V>]) : sums(from) {}
+#endif
 };
 
 /// How the sums of some neighboring panels are rescaled.
