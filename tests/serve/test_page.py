@@ -21,6 +21,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page as if it had been built."""
     page = tmp_path / "page"
     (page / "assets").mkdir(parents=True)
+    (page / "engines" / "onnx").mkdir(parents=True)
     (page / "index.html").write_text("<title>the page</title>")
     (page / "assets" / "index.js").write_text("import('../model/model.json')")
     monkeypatch.setattr(folder, "_PAGE", page)
