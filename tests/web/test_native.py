@@ -160,16 +160,19 @@ def test_it_is_a_candidate_of_an_exported_page(exported: Path, browser: Browser)
         page.close()
 
 
-def test_the_page_of_a_quantized_run_has_it_too(lowered: Graph, tmp_path: Path) -> None:
+def test_the_page_of_a_quantized_run_has_it_too(lowered: Graph, tmp_path: Path, browser: Browser) -> None:
     import onnx
 
     graph = quantize(lowered, np.concatenate([prepared(lowered, image) for image in IMAGES])).graph
     file.save(graph, tmp_path / "graph.safetensors")
     (tmp_path / "export").mkdir()
     onnx.save(to_onnx(graph), tmp_path / "export" / "model.onnx")
-    with page_of(tmp_path) as folder:
+    with page_of(tmp_path) as folder, served(folder) as address:
         listed = json.loads((folder / "model" / "model.json").read_text())["networks"]
-    assert [network["runtime"] for network in listed] == ["native", "onnx"]
+        assert [network["runtime"] for network in listed] == ["native", "onnx"]
+        page = opened(browser, address)
+        assert "Runs with our own engine" in page.locator("#engine").inner_text()  # the others are compared with it
+        page.close()
 
 
 def test_the_first_visit_is_ready_before_the_other_runtimes_are_there(exported: Path, browser: Browser) -> None:
