@@ -6,9 +6,11 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 from tests.deploy.conftest import SPECS
 from tests.deploy.cpp_networks import (
@@ -32,9 +34,11 @@ from mobilenets.deploy.arena import fused_plan, plan
 from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.quantization import Quantization
 from mobilenets.errors import GraphError
 from mobilenets.int8.engines import ReferenceEngine
 from mobilenets.runtime.images.prepare import prepare
+from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import ClassifierHead, InputContract, Interpolation, ModelSpec, Resize
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
@@ -69,6 +73,38 @@ def test_a_network_in_floats_is_that_of_the_reference(name: str, tmp_path: Path)
     program = compiled(graph, tmp_path)
     for images in (x, pixels):
         np.testing.assert_allclose(ran(program, images), expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("scales", "activation"), [("any", "linear"), ("powers of two", "relu"), ("large", "linear")])
+def test_sums_next_to_where_the_result_changes(scales: str, activation: op.ActivationKind, tmp_path: Path) -> None:
+    """Each of 512 classes sees 256 neighboring sums around one where the specification's result changes, at its own scale."""
+    random, outputs = np.random.default_rng(0), 512
+    low, high = (-0.5, 1.5) if scales == "large" else (-9.5, -1.0)
+    factors = np.exp2(random.uniform(low, high, outputs))
+    if scales == "powers of two":
+        factors = np.exp2(np.round(np.log2(factors)))
+    zero_point = int(random.integers(-128, 128)) if activation == "linear" else -128
+    sums = np.round((random.integers(-128, 128, outputs) - zero_point + 0.5) / factors).astype(np.int64)
+    tensors: dict[str, NDArray[Any]] = {"w": np.ones((outputs, 1, 1, 1), np.int8), "b": (sums - 128).astype(np.int32)}
+    quantization = {
+        "start": Quantization((1.0,), -128),
+        "w": Quantization(tuple(factors.tolist())),
+        "out": Quantization((1.0,), zero_point),
+        "row": Quantization((1.0,), zero_point),
+    }
+    operators = (
+        op.Quantize(name="start", inputs=("image",), output="start"),
+        op.Conv(name="out", inputs=("start",), output="out", weight="w", bias="b", activation=activation),
+        op.Flatten(name="row", inputs=("out",), output="row"),
+        op.Dequantize(name="end", inputs=("row",), output="end"),
+    )
+    contract = InputContract(size=1, channels=1, mean=(0.0,), std=(1 / 255,))  # the pixels as they are
+    manifest = Manifest("sums", tuple(map(str, range(outputs))), contract)
+    graph = Graph(manifest, operators, tensors, {"logits": "end"}, quantization)
+    pixels = np.arange(256, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    expected = reference.run(graph, prepared(graph, pixels))["logits"]
+    assert len(np.unique(expected)) > 200
+    np.testing.assert_array_equal(ran(compiled(graph, tmp_path), pixels), expected)
 
 
 @pytest.mark.parametrize("in_integers", [False, True], ids=["floats", "integers"])
