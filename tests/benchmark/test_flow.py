@@ -92,6 +92,11 @@ def test_a_precision_that_no_file_has_is_a_row_that_says_so(toys: str, nap: Writ
     assert (row.case.precision, row.error) == ("int8", "no file of 'nap-0' is in int8; there is float32")
 
 
+def test_a_file_that_is_named_twice_is_measured_once(toys: str, nap: Write, tmp_path: Path) -> None:
+    rows = list(benchmark(Asked((nap(0), nap(0)), table=toys), tmp_path, settings=QUICK))
+    assert len({row.case for row in rows}) == len(rows)
+
+
 def test_what_was_measured_is_not_measured_again(
     toys: str, nap: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,9 +99,13 @@ def _without(precisions: Mapping[str, set[str]], asked: Asked) -> Iterator[Row]:
 def all_files(
     networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling
 ) -> tuple[list[FileOnRuntime], list[Row]]:
-    """The files of all networks on the runtimes that read them, and a row for each that there cannot be."""
+    """The files of all networks on the runtimes that read them, and a row for each that there cannot be.
+
+    A run has its int8 folder with it; where that is named too, its files stand here once.
+    """
     items = [item for network in networks for item in plan.files_of(network, asked, folder, said=telling.said)]
-    return [item for item in items if isinstance(item, FileOnRuntime)], [item for item in items if isinstance(item, Row)]
+    files = {item.case: item for item in items if isinstance(item, FileOnRuntime)}
+    return list(files.values()), [item for item in items if isinstance(item, Row)]
 
 
 def _accuracies(
