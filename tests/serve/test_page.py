@@ -70,6 +70,24 @@ def test_the_page_runs_the_model_that_is_served_and_takes_the_new_one_after_a_re
 
 
 @pytest.mark.usefixtures("built")
+def test_the_page_has_every_runtime_that_it_was_built_with(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from mobilenets.exporters.onnx import export_onnx
+    from mobilenets.model import create
+    from mobilenets.specs.model import InputContract, ModelSpec
+    from mobilenets.specs.rows import BackboneSpec, Conv
+
+    for runtime in ("native", "tflite"):
+        (folder.page_folder() / "engines" / runtime).mkdir()
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+    export_onnx(create(spec), tmp_path / "model.onnx")
+    server = serve(first=tmp_path / "model.onnx")
+    listed = server.get("/model/model.json").json()["networks"]
+    assert [network["runtime"] for network in listed] == ["native", "onnx", "tflite"]
+    assert all(server.get(f"/model/{network['file']}").status == 200 for network in listed)
+
+
+@pytest.mark.usefixtures("built")
 def test_a_server_with_a_key_gives_nobody_the_model(serve: Serve, color_model: Path) -> None:
     server = serve(color=color_model, access=Access(key="secret"))
     assert b'type="file"' in server.get("/").data

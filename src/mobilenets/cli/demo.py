@@ -6,15 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mobilenets.cli.output import note, show, show_json
 from mobilenets.errors import MobileNetsError
-
-if TYPE_CHECKING:
-    from mobilenets.deploy.graph import Graph
 
 
 def command(
@@ -71,6 +68,7 @@ def page_of(model: Path) -> Iterator[Path]:
         ExportError: the page is not built.
     """
     from mobilenets.deploy.browser import networks
+    from mobilenets.int8.folder import quantized_graph
     from mobilenets.runtime.engines.open import opened
     from mobilenets.web.folder import page_folder, write_page
 
@@ -82,16 +80,5 @@ def page_of(model: Path) -> Iterator[Path]:
     network.engine.close()
     with tempfile.TemporaryDirectory(prefix="mobilenets-demo-") as scratch:
         folder = Path(scratch) / "page"
-        write_page(folder, network.manifest, networks(Path(network.engine.source), Path(scratch), _quantized(model)))
+        write_page(folder, network.manifest, networks(Path(network.engine.source), Path(scratch), quantized_graph(model)))
         yield folder
-
-
-def _quantized(model: Path) -> Graph | None:
-    """The graph of a quantized run: its ONNX file cannot be read back. None where there is none, or nothing to read it."""
-    from mobilenets.deploy.file import load
-    from mobilenets.int8.folder import GRAPH
-
-    try:
-        return load(model / GRAPH) if (model / GRAPH).is_file() else None
-    except ImportError:  # safetensors comes with the extra 'train'
-        return None

@@ -177,6 +177,17 @@ def is_quantized(folder: Path) -> bool:
     return (folder / GRAPH).is_file()
 
 
+def quantized_graph(model: Path) -> Graph | None:
+    """The graph of a quantized network, whose exported files cannot be read back.
+
+    None where the model is another one, or nothing is installed that reads it: safetensors comes with the extra 'train'.
+    """
+    try:
+        return graph_of(model) if is_quantized(model) else None
+    except ImportError:
+        return None
+
+
 def graph_of(folder: Path) -> Graph:
     """The quantized network in a folder.
 

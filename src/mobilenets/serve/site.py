@@ -53,9 +53,14 @@ def _written(model: ServedModel) -> tuple[tempfile.TemporaryDirectory[str] | Non
         network = None
     if network is None:
         return None, {}
+    from mobilenets.deploy.browser import networks
+    from mobilenets.int8.folder import quantized_graph
+
     folder = tempfile.TemporaryDirectory(prefix="mobilenets-serve-")
     try:
-        write_page(Path(folder.name), model.predictor.manifest, {"onnx": network})
+        with tempfile.TemporaryDirectory(prefix="mobilenets-serve-") as scratch:
+            found = networks(network, Path(scratch), quantized_graph(model.source.path))
+            write_page(Path(folder.name), model.predictor.manifest, found)
     except BaseException:
         folder.cleanup()
         raise
