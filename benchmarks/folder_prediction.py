@@ -4,12 +4,15 @@ Both run one MobileNetV2 with the same weights, on the same files, at 224 px, al
 
 - torchvision: its model in evaluation mode under `inference_mode`, its ImageNet transforms (shorter side 256, center crop
   224, normalize), and a DataLoader with batches of 32 and 0, 1 or 2 workers. The fastest of these counts.
-- mobilenets: the weights imported, exported to ONNX, and run by `Predictor.stream`, as `mobilenets predict FOLDER` does.
+- mobilenets: the weights imported, exported to ONNX, or with `--precision int8` quantized for the native engine, and run by
+  `Predictor.stream`, as `mobilenets predict FOLDER` does.
 
 Without `--weights` the weights are random, with batch norm statistics of some of the images, so that answers differ from
-image to image. Afterwards the answers are compared; the exit code is 1 if fewer than 99% of the top-1 labels agree.
+image to image. Afterwards the answers are compared; the exit code is 1 if fewer than 99% of the top-1 labels agree, in
+8-bit integers half of them: random weights give answers that are close to each other.
 
     python benchmarks/folder_prediction.py PHOTOS
+    python benchmarks/folder_prediction.py PHOTOS --precision int8
 """
 
 from __future__ import annotations
@@ -31,8 +34,13 @@ from rates import OURS, measure
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mobilenets.deploy import file
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.exporters.lower import lower
 from mobilenets.exporters.onnx import export_onnx
+from mobilenets.model import Model
 from mobilenets.runtime.classify import Classification
+from mobilenets.runtime.images.prepare import load_input
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.weights.assemble import assemble
 from mobilenets.weights.torchvision import classify as importer
@@ -41,7 +49,7 @@ TRANSFORMS = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
 BATCH = 32
 WORKERS = (0, 1, 2)
 OBSERVED = 64
-LEAST_SAME = 0.99
+LEAST_SAME = {"float32": 0.99, "int8": 0.5}
 
 Logits = NDArray[np.float32]
 
@@ -52,6 +60,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of images")
     parser.add_argument("--most", type=int, default=500, help="how many images to take, in the order of their names")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", choices=list(LEAST_SAME), default="float32")
     parser.add_argument("--weights", type=Path, help="a state dict of torchvision's mobilenet_v2")
     options = parser.parse_args()
     paths = images_in(options.photos, options.most)
@@ -60,7 +69,8 @@ def main() -> None:
         f"torchvision, {workers} workers": partial(with_torchvision, peer, workers=workers) for workers in WORKERS
     }
     with tempfile.TemporaryDirectory() as folder:
-        predictor = exported(peer, Path(folder) / "model.onnx")
+        make = {"float32": exported, "int8": quantized}[options.precision]
+        predictor = make(imported(peer), Path(folder), paths[:OBSERVED])
         ways[OURS] = partial(with_mobilenets, predictor)
         answers, summary = measure(ways, paths, rounds=options.rounds)
     ours, theirs = answers[OURS], answers[str(summary["beside"])]
@@ -74,7 +84,7 @@ def main() -> None:
         "threads": predictor.threads,
     }
     print(json.dumps({**summary, **agreement}))
-    if same < LEAST_SAME:
+    if same < LEAST_SAME[options.precision]:
         sys.exit(f"only {same:.1%} of the answers are the same")
 
 
@@ -106,12 +116,23 @@ def torchvision_model(paths: Sequence[Path], weights: Path | None) -> nn.Module:
     return observe(model, list(DataLoader(Photos(paths, TRANSFORMS).every(OBSERVED), batch_size=BATCH)))
 
 
-def exported(peer: nn.Module, path: Path) -> Predictor:
-    """The same network through our importer and exporter."""
+def imported(peer: nn.Module) -> Model:
+    """The same network through our importer."""
     network = importer.read(peer.state_dict(), "torchvision's mobilenet_v2")
-    model = assemble(network, labels=[f"class {i}" for i in range(1000)], weights="benchmark")
-    export_onnx(model, path)
-    return Predictor.open(path)
+    return assemble(network, labels=[f"class {i}" for i in range(1000)], weights="benchmark")
+
+
+def exported(model: Model, folder: Path, paths: Sequence[Path]) -> Predictor:
+    """The network by ONNX Runtime; `paths` are not needed."""
+    export_onnx(model, folder / "model.onnx")
+    return Predictor.open(folder / "model.onnx")
+
+
+def quantized(model: Model, folder: Path, paths: Sequence[Path]) -> Predictor:
+    """The network in 8-bit integers by the native engine, calibrated on some images."""
+    images = np.stack([load_input(path, model.spec.input) for path in paths])
+    file.save(quantize(lower(model), images).graph, folder / "model.graph")
+    return Predictor.open(folder / "model.graph")
 
 
 if __name__ == "__main__":
