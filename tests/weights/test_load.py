@@ -207,7 +207,7 @@ def test_rubbish_is_refused_in_words(tmp_path: Path, name: str) -> None:
 
 def test_another_model_s_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "resnet.pth")
-    with pytest.raises(WeightsError, match="is not a state dict of torchvision's or timm's MobileNets"):
+    with pytest.raises(WeightsError, match="is not a state dict of torchvision's, timm's or transformers' MobileNets"):
         load(tmp_path / "resnet.pth")
 
 

@@ -175,8 +175,11 @@ class Shapes:
             study.enqueue_trial(dict(first), skip_if_exists=True)
 
     def _known(self, trial: Trial, choice: Choice) -> bool:
-        """Whether a shape was judged already, or another worker has begun with it."""
-        return any(other.params == choice for other in self.turns.trials("RUNNING", "COMPLETE") if other.number < trial.number)
+        """Whether a shape was judged already, or another worker has begun with it.
+
+        Of two workers that draw the same shape at once, at least one sees the other's when its own is stored, and gives it up.
+        """
+        return any(other.params == choice for other in self.turns.trials("RUNNING", "COMPLETE") if other.number != trial.number)
 
     def _run(self, number: int, choice: Choice, space: Space) -> Judgment:
         """Judge a network."""
