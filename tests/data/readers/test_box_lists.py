@@ -71,6 +71,10 @@ def test_a_list_of_labels_is_none_of_boxes(tmp_path: Path) -> None:
     assert not is_box_list(look_at(_list(tmp_path, "path,label\na.jpg,cat\n")))
 
 
+def test_a_point_is_no_box(tmp_path: Path) -> None:
+    assert not is_box_list(look_at(_list(tmp_path, "path,x1,y1,label\na.jpg,3,4,cat\n")))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -132,21 +132,27 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
 
 
 def _columns(header: Sequence[str]) -> tuple[Form, dict[str, int]]:
-    """How boxes are written, and the position of each column that is read; `x1` is the left edge only if there is an `x2`."""
+    """How boxes are written, and the position of each column that is read: of edges where no way has all its columns."""
     if _is_bare(header):
         return _EDGES, {column: i for i, column in enumerate(_REQUIRED)}
+    found = [(form, _positions(header, form)) for form in (_EDGES, _CENTER, _CORNER)]
+    return next((each for each in found if all(corner in each[1] for corner in CORNERS)), found[0])
+
+
+def _positions(header: Sequence[str], form: Form) -> dict[str, int]:
+    """The position of each column that is read; `x1` is the left edge only if there is an `x2`."""
     lower = [name.strip().lower() for name in header]
     unlike = {"x0": "x1", "y0": "y1"} if "x2" not in lower else {"x1": "x1", "y1": "y1"}
-    for form in (_EDGES, _CENTER, _CORNER):
-        edges = dict(zip(CORNERS, form.columns, strict=True))
-        others = (
-            COLUMNS if form is _EDGES else {name: names for name, names in COLUMNS.items() if name not in ("width", "height")}
-        )
-        known = {column: [name for name in names if name != unlike.get(column)] for column, names in (others | edges).items()}
-        columns = columns_of(header, known)
-        if all(corner in columns for corner in CORNERS):
-            return form, columns
-    return _EDGES, columns_of(header, COLUMNS | dict(zip(CORNERS, _EDGES.columns, strict=True)))
+    known = COLUMNS | dict(zip(CORNERS, form.columns, strict=True))
+    of_boxes = () if form is _EDGES else ("width", "height")
+    return columns_of(
+        header,
+        {
+            column: [name for name in names if name != unlike.get(column)]
+            for column, names in known.items()
+            if column not in of_boxes
+        },
+    )
 
 
 def _is_bare(header: Sequence[str]) -> bool:

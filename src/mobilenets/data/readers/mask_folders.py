@@ -72,9 +72,9 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
     else:
         images = _by_stem(tree, pair.images, tree.images(pair.images))
         masks = _by_stem(tree, pair.masks, tree.images(pair.masks))
-    if images.keys().isdisjoint(masks) and images.keys().isdisjoint(map(bare_stem, masks)):
+    if _are_strangers(images, masks):
         images, masks = _without_folders(tree, pair.images, images), _without_folders(tree, pair.masks, masks)
-    if images.keys().isdisjoint(masks) and images.keys().isdisjoint(map(bare_stem, masks)):
+    if _are_strangers(images, masks):
         images, masks = without_common_words(images), without_common_words(masks)
     bare: dict[str, str] = {}
     for stem, path in masks.items():
@@ -92,6 +92,11 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
     strays = sorted(path for path in masks.values() if path not in used)
     faults += [Fault("stray", "is a mask without an image and is left out", path) for path in strays]
     return matched, faults
+
+
+def _are_strangers(images: dict[str, str], masks: dict[str, str]) -> bool:
+    """Whether no mask has the name of an image."""
+    return images.keys().isdisjoint(masks) and images.keys().isdisjoint(map(bare_stem, masks))
 
 
 def _by_stem(tree: Tree, folder: str, paths: list[str]) -> dict[str, str]:
