@@ -20,8 +20,7 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.int8_rules import HIGHEST_OF_7_BITS as MOST
 from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import Quantization, bias_scales
-
-Matrix = NDArray[np.float64]
+from mobilenets.deploy.rounding import Matrix, compensated
 
 _AT_ONCE = 8  # images
 _PLACES = {op.Conv: 4096, op.Depthwise: 512, op.Dense: 4096}  # of an image that correlations are taken of, at most
@@ -102,7 +101,7 @@ def _with_narrow(made: Graph, graph: Graph, operator: op.Weighted, value: _Value
     reals = integers * scales[:, :, None]
     wider = np.maximum(np.abs(integers).max(2) / MOST, 1.0)
     narrow_scales = (scales * wider).astype(np.float32).astype(np.float64)
-    narrow = _rounded(reals, narrow_scales, read.covariance)
+    narrow = compensated(reals, narrow_scales, np.ones_like(reals), read.covariance, MOST)
     stored = Quantization(tuple(narrow_scales.ravel().tolist()))
     bias = (graph.tensors[operator.bias].astype(np.float64) * bias_scales(taken, quantization)).reshape(groups, -1)
     bias = bias + _sums(reals, read.wide) - _sums(narrow * narrow_scales[:, :, None], read.narrow)
@@ -142,17 +141,3 @@ def _sums(weights: Matrix, means: Matrix) -> Matrix:
     """The mean of each output without its bias, G O/G."""
     sums: Matrix = (weights @ means[:, :, None])[:, :, 0]
     return sums
-
-
-def _rounded(reals: Matrix, scales: Matrix, covariance: Matrix) -> Matrix:
-    """The integers, G O/G K: one column after the other, the loudest first; those after it take over what it lost."""
-    order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K
-    left = np.take_along_axis(reals, order[:, None, :], 2)
-    by_loudness = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
-    upper = np.linalg.inv(np.linalg.cholesky(by_loudness[:, ::-1, ::-1])[:, ::-1, ::-1])
-    result = np.empty_like(left)
-    for k in range(left.shape[2]):
-        result[:, :, k] = np.clip(np.rint(left[:, :, k] / scales), -MOST, MOST)
-        lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
-        left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
-    return np.take_along_axis(result, np.argsort(order, axis=1)[:, None, :], 2)

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.deploy.quantization import HIGHEST, Quantization
-
-Matrix = NDArray[np.float64]
+from mobilenets.deploy.rounding import Matrix, compensated, nearest
 
 _SHRINKS = np.linspace(1.0, 0.75, 11)
 _BIAS_BITS = 30  # a bias must stay below 2**30 of its steps, so that it and the sums fit 32 bits
@@ -236,8 +235,8 @@ class _Layer:
         scales = _scales(weight, diagonal, np.maximum(floor, 2.0**-40), self.grid)
         factors = self.grid.factors(weight, scales)
         if damping == np.inf:
-            return _Steps(_rounded(weight, scales[:, :, None], factors, self.grid), scales)
-        return _Steps(_compensated(weight, scales, factors, covariance, self.grid), scales)
+            return _Steps(nearest(weight, scales[:, :, None], factors, self.grid.most), scales)
+        return _Steps(compensated(weight, scales, factors, covariance, self.grid.most), scales)
 
 
 def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Matrix:
@@ -247,31 +246,9 @@ def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Ma
     for shrink in _SHRINKS:
         scales = np.maximum(shrink * largest / grid.highest, floor)
         steps = scales[:, :, None]
-        off = target - _rounded(target, steps, grid.factors(target, scales), grid) * steps
+        off = target - nearest(target, steps, grid.factors(target, scales), grid.most) * steps
         error = (np.square(off) * importance).sum(2)
         best = np.where(error < best_error, scales, best)
         best_error = np.minimum(error, best_error)
     stored: Matrix = best.astype(np.float32).astype(np.float64)  # as a file keeps them
     return stored
-
-
-def _compensated(target: Matrix, scales: Matrix, factors: Matrix, covariance: Matrix, grid: Grid) -> Matrix:
-    """The integers, G O/G K: one column after the other is rounded, and the columns after it take over what it lost."""
-    order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K: the loudest first
-    left, factors = (np.take_along_axis(numbers, order[:, None, :], 2) for numbers in (target, factors))
-    sorted_ = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
-    root = np.linalg.cholesky(sorted_[:, ::-1, ::-1])[:, ::-1, ::-1]  # upper: the covariance is root @ root.T
-    upper = np.linalg.inv(root)  # and its inverse upper.T @ upper, G K K
-    result = np.empty_like(left)
-    for k in range(left.shape[2]):
-        result[:, :, k] = _rounded(left[:, :, k], scales, factors[:, :, k], grid)
-        lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
-        left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
-    back = np.argsort(order, axis=1)
-    return np.take_along_axis(result, back[:, None, :], 2)
-
-
-def _rounded(target: Matrix, scales: Matrix, factors: Matrix, grid: Grid) -> Matrix:
-    """The nearest integers of the grid."""
-    nearest: Matrix = np.clip(np.rint(target / (scales * factors)), -grid.most, grid.most) * factors
-    return nearest

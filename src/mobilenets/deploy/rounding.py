@@ -1,0 +1,48 @@
+"""Weights as integers: the nearest ones, or with each rounding made up for by those after it.
+
+A sum loses less when what one weight loses is taken over by the weights whose inputs are correlated with its own (GPTQ,
+Frantar et al. 2023).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+def nearest(target: Matrix, scales: Matrix, factors: Matrix, most: int) -> Matrix:
+    """The nearest integers of the grid, those that are a factor times one within -most and most.
+
+    Args:
+        target: real weights.
+        scales: reals of one step, which the weights' shape is broadcast to; likewise `factors`.
+        factors: how many steps each integer is a multiple of.
+        most: the largest multiple.
+    """
+    integers: Matrix = np.clip(np.rint(target / (scales * factors)), -most, most) * factors
+    return integers
+
+
+def compensated(target: Matrix, scales: Matrix, factors: Matrix, covariance: Matrix, most: int) -> Matrix:
+    """The integers, G O/G K: column after column is rounded, the loudest first, and those after it take over what it lost.
+
+    Args:
+        target: real weights, G O/G K: G groups with O/G rows each, and K numbers that make up a sum.
+        scales: of each row, G O/G.
+        factors: as in `nearest`, G O/G K.
+        covariance: of what the weights are multiplied with, positive definite, G K K.
+        most: as in `nearest`.
+    """
+    order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1)  # G K
+    left, factors = (np.take_along_axis(numbers, order[:, None, :], 2) for numbers in (target, factors))
+    by_loudness = np.take_along_axis(np.take_along_axis(covariance, order[:, :, None], 1), order[:, None, :], 2)
+    root = np.linalg.cholesky(by_loudness[:, ::-1, ::-1])[:, ::-1, ::-1]  # upper: the covariance is root @ root.T
+    upper = np.linalg.inv(root)  # and its inverse upper.T @ upper, G K K
+    result = np.empty_like(left)
+    for k in range(left.shape[2]):
+        result[:, :, k] = nearest(left[:, :, k], scales, factors[:, :, k], most)
+        lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
+        left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
+    return np.take_along_axis(result, np.argsort(order, axis=1)[:, None, :], 2)
