@@ -9,6 +9,7 @@ seconds after which `torchrun` would kill it.
 
     python benchmarks/kills.py --kills 75
     python benchmarks/kills.py --kills 25 --ranks 2
+    python benchmarks/kills.py --kills 25 --int8          # training in integers, from a float network
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from mobilenets.cli.app import main as command_line
 
 PATIENCE = 30.0
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
-TINY = ("--weights", "none", "--width", "0.1", "--size", "64", "--epochs", "3", "--set", "batch=8", "--set", "workers=0")
+SHORT = ("--epochs", "3", "--set", "batch=8", "--set", "workers=0")
+TINY = ("--weights", "none", "--width", "0.1", "--size", "64")
 TASKS = {
     "classify": ("--recipe", "scratch-small", "--set", "time_budget_minutes=0", "--folds", "0"),
     "detect": ("--set", "evaluate_every_epochs=1", "--folds", "0"),
@@ -50,24 +52,34 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each task")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--ranks", type=int, default=1, help="processes that learn together")
+    parser.add_argument("--int8", action="store_true", help="kill training in integers")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)  # a forked process has no more
     lost = 0
     for task in options.tasks:
         with tempfile.TemporaryDirectory() as name:
-            outcomes = killed(task, Path(name), options.kills, options.ranks, random.Random(f"{options.seed} {task}"))
+            outcomes = killed(
+                task, Path(name), options.kills, options.ranks, options.int8, random.Random(f"{options.seed} {task}")
+            )
         lost += options.kills - outcomes["resumed, same weights"] - outcomes["started anew, same weights"]
-        print(json.dumps({"task": task, "ranks": options.ranks, "kills": options.kills, **outcomes}), flush=True)
+        print(
+            json.dumps({"task": task, "int8": options.int8, "ranks": options.ranks, "kills": options.kills, **outcomes}),
+            flush=True,
+        )
     return int(lost > 0)
 
 
-def killed(task: str, folder: Path, kills: int, ranks: int, generator: random.Random) -> Counter[str]:
+def killed(task: str, folder: Path, kills: int, ranks: int, int8: bool, generator: random.Random) -> Counter[str]:
     """How often each outcome occurred."""
     drawn(task, folder / "data")
     data = str(folder / "data" / "boxes.csv" if task == "detect" else folder / "data")
     log = folder / "log"
-    train = ("train", data, *TINY, *TASKS[task], "--out")
+    train = ("train", data, *TINY, *SHORT, *TASKS[task], "--out")
+    if int8:
+        floats = str(folder / "floats")
+        assert run((*train, floats), log, ranks) == 0, log.read_text()
+        train = ("train", data, "--weights", floats, "--set", "quantize=int8", *SHORT, "--folds", "0", "--out")
     start = time.monotonic()
     assert run((*train, str(folder / "undisturbed")), log, ranks) == 0, log.read_text()
     seconds = time.monotonic() - start
