@@ -16,7 +16,13 @@ bool is_window(Kind kind) { return kind == Kind::conv || kind == Kind::depthwise
 
 bool is_by_number(Kind kind) {
     return kind == Kind::add || kind == Kind::multiply || kind == Kind::activation || kind == Kind::quantize ||
-           kind == Kind::dequantize;
+           kind == Kind::dequantize || kind == Kind::argmax;
+}
+
+/// Whether an operator runs with that before it: in one block, or the class of each pixel of a map that is made large for it.
+bool continues(const Operator& before, const Operator& operation) {
+    return (operation.block >= 0 && operation.block == before.block) ||
+           (before.kind == Kind::resize && operation.kind == Kind::argmax);
 }
 
 class Planner {
@@ -195,9 +201,7 @@ std::vector<Group> layer_by_layer(const Graph& graph) {
 std::vector<Group> block_by_block(const Graph& graph) {
     std::vector<Group> groups;
     for (int i = 0; i < static_cast<int>(graph.operators.size()); ++i) {
-        const int block = graph.operators[index(i)].block;
-        const bool continues = i > 0 && block >= 0 && graph.operators[index(i - 1)].block == block;
-        if (continues)
+        if (i > 0 && continues(graph.operators[index(i - 1)], graph.operators[index(i)]))
             groups.back().operators.to = i + 1;
         else
             groups.push_back({{i, i + 1}});

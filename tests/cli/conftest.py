@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from mobilenets import checkpoint
 from mobilenets.cli.app import main
+from mobilenets.model import create
+from mobilenets.specs.model import InputContract, ModelSpec
+from mobilenets.specs.rows import BackboneSpec, Conv
+
+PLAIN = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+"""The smallest classifier."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,14 @@ def mobilenets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         return Done(int(stop.value.code or 0), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A run folder with `PLAIN` as a training leaves it."""
+    checkpoint.save(create(PLAIN), tmp_path / "run" / "best")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    return tmp_path / "run"
 
 
 @pytest.fixture(scope="session")

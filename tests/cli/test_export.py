@@ -3,76 +3,58 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cli.conftest import PLAIN, Done
 
 from mobilenets import checkpoint
-from mobilenets.cli.app import main
 from mobilenets.deploy import file
 from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.lraspp import lraspp
-from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
 from mobilenets.specs.ssd import ssdlite
 
-SPEC = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+Run = Callable[..., Done]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["mobilenets", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return int(stop.value.code or 0)
-
-
-@pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    checkpoint.save(create(SPEC), tmp_path / "run" / "best")
-    (tmp_path / "run" / "run.json").write_text("{}")
-    return tmp_path / "run"
-
-
-def test_a_run_is_exported_into_itself_and_predicts(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "export", trained, "--to", "onnx") == 0
+def test_a_run_is_exported_into_itself_and_predicts(trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--to", "onnx")
+    assert done.code == 0
     assert Predictor.open(trained).manifest.labels == ("cat", "dog")
-    out = capsys.readouterr().out
+    out = done.out
     assert "logits" in out
     assert "1e-04" in out
     assert str(trained / "export" / "model.onnx") in out
 
 
-def test_a_checkpoint_inside_a_run_is_exported_beside_it(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run(monkeypatch, "export", trained / "best") == 0
+def test_a_checkpoint_inside_a_run_is_exported_beside_it(trained: Path, mobilenets: Run) -> None:
+    assert mobilenets("export", trained / "best").code == 0
     assert (trained / "export" / "model.onnx").is_file()
 
 
-def test_a_checkpoint_that_stands_alone_holds_its_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint.save(create(SPEC), tmp_path / "converted")
-    assert run(monkeypatch, "export", tmp_path / "converted") == 0
+def test_a_checkpoint_that_stands_alone_holds_its_export(tmp_path: Path, mobilenets: Run) -> None:
+    checkpoint.save(create(PLAIN), tmp_path / "converted")
+    assert mobilenets("export", tmp_path / "converted").code == 0
     assert Predictor.open(tmp_path / "converted").manifest.model == "plain"
 
 
-def test_json_gives_the_file_its_size_and_the_parity(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
-    assert run(monkeypatch, "export", trained, "--out", tmp_path / "out", "--images", images, "--json") == 0
-    captured = capsys.readouterr()
-    result = json.loads(captured.out)
+def test_json_gives_the_file_its_size_and_the_parity(trained: Path, tmp_path: Path, mobilenets: Run, images: Path) -> None:
+    done = mobilenets("export", trained, "--out", tmp_path / "out", "--images", images, "--json")
+    assert done.code == 0
+    result = json.loads(done.out)
     assert result["file"] == str(tmp_path / "out" / "model.onnx")
     assert result["size_bytes"] == (tmp_path / "out" / "model.onnx").stat().st_size
     assert result["passed"] is True
     assert result["parity"]["images"] == 2
-    assert "skipped" in captured.err
-    assert "broken.jpg" in captured.err
+    assert "skipped" in done.err
+    assert "broken.jpg" in done.err
 
 
 @pytest.fixture
@@ -88,11 +70,10 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_failed_comparison_exits_with_1_and_writes_nothing(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "export", trained, "--tolerance", "1e-15") == 1
-    assert capsys.readouterr().err.startswith("error: the exported network's 'logits' differs")
+def test_a_failed_comparison_exits_with_1_and_writes_nothing(trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--tolerance", "1e-15")
+    assert done.code == 1
+    assert done.err.startswith("error: the exported network's 'logits' differs")
     assert not (trained / "export" / "model.onnx").exists()
 
 
@@ -105,78 +86,76 @@ def test_a_failed_comparison_exits_with_1_and_writes_nothing(
         (["RUN", "--images", "RUN"], "has no image that can be read"),
     ],
 )
-def test_wrong_arguments_are_said_in_a_line(
-    arguments: list[str], message: str, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "export", *(str(trained) if argument == "RUN" else argument for argument in arguments)) == 1
-    assert message in capsys.readouterr().err
+def test_wrong_arguments_are_said_in_a_line(arguments: list[str], message: str, trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", *(str(trained) if argument == "RUN" else argument for argument in arguments))
+    assert done.code == 1
+    assert message in done.err
 
 
-def test_help_shows_an_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "export", "--help") == 0
-    assert "mobilenets export runs/photos --to onnx" in capsys.readouterr().out
+def test_help_shows_an_example(mobilenets: Run) -> None:
+    done = mobilenets("export", "--help")
+    assert done.code == 0
+    assert "mobilenets export runs/photos --to onnx" in done.out
 
 
 BODY = BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2), Conv(8, 3, 2)))
 
 
-def test_a_detector_with_boxes_as_outputs_lies_beside_the_raw_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_detector_with_boxes_as_outputs_lies_beside_the_raw_one(tmp_path: Path, mobilenets: Run) -> None:
     checkpoint.save(create(ssdlite(BODY, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,))), tmp_path / "run" / "best")
     (tmp_path / "run" / "run.json").write_text("{}")
-    assert run(monkeypatch, "export", tmp_path / "run") == 0
-    assert run(monkeypatch, "export", tmp_path / "run", "--nms") == 0
-    assert "detections" in capsys.readouterr().out
+    assert mobilenets("export", tmp_path / "run").code == 0
+    done = mobilenets("export", tmp_path / "run", "--nms")
+    assert done.code == 0
+    assert "detections" in done.out
     names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"model.onnx", "parity.json", "detector.onnx", "detector.parity.json"}
 
 
-def test_boxes_of_a_classifier_are_refused(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "export", trained, "--nms") == 1
-    assert capsys.readouterr().err == "error: 'plain' is to classify: only detectors have boxes\n\nhint: leave --nms out\n"
+def test_boxes_of_a_classifier_are_refused(trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--nms")
+    assert done.code == 1
+    assert done.err == "error: 'plain' is to classify: only detectors have boxes\n\nhint: leave --nms out\n"
 
 
-def test_a_segmenter_with_classes_as_output_lies_beside_the_raw_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
+def test_a_segmenter_with_classes_as_output_lies_beside_the_raw_one(tmp_path: Path, mobilenets: Run, images: Path) -> None:
     checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "run" / "best")
     (tmp_path / "run" / "run.json").write_text("{}")
-    assert run(monkeypatch, "export", tmp_path / "run") == 0
-    assert run(monkeypatch, "export", tmp_path / "run", "--argmax", "--images", images) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    assert mobilenets("export", tmp_path / "run").code == 0
+    done = mobilenets("export", tmp_path / "run", "--argmax", "--images", images)
+    assert done.code == 0
+    printed = " ".join(done.out.split())
     assert "of 40,960 pixels" in printed  # 8 random and 2 images, 64 x 64
     assert "1e-03" in printed
     names = {path.name for path in (tmp_path / "run" / "export").iterdir()}
     assert names == {"model.onnx", "parity.json", "segmenter.onnx", "segmenter.parity.json"}
-    assert run(monkeypatch, "predict", tmp_path / "run" / "export" / "segmenter.onnx", images / "a.png", "--json") == 0
-    assert sum(one["pixels"] for one in json.loads(capsys.readouterr().out)["areas"]) == 40 * 40
+    done = mobilenets("predict", tmp_path / "run" / "export" / "segmenter.onnx", images / "a.png", "--json")
+    assert done.code == 0
+    assert sum(one["pixels"] for one in json.loads(done.out)["areas"]) == 40 * 40
 
 
-def test_what_decodes_inside_is_of_one_task(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_decodes_inside_is_of_one_task(trained: Path, tmp_path: Path, mobilenets: Run) -> None:
     checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "segmenter")
-    assert run(monkeypatch, "export", tmp_path / "segmenter", "--nms") == 1
+    done = mobilenets("export", tmp_path / "segmenter", "--nms")
+    assert done.code == 1
     said = "error: 'plain' is to segment: only detectors have boxes\n\nhint: --argmax gives the class of each pixel\n"
-    assert capsys.readouterr().err == said
-    assert run(monkeypatch, "export", trained, "--argmax") == 1
+    assert done.err == said
+    done = mobilenets("export", trained, "--argmax")
+    assert done.code == 1
     said = "error: 'plain' is to classify: only segmenters have classes of pixels\n\nhint: leave --argmax out\n"
-    assert capsys.readouterr().err == said
-    assert run(monkeypatch, "export", trained, "--argmax", "--nms") == 2
-    assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in capsys.readouterr().err
+    assert done.err == said
+    done = mobilenets("export", trained, "--argmax", "--nms")
+    assert done.code == 2
+    assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in done.err
 
 
-def test_labeled_data_gives_the_accuracy_of_both_networks(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
+def test_labeled_data_gives_the_accuracy_of_both_networks(trained: Path, tmp_path: Path, mobilenets: Run, images: Path) -> None:
     (images / "broken.jpg").unlink()
     (images / "dog").mkdir()
     (images / "a.png").rename(images / "dog" / "a.png")
-    assert run(monkeypatch, "export", trained, "--to", "tflite", "--data", images, "--json") == 0
-    parity = json.loads(capsys.readouterr().out)["parity"]
+    done = mobilenets("export", trained, "--to", "tflite", "--data", images, "--json")
+    assert done.code == 0
+    parity = json.loads(done.out)["parity"]
     [accuracy] = parity["accuracies"]
     assert (accuracy["metric"], accuracy["images"]) == ("top1", 2)
     assert accuracy["model"] == accuracy["exported"]
@@ -186,42 +165,39 @@ def test_labeled_data_gives_the_accuracy_of_both_networks(
     assert parity["outputs"][0]["cosine"] > 0.9999
     assert parity["fast_path"]["name"] == "XNNPACK"
     assert parity["fast_path"]["share"] == 1
-    assert run(monkeypatch, "export", trained, "--to", "tflite", "--data", images) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    done = mobilenets("export", trained, "--to", "tflite", "--data", images)
+    assert done.code == 0
+    printed = " ".join(done.out.split())
     assert "on 2 labeled images" in printed
     assert "(100%), in 1 piece" in printed
 
 
-def test_a_runs_own_validation_images_are_compared_on(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
-) -> None:
+def test_a_runs_own_validation_images_are_compared_on(trained: Path, mobilenets: Run, images: Path) -> None:
     rows = ["path,label,split", f"{images / 'a.png'},dog,val", f"{images / 'cat' / 'b.jpg'},cat,train"]
     (trained / "splits.csv").write_text("\n".join(rows) + "\n")
     (trained / "run.json").write_text(json.dumps({"recipe": {}, "data": {"labels": ["cat", "dog"]}}))
-    assert run(monkeypatch, "export", trained, "--json") == 0
-    parity = json.loads(capsys.readouterr().out)["parity"]
+    done = mobilenets("export", trained, "--json")
+    assert done.code == 0
+    parity = json.loads(done.out)["parity"]
     assert (parity["images"], parity["accuracies"][0]["images"]) == (1, 1)
     (images / "a.png").unlink()
-    assert run(monkeypatch, "export", trained, "--json") == 0
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["parity"]["images"] == 0
-    assert "the networks are compared on made-up ones" in captured.err
+    done = mobilenets("export", trained, "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["parity"]["images"] == 0
+    assert "the networks are compared on made-up ones" in done.err
 
 
-def test_a_failed_comparison_is_printed_as_json_too(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "export", trained, "--tolerance", "1e-15", "--json") == 1
-    result = json.loads(capsys.readouterr().out)
+def test_a_failed_comparison_is_printed_as_json_too(trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--tolerance", "1e-15", "--json")
+    assert done.code == 1
+    result = json.loads(done.out)
     assert (result["passed"], result["file"]) == (False, None)
     assert result["parity"]["outputs"][0]["max_rel"] > 1e-15
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino", "tflite"])
-def test_a_file_for_a_fixed_batch_takes_that_many_images(
-    to: str, trained: Path, monkeypatch: pytest.MonkeyPatch, images: Path
-) -> None:
-    assert run(monkeypatch, "export", trained, "--to", to, "--batch", "3") == 0
+def test_a_file_for_a_fixed_batch_takes_that_many_images(to: str, trained: Path, mobilenets: Run, images: Path) -> None:
+    assert mobilenets("export", trained, "--to", to, "--batch", "3").code == 0
     predictor = Predictor.open(trained / "export", engine=to)
     assert predictor.engine.batch == 3
     assert [result.error for result in predictor.stream([images / "a.png"] * 4)] == [""] * 4
@@ -231,21 +207,20 @@ def test_a_file_for_a_fixed_batch_takes_that_many_images(
 def int8(tmp_path: Path) -> Path:
     """A folder as `quantize` leaves it, beside no run."""
     images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
-    file.save(quantize(lower(create(SPEC)), images).graph, tmp_path / "int8" / "graph.safetensors")
+    file.save(quantize(lower(create(PLAIN)), images).graph, tmp_path / "int8" / "graph.safetensors")
     return tmp_path / "int8"
 
 
-def test_a_quantized_model_is_exported_into_its_folder_and_predicts(
-    int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_quantized_model_is_exported_into_its_folder_and_predicts(int8: Path, tmp_path: Path, mobilenets: Run) -> None:
     Image.new("RGB", (40, 40), (200, 30, 90)).save(tmp_path / "image.png")
-    assert run(monkeypatch, "export", int8, "--to", "tflite", "--ends", "uint8", "--steps", "64", "--json") == 0
-    report = json.loads(capsys.readouterr().out)
+    done = mobilenets("export", int8, "--to", "tflite", "--ends", "uint8", "--steps", "64", "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
     assert report["passed"]
     assert report["parity"]["steps"] == 64
     [logits] = report["parity"]["outputs"]
     assert 0 <= logits["mean_steps"] <= logits["steps"] <= 64
-    assert run(monkeypatch, "predict", int8 / "export" / "model.tflite", tmp_path / "image.png") == 0
+    assert mobilenets("predict", int8 / "export" / "model.tflite", tmp_path / "image.png").code == 0
 
 
 @pytest.mark.parametrize(
@@ -263,9 +238,9 @@ def test_what_quantized_models_do_not_have_is_refused(
     says: str,
     int8: Path,
     trained: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    mobilenets: Run,
 ) -> None:
     places = {"INT8": str(int8), "RUN": str(trained)}
-    assert run(monkeypatch, "export", *(places.get(argument, argument) for argument in arguments)) != 0
-    assert says in capsys.readouterr().err
+    done = mobilenets("export", *(places.get(argument, argument) for argument in arguments))
+    assert done.code != 0
+    assert says in done.err

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,42 @@ import pytest
 from numpy.typing import NDArray
 from tests.deploy.conftest import LABELS, SPECS, trained
 from tests.deploy.min_max import quantized_by_min_max
+from tests.exporters.networks import SPECS as TASK_SPECS
 
+from mobilenets.deploy.cpp.outputs import parsed, returned
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.tails import TAILS, Tail
 from mobilenets.exporters.cpp import FLAGS, SOURCES
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
 from mobilenets.runtime.images.prepare import normalize
+from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 
 STRICT = (*FLAGS, "-Werror")
 """What the tests compile with: nothing that a compiler warns of passes."""
 
+FREESTANDING = {"memcpy", "memset", "memmove", "_GLOBAL_OFFSET_TABLE_", "__stack_chk_fail"}
+"""What code may call that has no library: copies of memory, and the compiler's own."""
+
 SMALL = ModelSpec(backbone("mobilenet_v1", width=0.25), LABELS, InputContract(size=96))
 NARROW = ModelSpec(backbone("mobilenet_v2", width=0.35), LABELS, InputContract(size=96))
 """What the issue of microcontrollers asks for: V1 0.25 and V2 0.35 at 96 px."""
+
+
+MODELS = {
+    "ssdlite": TASK_SPECS["detect"],
+    "lraspp": TASK_SPECS["segment"],
+    "deeplab": deeplab(backbone("mobilenet_v2", width=0.1), ("a", "b", "c"), size=(48, 32), filters=16),
+    "aspp": deeplab(
+        backbone("mobilenet_v2", width=0.1), ("a", "b", "c"), size=(48, 64), rates=(1, 2), filters=16, decoder="s4"
+    ),
+    "hybrid": SPECS["v4 hybrid"](),
+}
+"""Networks of each task and with attention, as small as they can be."""
 
 
 def need(*programs: str) -> None:
@@ -65,6 +86,26 @@ def spec_of(name: str) -> ModelSpec:
     return SPECS[name]() if name in SPECS else MORE[name]
 
 
+@cache
+def network(name: str, *, in_integers: bool, tail: Tail | None = None) -> Graph:
+    """One of `MODELS`, with a tail or without."""
+    graph = float_graph(MODELS[name])
+    if in_integers:
+        graph = quantize(graph, prepared(graph, pixels_for(graph))).graph
+    return TAILS[tail].add(graph) if tail else graph
+
+
+def same(made: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.generic]]) -> None:
+    """Hold that outputs in integers are equal. Boxes and their scores are exponentials, which no two libraries round alike."""
+    assert made.keys() == expected.keys()
+    for output, numbers in made.items():
+        if output in ("boxes", "scores"):
+            np.testing.assert_allclose(numbers, expected[output], rtol=1e-5, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(numbers, expected[output])
+            assert len(np.unique(numbers)) > 1
+
+
 MORE = {
     "v1 96": SMALL,
     "v2 96": NARROW,
@@ -83,17 +124,33 @@ def compiled(graph: Graph, folder: Path, compiler: str = "c++", options: Sequenc
     return program
 
 
-def ran(program: Path, images: NDArray[np.generic], *, before: Sequence[str] = ()) -> NDArray[np.float32]:
-    """The logits of images: floats N C H W, or pixels N H W C.
+def ran(
+    program: Path, graph: Graph, images: NDArray[np.generic], *, before: Sequence[str] = ()
+) -> dict[str, NDArray[np.generic]]:
+    """The outputs for images: floats N C H W, or pixels N H W C.
 
     Args:
         program: `check`.
+        graph: that it was made of.
         images: to run on.
         before: what runs the program.
     """
     folder = program.parent
     kind = "pixels" if images.dtype == np.uint8 else "floats"
     np.ascontiguousarray(images if kind == "pixels" else images.transpose(0, 2, 3, 1)).tofile(folder / "images")
-    files = [str(folder / "images"), str(folder / "logits")]
+    files = [str(folder / "images"), str(folder / "outputs")]
     subprocess.run([*before, str(program), kind, *files], check=True)
-    return np.fromfile(folder / "logits", np.float32).reshape(len(images), -1)
+    return parsed((folder / "outputs").read_bytes(), returned(graph))
+
+
+def asked(graph: Graph, folder: Path) -> set[str]:
+    """The names that the objects of a network ask a linker for."""
+    need("c++", "nm")
+    write_cpp(graph, folder)
+    flags = [*STRICT, "-ffreestanding", "-Os", "-c"]
+    names: set[str] = set()
+    for name in ("network", "weights"):
+        subprocess.run(["c++", *flags, str(folder / f"{name}.cpp"), "-o", str(folder / f"{name}.o")], check=True)
+        listed = subprocess.run(["nm", "-u", str(folder / f"{name}.o")], check=True, capture_output=True, text=True)
+        names |= {line.split()[-1] for line in listed.stdout.splitlines() if "mobilenet" not in line}
+    return names

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.deploy.cpp_networks import STRICT, compiled, int8_graph, need, pixels_for, prepared, ran, spec_of
+from tests.deploy.cpp_networks import STRICT, compiled, int8_graph, need, network, pixels_for, prepared, ran, same, spec_of
 
 from mobilenets.deploy import reference
 from mobilenets.deploy.arena import fused_plan
+from mobilenets.deploy.cpp.outputs import parsed, returned
 from mobilenets.deploy.cpp.write import write_cpp
+from mobilenets.deploy.graph import Graph
+from mobilenets.deploy.tails import Tail
 from mobilenets.exporters.cpp import SOURCES
 
 pytestmark = pytest.mark.slow
@@ -28,15 +30,23 @@ GCC = "arm-none-eabi-"
 @pytest.mark.parametrize("options", ["armv8.2-a+dotprod", "armv8-a"])
 @pytest.mark.parametrize("name", ["v1", "v2", "v3 small", "v4 conv small"])
 def test_64_bit_arm_gives_the_integers_of_the_reference(name: str, options: str, tmp_path: Path) -> None:
+    on_64_bit_arm(int8_graph(spec_of(name)), tmp_path, options)
+
+
+@pytest.mark.parametrize(("name", "tail"), [("lraspp", "argmax"), ("ssdlite", "nms"), ("hybrid", None)])
+def test_64_bit_arm_runs_every_task(name: str, tail: Tail | None, tmp_path: Path) -> None:
+    on_64_bit_arm(network(name, in_integers=True, tail=tail), tmp_path, "armv8.2-a+dotprod")
+
+
+def on_64_bit_arm(graph: Graph, folder: Path, options: str) -> None:
     need("qemu-aarch64")
-    graph = int8_graph(spec_of(name))
     pixels = pixels_for(graph)
     x = prepared(graph, pixels)
-    program = compiled(graph, tmp_path, "aarch64-linux-gnu-g++", ["-O1", f"-march={options}", "-static"])
+    expected = reference.run(graph, x)
+    program = compiled(graph, folder, "aarch64-linux-gnu-g++", ["-O1", f"-march={options}", "-static"])
     processor = "max" if "dotprod" in options else "cortex-a53"  # which has no dot product
     for images in (x, pixels):
-        result = ran(program, images, before=["qemu-aarch64", "-cpu", processor])
-        np.testing.assert_array_equal(result, reference.run(graph, x)["logits"])
+        same(ran(program, graph, images, before=["qemu-aarch64", "-cpu", processor]), expected)
 
 
 @pytest.mark.parametrize(
@@ -44,22 +54,30 @@ def test_64_bit_arm_gives_the_integers_of_the_reference(name: str, options: str,
     [("v1 96", processor) for processor in BOARDS] + [("v2 96", processor) for processor in BOARDS if processor != "m55"],
 )
 def test_a_microcontroller_gives_the_integers_of_the_reference(name: str, processor: str, tmp_path: Path) -> None:
+    on_a_board(int8_graph(spec_of(name)), tmp_path, processor)
+
+
+@pytest.mark.parametrize(("name", "tail"), [("lraspp", "argmax"), ("ssdlite", "nms")])
+def test_a_microcontroller_finds_classes_of_pixels_and_boxes(name: str, tail: Tail, tmp_path: Path) -> None:
+    on_a_board(network(name, in_integers=True, tail=tail), tmp_path, "m4")
+
+
+def on_a_board(graph: Graph, folder: Path, processor: str) -> None:
     need(f"{GCC}g++", f"{GCC}gcc", "qemu-system-arm")
     board, target = BOARDS[processor]
-    graph = int8_graph(spec_of(name))
     pixels = pixels_for(graph)
-    write_cpp(graph, tmp_path)
+    write_cpp(graph, folder)
     target = [*target, "-mthumb", "-O2", "-ffunction-sections", "-fdata-sections"]
-    subprocess.run([f"{GCC}gcc", *target, "-c", str(CORTEX_M / "startup.c"), "-o", str(tmp_path / "startup.o")], check=True)
+    subprocess.run([f"{GCC}gcc", *target, "-c", str(CORTEX_M / "startup.c"), "-o", str(folder / "startup.o")], check=True)
     link = ["-nostartfiles", "--specs=rdimon.specs", "-T", str(CORTEX_M / "mps2.ld"), "-Wl,--gc-sections"]
-    sources = [str(tmp_path / name) for name in SOURCES]
-    program = [*sources, str(tmp_path / "startup.o"), "-o", str(tmp_path / "firmware.elf")]
+    sources = [str(folder / name) for name in SOURCES]
+    program = [*sources, str(folder / "startup.o"), "-o", str(folder / "firmware.elf")]
     subprocess.run([f"{GCC}g++", *STRICT, *target, *program, *link], check=True)
-    pixels.tofile(tmp_path / "images")
+    pixels.tofile(folder / "images")
     machine = ["-machine", board, "-display", "none", "-semihosting-config", "enable=on,target=native"]
-    subprocess.run(["qemu-system-arm", *machine, "-kernel", "firmware.elf"], check=True, cwd=tmp_path, timeout=300)
-    result = np.fromfile(tmp_path / "logits", np.float32).reshape(len(pixels), -1)
-    np.testing.assert_array_equal(result, reference.run(graph, prepared(graph, pixels))["logits"])
+    subprocess.run(["qemu-system-arm", *machine, "-kernel", "firmware.elf"], check=True, cwd=folder, timeout=300)
+    made = parsed((folder / "outputs").read_bytes(), returned(graph))
+    same(made, reference.run(graph, prepared(graph, pixels)))
 
 
 @pytest.mark.parametrize("name", ["v1 96", "v2 96"])

@@ -21,7 +21,7 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy.arena import fused_plan, plan
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantize.quantize import quantize
-from mobilenets.deploy.tails import with_nms
+from mobilenets.deploy.tails import with_argmax, with_nms
 from mobilenets.exporters.lower import lower
 from mobilenets.model import Model, create
 
@@ -179,6 +179,18 @@ def test_boxes_are_those_of_the_reference(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result["classes"], expected["classes"])
     np.testing.assert_allclose(result["scores"], expected["scores"], atol=1e-5)
     np.testing.assert_allclose(result["boxes"], expected["boxes"], atol=1e-2)
+
+
+def test_classes_of_pixels_are_those_of_the_reference_and_large_logits_are_never_whole(tmp_path: Path) -> None:
+    spec = replace(SPECS["v3 lraspp"](), labels=tuple(f"label {i}" for i in range(21)))
+    graph = with_argmax(lower(trained(create(spec))))
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 96)).astype(np.float32)
+    expected = reference.run(graph, x)["classes"]
+    for name in PLANS:
+        for threads in (1, 3):
+            np.testing.assert_array_equal(engine(graph, tmp_path, plan=name, threads=threads).run(x)["classes"], expected)
+    fused = engine(graph, tmp_path, plan="fused").arena_bytes
+    assert fused == fused_plan(graph).size_bytes < 64 * 96 * 21 * 4 <= engine(graph, tmp_path, plan="layers").arena_bytes
 
 
 def test_many_runs_at_once_give_what_one_gives(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.deploy.runtimes import by_litert_reference
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
+from mobilenets.deploy.blends import float_blends
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
@@ -242,6 +243,6 @@ def _images(graph: Graph, count: int) -> NDArray[np.float32]:
     contract = graph.manifest.input
     random = np.random.default_rng(0)
     small = random.normal(size=(count, contract.channels, 5, 5)).astype(np.float32)
-    down, across = (reference.resize_matrix(5, side, "half_pixel") for side in contract.shape)
+    down, across = (float_blends(5, side, "half_pixel").matrix() for side in contract.shape)
     contrast = random.uniform(0.3, 1.5, (count, 1, 1, 1)).astype(np.float32)
     return np.clip(contrast * (down @ small @ across.T), -1, 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.deploy.conftest import trained
+from tests.cli.conftest import mobilenets, trained  # noqa: F401  # the command line in this process, and a run for it
+from tests.deploy.conftest import trained as with_norms
 from tests.exporters.networks import LABELS, SPECS
 
 from mobilenets.deploy.graph import Graph
@@ -29,7 +30,7 @@ TINY = ModelSpec(BackboneSpec("tiny", _ROWS), LABELS, InputContract(size=48))
 def quantized(spec: ModelSpec) -> Graph:
     """A network in 8-bit integers."""
     images = np.concatenate(list(prepared_batches(spec.input, ())))
-    return quantize(lower(trained(create(spec))), images).graph
+    return quantize(lower(with_norms(create(spec))), images).graph
 
 
 @pytest.fixture(scope="session")

@@ -14,20 +14,6 @@ namespace {
 
 std::size_t row_numbers(const Value& value) { return index(value.width()) * index(value.channels()); }
 
-/// A step whose every row is made of the same row of each input, by one of the records of `operators/elementwise.hpp`.
-template <class Of>
-class RowByRow final : public Step {
-public:
-    RowByRow(const Of& of, const Kernels& kernels) : of_(of), kernels_(kernels) {}
-
-    Span needed(std::size_t, Span rows) const override { return rows; }
-    void compute(const Job& job) const override { of_.compute(kernels_, job); }
-
-private:
-    Of of_;
-    const Kernels& kernels_;
-};
-
 // ---- sums
 
 /// Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made.

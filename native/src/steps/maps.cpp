@@ -1,8 +1,7 @@
 // Operators that move over maps: pooling, resizing, joining, and the class of each pixel.
-#include <array>
+#include "../operators/maps.hpp"
+
 #include <bit>
-#include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "../errors.hpp"
@@ -41,87 +40,63 @@ ByteWholePool whole_pool(const Graph& graph, const Operator& operation, const Po
 
 // ---- bilinear resizing
 
-/// What of two old places makes a new one.
+/// The blends of one side, with the memory that holds them.
 template <typename Weight>
-struct Blend {
-    int below = 0, above = 0;
-    Weight of_below = 0, of_above = 0;
+struct HeldBlends {
+    std::vector<std::int32_t> places;
+    std::vector<Weight> weights;
+
+    void add(std::int64_t before, std::int64_t behind, Weight of_before, Weight of_behind) {
+        places.insert(places.end(), {static_cast<std::int32_t>(before), static_cast<std::int32_t>(behind)});
+        weights.insert(weights.end(), {of_before, of_behind});
+    }
+    Blends<Weight> view() const { return {places.data(), weights.data()}; }
 };
 
-std::vector<Blend<float>> float_blends(int length, int made, bool align_corners) {
-    std::vector<Blend<float>> blends;
+HeldBlends<float> float_blends(int length, int made, bool align_corners) {
+    HeldBlends<float> blends;
     for (int i = 0; i < made; ++i) {
         const double step =
             align_corners ? (made > 1 ? static_cast<double>(length - 1) / (made - 1) : 0) : static_cast<double>(length) / made;
         const double at = align_corners ? i * step : std::max((i + 0.5) * step - 0.5, 0.0);
-        const int below = std::min(static_cast<int>(at), length - 1);
-        const auto share = static_cast<float>(at - below);
-        blends.push_back({below, std::min(below + 1, length - 1), 1 - share, share});
+        const int before = std::min(static_cast<int>(at), length - 1);
+        const auto share = static_cast<float>(at - before);
+        blends.add(before, std::min(before + 1, length - 1), 1 - share, share);
     }
     return blends;
 }
 
-constexpr int resize_bits = 10;
-
-std::vector<Blend<std::int32_t>> byte_blends(int length, int made, bool align_corners) {
+HeldBlends<std::int32_t> byte_blends(int length, int made, bool align_corners) {
     constexpr std::int64_t one = 1 << resize_bits;
     const std::int64_t plain_step = (length * one + made / 2) / made;
     const std::int64_t step = align_corners && made > 1 ? ((length - 1) * one + (made - 1) / 2) / (made - 1) : plain_step;
-    std::vector<Blend<std::int32_t>> blends;
+    HeldBlends<std::int32_t> blends;
     for (int i = 0; i < made; ++i) {
         const std::int64_t at = i * step + (align_corners ? 0 : step / 2 - one / 2);
-        const std::int64_t below = std::clamp<std::int64_t>(at / one, 0, length - 1);                       // toward zero
-        const std::int64_t above = std::clamp<std::int64_t>((at + one - 1) >> resize_bits, 0, length - 1);  // rounded up
-        const auto share = static_cast<std::int32_t>(at - one * below);
-        blends.push_back({static_cast<int>(below), static_cast<int>(above), static_cast<std::int32_t>(one) - share, share});
+        const std::int64_t before = std::clamp<std::int64_t>(at / one, 0, length - 1);                       // toward zero
+        const std::int64_t behind = std::clamp<std::int64_t>((at + one - 1) >> resize_bits, 0, length - 1);  // rounded up
+        const auto share = static_cast<std::int32_t>(at - one * before);
+        blends.add(before, behind, static_cast<std::int32_t>(one) - share, share);
     }
     return blends;
 }
 
-std::int8_t narrowed(std::int64_t total) {
-    constexpr std::int64_t half = std::int64_t{1} << (2 * resize_bits - 1);
-    const std::int64_t size = (std::abs(total) + half) >> (2 * resize_bits);
-    return to_byte(total < 0 ? -size : size);
-}
-float narrowed(float total) { return total; }
-
-template <typename Number, typename Weight, typename Sum>
-class Resize final : public Step {
+template <typename Number, typename Weight>
+class ResizeStep final : public Step {
 public:
-    Resize(const Value& read, const Value& made, std::vector<Blend<Weight>> down, std::vector<Blend<Weight>> across)
-        : height_(read.height()),
-          channels_(static_cast<std::size_t>(made.channels())),
-          down_(std::move(down)),
-          across_(std::move(across)) {}
+    ResizeStep(const Value& made, HeldBlends<Weight> down, HeldBlends<Weight> across, const Kernels& kernels)
+        : down_(std::move(down)),
+          across_(std::move(across)),
+          of_{down_.view(), across_.view(), made.width(), made.channels()},
+          kernels_(kernels) {}
 
-    Span needed(std::size_t, Span rows) const override {
-        if (rows.size() == 0) return {0, 0};
-        return {down_[static_cast<std::size_t>(rows.from)].below,
-                std::min(down_[static_cast<std::size_t>(rows.to - 1)].above + 1, height_)};
-    }
-
-    void compute(const Job& job) const override {
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            const auto& tall = down_[static_cast<std::size_t>(y)];
-            const Number* below = job.inputs[0].numbers<Number>(tall.below);
-            const Number* above = job.inputs[0].numbers<Number>(tall.above);
-            Number* out = job.outputs[0].numbers<Number>(y);
-            for (const auto& wide : across_) {
-                const std::size_t left = static_cast<std::size_t>(wide.below) * channels_,
-                                  right = static_cast<std::size_t>(wide.above) * channels_;
-                for (std::size_t c = 0; c < channels_; ++c) {
-                    const Sum first = Sum{wide.of_below} * below[left + c] + Sum{wide.of_above} * below[right + c];
-                    const Sum second = Sum{wide.of_below} * above[left + c] + Sum{wide.of_above} * above[right + c];
-                    *out++ = narrowed(tall.of_below * first + tall.of_above * second);
-                }
-            }
-        }
-    }
+    Span needed(std::size_t, Span rows) const override { return of_.needed(rows); }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
 
 private:
-    int height_;
-    std::size_t channels_;
-    std::vector<Blend<Weight>> down_, across_;
+    HeldBlends<Weight> down_, across_;
+    Resize<Number, Weight> of_;
+    const Kernels& kernels_;
 };
 
 // ---- joining
@@ -129,42 +104,29 @@ private:
 /// Maps joined along their channels, or tables one below the other.
 class Concat final : public Step {
 public:
-    Concat(const Graph& graph, const Operator& operation) {
+    Concat(const Graph& graph, const Operator& operation, const Kernels& kernels) : kernels_(kernels) {
         const Value& made = graph.output(operation);
         is_map_ = made.is_map();
-        width_ = made.width();
         for (std::size_t i = 0; i < operation.inputs.size(); ++i) {
             const Value& read = graph.input(operation, static_cast<int>(i));
             heights_.push_back(read.height());
-            place_bytes_.push_back(read.row_bytes() / static_cast<std::size_t>(read.width()));
+            place_bytes_.push_back(static_cast<std::int32_t>(read.row_bytes() / index(read.width())));
         }
+        maps_ = {made.width(), static_cast<int>(operation.inputs.size()), place_bytes_.data()};
+        tables_ = {heights_.data(), made.row_bytes()};
     }
 
     Span needed(std::size_t input, Span rows) const override { return is_map_ ? rows : Span{0, heights_[input]}; }
-
     void compute(const Job& job) const override {
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            std::byte* out = job.outputs[0].at(y);
-            if (!is_map_) {
-                int input = 0, row = y;
-                while (row >= heights_[static_cast<std::size_t>(input)]) row -= heights_[static_cast<std::size_t>(input++)];
-                std::memcpy(out, job.inputs[input].at(row), place_bytes_[0]);
-                continue;
-            }
-            for (int x = 0; x < width_; ++x) {
-                for (std::size_t i = 0; i < place_bytes_.size(); ++i) {
-                    std::memcpy(out, job.inputs[i].at(y) + static_cast<std::size_t>(x) * place_bytes_[i], place_bytes_[i]);
-                    out += place_bytes_[i];
-                }
-            }
-        }
+        is_map_ ? maps_.compute(kernels_, job) : tables_.compute(kernels_, job);
     }
 
 private:
+    const Kernels& kernels_;
     bool is_map_ = true;
-    int width_ = 1;
-    std::vector<int> heights_;
-    std::vector<std::size_t> place_bytes_;
+    std::vector<std::int32_t> heights_, place_bytes_;
+    ConcatMaps maps_;
+    ConcatTables tables_;
 };
 
 /// Another shape for what lies in the same memory: there is nothing to do.
@@ -176,28 +138,6 @@ public:
 
 private:
     int height_;
-};
-
-// ---- the class of each pixel
-
-template <typename Number>
-class ArgMax final : public Step {
-public:
-    explicit ArgMax(const Value& read) : width_(read.width()), channels_(static_cast<std::size_t>(read.channels())) {}
-    Span needed(std::size_t, Span rows) const override { return rows; }
-
-    void compute(const Job& job) const override {
-        for (int y = job.rows.from; y < job.rows.to; ++y) {
-            const Number* in = job.inputs[0].numbers<Number>(y);
-            auto* out = job.outputs[0].numbers<std::uint8_t>(y);
-            for (int x = 0; x < width_; ++x, in += channels_)
-                out[x] = static_cast<std::uint8_t>(std::max_element(in, in + channels_) - in);
-        }
-    }
-
-private:
-    int width_;
-    std::size_t channels_;
 };
 
 }  // namespace
@@ -214,29 +154,30 @@ Made make_pool(const Graph& graph, const Operator& operation, const Kernels& ker
     return std::make_unique<PoolStep<BytePool>>(BytePool{window}, kernels);
 }
 
-Made make_resize(const Graph& graph, const Operator& operation, const Kernels&) {
+Made make_resize(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value &read = graph.input(operation), &made = graph.output(operation);
     const bool corners = operation.align_corners;
     if (read.quantized()) {
-        return std::make_unique<Resize<std::int8_t, std::int32_t, std::int64_t>>(
-            read, made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners));
+        return std::make_unique<ResizeStep<std::int8_t, std::int32_t>>(
+            made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners), kernels);
     }
-    return std::make_unique<Resize<float, float, float>>(read, made, float_blends(read.height(), made.height(), corners),
-                                                         float_blends(read.width(), made.width(), corners));
+    return std::make_unique<ResizeStep<float, float>>(made, float_blends(read.height(), made.height(), corners),
+                                                      float_blends(read.width(), made.width(), corners), kernels);
 }
 
-Made make_concat(const Graph& graph, const Operator& operation, const Kernels&) {
-    return std::make_unique<Concat>(graph, operation);
+Made make_concat(const Graph& graph, const Operator& operation, const Kernels& kernels) {
+    return std::make_unique<Concat>(graph, operation, kernels);
 }
 
 Made make_rename(const Graph& graph, const Operator& operation, const Kernels&) {
     return std::make_unique<Rename>(graph.input(operation));
 }
 
-Made make_argmax(const Graph& graph, const Operator& operation, const Kernels&) {
+Made make_argmax(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value& read = graph.input(operation);
-    if (read.quantized()) return std::make_unique<ArgMax<std::int8_t>>(read);
-    return std::make_unique<ArgMax<float>>(read);
+    const int width = read.width(), channels = read.channels();
+    if (read.quantized()) return std::make_unique<RowByRow<ArgMax<std::int8_t>>>(ArgMax<std::int8_t>{width, channels}, kernels);
+    return std::make_unique<RowByRow<ArgMax<float>>>(ArgMax<float>{width, channels}, kernels);
 }
 
 }  // namespace mobilenets

@@ -25,6 +25,26 @@ public:
     virtual std::size_t scratch_bytes() const { return 0; }
 };
 
+/// A step whose every row is made of the same row of each input, by one of the records of `operators/`.
+template <class Of>
+class RowByRow final : public Step {
+public:
+    RowByRow(const Of& of, const Kernels& kernels) : of_(of), kernels_(kernels) {}
+
+    Span needed(std::size_t, Span rows) const override { return rows; }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
+    std::size_t scratch_bytes() const override {
+        if constexpr (requires { of_.scratch_bytes(); })
+            return of_.scratch_bytes();
+        else
+            return 0;
+    }
+
+private:
+    Of of_;
+    const Kernels& kernels_;
+};
+
 /// The step of an operator. Throws GraphError if its numbers do not fit into 32 bits.
 std::unique_ptr<Step> make_step(const Graph& graph, const Operator& operation, const Kernels& kernels);
 

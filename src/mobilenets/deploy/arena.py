@@ -92,10 +92,13 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
 
 
 def blocks(graph: Graph) -> list[list[int]]:
-    """The operators of each block that runs as one, by index; an operator outside of blocks stands alone."""
+    """The operators of each block that runs as one, by index; an operator outside of blocks stands alone.
+
+    Making logits large and finding the class of each pixel runs as a block, so that large logits are never whole.
+    """
     steps: list[list[int]] = []
     for i, operator in enumerate(graph.operators):
-        if steps and operator.block >= 0 and graph.operators[steps[-1][-1]].block == operator.block:
+        if steps and _continues(graph.operators[steps[-1][-1]], operator):
             steps[-1].append(i)
         else:
             steps.append([i])
@@ -104,6 +107,12 @@ def blocks(graph: Graph) -> list[list[int]]:
     while len(steps) > 1 and steps[0][-1] < stem:
         steps[:2] = [[*steps[0], *steps[1]]]
     return steps
+
+
+def _continues(before: op.Operator, operator: op.Operator) -> bool:
+    """Whether an operator runs with that before it."""
+    in_block = operator.block >= 0 and before.block == operator.block
+    return in_block or (isinstance(before, op.Resize) and isinstance(operator, op.ArgMax))
 
 
 def planned(graph: Graph, steps: Sequence[Sequence[int]], *, number_bytes: int = 4) -> Arena:
@@ -199,7 +208,7 @@ def _rows_kept(graph: Graph, readers: Sequence[op.Operator], paces: Mapping[str,
         if isinstance(reader, op.Conv | op.Depthwise):
             stride, top = reader.stride[0], reader.padding[0]
             reach = int(reader.dilation[0] * (graph.tensors[reader.weight].shape[2] - 1) + 1)
-        elif isinstance(reader, _BY_NUMBER):
+        elif isinstance(reader, _ROW_BY_ROW):
             stride, top, reach = 1, 0, 1
         else:
             return None
@@ -233,7 +242,7 @@ def place(lives: Mapping[str, Life]) -> dict[str, int]:
 
 
 _RENAMING = (op.Flatten, op.Rows, op.Places)
-_BY_NUMBER = (op.Add, op.Multiply, op.Activation, op.Quantize, op.Dequantize)
+_ROW_BY_ROW = (op.Add, op.Multiply, op.Activation, op.Quantize, op.Dequantize, op.ArgMax)
 _INDEX_BYTES = 1
 
 

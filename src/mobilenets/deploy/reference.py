@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy import curves, layout, reference_int8
 from mobilenets.deploy import operators as op
+from mobilenets.deploy.blends import float_blends
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
 from mobilenets.runtime.detect.decode import boxes_of, candidates
@@ -67,22 +68,6 @@ def activate(x: Array, kind: ActivationKind) -> Array:
     return curves.ACTIVATIONS[kind](x)
 
 
-def resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Array:
-    """Bilinear weights along one side, new x length: row i says what of the old places makes the new place i."""
-    at = np.arange(new, dtype=np.float64)
-    if coordinates == "align_corners":
-        at = at * ((length - 1) / (new - 1)) if new > 1 else at * 0
-    else:
-        at = np.maximum((at + 0.5) * (length / new) - 0.5, 0)
-    below = np.minimum(at.astype(np.int64), length - 1)
-    above = np.minimum(below + 1, length - 1)
-    matrix = np.zeros((new, length), np.float32)
-    share = (at - below).astype(np.float32)
-    np.add.at(matrix, (np.arange(new), below), 1 - share)
-    np.add.at(matrix, (np.arange(new), above), share)
-    return matrix
-
-
 def _conv(operator: op.Conv, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     weight, bias = tensors[operator.weight], tensors[operator.bias]
     seen, size = layout.columns(inputs[0], weight.shape[2:], operator)
@@ -123,7 +108,8 @@ def _activation(operator: op.Activation, inputs: Sequence[Array], tensors: Mappi
 
 def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
     down, across = (
-        resize_matrix(old, new, operator.coordinates) for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
+        float_blends(old, new, operator.coordinates).matrix()
+        for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
     )
     large: Array = np.matmul(np.matmul(down, inputs[0]), across.T)
     return large

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mobilenets.deploy import curves, layout
 from mobilenets.deploy import operators as op
+from mobilenets.deploy.blends import RESIZE_BITS, byte_blends
 from mobilenets.deploy.integers import Factor, Integers, dequantize, factor, quantize, rounded, scaled, to_bytes
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization, bias_scales
 
@@ -183,29 +184,12 @@ def _curve(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
 
 def _resize(graph: Graph, operator: op.Resize, read: Sequence[_Read], made: Quantization) -> Bytes:
     down, across = (
-        resize_matrix(old, new, operator.coordinates) for old, new in zip(read[0].numbers.shape[2:], operator.size, strict=True)
+        byte_blends(old, new, operator.coordinates).matrix()
+        for old, new in zip(read[0].numbers.shape[2:], operator.size, strict=True)
     )
     totals = _product(_product(down, read[0].numbers), across.T)
     half = 1 << (2 * RESIZE_BITS - 1)
     return to_bytes(np.sign(totals) * ((abs(totals) + half) >> (2 * RESIZE_BITS)))
-
-
-def resize_matrix(length: int, new: int, coordinates: op.Coordinates) -> Integers:
-    """Bilinear weights along one side, new x length, in 10 bits."""
-    one = 1 << RESIZE_BITS
-    at = np.arange(new)
-    if coordinates == "align_corners":
-        step = ((length - 1) * one + (new - 1) // 2) // (new - 1) if new > 1 else (length * one + new // 2) // new
-        at = at * step
-    else:
-        step = (length * one + new // 2) // new
-        at = at * step + step // 2 - one // 2
-    below = np.maximum((at / one).astype(np.int64), 0)  # toward zero
-    above = np.minimum(-(-at // one), length - 1)
-    matrix = np.zeros((new, length), np.int64)
-    np.add.at(matrix, (np.arange(new), below), one - (at - one * below))
-    np.add.at(matrix, (np.arange(new), above), at - one * below)
-    return matrix
 
 
 def _matmul(graph: Graph, operator: op.MatMul, read: Sequence[_Read], made: Quantization) -> Bytes:
@@ -223,7 +207,6 @@ def _quantize(graph: Graph, operator: op.Quantize, read: Sequence[_Read], made: 
 
 
 _BITS = 31
-RESIZE_BITS = 10
 _THREE = _Read(np.asarray(HIGHEST, np.int8), Quantization((3 / HIGHEST,)))  # the 3 of the hard sigmoid, as a value
 
 # fmt: off

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilenets.deploy.cpp.outputs import Returned, parsed, returned
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import CheckpointError, ExportError, GraphError
@@ -42,15 +43,16 @@ class CppEngine(Engine):
     Args:
         folder: that was exported.
         manifest: of the network.
-        outputs: its only output.
+        returned: what it returns.
 
     Raises:
         CheckpointError: it does not compile.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, outputs: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, returned: tuple[Returned, ...]) -> None:
         self.source = str(folder)
-        self.outputs = outputs
+        self.outputs = tuple(output.name for output in returned)
+        self._returned = returned
         self.input_shape = manifest.input.shape
         self._manifest = manifest
         self._scratch = tempfile.TemporaryDirectory(prefix="mobilenets-cpp-")
@@ -68,12 +70,12 @@ class CppEngine(Engine):
         Raises:
             CheckpointError: the program failed.
         """
-        images, logits = Path(self._scratch.name, "images"), Path(self._scratch.name, "logits")
+        images, outputs = Path(self._scratch.name, "images"), Path(self._scratch.name, "outputs")
         np.ascontiguousarray(batch.transpose(0, 2, 3, 1)).tofile(images)
-        ran = subprocess.run([self._program, "floats", images, logits], capture_output=True, text=True, check=False)
+        ran = subprocess.run([self._program, "floats", images, outputs], capture_output=True, text=True, check=False)
         if ran.returncode:
             raise CheckpointError(f"'{self.source}' cannot run: {ran.stderr.strip() or ran.returncode}")
-        return {self.outputs[0]: np.fromfile(logits, np.float32).reshape(len(batch), -1)}
+        return parsed(outputs.read_bytes(), self._returned)
 
     def manifest(self) -> Manifest:
         """The manifest that was exported."""
@@ -112,10 +114,11 @@ _SAID = 2000  # characters of what a compiler says that are passed on
 CPP = Format(
     "C++",
     _write,
-    lambda path, graph: CppEngine(path, graph.manifest, tuple(graph.outputs)),
+    lambda path, graph: CppEngine(path, graph.manifest, returned(graph)),
     _version,
     batch=1,
     any_batch=False,
+    raw_too=False,
     unchecked=_unchecked,
 )
 """Folders that a compiler builds: kernels, packed weights, `CMakeLists.txt`, an interface of two functions, an example."""

@@ -42,6 +42,8 @@ class Exporter:
     after: str = "mobilenets predict {} IMAGE"
 
 
+_BUILD = "cmake -S {} -B build && cmake --build build"
+
 # fmt: off
 EXPORTERS: Table[Exporter] = Table("export runtime", {
     "onnx":              Exporter("model.onnx", ONNX),
@@ -66,7 +68,9 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
     "native-argmax":     Exporter("segmenter.graph", NATIVE, "segmenter.native.parity.json", "argmax"),
     "web":               Exporter("web", WEB, "web.parity.json", after="mobilenets demo {}"),
-    "cpp":               Exporter("cpp", CPP, "cpp.parity.json", after="cmake -S {} -B build && cmake --build build"),
+    "cpp":               Exporter("cpp", CPP, "cpp.parity.json", after=_BUILD),
+    "cpp-nms":           Exporter("detector-cpp", CPP, "detector.cpp.parity.json", "nms", after=_BUILD),
+    "cpp-argmax":        Exporter("segmenter-cpp", CPP, "segmenter.cpp.parity.json", "argmax", after=_BUILD),
 })
 # fmt: on
 """The export formats: the network alone, a detector that outputs boxes (-nms), a segmenter that outputs classes (-argmax)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mobilenets.deploy import operators as op
-from mobilenets.deploy.reference_int8 import RESIZE_BITS, resize_matrix
+from mobilenets.deploy.blends import RESIZE_BITS, byte_blends
 
 Weights = tuple[Tensor, ...]
 """Weight and bias of an operator that has them."""
@@ -69,7 +69,7 @@ def _resize(operator: op.Resize, inputs: Sequence[Tensor], weights: Weights) -> 
     """By the bilinear weights in whole 1024ths that integers are resized with."""
     x = inputs[0]
     down, across = (
-        torch.from_numpy(resize_matrix(old, new, operator.coordinates)).to(x) / (1 << RESIZE_BITS)
+        torch.from_numpy(byte_blends(old, new, operator.coordinates).matrix()).to(x) / (1 << RESIZE_BITS)
         for old, new in zip(x.shape[2:], operator.size, strict=True)
     )
     return down @ x @ across.T

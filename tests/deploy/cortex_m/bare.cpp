@@ -9,8 +9,8 @@ extern char bss_start, bss_end, stack_top, data_start, data_end, data_load;
     for (char* p = &bss_start; p < &bss_end; ++p) *p = 0;
     mobilenet::init();
     const auto* pixels = reinterpret_cast<const std::uint8_t*>(0x21000000);  // where a camera would write
-    volatile float* logits = reinterpret_cast<volatile float*>(0x21100000);
-    while (true) *logits = mobilenet::run(pixels)[0];
+    auto* results = reinterpret_cast<const void* volatile*>(0x21100000);
+    while (true) mobilenet::each(mobilenet::run(pixels), [&](const char*, const auto& output) { *results = &output; });
 }
 
 [[gnu::section(".vectors"), gnu::used]] const void* const vectors[2] = {&stack_top, reinterpret_cast<const void*>(reset)};

@@ -8,7 +8,7 @@ void initialise_monitor_handles(void);
 void _init(void) {} /* what newlib calls at the beginning and at the end */
 void _fini(void) {}
 
-static char* arguments[] = {"check", "pixels", "images", "logits", 0};
+static char* arguments[] = {"check", "pixels", "images", "outputs", 0};
 
 void reset(void) {
 #ifdef __ARM_FP

@@ -6,11 +6,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mobilenets.deploy.cpp.outputs import Returned, kind_of, returned
 from mobilenets.deploy.cpp.schedule import Schedule, Stage
-from mobilenets.deploy.cpp.steps import Step
-from mobilenets.deploy.cpp.text import comment, record, text_literal
+from mobilenets.deploy.cpp.step import Step
+from mobilenets.deploy.cpp.text import comment, real, record, text_literal, type_name
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.runtime.classify import temperature
 
+_OPERATORS = ("boxes", "convolution", "depthwise", "elementwise", "image", "maps", "pool", "tables")
 _WIDTH = 124  # characters of a line
 _ALIGNMENT = 64  # bytes, of the arena and of what lies behind it
 
@@ -38,7 +41,7 @@ class Parts:
         return {i: self.image for i in self.steps if stays and operators[i].inputs == (INPUT,)}
 
 
-HEADER = """\
+_HEADER = """\
 // {model}: {classes} classes, {precision}. Written by mobilenets; README.md says how it is built and what it needs.
 #pragma once
 
@@ -50,23 +53,57 @@ namespace mobilenet {{
 inline constexpr int height = {height}, width = {width}, channels = {channels};  // of the image
 inline constexpr int classes = {classes};
 extern const char* const labels[classes];
-inline constexpr float temperature = {temperature};  // divides the logits before softmax
+inline constexpr float temperature = {temperature};  // divides the logits of a classifier before softmax
 
 inline constexpr std::size_t arena_bytes = {arena_bytes};  // of static memory that hold all values of a run
 extern const std::size_t memory_bytes;  // with what operators need besides
 
+/// What a run returns. It stays until the next run.
+struct Outputs {{
+{members}
+}};
+
+/// Calls `of(name, output)` for each output.
+template <typename Of>
+void each(const Outputs& outputs, const Of& of) {{
+{calls}
+}}
+
 /// Clears the network's memory. Call it once before the first run.
 void init();
 
-/// The logits of an image: `height` rows of `width` pixels of `channels` bytes, resized as `contract.hpp` says. They stay until
-/// the next run. Only one run may go on at a time.
-const float* run(const std::uint8_t* pixels);
+/// Runs the network on an image: `height` rows of `width` pixels of `channels` bytes, resized as `contract.hpp` says. Only one
+/// run may go on at a time.
+Outputs run(const std::uint8_t* pixels);
 
 /// The same for an image that is preprocessed: (pixel / 255 - mean) / std, in the same order.
-const float* run(const float* image);
+Outputs run(const float* image);
 
 }}  // namespace mobilenet
 """
+
+
+def header(graph: Graph, arena_bytes: int) -> str:
+    """`network.hpp`.
+
+    Args:
+        graph: the network.
+        arena_bytes: of its schedule.
+    """
+    contract, manifest, about = graph.manifest.input, graph.manifest, kind_of(graph).about
+    outputs = returned(graph)
+    return _HEADER.format(
+        model=comment(manifest.model),
+        precision=manifest.precision,
+        height=contract.shape[0],
+        width=contract.shape[1],
+        channels=contract.channels,
+        classes=len(manifest.labels),
+        temperature=real(temperature(manifest.head)),
+        arena_bytes=arena_bytes,
+        members="\n".join(f"    {_declared(output)};  // {about[output.name]}" for output in outputs),
+        calls="\n".join(f'    of("{output.name}", outputs.{output.name});' for output in outputs),
+    )
 
 
 def source(parts: Parts) -> str:
@@ -77,11 +114,7 @@ def source(parts: Parts) -> str:
         '#include "network.hpp"',
         "",
         '#include "mobilenets/kernels/direct.hpp"',
-        '#include "mobilenets/operators/convolution.hpp"',
-        '#include "mobilenets/operators/depthwise.hpp"',
-        '#include "mobilenets/operators/elementwise.hpp"',
-        '#include "mobilenets/operators/image.hpp"',
-        '#include "mobilenets/operators/pool.hpp"',
+        *(f'#include "mobilenets/operators/{name}.hpp"' for name in _OPERATORS),
         '#include "mobilenets/simd/compiled.hpp"',
         '#include "weights.hpp"',
         "",
@@ -102,17 +135,22 @@ def source(parts: Parts) -> str:
         *_orders(schedule),
         "",
         "template <class Of>",
-        "[[gnu::noinline]] void step(const Of& of, const Rows* inputs, const Rows& output, Span rows, int panels) {",
-        "    of.compute(kernels, Job{inputs, &output, rows, {0, panels}, memory + scratch_at});",
+        "[[gnu::noinline]] void step(const Of& of, const Rows* inputs, const Rows* outputs, Span rows, int panels) {",
+        "    of.compute(kernels, Job{inputs, outputs, rows, {0, panels}, memory + scratch_at});",
         "}",
         *_begins(parts),
         "",
+        "template <typename Numbers>",
+        "const Numbers& as(const Rows& value) {",
+        "    return *reinterpret_cast<const Numbers*>(value.start);",
+        "}",
+        "",
         "template <typename Number>",
-        "const float* computed(const Number* image) {",
+        "Outputs computed(const Number* image) {",
         "    const auto* bytes = reinterpret_cast<const std::byte*>(image);",
         "    const Rows input{const_cast<std::byte*>(bytes), height, sizeof(Number) * width * channels};",
         *_stages(parts),
-        f"    return value_{_index(parts, _output(graph))}.numbers<float>(0);",
+        f"    return {{{', '.join(_result(parts, output) for output in returned(graph))}}};",
         "}",
         "",
         "}  // namespace",
@@ -127,9 +165,9 @@ def source(parts: Parts) -> str:
         "    for (std::byte& byte : memory) byte = std::byte{0};",
         "}",
         "",
-        "const float* run(const std::uint8_t* pixels) { return computed(pixels); }",
+        "Outputs run(const std::uint8_t* pixels) { return computed(pixels); }",
         "",
-        "const float* run(const float* image) { return computed(image); }",
+        "Outputs run(const float* image) { return computed(image); }",
         "",
         "}  // namespace mobilenet",
         "",
@@ -137,9 +175,13 @@ def source(parts: Parts) -> str:
     return "\n".join(lines)
 
 
-def _output(graph: Graph) -> str:
-    [value] = graph.outputs.values()
-    return value
+def _declared(output: Returned) -> str:
+    """A member of `Outputs`."""
+    return f"const {type_name(output.number)} (&{output.name}){output.extents}"
+
+
+def _result(parts: Parts, output: Returned) -> str:
+    return f"as<{type_name(output.number)}{output.extents}>(value_{_index(parts, output.value)})"
 
 
 def _index(parts: Parts, value: str) -> int:
@@ -185,9 +227,10 @@ def _memory(parts: Parts) -> Iterator[str]:
         where = f"{{memory + {place.offset}, {place.held}, {place.row_bytes}}}"
         yield f"[[maybe_unused]] constexpr Rows value_{i}{where};{about}"
     for i in parts.steps:
-        inputs = parts.graph.operators[i].inputs
-        if len(inputs) > 1:
-            yield f"constexpr Rows reads_{i}[] = {{{', '.join(f'value_{_index(parts, name)}' for name in inputs)}}};"
+        operator = parts.graph.operators[i]
+        for which, names in (("reads", operator.inputs), ("makes", operator.made)):
+            if len(names) > 1:
+                yield f"constexpr Rows {which}_{i}[] = {{{', '.join(f'value_{_index(parts, name)}' for name in names)}}};"
 
 
 def _orders(schedule: Schedule) -> Iterator[str]:
@@ -212,7 +255,7 @@ def _begins(parts: Parts) -> Iterator[str]:
     for number, way in (("float", "from_floats"), ("std::uint8_t", "from_pixels")):
         yield ""
         yield f"void begin(const {number}*, const Rows& input, const Rows& output, Span rows) {{"
-        yield f"    step({way}, &input, output, rows, 1);"
+        yield f"    step({way}, &input, &output, rows, 1);"
         yield "}"
 
 
@@ -222,7 +265,7 @@ def _stages(parts: Parts) -> Iterator[str]:
     for n, stage in enumerate(parts.schedule.stages):
         if stage.is_whole:
             [i] = stage.rows
-            height = parts.schedule.places[parts.graph.operators[i].output].height
+            height = parts.schedule.places[parts.graph.operators[i].made[0]].height
             yield f"    {_call(parts, i, f'{{0, {height}}}')}"
             continue
         known = _operators(stage)
@@ -241,11 +284,11 @@ def _stages(parts: Parts) -> Iterator[str]:
 
 def _call(parts: Parts, i: int, rows: str) -> str:
     operator, made = parts.graph.operators[i], parts.steps[i]
-    output = f"value_{_index(parts, operator.output)}"
     if i in parts.starts:
-        return f"begin(image, input, {output}, {rows});"
+        return f"begin(image, input, value_{_index(parts, operator.output)}, {rows});"
     inputs = f"reads_{i}" if len(operator.inputs) > 1 else f"&value_{_index(parts, operator.inputs[0])}"
-    return f"step(step_{i}, {inputs}, {output}, {rows}, {made.panels});"
+    outputs = f"makes_{i}" if len(operator.made) > 1 else f"&value_{_index(parts, operator.output)}"
+    return f"step(step_{i}, {inputs}, {outputs}, {rows}, {made.panels});"
 
 
 def declarations(arrays: Sequence[str]) -> str:

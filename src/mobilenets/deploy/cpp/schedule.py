@@ -96,7 +96,7 @@ def scheduled(graph: Graph) -> Schedule:
     for step in steps:
         for i in step:
             operator = graph.operators[i]
-            if not places[operator.output].is_ring and not isinstance(operator, RENAMING):
+            if not places[operator.made[0]].is_ring and not isinstance(operator, RENAMING):
                 order = _Rows(graph, places, step).order(i)
                 assert order is not None  # `_possible` has tried
                 stages.append(Stage(order))
@@ -114,7 +114,7 @@ def needed(graph: Graph, operator: op.Operator, i: int, rows: range, places: Map
             return _window(rows, operator.stride[0], 0, operator.kernel[0], read.height)
         case op.Multiply() if i == 1 and read.height == 1:
             return range(1)
-        case op.Add() | op.Multiply() | op.Activation() | op.Quantize() | op.Dequantize():
+        case op.Add() | op.Multiply() | op.Activation() | op.Quantize() | op.Dequantize() | op.ArgMax():
             return rows
         case _:
             return range(read.height)
@@ -132,7 +132,7 @@ def _possible(graph: Graph, step: Sequence[int]) -> list[list[int]]:
         return apart
     every = [other if other != list(step) else list(step) for other in blocks(graph)]
     places = _places(graph, planned(graph, every))
-    whole = [i for i in step if not places[graph.operators[i].output].is_ring]
+    whole = [i for i in step if not places[graph.operators[i].made[0]].is_ring]
     return [list(step)] if all(_Rows(graph, places, step).order(i) is not None for i in whole) else apart
 
 
@@ -165,7 +165,7 @@ class _Rows:
     def __init__(self, graph: Graph, places: Mapping[str, Place], step: Sequence[int]) -> None:
         self._graph = graph
         self._places = places
-        self._makers = {graph.operators[i].output: i for i in step}
+        self._makers = {name: i for i in step for name in graph.operators[i].made}
         self._made: dict[str, int] = {}  # rows of each ring so far
         self._order: list[int] = []
 

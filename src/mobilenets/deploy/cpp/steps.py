@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,9 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.cpp import packing
+from mobilenets.deploy.cpp.heads import HEADS
 from mobilenets.deploy.cpp.schedule import Place
+from mobilenets.deploy.cpp.step import Context, Record, Step
 from mobilenets.deploy.cpp.text import Array, Field, Name
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.integers import Factor
@@ -19,61 +20,14 @@ from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 from mobilenets.deploy.reference_int8 import bounds, compute, mean_factor, product_factor, sum_factors, weighted_factor
 from mobilenets.errors import GraphError
 
-Record = Mapping[str, Field | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """An operator that is ready to run.
-
-    Args:
-        kind: the record's type in C++.
-        fields: of the record.
-        panels: that the channels are computed in; 1 where they cannot be divided.
-        arrays: that the record names.
-        scratch: whether the operator needs memory besides, which `scratch_bytes` of its record says.
-    """
-
-    kind: str
-    fields: Record
-    panels: int = 1
-    arrays: tuple[Array, ...] = ()
-    scratch: str = "0"
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a rule looks at.
-
-    Args:
-        graph: of the operator.
-        places: of all values.
-        number: of the operator, for the names of its arrays.
-    """
-
-    graph: Graph
-    places: Mapping[str, Place]
-    number: int
-
-    def quantization(self, name: str) -> Quantization | None:
-        """Of a value or a weight; None for floats."""
-        return self.graph.quantization.get(name)
-
-    def array(self, part: str, numbers: NDArray[Any], about: str = "") -> Array:
-        """A constant of this operator."""
-        return Array(f"{part}_{self.number}", np.ascontiguousarray(numbers), about)
-
 
 def step_of(graph: Graph, places: Mapping[str, Place], number: int) -> Step:
     """The operator of this number, ready to run.
 
     Raises:
-        GraphError: exported C++ does not have its kind, or a sum may not fit 32 bits.
+        GraphError: a sum may not fit 32 bits.
     """
     operator = graph.operators[number]
-    if type(operator) not in _RULES:
-        names = {kind: name for name, kind in op.KINDS.items()}
-        raise GraphError(f"'{operator.name}' is a {names[type(operator)]}, which exported C++ does not have")
     return _RULES[type(operator)](Context(graph, places, number), operator)
 
 
@@ -324,5 +278,6 @@ _RULES: dict[type[op.Operator], Callable[[Context, Any], Step]] = {  # Any: the 
     op.Activation: _activation,
     op.Quantize:   _quantize,
     op.Dequantize: _dequantize,
+    **HEADS,
 }
 # fmt: on

@@ -33,13 +33,13 @@ class Array:
     @property
     def declaration(self) -> str:
         """The array without its numbers."""
-        return f"extern const {_TYPES[self.numbers.dtype.name]} {self.name}[{self.numbers.size}];"
+        return f"extern const {type_name(self.numbers.dtype)} {self.name}[{self.numbers.size}];"
 
     @property
     def definition(self) -> str:
         """The array with its numbers."""
         about = f"// {comment(self.about)}\n" if self.about else ""
-        kind = _TYPES[self.numbers.dtype.name]
+        kind = type_name(self.numbers.dtype)
         return f"{about}alignas(16) const {kind} {self.name}[{self.numbers.size}] = {{\n{_lines(self.numbers)}}};\n"
 
     @property
@@ -56,6 +56,11 @@ class Name:
 
 
 Field = bool | int | float | Name | Mapping[str, Any] | tuple[Any, ...]  # Any: a `Field`; a tuple has no names
+
+
+def type_name(number: np.dtype[Any]) -> str:  # Any: of a number that C++ has
+    """The type of a number in C++."""
+    return _TYPES[number.name]
 
 
 def record(value: Field) -> str:

@@ -11,22 +11,23 @@ import numpy as np
 
 from mobilenets.deploy.arena import fused_plan
 from mobilenets.deploy.cpp.contract import contract_header
-from mobilenets.deploy.cpp.network import HEADER, Parts, declarations, source
+from mobilenets.deploy.cpp.network import Parts, declarations, header, source
+from mobilenets.deploy.cpp.outputs import kind_of
 from mobilenets.deploy.cpp.readme import Figures, readme
 from mobilenets.deploy.cpp.schedule import RENAMING, scheduled
 from mobilenets.deploy.cpp.sources import copy_headers
-from mobilenets.deploy.cpp.steps import Record, Step, step_of
-from mobilenets.deploy.cpp.text import Array, Name, comment, real
+from mobilenets.deploy.cpp.step import Record, Step
+from mobilenets.deploy.cpp.steps import step_of
+from mobilenets.deploy.cpp.text import Array, Name
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import quantize
 from mobilenets.errors import GraphError
-from mobilenets.runtime.classify import temperature
 from mobilenets.runtime.images.prepare import normalize
 
 KERNELS = "mobilenets"
 """The folder of the kernels' headers."""
 
-FILES = ("CMakeLists.txt", "check.cpp", "example.cpp", "image.hpp", "ppm.hpp")
+FILES = ("CMakeLists.txt", "check.cpp", "image.hpp", "ppm.hpp")
 """Files that are the same for every network."""
 
 _FILES = Path(__file__).parent / "files"
@@ -46,7 +47,7 @@ class Written:
 
 
 def write_cpp(graph: Graph, folder: Path) -> Written:
-    """Write a classifier as C++ that stands alone.
+    """Write a network as C++ that stands alone.
 
     Args:
         graph: in floats or in integers.
@@ -54,12 +55,11 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
 
     Raises:
         ExportError: the kernels' sources are missing.
-        GraphError: the network is no classifier, or has an operator that exported C++ does not have.
+        GraphError: its outputs are none that are known, or its sums do not fit 32 bits.
         OSError: a file cannot be written.
     """
     graph.check()
-    if graph.manifest.task != "classify" or len(graph.outputs) != 1:
-        raise GraphError(f"'{graph.manifest.model}' is to {graph.manifest.task}, but exported C++ runs classifiers")
+    kind = kind_of(graph)
     schedule = scheduled(graph)
     steps = {
         i: step_of(graph, schedule.places, i)
@@ -78,22 +78,14 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
     copy_headers(folder / KERNELS)
     for name in FILES:
         shutil.copyfile(_FILES / name, folder / name)
-    contract, manifest = graph.manifest.input, graph.manifest
+    shutil.copyfile(_FILES / kind.example, folder / "example.cpp")
+    manifest = graph.manifest
     texts = {
-        "network.hpp": HEADER.format(
-            model=comment(manifest.model),
-            precision=manifest.precision,
-            height=contract.shape[0],
-            width=contract.shape[1],
-            channels=contract.channels,
-            classes=len(manifest.labels),
-            temperature=real(temperature(manifest.head)),
-            arena_bytes=schedule.arena_bytes,
-        ),
+        "network.hpp": header(graph, schedule.arena_bytes),
         "network.cpp": source(parts),
         "weights.hpp": declarations([array.declaration for array in arrays]),
         "weights.cpp": _definitions(arrays),
-        "contract.hpp": contract_header(contract, manifest.head),
+        "contract.hpp": contract_header(manifest.input, manifest.head),
         "README.md": readme(graph, figures),
         "manifest.json": manifest.to_json() + "\n",
     }

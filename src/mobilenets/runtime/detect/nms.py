@@ -84,6 +84,12 @@ def nms(
     return order[kept[:limit]]
 
 
+def float32_below(value: float) -> np.float32:
+    """The largest 32-bit float that does not exceed `value`: comparing 32-bit numbers with it is exact."""
+    nearest = np.float32(value)
+    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """Boxes along one axis. The classes lie one after another, with gaps, so boxes of two classes are never near.
@@ -156,7 +162,7 @@ def _rivals(
     low = np.searchsorted(line.begin[second], begin - _SLACK, "left")  # of each of `first`: its first near one
     counts = np.searchsorted(line.begin[second], begin + reach, "right") - low  # of each of `first`: how many are near
     portion = (np.cumsum(counts) - counts) // PAIRS  # rows of a portion make about PAIRS pairs
-    at_most = _float32_below(iou)
+    at_most = float32_below(iou)
     for rows in np.split(np.arange(len(first)), np.flatnonzero(np.diff(portion)) + 1):
         count = counts[rows]
         left = np.repeat(rows, count)  # P: the row of each pair
@@ -167,9 +173,3 @@ def _rivals(
             over = shared / (line.areas[i] + line.areas[j] - shared) > at_most
         over &= (i != j) & (line.classes[i] == line.classes[j])
         yield i[over], j[over]
-
-
-def _float32_below(value: float) -> np.float32:
-    """The largest 32-bit float that does not exceed `value`: comparing 32-bit numbers with it is exact."""
-    nearest = np.float32(value)
-    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))

@@ -1,4 +1,5 @@
-// An image of any size becomes the network's input: cut, resized and padded by the rule of `contract.hpp`. Resizing is that of
+// An image of any size becomes the network's input: cut, resized and padded by the rule of `contract.hpp`; and what is found on
+// the input is brought back to the image. Resizing is that of
 // Pillow to the last bit: two passes in integers, whose filters are as wide as the image is shrunk. The first pass is across, but
 // down where that leaves much less for the second (since Pillow 13; before, it was always across).
 #pragma once
@@ -154,34 +155,61 @@ inline Image mirrored(const Image& image, bool across, bool down) {
     return out;
 }
 
-/// The network's input, `width` x `height`.
-inline Image fitted(const Image& image, int width, int height) {
+/// How an image is brought to the network's input: a part is cut out and resized, and the input lies somewhere on the result.
+struct Fit {
+    int cut_left = 0, cut_top = 0, cut_width = 0, cut_height = 0;  // px of the image
+    int width = 0, height = 0;                                      // that it is resized to
+    int left = 0, top = 0;  // the input's corner on the resized part; negative where the input is padded
+};
+
+inline Fit fit(const Image& image, int width, int height) {
     const double input_width = width, input_height = height;
+    Fit way{0, 0, image.width, image.height, width, height};
     switch (resize) {
         case Resize::crop_then_stretch: {
-            const int left = static_cast<int>((image.width - image.width * crop) / 2);
-            const int top = static_cast<int>((image.height - image.height * crop) / 2);
-            return resized(part(image, left, top, image.width - 2 * left, image.height - 2 * top), width, height);
+            way.cut_left = static_cast<int>((image.width - image.width * crop) / 2);
+            way.cut_top = static_cast<int>((image.height - image.height * crop) / 2);
+            way.cut_width -= 2 * way.cut_left, way.cut_height -= 2 * way.cut_top;
+            return way;
         }
         case Resize::shorter_side_then_crop: {
             const int shorter = static_cast<int>(input_height / crop + 1e-6);
             const bool is_tall = image.width <= image.height;
             const int longer = static_cast<int>(static_cast<double>(std::int64_t{shorter} * (is_tall ? image.height : image.width)) /
                                                 (is_tall ? image.width : image.height));
-            const Image whole = is_tall ? resized(image, shorter, longer) : resized(image, longer, shorter);
-            const int left = static_cast<int>(std::nearbyint((whole.width - width) / 2.0));
-            const int top = static_cast<int>(std::nearbyint((whole.height - height) / 2.0));
-            return part(whole, left, top, width, height);
+            way.width = is_tall ? shorter : longer, way.height = is_tall ? longer : shorter;
+            way.left = static_cast<int>(std::nearbyint((way.width - width) / 2.0));
+            way.top = static_cast<int>(std::nearbyint((way.height - height) / 2.0));
+            return way;
         }
         case Resize::letterbox: {
             const double scale = std::min(input_width / image.width, input_height / image.height);
-            const int inner_width = std::clamp(static_cast<int>(std::nearbyint(image.width * scale)), 1, width);
-            const int inner_height = std::clamp(static_cast<int>(std::nearbyint(image.height * scale)), 1, height);
-            const Image inner = resized(image, inner_width, inner_height);
-            return part(inner, -((width - inner_width) / 2), -((height - inner_height) / 2), width, height);
+            way.width = std::clamp(static_cast<int>(std::nearbyint(image.width * scale)), 1, width);
+            way.height = std::clamp(static_cast<int>(std::nearbyint(image.height * scale)), 1, height);
+            way.left = -((width - way.width) / 2), way.top = -((height - way.height) / 2);
+            return way;
         }
-        default: return resized(image, width, height);
+        default: return way;
     }
+}
+
+/// The network's input, `width` x `height`.
+inline Image fitted(const Image& image, int width, int height) {
+    const Fit way = fit(image, width, height);
+    const Image cut = part(image, way.cut_left, way.cut_top, way.cut_width, way.cut_height);
+    return part(resized(cut, way.width, way.height), way.left, way.top, width, height);
+}
+
+/// Where the input lies on the image: x of the image = x of the input * scale_x + left, in px.
+struct Placement {
+    double scale_x = 1, scale_y = 1, left = 0, top = 0;
+};
+
+inline Placement placement(const Image& image, int width, int height) {
+    const Fit way = fit(image, width, height);
+    const double scale_x = static_cast<double>(way.cut_width) / way.width;
+    const double scale_y = static_cast<double>(way.cut_height) / way.height;
+    return {scale_x, scale_y, way.cut_left + way.left * scale_x, way.cut_top + way.top * scale_y};
 }
 
 }  // namespace mobilenet

@@ -16,21 +16,17 @@ int main(int count, char** arguments) {
         std::fprintf(stderr, "usage: example IMAGE.ppm\n");
         return 2;
     }
-    const mobilenet::Image image = mobilenet::read_ppm(arguments[1]);
-    if (image.pixels.empty() || image.channels != mobilenet::channels) {
-        std::fprintf(stderr, "%s is not a binary PPM or PGM image with %d channels of 8 bits\n", arguments[1],
-                     mobilenet::channels);
-        return 1;
-    }
+    const mobilenet::Image image = mobilenet::read_ppm(arguments[1], mobilenet::channels);
+    if (image.pixels.empty()) return 1;
     const mobilenet::Image input = mobilenet::fitted(image, mobilenet::width, mobilenet::height);
 
     mobilenet::init();
     std::vector<double> logits(mobilenet::classes);
     for (int down = 0; down <= mobilenet::mirrors_down; ++down) {
         for (int across = 0; across <= mobilenet::mirrors_across; ++across) {
-            const float* view = mobilenet::run(mobilenet::mirrored(input, across > 0, down > 0).pixels.data());
+            const auto view = mobilenet::run(mobilenet::mirrored(input, across > 0, down > 0).pixels.data());
             for (int i = 0; i < mobilenet::classes; ++i)
-                logits[i] += static_cast<double>(view[i]) / ((1 + mobilenet::mirrors_down) * (1 + mobilenet::mirrors_across));
+                logits[i] += static_cast<double>(view.logits[i]) / ((1 + mobilenet::mirrors_down) * (1 + mobilenet::mirrors_across));
         }
     }
 

@@ -1,0 +1,139 @@
+"""What exported C++ returns: each output with its type and shape, and what programs and people are told of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenets.deploy import operators as op
+from mobilenets.deploy.graph import Graph
+from mobilenets.errors import GraphError
+from mobilenets.specs.model import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """One output.
+
+    Args:
+        name: that the decoder knows.
+        value: of the graph.
+        number: type of its numbers.
+        shape: as it lies in memory: a map as H W C.
+        is_map: whether it is a map, C H W in Python.
+    """
+
+    name: str
+    value: str
+    number: np.dtype[Any]  # Any: floats, 8-bit integers, or indices of 8 or 32 bits
+    shape: tuple[int, ...]
+    is_map: bool
+
+    @property
+    def extents(self) -> str:
+        """The shape as C++ writes it: `[12][16][3]`."""
+        return "".join(f"[{length}]" for length in self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of one image's output."""
+        return math.prod(self.shape) * self.number.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a folder is for, by its task and the names of its outputs.
+
+    Args:
+        does: what the network does, in words.
+        example: the file that becomes `example.cpp`.
+        arguments: what the example is called with.
+        about: what each output holds.
+    """
+
+    does: str
+    example: str
+    arguments: str
+    about: Mapping[str, str]
+
+
+# fmt: off
+KINDS: dict[tuple[Task, frozenset[str]], Kind] = {
+    ("classify", frozenset({"logits"})): Kind(
+        "Classifies images of", "classify.cpp", "image.ppm",
+        {"logits": "of each class; a score is their softmax, after division by `temperature`"},
+    ),
+    ("segment", frozenset({"logits"})): Kind(
+        "Finds the class of each place of a coarse map, on images of", "segment.cpp", "image.ppm classes.pgm",
+        {"logits": "of each class at each place of a coarse map, row by row; the largest is the place's class"},
+    ),
+    ("segment", frozenset({"classes"})): Kind(
+        "Finds the class of each pixel, on images of", "segment.cpp", "image.ppm classes.pgm",
+        {"classes": "the class of each pixel, an index into `labels`"},
+    ),
+    ("detect", frozenset({"logits", "offsets"})): Kind(
+        "Computes logits and offsets at every anchor of SSD, on images of", "anchors.cpp", "image.ppm",
+        {"logits": "of each class at each anchor; of the background first, if there is one more column than classes",
+         "offsets": "of a box from each anchor: center and size, as SSD codes them (its eq. 2)"},
+    ),
+    ("detect", frozenset({"boxes", "scores", "classes"})): Kind(
+        "Finds boxes, on images of", "detect.cpp", "image.ppm",
+        {"boxes": "x0 y0 x1 y1 in px of the network's input",
+         "scores": "of each box, the highest first; 0 where there is no box any more",
+         "classes": "of each box, an index into `labels`; -1 where there is no box"},
+    ),
+}
+# fmt: on
+"""Every kind of folder."""
+
+
+def kind_of(graph: Graph) -> Kind:
+    """What the folder of a graph is for.
+
+    Raises:
+        GraphError: its outputs are none that the task's decoder knows.
+    """
+    task, names = graph.manifest.task, frozenset(graph.outputs)
+    if (task, names) not in KINDS:
+        known = " or ".join(", ".join(sorted(each)) for of, each in KINDS if of == task)
+        raise GraphError(f"it is to {task} and returns {', '.join(sorted(names))}, but exported C++ returns {known}")
+    return KINDS[task, names]
+
+
+def returned(graph: Graph) -> tuple[Returned, ...]:
+    """The outputs in their order."""
+    shapes = graph.shapes()
+    types = {operator.output: np.dtype(np.uint8) for operator in graph.operators if isinstance(operator, op.ArgMax)}
+    types |= {operator.made[2]: np.dtype(np.int32) for operator in graph.operators if isinstance(operator, op.Nms)}
+    types |= dict.fromkeys(graph.quantization, np.dtype(np.int8))
+    return tuple(
+        Returned(name, value, types.get(value, np.dtype(np.float32)), _in_memory(shapes[value]), len(shapes[value]) == 3)
+        for name, value in graph.outputs.items()
+    )
+
+
+def parsed(data: bytes, outputs: tuple[Returned, ...]) -> dict[str, NDArray[Any]]:  # Any: as in `Returned`
+    """What the program `check` wrote, as arrays by name, with the shapes that they have in Python.
+
+    Args:
+        data: for each image all outputs, one after the other.
+        outputs: of the network.
+    """
+    each = np.frombuffer(data, np.uint8).reshape(-1, sum(output.size_bytes for output in outputs))
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
+    for output in outputs:
+        part = np.ascontiguousarray(each[:, start : start + output.size_bytes])
+        numbers = part.view(output.number).reshape(-1, *output.shape)
+        arrays[output.name] = numbers.transpose(0, 3, 1, 2) if output.is_map else numbers
+        start += output.size_bytes
+    return arrays
+
+
+def _in_memory(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[1:], shape[0]) if len(shape) == 3 else shape
