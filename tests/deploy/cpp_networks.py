@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,7 +96,7 @@ def network(name: str, *, in_integers: bool, tail: Tail | None = None) -> Graph:
     return TAILS[tail].add(graph) if tail else graph
 
 
-def same(made: Mapping[str, NDArray[np.generic]], expected: Mapping[str, NDArray[np.generic]]) -> None:
+def same(made: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:  # Any: of any type
     """Hold that outputs in integers are equal. Boxes and their scores are exponentials, which no two libraries round alike."""
     assert made.keys() == expected.keys()
     for output, numbers in made.items():
@@ -126,7 +127,7 @@ def compiled(graph: Graph, folder: Path, compiler: str = "c++", options: Sequenc
 
 def ran(
     program: Path, graph: Graph, images: NDArray[np.generic], *, before: Sequence[str] = ()
-) -> dict[str, NDArray[np.generic]]:
+) -> dict[str, NDArray[Any]]:  # Any: numbers of the output's type
     """The outputs for images: floats N C H W, or pixels N H W C.
 
     Args:

@@ -173,6 +173,21 @@ def test_no_level_of_optimization_changes_a_bit_or_warns(level: str, in_integers
     np.testing.assert_array_equal(other, plain)
 
 
+@pytest.mark.parametrize("level", ["-O1", "-O2", "-O3", "-Os"])
+def test_no_level_of_optimization_takes_a_step_for_one_that_writes_nothing(level: str, tmp_path: Path) -> None:
+    """GCC 12 did so with -O2 where integers become floats in the same array."""
+    operators = (
+        op.Quantize(name="start", inputs=("image",), output="start"),
+        op.Dequantize(name="end", inputs=("start",), output="end"),
+    )
+    contract = InputContract(size=6, wide=7, mean=(0.0,), std=(1.0,), resize="stretch", crop=1.0)
+    scales = {"start": Quantization((0.05,), -6)}
+    graph = Graph(Manifest("there and back", ("a", "b", "c"), contract), operators, {}, {"logits": "end"}, scales)
+    x = np.random.default_rng(0).normal(0, 2, (2, 3, 6, 7)).astype(np.float32)
+    expected = reference.run(graph, x)["logits"]
+    np.testing.assert_array_equal(ran(compiled(graph, tmp_path, options=[level]), graph, x)["logits"], expected)
+
+
 def test_small_networks_run_whole_where_memory_allows_it() -> None:
     schedule = scheduled(int8_graph(NARROW))
     banded = [stage for stage in schedule.stages if not stage.is_whole]

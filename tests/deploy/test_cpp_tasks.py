@@ -196,6 +196,22 @@ def test_the_example_of_a_detector_without_a_tail_prints_the_best_anchors(tmp_pa
     np.testing.assert_allclose([[float(each) for each in line[3:]] for line in lines], expected["offsets"][0, order], atol=1e-4)
 
 
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners"])
+def test_classes_are_those_of_the_reference_where_large_logits_are_nearly_equal(
+    coordinates: op.Coordinates, tmp_path: Path
+) -> None:
+    """Logits are whole numbers, as those of integers are, and two classes meet on many pixels."""
+    operators = (
+        op.Resize(name="large", inputs=("image",), output="large", size=(77, 131), coordinates=coordinates),
+        op.ArgMax(name="best", inputs=("large",), output="best"),
+    )
+    contract = InputContract(size=12, wide=10, mean=(0.0,), std=(1.0,), resize="stretch", crop=1.0)
+    graph = Graph(Manifest("ties", ("a", "b", "c"), contract, TASKS["segment"].head), operators, {}, {"classes": "best"})
+    x = np.random.default_rng(0).integers(-3, 4, (4, 3, 12, 10)).astype(np.float32) * np.float32(0.0317)
+    made = ran(compiled(graph, tmp_path), graph, x)["classes"]
+    np.testing.assert_array_equal(made, reference.run(graph, x)["classes"])
+
+
 @pytest.mark.parametrize(("most", "candidates"), [(10, 4), (100, 1000), (7, 25)])
 def test_suppression_takes_the_best_of_each_class_and_of_equal_scores_the_first(
     most: int, candidates: int, tmp_path: Path

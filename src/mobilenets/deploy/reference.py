@@ -107,11 +107,12 @@ def _activation(operator: op.Activation, inputs: Sequence[Array], tensors: Mappi
 
 
 def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
+    """Across, then down, each product and each sum rounded: engines do the same, so that ties between classes stay ties."""
     down, across = (
-        float_blends(old, new, operator.coordinates).matrix()
-        for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
+        float_blends(old, new, operator.coordinates) for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
     )
-    large: Array = np.matmul(np.matmul(down, inputs[0]), across.T)
+    wide = sum(across.weights[:, i] * inputs[0][:, :, :, across.places[:, i]] for i in range(2))  # N C h W
+    large: Array = sum(down.weights[:, i, np.newaxis] * wide[:, :, down.places[:, i]] for i in range(2))  # N C H W
     return large
 
 

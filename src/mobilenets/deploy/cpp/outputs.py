@@ -108,7 +108,9 @@ def kind_of(graph: Graph) -> Kind:
 def returned(graph: Graph) -> tuple[Returned, ...]:
     """The outputs in their order."""
     shapes = graph.shapes()
-    types = {operator.output: np.dtype(np.uint8) for operator in graph.operators if isinstance(operator, op.ArgMax)}
+    types: dict[str, np.dtype[Any]] = {  # Any: as in `Returned`
+        operator.output: np.dtype(np.uint8) for operator in graph.operators if isinstance(operator, op.ArgMax)
+    }
     types |= {operator.made[2]: np.dtype(np.int32) for operator in graph.operators if isinstance(operator, op.Nms)}
     types |= dict.fromkeys(graph.quantization, np.dtype(np.int8))
     return tuple(
