@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy import curves, layout, reference_int8
 from mobilenets.deploy import operators as op
-from mobilenets.deploy.blends import float_blends
+from mobilenets.deploy.blends import Blends, float_blends
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.operators import ActivationKind
 from mobilenets.runtime.detect.decode import boxes_of, candidates
@@ -111,9 +111,14 @@ def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, 
     down, across = (
         float_blends(old, new, operator.coordinates) for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
     )
-    wide = sum(across.weights[:, i] * inputs[0][:, :, :, across.places[:, i]] for i in range(2))  # N C h W
-    large: Array = sum(down.weights[:, i, np.newaxis] * wide[:, :, down.places[:, i]] for i in range(2))  # N C H W
-    return large
+    return _blended(_blended(inputs[0], across, axis=3), down, axis=2)
+
+
+def _blended(x: Array, blends: Blends, *, axis: int) -> Array:
+    weights = blends.weights.reshape(-1, 2, *[1] * (3 - axis))
+    before, behind = (np.take(x, blends.places[:, i], axis) * weights[:, i] for i in range(2))
+    made: Array = before + behind
+    return made
 
 
 def _matmul(operator: op.MatMul, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
