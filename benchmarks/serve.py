@@ -19,6 +19,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -192,7 +193,7 @@ def opened(asked: Asked, port: int, process: int, rate: float, seconds: float) -
 
 @contextmanager
 def server(
-    model: Path, engine: str | None, own: set[int] | None, log: Path = Path(os.devnull)
+    model: Path, engine: str | None, own: set[int] | None, log: Path | None = None
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """A server: its port and its process.
 
@@ -200,19 +201,24 @@ def server(
         model: that it serves, as "measured".
         engine: name of the runtime; None for the fastest.
         own: its cores, with a thread for each; None for all.
-        log: where its log goes.
+        log: where its log goes; None for nowhere, unless the server does not begin.
     """
     options = [*(["--engine", engine] if engine else []), *(["--threads", str(len(own))] if own else [])]
     command = [sys.executable, "-m", "mobilenets", "serve", f"measured={model}", "--port", "0", "--json", *options]
     pinned = (lambda: os.sched_setaffinity(0, own)) if own else None
-    with log.open("w") as written:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=written, text=True, preexec_fn=pinned)
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline().rpartition(":")[2]), process
-        finally:
-            process.terminate()
-            process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        log = log or Path(folder) / "log"
+        with log.open("w") as written:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=written, text=True, preexec_fn=pinned)
+            try:
+                assert process.stdout is not None
+                address = process.stdout.readline()
+                if not address:
+                    sys.exit(f"the server does not begin; it says:\n{log.read_text()}")
+                yield int(address.rpartition(":")[2]), process
+            finally:
+                process.terminate()
+                process.wait()
 
 
 @contextmanager

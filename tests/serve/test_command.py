@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.serve.process import started
@@ -51,6 +53,42 @@ def test_a_server_reloads_on_sighup_and_ends_on_sigterm_when_it_has_answered(
         assert sum(event["status"] == 200 for event in requests) == 40 + len(answered)
         assert {event["request"] for event in requests if event["status"] == 200} == {"mine"}
         assert {event["path"] for event in requests} == {"/predict"}
+
+
+HANGS_UP = """
+import os, signal, sys
+from pathlib import Path
+
+from tests.serve.held import Held
+
+from mobilenets.runtime.engines.table import Runtime
+from mobilenets.serve.app import Access
+from mobilenets.serve.limits import Limits
+from mobilenets.serve.model import Source
+from mobilenets.serve.server import Settings, serve
+
+signals = [signal.SIGHUP, signal.SIGTERM]
+
+class Signaled(Held):
+    def __init__(self, path, threads=None):
+        super().__init__(path)
+        os.write(1, b"opened\\n")
+        os.kill(os.getpid(), signals.pop(0))
+
+source = Source("held", Path(sys.argv[1]), engine="held", engines={".held": Runtime("Held", Signaled)})
+serve([source], Settings("127.0.0.1", 0, Limits(), Access()), ready=lambda models, addresses: os.write(1, b"ready\\n"))
+os.write(1, b"ended\\n")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_a_sighup_while_the_models_are_opened_opens_them_again_when_the_server_listens(tmp_path: Path) -> None:
+    (tmp_path / "model.held").write_text("0")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HANGS_UP, str(tmp_path / "model.held")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    first, *then, last = done.stdout.split()
+    assert (done.returncode, first, sorted(then), last) == (0, "opened", ["opened", "ready"], "ended"), done.stderr
 
 
 def test_ctrl_c_ends_quietly(color_model: Path, tmp_path: Path) -> None:
@@ -96,3 +134,13 @@ print("torch" in sys.modules)
 """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment).stdout == "False\n"
+
+
+def test_a_benchmark_of_a_server_that_does_not_begin_says_what_the_server_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    benchmark: Any = importlib.import_module("serve")
+    says = r"error: there is no file or folder '.*nowhere'"
+    with pytest.raises(SystemExit, match=says), benchmark.server(tmp_path / "nowhere", None, None):
+        pass

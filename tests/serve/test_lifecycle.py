@@ -9,14 +9,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import urllib3
+from numpy.typing import NDArray
 from tests.serve.held import Held
 from tests.serve.running import Running, until
 
+from mobilenets.runtime.engines.base import Outputs
+from mobilenets.runtime.engines.table import Runtime
 from mobilenets.serve.app import Access
 from mobilenets.serve.limits import Limits
+from mobilenets.serve.logs import LOGGER
 from mobilenets.serve.model import Source
+from mobilenets.table import Table
 
 Encode = Callable[..., bytes]
 Serve = Callable[..., Running]
@@ -93,6 +99,29 @@ def test_a_request_whose_client_hung_up_does_not_run(serve: Serve, held: Holding
     turns.release()
     assert server.ask("/predict", encoded("red")).status == 200
     assert Held.batches == [1, 1]
+
+
+class Broken(Held):
+    """An engine with a mistake."""
+
+    def run(self, batch: NDArray[np.float32]) -> Outputs:
+        if batch.any():
+            raise ValueError("a mistake")
+        return super().run(batch)
+
+
+def test_a_mistake_of_ours_is_500_and_logged_and_the_next_request_is_answered(
+    serve: Serve, tmp_path: Path, encoded: Encode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    (tmp_path / "model.held").write_text("0")
+    source = Source("broken", tmp_path / "model.held", engines=Table("kind", {".held": Runtime("Broken", Broken)}))
+    server = serve(source)
+    assert "the server made a mistake" in server.refusal(server.ask("/predict", encoded("red")), 500)
+    until(lambda: [record.getMessage() for record in caplog.records][-1:] == ["mistake of the server"])
+    assert caplog.records[-1].exc_info is not None
+    assert server.get("/v2").status == 200
+    assert server.samples("mobilenets_held_bytes") == {"": 0}
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost:", b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\nGET /v2 HTT"])

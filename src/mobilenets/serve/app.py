@@ -10,21 +10,20 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.serve import page_routes, predict_routes, protocol_routes
-from mobilenets.serve.described import REFUSALS
+from mobilenets.serve.described import DESCRIBED, REFUSALS
+from mobilenets.serve.direct import Direct, mistake
 from mobilenets.serve.keys import Keyed
 from mobilenets.serve.limits import Held, Limits
 from mobilenets.serve.metrics import MEDIA, Metrics
 from mobilenets.serve.observed import Observed
 from mobilenets.serve.protocol import HEADER
-from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Service, refusal
 from mobilenets.serve.site import Site
 
@@ -98,7 +97,9 @@ def application(service: Service, access: Access, *, watch_s: float | None = Non
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(predict_routes.routes(service))
+    handlers = {**predict_routes.handlers(service), **protocol_routes.handlers(service)}
+    for path, handler in handlers.items():  # for the description, and for what is no POST
+        app.add_api_route(path, handler, methods=["POST"], response_model=None, **DESCRIBED[path])
     app.include_router(protocol_routes.routes(service))
 
     @app.get("/metrics", summary="What was counted and timed, for Prometheus", response_class=PlainTextResponse)
@@ -107,10 +108,11 @@ def application(service: Service, access: Access, *, watch_s: float | None = Non
 
     app.include_router(page_routes.routes(models, site))
     app.add_exception_handler(MobileNetsError, _refused(metrics))
-    app.add_exception_handler(RequestValidationError, _invalid(metrics))
     app.add_exception_handler(HTTPException, page_routes.otherwise(models, site))
     app.add_exception_handler(Exception, _failed)
-    inner: ASGIApp = Keyed(app, access.key, metrics) if access.key else app
+    inner: ASGIApp = Direct(app, handlers, metrics)
+    if access.key:
+        inner = Keyed(inner, access.key, metrics)
     if access.origins:
         exposed = (HEADER, "Retry-After", "X-Request-Id")
         inner = CORSMiddleware(
@@ -127,15 +129,5 @@ def _refused(metrics: Metrics) -> Handler:
     return handle
 
 
-def _invalid(metrics: Metrics) -> Handler:
-    async def handle(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        told = [f"'{fault['loc'][-1]}': {fault['msg'][:1].lower()}{fault['msg'][1:]}" for fault in error.errors()]
-        return refusal(RefusedError("request", "; ".join(told)), metrics)
-
-    return handle
-
-
 async def _failed(request: Request, error: Exception) -> Response:
-    """A mistake of ours; the log has its traceback."""
-    return JSONResponse({"error": "the server made a mistake; its log says more"}, 500)
+    return mistake()

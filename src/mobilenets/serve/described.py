@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Schema = dict[str, Any]  # Any: JSON
@@ -90,3 +91,40 @@ PREDICTED = answer(
         image__png=BINARY,
     )
 )
+
+
+def parameter(where: str, name: str, schema: Schema, description: str = "") -> Schema:
+    """A part of the path or the query."""
+    return {"in": where, "name": name, "required": where == "path", "schema": schema, "description": description}
+
+
+_OPTIONS = [
+    parameter("query", "model", TEXT, "Which model; the first by default."),
+    parameter("query", "top", {**WHOLE, "minimum": 1, "maximum": 1000}, "Classifiers: labels of an image; 5 by default."),
+    parameter("query", "threshold", {**NUMBER, "minimum": 0, "maximum": 1}, "Detectors: boxes that score more."),
+    parameter("query", "draw", {"type": "boolean"}, "Answer the image with what was found drawn on it."),
+]
+_NAME, _VERSION = parameter("path", "name", TEXT, "The model."), parameter("path", "version", TEXT, "Its version.")
+_PROTOCOL = ["Open Inference Protocol"]
+
+DESCRIBED: Mapping[str, dict[str, Any]] = {  # Any: what FastAPI takes
+    "/predict": {
+        "summary": "Predict images",
+        "tags": ["Images"],
+        "openapi_extra": {**IMAGES, "parameters": _OPTIONS},
+        "responses": PREDICTED,
+    },
+    "/v2/models/{name}/infer": {
+        "summary": "Run a model",
+        "tags": _PROTOCOL,
+        "openapi_extra": {**INFERENCE, "parameters": [_NAME]},
+        "responses": INFERRED,
+    },
+    "/v2/models/{name}/versions/{version}/infer": {
+        "summary": "Run a version",
+        "tags": _PROTOCOL,
+        "openapi_extra": {**INFERENCE, "parameters": [_NAME, _VERSION]},
+        "responses": INFERRED,
+    },
+}
+"""The routes that have handlers of their own (`Direct`)."""

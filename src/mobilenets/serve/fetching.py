@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import urllib3
@@ -14,6 +15,9 @@ from urllib3.util import Url, parse_url
 from mobilenets.errors import UsageError
 from mobilenets.serve.limits import Limits, Share
 from mobilenets.serve.refusal import RefusedError
+
+if TYPE_CHECKING:
+    from mobilenets.serve.bodies import Buffer
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -65,7 +69,7 @@ class _Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     urls: list[str]
 
 
-def addresses_of(body: bytes, places: Sequence[Place], *, most: int) -> list[str]:
+def addresses_of(body: Buffer, places: Sequence[Place], *, most: int) -> list[str]:
     """The addresses in the JSON of a request, normalized.
 
     Raises:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers
-
+from mobilenets.serve.connections import header
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import HEALTH, refusal
 
@@ -35,13 +34,13 @@ class Keyed:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
-        if scope["type"] == "http" and scope["path"] not in OPEN and not self._fits(Headers(scope=scope)):
+        if scope["type"] == "http" and scope["path"] not in OPEN and not self._fits(scope):
             error = RefusedError("key", "this server asks for an API key, as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'")
             await refusal(error, self._metrics)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def _fits(self, headers: Headers) -> bool:
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+    def _fits(self, scope: Scope) -> bool:
+        scheme, _, bearer = header(scope, "authorization").partition(" ")
+        given = bearer.strip() if scheme.lower() == "bearer" else header(scope, "x-api-key")
         return hmac.compare_digest(given.encode(), self._key)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -27,22 +28,20 @@ class ModelMetrics:
     """What one model reports to.
 
     Args:
-        name: of the model.
-        stages: the histogram of times by model and stage.
-        batches: the histogram of sizes by model.
+        stages: the histogram of times of each stage.
+        batches: the histogram of sizes.
     """
 
-    name: str
-    stages: Histogram
+    stages: Mapping[Stage, Histogram]
     batches: Histogram
 
     def stage(self, stage: Stage, seconds: float) -> None:
         """A request went through a stage in this time."""
-        self.stages.labels(self.name, stage).observe(seconds)
+        self.stages[stage].observe(seconds)
 
     def batch(self, images: int) -> None:
         """So many images went through the network at once."""
-        self.batches.labels(self.name).observe(images)
+        self.batches.observe(images)
 
 
 class Metrics:
@@ -83,11 +82,16 @@ class Metrics:
         )
         self._waiting = Gauge("mobilenets_queue_requests", "Requests that wait for a thread.", ["model"], registry=registry)
         self._held = Gauge("mobilenets_held_bytes", "Bytes of the requests in memory.", registry=registry)
+        self._models: dict[str, ModelMetrics] = {}  # looking labels up costs more than counting
+        self._answers: dict[tuple[str, str, int | str], tuple[Counter, Histogram]] = {}
         self._reloads = Counter("mobilenets_reloads", "Reloads by outcome.", ["model", "outcome"], registry=registry)
 
     def of_model(self, name: str) -> ModelMetrics:
         """What a model reports to."""
-        return ModelMetrics(name, self._stages, self._batches)
+        if name not in self._models:
+            stages = {stage: self._stages.labels(name, stage) for stage in get_args(Stage)}
+            self._models[name] = ModelMetrics(stages, self._batches.labels(name))
+        return self._models[name]
 
     def watch_queue(self, name: str, waiting: Callable[[], float]) -> None:
         """Read the queue of a model from this function, whenever metrics are asked for."""
@@ -99,8 +103,15 @@ class Metrics:
 
     def answered(self, endpoint: str, model: str, status: int | str, seconds: float) -> None:
         """A request was answered, or refused."""
-        self._requests.labels(endpoint, model, str(status)).inc()
-        self._request_seconds.labels(endpoint, model).observe(seconds)
+        key = (endpoint, model, status)
+        if key not in self._answers:
+            self._answers[key] = (
+                self._requests.labels(endpoint, model, str(status)),
+                self._request_seconds.labels(endpoint, model),
+            )
+        requests, times = self._answers[key]
+        requests.inc()
+        times.observe(seconds)
 
     def rejected(self, reason: Reason) -> None:
         """A request was refused."""

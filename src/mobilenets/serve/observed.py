@@ -9,8 +9,7 @@ from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
-
+from mobilenets.serve.connections import header
 from mobilenets.serve.logs import event
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import FACTS, HEALTH, refusal
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from mobilenets.serve.metrics import Metrics
 
-REQUEST = "X-Request-Id"
+REQUEST = "x-request-id"
 _REQUEST = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLOSED = 499  # nobody was there to get the answer
 _TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
@@ -49,7 +48,7 @@ class Observed:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        given = Headers(scope=scope).get(REQUEST, "")
+        given = header(scope, REQUEST)
         number = given if _REQUEST.fullmatch(given) else f"{self._start}-{next(self._count)}"
         status = _CLOSED
 
@@ -57,7 +56,7 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST] = number
+                message["headers"] = [*message["headers"], (REQUEST.encode(), number.encode())]
             await send(message)
 
         failure: Exception | None = None

@@ -109,7 +109,9 @@ def prepared(images: Sequence[bytes], manifest: Manifest, *, pixels: int) -> tup
             loaded.append(load(image, manifest.input))
         except ImageError as error:
             raise RefusedError("image", f"{where}{error}") from error
-    return np.stack([array for array, _ in loaded]), [place for _, place in loaded]
+    arrays = [array for array, _ in loaded]
+    batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)  # one is not copied
+    return batch, [place for _, place in loaded]
 
 
 def _drawn(image: bytes, prediction: Prediction, media: str) -> Answer:

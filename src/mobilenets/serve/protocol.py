@@ -7,6 +7,7 @@ the request asks for it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from mobilenets.serve.work import BINARY, Answer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from mobilenets.serve.bodies import Buffer
 
 HEADER = "Inference-Header-Content-Length"
 VERSION = "1"
@@ -69,7 +72,12 @@ class Signature:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
-def parse(body: bytes, header_length: str | None) -> InferenceRequest:
+def tensors_at(header_length: str | None) -> int:
+    """Where in a body the values behind the JSON begin, by the value of `HEADER`; 0 if there are none."""
+    return int(header_length) if header_length is not None and _DIGITS.fullmatch(header_length) else 0
+
+
+def parse(body: Buffer, header_length: str | None) -> InferenceRequest:
     """The request in a body.
 
     Args:
@@ -228,12 +236,13 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
+_DIGITS = re.compile(r"[0-9]{1,11}")
 
 
 def _header_length(text: str | None, size_bytes: int) -> int:
     if text is None:
         return size_bytes
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= size_bytes):
+    if not _DIGITS.fullmatch(text) or int(text) > size_bytes:
         raise RefusedError("request", f"'{HEADER}' is {text[:40]!r}, but the body has {size_bytes:,} bytes")
     return int(text)
 

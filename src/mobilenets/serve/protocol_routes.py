@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
-from mobilenets.serve.described import INFERENCE, INFERRED, METADATA, SERVER
-from mobilenets.serve.protocol import HEADER, VERSION, answer, check_version, parse
+from mobilenets.serve.connections import header
+from mobilenets.serve.described import METADATA, SERVER
+from mobilenets.serve.direct import Handler
+from mobilenets.serve.protocol import HEADER, VERSION, answer, check_version, parse, tensors_at
 from mobilenets.serve.service import Service
 
 EXTENSIONS = ["binary_tensor_data", "model_repository(index)"]
 
 
-def routes(service: Service) -> APIRouter:
-    """The routes, for the models of a service; what is asked most comes first, for they are looked through in this order."""
-    router = APIRouter(tags=["Open Inference Protocol"])
+def handlers(service: Service) -> Mapping[str, Handler]:
+    """The handlers of inference, for the models of a service."""
 
-    @router.post("/v2/models/{name}/infer", summary="Run a model", openapi_extra=INFERENCE, responses=INFERRED)
-    @router.post(
-        "/v2/models/{name}/versions/{version}/infer",
-        summary="Run a version",
-        openapi_extra=INFERENCE,
-        responses=INFERRED,
-    )
-    async def infer(name: str, request: Request, version: str = VERSION) -> Response:
+    async def infer(request: Request) -> ASGIApp:
+        name, version = request.path_params["name"], request.path_params.get("version", VERSION)
         model = service.models.of_protocol(check_version(name, version))
-        async with service.body(request, model.served) as body:
-            work = model.work(partial(parse, body.data, request.headers.get(HEADER)), answer)
+        header_length = header(request.scope, HEADER.lower()) or None
+        async with service.body(request, model.served, aligned=tensors_at(header_length)) as body:
+            work = model.work(partial(parse, body.data, header_length), answer)
             return await service.answer(model.served, work, body)
+
+    return {"/v2/models/{name}/infer": infer, "/v2/models/{name}/versions/{version}/infer": infer}
+
+
+def routes(service: Service) -> APIRouter:
+    """The other routes."""
+    router = APIRouter(tags=["Open Inference Protocol"])
 
     @router.get("/v2/health/live", summary="Is the server alive?")
     async def live() -> Response:

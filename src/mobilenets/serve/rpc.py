@@ -225,7 +225,7 @@ class Rpc:
             service.metrics.of_model(served.name).stage("receive", time.monotonic() - call.started)
             write = answer_raw if message.raw_input_contents else answer_typed
             work = model.work(lambda: request_of(message), write)
-            body = Body(b"", call.deadline, call.share, asyncio.Event().wait)  # who hangs up cancels the task
+            body = Body(b"", call.deadline, call.share, lambda gone: None)  # who hangs up cancels the task
             (found,) = await service.answers(served, [work], body)
         if isinstance(found, MobileNetsError):
             raise found

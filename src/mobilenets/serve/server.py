@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import uvicorn
 
 from mobilenets.errors import MissingExtraError, MobileNetsError
 from mobilenets.serve.app import Access, application, service_of
-from mobilenets.serve.connections import patient
+from mobilenets.serve.connections import connections
 from mobilenets.serve.limits import Limits
 from mobilenets.serve.logs import configure
 from mobilenets.serve.metrics import Metrics
@@ -68,7 +69,7 @@ def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Mod
         MissingExtraError: gRPC is asked for, and not installed.
         MobileNetsError: a model cannot be opened, or the port not be had.
     """
-    with contextlib.closing(bound(settings.host, settings.port)) as listening:
+    with contextlib.closing(bound(settings.host, settings.port)) as listening, hangups() as hung_up:
         metrics = Metrics()
         models = Models(sources, settings.limits, metrics)
         service = service_of(models, settings.limits, metrics, settings.access)
@@ -77,7 +78,9 @@ def serve(sources: Sequence[Source], settings: Settings, *, ready: Callable[[Mod
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
         addresses = [f"http://{where}:{listening.getsockname()[1]}", *([f"grpc://{rpc.address}"] if rpc else [])]
         configure(json_lines=settings.json_lines)
-        Server(app, service, lambda: ready(models, addresses), rpc).run(sockets=[listening])
+        gc.collect()
+        gc.freeze()  # what is open now stays; to look through it again and again would cost a tenth of a small request
+        Server(app, service, lambda: ready(models, addresses), rpc, hung_up).run(sockets=[listening])
 
 
 def rpc_of(service: Service, host: str, port: int, access: Access) -> Rpc:
@@ -120,6 +123,24 @@ def bound(host: str, port: int, *, option: str = "--port 8001") -> socket.socket
     return found
 
 
+@contextlib.contextmanager
+def hangups() -> Iterator[Sequence[int]]:
+    """`SIGHUP` as often as it comes until the block ends or a server listens to it; otherwise it would end the process."""
+    came: list[int] = []
+    if not _hears_hangups():
+        yield came
+        return
+    before = signal.signal(signal.SIGHUP, lambda number, _: came.append(number))
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def _hears_hangups() -> bool:
+    return hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
+
+
 class Server(uvicorn.Server):
     """uvicorn, which ends quietly after a signal, and opens models again on `SIGHUP`.
 
@@ -128,14 +149,22 @@ class Server(uvicorn.Server):
         service: what answers; its models are opened again.
         ready: is called when the server listens.
         rpc: begins and ends with it; None for no gRPC.
+        hung_up: each `SIGHUP` that came before the server could listen to it.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, ready: Callable[[], object], rpc: Rpc | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        service: Service,
+        ready: Callable[[], object],
+        rpc: Rpc | None = None,
+        hung_up: Sequence[int] = (),
+    ) -> None:
         limits = service.limits
         super().__init__(
             uvicorn.Config(
                 app,
-                http=patient(limits.seconds),
+                http=connections(limits.seconds),  # type: ignore[arg-type]  # it calls what both kinds of protocol have
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
@@ -147,14 +176,16 @@ class Server(uvicorn.Server):
             )
         )
         self._models = service.models
-        self._ready, self._rpc = ready, rpc
+        self._ready, self._rpc, self._hung_up = ready, rpc, hung_up
         self._grace_s = limits.seconds + GRACE_S
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
-        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        if _hears_hangups():
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
+        if self._hung_up:  # while the models were opened, maybe from files that have been replaced since
+            self._reload()
         await super().startup(sockets)
         if self._rpc is not None:
             await self._rpc.start()

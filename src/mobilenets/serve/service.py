@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
 from mobilenets.errors import MobileNetsError
-from mobilenets.serve.bodies import received
-from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.bodies import Buffer, received
+from mobilenets.serve.connections import LINK
+from mobilenets.serve.refusal import Reason, RefusedError
 from mobilenets.serve.work import Answer, Work
 
 if TYPE_CHECKING:
-    from starlette.types import Receive
+    from concurrent.futures import Future
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from mobilenets.serve.fetching import Place
     from mobilenets.serve.limits import Held, Limits, Share
@@ -36,13 +40,13 @@ class Body:
         data: its bytes.
         deadline: of the answer, as `time.monotonic` counts.
         share: counts what the request has in memory.
-        hung_up: waits until the client hangs up.
+        watch: takes what is called when the client hangs up; None for nothing any more.
     """
 
-    data: bytes
+    data: Buffer
     deadline: float
     share: Share
-    hung_up: Callable[[], Awaitable[object]]
+    watch: Callable[[Callable[[], object] | None], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,13 @@ class Service:
     places: Sequence[Place]
 
     @asynccontextmanager
-    async def body(self, request: Request, model: ServedModel) -> AsyncIterator[Body]:
+    async def body(self, request: Request, model: ServedModel, *, aligned: int = 0) -> AsyncIterator[Body]:
         """The body of a request to a model, which stays open until the block ends.
+
+        Args:
+            request: whose body it is.
+            model: that is asked.
+            aligned: where in the body a tensor begins.
 
         Raises:
             RefusedError: the model has too much to do, which is said before the body is read, or the body is not accepted.
@@ -75,9 +84,9 @@ class Service:
         start = time.monotonic()
         deadline = start + self.limits.seconds
         with self.models.using(model), self.held.share() as share:
-            data = await received(request, self.limits, share, deadline=deadline)
+            data = await received(request, self.limits, share, deadline=deadline, aligned=aligned)
             self.metrics.of_model(model.name).stage("receive", time.monotonic() - start)
-            yield Body(data, deadline, share, partial(_hung_up, request.receive))
+            yield Body(data, deadline, share, request.scope["extensions"][LINK].watch)
 
     async def answers(self, model: ServedModel, works: Sequence[Work], body: Body) -> list[Answer | MobileNetsError]:
         """What a model answers to each of several works, or why it does not.
@@ -85,24 +94,37 @@ class Service:
         Raises:
             RefusedError: they are not accepted, not all are answered in time, or the client hangs up, who needs no answer.
         """
-        futures = [asyncio.wrap_future(future) for future in model.batcher.submit(works, deadline=body.deadline)]
-        gone = asyncio.ensure_future(body.hung_up())
+        futures = model.batcher.submit(works, deadline=body.deadline)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[None] = loop.create_future()
+
+        def refuse(reason: Reason, text: str) -> None:
+            if not answered.done():
+                answered.set_exception(RefusedError(reason, text))
+
+        def look() -> None:
+            if not answered.done() and all(future.done() for future in futures):
+                answered.set_result(None)
+
+        def done(_: Future[Answer]) -> None:  # in the thread of a worker
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(look)
+
+        for future in futures:
+            future.add_done_callback(done)
         left = max(0.0, body.deadline - time.monotonic())
+        late = loop.call_later(left, refuse, "late", f"there was no answer within {self.limits.seconds:g} s")
+        body.watch(partial(refuse, "gone", "the client hung up"))
         try:
-            async with asyncio.timeout(left):
-                for future in futures:
-                    await asyncio.wait((future, gone), return_when=asyncio.FIRST_COMPLETED)
-                    if not future.done():
-                        raise RefusedError("gone", "the client hung up")
-        except TimeoutError as error:
-            raise RefusedError("late", f"there was no answer within {self.limits.seconds:g} s") from error
+            await answered
         finally:
-            gone.cancel()
+            late.cancel()
+            body.watch(None)
             for future in futures:
                 future.cancel()  # what has not begun will not run
         return [_answer(future) for future in futures]
 
-    async def answer(self, model: ServedModel, work: Work, body: Body) -> Response:
+    async def answer(self, model: ServedModel, work: Work, body: Body) -> ASGIApp:
         """The response to a request that is one work.
 
         Raises:
@@ -111,12 +133,24 @@ class Service:
         (found,) = await self.answers(model, [work], body)
         if isinstance(found, MobileNetsError):
             raise found
-        return Response(found.body, media_type=found.media, headers=dict(found.headers))
+        return response(found)
 
 
 def note(request: Request, **facts: object) -> None:
     """Facts of a request for the log and the metrics."""
     request.scope.setdefault(FACTS, {}).update(facts)
+
+
+def response(answer: Answer) -> ASGIApp:
+    """The response that is an answer."""
+    headers = {"content-length": str(len(answer.body)), "content-type": answer.media, **answer.headers}
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        written = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": written})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    return respond
 
 
 def refusal(error: MobileNetsError, metrics: Metrics) -> JSONResponse:
@@ -134,12 +168,7 @@ HEALTH = ("/v2/health/live", "/v2/health/ready")
 """What says that the server lives: always, and to everybody."""
 
 
-async def _hung_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def _answer(future: asyncio.Future[Answer]) -> Answer | MobileNetsError:
+def _answer(future: Future[Answer]) -> Answer | MobileNetsError:
     """What a worker returned or raised; a mistake of ours is raised here."""
     error = future.exception()
     if error is None:
