@@ -17,6 +17,7 @@ from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
 from mobilenets.data.readers.foreign import foreign_annotations, unread_file
 from mobilenets.data.readers.format import Asked, Format
+from mobilenets.data.readers.pairing import MASKS
 from mobilenets.data.readers.table import FORMATS
 from mobilenets.data.samples import Dataset, Sample, measured
 from mobilenets.data.source import Source, look_at
@@ -79,6 +80,7 @@ def open_dataset(
             listing = replace(
                 listing, notes=(*listing.notes, "the boxes were read; the dataset also has masks, for the task segment")
             )
+        listing = replace(listing, notes=(*listing.notes, *_left_out(scanned, listing)))
         return _dataset(listing, seed, listing.val if val is None else val, listing.test if test is None else test)
     raise _unknown(scanned, kinds, task)
 
@@ -101,6 +103,10 @@ def _unknown(source: Source, kinds: Mapping[str, Format], task: Task | None) -> 
     if source.tree is not None:
         _refuse_foreign(source)
     what = "a dataset" if task is None else f"a dataset to {task}"
+    other = next((kind for kind in FORMATS.values() if kind.task != task and kind.fits(source)), FORMATS["folder"])
+    if task is not None and other is not FORMATS["folder"]:
+        message = f"'{source.text}' is not {what}, but one to {other.task}: {other.title}"
+        return DataError(message, hint=_titles(kinds, what))
     unread = unread_file(source) if source.tree is None else None
     if unread is not None:
         return DataError(f"'{source.text}' is not {what}: it is {unread[0]}", hint=f"{unread[1]}; {_titles(kinds, what)}")
@@ -109,6 +115,18 @@ def _unknown(source: Source, kinds: Mapping[str, Format], task: Task | None) -> 
 
 def _titles(kinds: Mapping[str, Format], what: str) -> str:
     return f"{what} is {'; '.join(kind.title for kind in kinds.values())}"
+
+
+def _left_out(source: Source, listing: Listing) -> list[str]:
+    """The note that a folder has images which its annotations do not list; masks and reported faults do not count."""
+    if source.tree is None or listing.task == "segment" or any(entry.member is not None for entry in listing.entries):
+        return []
+    named = {entry.name for entry in listing.entries} | {fault.file for fault in listing.faults}
+    root = source.tree.root
+    named |= {entry.path.relative_to(root).as_posix() for entry in listing.entries if entry.path.is_relative_to(root)}
+    rest = [path for path in source.tree.images() if path not in named and MASKS.isdisjoint(path.lower().split("/")[:-1])]
+    are = "1 image is" if len(rest) == 1 else f"{len(rest):,} images are"
+    return [f"{are} in the folder, but in no annotation, and left out, such as '{rest[0]}'"] if rest else []
 
 
 def _refuse_foreign(source: Source) -> None:

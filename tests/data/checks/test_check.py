@@ -145,6 +145,13 @@ def test_classes_that_cannot_be_learned_or_measured(pets: Path) -> None:
     }
 
 
+def test_labels_that_are_captions_or_numbers_are_doubted(tmp_path: Path) -> None:
+    rows = [f"{photo(tmp_path / f'{i}.jpg', i).name},{i * 1.37:.2f}\n" for i in range(12)]
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(rows))
+    doubts = [item for item in check(open_dataset(tmp_path / "list.csv")).items if item.code == "own-labels"]
+    assert [item.message for item in doubts] == ["12 of 12 labels occur once; are they captions, names, or numbers to predict?"]
+
+
 def test_imbalance_is_said_with_its_ratio(tmp_path: Path) -> None:
     rows = [(str(photo(tmp_path / f"{i}.jpg", i)), "common" if i >= 5 else "rare", "train") for i in range(60)]
     given(tmp_path, *rows)

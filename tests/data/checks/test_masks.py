@@ -148,6 +148,19 @@ def test_classes_never_seen_rare_or_in_one_split_only_are_named(data: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(("first", "numbered"), [(0, True), (1, False)])
+def test_masks_that_number_objects_are_doubted(tmp_path: Path, first: int, numbered: bool) -> None:
+    for i in range(8):
+        objects = range(1, 2 + i % 5)  # in one case there is none of the others without the ones before it
+        mask = np.zeros((48, 64), np.uint8)
+        for k in objects if numbered else {first, *objects[-1:]}:
+            mask[:, 8 * k : 8 * k + 8] = k
+        wrote(tmp_path, "train", f"{i}", mask)
+    dataset = open_dataset(tmp_path)
+    remarks = check_masks(dataset, [(64, 48)] * len(dataset.samples)).remarks
+    assert any(remark.code == "instances" and "values 0 to 5" in remark.message for remark in remarks) == numbered
+
+
 def test_a_mask_that_is_ignored_all_over_is_named(data: Path) -> None:
     wrote(data, "train", "odd", np.full((48, 64), 255, np.uint8))
     assert codes(found(data)) == ["mask-empty"]

@@ -69,7 +69,8 @@ def test_an_empty_class_folder_is_said(tmp_path: Path) -> None:
     [
         (["a/b/1.png", "a/c/2.png"], "holds folders with images: 'b', 'c'"),
         (["1.png", "2.jpg"], "2 images but no folder"),
-        (["train/1.png", "test/2.png"], "'.*test' holds 1 image but no folder per class"),
+        (["train/1.png", "test/2.png"], "'.*train' holds 1 image but no folder per class"),
+        (["train/cat.1.png", "test1/1.png"], "'.*train' holds 1 image but no folder per class"),
         (["train/cat/1.png", "birds/2.png"], "birds' is beside the split folder 'train'"),
         (["cat/notes.txt"], "no folder below"),
     ],

@@ -138,6 +138,27 @@ DETECT: dict[str, tuple[Layout, tuple[str, ...], tuple[int, int] | None]] = {  #
         ("cat",),
         (2, 1),
     ),
+    "voc beside trimaps, as in Oxford pets": (
+        lambda d: (
+            each(d, "images/*.png", "annotations/xmls/*.xml", xml()),
+            [mask(d / f"annotations/trimaps/{i}.png") for i in range(N)],
+        ),
+        ("cat",),
+        None,
+    ),
+    "yolo with paths of another machine": (
+        lambda d: (
+            split_each(d, "%/images/%*.png", "%/labels/%*.txt", LINE),
+            text(d / "data.yaml", "train: /content/set-1/train/images\nval: C:\\me\\val\\images\nnames: [cat]\n"),
+        ),
+        ("cat",),
+        (N, N),
+    ),
+    "yolo with decimal commas": (
+        lambda d: (each(d, "*.png", "*.txt", "0 0,5 0,5 0,2 0,2\n"), text(d / "classes.txt", "cat\n")),
+        ("cat",),
+        None,
+    ),
     "yolo as darknet and cvat write it": (yolo_darknet, ("cat",), None),
     "tensorflow's csv": (tensorflow_csv, ("cat",), (N, N)),
     "roboflow's csv": (roboflow_csv, ("cat",), (N, N)),
@@ -155,6 +176,16 @@ def test_boxes_are_found_wherever_they_lie(tmp_path: Path, layout: str) -> None:
     assert len(dataset.samples) == (sum(splits) if splits else N)
     if splits:
         assert (len(dataset.split("train")), len(dataset.split("val"))) == splits
+
+
+def test_boxes_are_on_photos_and_not_on_masks_of_the_same_names(tmp_path: Path) -> None:
+    DETECT["voc beside trimaps, as in Oxford pets"][0](tmp_path)
+    assert [sample.name for sample in open_dataset(tmp_path).samples] == [f"images/{i}.png" for i in range(N)]
+
+
+def test_decimal_commas_are_points(tmp_path: Path) -> None:
+    DETECT["yolo with decimal commas"][0](tmp_path)
+    assert open_dataset(tmp_path).samples[0].boxes[0].corners == pytest.approx((3.2, 2.4, 4.8, 3.6))
 
 
 def test_a_pose_is_the_box_of_its_first_four_numbers(tmp_path: Path) -> None:
@@ -178,6 +209,20 @@ SEGMENT: dict[str, tuple[Layout, tuple[str, ...]]] = {
     "carvana's gifs": (pairs_of("train/*.png", "train_masks/*_mask.gif", 1), ("class 0", "class 1")),
     "a folder in a folder of the same name": (pairs_of("images/images/*.png", "masks/masks/*.png"), ("class 0", "class 1")),
     "alpha": (pairs_of("images/*.png", "masks/*.png", 255, "A"), ("class 0", "class 1")),
+    "roboflow's masks and classes in each split": (
+        lambda d: (
+            pairs_of("train/*.png", "train/*_mask.png", 1)(d),
+            text(d / "train/_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n"),
+        ),
+        ("background", "cat"),
+    ),
+    "one folder too high, with a palette": (
+        lambda d: (
+            pairs_of("set/train/*.png", "set/train_labels/*_L.png", 255)(d),
+            text(d / "set/class_dict.csv", "name,r,g,b\nroad,0,0,0\ncar,255,255,255\n"),
+        ),
+        ("road", "car"),
+    ),
     "one name for 0 and 255": (
         lambda d: (pairs_of("images/*.png", "masks/*.png")(d), text(d / "classes.txt", "polyp\n")),
         ("background", "polyp"),

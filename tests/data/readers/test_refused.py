@@ -31,7 +31,33 @@ def beside(pattern: str, file: str, content: str) -> Layout:
 REFUSED: dict[str, tuple[Layout, str]] = {
     "images and labels of nobody": (lambda d: (photos(d, "images/*.png"), photos(d, "overlay/x*.png")), "'images'|overlay"),
     "images alone": (lambda d: photos(d, "images/*.png"), "no folder per class, but 'images'.*3 .png"),
-    "kitti": (lambda d: each(d, "image_2/*.png", "label_2/*.txt", "Car 0 0 -1.5 587 173 614 200\n"), "3 .txt"),
+    "text of no known kind": (lambda d: each(d, "image_2/*.png", "label_2/*.txt", "Car 0 0 -1.5 587 173 614 x\n"), "3 .txt"),
+    "kitti": (
+        lambda d: each(d, "image_2/*.png", "label_2/*.txt", "Car 0.00 0 -1.58 587 173 614 200 1.6 1.7 3.6 -0.6 1.7 46 -1.5\n"),
+        "0.txt' looks like KITTI's labels",
+    ),
+    "dota": (lambda d: each(d, "images/*.png", "labelTxt/*.txt", "1 1 4 1 4 3 1 3 small-vehicle 0\n"), "DOTA's rotated boxes"),
+    "oidv4": (lambda d: each(d, "train/Cat/*.png", "train/Cat/Label/*.txt", "Wild cat 1.5 1 4 3\n"), "OIDv4 ToolKit"),
+    "wider face": (beside("images/0--Parade/*.png", "split/train_gt.txt", "0--Parade/0.jpg\n1\n1 1 3 3 0 0 0\n"), "WIDER FACE"),
+    "yolo in px": (
+        lambda d: each(d, "images/*.png", "labels/*.txt", "0 48 36 20 20\n"),
+        "0.txt' looks like YOLO's labels with px",
+    ),
+    "bdd": (beside("images/*.png", "l.json", '[{"name": "0.png", "labels": [{"box2d": {"x1": 1}}]}]'), "looks like BDD100K's"),
+    "cvat's tags": (
+        beside(
+            "*.png", "a.xml", '<annotations><version>1.1</version><image name="0.png"><tag label="a"/></image></annotations>'
+        ),
+        "a.xml' has tags of whole images, but no box",
+    ),
+    "labels in matlab": (beside("jpg/*.png", "imagelabels.mat", "MATLAB 5.0"), "no folder per class, but 'jpg'.*1 .mat"),
+    "masks that name different classes": (
+        lambda d: (
+            [pairs_of(f"{split}/{split}*.png", f"{split}/{split}*_mask.png")(d) for split in ("train", "valid")],
+            [text(d / f"{split}/_classes.csv", f"Pixel Value, Class\n0, a\n1, {split}\n") for split in ("train", "valid")],
+        ),
+        "train/_classes.csv' and '.*valid/_classes.csv' name different classes",
+    ),
     "coco's results": (
         beside("images/*.png", "r.json", '[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9}]'),
         "looks like COCO's list of results",
@@ -92,6 +118,29 @@ def test_what_is_not_read_is_named(tmp_path: Path, layout: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         open_dataset(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_names_of_images_that_begin_with_the_class_are_noticed(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        photos(tmp_path, f"train/{name}.*.png")
+    photos(tmp_path, "test1/*.png")
+    with pytest.raises(DataError, match="train' holds 6 images but no folder per class") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.hint.startswith("do the names begin with the class ('cat', 'dog')?")
+
+
+def test_a_dataset_of_another_task_is_named_as_such(tmp_path: Path) -> None:
+    each(tmp_path, "images/*.png", "annotations/*.xml", xml())
+    with pytest.raises(DataError, match="is not a dataset to segment, but one to detect: a folder with Pascal VOC's XML"):
+        open_dataset(tmp_path, task="segment")
+
+
+def test_images_that_no_annotation_lists_are_noted(tmp_path: Path) -> None:
+    each(tmp_path, "cells/*.png", "cells/*.xml", xml())
+    classes(tmp_path, "photos/a", "photos/b")
+    pairs_of("cells/*.png", "masks/*.png")(tmp_path)
+    left_out = "6 images are in the folder, but in no annotation, and left out, such as 'photos/a/photos-a0.png'"
+    assert left_out in open_dataset(tmp_path).notes
 
 
 def test_only_the_images_of_a_dataset_point_to_the_folder_above(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ Advance = Callable[[int], object]
 FEW = 5
 """A class with fewer images is hard to learn."""
 
+OWN = 10
+"""If at least this many labels, and nearly all of them, have one image each, they are probably not classes."""
+
 IMBALANCE = 10.0
 """The ratio of the largest to the smallest class in train above which there is a warning."""
 
@@ -191,6 +194,10 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
         shows = " and shows an object" if dataset.task == "detect" else ""
         yield finding("no-training", f"no image that can be decoded{shows} is in the train split")
         return
+    single = sum(sum(counts[split][i] for split in SPLITS) == 1 for i in range(len(dataset.labels)))
+    if dataset.task == "classify" and single >= max(OWN, 0.9 * len(dataset.labels)):
+        message = f"{single:,} of {len(dataset.labels):,} labels occur once; are they captions, names, or numbers to predict?"
+        yield finding("own-labels", message)
     for i, label in enumerate(dataset.labels):
         total = sum(counts[split][i] for split in SPLITS)
         if counts["train"][i] == 0:

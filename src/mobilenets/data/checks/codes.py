@@ -70,6 +70,8 @@ CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "mask-empty":     ("warning", "masks that ignore every pixel"),
     "unseen":         ("warning", "classes that no training mask shows"),
     "absent":         ("warning", "classes without an image in val or test"),
+    "own-labels":     ("warning", "labels that are not classes"),
+    "instances":      ("warning", "masks of objects, not of classes"),
     "few":            ("warning", "classes with few images"),
     "imbalance":      ("warning", "imbalance"),
     "rare":           ("warning", "classes with very few pixels"),

@@ -27,6 +27,9 @@ MIXED = 0.1
 MANY = 8
 """A mask with this many values or colors that belong to no class is taken for lossy."""
 
+OBJECTS = 5
+"""Fewest values of masks that may number the objects of an image."""
+
 QUICK = 2000
 """Most masks that a quick check decodes, spread evenly over the dataset."""
 
@@ -110,6 +113,7 @@ def check_masks(
     shares, ignored = _shares(dataset.labels, readable)
     usable = {sample.split for sample in samples if sample.name not in broken}
     remarks += _classes(shares, usable)
+    remarks += _instances(dataset.labels, [look for _, look in readable])
     if len(samples) < total:
         remarks.append(Remark("masks-sampled", f"{len(samples):,} of {total:,} masks were checked", ""))
     return MaskFindings(tuple(remarks), frozenset(broken), shares, ignored, len(samples))
@@ -183,6 +187,16 @@ def _shares(labels: Sequence[str], readable: Sequence[tuple[Sample, Survey]]) ->
         for i, label in enumerate(labels)
     )
     return shares, ignored / max(labeled + ignored, 1)
+
+
+def _instances(labels: Sequence[str], looks: Sequence[Survey]) -> Iterator[Remark]:
+    """The remark that values number the objects of each image: no file names them, and each mask has all below its highest."""
+    highest = {max(look.pixels, default=0) for look in looks}
+    whole = all(sorted(look.pixels) == list(range(len(look.pixels))) for look in looks)
+    unnamed = labels == tuple(f"class {i}" for i in range(len(labels)))
+    if whole and unnamed and len(labels) >= OBJECTS and len(highest) > 2:
+        message = f"values 0 to {max(highest)}, and each mask has all values from 0 to its highest: do they number the objects"
+        yield Remark("instances", f"{message} of an image? Then replace every value above 0 by the object's class", "")
 
 
 def _classes(shares: Sequence[Share], splits: set[Split]) -> Iterator[Remark]:

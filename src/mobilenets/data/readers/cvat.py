@@ -59,6 +59,11 @@ def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
         entries[name] = Entry(image_path, "", name, split, boxes=tuple(_boxes(image, where)), stated=stated)
     if not entries:
         raise DataError(f"'{file}' lists no image")
+    if not any(entry.boxes for entry in entries.values()):
+        tagged = root.find("image/tag") is not None
+        found = "tags of whole images, but no box, polygon or mask" if tagged else "no box, polygon or mask"
+        hint = "to train a classifier, export the task as ImageNet 1.0, a folder per class" if tagged else ""
+        raise DataError(f"'{file}' has {found}", hint=hint)
     declared = [class_name(label.text or "", f"'{file}', <labels>") for label in root.iterfind("meta//labels/label/name")]
     used = in_order(box.label for entry in entries.values() for box in entry.boxes)
     labels = tuple(dict.fromkeys([*(label for label in declared if label in used), *used]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from mobilenets.data.readers.foreign import unread_beside, unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.label_tables import unread_table
 from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
-from mobilenets.data.samples import Split
+from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import counted, folder_class, legible, some
-from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, suffix_of
+from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images as CSV with the columns path,label"
@@ -44,19 +45,22 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         loose = _files(tree, root)
         if not folders:
             content = f"{counted(_images(loose), 'image')} but no folder" if loose else "nothing"
-            raise DataError(f"'{source.text}' holds {content}", hint=unread_table(tree) or _above(source.path) or LAYOUT)
+            hint = unread_table(tree) or _above(source.path) or _in_names(loose) or LAYOUT
+            raise DataError(f"'{source.text}' holds {content}", hint=hint)
         entries, empty, ignored = _classes(tree, root, folders, None)
         ignored = [*loose, *ignored]
     else:
         entries, empty, ignored = [], [], list(_files(tree, root))
         has_labels = any(_inner(tree, _unwrapped(tree, folder)) for folder, _ in by_split)
+        if not has_labels:
+            by_split.sort(key=lambda item: SPLITS.index(item[1]))  # the error is about train
         for folder, split in by_split:
             class_root = _unwrapped(tree, folder)
             classes, loose = _inner(tree, class_root), _files(tree, class_root)
             if not classes and _images(loose):
                 found = f"'{tree.root / folder}' holds {counted(_images(loose), 'image')} but no folder per class"
                 if split != "test" or not has_labels:
-                    raise DataError(found, hint=unread_table(tree) or LAYOUT)
+                    raise DataError(found, hint=unread_table(tree) or _in_names(loose) or LAYOUT)
                 notes.append(f"{found}, and is left out")
                 continue
             more, without, passed = _classes(tree, class_root, classes, split)
@@ -86,8 +90,12 @@ def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:
         if len(wordy) == len([path for path in inner if tree.images(path)]) and {split for _, split in wordy} > {"train"}:
             named = wordy
     others = [path for path in inner if path not in dict(named)]
-    if not named or not any(_inner(tree, path) for path, _ in named):
-        return None if others or not named else named
+    if not named:
+        return None
+    if not any(_inner(tree, path) for path, _ in named):  # no folder per class, unless these are the classes
+        held = [path for path in inner if tree.images(path)]
+        wordy = [(path, split) for path in held if (split := split_word(_name(path))) is not None]
+        return wordy if len(wordy) == len(held) else None
     strangers = [path for path in others if tree.images(path)]
     if strangers:
         raise DataError(
@@ -148,7 +156,17 @@ def _is_role(path: str) -> bool:
 def _has_other_data(tree: Tree) -> bool:
     """Whether there are tables, or about as many text files as images, which are probably annotations."""
     texts = [path for path in tree.with_suffix(".txt", ".xml") if "readme" not in path.lower()]
-    return bool(tree.with_suffix(".csv", ".tsv", ".json")) or len(texts) > max(2, len(tree.images()) // 2)
+    tables = tree.with_suffix(".csv", ".tsv", ".json", ".mat", ".xlsx", ".parquet", ".npy", ".npz", ".pkl")
+    return bool(tables) or len(texts) > max(2, len(tree.images()) // 2)
+
+
+def _in_names(files: Iterable[str]) -> str:
+    """The hint if the names of images begin with few different words, such as cat.0.jpg and dog.0.jpg; else ""."""
+    stems = [stem_of(path) for path in files if suffix_of(path) in SUFFIXES]
+    words = {match[0].lower() for stem in stems if (match := re.match(r"[^\W\d_]+", stem))}
+    if not 2 <= len(words) <= len(stems) // 3:
+        return ""
+    return f"do the names begin with the class ({some(sorted(words))})? then move the images into a folder per class"
 
 
 def _above(folder: Path) -> str:

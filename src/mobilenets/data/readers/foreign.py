@@ -48,6 +48,7 @@ _UNREAD = {  # ending: name, way out
     ".xls":  ("Excel sheet", "save the sheet as CSV first"),
 }
 _ELSE = "export the annotations as COCO, YOLO or Pascal VOC instead"
+_NUMBER = r"-?\d{1,9}(\.\d{0,20})?"
 _CITYSCAPES = "copy the photos to images/{train,val}/ and their _labelTrainIds.png, by the same names, to masks/{train,val}/"
 _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
     (re.compile(r'"shapes"\s{0,9}:\s{0,9}\['), "labelme's JSON"),
@@ -56,7 +57,17 @@ _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
     (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
     (re.compile(r'"(bounding_box|slot_names)"\s{0,9}:'), "Darwin's JSON"),
+    (re.compile(r'"box2d"\s{0,9}:\s{0,9}\{'), "BDD100K's JSON"),
     (re.compile(r'^\s{0,9}\[\s{0,9}\{[^{}]{0,400}"(bbox|segmentation)"[^{}]{0,400}"score"'), "COCO's list of results"),
+)
+_LINES = (  # what a line of a text file beside the images looks like, what such files are, the way out
+    (re.compile(rf"[A-Za-z_-]+ {_NUMBER} -?\d( {_NUMBER}){{12,13}}"), "KITTI's labels", _ELSE),
+    (re.compile(rf"({_NUMBER} ){{8}}[A-Za-z][\w-]* \d"), "DOTA's rotated boxes", _ELSE),
+    (re.compile(rf"[^\W\d][\w -]*( {_NUMBER}){{4}}\s*(\n|$)"), "boxes with names, such as those of OIDv4 ToolKit",
+     "write them as a CSV with the columns path,x0,y0,x1,y1,label"),
+    (re.compile(r"\S+\.(jpg|png)\n\d+\n\d+( \d+){3,9}"), "WIDER FACE's list of boxes", _ELSE),
+    (re.compile(r"\d+( \d{2,5}(\.\d+)?){4}\s*(\n|$)"), "YOLO's labels with px in place of shares of the image",
+     "divide x and width by the image's width, y and height by its height"),
 )
 # fmt: on
 _GLANCED = 20
@@ -105,6 +116,11 @@ def foreign_annotations(tree: Tree) -> tuple[str, str] | None:
         sign = _json_sign(head_text(tree.root / path))
         if sign:
             return f"'{tree.root / path}' looks like {sign}, which is not read", _ELSE
+    for path in islice(tree.with_suffix(".txt"), _GLANCED):
+        text = head_text(tree.root / path)
+        for line, writer, way_out in _LINES:
+            if line.match(text):
+                return f"'{tree.root / path}' looks like {writer}, which are not read", way_out
     return None
 
 

@@ -17,7 +17,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id", "id", "image_name", "id_code",
         "img",
     ),
-    "label": ("label", "class", "category", "target", "labels", "class_name", "breed", "species", "diagnosis", "label_name"),
+    "label": ("label", "class", "category", "target", "labels", "class_name", "breed", "species", "diagnosis", "label_name",
+              "choice"),
     "split": ("split", "subset", "set", "partition"),
     "group": ("group",),
 }  # fmt: skip
@@ -26,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 _TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
 _DEEPEST = 2  # folders inside the dataset's in which a table may lie
 _BOXES = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "xmin", "x_center", "region_shape_attributes")
+_RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle")
 _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
@@ -109,6 +111,8 @@ def _fault(tree: Tree, path: str) -> str:
     if boxed := columns_of(header, {"boxes": _BOXES}):
         hint = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label"
         return f"'{path}' has boxes in the column '{header[boxed['boxes']]}'; {hint}"
+    if masked := columns_of(header, {"runs": _RUNS}):
+        return f"'{path}' has masks in the column '{header[masked['runs']]}'; run lengths are read from COCO files only"
     if len(header) != 2 and "path" not in columns_of(header, COLUMNS):
         return f"'{path}' {_lacks(header)}"
     try:

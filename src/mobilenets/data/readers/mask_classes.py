@@ -31,6 +31,7 @@ from mobilenets.errors import DataError, ImageError
 FILES = (
     "palette.csv",
     "classes.csv",
+    "_classes.csv",
     "class_dict.csv",
     "labels.csv",
     "classes.txt",
@@ -39,7 +40,8 @@ FILES = (
     "labelmap.txt",
     "label_colors.txt",
 )
-"""Files beside the folders of images that name the classes. The first one that exists is read."""
+"""Files that name the classes, beside the folders of images or in folders above the masks. The first one that exists is read,
+in the outermost folder that has one."""
 
 IGNORED = frozenset(
     ("void", "__ignore__", "unlabelled", "unlabeled", "ignore", "ignored", "ignore label", "ignore_label", "don't care")
@@ -97,7 +99,7 @@ def find_classes(
     Raises:
         DataError: a file of names is not valid, something to ignore does not exist, or values belong to no class.
     """
-    named, source = _names(folder, classes)
+    named, source = _names(folder, files, classes)
     notes = (f"classes from '{source}'",) if source else ()
     channel: Coding = "index"
     if masks.is_in_alpha(files[:_PEEKED]):
@@ -109,7 +111,7 @@ def find_classes(
     if not named:
         unnamed = _from_values(files, ignore, channel)
         return _two_or_more(_with_palette(replace(unnamed, notes=(*notes, *unnamed.notes)), files), folder)
-    named = _with_colors(named, folder)
+    named = _with_colors(named, _folders(folder, files))
     coding = _coding(named, files) if channel == "index" else channel
     if coding != "color":
         values = {value for path in files[:_PEEKED] for value in masks.peek(path, coding)[0]}
@@ -132,11 +134,11 @@ def named_classes(classes: str | Path | Sequence[str], *, ignore: Sequence[str] 
     Raises:
         DataError: the file is not valid, there are fewer than two classes, or something to ignore does not exist.
     """
-    named, source = _names(Path(), classes)
+    named, source = _names(Path(), (), classes)
     return _two_or_more(_from_names(named, "index", ignore), source or ", ".join(entry.name for entry in named))
 
 
-def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Named, ...], str]:
+def _names(folder: Path, files: Sequence[Path], classes: str | Path | Sequence[str]) -> tuple[tuple[Named, ...], str]:
     """The named classes and the file they come from."""
     if isinstance(classes, Path) or (isinstance(classes, str) and classes and Path(classes).is_file()):
         return read_names(Path(classes)), str(classes)
@@ -149,8 +151,13 @@ def _names(folder: Path, classes: str | Path | Sequence[str]) -> tuple[tuple[Nam
         if twice is not None:
             raise DataError(f"the class '{twice}' is named twice")
         return tuple(Named(name, i) for i, name in enumerate(classes)), ""
-    path = next(iter(_files_of_names(folder)), None)
-    return (read_names(path), path.name) if path is not None else ((), "")
+    listed = _files_of_names(_folders(folder, files))
+    alike = [path for path in listed if path.name == listed[0].name]
+    named = read_names(alike[0]) if alike else ()
+    other = next((path for path in alike[1:] if read_names(path) != named), None)
+    if other is not None:
+        raise DataError(f"'{alike[0]}' and '{other}' name different classes", hint="give one of them: --classes FILE")
+    return named, alike[0].relative_to(folder).as_posix() if alike else ""
 
 
 def _two_or_more(classes: Classes, folder: Path | str) -> Classes:
@@ -176,16 +183,26 @@ def _blurred(named: Sequence[Named], files: Sequence[Path], channel: Coding) -> 
     return Classes((low, high), (), "index", (0,) * 128 + (1,) * 128, notes=(note,))
 
 
-def _files_of_names(folder: Path) -> list[Path]:
-    below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
-    return [below[name] for name in FILES if name in below]
+def _folders(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """The dataset's folder and those inside it that hold masks, at any depth, the outermost first."""
+    holders = {path.parent for path in files}
+    inner = {above for holder in holders for above in (holder, *holder.parents) if folder in above.parents}
+    return [folder, *sorted(inner, key=lambda path: (len(path.parts), path))]
 
 
-def _with_colors(named: tuple[Named, ...], folder: Path) -> tuple[Named, ...]:
-    """Adds colors to names without any, from a file in the folder that has colors for all the names, or all their values."""
+def _files_of_names(folders: Sequence[Path]) -> list[Path]:
+    listed = []
+    for folder in folders:
+        below = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.name.lower() in FILES and path.is_file()}
+        listed += [below[name] for name in FILES if name in below]
+    return listed
+
+
+def _with_colors(named: tuple[Named, ...], folders: Sequence[Path]) -> tuple[Named, ...]:
+    """Adds colors to names without any, from a file in the folders that has colors for all the names, or all their values."""
     if any(entry.color for entry in named):
         return named
-    for path in _files_of_names(folder):
+    for path in _files_of_names(folders):
         try:
             colored = [entry for entry in read_names(path) if entry.color]
         except DataError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,36 +13,15 @@ from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
 from mobilenets.data.limits import PIXELS
-from mobilenets.data.masks import IGNORE, Mask
 from mobilenets.data.readers.coco import CocoFile, Record, id_of, listing, opened
 from mobilenets.data.readers.coco_files import is_coco
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn
 from mobilenets.data.regions import Region
 from mobilenets.data.source import Source
 from mobilenets.data.text import number
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
-from mobilenets.runtime.segment.palette import BACKGROUND
-
-NO_OBJECT = "background"
-"""The label of pixels outside all objects, which comes first, unless a category has a name in `palette.BACKGROUND`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Object:
-    """An object of an image.
-
-    Args:
-        label: its category.
-        region: its pixels, with label 0.
-        crowd: whether it is a crowd, which lies below all other objects.
-        area: its area in the file, px.
-    """
-
-    label: str
-    region: Region
-    crowd: bool
-    area: float
 
 
 def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -57,7 +36,7 @@ def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
     Raises:
         DataError: a file is not such JSON, contradicts itself, or has no polygons; the message names the file and the key.
     """
-    whole: list[tuple[Entry, list[_Object]]] = []
+    whole: list[tuple[Entry, list[Outlined]]] = []
     names: list[str] = []
     notes: list[str] = []
     files = opened(source)
@@ -69,28 +48,15 @@ def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         notes += file.notes
     if not any(objects for _, objects in whole):
         raise DataError(f"'{source.text}' has no annotation with polygons or run lengths", hint="is it a dataset of boxes?")
-    labels = _counted(names, asked.ignore, source.text)
+    labels = counted_labels(names, asked.ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
-    entries = [replace(entry, boxes=(), mask=_mask(entry, objects, index)) for entry, objects in whole]
+    entries = [_masked(entry, objects, index) for entry, objects in whole]
     return listing(source, entries, labels, notes, faults)
 
 
-def _counted(names: Sequence[str], ignore: Sequence[str], source: str) -> list[str]:
-    """The labels that count, the background first."""
-    unknown = [name for name in ignore if name not in names]
-    if unknown:
-        raise DataError(f"'{source}' has no category '{unknown[0]}' to ignore")
-    kept = [name for name in names if name not in ignore]
-    own = [name for name in kept if name.lower() in BACKGROUND]
-    labels = [*(own or [NO_OBJECT]), *(name for name in kept if name not in own)]
-    if len(labels) > IGNORE:
-        raise DataError(f"'{source}' has {len(labels)} classes; a mask of 8 bits holds {IGNORE}")
-    return labels
-
-
-def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple[Entry, list[_Object]]]:
+def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple[Entry, list[Outlined]]]:
     """Each image with its objects."""
-    objects: dict[object, list[_Object]] = defaultdict(list)
+    objects: dict[object, list[Outlined]] = defaultdict(list)
     entries = {id_of(image.get("id")): entry for image, entry in zip(file.images, file.entries(), strict=True)}
     sizes = {key: entry.stated for key, entry in entries.items()}
     without = 0
@@ -110,7 +76,7 @@ def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple
             continue
         area = number(annotation.get("area"))
         area = math.inf if math.isnan(area) else area
-        objects[key].append(_Object(label, region, bool(annotation.get("iscrowd")), area))
+        objects[key].append(Outlined(label, region, area, bool(annotation.get("iscrowd"))))
     if without:
         notes.append(f"{file.shown}: {without:,} of {len(file.annotations):,} annotations have no polygon and are left out")
     return [(_sized(entry, file), objects[key]) for key, entry in entries.items()]
@@ -171,12 +137,9 @@ def _sized(entry: Entry, file: CocoFile) -> Entry:
     return entry
 
 
-def _mask(entry: Entry, objects: Sequence[_Object], index: dict[str, int]) -> Mask:
+def _masked(entry: Entry, objects: Sequence[Outlined], index: Mapping[str, int]) -> Entry:
     assert entry.stated is not None
-    width, height = entry.stated
-    order = sorted(objects, key=lambda item: (not item.crowd, -item.area))
-    painted = tuple(replace(item.region, label=index.get(item.label, IGNORE)) for item in order)
-    return Mask(regions=painted, width=width, height=height)
+    return replace(entry, boxes=(), mask=drawn(objects, entry.stated, index))
 
 
 FORMAT = Format(

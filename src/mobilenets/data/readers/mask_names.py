@@ -20,7 +20,7 @@ _COLUMNS = {
     "r": ("r", "red"),
     "g": ("g", "green"),
     "b": ("b", "blue"),
-    "value": ("value", "id", "index", "label_id"),
+    "value": ("value", "pixel value", "id", "index", "label_id"),
 }
 
 

@@ -81,6 +81,6 @@ def _nearness(annotation: str, image: str) -> tuple[int, int, int]:
     """How similar the folders of both are, for sorting; a folder of images counts in favor, a folder of masks against."""
     of_annotation, of_image = (path.lower().split("/")[:-1] for path in (annotation, image))
     same = of_annotation == of_image
-    shared = sum(min(of_annotation.count(part), of_image.count(part)) for part in set(of_annotation))
+    shared = sum(min(of_annotation.count(part), of_image.count(part)) for part in set(of_annotation) - MASKS)
     role = any(part in IMAGES for part in of_image) - (not same and any(part in MASKS for part in of_image))
     return same, shared, role

@@ -16,6 +16,7 @@ from mobilenets.data.readers import (
     mask_coco,
     mask_folders,
     mask_voc,
+    mask_yolo,
     voc,
     yolo,
 )
@@ -47,6 +48,7 @@ FORMATS: Table[Format] = Table("data format", {
     "box-lists":  folder_lists.BOXES,
     "voc-masks":  mask_voc.FORMAT,
     "coco-masks": mask_coco.FORMAT,
+    "yolo-masks": mask_yolo.FORMAT,
     "masks":      mask_folders.FORMAT,
     "lists":      folder_lists.LABELS,
     "folder":     folders.FORMAT,

@@ -6,14 +6,14 @@ without such a file shows no object.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.yolo_lines import read_lines
 from mobilenets.data.readers.yolo_places import (
     LAYOUT,
     Places,
@@ -28,14 +28,9 @@ from mobilenets.data.readers.yolo_places import (
 )
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
-from mobilenets.data.text import read_text, shown
+from mobilenets.data.text import read_text
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
-
-_MOST = 2.0  # shares beyond this are px
-
-Shares = tuple[int, float, float, float, float]
-"""A box: class, x0, y0, x1 and y1, as shares of the image."""
 
 
 def is_yolo(source: Source) -> bool:
@@ -51,10 +46,11 @@ def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
     Raises:
         DataError: a file cannot be read or a line is not valid; the message names it.
     """
-    places = _places(source)
+    places = places_of(source)
     if not places.images:
         raise DataError(f"'{source.text}' lists no image", hint=LAYOUT)
     faults: list[Fault] = [*places.tree.faults, *places.faults]
+    outlined: list[Path] = []
     entries: dict[Path, Entry] = {}
     for path, split in places.images:
         first = entries.get(path)
@@ -64,17 +60,25 @@ def read_yolo(source: Source, asked: Asked = NOTHING) -> Listing:
             del entries[path]
         elif first is not None:
             continue
-        entries[path] = _entry(places, path, split, faults)
+        entries[path] = _entry(places, path, split, faults, outlined)
     faults += _strays(places, entries)
     listed = tuple(entries.values())
     if not any(entry.boxes for entry in listed) and not any(path in places.labels for path in entries):
         expected = _below(labels_path(next(iter(entries))), places.tree.root)
         raise DataError(f"'{source.text}' has no label file for any image; expected '{expected}', for example", hint=LAYOUT)
     name = places.tree.root.resolve().name
-    return Listing(listed, tuple(places.names.values()), name, places.notes, task="detect", faults=tuple(faults))
+    have = "label file has" if len(outlined) == 1 else "label files have"
+    polygons = f"{len(outlined):,} {have} polygons, read as the boxes around them; --task segment reads them as masks"
+    notes = (*places.notes, polygons) if outlined else places.notes
+    return Listing(listed, tuple(places.names.values()), name, notes, task="detect", faults=tuple(faults))
 
 
-def _places(source: Source) -> Places:
+def places_of(source: Source) -> Places:
+    """Where the parts of a YOLO dataset are.
+
+    Raises:
+        DataError: its description cannot be read, or names no classes or no images.
+    """
     if source.tree is None:
         if source.suffix == ".data":
             from mobilenets.data.walk import scan
@@ -88,7 +92,7 @@ def _places(source: Source) -> Places:
     return from_darknet(source.tree, darknet) if darknet is not None else from_folders(source.tree)
 
 
-def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]) -> Entry:
+def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault], outlined: list[Path]) -> Entry:
     root = places.tree.root
     name = _below(image, root)
     path = places.labels.get(image)
@@ -97,9 +101,11 @@ def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]
         faults.append(Fault("unannotated", f"has no label file {expected}, so it counts as an image without objects", name))
         return Entry(image, "", name, split)
     text = read_text(path)
-    lines = list(_lines(path, text.lines, places.keypoints))
-    known = [line for line in lines if line[0] in places.names]
-    for index in dict.fromkeys(line[0] for line in lines if line[0] not in places.names):
+    lines = list(read_lines(path, text.lines, places.keypoints))
+    if any(line.polygon for line in lines):
+        outlined.append(path)
+    known = [line for line in lines if line.class_index in places.names]
+    for index in dict.fromkeys(line.class_index for line in lines if line.class_index not in places.names):
         message = f"has a box of class {index}, but {_range(places.names)}; it is left out"
         faults.append(Fault("unknown-class", message, _below(path, root)))
     if not known:
@@ -108,7 +114,10 @@ def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]
         width, height = upright_size(image)
     except ImageError:
         return Entry(image, "", name, split)  # named as broken when it is looked at
-    boxes = (NamedBox(places.names[index], x0 * width, y0 * height, x1 * width, y1 * height) for index, x0, y0, x1, y1 in known)
+    boxes = (
+        NamedBox(places.names[line.class_index], line.x0 * width, line.y0 * height, line.x1 * width, line.y1 * height)
+        for line in known
+    )
     return Entry(image, "", name, split, boxes=tuple(boxes))
 
 
@@ -118,44 +127,6 @@ def _range(names: Mapping[int, str]) -> str:
         if list(names) == list(range(len(names)))
         else f"there are {len(names)} names"
     )
-
-
-def _lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Shares]:
-    """The boxes of a label file."""
-    for i, line in enumerate(lines, start=1):
-        words = line.replace(",", " ").split()
-        if not words:
-            continue
-        where = f"'{path}' line {i}"
-        try:
-            values = [float(word) for word in words]
-        except ValueError as error:
-            raise DataError(f"{where} is {shown(line.strip())}, not only numbers") from error
-        yield _shares(where, words, values, keypoints)
-
-
-def _shares(where: str, words: list[str], values: list[float], keypoints: int) -> Shares:
-    """The box on a line: five numbers, six with a score, a pose, or a polygon, which becomes the box around it."""
-    pose = len(values) == 5 + keypoints if keypoints else _has_visibilities(values)
-    if len(values) < 5 or (len(values) > 6 and len(values) % 2 == 0 and not pose):
-        raise DataError(f"{where} has {len(values)} numbers, not five", hint="a line is: class center_x center_y width height")
-    if not math.isfinite(values[0]) or values[0] != int(values[0]):
-        raise DataError(f"{where}: the class is {shown(words[0])}, not a whole number")
-    shares = values[1:5] if len(values) <= 6 or pose else values[1:]
-    wrong = next((word for word, value in zip(words[1:], shares, strict=False) if not abs(value) <= _MOST), None)
-    if wrong is not None:
-        raise DataError(f"{where}: {wrong[:20]} is not a share of the image", hint="divide px by the image's width or height")
-    if len(shares) == 4:
-        x, y, width, height = shares
-        return int(values[0]), x - width / 2, y - height / 2, x + width / 2, y + height / 2
-    xs, ys = shares[::2], shares[1::2]
-    return int(values[0]), min(xs), min(ys), max(xs), max(ys)
-
-
-def _has_visibilities(values: list[float]) -> bool:
-    """Whether a box is followed by points of x, y and a visibility of 0, 1 or 2, which no polygon has at every third place."""
-    rest = values[5:]
-    return len(rest) >= 6 and len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3])
 
 
 def _strays(places: Places, entries: Mapping[Path, Entry]) -> list[Fault]:

@@ -13,6 +13,7 @@ from mobilenets.data.entries import SPLIT_WORDS, all_or_none, split_in
 from mobilenets.data.faults import Fault
 from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.readers.pairing import MASKS, pair
+from mobilenets.data.readers.yolo_lines import is_label
 from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.text import class_name, counted, read_text, shown, some, whole
 from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, scan, stem_of, suffix_of
@@ -83,8 +84,7 @@ def has_labels(tree: Tree) -> bool:
         return False
     stems = {stem_of(image).lower() for image in tree.images()}
     paired = list(islice((path for path in files if stem_of(path).lower() in stems), _GLANCED))
-    lines = [line.split() for path in paired for line in head_text(tree.root / path).splitlines()]
-    return any(_is_label(words) for words in lines)
+    return any(is_label(line) for path in paired for line in head_text(tree.root / path).splitlines())
 
 
 def from_yaml(file: Path) -> Places:
@@ -114,7 +114,7 @@ def from_yaml(file: Path) -> Places:
             if not isinstance(written, str) or (written.isdecimal() and not (file.parent / written).exists()):
                 value_shown = written if isinstance(written, str) else shown(written)
                 raise DataError(f"'{file}': {key} is {value_shown}, not a folder or a list of images")
-            by_key.setdefault(key.lower(), []).extend(_images(file, key.lower(), written, roots, faults))
+            by_key.setdefault(key.lower(), []).extend(_images(file, key.lower(), written, roots, faults, notes))
     if not by_key:
         raise DataError(f"'{file}' has no key 'train'", hint=LAYOUT)
     images = _by_split(file, by_key, notes)
@@ -228,15 +228,6 @@ def _one_deeper(tree: Tree) -> list[str]:
     return [path for path in tree.with_suffix(".yaml", ".yml") if path.count("/") == 1]
 
 
-def _is_label(words: Sequence[str]) -> bool:
-    """Whether a line is a class and at least four numbers."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        return False
-    return len(values) >= 5 and values[0] == values[0] // 1 and all(-2 <= value <= 2 for value in values[1:5])
-
-
 def _roots(file: Path, data: Mapping[str, Plain]) -> list[Tree]:
     """The folders that paths in a YAML file may be relative to: the one that it states, and its own."""
     stated = data.get("path")
@@ -262,14 +253,19 @@ def _first_folders(data: Mapping[str, Plain]) -> frozenset[str]:
     return frozenset(named | IMAGES | MASKS | SPLIT_WORDS.keys())
 
 
-def _images(file: Path, key: str, written: str, roots: Sequence[Tree], faults: list[Fault]) -> list[Path]:
+def _images(file: Path, key: str, written: str, roots: Sequence[Tree], faults: list[Fault], notes: list[str]) -> list[Path]:
     """The images in one folder, or those that one text file lists."""
     checked_path(written, f"'{file}', key '{key}',")
     slashed = written.replace("\\", "/") if os.sep == "/" else written
     target = next((path for spelling in dict.fromkeys((written, slashed)) for path in _existing(spelling, roots)), None)
     if target is None:
+        target = _by_end(slashed, roots)
+        if target is not None:
+            notes.append(f"'{file.name}': {key} is '{written}', which does not exist here; '{target}' is read instead")
+    if target is None:
         if key in ("train", "training"):
-            raise DataError(f"'{file}': {key} is '{written}', which does not exist; looked for '{roots[0].root / slashed}'")
+            looked = f"'{file}': {key} is '{written}', which does not exist; looked for '{roots[0].root / slashed}'"
+            raise DataError(looked, hint="write the path of the folder of images, relative to this file")
         faults.append(Fault("contradiction", f"{key} is '{written}', which does not exist", file.name))
         return []
     if target.is_dir():
@@ -308,6 +304,15 @@ def _existing(written: str, roots: Sequence[Tree]) -> list[Path]:
             if path.exists():
                 paths.append(Path(os.path.normpath(path)))
     return paths
+
+
+def _by_end(written: str, roots: Sequence[Tree]) -> Path | None:
+    """The file or folder that an absolute path of another machine ends like, such as /content/cells-1/train/images."""
+    if not (written.startswith("/") or written[1:3] == ":/"):
+        return None
+    parts = [part for part in written.split("/") if part not in ("", ".", "..")]
+    ends = ("/".join(parts[i:]) for i in range(1, len(parts)))
+    return next((tree.root / inner for end in ends for tree in roots if (inner := tree.resolved(end)) is not None), None)
 
 
 def _by_split(file: Path, by_key: Mapping[str, list[Path]], notes: list[str]) -> list[tuple[Path, Split | None]]:
