@@ -14,6 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mobilenets.cli.app import build
+from mobilenets.cli.reading import Reading
+from mobilenets.cli.train import _speak
+from mobilenets.cli.train_start import Chosen, fresh
 from mobilenets.data.open import open_dataset
 from mobilenets.data.writers.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
@@ -186,6 +189,17 @@ def test_shards_on_a_web_server_are_checked_trained_on_resumed_and_evaluated(
     web.busy = 10**9
     gone = mobilenets("train", address, *TINY, "--out", tmp_path / "other")
     assert (gone.code, "the server answers 503" in gone.err, "Traceback" in gone.err) == (1, True, False)
+
+
+def test_of_several_processes_only_the_first_says_what_it_begins_with(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = Chosen(weights="none", overrides=("width=0.1", "size=32"))
+    told = []
+    for main in (True, False):
+        _speak(main)
+        fresh(open_dataset(photos), chosen, Reading())
+        told.append(capsys.readouterr().err)
+    assert "weights: none, as asked" in told[0]
+    assert told[1] == ""
 
 
 def test_a_restart_by_torchrun_needs_the_name_of_the_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,14 @@ def test_a_large_image_and_its_mask_are_kept_smaller_together(tmp_path: Path) ->
     assert set(np.unique(classes).tolist()) == {0, 4}
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_image_and_its_mask_become_tensors_that_may_be_written_to(tmp_path: Path) -> None:
+    masked = Masked(MaskAugmentation(8, 12, scale_min=1, scale_max=1), channels=3)
+    whole = sample(tmp_path, "a", halves(0, 1))
+    assert [array.flags.writeable for array in masked.load(whole)] == [True, True]
+    masked.show(masked.load(whole), whole, 0)
+
+
 def test_a_mask_of_another_size_is_a_broken_image(tmp_path: Path) -> None:
     one = sample(tmp_path, "a", halves(0, 1))
     Image.new("L", (30, 21)).save(tmp_path / "a_mask.png")

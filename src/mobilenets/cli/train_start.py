@@ -97,7 +97,7 @@ def resumed(run: Path, data: str, chosen: Sequence[str], overrides: Sequence[str
     folds = told.get("folds", 0)
     if checkpoint.settled(run / "last").is_dir():
         return Start(dataset, checkpoint.load(run / "last"), recipe, weights, reading, resumes=True, folds=folds)
-    note(f"'{run}' was stopped before its first checkpoint; it starts again")
+    _say(f"'{run}' was stopped before its first checkpoint; it starts again")
     model = _with_weights(recipe, weights, named=()) or _scratch(dataset, recipe)
     return Start(dataset, model, recipe, weights, reading, folds=folds)
 
@@ -131,11 +131,11 @@ def fresh(dataset: Dataset, chosen: Chosen, reading: Reading) -> Start:
     if model is None:
         model = _scratch(dataset, recipe)
     elif warning := without_effect(model.spec.head, dataset.task, recipe, keys_of(chosen.overrides)):
-        note(f"warning: {warning}")
+        _say(f"warning: {warning}")
     body = model.spec.backbone
     recipe = replace(recipe, model=body.name, width=body.width)
     px = recipe.size or model.spec.input.size
-    note(f"{body.name} {body.width:g} at {px if recipe.wide in (0, px) else f'{px} x {recipe.wide}'} px, recipe {name}")
+    _say(f"{body.name} {body.width:g} at {px if recipe.wide in (0, px) else f'{px} x {recipe.wide}'} px, recipe {name}")
     return Start(dataset, model, recipe, chosen.weights, reading)
 
 
@@ -150,11 +150,11 @@ def repaired(dataset: Dataset) -> Dataset:
     """The dataset with the boxes it trains on put right; what was decided in reading and repairing it is said."""
     from mobilenets.data.checks.boxes import repaired
 
-    _say(dataset.notes)
+    _say(*dataset.notes)
     if dataset.task != "detect":
         return dataset
     mended = repaired(dataset)
-    _say(mended.notes[len(dataset.notes) :])
+    _say(*mended.notes[len(dataset.notes) :])
     return mended
 
 
@@ -209,18 +209,18 @@ def _with_weights(recipe: Recipe, weights: str, *, named: Sequence[str]) -> Mode
     from mobilenets.weights.load import load, load_best
 
     if weights == "none":
-        note("weights: none, as asked; training from scratch")
+        _say("weights: none, as asked; training from scratch")
         return None
     if weights == "auto":
         if not recipe.from_weights:
-            note("weights: none, as this recipe trains from scratch (--weights NAME begins with public ones)")
+            _say("weights: none, as this recipe trains from scratch (--weights NAME begins with public ones)")
             return None
         try:
             model = load_best(recipe.model, recipe.width)
         except (WeightsError, MissingExtraError) as error:
-            note(f"weights: none, training from scratch: {error}")
+            _say(f"weights: none, training from scratch: {error}")
             return None
-        note(f"weights: {model.spec.weights}")
+        _say(f"weights: {model.spec.weights}")
         return model
     model = load(weights)
     spec = model.spec
@@ -228,11 +228,12 @@ def _with_weights(recipe: Recipe, weights: str, *, named: Sequence[str]) -> Mode
         raise UsageError(f"'{weights}' holds weights of {spec.backbone.name}, but --model is {recipe.model}")
     if "width" in named and spec.backbone.width != recipe.width:
         raise UsageError(f"'{weights}' holds weights of width {spec.backbone.width:g}, but --width is {recipe.width:g}")
-    note(f"weights: {weights}")
+    _say(f"weights: {weights}")
     return with_spec(model, replace(spec, weights=weights)) if spec.weights == "scratch" else model
 
 
-def _say(lines: Sequence[str]) -> None:
+def _say(*lines: str) -> None:
+    """Tell what was decided; of several processes only the first is heard."""
     for line in lines:
         logging.getLogger("mobilenets").info(line)
 

@@ -239,7 +239,7 @@ def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
     """A mask H W, resized to another size in px by nearest neighbor, so that no values are mixed."""
     if classes.shape == (height, width):
         return classes
-    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
+    return np.array(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))  # its own: it may be changed
 
 
 def _by_value(image: Image.Image, where: str) -> NDArray[np.uint16]:
