@@ -41,6 +41,11 @@ def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
     assert json.loads((run / "run.json").read_text())["data"]["counts"]["train"] == [6, 6]
     assert (run / "export" / "model.onnx").is_file()
     assert not (run / "folds").exists()
+    assert "mobilenets evaluate" not in done.err
+    seen = mobilenets("evaluate", run)
+    assert "The model was trained on these images" in seen.out + seen.err
+    assert (run / "report-all" / "report.json").is_file()
+    assert json.loads((run / "report" / "report.json").read_text()) == report
     again = mobilenets("train", photos, "--out", run, "--resume", "--json")
     assert json.loads(again.out)["metrics"] == told["metrics"]
 

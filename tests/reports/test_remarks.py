@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from mobilenets.data.checks.leaks import Leak
+from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.detect.truth import Truth
 from mobilenets.evaluation.segment.evaluate import SegmentationReport
 from mobilenets.reports.detect.report import constant_box
 from mobilenets.reports.kinds import KINDS
-from mobilenets.reports.remarks import leak_remarks, remarks_of, size_remarks, training_remarks
+from mobilenets.reports.remarks import leak_remarks, remarks_of, seen_remarks, size_remarks, training_remarks
 from mobilenets.runtime.detect.decode import Detections
 
 
@@ -136,6 +137,22 @@ def test_images_that_were_trained_on_are_said_for_the_split_that_is_measured() -
     leaks = [Leak("test", "train", ("a", "b"), 12), Leak("val", "train", ("c",), 9)]
     (remark,) = leak_remarks(leaks, "test")
     assert remark.text == "2 of 12 test images are also in train: the metrics are better than they would be on new images."
+
+
+@pytest.mark.parametrize(
+    ("splits", "split", "said"),
+    [
+        (("train",) * 3, "all", "on these images:"),
+        (("train", "train", "test"), "all", "on 2 of these 3 images:"),
+        (("train", "test"), "train", "on these images:"),
+        (("train", "test"), "test", ""),
+        (("train",) * 3, "cross-validation", ""),
+    ],
+)
+def test_images_that_the_model_was_trained_on_are_said(splits: tuple[Split, ...], split: str, said: str) -> None:
+    samples = tuple(Sample(Path(f"{i}.jpg"), 0, splits[i]) for i in range(len(splits)))
+    remarks = seen_remarks(Dataset(("cat", "dog"), samples, "pets"), split)
+    assert [said in remark.text and remark.warning for remark in remarks] == ([True] if said else [])
 
 
 def test_what_puts_figures_in_doubt_comes_first(tmp_path: Path) -> None:

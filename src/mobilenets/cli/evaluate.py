@@ -116,7 +116,8 @@ def command(
     name = home.name if run_facts else run.stem
     title = f"{name} on {dataset.name}" + ("" if part == "all" else f", {part}")
     following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
-    usual = "report" if split is None or part == part_of(dataset, None)[0] else f"report-{part}"
+    folds = bool(run_facts.get("Data", {}).get("folds"))  # their report stays: it is of images that its models had not seen
+    usual = "report" if (split is None or part == part_of(dataset, None)[0]) and not folds else f"report-{part}"
     folder = out or home / (usual if own else f"report-{dataset.name}")
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
     named = {sample.name: sample for sample in samples}

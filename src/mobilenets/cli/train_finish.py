@@ -51,7 +51,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
     else:
         report = measured
     shown: str = part if measured is None else "cross-validation"
-    remarks = remarks_of(report, split=part if measured is None else "all", run=run, dataset=dataset)
+    remarks = remarks_of(report, split=shown, run=run, dataset=dataset)
     page = _report(report, run, dataset, shown, remarks, predictor if measured is None else None)
     if json:
         metrics = {metric.name: metric.value for metric in report.metrics}
@@ -69,7 +69,8 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
     if not exported and not page:
         return False
     note(f"next: mobilenets predict {quoted} IMAGE")
-    note(f"      mobilenets evaluate {quoted} {shlex.quote(data)}")
+    if measured is None:  # after cross-validation there is no image left that the model has not seen
+        note(f"      mobilenets evaluate {quoted} {shlex.quote(data)}")
     note(f"      mobilenets train {shlex.quote(data)} --weights {quoted}")
     return True
 

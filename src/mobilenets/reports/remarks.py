@@ -27,17 +27,30 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
 
     Args:
         report: the result of an evaluation.
-        split: the split that was evaluated; "all" for a whole dataset.
+        split: the split that was evaluated; "all" for a whole dataset, "cross-validation" if no model had seen its images.
         run: the run folder. A folder that is not a run gets no remarks on training.
-        dataset: the whole dataset, to look for images that are in two splits.
+        dataset: the run's own dataset, to look for images that are in two splits or were trained on.
 
     Raises:
         CheckpointError: run.json or metrics.csv is damaged.
     """
     of_training = training_remarks(read_history(run / "metrics.csv"), facts(run))
-    of_data = leak_remarks(copied_leaks(dataset), split) if dataset is not None else []
+    of_data = []
+    if dataset is not None:
+        of_data = [*seen_remarks(dataset, split), *leak_remarks(copied_leaks(dataset), split)]
     remarks = [*of_data, *size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
     return tuple(sorted(remarks, key=lambda remark: not remark.warning))
+
+
+def seen_remarks(dataset: Dataset, split: str) -> list[Remark]:
+    """The remark that the images were trained on, or some of them."""
+    seen, total = len(dataset.split("train")), len(dataset.samples)
+    if split == "train" or (split == "all" and seen == total):
+        return [Remark("The model was trained on these images: the metrics are better than they would be on new images.")]
+    if split == "all" and seen:
+        part = f"{seen:,} of these {total:,} images"
+        return [Remark(f"The model was trained on {part}: the metrics are better than they would be on new images.")]
+    return []
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
@@ -69,7 +82,7 @@ def size_remarks(report: Evaluated, split: str) -> list[Remark]:
     """Remarks on splits and classes with too few images for conclusions."""
     remarks = []
     images, best = len(report), report.metrics[0]
-    whose = "The dataset" if split == "all" else f"The {split} split"
+    whose = "The dataset" if split in ("all", "cross-validation") else f"The {split} split"
     spread = words.interval(best)
     could = f" The true {best.title} may be anywhere from {spread}." if spread else ""
     if images < TOO_FEW:
