@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -231,3 +232,38 @@ def test_closing_answers_what_was_accepted(bench: Callable[..., Bench]) -> None:
     one.go.set()
     closing.join(20)
     assert all(future.done() and future.exception() is None for future in futures)
+
+
+@pytest.mark.parametrize(
+    ("run_s", "deadline_s", "few"),
+    [(0.01, 1000.0, 28), (0.01, 0.305, 22), (1.0, 1000.0, 64)],
+    ids=["fast", "with a deadline", "slow"],
+)
+def test_a_busy_thread_hands_over_several_answers_at_once_if_that_makes_none_much_later(
+    run_s: float, deadline_s: float, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("mobilenets.serve.batching.time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    go = threading.Event()
+
+    def run(batch: Array) -> Outputs:
+        assert go.wait(20)
+        clock.now += run_s
+        return {"logits": batch}
+
+    batcher = Batcher(run, Curve({1: run_s}), threads=1, queue=64, patience_s=1000.0, watch=Told())
+    handed_over: dict[int, float] = {}
+    futures = batcher.submit([image(i) for i in range(64)], deadline=deadline_s)
+    for i, future in enumerate(futures):
+        future.add_done_callback(lambda done, i=i: handed_over.setdefault(i, clock.now) if not done.exception() else None)  # type: ignore[misc]  # i is bound
+    go.set()
+    batcher.close()
+    answered = [i for i, future in enumerate(futures) if future.exception() is None]
+    assert len(answered) == min(64, int(deadline_s / run_s) + 1)
+    for i in answered:
+        ready = (i + 1) * run_s
+        assert ready <= handed_over[i] + 1e-9 <= max(ready, min(1.1 * ready, ready + 0.1, deadline_s)) + 2e-9
+    moments = len(set(handed_over.values()))
+    assert moments <= few
+    assert (moments == len(answered)) == (run_s == 1.0)  # a tenth of a second is nothing to wait for then
