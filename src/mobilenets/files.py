@@ -9,7 +9,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+STARTS: dict[bytes, tuple[str, str]] = {
+    b"version https://": ("a pointer of Git LFS, not the file itself", "fetch the files: git lfs pull"),
+    b"<!doctype html": ("a web page, not the file itself", "download it again; the server sent an error or asked for a login"),
+    b"<html": ("a web page, not the file itself", "download it again; the server sent an error or asked for a login"),
+}
+"""How a file begins, in lower case, that stands in the place of another: what it is, and what to do."""
+
 _KEPT = 40  # characters of a name that its draft repeats, so that the draft's name is not too long for the file system
+
+
+def stand_in(head: bytes) -> tuple[str, str] | None:
+    """What a file is that stands in the place of another, and what to do; None if it does not look like that.
+
+    Args:
+        head: its first 16 bytes or more.
+    """
+    start = head.lstrip().lower()
+    return next((told for sign, told in STARTS.items() if start.startswith(sign)), None)
 
 
 @contextmanager

@@ -110,6 +110,22 @@ def served(web: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> PublicWeig
     return PublicWeights(**{name: getattr(entry, name) for name in entry.__slots__} | own)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, not the file itself"),
+        (b"\n<!DOCTYPE html><title>Sign in</title>", "is a web page, not the file itself"),
+        (b"PK\x03\x04 and no table of contents", "is damaged: its end is missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["weights.pth", "weights.tflite", "weights.keras"])
+def test_a_file_that_was_not_fetched_is_named_with_what_to_do(tmp_path: Path, content: bytes, said: str, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=said) as caught:
+        load(tmp_path / name)
+    assert caught.value.hint
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_that_breaks_off_is_taken_up_and_kept(
     cache: Path, web: Any, monkeypatch: pytest.MonkeyPatch, ranges: bool

@@ -12,6 +12,7 @@ from typing import Any
 from mobilenets import checkpoint
 from mobilenets.documents import parse
 from mobilenets.errors import SpecError, WeightsError
+from mobilenets.files import stand_in
 from mobilenets.model import Model
 from mobilenets.runtime.manifest import beside
 from mobilenets.specs.families import BACKBONES
@@ -323,11 +324,18 @@ def _kind(path: Path) -> str:
     """Whose format a file has, by its first bytes; empty for a state dict."""
     try:
         with path.open("rb") as file:
-            first = file.read(8)
+            head = file.read(16)
+        first = head[:8]
+        other = stand_in(head)
+        if other is not None:
+            raise WeightsError(f"'{path}' is {other[0]}", hint=other[1])
         if first[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
                 return "keras" if "model.weights.h5" in archive.namelist() else ""
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except zipfile.BadZipFile as error:
+        hint = "was the download cut short? compare its size, and download it again"
+        raise WeightsError(f"'{path}' is damaged: its end is missing ({error})", hint=hint) from error
+    except (OSError, ValueError, NotImplementedError) as error:
         raise WeightsError(f"cannot read '{path}': {error}") from error
     if first[4:8] == b"TFL3" or path.suffix == ".tflite":
         return "tflite"

@@ -162,7 +162,9 @@ def test_a_grey_jpeg_and_the_grey_of_a_color_jpeg() -> None:
     ("data", "reason", "words"),
     [
         (b"", "empty", "is empty"),
-        (b"<html>404</html>", "not-an-image", "not an image"),
+        (b"<html>404</html>", "not-an-image", "is not an image, but a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "not-an-image", "but a pointer of Git LFS"),
+        (b"a text", "not-an-image", "not an image of a known format"),
         (encoded(noise(64, 64), "JPEG")[:2000], "truncated", "truncated"),
         (encoded(noise(64, 64), "PNG")[:5000], "truncated", "truncated"),
         (encoded(noise(64, 64), "TIFF")[:5000], "truncated", "truncated"),

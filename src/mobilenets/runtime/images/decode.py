@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from mobilenets.errors import ImageError
+from mobilenets.files import stand_in
 from mobilenets.runtime.images.depth import eight_bits
 from mobilenets.runtime.images.png import SIGNATURE, without_texts
 
@@ -327,6 +328,9 @@ def _words(error: BaseException, head: bytes) -> tuple[str, str]:
     if kind == "not-an-image":
         if head[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
             return "is a HEIC image, which cannot be decoded here", "convert it to JPEG or PNG"
+        other = stand_in(head)
+        if other is not None:
+            return f"is not an image, but {other[0]}", other[1]
         return "is not an image of a known format", "JPEG, PNG, WebP, GIF, BMP, TIFF and other raster formats can be read"
     if kind == "truncated":
         return "is truncated: the file ends before the image does", "copy it again from where it came from"
