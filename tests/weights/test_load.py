@@ -126,6 +126,31 @@ def test_a_file_that_was_not_fetched_is_named_with_what_to_do(tmp_path: Path, co
     assert caught.value.hint
 
 
+def test_files_of_other_programs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "saved").mkdir()
+    for name in ("saved/saved_model.pb", "frozen.pb", "net.caffemodel"):
+        (tmp_path / name).write_bytes(b"\x08\x01")
+    for name, said in (
+        ("saved", "a SavedModel of TensorFlow"),
+        ("frozen.pb", "a graph of"),
+        ("net.caffemodel", "a network of"),
+    ):
+        with pytest.raises(WeightsError, match=f"{name}' is {said}"):
+            load(tmp_path / name)
+
+
+def test_weights_that_are_refused_are_named_by_their_file(tmp_path: Path) -> None:
+    state = torchvision.models.mobilenet_v2(width_mult=0.1, num_classes=2).state_dict()
+    state["features.0.0.weight"][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    with pytest.raises(WeightsError) as caught:
+        load(tmp_path / "nan.pth")
+    assert str(caught.value).startswith(f"'{tmp_path / 'nan.pth'}' has weights that are NaN")
+    state["features.0.0.weight"][0] = 0
+    torch.save(state, tmp_path / "good.pth")
+    assert load(tmp_path / "good.pth").spec.weights == "good.pth (input contract assumed)"
+
+
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_download_that_breaks_off_is_taken_up_and_kept(
     cache: Path, web: Any, monkeypatch: pytest.MonkeyPatch, ranges: bool

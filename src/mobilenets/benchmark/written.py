@@ -67,14 +67,9 @@ def table(rows: Sequence[Row]) -> tuple[str, tuple[str, ...], list[tuple[str, ..
     return title, heads, [tuple(cells[column][i] for column in shown) for i in range(len(done))]
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """A line for each row that could not be measured; the same reason for the same file and runtime is given once."""
-    lines = []
-    for row in rows:
-        if row.error:
-            where = row.case.file or row.case.model
-            lines.append(f"{where} on {row.case.runtime}: {row.error}")
-    return list(dict.fromkeys(lines))
+def failure(row: Row) -> str:
+    """Why a row could not be measured, in a line; "" if it could."""
+    return f"{row.case.file or row.case.model} on {row.case.runtime}: {row.error}" if row.error else ""
 
 
 def to_data(rows: Sequence[Row], machine: Machine, *, data: str = "") -> dict[str, Any]:  # Any: JSON

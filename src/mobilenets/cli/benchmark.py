@@ -146,11 +146,14 @@ def command(
     else:
         measured = benchmark(asked, folder, data=images, settings=settings, telling=telling)
     rows: list[Row] = []
+    said = {""}
     try:
         for row in measured:
             rows.append(row)
-            if row.error:
-                note(f"{row.case.file or row.case.model} on {row.case.runtime}: {row.error}")
+            line = written.failure(row)
+            if line not in said:  # the same for every precision and number of threads
+                said.add(line)
+                note(line)
     except KeyboardInterrupt:
         if folder.is_dir():
             note(f"what was measured is in '{folder}'; go on with --out {shlex.quote(str(folder))} --resume")

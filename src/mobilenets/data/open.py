@@ -75,7 +75,13 @@ def open_dataset(
         if kind is FORMATS["folder"] and task is None:
             _refuse_foreign(scanned)
         _check_options(name, kind, asked)
-        listing = kind.read(scanned, asked)
+        try:
+            listing = kind.read(scanned, asked)
+        except DataError as error:
+            mistaken = _of_another_task(scanned, kinds, task) if kind is FORMATS["folder"] else None
+            if mistaken is None:
+                raise
+            raise mistaken from error
         if task is None and kind.task == "detect" and FORMATS["voc-masks"].fits(scanned):
             listing = replace(
                 listing, notes=(*listing.notes, "the boxes were read; the dataset also has masks, for the task segment")
@@ -103,14 +109,23 @@ def _unknown(source: Source, kinds: Mapping[str, Format], task: Task | None) -> 
     if source.tree is not None:
         _refuse_foreign(source)
     what = "a dataset" if task is None else f"a dataset to {task}"
-    other = next((kind for kind in FORMATS.values() if kind.task != task and kind.fits(source)), FORMATS["folder"])
-    if task is not None and other is not FORMATS["folder"]:
-        message = f"'{source.text}' is not {what}, but one to {other.task}: {other.title}"
-        return DataError(message, hint=_titles(kinds, what))
+    mistaken = _of_another_task(source, kinds, task)
+    if mistaken is not None:
+        return mistaken
     unread = unread_file(source) if source.tree is None else None
     if unread is not None:
         return DataError(f"'{source.text}' is not {what}: it is {unread[0]}", hint=f"{unread[1]}; {_titles(kinds, what)}")
     return DataError(f"'{source.text}' is not {what}", hint=_titles(kinds, what))
+
+
+def _of_another_task(source: Source, kinds: Mapping[str, Format], task: Task | None) -> DataError | None:
+    """The error for a source that has annotations for another task than the one asked for; None if it has none."""
+    others = (kind for kind in FORMATS.values() if None not in (task, kind.task) and kind.task != task)
+    other = next((kind for kind in others if kind is not FORMATS["folder"] and kind.fits(source)), None)
+    if other is None:
+        return None
+    what = f"a dataset to {task}"
+    return DataError(f"'{source.text}' is not {what}, but one to {other.task}: {other.title}", hint=_titles(kinds, what))
 
 
 def _titles(kinds: Mapping[str, Format], what: str) -> str:

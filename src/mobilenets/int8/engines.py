@@ -87,7 +87,7 @@ def running(graph: Graph, stem: Path, images: NDArray[np.float32], *, like: Runn
     endings = sorted(_WRITERS, key=lambda ending: like is None or like.file is None or like.file.suffix != ending)
     for ending in endings:
         file = stem.with_name(stem.name + ending)
-        title = f"{ENGINES[ending].title} {ENGINES[ending].version}"
+        title = f"{ENGINES[ending].title} {ENGINES[ending].version}".strip()  # no version where it is not installed
         try:
             engine = _written(graph, file, ending)
             gate = Gate(engine, 1)

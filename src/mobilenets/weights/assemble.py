@@ -279,9 +279,16 @@ def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
         follows = isinstance(row, Conv) and i > last and row.stride == 1
         if not follows and _without_channels(row) not in known:
             raise WeightsError(
-                f"this is no {like.name}: row {i} is {_without_channels(row)}, which {like.name} does not have",
+                f"this is no {like.name}: its block {i} is {_told(row)}, which {like.name} does not have",
                 hint="networks that are built like a MobileNet but compute something else cannot be converted",
             )
+
+
+def _told(row: Row) -> str:
+    """A row in words, without its channels."""
+    settings = [f"{name} {getattr(row, name)}" for name in ("kernel", "stride", "activation", "shortcut") if hasattr(row, name)]
+    squeezed = ["squeeze-excite"] if getattr(row, "c_squeeze", 0) else []
+    return f"{type(row).__name__.lower()} ({', '.join(settings + squeezed)})"
 
 
 def _without_channels(row: Row) -> Row:

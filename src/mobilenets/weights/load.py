@@ -13,7 +13,7 @@ from mobilenets import checkpoint
 from mobilenets.documents import parse
 from mobilenets.errors import SpecError, WeightsError
 from mobilenets.files import stand_in
-from mobilenets.model import Model
+from mobilenets.model import Model, with_spec
 from mobilenets.runtime.manifest import beside
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
@@ -34,6 +34,15 @@ from mobilenets.weights.torchvision import classify as torchvision
 from mobilenets.weights.torchvision import segment as torchvision_segment
 from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
+_UNREAD = {
+    ".pb": "a graph of TensorFlow",
+    ".index": "a checkpoint of TensorFlow",
+    ".caffemodel": "a network of Caffe",
+    ".mlmodel": "a Core ML model",
+    ".engine": "an engine of TensorRT",
+    ".npz": "an archive of arrays",
+}
+_INSTEAD = "save it in Keras as .keras, or convert it to .tflite; of PyTorch, the state dict as .pth is read"
 _ASSUMED = " (input contract assumed)"  # a state dict does not describe its input, so its library's usual contract is taken
 _PLAIN = " (plain strides assumed)"  # timm has variants that pool instead, with the same tensors
 _TWIN = (
@@ -153,6 +162,8 @@ def read(
 
 def _is_ours(path: Path) -> bool:
     """Whether a path is for `checkpoint.load` to read or refuse: a folder, a checkpoint's file, an exported file."""
+    if (path / "saved_model.pb").is_file():
+        raise WeightsError(f"'{path}' is a SavedModel of TensorFlow, which is not read", hint=_INSTEAD)
     if path.is_dir():
         return not (path / "config.json").is_file()
     in_checkpoint = (
@@ -220,6 +231,8 @@ def _timm_contract(data: Mapping[str, Any]) -> InputContract:  # Any: JSON
 def _file(path: Path, source: str) -> Path:
     if path.is_dir():
         path = path / "model.safetensors"
+    if path.suffix.lower() in _UNREAD and path.exists():
+        raise WeightsError(f"'{path}' is {_UNREAD[path.suffix.lower()]}, which is not read", hint=_INSTEAD)
     if path.is_file():
         return path
     if "/" in source and not path.parent.is_dir():
@@ -244,9 +257,12 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
     try:
         contract = settled(contract, told)
         network = replace(network, input=contract.input)
-        model = assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=name)
+        model = assemble(network, labels=labels_for(network.classes, labels or network.labels), weights=str(path))
     except SpecError as error:
         raise WeightsError(f"'{path}' cannot be used: {error}") from error
+    except WeightsError as error:
+        raise error if str(path) in str(error) else WeightsError(f"'{path}': {error}", hint=error.hint) from error
+    model = with_spec(model, replace(model.spec, weights=name)).eval()
     known: dict[str, Basis] = {part: contract.known.get(part, "guessed") for part in ("size", "pixels", "resize", "crop")}
     basis: Basis = "given" if labels else "read" if network.labels else "guessed"
     return Reading(model, library, known, basis, notes)

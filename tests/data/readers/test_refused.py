@@ -133,6 +133,12 @@ def test_a_dataset_of_another_task_is_named_as_such(tmp_path: Path) -> None:
     each(tmp_path, "images/*.png", "annotations/*.xml", xml())
     with pytest.raises(DataError, match="is not a dataset to segment, but one to detect: a folder with Pascal VOC's XML"):
         open_dataset(tmp_path, task="segment")
+    with pytest.raises(DataError, match="is not a dataset to classify, but one to detect: a folder with Pascal VOC's XML"):
+        open_dataset(tmp_path, task="classify")
+    classes(tmp_path, "a", "b")
+    photos(tmp_path, "d/*.png")
+    with pytest.raises(DataError, match="is not a dataset to segment, but one to detect"):
+        open_dataset(tmp_path, task="segment")
 
 
 def test_images_that_no_annotation_lists_are_noted(tmp_path: Path) -> None:
