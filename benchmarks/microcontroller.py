@@ -26,10 +26,14 @@ from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.ends import with_integer_ends
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.tails import TAILS, Tail
 from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.exporters.compared import prepared_batches
 from mobilenets.exporters.cpp import FLAGS
 from mobilenets.exporters.lower import lower
+from mobilenets.specs.lraspp import lraspp
+from mobilenets.specs.model import ModelSpec
+from mobilenets.specs.ssd import ssdlite
 
 BARE = Path(__file__).parents[1] / "tests" / "deploy" / "cortex_m"
 TARGET = ("-mcpu=cortex-m4", "-mfloat-abi=hard", "-mthumb", "-ffunction-sections", "-fdata-sections")
@@ -45,7 +49,7 @@ QEMU = (
     "-semihosting-config",
     "enable=on",
 )
-NETWORKS = {"mobilenet_v1": 0.25, "mobilenet_v2": 0.35}
+LABELS = ("a", "b", "c")
 RECORDER = """
 import sys
 from tflite_micro import runtime
@@ -59,16 +63,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=96, help="px of the input")
     parser.add_argument("--tflite-micro", default=sys.executable, metavar="PYTHON", help="a Python that has tflite-micro")
     arguments = parser.parse_args()
-    for name, width in NETWORKS.items():
-        graph = network(name, width, arguments.size)
+    for name, (spec, tail) in networks(arguments.size).items():
+        graph = quantized(spec, tail)
         with tempfile.TemporaryDirectory(prefix="mobilenets-microcontroller-") as scratch:
             folder = Path(scratch)
             written = write_cpp(graph, folder)
-            print(f"{name} {width}: constants {written.constant_bytes:,}, arena {written.arena_bytes:,}, ", end="")
+            print(f"{name}: constants {written.constant_bytes:,}, arena {written.arena_bytes:,}, ", end="")
             print(f"row by row {fused_plan(graph).size_bytes:,}")
             for level in ("-Os", "-O2"):
                 flash, memory = sizes(folder, level)
                 print(f"  {level}: flash {flash:,} bytes, static memory {memory:,} bytes, {counted(folder, level)}")
+            if tail is not None:  # LiteRT for Microcontrollers has no such tail
+                continue
             (folder / "model.tflite").write_bytes(to_tflite(with_integer_ends(graph), batch=1))
             print(f"  TFLite file: {(folder / 'model.tflite').stat().st_size:,} bytes")
             command = [arguments.tflite_micro, "-c", RECORDER, str(folder / "model.tflite")]
@@ -77,11 +83,22 @@ def main() -> None:
             print("\n".join(f"  {line}" for line in lines) or "  tflite-micro is not installed")
 
 
-def network(name: str, width: float, size: int) -> Graph:
-    """A classifier in 8-bit integers, fitted to made-up images."""
+def networks(size: int) -> dict[str, tuple[ModelSpec, Tail | None]]:
+    """The networks by name, each with its tail."""
+    v1, v2 = mobilenets.backbone("mobilenet_v1", width=0.25), mobilenets.backbone("mobilenet_v2", width=0.35)
     contract = mobilenets.InputContract(size=size)
-    spec = mobilenets.ModelSpec(mobilenets.backbone(name, width=width), ("a", "b", "c"), contract)
-    return quantize(lower(mobilenets.create(spec)), np.concatenate(list(prepared_batches(contract, ())))).graph
+    return {
+        "V1 0.25": (ModelSpec(v1, LABELS, contract), None),
+        "V2 0.35": (ModelSpec(v2, LABELS, contract), None),
+        "V3-Small 0.5, LR-ASPP": (lraspp(mobilenets.backbone("mobilenet_v3_small", width=0.5), LABELS, size=size), "argmax"),
+        "V2 0.35, SSDLite": (ssdlite(v2, LABELS, size=size), "nms"),
+    }
+
+
+def quantized(spec: ModelSpec, tail: Tail | None) -> Graph:
+    """A network in 8-bit integers, fitted to made-up images."""
+    graph = quantize(lower(mobilenets.create(spec)), np.concatenate(list(prepared_batches(spec.input, ())))).graph
+    return TAILS[tail].add(graph) if tail else graph
 
 
 def sizes(folder: Path, level: str) -> tuple[int, int]:

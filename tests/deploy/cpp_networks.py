@@ -43,9 +43,15 @@ NARROW = ModelSpec(backbone("mobilenet_v2", width=0.35), LABELS, InputContract(s
 MODELS = {
     "ssdlite": TASK_SPECS["detect"],
     "lraspp": TASK_SPECS["segment"],
-    "deeplab": deeplab(backbone("mobilenet_v2", width=0.1), ("a", "b", "c"), size=(48, 32), filters=16),
+    "deeplab": deeplab(backbone("mobilenet_v2", width=0.1), ("a", "b", "c"), size=(48, 32), on="second_last", filters=16),
     "aspp": deeplab(
-        backbone("mobilenet_v2", width=0.1), ("a", "b", "c"), size=(48, 64), rates=(1, 2), filters=16, decoder="s4"
+        backbone("mobilenet_v2", width=0.1),
+        ("a", "b", "c"),
+        size=(48, 64),
+        on="second_last",
+        rates=(1, 2),
+        filters=16,
+        decoder="s4",
     ),
     "hybrid": SPECS["v4 hybrid"](),
 }

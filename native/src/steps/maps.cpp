@@ -159,7 +159,8 @@ Made make_resize(const Graph& graph, const Operator& operation, const Kernels& k
     const bool corners = operation.align_corners;
     if (read.quantized()) {
         return std::make_unique<ResizeStep<std::int8_t, std::int32_t>>(
-            made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners), kernels);
+            made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners),
+            kernels);
     }
     return std::make_unique<ResizeStep<float, float>>(made, float_blends(read.height(), made.height(), corners),
                                                       float_blends(read.width(), made.width(), corners), kernels);

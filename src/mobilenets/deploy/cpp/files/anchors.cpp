@@ -1,5 +1,5 @@
-// Runs a detector on a PPM image: reads it, resizes it as the network expects, and prints the anchors with the highest logits and
-// what the network says of them: label, logit, and the offsets of the box. With `--nms`, the exported network returns boxes.
+// Runs a detector on a PPM image: reads it, resizes it as the network expects, and prints the anchors with the highest logits
+// and what the network says of them: label, logit, and the offsets of the box. With `--nms`, the exported network returns boxes.
 //
 //     example IMAGE.ppm
 #include <algorithm>

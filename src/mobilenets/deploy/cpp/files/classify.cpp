@@ -21,12 +21,12 @@ int main(int count, char** arguments) {
     const mobilenet::Image input = mobilenet::fitted(image, mobilenet::width, mobilenet::height);
 
     mobilenet::init();
+    constexpr int views = (1 + mobilenet::mirrors_down) * (1 + mobilenet::mirrors_across);
     std::vector<double> logits(mobilenet::classes);
     for (int down = 0; down <= mobilenet::mirrors_down; ++down) {
         for (int across = 0; across <= mobilenet::mirrors_across; ++across) {
             const auto view = mobilenet::run(mobilenet::mirrored(input, across > 0, down > 0).pixels.data());
-            for (int i = 0; i < mobilenet::classes; ++i)
-                logits[i] += static_cast<double>(view.logits[i]) / ((1 + mobilenet::mirrors_down) * (1 + mobilenet::mirrors_across));
+            for (int i = 0; i < mobilenet::classes; ++i) logits[i] += static_cast<double>(view.logits[i]) / views;
         }
     }
 

@@ -1,7 +1,7 @@
-// An image of any size becomes the network's input: cut, resized and padded by the rule of `contract.hpp`; and what is found on
-// the input is brought back to the image. Resizing is that of
-// Pillow to the last bit: two passes in integers, whose filters are as wide as the image is shrunk. The first pass is across, but
-// down where that leaves much less for the second (since Pillow 13; before, it was always across).
+// An image of any size becomes the network's input: cut, resized and padded by the rule of `contract.hpp`; and what is found
+// on the input is brought back to the image. Resizing is that of Pillow to the last bit: two passes in integers, whose filters are
+// as wide as the image is shrunk. The first pass is across, but down where that leaves much less for the second (since Pillow 13;
+// before, it was always across).
 #pragma once
 
 #include <algorithm>
@@ -175,8 +175,8 @@ inline Fit fit(const Image& image, int width, int height) {
         case Resize::shorter_side_then_crop: {
             const int shorter = static_cast<int>(input_height / crop + 1e-6);
             const bool is_tall = image.width <= image.height;
-            const int longer = static_cast<int>(static_cast<double>(std::int64_t{shorter} * (is_tall ? image.height : image.width)) /
-                                                (is_tall ? image.width : image.height));
+            const int long_side = is_tall ? image.height : image.width, short_side = is_tall ? image.width : image.height;
+            const int longer = static_cast<int>(static_cast<double>(std::int64_t{shorter} * long_side) / short_side);
             way.width = is_tall ? shorter : longer, way.height = is_tall ? longer : shorter;
             way.left = static_cast<int>(std::nearbyint((way.width - width) / 2.0));
             way.top = static_cast<int>(std::nearbyint((way.height - height) / 2.0));

@@ -1,4 +1,4 @@
-// Finds the class of each pixel of a PPM image: reads it, resizes it as the network expects, writes a PGM image of the same size
+// Finds the class of each pixel of a PPM image: reads it, resizes it as the network expects, writes a PGM image of its own size
 // whose numbers are indices into the labels, and prints each label's share of the image.
 //
 //     example IMAGE.ppm CLASSES.pgm
