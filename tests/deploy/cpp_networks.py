@@ -121,8 +121,8 @@ MORE = {
 }
 
 
-def compiled(graph: Graph, folder: Path, compiler: str = "c++", options: Sequence[str] = ("-O1",)) -> Path:
-    """The program `check` of a network."""
+def compiled(graph: Graph, folder: Path, compiler: str = "c++", options: Sequence[str] = ("-O2",)) -> Path:
+    """The program `check` of a network, optimized as the export compiles it."""
     need(compiler)
     write_cpp(graph, folder)
     program = folder / "check"
