@@ -23,6 +23,7 @@ from tests.deploy.cpp_networks import (
     float_graph,
     int8_graph,
     need,
+    network,
     pixels_for,
     prepared,
     ran,
@@ -36,6 +37,7 @@ from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantization import Quantization
+from mobilenets.deploy.tails import Tail
 from mobilenets.errors import GraphError
 from mobilenets.int8.engines import ReferenceEngine
 from mobilenets.runtime.images.prepare import prepare
@@ -122,8 +124,16 @@ def test_the_arena_is_never_larger_than_a_plan(name: str, in_integers: bool) -> 
 
 @pytest.mark.parametrize("name", ["v1", "v2", "v2 dilated", "v2 resnet", "v3 large", "v4 conv small"])
 def test_every_row_is_made_once_and_is_there_when_it_is_read(name: str) -> None:
-    """Runs the schedule on memory that says which row of which value each byte belongs to."""
-    graph = int8_graph(spec_of(name))
+    follow(int8_graph(spec_of(name)))
+
+
+@pytest.mark.parametrize(("name", "tail"), [("lraspp", "argmax"), ("aspp", "argmax"), ("ssdlite", "nms"), ("hybrid", None)])
+def test_every_row_of_heads_and_tails_is_made_once_and_is_there_when_it_is_read(name: str, tail: Tail | None) -> None:
+    follow(network(name, in_integers=False, tail=tail))
+
+
+def follow(graph: Graph) -> None:
+    """Run the schedule on memory that says which row of which value each byte belongs to."""
     schedule = scheduled(graph)
     source = {operator.output: operator.inputs[0] for operator in graph.operators if isinstance(operator, RENAMING)}
     memory: dict[int, tuple[str, int]] = {}  # byte: value and row
@@ -133,33 +143,39 @@ def test_every_row_is_made_once_and_is_there_when_it_is_read(name: str) -> None:
         place = schedule.places[value]
         return place.offset + row % place.held * place.row_bytes
 
+    def stored(value: str) -> str:
+        return stored(source[value]) if value in source else value
+
+    def write(value: str, rows: range) -> None:
+        place = schedule.places[value]
+        for row in rows:
+            start = begin(value, row)
+            memory.update(dict.fromkeys(range(start, start + place.row_bytes), (value, row)))
+            assert start + place.row_bytes <= schedule.arena_bytes
+        done[value] = rows.stop
+
+    if not schedule.image_stays:
+        write("image", range(schedule.places["image"].height))
     for stage in schedule.stages:
-        done |= {graph.operators[i].output: 0 for i in stage.rows}
+        done |= {name: 0 for i in stage.rows for name in graph.operators[i].made}
         for i in stage.rows:
             operator = graph.operators[i]
-            place = schedule.places[operator.output]
-            y = done[operator.output]
-            rows = range(place.height) if stage.is_whole else range(y, y + 1)
+            height, y = schedule.places[operator.made[0]].height, done[operator.made[0]]
+            rows = range(height) if stage.is_whole else range(y, y + 1)
             for at, value in enumerate(operator.inputs):
-                read = schedule.places[value]
-                stored = value
-                while stored in source:
-                    stored = source[stored]
-                if stored == "image":
+                read, kept = schedule.places[value], stored(value)
+                if kept == "image" and schedule.image_stays:
                     continue
                 for row in needed(graph, operator, at, rows, schedule.places):
-                    first = begin(value, row) if stored == value else read.offset
-                    own = row if stored == value else 0
-                    assert memory[first] == (stored, own), (operator.name, value, row)
-                    assert memory[first + read.row_bytes - 1][0] == stored
-            for row in rows:
-                start = begin(operator.output, row)
-                memory |= dict.fromkeys(range(start, start + place.row_bytes), (operator.output, row))
-                assert start + place.row_bytes <= schedule.arena_bytes
-            done[operator.output] = rows.stop
-        assert all(
-            done[graph.operators[i].output] == schedule.places[graph.operators[i].output].height for i in stage.rows[-1:]
-        )
+                    first = begin(value, row) if kept == value else read.offset
+                    assert memory[first] == (kept, row if kept == value else 0), (operator.name, value, row)
+                    assert memory[first + read.row_bytes - 1][0] == kept
+            for name in operator.made:
+                write(name, rows if name == operator.made[0] else range(schedule.places[name].height))
+        for name in graph.operators[stage.rows[-1]].made:
+            assert done[name] == schedule.places[name].height
+    for value in graph.outputs.values():
+        assert memory[schedule.places[value].offset][0] == stored(value)
 
 
 @pytest.mark.slow
