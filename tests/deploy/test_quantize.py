@@ -245,4 +245,5 @@ def _images(graph: Graph, count: int) -> NDArray[np.float32]:
     small = random.normal(size=(count, contract.channels, 5, 5)).astype(np.float32)
     down, across = (float_blends(5, side, "half_pixel").matrix() for side in contract.shape)
     contrast = random.uniform(0.3, 1.5, (count, 1, 1, 1)).astype(np.float32)
-    return np.clip(contrast * (down @ small @ across.T), -1, 1)
+    images: NDArray[np.float32] = np.clip(contrast * (down @ small @ across.T), -1, 1)
+    return images
