@@ -15,8 +15,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from tests.exporters.networks import LABELS
 
+from mobilenets.deploy import file, reference
 from mobilenets.deploy import operators as op
-from mobilenets.deploy import reference
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.quantization import Quantization
 from mobilenets.errors import ExportError, GraphError, UnknownNameError
@@ -28,9 +28,11 @@ from mobilenets.exporters.program import Program
 from mobilenets.exporters.quantized import export_quantized
 from mobilenets.exporters.tflite import Ends
 from mobilenets.int8.engines import ReferenceEngine
+from mobilenets.int8.folder import GRAPH
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.litert import LiteRtEngine
+from mobilenets.runtime.engines.native import NativeEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.engines.openvino import OpenVinoEngine
 from mobilenets.runtime.predictor import Predictor
@@ -62,6 +64,18 @@ def test_the_native_engine_gives_the_integers_of_the_reference(classifier: Graph
     prediction = predictor.predict(np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8))
     assert isinstance(prediction, Classification)
     assert prediction.label in LABELS
+
+
+def test_a_quantized_folder_is_exported_once_for_a_runtime_that_is_asked_for(classifier: Graph, tmp_path: Path) -> None:
+    pytest.importorskip("mobilenets_native")
+    file.save(classifier, tmp_path / GRAPH)
+    export_quantized(classifier, tmp_path / "export", to="onnx", steps=NEAR)
+    for _ in range(2):
+        predictor = Predictor.open(tmp_path, engine="native")
+        assert isinstance(predictor.engine, NativeEngine)
+        assert predictor.manifest.precision == "int8"
+    assert (tmp_path / "export" / "model.graph").is_file()
+    assert (tmp_path / "export" / "model.onnx").is_file()
 
 
 @pytest.mark.slow

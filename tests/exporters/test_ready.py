@@ -14,9 +14,11 @@ from PIL import Image
 
 from mobilenets import checkpoint
 from mobilenets.errors import CheckpointError
+from mobilenets.exporters.table import export
 from mobilenets.model import TorchEngine, create
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.engines.onnx import OnnxEngine
+from mobilenets.runtime.engines.table import ENGINES
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
@@ -48,6 +50,25 @@ def test_a_checkpoint_is_exported_once_quietly_and_the_export_is_kept(
     written = (folder / "model.onnx").stat().st_mtime_ns
     second = Predictor.open(tmp_path / "run")
     assert (folder / "model.onnx").stat().st_mtime_ns == written
+    assert capfd.readouterr() == ("", "")
+    assert scores(first) == scores(second) == pytest.approx(expected(1), abs=1e-5)
+
+
+@pytest.mark.parametrize(("engine", "file"), [("tflite", "model.tflite"), ("native", "model.graph")])
+@pytest.mark.parametrize("before", [False, True], ids=["exported for nothing", "exported for another"])
+def test_a_runtime_that_is_asked_for_gets_its_file_once(
+    engine: str, file: str, before: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip({"tflite": "ai_edge_litert", "native": "mobilenets_native"}[engine])
+    checkpoint.save(create(SPEC, seed=1), tmp_path / "best")
+    if before:
+        export(create(SPEC, seed=2), tmp_path / "export")
+    capfd.readouterr()
+    first = Predictor.open(tmp_path, engine=engine)
+    assert isinstance(first.engine, ENGINES[Path(file).suffix].open)  # type: ignore[arg-type]  # a class
+    written = (tmp_path / "best" / file).stat().st_mtime_ns
+    second = Predictor.open(tmp_path, engine=engine)
+    assert (tmp_path / "best" / file).stat().st_mtime_ns == written
     assert capfd.readouterr() == ("", "")
     assert scores(first) == scores(second) == pytest.approx(expected(1), abs=1e-5)
 
@@ -97,7 +118,7 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "is a checkpoint that is not exported yet, and exporting it needs 'torch', which is not installed" in done.stderr
+    assert "is not exported yet, and exporting it needs 'torch', which is not installed" in done.stderr
     assert f"pip install 'mobilenets[train]', or export it where that is installed: mobilenets export {tmp_path}" in done.stderr
 
 

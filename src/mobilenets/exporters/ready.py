@@ -10,6 +10,9 @@ from mobilenets.errors import ExportError, MissingExtraError
 from mobilenets.exporters.checked import export_checked
 from mobilenets.exporters.native import NATIVE
 from mobilenets.exporters.onnx import export_onnx
+from mobilenets.exporters.quantized import export_quantized
+from mobilenets.exporters.table import export
+from mobilenets.int8.folder import graph_of, is_quantized
 from mobilenets.model import TorchEngine
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.onnx import OnnxEngine
@@ -35,3 +38,21 @@ def engine_of(checkpoint: Path) -> Engine:
     with contextlib.suppress(ExportError, MissingExtraError):
         export_checked(model, (checkpoint / FILE).with_suffix(".graph"), NATIVE)
     return OnnxEngine(checkpoint / FILE, threads=1)
+
+
+def export_for(source: Path, runtime: str) -> None:
+    """Export a checkpoint or a quantized network for a runtime, into the folder where opening it looks for files.
+
+    Args:
+        source: a checkpoint folder, or that of a quantized network.
+        runtime: "native", "tflite", ...
+
+    Raises:
+        CheckpointError: the checkpoint is damaged.
+        ExportError: it cannot be exported for this runtime.
+        MissingExtraError: a library that the export needs is not installed.
+    """
+    if is_quantized(source):
+        export_quantized(graph_of(source), source / "export", to=runtime)
+    else:
+        export(checkpoints.load(source), source, to=runtime)

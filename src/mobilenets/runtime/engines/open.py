@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from mobilenets.errors import CheckpointError
 from mobilenets.runtime.engines.base import Engine
@@ -38,6 +39,8 @@ def opened(
 ) -> Opened:
     """What `path` means, opened by the fastest runtime of this machine that can, or by the one that is asked for.
 
+    A checkpoint or a quantized network that is not exported yet, or not for the runtime that is asked for, is exported once.
+
     Args:
         path: an exported file, a folder with some, or a run or checkpoint folder.
         engines: the runtimes by kind of file.
@@ -65,6 +68,9 @@ def opened(
             return Opened(running, fitting_manifest(running))
         running.close()  # it is exported now
         candidates = candidates_in(path, engines)
+    source = path if holds_graph(path) else checkpoint
+    if engine is not None and source is not None and engine not in {candidate.name for candidate in candidates}:
+        candidates = _exported_for(source, engine, engines) or candidates
     if candidates or checkpoint is None:
         candidates = candidates or candidates_in(exported(path, engines), engines)
         running, choice = fastest(_usable(path, candidates, engine, engines), cache=cache)
@@ -89,6 +95,19 @@ def candidates_in(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[
             candidates.append(Candidate(name, runtime, readable[0]))
     native = first.suffix.lower()
     return sorted(candidates, key=lambda candidate: named(engines)[candidate.name][0] != native)
+
+
+def _exported_for(source: Path, engine: str, engines: Mapping[str, Runtime]) -> list[Candidate]:
+    """The candidate of a named runtime for a checkpoint or a quantized network, which is exported for it where it is not yet.
+
+    Empty for a runtime from outside, for which nothing here exports.
+    """
+    ending, runtime = named(engines)[engine]
+    found = candidates_in(source, engines)
+    if engine not in {candidate.name for candidate in found} and ENGINES.get(ending) is runtime:
+        _ready(source).export_for(source, engine)
+        found = candidates_in(source, engines)
+    return [candidate for candidate in found if candidate.name == engine]
 
 
 def _usable(path: Path, candidates: Sequence[Candidate], engine: str | None, engines: Mapping[str, Runtime]) -> list[Candidate]:
@@ -166,21 +185,21 @@ def _file_in(folder: Path, engines: Mapping[str, Runtime]) -> Path | None:
 
 
 def _engine_of(checkpoint: Path) -> Engine:
-    """The engine for a checkpoint, exported on the way: once, for the export is kept in its folder.
+    """The engine for a checkpoint, exported on the way: once, for the export is kept in its folder."""
+    engine: Engine = _ready(checkpoint).engine_of(checkpoint)
+    return engine
 
-    What exports stands above the torch line, so it is named here, not imported.
-    """
+
+def _ready(source: Path) -> ModuleType:
+    """What exports a checkpoint or a quantized network. It stands above the torch line, so it is named here, not imported."""
     try:
-        ready = importlib.import_module("mobilenets.exporters.ready")
+        return importlib.import_module("mobilenets.exporters.ready")
     except ImportError as error:
         raise CheckpointError(
-            f"'{checkpoint}' is a checkpoint that is not exported yet, and exporting it needs '{error.name}', "
-            "which is not installed",
+            f"'{source}' is not exported yet, and exporting it needs '{error.name}', which is not installed",
             hint="pip install 'mobilenets[train]', or export it where that is installed: "
-            f"mobilenets export {shlex.quote(str(checkpoint))}",
+            f"mobilenets export {shlex.quote(str(source))}",
         ) from error
-    engine: Engine = ready.engine_of(checkpoint)
-    return engine
 
 
 def _engine_of_graph(folder: Path) -> Engine:
