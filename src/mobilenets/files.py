@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 STARTS: dict[bytes, tuple[str, str]] = {
-    b"version https://": ("a pointer of Git LFS, not the file itself", "fetch the files: git lfs pull"),
-    b"<!doctype html": ("a web page, not the file itself", "download it again; the server sent an error or asked for a login"),
-    b"<html": ("a web page, not the file itself", "download it again; the server sent an error or asked for a login"),
+    b"version https://": ("a pointer of Git LFS", "fetch the files: git lfs pull"),
+    b"<!doctype html": ("a web page", "download it again; the server sent an error or asked for a login"),
+    b"<html": ("a web page", "download it again; the server sent an error or asked for a login"),
 }
 """How a file begins, in lower case, that stands in the place of another: what it is, and what to do."""
 

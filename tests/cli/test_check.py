@@ -54,7 +54,7 @@ def test_json_holds_everything(pets: Path, mobilenets: Any) -> None:
     assert data["findings"][0] == {
         "level": "error",
         "code": "not-an-image",
-        "message": "is not an image of a known format",
+        "message": "is not an image, but a web page",
         "files": ["cat/0.jpg"],
     }
 

@@ -141,7 +141,7 @@ def test_an_image_that_cannot_be_decoded_is_shown_with_the_reason(pets: Path, mo
     (pets / "dog" / "0.png").write_bytes(b"<html>")
     page, said, text = shown(mobilenets, pets, "--count", "40")
     assert said["broken"] == 1
-    assert "not an image of a known format" in text
+    assert "is not an image, but a web page" in text
     assert len(page.figures) >= 29
 
 

@@ -258,6 +258,20 @@ def test_names_that_no_line_can_hold_are_escaped_and_their_files_still_open(tmp_
     assert {one.name: one.read() for one in again.samples} == {one.name: one.read() for one in dataset.samples}
 
 
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_folder_one_is_in(name: str) -> None:
+    with pytest.raises(DataError, match="name of a dataset is empty"):
+        open_dataset(name)
+
+
+def test_labels_that_stand_for_a_missing_one_are_doubted(tmp_path: Path) -> None:
+    for i in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+    (tmp_path / "list.csv").write_text("path,label\n0.png,nan\n1.png,cat\n2.png,dog\n")
+    messages = [fault.message for fault in open_dataset(tmp_path / "list.csv").faults]
+    assert messages == ["the class 'nan' looks like a missing label, not a class"]
+
+
 @pytest.mark.parametrize("kind", ["folder", "masks"])
 def test_opening_fingerprints_and_leaks_stat_each_file_once(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = ("images", "masks") if kind == "masks" else ("cat", "dog")

@@ -157,7 +157,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
         if not _is_text(label):
             class_name(label, f"the list '{legible(listing.name)}'")  # its error says what is wrong
     index = {label: i for i, label in enumerate(listing.labels)}
-    faults = (*listing.faults, *_near_twins(listing.labels))
+    faults = (*listing.faults, *_near_twins(listing.labels), *_missing_labels(listing.labels))
     listing = replace(listing, entries=_legible(listing.entries), faults=faults)
     splits, notes = fill(_in_strata(listing), seed=seed, val=val, test=test)
     samples = tuple(
@@ -253,6 +253,12 @@ def _near_twins(labels: Sequence[str]) -> list[Fault]:
         if twin != label:
             faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ only in case or spaces", ""))
     return faults
+
+
+def _missing_labels(labels: Sequence[str]) -> list[Fault]:
+    """Classes whose names are what programs write for a value that is missing."""
+    blank = [label for label in labels if label.lower() in ("nan", "null", "<na>", "#n/a")]
+    return [Fault("contradiction", f"the class '{label}' looks like a missing label, not a class", "") for label in blank]
 
 
 def _is_text(name: str) -> bool:

@@ -55,6 +55,8 @@ def look_at(source: str | Path) -> Source:
         DataError: the folder cannot be read, or the text cannot be a path.
     """
     text = str(source)
+    if not text.strip():
+        raise DataError("the name of a dataset is empty", hint="is a variable of the shell not set?")
     if "\0" in text:
         raise DataError("the name of a dataset has a zero byte")
     path = Path(text)

@@ -344,7 +344,7 @@ def _kind(path: Path) -> str:
         first = head[:8]
         other = stand_in(head)
         if other is not None:
-            raise WeightsError(f"'{path}' is {other[0]}", hint=other[1])
+            raise WeightsError(f"'{path}' is {other[0]}, not the file itself", hint=other[1])
         if first[:4] == b"PK\x03\x04":
             with zipfile.ZipFile(path) as archive:
                 return "keras" if "model.weights.h5" in archive.namelist() else ""
