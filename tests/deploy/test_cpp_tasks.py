@@ -143,7 +143,7 @@ def noise(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.ui
     return np.kron(coarse, np.ones((16, 16, 1), np.uint8))[:height, :width]
 
 
-@pytest.mark.parametrize("size", [(80, 120), (120, 50)])
+@pytest.mark.parametrize("size", [(80, 120), pytest.param((120, 50), marks=slow)])
 def test_the_example_writes_the_class_of_each_pixel_of_the_image(size: tuple[int, int], tmp_path: Path) -> None:
     graph = network("lraspp", in_integers=True, tail="argmax")
     pixels = noise(*size)
@@ -196,7 +196,7 @@ def test_the_example_of_a_detector_without_a_tail_prints_the_best_anchors(tmp_pa
     np.testing.assert_allclose([[float(each) for each in line[3:]] for line in lines], expected["offsets"][0, order], atol=1e-4)
 
 
-@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners"])
+@pytest.mark.parametrize("coordinates", [pytest.param("half_pixel", marks=slow), "align_corners"])
 def test_classes_are_those_of_the_reference_where_large_logits_are_nearly_equal(
     coordinates: op.Coordinates, tmp_path: Path
 ) -> None:
@@ -212,7 +212,7 @@ def test_classes_are_those_of_the_reference_where_large_logits_are_nearly_equal(
     np.testing.assert_array_equal(made, reference.run(graph, x)["classes"])
 
 
-@pytest.mark.parametrize(("most", "candidates"), [(10, 4), (100, 1000), (7, 25)])
+@pytest.mark.parametrize(("most", "candidates"), [(10, 4), (100, 1000), pytest.param(7, 25, marks=slow)])
 def test_suppression_takes_the_best_of_each_class_and_of_equal_scores_the_first(
     most: int, candidates: int, tmp_path: Path
 ) -> None:
