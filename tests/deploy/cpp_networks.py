@@ -96,10 +96,10 @@ def spec_of(name: str) -> ModelSpec:
 @cache
 def network(name: str, *, in_integers: bool, tail: Tail | None = None) -> Graph:
     """One of `MODELS`, with a tail or without."""
+    if tail:
+        return TAILS[tail].add(network(name, in_integers=in_integers, tail=None))
     graph = float_graph(MODELS[name])
-    if in_integers:
-        graph = quantize(graph, prepared(graph, pixels_for(graph))).graph
-    return TAILS[tail].add(graph) if tail else graph
+    return quantize(graph, prepared(graph, pixels_for(graph))).graph if in_integers else graph
 
 
 def same(made: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:  # Any: of any type
