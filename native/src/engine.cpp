@@ -111,7 +111,7 @@ private:
     Rows rows(const Engine& engine, int value, int part) const {
         const Place& place = engine.plan_.places[index(value)];
         const std::size_t row_bytes = engine.graph_.values[index(value)].row_bytes();
-        const std::size_t ring = place.is_ring ? index(part) * index(place.held) * row_bytes : 0;
+        const std::size_t ring = place.is_ring ? index(part) * place.copy_bytes : 0;
         return {arena_.data() + place.offset + ring, place.held, row_bytes};
     }
 

@@ -129,11 +129,14 @@ private:
                         static_cast<int>(std::min<std::int64_t>(gain, most_rows))};
     }
 
-    std::size_t bytes(std::size_t value) const {
+    /// What a vector reads behind one copy must not be what another thread writes.
+    std::size_t copy_bytes(std::size_t value) const {
         if (value == 0 && plan_.image_stays) return 0;
-        const Place& place = plan_.places[value];
-        return graph_.values[value].row_bytes() * index(place.held) * index(place.copies);
+        const std::size_t rows = graph_.values[value].row_bytes() * index(plan_.places[value].held);
+        return threads_ == 1 ? rows : (rows + guard + alignment - 1) / alignment * alignment;
     }
+
+    std::size_t bytes(std::size_t value) const { return copy_bytes(value) * index(plan_.places[value].copies); }
 
     bool meet(std::size_t a, std::size_t b) const {
         return lives_[a].first <= lives_[b].last && lives_[b].first <= lives_[a].last;
@@ -151,6 +154,7 @@ private:
         std::vector<std::size_t> placed;
         for (std::size_t value : order) {
             plan_.places[value].offset = free_offset(value, placed);
+            plan_.places[value].copy_bytes = copy_bytes(value);
             plan_.bytes = std::max(plan_.bytes, plan_.places[value].offset + bytes(value));
             placed.push_back(value);
         }

@@ -37,6 +37,7 @@ struct Place {
     int at_once = 1;  // rows that are computed at once; those of a band of several rows grow by the strides behind them
     int copies = 1;   // rings: one for each thread
     bool is_ring = false;
+    std::size_t copy_bytes = 0;  // from one copy to the next
 };
 
 struct Plan {
