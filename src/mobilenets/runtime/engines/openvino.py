@@ -128,7 +128,7 @@ class OpenVinoEngine(Engine):
             total += 1
             if kind not in _IN_PLACE and (implementation.startswith(_SLOW) or (integers and computed in _FLOATS)):
                 kinds[kind] += 1
-        return FastPath("optimized kernels", total - kinds.total(), total, slow=dict(kinds))
+        return FastPath("OpenVINO's fast path", total - kinds.total(), total, slow=dict(kinds))
 
     def close(self) -> None:
         """Release the network and its requests."""
