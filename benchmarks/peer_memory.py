@@ -106,7 +106,8 @@ def held_bytes(runtime: str, path: Path, threads: int) -> int:
             while time.perf_counter() < end:
                 run()
         with memray.FileReader(record) as read:
-            return max(moment.heap for moment in read.get_memory_snapshots() if moment.time >= start_ms)
+            heaps = [int(moment.heap) for moment in read.get_memory_snapshots() if moment.time >= start_ms]
+    return max(heaps)
 
 
 def mb(size_bytes: float) -> str:
