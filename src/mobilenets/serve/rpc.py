@@ -7,7 +7,6 @@ so the key, the number of requests and the time are looked at before a message i
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ import grpc.aio
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.serve.inference import ProtocolModel
+from mobilenets.serve.keys import fits
 from mobilenets.serve.limits import Share
 from mobilenets.serve.logs import event
 from mobilenets.serve.messages import CLASSES, SERVICE
@@ -153,9 +153,7 @@ class Rpc:
 
     def _fits(self, call: _Call) -> bool:
         given = {name: value for name, value in call.context.invocation_metadata() or () if isinstance(value, str)}
-        scheme, _, bearer = given.get("authorization", "").partition(" ")
-        key = bearer.strip() if scheme.lower() == "bearer" else given.get("x-api-key", "")
-        return hmac.compare_digest(key.encode(), self._key)
+        return fits(self._key, authorization=given.get("authorization", ""), api_key=given.get("x-api-key", ""))
 
     async def _received(self, requests: AsyncIterator[bytes], call: _Call) -> bytes:
         """The message of a request."""
