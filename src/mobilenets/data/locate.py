@@ -16,7 +16,7 @@ from mobilenets.data.text import legible
 from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 from mobilenets.errors import DataError
 
-_DRIVE = re.compile(r"^[A-Za-z]:/")
+_ELSEWHERE = re.compile(r"^([A-Za-z]:|[a-z0-9]+:/)/")  # a drive, or an object store such as gs://bucket/
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, in common file systems
 
 
@@ -86,7 +86,7 @@ class Locator:
         candidates = (self._by_stem if bare else self._by_name).get(parts[-1], [])
         alike = [_common_end(parts, candidate.lower().split("/")) for candidate in candidates]
         best = max(alike, default=0)
-        foreign = reading.startswith("/") or _DRIVE.match(reading) is not None
+        foreign = reading.startswith("/") or _ELSEWHERE.match(reading) is not None
         if best < 2 and len(parts) > 1 and not (foreign and len(candidates) == 1):
             return None  # the reading names a folder, but the image is in another one
         fitting = [candidate for candidate, count in zip(candidates, alike, strict=True) if count == best]

@@ -45,6 +45,15 @@ def from_runs(label: int, counts: Sequence[int] | str) -> Region:
     return Region(label, runs=lengths.astype(np.uint32).tobytes())
 
 
+def from_pixels(label: int, within: NDArray[np.bool_]) -> Region:
+    """The region of these pixels, H W."""
+    flat = within.T.ravel()
+    turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    lengths = np.diff(np.concatenate([[0], turns, [flat.size]]))
+    lengths = np.concatenate([[0], lengths]) if flat.size and flat[0] else lengths
+    return Region(label, runs=lengths.astype(np.uint32).tobytes())
+
+
 def paint(regions: Iterable[Region], width: int, height: int) -> NDArray[np.uint8]:
     """The classes of an image's pixels, H W: 0 outside all regions; later regions cover earlier ones.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.open import open_dataset
@@ -89,12 +90,48 @@ def test_a_point_is_no_box(tmp_path: Path) -> None:
         (f"{SPLIT}a.jpg,1,2,3,4,cat,val\na.jpg,1,2,3,4,cat,test\n", "line 3: 'a.jpg' is in the splits 'val' and 'test'"),
         (f"{SPLIT}a.jpg,1,2,3,4,cat,val\nb.jpg,1,2,3,4,cat,\n", "names a split for 1 of 2 images, but none for 'b.jpg'"),
         ("path,x0,y0,x1,y1,label,crowd\na.jpg,1,2,3,4,cat,maybe\n", "line 2: crowd is 'maybe', not 0 or 1"),
-        ("path,x0,y0,x1,y1,label\n" + "a.jpg,0.1,0.2,0.3,1,cat\n" * 20, "every edge lies between 0 and 1"),
+        (
+            "path,x0,y0,x1,y1,label\n" + "https://host/a.jpg,0.1,0.2,0.3,1,cat\n" * 3,
+            "edges as shares of images on a web server",
+        ),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_box_list(_list(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "path,x0,y0,x1,y1,label\n" + "a.png,0.25,0.5,0.75,1,cat\n" * 3,
+        "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\n" + "a,cat,0.25,0.75,0.5,1,0\n" * 3,  # Open Images
+        "image,x_center,y_center,width,height,class\n" + "a.png,0.5,0.75,0.5,0.5,cat\n" * 3,
+        "UNASSIGNED,gs://bucket/set/a.png,cat,0.25,0.5,,,0.75,1,,\n" * 3,  # Vertex AI
+    ],
+)
+def test_edges_between_0_and_1_are_shares_of_the_image(tmp_path: Path, table: str) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.png")
+    listing = read_box_list(_list(tmp_path, table))
+    [entry] = listing.entries
+    assert (entry.path, entry.split) == (tmp_path / "a.png", None)
+    assert entry.boxes == (NamedBox("cat", 2, 3, 6, 6),) * 3
+    assert "shares of the image" in listing.notes[0]
+
+
+def test_shares_of_an_image_that_cannot_be_read_are_no_boxes(tmp_path: Path) -> None:
+    [entry] = read_box_list(_list(tmp_path, "path,x0,y0,x1,y1,label\n" + "a.png,0.25,0.5,0.75,1,cat\n" * 3)).entries
+    assert entry.boxes == ()
+
+
+def test_two_small_boxes_are_px(tmp_path: Path) -> None:
+    [entry] = read_box_list(_list(tmp_path, "path,x0,y0,x1,y1,label\n" + "a.png,0,0,1,1,cat\n" * 2)).entries
+    assert entry.boxes == (NamedBox("cat", 0, 0, 1, 1),) * 2
+
+
+def test_sheets_with_semicolons_have_decimal_commas(tmp_path: Path) -> None:
+    [entry] = read_box_list(_list(tmp_path, 'path;x0;y0;x1;y1;label\na.png;1,5;2,5;30;4,25;"a, b"\n')).entries
+    assert entry.boxes == (NamedBox("a, b", 1.5, 2.5, 30, 4.25),)
 
 
 def test_a_list_is_read_back_as_it_was_written(tmp_path: Path) -> None:

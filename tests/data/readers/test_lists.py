@@ -69,9 +69,9 @@ def test_any_column_may_name_the_groups(tmp_path: Path) -> None:
         ("path,label\n1.png,a,b\n", "line 2 has more fields"),
         ("path,label,split\n1.png,a,holdout\n", "'holdout' is not a split"),
         ("path,label,split\n1.png,a,train\n2.png,a,\n", "1 of 2 images, but none for '2.png'"),
-        ("path,label,weight\n1.png,a,much\n", "'much' is not a number"),
+        ("path,label,weight\n1.png,a,much\n", "the weight is 'much', not a number"),
         ("path,label,weight\n1.png,a,-1\n", "-1 is not zero or more"),
-        ("path,label,weight\n1.png,a,nan\n", "nan is not zero or more"),
+        ("path,label,weight\n1.png,a,nan\n", "the weight is 'nan', not a number"),
         ("path,label\n1.png,a\n1.png,b\n", "listed as 'a' and as 'b'"),
     ],
 )

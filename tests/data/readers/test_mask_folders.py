@@ -74,6 +74,31 @@ def test_class_folders_and_boxes_are_no_masks(tmp_path: Path) -> None:
     assert not is_masked(look_at(tmp_path / "none"))
 
 
+def test_ade20k_has_the_names_of_its_file_and_ignores_0(tmp_path: Path) -> None:
+    wrote(
+        tmp_path,
+        "images/training/a.jpg",
+        "annotations/training/a.png",
+        "images/validation/b.jpg",
+        "annotations/validation/b.png",
+    )
+    rows = "1\t0.16\t11664\t1172\t1\twall\n2\t0.1\t6046\t612\t1\tscreen, silver screen\n3\t0.1\t1\t1\t1\tscreen, CRT\n"
+    (tmp_path / "objectInfo150.txt").write_text(f"Idx\tRatio\tTrain\tVal\tStuff\tName\n{rows}")
+    found = read_masked(look_at(tmp_path))
+    assert found.labels == ("wall", "screen, silver screen", "screen, CRT")
+    mask = found.entries[0].mask
+    assert mask is not None
+    assert masks.read(mask).tolist() == [[255, 0]]
+    assert [entry.split for entry in found.entries] == ["train", "val"]
+
+
+def test_the_full_ade20k_is_named(tmp_path: Path) -> None:
+    wrote(tmp_path, *(f"street/ADE_train_1{end}" for end in (".jpg", "_seg.png", "_parts_1.png")))
+    with pytest.raises(DataError, match="full ADE20K") as caught:
+        read_masked(look_at(tmp_path))
+    assert "ADEChallengeData2016" in caught.value.hint
+
+
 def test_camvid_has_its_eleven_classes(shared: Path) -> None:
     names = "Sky,Building,Pole,Road,Pavement,Tree,SignSymbol,Fence,Car,Pedestrian,Bicyclist"
     found = read_masked(look_at(shared / "data" / "camvid"), Asked(classes=names, ignore=("11",)))

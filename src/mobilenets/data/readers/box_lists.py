@@ -1,19 +1,20 @@
 """Reads CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, one row per box, edges in px.
 
-In place of the edges there may be a corner or the center with the width and height of the box. An image without objects has one
-row with its path only.
+In place of the edges there may be a corner or the center with the width and height of the box. If all of them lie between 0 and
+1, they are shares of the image. An image without objects has one row with its path only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilenets.data.boxes import NamedBox
-from mobilenets.data.entries import Entry, Listing, in_order
+from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.rows import (
+    UNASSIGNED,
     ImageRows,
     columns_of,
     image_rows,
@@ -23,17 +24,18 @@ from mobilenets.data.readers.rows import (
     split_of,
 )
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, finite, shown, whole
+from mobilenets.data.text import class_name, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.data.writers.lists import CORNERS
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, ImageError
+from mobilenets.runtime.images.decode import upright_size
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id"),
     "label": ("label", "class", "category", "target", "name", "class_name", "label_name"),
     "split": ("split", "subset", "set", "partition"),
     "difficult": ("difficult",),
-    "crowd": ("crowd", "iscrowd"),
+    "crowd": ("crowd", "iscrowd", "is_group_of"),
     "group": ("group",),
     "picture": ("picture",),
     "width": ("width",),
@@ -75,6 +77,7 @@ _CENTER = Form(
 )
 
 _REQUIRED = ("path", *CORNERS, "label")  # also the columns of a list without a header, such as RetinaNet's
+_AUTOML = ("split", "path", "label", "x0", "y0", "", "", "x1", "y1", "", "")  # Vertex AI's, which has no header either
 _OWN = ("picture",)
 _HINT = "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group"
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
@@ -111,8 +114,9 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
     """
     rows = read_rows(path)
     form, columns = _columns(rows.header)
-    if _is_bare(rows.header):
-        rows = replace(rows, header=_REQUIRED, cells=((1, list(rows.header)), *rows.cells))
+    names = _names_of_bare(rows.header)
+    if names:
+        rows = replace(rows, header=names, cells=((1, list(rows.header)), *rows.cells))
     images = image_rows(rows, columns, required=_REQUIRED, own=_OWN, group=group, tree=tree, hint=_HINT)
     entries: dict[str, Entry] = {}
     boxes: dict[str, list[NamedBox]] = {}
@@ -124,17 +128,21 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
         boxes.setdefault(entry.name, []).extend(entry.boxes)
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
-    _refuse_shares(path, [box for listed in boxes.values() for box in listed])
     refuse_half_splits(path, entries.values())
     gathered = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
     labels = in_order(box.label for listed in boxes.values() for box in listed)
-    return Listing(gathered, labels, path.stem, task="detect", faults=rows.faults)
+    notes: tuple[str, ...] = ()
+    if not images.own and _are_shares([box for listed in boxes.values() for box in listed]):
+        gathered = tuple(_in_px(path, gathered))
+        notes = ("all edges of boxes lie between 0 and 1; they were read as shares of the image's width and height",)
+    return Listing(gathered, labels, path.stem, notes, task="detect", faults=rows.faults)
 
 
 def _columns(header: Sequence[str]) -> tuple[Form, dict[str, int]]:
     """How boxes are written, and the position of each column that is read: of edges where no way has all its columns."""
-    if _is_bare(header):
-        return _EDGES, {column: i for i, column in enumerate(_REQUIRED)}
+    names = _names_of_bare(header)
+    if names:
+        return _EDGES, {column: i for i, column in enumerate(names) if column}
     found = [(form, _positions(header, form)) for form in (_EDGES, _CENTER, _CORNER)]
     return next((each for each in found if all(corner in each[1] for corner in CORNERS)), found[0])
 
@@ -155,9 +163,17 @@ def _positions(header: Sequence[str], form: Form) -> dict[str, int]:
     )
 
 
-def _is_bare(header: Sequence[str]) -> bool:
-    """Whether the first line is no header but a row: a path, four numbers and a label."""
-    return len(header) == len(_REQUIRED) and all(whole(cell.partition(".")[0]) is not None for cell in header[1:5])
+def _names_of_bare(header: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns if the first line is no header but a row, with four numbers where boxes stand; () otherwise."""
+    for names in (_REQUIRED, _AUTOML):
+        if len(header) == len(names) and all(_is_number(header[names.index(corner)]) for corner in CORNERS):
+            first = header[0].lower()
+            return names if names is _REQUIRED or first in SPLIT_WORDS or first == UNASSIGNED else ()
+    return ()
+
+
+def _is_number(text: str) -> bool:
+    return whole(text.partition(".")[0]) is not None
 
 
 def _entry(where: str, cells: Mapping[str, str], images: ImageRows, form: Form) -> Entry:
@@ -173,19 +189,19 @@ def _entry(where: str, cells: Mapping[str, str], images: ImageRows, form: Form) 
         split_of(where, cells.get("split", "")),
         group=cells.get("group", ""),
         url=url,
-        boxes=tuple(_boxes(where, cells, form)),
+        boxes=tuple(_boxes(where, cells, images, form)),
         stated=(size[0], size[1]) if size[0] and size[1] else None,
     )
 
 
-def _boxes(where: str, cells: Mapping[str, str], form: Form) -> Iterator[NamedBox]:
+def _boxes(where: str, cells: Mapping[str, str], images: ImageRows, form: Form) -> Iterator[NamedBox]:
     """The box of a row, or none."""
     given = [cells[corner] for corner in CORNERS]
     if not any(given):
         return
     if not cells["label"]:
         raise DataError(f"{where} has a box without a label")
-    a, b, c, d = (finite(text, f"{where}: {names[0]}") for names, text in zip(form.columns, given, strict=True))
+    a, b, c, d = (images.number(text, f"{where}: {names[0]}") for names, text in zip(form.columns, given, strict=True))
     x0, y0, x1, y1 = form.edges(a, b, c, d)
     yield NamedBox(
         cells["label"] if "picture" in cells else class_name(cells["label"], where),
@@ -205,11 +221,25 @@ def _flag(where: str, cells: Mapping[str, str], key: str) -> bool:
     return text in _TRUE
 
 
-def _refuse_shares(path: Path, boxes: Sequence[NamedBox]) -> None:
-    if len(boxes) >= _LEAST and all(0 <= edge <= 1 for box in boxes for edge in (box.x0, box.y0, box.x1, box.y1)):
-        raise DataError(
-            f"'{path}': every edge lies between 0 and 1", hint="edges are px; multiply by the image's width and height"
+def _are_shares(boxes: Sequence[NamedBox]) -> bool:
+    return len(boxes) >= _LEAST and all(0 <= edge <= 1 for box in boxes for edge in (box.x0, box.y0, box.x1, box.y1))
+
+
+def _in_px(path: Path, entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The images whose edges are shares of their width and height, with edges in px."""
+    for entry in entries:
+        if entry.boxes and entry.url and entry.stated is None:
+            message = f"'{path}' has edges as shares of images on a web server, whose sizes are not known"
+            raise DataError(message, hint="add the columns width and height, or write edges in px")
+        try:
+            width, height = entry.stated if entry.url and entry.stated is not None else upright_size(entry.path)
+        except ImageError:
+            yield replace(entry, boxes=())  # named as broken when it is looked at
+            continue
+        boxes = (
+            replace(box, x0=box.x0 * width, y0=box.y0 * height, x1=box.x1 * width, y1=box.y1 * height) for box in entry.boxes
         )
+        yield replace(entry, boxes=tuple(boxes))
 
 
 FORMAT = Format(

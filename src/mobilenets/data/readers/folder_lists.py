@@ -78,6 +78,7 @@ def _together(tree: Tree, files: list[str], read: Callable[[str], Listing], task
     for path in sorted(with_split or files, key=lambda path: (order[_split_of(path)], path)):
         listing = read(path)
         faults += listing.faults
+        notes += [note for note in listing.notes if note not in notes]
         for entry in listing.entries:
             name = (
                 entry.path.relative_to(tree.root).as_posix()

@@ -5,7 +5,6 @@ A run's `splits.csv` is such a list too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,7 +129,7 @@ def _entries(images: ImageRows, classes: Sequence[int]) -> Iterator[Entry]:
             cells["label"] if images.own else class_name(cells["label"], where),
             cells.get("name") or (written if images.own else written.replace("\\", "/")),
             split=split_of(where, cells.get("split", "")),
-            weight=_weight(where, cells.get("weight", "")),
+            weight=_weight(images, where, cells.get("weight", "")),
             group=cells.get("group", ""),
             member=_member(where, cells.get("offset", ""), cells.get("size", "")),
             url=url,
@@ -138,12 +137,9 @@ def _entries(images: ImageRows, classes: Sequence[int]) -> Iterator[Entry]:
         )
 
 
-def _weight(where: str, text: str) -> float:
-    try:
-        weight = float(text or 1)
-    except ValueError as error:
-        raise DataError(f"{where}: the weight {shown(text)} is not a number") from error
-    if not 0 <= weight < math.inf:
+def _weight(images: ImageRows, where: str, text: str) -> float:
+    weight = images.number(text or "1", f"{where}: the weight")
+    if weight < 0:
         raise DataError(f"{where}: the weight {text[:20]} is not zero or more")
     return weight
 

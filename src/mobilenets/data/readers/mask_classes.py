@@ -25,7 +25,7 @@ import numpy as np
 from mobilenets.data import masks
 from mobilenets.data.located import Located
 from mobilenets.data.masks import IGNORE, Coding, Color, Mask
-from mobilenets.data.readers.mask_names import Named, read_names, repeated
+from mobilenets.data.readers.mask_names import ADE, Named, read_names, repeated
 from mobilenets.errors import DataError, ImageError
 
 FILES = (
@@ -39,6 +39,7 @@ FILES = (
     "labels.txt",
     "labelmap.txt",
     "label_colors.txt",
+    ADE,
 )
 """Files that name the classes, beside the folders of images or in folders above the masks. The first one that exists is read,
 in the outermost folder that has one."""

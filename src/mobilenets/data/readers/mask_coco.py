@@ -12,16 +12,14 @@ import numpy as np
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import Fault
-from mobilenets.data.limits import PIXELS
 from mobilenets.data.readers.coco import CocoFile, Record, id_of, listing, opened
 from mobilenets.data.readers.coco_files import is_coco
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn
+from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn, is_far_outside, sized
 from mobilenets.data.regions import Region
 from mobilenets.data.source import Source
 from mobilenets.data.text import number
 from mobilenets.errors import DataError, ImageError
-from mobilenets.runtime.images.decode import upright_size
 
 
 def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -79,7 +77,7 @@ def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple
         objects[key].append(Outlined(label, region, area, bool(annotation.get("iscrowd"))))
     if without:
         notes.append(f"{file.shown}: {without:,} of {len(file.annotations):,} annotations have no polygon and are left out")
-    return [(_sized(entry, file), objects[key]) for key, entry in entries.items()]
+    return [(sized(entry, file.path), objects[key]) for key, entry in entries.items()]
 
 
 def _region(where: str, annotation: Record) -> Region | None:
@@ -117,24 +115,9 @@ def _misfit(region: Region, annotation: Record, size: tuple[int, int] | None) ->
             stated = segmentation.get("size") if isinstance(segmentation, dict) else None
             of = f" of size {stated}" if isinstance(stated, list) and len(stated) == 2 else ""
             return f"has run lengths{of} for {total:,} pixels, but its image is {width} x {height}"
-    corners = [np.abs(np.frombuffer(polygon, np.float64)) for polygon in region.polygons]
-    if any(float(values.max()) > 10 * max(width, height) for values in corners):
+    if is_far_outside(region, size):
         return f"has a polygon far outside its image of {width} x {height}"
     return ""
-
-
-def _sized(entry: Entry, file: CocoFile) -> Entry:
-    """The entry with the image's size, which is read from the image if the JSON does not state it."""
-    if entry.stated is None:
-        try:
-            entry = replace(entry, stated=upright_size(entry.path))
-        except ImageError as error:
-            raise DataError(f"'{file.path}' says no width and height of '{entry.name}', and {error}") from error
-    assert entry.stated is not None
-    width, height = entry.stated
-    if width * height > PIXELS:
-        raise DataError(f"'{file.path}' says that '{entry.name}' is {width} x {height}; at most {PIXELS:,} pixels are drawn")
-    return entry
 
 
 def _masked(entry: Entry, objects: Sequence[Outlined], index: Mapping[str, int]) -> Entry:

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mobilenets.data.entries import Entry, Listing, all_or_none
 from mobilenets.data.faults import Fault
 from mobilenets.data.readers.format import NOTHING, Asked, Format
@@ -21,6 +23,8 @@ from mobilenets.data.walk import Tree, stem_of
 from mobilenets.errors import DataError
 
 _LAYOUT = "expected images/ and masks/ with files of the same names, below train/, val/ and test/ or not"
+
+_ADE_PARTS = re.compile(r"ADE_\w+_parts_1\.png$")  # beside ADE_train_1.jpg and ADE_train_1_seg.png
 
 _Matched = list[tuple[str, str, Split | None]]
 
@@ -45,6 +49,7 @@ def read_masked(source: Source, asked: Asked = NOTHING) -> Listing:
     tree = source.tree
     if tree is None:
         raise DataError(f"'{source.text}' is not a folder", hint=_LAYOUT)
+    _refuse_whole_ade(tree)
     both: _Matched = []
     faults = list(tree.faults)
     for pair in pairs(tree):
@@ -61,6 +66,14 @@ def read_masked(source: Source, asked: Asked = NOTHING) -> Listing:
     )
     name = tree.root.resolve().name
     return Listing(entries, known.labels, name, known.notes, task="segment", colors=known.colors, faults=tuple(faults))
+
+
+def _refuse_whole_ade(tree: Tree) -> None:
+    """Refuse the full release of ADE20K, whose masks hold numbers of thousands of classes in two channels."""
+    path = next((path for path in tree.with_suffix(".png") if _ADE_PARTS.search(path)), None)
+    if path is not None:
+        message = f"'{tree.root / path}' is of the full ADE20K, whose masks hold 3,000 classes; a mask of 8 bits holds 255"
+        raise DataError(message, hint="use its benchmark of 150 classes, ADEChallengeData2016")
 
 
 def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:

@@ -13,6 +13,9 @@ from mobilenets.data.readers.rows import cells_of, columns_of, read_rows
 from mobilenets.data.text import class_name, columns_shown, legible, read_text, shown, whole
 from mobilenets.errors import DataError
 
+ADE = "objectinfo150.txt"
+"""ADE20K's file of names, in lower case: a number, statistics and synonyms for each class; 0 is everything else."""
+
 _SEPARATOR = re.compile(r"[\s,:]+")
 _HINT = "one name per line, or the columns name,r,g,b"
 _COLUMNS = {
@@ -47,6 +50,8 @@ def read_names(path: Path) -> tuple[Named, ...]:
     """
     if path.suffix.lower() == ".csv":
         named = tuple(_table(path))
+    elif path.name.lower() == ADE:
+        named = tuple(_ade(path))
     else:
         lines = [(number, line.strip()) for number, line in enumerate(read_text(path).lines, start=1)]
         kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
@@ -87,6 +92,18 @@ def _table(path: Path) -> Iterable[Named]:
         if value is None or value >= masks.STRAY:
             raise DataError(f"{where}: {shown(cells.get('value', ''))} is not a value of a mask")
         yield Named(class_name(cells["name"], where), value, color)
+
+
+def _ade(path: Path) -> Iterable[Named]:
+    """ADE20K's classes by the first of their synonyms."""
+    rows = [line.split("\t") for line in read_text(path).lines[1:] if line.strip()]
+    first = [re.split("[,;]", row[-1])[0].strip() for row in rows]
+    yield Named("unlabeled", 0)
+    for number, (row, name) in enumerate(zip(rows, first, strict=True), start=2):
+        value = whole(row[0].strip())
+        if value is None or value >= masks.STRAY or len(row) < 2:
+            raise DataError(f"'{path}' line {number} is not a number and a name, separated by tabs")
+        yield Named(class_name(name if first.count(name) == 1 else row[-1], f"'{path}' line {number}"), value)
 
 
 def _line(where: str, i: int, line: str) -> Named:

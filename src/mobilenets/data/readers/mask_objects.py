@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
+
+from mobilenets.data.entries import Entry
+from mobilenets.data.limits import PIXELS
 from mobilenets.data.masks import IGNORE, Mask
 from mobilenets.data.regions import Region
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, ImageError
+from mobilenets.runtime.images.decode import upright_size
 from mobilenets.runtime.segment.palette import BACKGROUND
 
 NO_OBJECT = "background"
@@ -23,12 +29,14 @@ class Outlined:
         region: its pixels, with label 0.
         area: its area, px; infinite if that is not known.
         crowd: whether it is a crowd, which lies below all other objects.
+        layer: objects of higher layers lie above those of lower ones; in a layer, the smaller above the larger.
     """
 
     label: str
     region: Region
     area: float
     crowd: bool = False
+    layer: int = 0
 
 
 def counted_labels(names: Sequence[str], ignore: Sequence[str], source: str) -> list[str]:
@@ -53,6 +61,30 @@ def counted_labels(names: Sequence[str], ignore: Sequence[str], source: str) -> 
     return labels
 
 
+def sized(entry: Entry, file: Path) -> Entry:
+    """The entry with the image's size, which is read from the image if the file does not state it.
+
+    Raises:
+        DataError: the size is not known, or too large to draw masks.
+    """
+    if entry.stated is None:
+        try:
+            entry = replace(entry, stated=upright_size(entry.path))
+        except ImageError as error:
+            raise DataError(f"'{file}' says no width and height of '{entry.name}', and {error}") from error
+    assert entry.stated is not None
+    width, height = entry.stated
+    if width * height > PIXELS:
+        raise DataError(f"'{file}' says that '{entry.name}' is {width} x {height}; at most {PIXELS:,} pixels are drawn")
+    return entry
+
+
+def is_far_outside(region: Region, size: tuple[int, int]) -> bool:
+    """Whether a polygon leaves its image by more than ten times its size, so that its outline would take long to draw."""
+    corners = [np.abs(np.frombuffer(polygon, np.float64)) for polygon in region.polygons]
+    return any(float(values.max()) > 10 * max(size) for values in corners)
+
+
 def drawn(objects: Sequence[Outlined], size: tuple[int, int], index: Mapping[str, int]) -> Mask:
     """The mask of an image's objects.
 
@@ -61,6 +93,6 @@ def drawn(objects: Sequence[Outlined], size: tuple[int, int], index: Mapping[str
         size: width and height of the image, px.
         index: the class of each label; objects of other labels are ignored.
     """
-    order = sorted(objects, key=lambda item: (not item.crowd, -item.area))
+    order = sorted(objects, key=lambda item: (not item.crowd, item.layer, -item.area))
     painted = tuple(replace(item.region, label=index.get(item.label, IGNORE)) for item in order)
     return Mask(regions=painted, width=size[0], height=size[1])

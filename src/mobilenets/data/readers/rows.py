@@ -17,7 +17,7 @@ from mobilenets.data.faults import Fault
 from mobilenets.data.limits import TEXT_BYTES
 from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.samples import Split
-from mobilenets.data.text import Text, columns_shown, decoded, read_bytes, shown
+from mobilenets.data.text import Text, columns_shown, decoded, finite, read_bytes, shown
 from mobilenets.data.walk import Tree, scan
 from mobilenets.documents import parse
 from mobilenets.errors import DataError, DocumentError
@@ -28,6 +28,9 @@ Locate = Callable[[str, str], Path]
 
 _OWN = (b",name,offset,size", b",name,offset,size,checksum", b",picture")  # how the header of our own lists ends
 _STATED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # a first line that says how cells are separated
+UNASSIGNED = "unassigned"
+"""What Vertex AI writes for the split of an image that has none, in lower case."""
+
 _TRIED = 20  # images that are looked for to decide whether the paths of a list are right
 
 
@@ -40,12 +43,14 @@ class Rows:
         header: the names of its columns.
         cells: for each row that is not empty, the number of its last line and its cells.
         faults: what is wrong with the file's encoding.
+        decimal_commas: whether numbers may have a comma in place of the point, as in sheets whose cells end with a semicolon.
     """
 
     path: Path
     header: tuple[str, ...]
     cells: tuple[tuple[int, list[str]], ...]
     faults: tuple[Fault, ...] = ()
+    decimal_commas: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,14 @@ class ImageRows:
             cells = {column: row[i] if i < len(row) else "" for column, i in self.columns.items()}
             exact = {column: unguarded(cell if self.own else cell.strip()) for column, cell in cells.items()}
             yield f"'{self.rows.path}' line {line}", exact
+
+    def number(self, text: str, what: str) -> float:
+        """The number in a cell; `what` is as for `finite`.
+
+        Raises:
+            DataError: it is not a number.
+        """
+        return finite(text.replace(",", ".") if self.rows.decimal_commas else text, what)
 
     def image(self, written: str, where: str) -> tuple[Path, str]:
         """The path of the image that a row names, and its address; "" if the image is a file."""
@@ -141,7 +154,8 @@ def read_rows(path: Path) -> Rows:
     if path.suffix.lower() == ".jsonl":
         return _objects(path, text)
     head = text.lines[0]
-    reader = csv.reader(io.StringIO(text.content, newline=""), delimiter=_delimiter(path, head))
+    delimiter = _delimiter(path, head)
+    reader = csv.reader(io.StringIO(text.content, newline=""), delimiter=delimiter)
     cells: list[tuple[int, list[str]]] = []
     try:
         if _STATED.match(head):
@@ -156,7 +170,7 @@ def read_rows(path: Path) -> Rows:
             cells.append((reader.line_num, row))
     except csv.Error as error:
         raise DataError(f"'{path}' line {reader.line_num}: {error}") from error
-    return Rows(path, header, tuple(cells), tuple(text.faults(path.name)))
+    return Rows(path, header, tuple(cells), tuple(text.faults(path.name)), delimiter == ";")
 
 
 def read_header(path: Path) -> tuple[str, ...]:
@@ -193,12 +207,12 @@ def columns_of(header: Sequence[str], known: Mapping[str, Sequence[str]]) -> dic
 
 
 def split_of(where: str, text: str) -> Split | None:
-    """The split that a cell names; None if the cell is empty.
+    """The split that a cell names; None if the cell is empty or says that there is none.
 
     Raises:
         DataError: the cell is not the name of a split.
     """
-    if not text:
+    if not text or text.lower() == UNASSIGNED:
         return None
     if text.lower() not in SPLIT_WORDS:
         raise DataError(f"{where}: {shown(text)} is not a split", hint="splits are train, val and test")
