@@ -50,6 +50,13 @@ def test_boxes_are_edges_crowds_are_kept_and_labels_follow_the_ids(tmp_path: Pat
     assert (b.boxes, a.stated, a.path, a.name, a.split) == ((), (40, 30), tmp_path / "a.jpg", "a.jpg", None)
 
 
+def test_an_image_that_is_repeated_is_read_once(tmp_path: Path) -> None:
+    twice = [{"id": 5, "file_name": "a.jpg", "width": 40, "height": 30}] * 2
+    listing = read_coco(look_at(_write(tmp_path / "boxes.json", _coco(images=twice))))
+    assert [len(entry.boxes) for entry in listing.entries] == [2]
+    assert [fault.message for fault in listing.faults] == ["images[1] repeats images[0], 'a.jpg'; it is left out"]
+
+
 def test_the_official_layout_gives_splits_and_folders(tmp_path: Path) -> None:
     for split, name in (("train2017", "a.jpg"), ("val2017", "c.jpg")):
         images = [{"id": 5, "file_name": name, "width": 40, "height": 30}]

@@ -64,6 +64,16 @@ def test_an_empty_class_folder_is_said(tmp_path: Path) -> None:
     assert listing.notes == (f"'{tmp_path / 'dog'}' holds no image",)
 
 
+def test_many_empty_class_folders_are_one_note(tmp_path: Path) -> None:
+    listing = read_folder(look_at(lay_out(tmp_path, "a/1.png", *(f"z{i}/readme.txt" for i in range(9)))))
+    assert listing.notes == (f"9 folders hold no image, such as '{tmp_path / 'z0'}'",)
+
+
+def test_a_class_may_have_its_images_in_a_folder_called_images(tmp_path: Path) -> None:
+    listing = read_folder(look_at(lay_out(tmp_path, "train/n01/images/1.png", "train/n02/images/2.png", "val/n01/3.png")))
+    assert [(entry.label, entry.split) for entry in listing.entries] == [("n01", "train"), ("n02", "train"), ("n01", "val")]
+
+
 @pytest.mark.parametrize(
     ("names", "words"),
     [

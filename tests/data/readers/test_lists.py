@@ -72,6 +72,7 @@ def test_any_column_may_name_the_groups(tmp_path: Path) -> None:
         ("path,label,weight\n1.png,a,much\n", "the weight is 'much', not a number"),
         ("path,label,weight\n1.png,a,-1\n", "-1 is not zero or more"),
         ("path,label,weight\n1.png,a,nan\n", "the weight is 'nan', not a number"),
+        ('path,label\n1.png,"[{""x"":1}]"\n', "line 2: the label is JSON"),
         ("path,label\n1.png,a\n1.png,b\n", "listed as 'a' and as 'b'"),
     ],
 )

@@ -46,6 +46,24 @@ def test_splits_are_those_of_the_folders_and_images_without_masks_are_named(tmp_
     assert [(fault.code, fault.file) for fault in listing.faults] == [("unannotated", "stage1_test/c/images/c.png")]
 
 
+def test_numbered_masks_beside_an_image_are_its_objects(tmp_path: Path) -> None:
+    for name in ("benign (1)", "benign (2)", "benign (3)"):
+        wrote(tmp_path / f"benign/{name}.png")
+    wrote(tmp_path / "benign/benign (1)_mask.png", [255, 0, 0], [255, 0, 0])
+    wrote(tmp_path / "benign/benign (1)_mask_1.png", [0, 0, 255], [0, 0, 0])
+    wrote(tmp_path / "benign/benign (2)_mask.png", [0, 255, 0], [0, 0, 0])
+    listing = read_instances(look_at(tmp_path))
+    drawn = [masks.read(entry.mask).tolist() for entry in listing.entries if entry.mask is not None]
+    assert drawn == [[[1, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 0, 0]]]
+    assert [fault.file for fault in listing.faults] == ["benign/benign (3).png"]
+
+
+def test_one_mask_beside_each_image_is_a_mask_of_its_own_classes(tmp_path: Path) -> None:
+    for name in ("a.png", "a_mask.png", "b.png", "b_mask.png"):
+        wrote(tmp_path / name)
+    assert not is_instances(look_at(tmp_path))
+
+
 def test_objects_that_do_not_fit_are_left_out_and_named(tmp_path: Path) -> None:
     nuclei(tmp_path)
     wrote(tmp_path / "a/masks/1.png", [255, 0])

@@ -110,7 +110,7 @@ class CocoFile:
         data = read_json(self.path)
         if not isinstance(data, dict) or "images" not in data:
             raise DataError(f"'{self.path}' is not a COCO file: it has no list 'images'", hint=LAYOUT)
-        self.images = self._records(data, "images")
+        self.images = self._unrepeated(self._records(data, "images"))
         self.annotations = self._records(data, "annotations")
         self.labels = self._categories(self._records(data, "categories"))
         if self.annotations and not self.labels:
@@ -150,6 +150,20 @@ class CocoFile:
             if not isinstance(record, dict):
                 raise DataError(f"'{self.path}': {key}[{i}] is not an object")
         return records
+
+    def _unrepeated(self, records: list[Record]) -> list[Record]:
+        """The images without those that repeat another one, as after merging files."""
+        first: dict[tuple[object, object], int] = {}
+        kept = []
+        for i, image in enumerate(records):
+            key = id_of(image.get("id")), str(image.get("file_name"))
+            if key in first:
+                message = f"images[{i}] repeats images[{first[key]}], {shown(image.get('file_name'))}; it is left out"
+                self.faults.append(Fault("contradiction", message, self.shown))
+            else:
+                first[key] = i
+                kept.append(image)
+        return kept
 
     def _categories(self, records: Sequence[Record]) -> dict[object, str]:
         """Names by id, in the order of the ids."""

@@ -70,7 +70,9 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     if not entries:
         raise DataError(f"no folder below '{source.text}' holds an image", hint=LAYOUT)
     labels = in_order(entry.label for entry in entries)
-    notes += [f"'{tree.root / path}' holds no image" for path in empty]
+    if empty:
+        first = f"'{tree.root / empty[0]}'"
+        notes.append(f"{first} holds no image" if len(empty) == 1 else f"{len(empty):,} folders hold no image, such as {first}")
     name = tree.root.resolve().name
     return Listing(tuple(entries), labels, name, tuple(notes), tuple(tree.root / path for path in ignored), faults=tree.faults)
 
@@ -114,6 +116,9 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
     for folder in folders:
         files = _files(tree, folder)
         nested = [path for path in _inner(tree, folder) if tree.images(path)]
+        if len(nested) == 1 and _name(nested[0]).lower() in IMAGES and not _images(files):  # n01443537/images/, Tiny ImageNet
+            files += _files(tree, nested[0])
+            nested = [path for path in _inner(tree, nested[0]) if tree.images(path)]
         if nested:
             deeper = f"give '{tree.root / folder}' if these are the classes" if not _images(files) else ""
             raise DataError(

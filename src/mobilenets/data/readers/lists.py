@@ -5,6 +5,7 @@ A run's `splits.csv` is such a list too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from mobilenets.data.text import class_name, shown, whole
 from mobilenets.data.walk import Tree, scan
 from mobilenets.errors import DataError
 
+_JSON = re.compile(r'\[?\s*\{\s*"')  # annotations in a cell, such as Label Studio's
 _WEIGHT: dict[str, tuple[str, ...]] = {"weight": ("weight",)}
 _OWN = {"name": ("name",), "offset": ("offset",), "size": ("size",)}
 _CHECKSUM = {"checksum": ("checksum",)}
@@ -122,6 +124,9 @@ def _entries(images: ImageRows, classes: Sequence[int]) -> Iterator[Entry]:
         for column in ("path", "label"):
             if not cells[column]:
                 raise DataError(f"{where} has no {column}")
+        if _JSON.match(cells["label"]) and not images.own:
+            message = f"{where}: the label is JSON, {shown(cells['label'])}"
+            raise DataError(message, hint="export the annotations as COCO, YOLO or Pascal VOC instead")
         written = cells["path"]
         path, url = images.image(written, where)
         yield Entry(

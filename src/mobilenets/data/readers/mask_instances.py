@@ -2,10 +2,12 @@
 
 - a folder for each image, with the image in `images/` and one file for each of its objects in `masks/`
 - `images/a.png` and the files of its objects in `masks/a/`
+- `a.png` beside `a_mask.png`, `a_mask_1.png` and so on
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from mobilenets.runtime.images.decode import upright_size
 OBJECT = "object"
 """The class of all objects, which have no names."""
 
+_NUMBERED = re.compile(r"(.+)[_ -]masks?([_-]?\d+)?", re.IGNORECASE)
 _LEAST = 2  # objects of some image: a folder with one mask of an image is usual otherwise too
 
 
@@ -71,8 +74,11 @@ def read_instances(source: Source, asked: Asked = NOTHING) -> Listing:
     entries = tuple(
         Entry(tree.root / image, "", image, split, mask=mask) for (image, mask), split in zip(drawable, splits, strict=True)
     )
-    listed = {group.image for group in found}
-    bare = [image for image in tree.images() if image not in listed and _is_in(image, IMAGES)]
+    listed = {path for group in found for path in (group.image, *group.objects)}
+    holders = {group.image.rpartition("/")[0] for group in found}
+    bare = [
+        path for path in tree.images() if path not in listed and (path.rpartition("/")[0] in holders or _is_in(path, IMAGES))
+    ]
     faults = [Fault("unannotated", "has no mask and is left out", image) for image in bare]
     faults += [fault for _, faults in read for fault in faults]
     files = sum(len(group.objects) for group in found)
@@ -84,6 +90,7 @@ def read_instances(source: Source, asked: Asked = NOTHING) -> Listing:
 def groups(tree: Tree) -> Iterator[Group]:
     """The images with a folder of masks each, in the order of the folders."""
     for folder in tree.folders:
+        yield from _beside(tree, folder)
         inner = tree.inner(folder)
         images, holder = (next((inner[name] for name in inner if name in names), None) for names in (IMAGES, MASKS))
         if images is None or holder is None:
@@ -96,6 +103,18 @@ def groups(tree: Tree) -> Iterator[Group]:
             image = by_stem.get(name)
             if image is not None and (files := _files(tree, below(holder, name))):
                 yield Group(image, tuple(files))
+
+
+def _beside(tree: Tree, folder: str) -> Iterator[Group]:
+    """The images in a folder with masks beside them, if some image has several, which are numbered from the second on."""
+    own = _files(tree, folder)
+    numbered: dict[str, list[str]] = {}
+    for path in own:
+        match = _NUMBERED.fullmatch(stem_of(path))
+        if match is not None:
+            numbered.setdefault(match[1], []).append(path)
+    if any(len(paths) >= _LEAST for paths in numbered.values()):
+        yield from (Group(path, tuple(numbered[stem_of(path)])) for path in own if stem_of(path) in numbered)
 
 
 def _files(tree: Tree, folder: str) -> list[str]:
