@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,13 @@ from mobilenets.exporters.table import export
 from mobilenets.model import create
 
 Run = Callable[..., Done]
+
+
+def needed(folder: Path) -> list[str]:
+    """Flash and memory as the folder's README states them."""
+    return re.findall(r"\| (?:weights|arena)[^|]*\| ([\d,]+) \|", (folder / "README.md").read_text())
+
+
 has_compiler = pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
 
 
@@ -32,6 +40,9 @@ def test_a_run_is_exported_and_compared(trained: Path, mobilenets: Run) -> None:
     assert "logits" in done.out
     assert "1e-04" in done.out
     assert f"next: cmake -S {trained / 'export' / 'cpp'} -B build" in " ".join(done.err.split())
+    weights, arena = needed(trained / "export" / "cpp")
+    assert f"flash   {weights} bytes of weights and tables" in done.out
+    assert f"memory  {arena} bytes for all values of a run" in done.out
     assert {file.name for file in (trained / "export").iterdir()} == {"cpp", "cpp.parity.json"}
     assert (trained / "export" / "cpp" / "network.hpp").is_file()
 
@@ -86,7 +97,9 @@ def test_without_a_compiler_the_folder_is_written_and_not_checked(
     assert (trained / "export" / "cpp" / "network.cpp").is_file()
     done = mobilenets("export", trained, "--to", "cpp", "--json")
     assert done.code == 0
-    assert json.loads(done.out)["parity"]["note"] == "not checked: no C++ compiler"
+    parity = json.loads(done.out)["parity"]
+    assert parity["note"] == "not checked: no C++ compiler"
+    assert [f"{parity['memory'][key]:,}" for key in ("constant_bytes", "arena_bytes")] == needed(trained / "export" / "cpp")
 
 
 @has_compiler

@@ -267,6 +267,9 @@ def _show(parity: Parity, standard: str) -> None:
         show(f"{accuracy.metric}  {values}, on {accuracy.images:,} labeled images")
     if parity.fast_path is not None:
         show(_fast(parity.fast_path))
+    if parity.memory is not None:
+        show(f"flash   {parity.memory.constant_bytes:,} bytes of weights and tables, and some tens of kB of code")
+        show(f"memory  {parity.memory.arena_bytes:,} bytes for all values of a run, and 3 to 5 kB for operators and the stack")
     if parity.note:
         note(f"note: {parity.note}")
 

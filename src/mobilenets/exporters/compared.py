@@ -21,7 +21,7 @@ from mobilenets.errors import CheckpointError, ExportError, GraphError
 from mobilenets.evaluation.evaluators import evaluate
 from mobilenets.exporters.agreement import COMPARE
 from mobilenets.exporters.drafts import drafted, settle
-from mobilenets.exporters.format import HALF_PRECISIONS, Format
+from mobilenets.exporters.format import HALF_PRECISIONS, Facts, Format
 from mobilenets.exporters.parity import Accuracy, Parity, differences
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.gate import Gate
@@ -145,7 +145,7 @@ def export_compared(
                 parity = replace(parity, outputs=differences(zip(expected, _run(engine, batches), strict=True), scales))
     with drafted(path, "new") as drafts:
         draft = drafts / path.name
-        fast = format.write(tailed, draft, batch)
+        facts = format.write(tailed, draft, batch) or Facts()
         with closing(_opened(format, draft, tailed)) as engine:
             pairs = list(zip(expected, _run(engine, batches), strict=True))
             outputs, agreement = COMPARE[manifest.task](pairs, manifest, tolerance=standard.tolerance)
@@ -158,7 +158,8 @@ def export_compared(
                 parity,
                 agreements=(agreement,),
                 accuracies=() if labeled is None else (_accuracy(before, engine, labeled),),
-                fast_path=fast or engine.fast_path(),
+                fast_path=facts.fast_path or engine.fast_path(),
+                memory=facts.memory,
             )
         if not parity.passed:
             parity = replace(parity, rounding=standard.rounding(list(zip(batches, expected, strict=True))))
@@ -170,9 +171,9 @@ def export_compared(
 def _export_unchecked(graph: Graph, path: Path, format: Format, parity: Parity, batch: int | None) -> Parity:
     """Write `path` where nothing can run it."""
     with drafted(path, "new") as drafts:
-        format.write(graph, drafts / path.name, batch)
+        facts = format.write(graph, drafts / path.name, batch) or Facts()
         settle(drafts, path)
-    return parity
+    return replace(parity, memory=facts.memory)
 
 
 def refuse_half(format: Format, to: str) -> None:

@@ -15,7 +15,7 @@ from mobilenets.deploy.cpp.outputs import Returned, parsed, returned
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import CheckpointError, ExportError, GraphError
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import Facts, Format
 from mobilenets.exporters.vendor import to_stderr
 from mobilenets.runtime.engines.base import Engine, Outputs, first_line
 from mobilenets.runtime.manifest import Manifest
@@ -86,11 +86,11 @@ class CppEngine(Engine):
         self._scratch.cleanup()
 
 
-def _write(graph: Graph, path: Path, batch: int | None) -> None:
+def _write(graph: Graph, path: Path, batch: int | None) -> Facts:
     if batch not in (None, 1):
         raise ExportError(f"exported C++ runs one image at a time, not {batch}", hint="leave --batch out")
     try:
-        write_cpp(graph, path)
+        return Facts(memory=write_cpp(graph, path))
     except GraphError as error:
         raise ExportError(
             f"'{graph.manifest.model}' cannot be exported to C++: {error}", hint="--to native runs every network"

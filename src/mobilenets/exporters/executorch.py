@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.deploy.graph import Graph
 from mobilenets.errors import ExportError, MissingExtraError
 from mobilenets.exporters import vendor
-from mobilenets.exporters.format import Format
+from mobilenets.exporters.format import Facts, Format
 from mobilenets.exporters.program import exported, saved
 from mobilenets.exporters.vendor import Vendor
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs
@@ -27,7 +27,7 @@ _VENDORS = Path(__file__).with_name("vendors")
 VENDOR = Vendor("ExecuTorch", "executorch.exir", ("executorch==1.5.1", "torchao==0.18.0"), 334, _VENDORS / "executorch.py")
 
 
-def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> FastPath:
+def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> Facts:
     """Write a graph as a `.pte` file with its manifest beside it; returns how much is delegated to XNNPACK.
 
     ExecuTorch's converter runs in a process of its own; where it is missing, in an environment of its own, which is installed
@@ -41,7 +41,7 @@ def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> FastPat
         saved(exported(graph, batch=batch or 1), program)
         known = vendor.convert(VENDOR, [program, path, facts])
     write_beside(path, graph.manifest)
-    return FastPath("XNNPACK", known["fast"], known["total"], known["pieces"], known["slow"])
+    return Facts(FastPath("XNNPACK", known["fast"], known["total"], known["pieces"], known["slow"]))
 
 
 def _open(path: Path, graph: Graph) -> Engine:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from mobilenets.deploy.cpp.write import Written
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.tails import Tail
 from mobilenets.runtime.engines.base import Engine, FastPath
@@ -19,11 +20,24 @@ HALF_TOLERANCE = 0.05
 """Largest difference of an output, relative to its largest value, when weights or all numbers are rounded to 16 bits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a writer knows of its file.
+
+    Args:
+        fast_path: how much runs on fast kernels; None where the engine says that.
+        memory: what the file takes of a device; None where a runtime decides that.
+    """
+
+    fast_path: FastPath | None = None
+    memory: Written | None = None
+
+
 class Write(Protocol):
     """Writes a graph to a file, and what that needs beside it."""
 
-    def __call__(self, graph: Graph, path: Path, batch: int | None) -> FastPath | None:
-        """How much runs on fast kernels, where the writer knows; None where the engine says that.
+    def __call__(self, graph: Graph, path: Path, batch: int | None) -> Facts | None:
+        """What is known of the file; None for nothing.
 
         Args:
             graph: what to write.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.deploy.cpp.write import Written
 from mobilenets.errors import ExportError
 from mobilenets.files import write_text
 from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
@@ -100,6 +101,7 @@ class Parity:
         agreements: comparisons of what is decoded: first labels, boxes or classes of pixels.
         accuracies: of both on labeled images; empty where there are none.
         fast_path: how many operators run on the runtime's fast kernels; None if the runtime does not say.
+        memory: what the exported network takes of a device where it stands alone; None where a runtime decides that.
         note: what a reader has to know besides, such as that the file itself cannot run here.
         rounding: how far the model is from itself in 64 bits, as `OutputParity.max_rel`; measured where the tolerance fails.
         steps: the largest difference that passes of an output in 8-bit integers, in steps of its scale. The mean difference may
@@ -114,6 +116,7 @@ class Parity:
     agreements: tuple[Agreement, ...] = ()
     accuracies: tuple[Accuracy, ...] = ()
     fast_path: FastPath | None = None
+    memory: Written | None = None
     note: str = ""
     rounding: float = 0.0
     steps: float = 0.0

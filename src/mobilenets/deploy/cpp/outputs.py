@@ -51,13 +51,13 @@ class Kind:
 
     Args:
         does: what the network does, in words.
-        example: the file that becomes `example.cpp`.
+        show: the file that becomes `show.hpp`.
         arguments: what the example is called with.
         about: what each output holds.
     """
 
     does: str
-    example: str
+    show: str
     arguments: str
     about: Mapping[str, str]
 
@@ -65,24 +65,24 @@ class Kind:
 # fmt: off
 KINDS: dict[tuple[Task, frozenset[str]], Kind] = {
     ("classify", frozenset({"logits"})): Kind(
-        "Classifies images of", "classify.cpp", "image.ppm",
+        "Classifies images of", "show_classes.hpp", "image.ppm",
         {"logits": "of each class; a score is their softmax, after division by `temperature`"},
     ),
     ("segment", frozenset({"logits"})): Kind(
-        "Finds the class of each place of a coarse map, on images of", "segment.cpp", "image.ppm classes.pgm",
+        "Finds the class of each place of a coarse map, on images of", "show_pixels.hpp", "image.ppm classes.pgm",
         {"logits": "of each class at each place of a coarse map, row by row; the largest is the place's class"},
     ),
     ("segment", frozenset({"classes"})): Kind(
-        "Finds the class of each pixel, on images of", "segment.cpp", "image.ppm classes.pgm",
+        "Finds the class of each pixel, on images of", "show_pixels.hpp", "image.ppm classes.pgm",
         {"classes": "the class of each pixel, an index into `labels`"},
     ),
     ("detect", frozenset({"logits", "offsets"})): Kind(
-        "Computes logits and offsets at every anchor of SSD, on images of", "anchors.cpp", "image.ppm",
+        "Computes logits and offsets at every anchor of SSD, on images of", "show_anchors.hpp", "image.ppm",
         {"logits": "of each class at each anchor; of the background first, if there is one more column than classes",
          "offsets": "of a box from each anchor: center and size, as SSD codes them (its eq. 2)"},
     ),
     ("detect", frozenset({"boxes", "scores", "classes"})): Kind(
-        "Finds boxes, on images of", "detect.cpp", "image.ppm",
+        "Finds boxes, on images of", "show_boxes.hpp", "image.ppm",
         {"boxes": "x0 y0 x1 y1 in px of the network's input",
          "scores": "of each box, the highest first; 0 where there is no box any more",
          "classes": "of each box, an index into `labels`; -1 where there is no box"},

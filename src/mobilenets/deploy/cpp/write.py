@@ -27,7 +27,7 @@ from mobilenets.runtime.images.prepare import normalize
 KERNELS = "mobilenets"
 """The folder of the kernels' headers."""
 
-FILES = ("CMakeLists.txt", "check.cpp", "image.hpp", "ppm.hpp")
+FILES = ("CMakeLists.txt", "check.cpp", "example.cpp", "image.hpp", "ppm.hpp")
 """Files that are the same for every network."""
 
 _FILES = Path(__file__).parent / "files"
@@ -78,7 +78,7 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
     copy_headers(folder / KERNELS)
     for name in FILES:
         shutil.copyfile(_FILES / name, folder / name)
-    shutil.copyfile(_FILES / kind.example, folder / "example.cpp")
+    shutil.copyfile(_FILES / kind.show, folder / "show.hpp")
     manifest = graph.manifest
     texts = {
         "network.hpp": header(graph, schedule.arena_bytes),
