@@ -107,3 +107,21 @@ def test_a_program_that_is_killed_leaves_what_was_there(tmp_path: Path, way: str
         assert target.read_text() == "old"
     if way == "replaced_folder":
         assert names(target) == ["old"]
+
+
+def test_a_folder_is_writable_if_it_can_be_made(tmp_path: Path) -> None:
+    files.check_writable(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_in_a_file_is_not_writable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file"):
+        files.check_writable(tmp_path / "file" / "folder")
+
+
+def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(NotADirectoryError), files.replaced_folder(tmp_path / "file"):
+        pass
+    assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [("file", "kept")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -27,6 +28,21 @@ def stand_in(head: bytes) -> tuple[str, str] | None:
     """
     start = head.lstrip().lower()
     return next((told for sign, told in STARTS.items() if start.startswith(sign)), None)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written, before work is spent on what it is to hold.
+
+    Raises:
+        OSError: it is a file or inside one, or nobody may write there.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
+        code = errno.EROFS if read_only else errno.EACCES
+        raise OSError(code, os.strerror(code), str(nearest))
 
 
 @contextmanager
@@ -130,9 +146,11 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     `settled` says where.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or is a file.
     """
     folder = folder.absolute()
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     new, old = _beside(folder, "new"), _old(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if old.is_dir() and not folder.exists():  # killed between the two renames below

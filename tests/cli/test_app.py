@@ -36,6 +36,20 @@ def test_wrong_usage_exits_with_2() -> None:
     assert run("info").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("predict", "", "a.jpg"), "an argument is empty"),
+        (("quantize", "runs/photos", "--images", " "), "the value of --images is empty"),
+        (("quantize", "runs/photos", "--images="), "the value of --images is empty"),
+    ],
+)
+def test_an_empty_argument_does_not_pass_for_none(mobilenets: Any, arguments: tuple[str, ...], words: str) -> None:
+    done = mobilenets(*arguments)
+    assert done.code == 2
+    assert done.err == f"error: {words}\n\nhint: is a variable of the shell not set?\n"
+
+
 def test_bad_input_ends_in_an_error_and_a_hint_without_a_traceback(tmp_path: Path) -> None:
     shown = run("predict", str(tmp_path / "no-model.onnx"), "image.jpg")
     assert shown.returncode == 1

@@ -64,6 +64,20 @@ def test_the_report_folder_is_complete(mobilenets: Run, run_folder: Path, tmp_pa
     assert "Learning curves" in (folder / "report.html").read_text()
 
 
+def test_what_was_measured_is_shown_where_the_report_cannot_be_written(mobilenets: Run, run_folder: Path) -> None:
+    (run_folder / "report").write_text("in the way")
+    done = mobilenets("evaluate", run_folder)
+    assert done.code == 1
+    assert "metric" in done.out
+    assert f"error: '{run_folder / 'report'}': the report cannot be written" in done.err
+
+
+def test_a_report_s_folder_is_tried_before_anything_is_measured(mobilenets: Run, run_folder: Path) -> None:
+    done = mobilenets("evaluate", run_folder, "--out", run_folder / "run.json" / "report")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: '{run_folder / 'run.json'}': Not a directory\n"
+
+
 def test_the_report_of_another_split_leaves_that_of_test_as_it_is(mobilenets: Run, run_folder: Path) -> None:
     assert mobilenets("evaluate", run_folder).code == 0
     before = (run_folder / "report" / "report.json").read_bytes()

@@ -77,6 +77,11 @@ def test_a_failed_comparison_exits_with_1_and_writes_nothing(trained: Path, mobi
     assert not (trained / "export" / "model.onnx").exists()
 
 
+def test_images_may_be_a_glob(trained: Path, images: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--images", f"{images}/*/*.jpg")
+    assert "1 images and" in done.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

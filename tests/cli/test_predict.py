@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mobilenets.cli.images import image_files
+
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 
 
@@ -161,6 +163,21 @@ def test_pipes_and_folders_that_cannot_be_read_are_named_and_skipped(mobilenets:
     assert f"{album / 'pipe.jpg'}: is a pipe, socket or device, not a file, and is left out" in done.err
     if os.geteuid():  # root may read everything
         assert f"{album / 'locked'}: cannot be read: Permission denied" in done.err
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ("", ["a.png", "below/b.jpg", "c.bmp"]),
+        ("/*.*", ["a.png", "c.bmp"]),
+        ("/**/b*", ["below/b.jpg"]),
+        ("/a.png", ["a.png"]),
+        ("/notes.txt", []),
+        ("/nothing.png", []),
+    ],
+)
+def test_the_image_files_of_an_argument_are_those_that_predict_reads(album: Path, named: str, found: list[str]) -> None:
+    assert [path.relative_to(album).as_posix() for path in image_files(f"{album}{named}")] == found
 
 
 @pytest.mark.parametrize("pattern", ["", "/**/*.*", "/**"])

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -107,6 +108,7 @@ _HINTS = {errno.ENOSPC: "free some space; what was written before is kept", errn
 
 def _run() -> int:
     """The exit code of the command that was typed."""
+    _refuse_empty(sys.argv[1:])
     first = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
     try:
         build(first)(prog_name="mobilenets")
@@ -118,6 +120,21 @@ def _run() -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Refuse an argument without a value, which would otherwise pass for one that was not given.
+
+    Raises:
+        UsageError: an argument is empty.
+    """
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name, equals, value = argument.partition("=")
+        of_option = name.startswith("--") and bool(equals)
+        if not (value if of_option else argument).strip():
+            option = name if of_option else before
+            what = f"the value of {option}" if option.startswith("--") else "an argument"
+            raise UsageError(f"{what} is empty", hint="is a variable of the shell not set?")
 
 
 def _print_error(error: MobileNetsError) -> int:

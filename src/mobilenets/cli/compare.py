@@ -57,7 +57,11 @@ def command(
     if split is not None and data is None:
         raise UsageError("--split is a part of --data DATA, which is missing")
     from mobilenets.evaluation.compare import compare
+    from mobilenets.files import check_writable
     from mobilenets.reports import comparison as written
+
+    if out is not None:
+        check_writable(out)
 
     names = _names(runs)
     measured = []

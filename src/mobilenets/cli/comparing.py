@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note
 from mobilenets.errors import DataError, ImageError, MobileNetsError
@@ -19,18 +20,20 @@ MOST = 32
 """Images to compare on, unless the user says otherwise."""
 
 
-def readable(images: Path, most: int) -> list[bytes | Path]:
-    """The first images of a folder that can be decoded, or the one image.
+def readable(images: str, most: int) -> list[bytes | Path]:
+    """The first images of a folder or a glob that can be decoded, or the one image.
 
     Raises:
         DataError: there is none.
     """
-    from mobilenets.data.walk import SUFFIXES
     from mobilenets.runtime.images.decode import decode_image
 
-    if not images.exists():
-        raise DataError(f"there is no file or folder '{images}'")
-    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES) if images.is_dir() else [images]
+    files = image_files(images, skipped=lambda text: note(f"skipped {text}"))
+    if not files and Path(images).is_file():
+        files = [Path(images)]  # whatever it is called, its content decides
+    elif not files:
+        there = Path(images).exists()
+        raise DataError(f"'{images}' has no image that can be read" if there else f"there is no file or folder '{images}'")
     readable_files: list[bytes | Path] = []
     for file in files:
         if len(readable_files) == most:

@@ -81,6 +81,7 @@ def command(
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     check_engine(engine, torch=True)
     from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.files import check_writable
     from mobilenets.reports.classify.looked import look
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json
@@ -88,6 +89,8 @@ def command(
     from mobilenets.reports.write import write_report
     from mobilenets.runtime.segment.scales import MultiScale
 
+    if out is not None:
+        check_writable(out)
     predictor = predictor_of(run, TORCH if multi_scale and engine is None and run.is_dir() else engine)
     if verbose:
         note(engine_line(predictor))
@@ -122,6 +125,7 @@ def command(
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
     named = {sample.name: sample for sample in samples}
     written: Path | None = None
+    failure: DataError | None = None
 
     def read_image(name: str) -> bytes:
         return named[name].read()
@@ -140,8 +144,8 @@ def command(
             remarks=remarks,
         )
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"'{folder}': the report cannot be written: {reason}", hint="--out FOLDER") from error
+        reason = error.strerror or error  # what was measured is shown all the same
+        failure = DataError(f"'{folder}': the report cannot be written: {reason}", hint="--out FOLDER")
     except MissingExtraError as error:
         if out is not None:
             raise
@@ -153,6 +157,8 @@ def command(
         show_report(report, written)
         show_remarks(remarks)
         _name_unreadable(report)
+    if failure is not None:
+        raise failure
     if written is not None:
         note(f"report: {written}")
     note(f"next: {following}")

@@ -47,13 +47,13 @@ def command(
         ),
     ] = None,
     images: Annotated[
-        Path | None,
+        str,
         typer.Option(
-            help="Images to compare on, a file or a folder; by default those of the run's validation split, if they are there.",
+            help="Images to compare on: a file, folder or glob; by default those of the run's validation split, if there.",
             show_default=False,
             metavar="PATH",
         ),
-    ] = None,
+    ] = "",
     data: Annotated[
         str,
         typer.Option(

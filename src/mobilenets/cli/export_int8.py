@@ -26,7 +26,7 @@ class Asked:
 
     Args:
         to: the format.
-        images: to compare on, a file or a folder; None for those of the run.
+        images: to compare on, a file, a folder or a glob; "" for those of the run.
         data: a labeled dataset; "" for the images of the run.
         most: how many images to take; None for the usual number.
         batch: images at once; None for what the format does.
@@ -36,7 +36,7 @@ class Asked:
     """
 
     to: str
-    images: Path | None
+    images: str
     data: str
     most: int | None
     batch: int | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note, progress
 from mobilenets.cli.reading import Reading
@@ -129,20 +130,14 @@ def _train_of(dataset: Dataset) -> str:
 
 
 def _pictures(images: str, reading: Reading) -> tuple[Picture, ...]:
-    """The images below a folder, the one image, or those of a dataset's train split.
+    """The images of a folder or a glob, the one image, or those of a dataset's train split.
 
     Raises:
         DataError: nothing is there, or there are no images.
     """
-    from mobilenets.data.walk import SUFFIXES
-
-    path = Path(images)
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
-        return (path,)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if files:
-            return tuple(files)
+    files = image_files(images, skipped=lambda text: note(f"skipped {text}"))
+    if files:
+        return tuple(files)
     dataset = reading.open(images)
     pictures = dataset.split("train") or dataset.samples
     if not pictures:

@@ -13,7 +13,7 @@ import numpy as np
 from mobilenets.deploy import file
 from mobilenets.documents import decode, parse
 from mobilenets.errors import CheckpointError, DocumentError, UsageError
-from mobilenets.files import replaced_folder, write_text
+from mobilenets.files import check_writable, replaced_folder, write_text
 from mobilenets.int8.engines import running
 from mobilenets.int8.flow import Quantized
 from mobilenets.int8.report import finite, write_report
@@ -114,12 +114,16 @@ def check_free(folder: Path) -> None:
     """Refuse a folder whose content is not that of a quantization, which would be replaced.
 
     Raises:
-        UsageError: it holds something else, or is a file.
+        UsageError: it holds something else, is a file, or cannot be written.
     """
     if folder.is_dir() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
         raise UsageError(f"'{folder}' holds something else than a quantized model", hint="--out with a new folder")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"'{folder}' is a file", hint="--out with a new folder")
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise UsageError(f"'{folder}' cannot be written: {error.strerror}", hint="--out FOLDER") from error
 
 
 def write(done: Quantized, folder: Path, *, known: About, run: Path | None, title: str, next_command: str) -> list[str]:
