@@ -14,6 +14,7 @@ from mobilenets.deploy import file
 from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.errors import CheckpointError, UnknownNameError
 from mobilenets.exporters.lower import lower
+from mobilenets.exporters.table import export
 from mobilenets.model import create
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Conv
@@ -88,3 +89,15 @@ def test_a_run_is_compared_with_the_quantized_network_in_it(tmp_path: Path) -> N
         asked = Asked((str(tmp_path / named),), runtimes=("onnx",))
         models = [(model, Path(name).name) for model, name, _ in found(asked, tmp_path / "benchmark")]
         assert models == [("run", "model.onnx"), ("run/int8", "model.onnx")]
+
+
+def test_a_file_that_is_exported_on_the_way_takes_the_place_of_another_that_its_runtime_reads_too(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    spec = ModelSpec(BackboneSpec("plain", (Conv(8, 3, 2), Conv(8, 3, 2))), ("cat", "dog"), InputContract(size=32))
+    model = create(spec)
+    checkpoint.save(model, tmp_path / "run" / "best")
+    export(model, tmp_path / "run" / "export")
+    asked = Asked((str(tmp_path / "run"),), runtimes=("onnx", "openvino"))
+    expected = [("run", "model.onnx", "onnx"), ("run", "model.xml", "openvino")]
+    for _ in range(2):  # it is found the second time
+        assert found(asked, tmp_path / "benchmark") == expected

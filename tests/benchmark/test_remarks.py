@@ -77,6 +77,8 @@ def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() 
     said = remarks([busy], NEW)
     assert len(said) == 3
     assert said[0] == "other programs were running: the load average was 3.2 on 2 cores before the first row"
+    alone = remarks([busy], replace(NEW, cores=1))
+    assert alone[0] == "other programs were running: the load average was 3.2 on 1 core before the first row"
     assert said[1].startswith("runs on one thread took up to 2.0 times as long as they computed")
     assert said[2].startswith("the latency of 1 of 1 rows varied by more than 10% between rounds")
 

@@ -22,6 +22,11 @@ FOLDER = "/data/local/tmp/mobilenets"
 
 ROUNDS = 5
 TIMEOUT_S = 600.0
+_NO_PROGRAM = "126"  # the shell's exit code for a file that this processor cannot run
+
+
+class AdbError(ToolError):
+    """What adb itself says: the device is gone, or it does not do what is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class Phone:
             last = lines[-1].strip() if lines else "it printed nothing"
             if "No space left" in printed:
                 raise ToolError(f"'{self.name}' has no space left in {FOLDER}", hint="free some space on the device")
-            raise ToolError(f"on '{self.name}' a command ended with exit code {code.strip() or '?'}: {last[:200]}")
+            built = f"; is the program built for {self.abi}?" if code.strip() == _NO_PROGRAM else ""
+            raise ToolError(f"on '{self.name}' a command ended with exit code {code.strip() or '?'}: {last[:200]}{built}")
         return printed
 
 
@@ -119,22 +125,14 @@ def tool_file(name: str, device: Phone, given: Sequence[str]) -> Path:
     Raises:
         ToolError: there is none; the hint says where to get it.
     """
-    tool = TOOLS[name]
+    if name not in TOOLS:
+        raise ToolError(f"{name} has no benchmark program for devices; {' and '.join(TOOLS)} have one")
+    tool, place = TOOLS[name], places(given).get(name)
     kept = user_cache() / "tools" / (device.abi or "unknown") / tool.program
-    for text in given:
-        runtime, equals, place = text.partition("=")
-        if equals and runtime in TOOLS:
-            if runtime != name:
-                continue
-        elif tool.program in text:
-            place = text
-        else:
-            continue
-        if "://" in place:
-            _download(place, kept)
-            return kept
-        if not Path(place).is_file():
-            raise ToolError(f"there is no file '{place}'", hint=tool.source)
+    if place is not None and "://" in place:
+        _download(place, kept)
+        return kept
+    if place is not None:
         return Path(place)
     if kept.is_file():
         return kept
@@ -142,6 +140,31 @@ def tool_file(name: str, device: Phone, given: Sequence[str]) -> Path:
         f"no '{tool.program}' for {device.abi or 'this device'}; give it with --tool {name}=PATH",
         hint=f"{tool.source}; --tool also takes an address, and '{kept}' is found by itself",
     )
+
+
+def places(given: Sequence[str]) -> dict[str, str]:
+    """The path or address of the program of each runtime that the user gave one for.
+
+    Args:
+        given: as for `tool_file`.
+
+    Raises:
+        ToolError: there is no such file, or it can be the program of any runtime.
+    """
+    found: dict[str, str] = {}
+    for text in given:
+        runtime, equals, place = text.partition("=")
+        if not equals or runtime not in TOOLS:
+            place, file = text, text.rpartition("/")[2]
+            runtime = next((name for name, tool in TOOLS.items() if tool.program in file), "")
+        if not runtime:
+            known = " or ".join(tool.program for tool in TOOLS.values())
+            ways = " or ".join(f"--tool {name}={text}" for name in TOOLS)
+            raise ToolError(f"'{text}' is not named {known}", hint=f"{ways} says which it is")
+        if "://" not in place and not Path(place).is_file():
+            raise ToolError(f"there is no file '{place}'", hint=TOOLS[runtime].source)
+        found.setdefault(runtime, place)
+    return found
 
 
 def measured_on(
@@ -162,30 +185,37 @@ def measured_on(
         seconds: that each case is measured for, shared among the rounds.
         rounds: how often the cases take turns.
         progress: called with the number of runs done since the last call; there are `rounds` for each case.
+
+    Raises:
+        AdbError: the device was lost. Before that come the rows of the rounds until then.
     """
+    lost: AdbError | None = None
     rows = [Row(replace(case, machine=device.name), group=f"adb {device.serial}") for case in cases]
     readings: list[list[Reading]] = [[] for _ in cases]
-    places = {file: f"{FOLDER}/{i}" for i, file in enumerate(dict.fromkeys(case.file for case in cases))}
+    folders = {file: f"{FOLDER}/{i}" for i, file in enumerate(dict.fromkeys(case.file for case in cases))}
     try:
         for name in dict.fromkeys(case.runtime for case in cases):
             _push(device, tools[name], f"{FOLDER}/{TOOLS[name].program}")
             device.shell(f"chmod 755 {FOLDER}/{TOOLS[name].program}")
-        for file, place in places.items():
+        for file, place in folders.items():
             for part in parts(Path(file)):
                 _push(device, part, f"{place}/{part.name}")
-        for _ in range(rounds):
-            for i, case in enumerate(cases):
-                if not rows[i].error:
-                    try:
-                        readings[i].append(_read(device, case, places[case.file], seconds / rounds))
-                    except ToolError as error:
-                        rows[i] = replace(rows[i], error=str(error))
-                progress(1)
+        for i in [*range(len(cases))] * rounds:
+            if not rows[i].error:
+                try:
+                    readings[i].append(_read(device, cases[i], folders[cases[i].file], seconds / rounds))
+                except AdbError as error:
+                    lost = error
+                    break
+                except ToolError as error:
+                    rows[i] = replace(rows[i], error=str(error))
+            progress(1)
     finally:
         with contextlib.suppress(ToolError):  # the device was lost, which another error says
             device.shell(f"rm -rf {FOLDER}")
-    for row, said in zip(rows, readings, strict=True):
-        yield row if row.error else _timed(row, said)
+    yield from (row if row.error else _timed(row, said) for row, said in zip(rows, readings, strict=True) if row.error or said)
+    if lost is not None:
+        raise lost
 
 
 def _read(device: Phone, case: Case, place: str, seconds: float) -> Reading:
@@ -239,7 +269,7 @@ def _adb(adb: str, *arguments: str) -> str:
         return out
     lines = (err or out).strip().splitlines() or [f"it ended with exit code {done.returncode} and printed nothing"]
     last = lines[-1].removeprefix("adb: ").removeprefix("error: ")
-    raise ToolError(f"adb: {last}", hint=next((hint for words, hint in _FAILURES.items() if words in last), ""))
+    raise AdbError(f"adb: {last}", hint=next((hint for words, hint in _FAILURES.items() if words in last), ""))
 
 
 def _download(address: str, place: Path) -> None:

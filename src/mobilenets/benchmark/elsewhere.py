@@ -43,28 +43,30 @@ def benchmark_on_phone(
     Raises:
         CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
         OSError: the folder cannot be written.
-        ToolError: the device was lost.
+        ToolError: no runtime has its program, or the device was lost; before that come the rows measured until then.
     """
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False, runtimes=asked.runtimes or tuple(TOOLS))
     plan.check_precisions(asked.precisions)
+    adb.places(tools)  # a wrong one is named before anything is exported
     files, failures = all_files(plan.networks(asked), asked, folder, telling)
-    yield from failures
     programs: dict[str, Path] = {}
-    missing: dict[str, str] = {}
-    for name in dict.fromkeys(item.case.runtime for item in files):
-        if name not in TOOLS:
-            missing[name] = f"it has no benchmark program for devices; {' and '.join(TOOLS)} have one"
-            continue
+    missing: dict[str, ToolError] = {}
+    used = {item.case.runtime for item in files}
+    for name in (*(name for name in TOOLS if name in used), *sorted(used - set(TOOLS))):
         try:
             programs[name] = adb.tool_file(name, device, tools)
         except ToolError as error:
-            missing[name] = f"{error}: {error.hint}"
+            missing[name] = error
+    if missing and not programs:
+        raise next(iter(missing.values()))
+    yield from failures
     cases: list[Case] = []
     for item in files:
         name = item.case.runtime
         if name in missing:
-            yield Row(replace(item.case, machine=device.name), error=missing[name])
+            reason = ": ".join(filter(None, (str(missing[name]), missing[name].hint)))
+            yield Row(replace(item.case, machine=device.name), error=reason)
         else:
             cases += _known(replace(item, case=replace(item.case, machine=device.name, version="")), asked)
     saved = Saved(folder)
@@ -77,9 +79,9 @@ def benchmark_on_phone(
         return
     with telling.progress(f"measuring on {device.name}", adb.ROUNDS * len(left)) as advance:
         rows = adb.measured_on(device, left, programs, seconds=settings.seconds, progress=advance)
-        for case, row in zip(left, rows, strict=True):
-            if not row.error:
-                saved.add_row(keys[case], row)
+        for row in rows:
+            if len(row.rounds_ms) == adb.ROUNDS:  # fewer, if the device was lost
+                saved.add_row(keys[row.case], row)
             yield row
 
 

@@ -134,17 +134,20 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
         exported, failures = _exported_int8(network, asked, folder, said)
         files += exported
         yield from failures
+    called = {(_label(network, file), file.name) for file in files}
     for file in files:
+        label = _label(network, file)
         readers = {
             name: runtime
             for name, (ending, runtime) in named(asked.engines).items()
-            if file.suffix.lower() == ending or (file.suffix.lower() in runtime.also and file.with_suffix(ending) not in files)
+            if file.suffix.lower() == ending
+            or (file.suffix.lower() in runtime.also and (label, file.with_suffix(ending).name) not in called)
         }
         for name, runtime in readers.items():
             if asked.runtimes and name not in asked.runtimes:
                 continue
             case = Case(
-                _label(network, file),
+                label,
                 str(file),
                 name,
                 version=runtime.version,

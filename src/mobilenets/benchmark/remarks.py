@@ -115,9 +115,8 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
     said = []
     loads = [row.load for row in rows if row.load is not None and not row.case.machine]
     if loads and loads[0] > 0.5:
-        said.append(
-            f"other programs were running: the load average was {loads[0]:.1f} on {machine.cores} cores before the first row"
-        )
+        cores = f"{machine.cores} core{'s' if machine.cores != 1 else ''}"
+        said.append(f"other programs were running: the load average was {loads[0]:.1f} on {cores} before the first row")
     waits = [
         row.p50_ms / row.cpu_ms for row in rows if row.case.threads == 1 and row.p50_ms is not None and row.cpu_ms is not None
     ]

@@ -104,10 +104,8 @@ class Row:
 
     @property
     def own_bytes(self) -> int | None:
-        """Peak memory without the baseline: the runtime, the weights and the activations."""
-        if self.peak_bytes is None or self.baseline_bytes is None:
-            return None
-        return self.peak_bytes - self.baseline_bytes
+        """Peak memory without the baseline: the runtime, the weights and the activations. Programs on a device have none."""
+        return None if self.peak_bytes is None else self.peak_bytes - (self.baseline_bytes or 0)
 
 
 def key_of(case: Case, digest: str, settings: Sequence[object]) -> str:

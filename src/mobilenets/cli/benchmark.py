@@ -117,6 +117,7 @@ def command(
     from mobilenets.benchmark.measure import Settings
     from mobilenets.benchmark.plan import Asked
     from mobilenets.benchmark.remarks import remarks
+    from mobilenets.benchmark.tools import ToolError
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
 
@@ -146,6 +147,7 @@ def command(
     else:
         measured = benchmark(asked, folder, data=images, settings=settings, telling=telling)
     rows: list[Row] = []
+    lost: ToolError | None = None
     said = {""}
     try:
         for row in measured:
@@ -154,6 +156,10 @@ def command(
             if line not in said:  # the same for every precision and number of threads
                 said.add(line)
                 note(line)
+    except ToolError as error:
+        if not rows:
+            raise
+        lost = error  # what was measured until then is kept and shown first
     except KeyboardInterrupt:
         if folder.is_dir():
             note(f"what was measured is in '{folder}'; go on with --out {shlex.quote(str(folder))} --resume")
@@ -173,6 +179,9 @@ def command(
         if len(texts) > NOTES:
             show(f"and {len(texts) - NOTES} more, in {folder / 'benchmark.json'}")
     note(f"rows, JSON, CSV and plot: {folder}")
+    if lost is not None:
+        note(f"go on with --out {shlex.quote(str(folder))} --resume")
+        raise lost
     if not any(row.p50_ms is not None for row in rows):
         raise typer.Exit(1)
 

@@ -269,7 +269,9 @@ def _show(parity: Parity, standard: str) -> None:
         show(_fast(parity.fast_path))
     if parity.memory is not None:
         show(f"flash   {parity.memory.constant_bytes:,} bytes of weights and tables, and some tens of kB of code")
-        show(f"memory  {parity.memory.arena_bytes:,} bytes for all values of a run, what operators need besides, and 2 to 3 kB of stack")
+        show(
+            f"memory  {parity.memory.arena_bytes:,} bytes for all values of a run, what operators need besides, and 2 to 3 kB of stack"
+        )
     if parity.note:
         note(f"note: {parity.note}")
 
