@@ -166,8 +166,7 @@ def test_a_device_that_is_lost_in_the_middle_leaves_the_rounds_until_then(
 
     def run() -> None:
         rows.clear()
-        for row in benchmark_on_phone(asked, tmp_path / "out", phone(), tools=tools, settings=Settings(seconds=3)):
-            rows.append(row)
+        rows.extend(benchmark_on_phone(asked, tmp_path / "out", phone(), tools=tools, settings=Settings(seconds=3)))
 
     (adb / "scenario").write_text("unplugged")
     with pytest.raises(ToolError, match="device 'A1' not found") as error:

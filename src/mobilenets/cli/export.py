@@ -268,10 +268,9 @@ def _show(parity: Parity, standard: str) -> None:
     if parity.fast_path is not None:
         show(_fast(parity.fast_path))
     if parity.memory is not None:
-        show(f"flash   {parity.memory.constant_bytes:,} bytes of weights and tables, and some tens of kB of code")
-        show(
-            f"memory  {parity.memory.arena_bytes:,} bytes for all values of a run, what operators need besides, and 2 to 3 kB of stack"
-        )
+        flash, memory = parity.memory.constant_bytes, parity.memory.arena_bytes
+        show(f"flash   {flash:,} bytes of weights and tables, and some tens of kB of code")
+        show(f"memory  {memory:,} bytes for all values of a run, what operators need besides, and 2 to 3 kB of stack")
     if parity.note:
         note(f"note: {parity.note}")
 
