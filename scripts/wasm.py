@@ -53,7 +53,7 @@ def main() -> int:
         (folder / file).unlink(missing_ok=True)
     if importlib.util.find_spec("ziglang") is None:
         print(
-            "note: 'ziglang' is not installed (pip install '.[dev]'): the page is built without our own engine", file=sys.stderr
+            "note: 'ziglang' is not installed (pip install ziglang): the page is built without our own engine", file=sys.stderr
         )
         return 0
     folder.mkdir(parents=True, exist_ok=True)

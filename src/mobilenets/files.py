@@ -120,7 +120,8 @@ def drafted_folder(folder: Path) -> Iterator[Path]:
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    inside = folder.is_mount() or (folder.is_dir() and not os.access(folder.parent, os.W_OK))  # it cannot be renamed
+    stays = folder.is_dir() and (not os.access(folder.parent, os.W_OK) or folder.samefile("."))  # a shell stands in it
+    inside = folder.is_mount() or stays  # it cannot be renamed
     draft = folder / ".new" if inside else _beside(folder, f"{os.getpid()}.new")
     shutil.rmtree(draft, ignore_errors=True)
     try:

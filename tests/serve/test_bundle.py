@@ -220,6 +220,18 @@ def test_any_label_is_read_back_from_tritons_configuration(label: str, color_mod
     assert len((tmp_path / "out" / "models" / "a" / "labels.txt").read_text(encoding="utf-8").splitlines()) == 3
 
 
+@pytest.mark.parametrize("folder", ["server", "new/server", "."])
+def test_the_files_are_named_by_their_paths_in_the_folder(
+    folder: str, color_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app.build("bundle"), ["bundle", f"a={color_model}", "--out", folder])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[:2] == ["Dockerfile", "inference_service.yaml"]
+    assert (tmp_path / folder / "models/a/1/model.onnx").is_file()
+    assert Path("server").exists() == (folder == "server")  # the working directory is still there
+
+
 def refused(*arguments: str) -> MobileNetsError:
     result = CliRunner().invoke(app.build("bundle"), ["bundle", *arguments])
     assert isinstance(result.exception, MobileNetsError), result.output

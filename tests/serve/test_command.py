@@ -126,6 +126,14 @@ def test_a_port_that_is_taken_is_named(color_model: Path) -> None:
         assert f"cannot listen on 127.0.0.1, port {port}" in refused(str(color_model), "--port", str(port))
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "999.1.1.1"])  # of another machine; none
+def test_a_host_that_is_not_this_machine_gets_a_hint_about_the_host(host: str, color_model: Path) -> None:
+    result = CliRunner().invoke(app.build("serve"), ["serve", str(color_model), "--host", host, "--port", "0"])
+    assert isinstance(result.exception, MobileNetsError)
+    assert f"cannot listen on {host}" in str(result.exception)
+    assert "--host 0.0.0.0" in result.exception.hint
+
+
 def test_the_server_loads_no_torch(color_model: Path) -> None:
     code = """
 import sys

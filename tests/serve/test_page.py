@@ -45,6 +45,19 @@ def test_without_the_page_there_is_a_form_for_every_model(serve: Serve, color_mo
     assert server.get("/index.html").status == 404
 
 
+@pytest.mark.usefixtures("unbuilt")
+@pytest.mark.parametrize(
+    "path", ["/", "/form", "/metrics", "/v2", "/v2/health/live", "/v2/models/color", "/nothing", "/predict"]
+)
+def test_head_is_answered_as_get_without_the_body(path: str, serve: Serve, color_model: Path) -> None:
+    server = serve(color=color_model)
+    for _ in range(2):  # over the same connection
+        head, got = server.ask(path, method="HEAD"), server.get(path)
+        assert head.status == got.status
+        assert head.headers["Content-Type"] == got.headers["Content-Type"]
+        assert head.data == b""
+
+
 @pytest.mark.usefixtures("built")
 def test_the_page_runs_the_model_that_is_served_and_takes_the_new_one_after_a_reload(
     serve: Serve, color_model: Path, cell_model: Path, tmp_path: Path

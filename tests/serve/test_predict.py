@@ -100,6 +100,7 @@ REFUSED = [
     ("?top=0", b"", {}, 400, "'top'"),
     ("?top=many", b"", {}, 400, "'top'"),
     ("?draw=perhaps", b"", {}, 400, "'draw'"),
+    ("?treshold=0.5", b"", {}, 400, "unknown option 'treshold'; did you mean 'threshold'?"),
     ("?model=cells&top=2", b"", {}, 400, "'top' is for classifiers"),
     ("?model=color&threshold=0.5", b"", {}, 400, "a threshold is for detectors"),
     ("", b'{"urls": ["http://127.0.0.1/a.jpg"]}', {"Content-Type": "application/json"}, 403, "not fetched"),
@@ -125,10 +126,12 @@ def test_limits_of_bytes_pixels_and_images(serve: Callable[..., Running], color_
     assert server.ask("/predict", encoded("red", (40, 30))).status == 200
     assert "at most 1,200 are accepted" in server.refusal(server.ask("/predict", encoded("red", (41, 30))), 413)
     assert "2,000 bytes" in server.refusal(server.ask("/predict", bytes(2001)), 413)
+    bomb = b"P5 20000 20000 255 "
+    assert "decompression bomb" in server.refusal(server.ask("/predict", bomb), 413)
     body, headers = form({f"{i}.png": encoded("red") for i in range(3)})
     assert "at most 2 images" in server.refusal(server.ask("/predict", body, headers=headers), 413)
     assert server.samples("mobilenets_rejected_total") == {
-        '{reason="pixels"}': 1,
+        '{reason="pixels"}': 2,
         '{reason="bytes"}': 1,
         '{reason="images"}': 1,
     }

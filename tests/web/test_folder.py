@@ -90,8 +90,17 @@ def test_a_checkout_without_the_page_says_how_to_build_it(
     with pytest.raises(ExportError, match="is not built") as caught, page_of(color_model):
         pass
     assert "make web" in caught.value.hint
+    assert "pip install ." in caught.value.hint  # the page is elsewhere than in a clone
     result = CliRunner().invoke(app.build("demo"), ["demo", str(color_model), "--no-open"])
     assert isinstance(result.exception, ExportError)
+
+
+def test_a_clone_that_runs_from_its_source_need_not_be_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(folders, "_PAGE", tmp_path / "src" / "mobilenets" / "web" / "page")
+    with pytest.raises(ExportError) as caught:
+        folders.page_folder()
+    assert caught.value.hint == "run 'make web' in your clone of mobilenets; it needs Node.js 20 or newer"
 
 
 @pytest.mark.parametrize(

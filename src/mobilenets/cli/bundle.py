@@ -33,8 +33,8 @@ def command(
 
     files = bundle([source_of(model) for model in models], out, image=image)
     if json:
-        show_json({"folder": str(out), "files": [file.relative_to(out.resolve()).as_posix() for file in files]})
+        show_json({"folder": str(out), "files": [file.as_posix() for file in files]})
         return
     for file in files:
-        show(str(file.relative_to(out.resolve())))
+        show(str(file))
     note(f"next: copy the wheel of mobilenets into {shlex.quote(str(out / 'wheels'))}, then docker build -t {image} {out}")

@@ -55,7 +55,7 @@ class Network:
 
 
 def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]:
-    """Write the folder, and return its files.
+    """Write the folder, and return its files, by their paths in it.
 
     Args:
         sources: of the models; each needs an ONNX file.
@@ -84,7 +84,7 @@ def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]
             (place / "labels.txt").write_text(
                 "".join(f"{_line(label)}\n" for label in network.manifest.labels), encoding="utf-8"
             )
-    return sorted(file for file in folder.rglob("*") if file.is_file())
+    return sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
 
 
 def network_of(source: Source) -> Network:

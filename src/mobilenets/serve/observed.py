@@ -47,6 +47,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope  # uvicorn leaves the body out
         start = time.perf_counter()
         given = header(scope, REQUEST)
         number = given if _REQUEST.fullmatch(given) else f"{self._start}-{next(self._count)}"
@@ -63,14 +64,14 @@ class Observed:
         self._active += 1
         try:
             app = self._app if self._active <= self._most or scope["path"] in HEALTH else refusal(_TOO_MANY, self._metrics)
-            await app(scope, receive, observed)
+            await app(inner, receive, observed)
         except Exception as error:  # answered with 500 by the application; here it is logged
             failure = error
         finally:
             self._active -= 1
         seconds = time.perf_counter() - start
-        facts = scope.get(FACTS, {})
-        route = scope.get("route")
+        facts = inner.get(FACTS, {})
+        route = inner.get("route")
         self._metrics.answered(getattr(route, "path", "none"), str(facts.get("model", "")), status, seconds)
         event(
             "request" if failure is None else "mistake of the server",

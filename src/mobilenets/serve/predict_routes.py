@@ -20,6 +20,7 @@ from mobilenets.serve.predictions import TOP, drawn_work, line_work, manifest_fo
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Body, Service, note, response
 from mobilenets.serve.work import JSON, Answer
+from mobilenets.table import unknown_name
 
 LINES = "application/x-ndjson"
 
@@ -59,15 +60,18 @@ def handlers(service: Service) -> Mapping[str, Handler]:
 
 
 def options_of(query: bytes) -> Options:
-    """The options in a query string; others are ignored.
+    """The options in a query string.
 
-    >>> options_of(b"top=3&draw=1&x=y")
+    >>> options_of(b"top=3&draw=1")
     Options(model=None, top=3, threshold=None, draw=True)
 
     Raises:
-        RefusedError: one is not as it must be.
+        RefusedError: one is not as it must be, or there is no such option.
     """
     given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    for name in given:
+        if name not in Options.__struct_fields__:
+            raise RefusedError("request", str(unknown_name("option", name[:80], dict.fromkeys(Options.__struct_fields__))))
     try:
         return msgspec.convert(given, Options, strict=False)
     except msgspec.ValidationError as error:

@@ -12,10 +12,10 @@ import numpy as np
 
 from mobilenets.errors import ImageError, UsageError
 from mobilenets.runtime.decoders import decode, shown
-from mobilenets.runtime.images.decode import upright_size
+from mobilenets.runtime.images.decode import failure, upright_size
 from mobilenets.runtime.rows import json_line
 from mobilenets.runtime.sources import decoded, load
-from mobilenets.serve.refusal import RefusedError
+from mobilenets.serve.refusal import Reason, RefusedError
 from mobilenets.serve.work import Answer, Prepared, Work
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def prepared(images: Sequence[bytes], manifest: Manifest, *, pixels: int) -> tup
                 raise RefusedError("pixels", f"{where}the image has {width:,} x {height:,} px; at most {pixels:,} are accepted")
             loaded.append(load(image, manifest.input))
         except ImageError as error:
-            raise RefusedError("image", f"{where}{error}") from error
+            reason: Reason = "pixels" if failure(error) == "bomb" else "image"
+            raise RefusedError(reason, f"{where}{error}") from error
     arrays = [array for array, _ in loaded]
     batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)  # one is not copied
     return batch, [place for _, place in loaded]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import signal
 import socket
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S = 30
 GRACE_S = 10  # after the time that a request has
 _BACKLOG = 2048
+_HOSTS = "--host 127.0.0.1 is this machine alone, --host 0.0.0.0 is every address that it has"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,9 @@ def bound(host: str, port: int, *, option: str = "--port 8001") -> socket.socket
     except (OSError, OverflowError) as error:
         found.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise MobileNetsError(f"cannot listen on {host}, port {port}: {reason}", hint=f"choose another: {option}") from error
+        elsewhere = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        hint = _HOSTS if elsewhere else f"choose another: {option}"
+        raise MobileNetsError(f"cannot listen on {host}, port {port}: {reason}", hint=hint) from error
     return found
 
 

@@ -51,9 +51,11 @@ def page_folder() -> Path:
         ExportError: the page is not built, as in a fresh checkout. The wheel has it.
     """
     if not (_PAGE / "index.html").is_file():
+        copied = not (_PAGE.parents[3] / "pyproject.toml").is_file()  # what is installed is not the clone itself
         raise ExportError(
             f"the page for the browser is not built: '{_PAGE}' has no index.html",
-            hint="run 'make web' in your clone of mobilenets; it needs Node.js 20 or newer",
+            hint="run 'make web' in your clone of mobilenets; it needs Node.js 20 or newer"
+            + ("; then 'pip install .' there once more, which copies the page" if copied else ""),
         )
     return _PAGE
 
