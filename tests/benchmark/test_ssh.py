@@ -20,6 +20,7 @@ from mobilenets.benchmark.plan import Asked
 from mobilenets.benchmark.row import Case, Row, to_flat
 from mobilenets.benchmark.ssh import Host, measured_on
 from mobilenets.benchmark.tools import ToolError
+from mobilenets.telling import Telling
 
 QUICK = Settings(seconds=0.06, rounds=3, starts=1)
 Write = Callable[..., str]
@@ -106,6 +107,7 @@ def test_a_machine_that_cannot_be_reached_is_named_with_what_to_do(
         measured_on(Host("far"), [], [])
     assert str(error.value).startswith("'far' ")
     assert hint in error.value.hint
+    assert "HOST" not in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,18 @@ def test_rows_that_all_failed_there_are_rows_here_and_a_greeting_is_no_answer(ss
     host = Host("far", f"sh -c 'cat {tmp_path / 'answer'}; exit 1' x")
     [row] = measured_on(host, [Case("mine", str(tmp_path / "m.nap"), "nap")], [])
     assert (row.case.model, row.error) == ("mine", "it is not installed")
+
+
+def test_a_machine_that_cannot_be_reached_is_named_before_anything_is_exported(
+    ssh: Callable[..., Path], tmp_path: Path
+) -> None:
+    ssh("echo Connection refused >&2; exit 255")
+    said: list[str] = []
+    asked = Asked(("mobilenet_v3_small",), ("onnx",))
+    with pytest.raises(ToolError, match="'far' cannot be reached: Connection refused"):
+        list(benchmark_on_host(asked, tmp_path / "out", Host("far"), settings=QUICK, telling=Telling(said=said.append)))
+    assert said == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_ssh_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +227,7 @@ def test_the_command_measures_over_ssh_and_touches_no_key_of_the_user(server: Ss
     assert row["p50_ms"] > 0
     assert row["error"] == ""
     log = (server.folder / "log").read_text()
-    assert log.count("Accepted publickey") == 4  # a folder, the files, the command, and the folder is removed
+    assert log.count("Accepted publickey") == 5  # the version, a folder, the files, the command, and the folder is removed
     assert _user_files() == before
 
 

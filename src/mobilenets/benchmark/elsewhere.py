@@ -112,6 +112,7 @@ def benchmark_on_host(
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False)
     plan.check_precisions(asked.precisions)
+    host.run(f"{host.command} --version")  # a machine that cannot answer is named before anything is exported
     files, failures = all_files(plan.networks(asked), asked, folder, telling)
     yield from failures
     first = {item.case.file: item for item in reversed(files)}  # one for each file; the machine takes every runtime

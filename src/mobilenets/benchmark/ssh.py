@@ -57,7 +57,7 @@ class Host:
         last = lines[-1].strip()[:300] if lines else "it said nothing"
         if done.returncode == _LOST:
             hint = next((hint for words, hint in _FAILURES.items() if words in said), "does 'ssh HOST true' work?")
-            raise ToolError(f"'{self.address}' cannot be reached: {last}", hint=hint)
+            raise ToolError(f"'{self.address}' cannot be reached: {last}", hint=hint.replace("HOST", self.address))
         if done.returncode == _NOT_FOUND:
             raise ToolError(
                 f"'{self.address}' has no command '{self.command}'",
