@@ -79,6 +79,15 @@ def test_a_run_that_was_never_exported_says_how_to(tmp_path: Path) -> None:
     assert caught.value.hint == f"mobilenets export {tmp_path} --to onnx"
 
 
+def test_a_folder_with_a_model_of_another_name_says_which_file_to_give(color_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    file = tmp_path / "export" / "detector.onnx"
+    file.write_bytes(color_model.read_bytes())
+    with pytest.raises(CheckpointError, match="holds no exported model") as caught:
+        Predictor.open(tmp_path / "export")
+    assert caught.value.hint == f"give the file: {file}"
+
+
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no file or folder '.*nowhere'"):
         Predictor.open(tmp_path / "nowhere")

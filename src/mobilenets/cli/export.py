@@ -209,9 +209,12 @@ def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *,
 
     Raises:
         ExportError: the file does not match; JSON has the comparison nevertheless.
+        OSError: the folder cannot be written.
     """
     from mobilenets.exporters.drafts import size_bytes as size_of
+    from mobilenets.files import check_writable
 
+    check_writable(folder)
     file = folder / exporter.file
     try:
         parity = exported()

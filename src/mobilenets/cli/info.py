@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LAYER_COLUMNS = ("#", "Layer", "Operator", "Output", "Params", "MACs", "Share", "Bytes", "Live")
 
+_MOST_CLASSES = 1_000_000  # the largest public dataset of labels has 22,000
+
 
 def command(
     network: Annotated[
@@ -114,8 +116,8 @@ def _of_network(
     from mobilenets.specs.families import backbone
     from mobilenets.specs.model import InputContract, ModelSpec
 
-    if classes is not None and classes < 1:
-        raise UsageError(f"{classes} classes; at least 1 is needed")
+    if classes is not None and not 1 <= classes <= _MOST_CLASSES:
+        raise UsageError(f"{classes:,} classes; from 1 to {_MOST_CLASSES:,} are possible")
     body = backbone(
         name,
         width=1.0 if width is None else width,

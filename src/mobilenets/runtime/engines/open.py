@@ -151,13 +151,17 @@ def exported(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> Path:
     file = _exported_in(path, engines)
     if file is not None:
         return file
-    trained = any((path / name).exists() for name in ("best", "last", _WEIGHTS))
     raise CheckpointError(
-        f"'{path}' holds no exported model: neither model.onnx nor export/model.onnx",
-        hint=f"mobilenets export {shlex.quote(str(path))} --to onnx"
-        if trained
-        else "give a run folder, an export folder or an .onnx file",
+        f"'{path}' holds no exported model: neither model.onnx nor export/model.onnx", hint=_instead(path, engines)
     )
+
+
+def _instead(path: Path, engines: Mapping[str, Runtime]) -> str:
+    """What to give in place of a folder without an exported model of the usual name."""
+    if any((path / name).exists() for name in ("best", "last", _WEIGHTS)):
+        return f"mobilenets export {shlex.quote(str(path))} --to onnx"
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in engines)
+    return f"give the file: {shlex.quote(str(files[0]))}" if files else "give a run folder, an export folder or an .onnx file"
 
 
 def checkpoint_in(path: Path) -> Path | None:
