@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -256,9 +257,13 @@ def test_patience_ends_a_run_that_gets_no_better(model: Model, dataset: Dataset,
     assert list(train(model, dataset, still, tmp_path / "run", resume=True)) == []
 
 
-def test_a_time_budget_shortens_the_run(model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path) -> None:
+def test_a_time_budget_shortens_the_run(
+    model: Model, dataset: Dataset, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mobilenets")
     steps = list(train(model, dataset, replace(recipe, epochs=10_000, time_budget_minutes=0.04), tmp_path / "run"))
     assert steps[-1].step == steps[-1].steps < 4000
+    assert re.search(r"about \d+(\.[1-9])? of 10000 epochs fit into 2 seconds", caplog.text)
 
 
 def _of_one_class(dataset: Dataset) -> Dataset:

@@ -164,9 +164,10 @@ class Running:
         if done < min(4, wanted) or abs(steps - (self._told or wanted)) < 0.25 * (self._told or 4):
             return
         self._told = steps
-        fitting = f"{steps / self.per_epoch:.1f}" if steps < 10 * self.per_epoch else str(steps // self.per_epoch)
+        fitting = round(steps / self.per_epoch, 1) if steps < 10 * self.per_epoch else steps // self.per_epoch
         budget = self.recipe.time_budget_minutes
-        log.info("about %s of %d epochs fit into %g minutes", fitting, self.recipe.epochs, budget)
+        time_left = f"{budget:.3g} minutes" if budget >= 2 else f"{60 * budget:.0f} seconds"
+        log.info("about %g of %d epochs fit into %s", fitting, self.recipe.epochs, time_left)
 
     def _newly_broken(self, parts: list[Batch]) -> dict[str, str]:
         broken = {name: reason for part in parts for name, reason in part.broken if name not in self._broken}
