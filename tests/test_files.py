@@ -125,3 +125,9 @@ def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
     with pytest.raises(NotADirectoryError), files.replaced_folder(tmp_path / "file"):
         pass
     assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [("file", "kept")]
+
+
+def test_a_link_that_leads_nowhere_is_not_writable(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
+        files.check_writable(tmp_path / "link" / "folder")

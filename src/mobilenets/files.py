@@ -36,7 +36,9 @@ def check_writable(folder: Path) -> None:
     Raises:
         OSError: it is a file or inside one, or nobody may write there.
     """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
+    if not nearest.exists():
+        raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(nearest))
     if not nearest.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
     if not os.access(nearest, os.W_OK | os.X_OK):

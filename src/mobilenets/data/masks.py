@@ -129,7 +129,7 @@ def survey(mask: Mask) -> Survey:
     height, width = values.shape
     colors = len(set(peek_colors(mask.path)) - set(mask.colors)) if mask.path is not None and STRAY in strays else 0
     between = _between(values) if mask.path is not None and mask.coding == "index" else 0.0
-    return Survey(width, height, pixels, ignored, strays, colors, between, _is_lossy(mask))
+    return Survey(width, height, pixels, ignored, strays, colors, between, is_lossy(mask))
 
 
 def stored(mask: Mask) -> NDArray[np.uint16]:
@@ -210,6 +210,17 @@ def peek_colors(path: Path) -> tuple[Color, ...]:
     """
     codes = np.unique(_codes(_opened(Located(path)))).tolist()
     return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
+
+
+def is_lossy(mask: Mask) -> bool:
+    """Whether the format of a mask's file changes values a little, as JPEG does."""
+    if mask.path is None:
+        return False
+    try:
+        with Image.open(io.BytesIO(_file(mask, mask.path).read())) as image:
+            return image.format in _LOSSY
+    except DECODE_ERRORS:
+        return False
 
 
 def palette(file: Located, values: Sequence[int]) -> tuple[Color, ...]:
@@ -321,16 +332,6 @@ _WORDS = {
     "bomb": "claims too many pixels",
     "unreadable": "cannot be read",
 }
-
-
-def _is_lossy(mask: Mask) -> bool:
-    if mask.path is None:
-        return False
-    try:
-        with Image.open(io.BytesIO(_file(mask, mask.path).read())) as image:
-            return image.format in _LOSSY
-    except DECODE_ERRORS:
-        return False
 
 
 def _file(mask: Mask, path: Path) -> Located:

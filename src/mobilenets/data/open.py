@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -157,7 +158,7 @@ def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
         if not _is_text(label):
             class_name(label, f"the list '{legible(listing.name)}'")  # its error says what is wrong
     index = {label: i for i, label in enumerate(listing.labels)}
-    faults = (*listing.faults, *_near_twins(listing.labels), *_missing_labels(listing.labels))
+    faults = (*listing.faults, *_near_twins(listing.labels), *_missing_labels(listing.labels), *_composed(listing))
     listing = replace(listing, entries=_legible(listing.entries), faults=faults)
     splits, notes = fill(_in_strata(listing), seed=seed, val=val, test=test)
     samples = tuple(
@@ -259,6 +260,19 @@ def _missing_labels(labels: Sequence[str]) -> list[Fault]:
     """Classes whose names are what programs write for a value that is missing."""
     blank = [label for label in labels if label.lower() in ("nan", "null", "<na>", "#n/a")]
     return [Fault("contradiction", f"the class '{label}' looks like a missing label, not a class", "") for label in blank]
+
+
+def _composed(listing: Listing) -> list[Fault]:
+    """Classes of images that are several others, as where images show several things."""
+    known = set(listing.labels) if listing.task == "classify" else set()
+    parts = {label: [part.strip() for part in re.split(r"[|;,+&]", label)] for label in sorted(known)}
+    several = [label for label, names in parts.items() if len(names) > 1 and known.issuperset(names)]
+    if not several:
+        return []
+    message = (
+        f"the class '{several[0]}' and {len(several) - 1} more are" if len(several) > 1 else f"the class '{several[0]}' is"
+    )
+    return [Fault("contradiction", f"{message} made of other classes, but a classifier learns one class for each image", "")]
 
 
 def _is_text(name: str) -> bool:

@@ -223,6 +223,14 @@ SEGMENT: dict[str, tuple[Layout, tuple[str, ...]]] = {
         ),
         ("road", "car"),
     ),
+    "a photo and a mask beside each other, both with a word": (
+        pairs_of("train/7*_sat.png", "train/7*_mask.png", 1),
+        ("class 0", "class 1"),
+    ),
+    "ground truth by its folder's name, with other files among the photos": (
+        lambda d: (pairs_of("S_Data/a*.png", "S_GroundTruth/a*_segmentation.png")(d), photos(d, "S_Data/a*_superpixels.png")),
+        ("class 0", "class 1"),
+    ),
     "one name for 0 and 255": (
         lambda d: (pairs_of("images/*.png", "masks/*.png")(d), text(d / "classes.txt", "polyp\n")),
         ("background", "polyp"),
@@ -239,6 +247,20 @@ def test_masks_are_found_wherever_they_lie(tmp_path: Path, layout: str) -> None:
     for sample in dataset.samples:
         assert sample.mask is not None
         assert sample.mask.read().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]] * 6
+
+
+def test_labels_beside_class_folders_are_mentioned(tmp_path: Path) -> None:
+    classes(tmp_path, "a", "b")
+    text(tmp_path / "more.csv", "filename,label\na0.png,x\nb0.png,y\n")
+    assert "classes are the folders; 'more.csv' has labels as well, which are not read" in open_dataset(tmp_path).notes
+
+
+def test_classes_made_of_classes_are_doubted(tmp_path: Path) -> None:
+    photos(tmp_path, "*.png")
+    dataset = open_dataset(text(tmp_path / "l.csv", "path,label\n0.png,a\n1.png,a|b\n2.png,b\n"))
+    assert [fault.message for fault in dataset.faults] == [
+        "the class 'a|b' is made of other classes, but a classifier learns one class for each image"
+    ]
 
 
 def linked(d: Path) -> None:
@@ -264,6 +286,18 @@ CLASSIFY: dict[str, tuple[Layout, tuple[str, ...], int]] = {
     "kaggle's table of identifiers": (kaggle, ("a", "b"), N),
     "classes with a table and a JSON beside them": (
         lambda d: (classes(d, "a", "b"), text(d / "meta.csv", "filename,label\nx,1\n"), text(d / "i.json", '{"images": 1}')),
+        ("a", "b"),
+        2 * N,
+    ),
+    "parts that are only numbered, with a table": (
+        lambda d: (
+            photos(d, "images_part_1/00*.png"),
+            photos(d, "images_part_2/10*.png"),
+            text(
+                d / "metadata.csv",
+                "lesion_id,image_id,dx\n" + "".join(f"x,{p}0{i},{'ab'[i % 2]}\n" for p in "01" for i in range(N)),
+            ),
+        ),
         ("a", "b"),
         2 * N,
     ),

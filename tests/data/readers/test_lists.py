@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilenets.data.open import open_dataset
 from mobilenets.data.readers.lists import read_list, read_splits
 from mobilenets.data.samples import Dataset, Sample
 from mobilenets.data.writers.lists import write_splits
@@ -97,3 +98,11 @@ def test_splits_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_splits(tmp_path / "splits.csv").labels == ("a", "z")
     with pytest.raises(DataError, match="'z', which is not one of a, b"):
         read_splits(tmp_path / "splits.csv", labels=("a", "b"))
+
+
+def test_boxes_in_a_form_that_is_not_read_are_not_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'filename,bbox,class\na.png,"[1, 2, 3, 4]",cat\n')
+    with pytest.raises(DataError, match="has boxes in the column 'bbox'") as caught:
+        open_dataset(path)
+    assert caught.value.hint == "--task classify reads the labels alone"
+    assert open_dataset(path, task="classify").labels == ("cat",)

@@ -74,6 +74,19 @@ def test_class_folders_and_boxes_are_no_masks(tmp_path: Path) -> None:
     assert not is_masked(look_at(tmp_path / "none"))
 
 
+def test_jpeg_masks_with_little_noise_are_black_and_white(tmp_path: Path) -> None:
+    wrote(tmp_path, "images/a.jpg")
+    values = np.zeros((80, 96), np.uint8)
+    values[10:30] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(values).save(tmp_path / "masks/a.jpg", quality=85)
+    stored = np.asarray(Image.open(tmp_path / "masks/a.jpg"))
+    assert 2 < len(np.unique(stored)) < 8  # a few values beside 0 and 255
+    mask = read_masked(look_at(tmp_path)).entries[0].mask
+    assert mask is not None
+    assert (masks.read(mask) == (values > 0)).all()
+
+
 def test_ade20k_has_the_names_of_its_file_and_ignores_0(tmp_path: Path) -> None:
     wrote(
         tmp_path,

@@ -43,6 +43,10 @@ REFUSED: dict[str, tuple[Layout, str]] = {
         lambda d: each(d, "images/*.png", "labels/*.txt", "0 48 36 20 20\n"),
         "0.txt' looks like YOLO's labels with px",
     ),
+    "coco's panoptic segments": (
+        beside("*.png", "a.json", '{"images": [], "annotations": [{"segments_info": []}], "categories": []}'),
+        "COCO's panoptic segments",
+    ),
     "bdd": (beside("images/*.png", "l.json", '[{"name": "0.png", "labels": [{"box2d": {"x1": 1}}]}]'), "looks like BDD100K's"),
     "cvat's tags": (
         beside(

@@ -112,6 +112,9 @@ class CocoFile:
             raise DataError(f"'{self.path}' is not a COCO file: it has no list 'images'", hint=LAYOUT)
         self.images = self._unrepeated(self._records(data, "images"))
         self.annotations = self._records(data, "annotations")
+        if any("segments_info" in annotation for annotation in self.annotations[:1]):
+            hint = "use the file of instances, or convert it with panopticapi"
+            raise DataError(f"'{self.path}' has COCO's panoptic segments, which are not read", hint=hint)
         self.labels = self._categories(self._records(data, "categories"))
         if self.annotations and not self.labels:
             raise DataError(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from mobilenets.data.entries import Entry, Listing, all_or_none, in_order, split_in, split_word
 from mobilenets.data.faults import Fault
 from mobilenets.data.readers.box_lists import has_box_columns, read_box_list
-from mobilenets.data.readers.folders import has_classes
+from mobilenets.data.readers.folders import are_parts, has_classes
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.label_tables import label_lists, tables
 from mobilenets.data.readers.lists import read_list
@@ -41,8 +41,9 @@ def read_box_folder(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def is_list_folder(source: Source) -> bool:
-    """Whether a folder has no class folders, but tables of labels for its images."""
-    return source.tree is not None and not has_classes(source.tree) and bool(label_lists(source.tree))
+    """Whether a folder has no class folders, or parts that are only numbered, and tables of labels for its images."""
+    tree = source.tree
+    return tree is not None and (not has_classes(tree) or are_parts(tree)) and bool(label_lists(tree))
 
 
 def read_list_folder(source: Source, asked: Asked = NOTHING) -> Listing:

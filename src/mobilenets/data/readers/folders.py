@@ -9,7 +9,7 @@ from pathlib import Path
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
 from mobilenets.data.readers.foreign import unread_beside, unread_images
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.label_tables import unread_table
+from mobilenets.data.readers.label_tables import label_lists, unread_table
 from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
 from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.source import Source
@@ -73,6 +73,7 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
     if empty:
         first = f"'{tree.root / empty[0]}'"
         notes.append(f"{first} holds no image" if len(empty) == 1 else f"{len(empty):,} folders hold no image, such as {first}")
+    notes += [f"classes are the folders; '{path}' has labels as well, which are not read" for path in label_lists(tree)]
     name = tree.root.resolve().name
     return Listing(tuple(entries), labels, name, tuple(notes), tuple(tree.root / path for path in ignored), faults=tree.faults)
 
@@ -81,6 +82,12 @@ def has_classes(tree: Tree) -> bool:
     """Whether at least two folders contain images directly and have names that are not those of images, masks or splits."""
     inner = [path for name, path in tree.inner("").items() if name not in IMAGES | MASKS | SPLIT_WORDS.keys()]
     return sum(_images(_files(tree, path)) > 0 for path in inner) >= 2
+
+
+def are_parts(tree: Tree) -> bool:
+    """Whether the names of the folders with images differ in nothing but a number, as images_part_1 and images_part_2."""
+    held = [name for name, path in tree.inner("").items() if tree.images(path)]
+    return len(held) > 1 and len({re.sub(r"\d+", "", name) for name in held}) == 1
 
 
 def _split_folders(tree: Tree, root: str) -> list[tuple[str, Split]] | None:

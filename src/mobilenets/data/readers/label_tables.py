@@ -15,10 +15,10 @@ from mobilenets.errors import DataError
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": (
         "path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id", "id", "image_name", "id_code",
-        "img",
+        "img", "image_index",
     ),
     "label": ("label", "class", "category", "target", "labels", "class_name", "breed", "species", "diagnosis", "label_name",
-              "choice"),
+              "choice", "dx", "finding_labels"),
     "split": ("split", "subset", "set", "partition"),
     "group": ("group",),
 }  # fmt: skip
@@ -94,6 +94,16 @@ def unread_table(tree: Tree) -> str:
     return next((_fault(tree, path) for path in tables(tree)), "")
 
 
+def boxes_in(path: Path) -> str:
+    """In which column a table has boxes that are not read, and which are; "" if it has none."""
+    header = read_header(path)
+    boxed = columns_of(header, {"boxes": _BOXES})
+    if not boxed:
+        return ""
+    read = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label"
+    return f"has boxes in the column '{header[boxed['boxes']]}'; {read}"
+
+
 def _cell(row: Sequence[str], i: int) -> str:
     return row[i].strip().lower() if i < len(row) else ""
 
@@ -108,9 +118,8 @@ def _lacks(header: Sequence[str]) -> str:
 def _fault(tree: Tree, path: str) -> str:
     """Why a table says nothing about the images in the folder; "" if it does."""
     header = read_header(tree.root / path)
-    if boxed := columns_of(header, {"boxes": _BOXES}):
-        hint = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label"
-        return f"'{path}' has boxes in the column '{header[boxed['boxes']]}'; {hint}"
+    if boxed := boxes_in(tree.root / path):
+        return f"'{path}' {boxed}"
     if masked := columns_of(header, {"runs": _RUNS}):
         return f"'{path}' has masks in the column '{header[masked['runs']]}'; run lengths are read from COCO files only"
     if len(header) != 2 and "path" not in columns_of(header, COLUMNS):

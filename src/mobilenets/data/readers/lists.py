@@ -13,7 +13,7 @@ from pathlib import Path
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.label_tables import COLUMNS, class_columns, is_text_list, only_class, with_names
+from mobilenets.data.readers.label_tables import COLUMNS, boxes_in, class_columns, is_text_list, only_class, with_names
 from mobilenets.data.readers.rows import ImageRows, cells_of, columns_of, image_rows, read_rows, refuse_half_splits, split_of
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
@@ -34,7 +34,14 @@ def is_list(source: Source) -> bool:
 
 
 def read_list_file(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images of a CSV or TSV file: see `read_list`."""
+    """The images of a CSV or TSV file: see `read_list`.
+
+    Raises:
+        DataError: also if it has boxes in a form that is not read, and the task is not said.
+    """
+    boxed = boxes_in(source.path) if asked.task is None else ""
+    if boxed:
+        raise DataError(f"'{source.path}' {boxed}", hint="--task classify reads the labels alone")
     return read_list(source.path, group=asked.group)
 
 

@@ -57,6 +57,7 @@ NO_OBJECT = "background"
 
 _ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
 _NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
+_NOISE_OF_LOSSY = 3  # the same where the file's format is lossy: any value besides 0 and 255 is noise then
 _PEEKED = 30  # masks that are looked at when one answer holds for all
 
 
@@ -176,7 +177,8 @@ def _blurred(named: Sequence[Named], files: Sequence[Path], channel: Coding) -> 
     if channel != "index" or len(named) > 2 or [entry.value for entry in named] not in ([], [0], [0, 1]):
         return None
     share, different = masks.ends(files[:_PEEKED])
-    if different < _NOISE or share < _ENDS:
+    noise = _NOISE_OF_LOSSY if files and masks.is_lossy(Mask(files[0])) else _NOISE
+    if different < noise or share < _ENDS:
         return None
     names = [entry.name for entry in named]
     low, high = names if len(names) == 2 else (NO_OBJECT, names[0]) if names else ("class 0", "class 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -122,6 +123,8 @@ def _side_by_side(tree: Tree, folder: str) -> bool:
     stems = [stem_of(path) for path in tree.images(folder) if path.rpartition("/")[0] == folder]
     images = {stem for stem in stems if not is_beside(stem)}
     masked = {bare_stem(stem) for stem in stems if is_beside(stem)}
+    if images.isdisjoint(masked):  # 7_sat.jpg and 7_mask.png
+        images = set(without_common_words({stem: stem for stem in images}))
     return bool(masked & images) and 2 * len(masked & images) >= len(images)
 
 
@@ -132,7 +135,9 @@ def _by_content(tree: Tree, folder: str) -> Iterator[Pair]:
         return
     first, second = ({bare_stem(stem_of(path)): path for path in tree.images(side)} for side in inner)
     common = sorted(first.keys() & second.keys())
-    if not common or len(common) < _ALIKE * max(len(first), len(second)):
+    named = [not MASKS.isdisjoint(re.findall("[a-z]+", side.lower())) for side in inner]  # ISIC_Data and ISIC_GroundTruth
+    most = min if named[0] != named[1] else max
+    if not common or len(common) < _ALIKE * most(len(first), len(second)):
         return
     glanced = common[:: max(1, len(common) // _GLANCED)][:_GLANCED]
     looks = [(_look(tree, first[stem]), _look(tree, second[stem])) for stem in glanced]
