@@ -96,6 +96,25 @@ def test_a_full_disk_behind_standard_output_is_one_line(color_model: Path, tmp_p
         assert "Exception" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("streams", "arguments", "code", "words"),
+    [
+        (">&-", (), 0, ""),
+        (">&- 2>&-", ("--json",), 0, ""),
+        (">&-", ("--csv",), 0, ""),
+        ("<&-", ("-",), 1, "error: there is nothing on standard input\n"),
+    ],
+)
+def test_closed_streams_are_no_mistake_of_ours(
+    color_model: Path, tmp_path: Path, streams: str, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    given = arguments if "-" in arguments else (str(tmp_path), *arguments)
+    command = [sys.executable, "-m", "mobilenets", "predict", str(color_model), *given]
+    done = subprocess.run(["sh", "-c", f'"$@" {streams}', "sh", *command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.partition("\n")[0]) == (code, words.strip())
+
+
 def test_a_reader_that_goes_away_is_no_error(color_model: Path, tmp_path: Path) -> None:
     for i in range(30):
         Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")

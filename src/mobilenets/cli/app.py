@@ -63,14 +63,14 @@ def build(first: str) -> typer.Typer:
 
 def main() -> None:
     """Run the command line; what goes wrong ends in two lines and an exit code, never in a traceback."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
     warnings.filterwarnings("ignore", module="PIL")  # of damaged EXIF, large images: what matters of them is a finding of check
     try:
         code = _run()
-        if sys.stdout is not None:
-            sys.stdout.flush()  # a full disk is noticed here, not behind our back at exit
+        sys.stdout.flush()  # a full disk is noticed here, not behind our back at exit
     except BrokenPipeError:
         code = 1  # who read our output has seen enough
     except Exception as error:
@@ -120,6 +120,13 @@ def _run() -> int:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def _open_closed_streams() -> None:
+    """Put nothing in the place of streams that the shell closed (`>&-`), which are None otherwise."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
