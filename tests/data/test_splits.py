@@ -159,3 +159,5 @@ def test_a_full_set_of_splits_is_left_alone() -> None:
 def test_shares_beyond_the_whole_are_refused() -> None:
     with pytest.raises(UsageError, match=r"val 0\.6 and test 0\.5"):
         fill(entries([4]), seed=0, val=0.6, test=0.5)
+    with pytest.raises(UsageError, match=r"val nan and test 0\.5"):
+        fill(entries([4]), seed=0, val=float("nan"), test=0.5)

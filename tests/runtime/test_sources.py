@@ -160,6 +160,26 @@ def test_a_bad_source_of_any_kind_is_a_result_with_its_reason(predictor: Predict
         predictor.predict(source)
 
 
+def at_its_end() -> io.BytesIO:
+    file = io.BytesIO()
+    Image.fromarray(GREEN).save(file, "PNG")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "hint"),
+    [
+        (at_its_end(), "'<BytesIO>' was read to its end before", "seek"),
+        (Image.new("RGB", (0, 5)), "has no pixels: 0 x 5", ""),
+        ("https://host/a.jpg", "'https://host/a.jpg' is an address", "download"),
+    ],
+)
+def test_a_slip_is_named(predictor: Predictor, source: Any, message: str, hint: str) -> None:
+    with pytest.raises(ImageError, match=message) as caught:
+        predictor.predict(source)
+    assert hint in caught.value.hint
+
+
 def test_a_text_that_is_streamed_is_a_path_not_its_letters(predictor: Predictor, file: Path) -> None:
     assert [result.name for result in predictor.stream(str(file))] == [str(file)]
     assert [result.name for result in predictor.stream("no such file.jpg")] == ["no such file.jpg"]

@@ -36,7 +36,7 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
     Raises:
         UsageError: the shares are out of range.
     """
-    if val < 0 or test < 0 or val + test > 1:
+    if not (val >= 0 and test >= 0 and val + test <= 1):
         raise UsageError(f"val {val:g} and test {test:g} must be 0 or more, and at most 1 together")
     if all(entry.split is None for entry in entries):
         return stratified(entries, seed=seed, val=val, test=test), _split_note(val, test, entries, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
@@ -38,6 +39,7 @@ Encoded = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | 
 Source = Encoded | Image.Image | np.ndarray[Any, Any]
 """One image. A `str` is a path, an array is `H W C` in 8 bits with the channels of the network: RGB, or grey as `H W`."""
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAKEN = "a path, bytes, a file object, a Pillow image or a NumPy array (H W 3, uint8, RGB)"
 
 
@@ -73,6 +75,8 @@ def encoded(source: Encoded) -> bytes | Path:
     if isinstance(source, bytes):
         return source
     if isinstance(source, str | os.PathLike):
+        if isinstance(source, str) and _ADDRESS.match(source):
+            raise ImageError(f"'{source}' is an address, and images on the web are not fetched", hint="download it first")
         return Path(source)
     if isinstance(source, bytearray | memoryview):
         return bytes(source)
@@ -88,6 +92,8 @@ def encoded(source: Encoded) -> bytes | Path:
         raise ImageError(
             f"reading '{name_of(source)}' gives {_kind(data)}, not bytes", hint="open the file in binary mode, 'rb'"
         )
+    if not data and _is_read(source):
+        raise ImageError(f"'{name_of(source)}' was read to its end before", hint="rewind it: .seek(0)")
     return bytes(data)
 
 
@@ -176,6 +182,14 @@ def checked_pixels(array: np.ndarray[Any, Any], channels: int) -> NDArray[np.uin
     elif array.ndim == 2 and channels == 1 and array.size:
         return array
     raise ImageError(says, hint=hint)
+
+
+def _is_read(source: object) -> bool:
+    """Whether a file object without more to read has something before its position."""
+    try:
+        return bool(source.tell() > 0)  # type: ignore[attr-defined]  # only files have a position
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 def _kind(value: object) -> str:

@@ -127,9 +127,11 @@ def as_decoded(image: Image.Image, *, channels: int) -> Image.Image:
         channels: 3 for RGB, 1 for grey.
 
     Raises:
-        ImageError: its pixels cannot be loaded.
+        ImageError: it has no pixels, or they cannot be loaded.
     """
     _check_channels(channels)
+    if 0 in image.size:
+        raise ImageError(f"the image has no pixels: {image.width} x {image.height}")
     try:
         image.load()
         return _upright(_flat(image, MODES[channels]), image)
