@@ -67,7 +67,7 @@ def benchmark(
                 precisions.setdefault(item.case.model.partition("/")[0], set()).add(facts["precision"])
                 if not asked.precisions or facts["precision"] in asked.precisions:
                     expanded = plan.expanded(item, asked, precision=facts["precision"], task=facts["task"])
-                    fast = {name: facts[name] for name in ("fast_path", "pieces", "slow")}
+                    fast = {name: facts[name] for name in ("fast_path", "pieces", "slow", "operators")}
                     cases += [(case, fast) for case in expanded]
             advance(1)
     yield from _without(precisions, asked)

@@ -62,7 +62,7 @@ def opened(case: Case, table: str = TABLE, *, facts: bool = False) -> dict[str, 
     Args:
         case: says file and runtime.
         table: the runtimes, as "module:NAME".
-        facts: whether `fast_path`, `pieces` and `slow` are wanted too, as a row has them.
+        facts: whether `fast_path`, `pieces`, `slow` and `operators` are wanted too, as a row has them.
 
     Raises:
         WorkerError: it cannot be opened or run.

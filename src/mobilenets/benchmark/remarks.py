@@ -64,16 +64,17 @@ def _slow_int8(rows: Sequence[Row], machine: Machine) -> list[str]:
         if slower.low > 1:
             said.append(
                 f"{row.case.model} on {row.case.runtime}: int8 is {slower.value:.2f}x slower than float32 ({setting(row)}): "
-                + why_slow(row, machine)
+                + why_slow(row, base, machine)
             )
     return said
 
 
-def why_slow(row: Row, machine: Machine) -> str:
+def why_slow(row: Row, base: Row, machine: Machine) -> str:
     """Why an int8 row may be slower than the same network in float.
 
     Args:
         row: of a network in int8.
+        base: of the same network in float32.
         machine: this machine; nothing is known of the processor of another.
     """
     reasons = []
@@ -91,6 +92,8 @@ def why_slow(row: Row, machine: Machine) -> str:
         )
     if row.pieces is not None and row.pieces > 1:
         reasons.append(f"its fast operators form {row.pieces} pieces, and each change between fast and slow costs time")
+    if row.operators and base.operators:
+        reasons.append(f"by the runtime's profile its operators take {row.operators}, and in float32 {base.operators}")
     return "; ".join(reasons) or "neither the processor nor the fast path explains it"
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mobilenets.runtime.manifest import Manifest
 
 WARM_UP_RUNS, WARM_UP_S = 3, 0.2
+LONGEST = 4  # kinds of operators that a row names
 
 
 def main() -> None:
@@ -81,7 +82,7 @@ def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any
         },
     )
     orders: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {  # Any: JSON
-        "facts": lambda order: _fast_path(engine),
+        "facts": lambda order: {**_fast_path(engine), "operators": _operators(engine)},
         "warm_up": lambda order: _warmed_up(gate, batch),
         "slice": lambda order: _timed(gate, batch, order["seconds"]),
         "memory": lambda order: {"peak_bytes": peak_memory_bytes()},
@@ -121,6 +122,16 @@ def _fast_path(engine: Engine) -> dict[str, Any]:  # Any: JSON
         return {"fast_path": None, "pieces": None, "slow": ""}
     slow = ", ".join(f"{count} {kind}" for kind, count in sorted(said.slow.items(), key=lambda item: -item[1]))
     return {"fast_path": said.share, "pieces": said.pieces, "slow": slow}
+
+
+def _operators(engine: Engine) -> str:
+    """The kinds of operators that take longest, by the runtime's own profile; "" if it has none."""
+    try:
+        times = engine.operator_times()
+    except Exception:  # as above
+        return ""
+    longest = sorted(times.items(), key=lambda item: -item[1].ms)[:LONGEST]
+    return ", ".join(f"{of.count} {kind} {of.ms:.3f} ms" for kind, of in longest)
 
 
 def noise(manifest: Manifest, n: int) -> NDArray[Any]:  # Any: floats

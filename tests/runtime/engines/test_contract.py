@@ -224,6 +224,14 @@ def test_the_share_on_fast_kernels_comes_from_the_runtime(engine: Engine) -> Non
         assert fast.total - fast.fast == sum(fast.slow.values())
 
 
+def test_a_profile_has_every_operator_once(engine: Engine) -> None:
+    fast, times = engine.fast_path(), engine.operator_times()
+    assert bool(times) == isinstance(engine, OnnxEngine)
+    if fast is not None and times:
+        assert sum(of.count for of in times.values()) == fast.total
+        assert 0 < sum(of.ms for of in times.values()) < 1000
+
+
 def test_it_can_be_closed(engine: Engine) -> None:
     engine.close()
 

@@ -62,6 +62,19 @@ class FastPath:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """What a runtime's profile says of one kind of operator.
+
+    Args:
+        count: how many there are.
+        ms: that all of them take in one run.
+    """
+
+    count: int
+    ms: float
+
+
 class Engine(Protocol):
     """Runs one network. A runtime is a class that inherits from this and sets what its defaults do not say.
 
@@ -108,6 +121,10 @@ class Engine(Protocol):
     def fast_path(self) -> FastPath | None:
         """How many operators run on the runtime's fast kernels, read from the runtime; None, as here, if it does not say."""
         return None
+
+    def operator_times(self) -> Mapping[str, OperatorTime]:
+        """How long each kind of operator takes, by the runtime's own profile; empty, as here, if it has none."""
+        return {}
 
     def close(self) -> None:
         """Release what the runtime holds, which is nothing here; the engine cannot run afterwards."""

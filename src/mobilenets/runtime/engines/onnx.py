@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import statistics
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, OperatorTime, Outputs, file_manifest, first_line
 from mobilenets.runtime.machine import sums_overflow
 from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
 
@@ -99,18 +101,40 @@ class OnnxEngine(Engine):
         Raises:
             CheckpointError: the network cannot be run again.
         """
-        height, width = self.input_shape or self.manifest().input.shape
-        image = np.zeros((self.batch or 1, self.manifest().input.channels, height, width), np.float32)
-        with tempfile.TemporaryDirectory() as folder:
-            session = self._opened(profile=str(Path(folder) / "profile"))
-            session.run(self.outputs, {self._input: image})
-            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
-        nodes = [event["args"] for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
+        nodes = [event["args"] for event in self._profiled(seconds=0.0)]
         if self.precision == "int8":
             slow = _in_floats(nodes, outputs=len(self.outputs))
             return FastPath("integer arithmetic", len(nodes) - slow.total(), len(nodes), slow=dict(slow))
         slow = Counter(node["op_name"] for node in nodes if node["provider"] != _PROVIDER)
         return FastPath(_PROVIDER, len(nodes) - slow.total(), len(nodes), slow=dict(slow))
+
+    def operator_times(self) -> dict[str, OperatorTime]:
+        """How long each kind of operator takes, by the profile: of the medians of their runs, the sum.
+
+        Raises:
+            CheckpointError: the network cannot be run again.
+        """
+        runs: dict[tuple[str, str], list[float]] = {}
+        for event in self._profiled(seconds=_PROFILED_S):
+            node = (event["args"]["op_name"], f"{event['name']} {event['args'].get('node_index')}")
+            runs.setdefault(node, []).append(event["dur"] / 1000)
+        medians: dict[str, list[float]] = {}
+        for (kind, _), times_ms in runs.items():
+            medians.setdefault(kind, []).append(statistics.median(times_ms))
+        return {kind: OperatorTime(len(each), sum(each)) for kind, each in medians.items()}
+
+    def _profiled(self, *, seconds: float) -> list[dict[str, Any]]:  # Any: JSON
+        """What the profile says of each operator in each run; there is one run, and more until the seconds are over."""
+        height, width = self.input_shape or self.manifest().input.shape
+        image = np.zeros((self.batch or 1, self.manifest().input.channels, height, width), np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._opened(profile=str(Path(folder) / "profile"))
+            end = time.monotonic() + seconds
+            session.run(self.outputs, {self._input: image})
+            while time.monotonic() < end:
+                session.run(self.outputs, {self._input: image})
+            events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+        return [event for event in events if event.get("cat") == "Node" and "provider" in event.get("args", {})]
 
     def close(self) -> None:
         """Release the session."""
@@ -154,4 +178,5 @@ def _in_floats(nodes: Sequence[Mapping[str, Any]], *, outputs: int) -> Counter[s
 
 
 _FATAL = 4
+_PROFILED_S = 0.1  # a tiny network runs some hundred times, a large one once
 _PROVIDER = "CPUExecutionProvider"
