@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +129,48 @@ def test_the_slider_decides_by_keyboard_which_boxes_are_shown(visit: Visit, cell
     assert verdict(page) == "1 object"
     assert slider.get_attribute("aria-valuetext") == "95 percent"
     assert page.locator(".overlay").evaluate("(canvas) => canvas.getContext('2d').getImageData(2, 2, 1, 1).data[3]") > 0
+
+
+def fitted(model: Path, thresholds: list[float], folder: Path) -> Path:
+    """A detector with thresholds for its classes."""
+    import onnx
+
+    changed = onnx.load(model)
+    (metadata,) = changed.metadata_props
+    manifest = json.loads(metadata.value)
+    metadata.value = json.dumps({**manifest, "head": {**manifest["head"], "class_thresholds": thresholds}})
+    onnx.save(changed, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def test_the_slider_also_shows_boxes_below_the_thresholds_that_were_fitted(
+    visit: Visit, cell_model: Path, tmp_path: Path
+) -> None:
+    labels = len(Predictor.open(cell_model, engine="onnx").manifest.labels)
+    model = fitted(cell_model, [0.999] * labels, tmp_path)
+    pixels = np.zeros((96, 96, 3), np.uint8)
+    pixels[:32, :32] = (255, 0, 0)
+    pixels[64:, 64:] = (150, 20, 20)
+    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    page = visit(model)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "cells.png")
+    few = len(Predictor.open(model, engine="onnx").predict(tmp_path / "cells.png").boxes)  # type: ignore[union-attr]  # a detector's
+    assert verdict(page) == {0: "nothing found", 1: "1 object"}[few]
+    slider = page.get_by_label("Show boxes above")
+    slider.press("Home")
+    for _ in range(50):
+        slider.press("ArrowRight")
+    assert verdict(page) == "2 objects"  # as with the same model without thresholds, at 50%
+
+
+def test_the_camera_takes_the_place_of_the_image_that_was_chosen(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    page = visit(color_model)
+    images = [painted(tmp_path / f"{name}.png", color) for name, color in COLORS.items()]
+    page.locator("input[type=file]").first.set_input_files(images)
+    assert page.locator(".strip [aria-pressed=true]").count() == 1
+    page.get_by_role("button", name="Camera").click()
+    page.locator("video").wait_for()
+    assert page.locator(".strip [aria-pressed=true]").count() == 0
 
 
 def test_a_page_without_its_model_says_what_to_do(browser: Browser, site: Callable[[Path], str], color_model: Path) -> None:

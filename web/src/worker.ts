@@ -4,6 +4,7 @@ import { decodeImage } from "./contract/decode";
 import { withAlpha } from "./contract/image";
 import { prepare } from "./contract/prepare";
 import { decode } from "./decoders/decode";
+import { forAnyThreshold } from "./decoders/detect";
 import type { Engine } from "./engines/engine";
 import { OPENERS } from "./engines/table";
 import type { Manifest } from "./manifest";
@@ -68,7 +69,7 @@ async function predicted(source: Blob | ImageBitmap, engine: Engine, manifest: M
   const ready = performance.now();
   const outputs = await runViews(engine, image, manifest.head);
   const done = performance.now();
-  const prediction = decode(outputs, manifest, placement);
+  const prediction = decode(outputs, forAnyThreshold(manifest), placement);
   const times = { prepareMs: ready - start, networkMs: done - ready, decodeMs: performance.now() - done };
   return { prediction, times, features: outputs[FEATURES]?.data };
 }

@@ -3,7 +3,7 @@
 import type { Placement } from "../contract/placement";
 import { f32 } from "../contract/rounding";
 import type { Outputs } from "../engines/engine";
-import { inputShape, type Manifest, type SsdHead } from "../manifest";
+import { inputShape, type Manifest, type SsdHead, taskOf } from "../manifest";
 import { anchors } from "./anchors";
 import { nms } from "./nms";
 import type { Detections } from "./prediction";
@@ -40,6 +40,13 @@ export function decodeDetections(outputs: Outputs, manifest: Manifest, place: Pl
 /** The score that a box of each class must exceed: the larger of the class's threshold and the common one. */
 export function thresholdsOf(head: SsdHead, labels: number): Float32Array {
   return Float32Array.from({ length: labels }, (_, k) => Math.max(f32(head.class_thresholds[k] ?? 0), f32(head.score_threshold)));
+}
+
+/** The manifest without the thresholds of its classes, and for any number of boxes: what is shown of them is chosen later. */
+export function forAnyThreshold(manifest: Manifest): Manifest {
+  if (taskOf(manifest) !== "detect") return manifest;
+  const head = manifest.head as SsdHead;
+  return { ...manifest, head: { ...head, class_thresholds: [], detections: head.candidates * manifest.labels.length } };
 }
 
 /** Softmax of each row, without the background, which is first. */

@@ -39,6 +39,11 @@ export class Strip {
     this.chosen(item, index);
   }
 
+  /** Marks none: something else is on the stage. */
+  chooseNone(): void {
+    for (const button of this.buttons) button.setAttribute("aria-pressed", "false");
+  }
+
   /** Says under an image what was found on it. */
   caption(index: number, text: string, failed = false): void {
     const button = this.buttons[index];

@@ -139,6 +139,7 @@ export class Try {
 
   private async startCamera(start: () => Promise<void>): Promise<void> {
     this.shown = undefined;
+    this.strip.chooseNone();
     try {
       await start();
     } catch (error) {

@@ -9,7 +9,7 @@ import { drawBoxes } from "../overlay";
 import { slider } from "../slider";
 
 /** Where the slider starts for a model whose thresholds were not fitted: its own let nearly everything through. */
-const USUAL = 0.3;
+const USUAL = 0.5;
 
 export class Boxes {
   readonly element: HTMLElement;
@@ -47,12 +47,14 @@ export class Boxes {
     return counts.map(({ label, count }) => `${count} ${this.manifest.labels[label]}`).join(", ") || "nothing found";
   }
 
-  /** Indices of the boxes above the thresholds. */
+  /** Indices of the boxes above the thresholds: the highest scores first, as many as the model gives. */
   private shown(found: Detections): number[] {
     const head = this.manifest.head as SsdHead;
     const labels = this.manifest.labels.length;
     const limits = this.fitted?.checked === true ? thresholdsOf(head, labels) : new Float32Array(labels).fill(this.threshold.value);
-    return Array.from(found.scores, (_, i) => i).filter((i) => found.scores[i]! > limits[found.classes[i]!]!);
+    return Array.from(found.scores, (_, i) => i)
+      .filter((i) => found.scores[i]! > limits[found.classes[i]!]!)
+      .slice(0, head.detections);
   }
 
   private counts(found: Detections, shown: readonly number[]): { label: number; count: number; most: number }[] {
