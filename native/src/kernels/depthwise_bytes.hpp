@@ -11,7 +11,7 @@ namespace mobilenets {
 // ---- pairs of taps
 
 /// P neighboring places and one panel; `taps` lie `by.inner` + 1 apart.
-template <class V, int P>
+template <class V, int P, Rescale How>
 void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
     const int c = p * panel, pairs = (by.inner + 1) / 2;
     const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
@@ -30,7 +30,8 @@ void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8
                         reinterpret_cast<const std::int8_t*>(taps[1]) + c, weights);
         }
     }
-    store_tile<V, P, 1>(Finished<V, P, 1>(sums).sums, by, static_cast<std::size_t>(c), out + c, static_cast<std::size_t>(row.channels), by.outputs - c);
+    store_tile<V, P, 1, How>(Finished<V, P, 1>(sums).sums, by, static_cast<std::size_t>(c), out + c,
+                             static_cast<std::size_t>(row.channels), by.outputs - c);
 }
 
 template <class V>
@@ -63,7 +64,9 @@ struct ByPairs {
             }
             std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
             for (int p = row.panels.from; p < row.panels.to; ++p) {
-                with_exactly<pixels_of_taps>(pixels, [&]<int P>() { pairs_tile<V, P>(by, row, p, here); });
+                with_rescale<V>(rescale_of(by, p, 1), [&]<Rescale How>() {
+                    with_exactly<pixels_of_taps>(pixels, [&]<int P>() { pairs_tile<V, P, How>(by, row, p, here); });
+                });
             }
             x += pixels;
         }
@@ -79,7 +82,7 @@ struct Column {
 };
 
 template <class Block>
-inline Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_t at) {
+ALWAYS_INLINE Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_t at) {
     const auto a = Block::raised(rows[0] + at), b = Block::raised(rows[1] + at);
     const auto c = Block::raised(rows[2] + at), d = Block::raised(rows[3] + at);
     const auto low = Block::low_bytes(a, b), low_next = Block::low_bytes(c, d);
@@ -89,29 +92,31 @@ inline Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_
 }
 
 /// The rows that a filter sees, in groups of four; of a group that is not full, the last row stands for the others.
+template <int Groups>
 class RowGroups {
 public:
-    static constexpr int most = 4;
-
-    RowGroups(const DepthwiseRow& row, int channel) : row_(row) {
+    RowGroups(const DepthwiseRow& row, int channel) : width_(row.width), channels_(index(row.channels)) {
         const int seen = row.kernel_height + row.out_rows - 1;
-        for (int i = 0; i < 4 * most; ++i) {
-            const int y = i < seen ? i : seen - 1;
-            rows_[i / 4][i % 4] = reinterpret_cast<const std::int8_t*>(row.rows[y]) + channel;
-            beside_[i % 4] = reinterpret_cast<const std::int8_t*>(row.missing) + channel;
-        }
+        UNROLLED
+        for (int i = 0; i < 4 * Groups; ++i)
+            rows_[i / 4][i % 4] = reinterpret_cast<const std::int8_t*>(row.rows[i < seen ? i : seen - 1]) + channel;
+        const auto* missing = reinterpret_cast<const std::int8_t*>(row.missing) + channel;
+        UNROLLED
+        for (int i = 0; i < 4; ++i) beside_[i] = missing;
     }
 
-    template <class Block>
-    Column<Block> column(int group, int x) const {
-        const bool is_inside = x >= 0 && x < row_.width;
-        return interleaved<Block>(is_inside ? rows_[group] : beside_,
-                                  is_inside ? static_cast<std::size_t>(x) * static_cast<std::size_t>(row_.channels) : 0);
+    /// The column at x, which may lie beside the map unless it is known to be inside.
+    template <class Block, bool Inside>
+    ALWAYS_INLINE Column<Block> column(int group, int x) const {
+        if constexpr (Inside) return interleaved<Block>(rows_[group], index(x) * channels_);
+        const bool is_inside = x >= 0 && x < width_;
+        return interleaved<Block>(is_inside ? rows_[group] : beside_, is_inside ? index(x) * channels_ : 0);
     }
 
 private:
-    const DepthwiseRow& row_;
-    const std::int8_t* rows_[most][4];
+    int width_;
+    std::size_t channels_;
+    const std::int8_t* rows_[Groups][4];
     const std::int8_t* beside_[4];
 };
 
@@ -173,80 +178,104 @@ struct Filter {
     static constexpr int columns = Columns, stride = Stride, groups = Groups, rows = Rows, taps = Columns * Groups;
 };
 
-/// The sums of one vector of the block, for all rows and P pixels.
+/// The sums of one vector of the block, for one of the rows and P pixels.
 template <class V, int Channels, class F, int P, int All>
 inline void add_up(const Part<V, Channels>& part, const Column<typename V::template Block<Channels>> (&columns)[All][F::groups],
-                   int vector, typename V::template Block<Channels>::Vector (&sums)[F::rows][P]) {
+                   int row, int vector, typename V::template Block<Channels>::Vector (&sums)[P]) {
     using Block = typename V::template Block<Channels>;
     const auto bias = part.bias(vector);
     UNROLLED
-    for (int i = 0; i < F::rows * P; ++i) sums[i / P][i % P] = bias;
+    for (int i = 0; i < P; ++i) sums[i] = bias;
     UNROLLED
-    for (int r = 0; r < F::rows; ++r) {
+    for (int tap = 0; tap < F::taps; ++tap) {
+        const auto weight = Block::load(part.weights + ((row * F::taps + tap) * 4 + vector) * Channels);
         UNROLLED
-        for (int tap = 0; tap < F::taps; ++tap) {
-            const auto weight = Block::load(part.weights + ((r * F::taps + tap) * 4 + vector) * Channels);
+        for (int i = 0; i < P; ++i) {
+            const auto& column = columns[i * F::stride + tap % F::columns][tap / F::columns];
+            sums[i] = Block::dot(sums[i], column.of[vector], weight);
+        }
+    }
+}
+
+/// The bytes of P pixels of some rows from the columns that their windows see.
+template <class V, int Channels, class F, int P, Rescale How, int All>
+ALWAYS_INLINE void make_pixels(const Part<V, Channels>& part, const Column<typename V::template Block<Channels>> (&columns)[All][F::groups],
+                               std::int8_t* const (&outs)[F::rows], std::size_t stride, int count) {
+    using Block = typename V::template Block<Channels>;
+    if constexpr (Channels / V::width == V::packed_panels) {  // two vectors become one at once: few are alive
+        typename V::Ints halves[2][F::rows][P];
+        UNROLLED
+        for (int i = 0; i < 2 * F::rows; ++i) {
+            const int half = i / F::rows, r = i % F::rows;
+            typename Block::Vector first[P], second[P];
+            add_up<V, Channels, F, P, All>(part, columns, r, 2 * half, first);
+            add_up<V, Channels, F, P, All>(part, columns, r, 2 * half + 1, second);
             UNROLLED
-            for (int i = 0; i < P; ++i) {
-                const auto& column = columns[i * F::stride + tap % F::columns][tap / F::columns];
-                sums[r][i] = Block::dot(sums[r][i], column.of[vector], weight);
+            for (int p = 0; p < P; ++p) {
+                halves[half][r][p] = V::template pair<How != Rescale::reals>(part.template rescale<How>(first[p], 2 * half),
+                                                                             part.template rescale<How>(second[p], 2 * half + 1),
+                                                                             part.bounds);
             }
         }
+        typename V::Ints bytes[F::rows][P];
+        UNROLLED
+        for (int i = 0; i < F::rows * P; ++i) {
+            bytes[i / P][i % P] = V::joined(halves[0][i / P][i % P], halves[1][i / P][i % P]);
+            if (part.clips) bytes[i / P][i % P] = V::clipped(bytes[i / P][i % P], part.bounds);
+        }
+        UNROLLED
+        for (int i = 0; i < F::rows * P; ++i) {
+            if (i % P < count)
+                V::template store<V::packed_panels>(outs[i / P] + static_cast<std::size_t>(i % P) * stride, bytes[i / P][i % P], 0,
+                                                    part.channels);
+        }
+    } else {
+        typename Block::Vector sums[F::rows][P][4];
+        UNROLLED
+        for (int i = 0; i < 4 * F::rows; ++i) {
+            typename Block::Vector of[P];
+            add_up<V, Channels, F, P, All>(part, columns, i / 4, i % 4, of);
+            UNROLLED
+            for (int p = 0; p < P; ++p) sums[i / 4][p][i % 4] = of[p];
+        }
+        UNROLLED
+        for (int r = 0; r < F::rows; ++r) store_block<V, Channels, P, How>(part, sums[r], outs[r], stride, count);
     }
 }
 
 /// Some rows of a part, P pixels at a time.
 template <class V, int Channels, class F, int P, Rescale How>
-void columns_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
+void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
     using Block = typename V::template Block<Channels>;
     constexpr int all = (P - 1) * F::stride + F::columns, kept = F::columns > F::stride ? F::columns - F::stride : 0;
-    const RowGroups rows(row, part.first);
+    const Part<V, Channels> part = shared;
+    const RowGroups<F::groups> rows(row, part.first);
     const auto stride = static_cast<std::size_t>(row.channels);
-    const int width = pixels.to, left = row.left;
+    const int left = row.left, width = row.width;
     std::int8_t* out[F::rows];
-    for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first;
+    for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first + index(pixels.from) * stride;
     Column<Block> columns[all][F::groups];
     UNROLLED
     for (int i = 0; i < kept * F::groups; ++i)
         columns[i / F::groups][i % F::groups] =
-            rows.column<Block>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
-    for (int x = pixels.from; x < width; x += P) {
+            rows.template column<Block, false>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
+    const auto step = [&]<bool Inside>(int x) {
         UNROLLED
         for (int i = kept * F::groups; i < all * F::groups; ++i)
-            columns[i / F::groups][i % F::groups] = rows.column<Block>(i % F::groups, x * F::stride + i / F::groups - left);
-        if constexpr (Channels / V::width == V::packed_panels) {  // a vector after the other: few are alive at once
-            typename V::Ints made[F::rows][P][V::packed_panels];
-            UNROLLED
-            for (int j = 0; j < 4; ++j) {
-                typename Block::Vector sums[F::rows][P];
-                add_up<V, Channels, F, P, all>(part, columns, j, sums);
-                UNROLLED
-                for (int i = 0; i < F::rows * P; ++i) made[i / P][i % P][j] = part.template rescale<How>(sums[i / P][i % P], j);
-            }
-            UNROLLED
-            for (int i = 0; i < F::rows * P; ++i) {
-                if (x + i % P < width) {
-                    V::template store<V::packed_panels>(out[i / P] + static_cast<std::size_t>(x + i % P) * stride,
-                                                        part.template packed<How>(made[i / P][i % P]), 0, part.channels);
-                }
-            }
-        } else {
-            typename Block::Vector sums[F::rows][P][4];
-            UNROLLED
-            for (int j = 0; j < 4; ++j) {
-                typename Block::Vector of[F::rows][P];
-                add_up<V, Channels, F, P, all>(part, columns, j, of);
-                UNROLLED
-                for (int i = 0; i < F::rows * P; ++i) sums[i / P][i % P][j] = of[i / P][i % P];
-            }
-            UNROLLED
-            for (int r = 0; r < F::rows; ++r)
-                store_block<V, Channels, P, How>(part, sums[r], out[r] + static_cast<std::size_t>(x) * stride, stride,
-                                                 width - x);
-        }
+            columns[i / F::groups][i % F::groups] = rows.template column<Block, Inside>(i % F::groups, x * F::stride + i / F::groups - left);
+        make_pixels<V, Channels, F, P, How, all>(part, columns, out, stride, pixels.to - x);
         UNROLLED
         for (int i = 0; i < kept * F::groups; ++i)
             columns[i / F::groups][i % F::groups] = columns[P * F::stride + i / F::groups][i % F::groups];
+        UNROLLED
+        for (int r = 0; r < F::rows; ++r) out[r] += P * stride;
+    };
+    for (int x = pixels.from; x < pixels.to; x += P) {
+        const int first = x * F::stride + kept - left, last = x * F::stride + all - 1 - left;
+        if (first >= 0 && last < width)
+            step.template operator()<true>(x);
+        else
+            step.template operator()<false>(x);
     }
 }
 
@@ -262,9 +291,9 @@ void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Spa
         for (int start = 0; start < row.kernel_height; start += 4) {
             DepthwiseRow group = row;
             group.rows += start, group.kernel_height -= start;
-            const RowGroups rows(group, part.first);
+            const RowGroups<1> rows(group, part.first);
             for (int kx = 0; kx < row.kernel_width; ++kx) {
-                const auto column = rows.column<Block>(0, x * row.stride - row.left + kx * row.dilation);
+                const auto column = rows.column<Block, false>(0, x * row.stride - row.left + kx * row.dilation);
                 for (int j = 0; j < 4; ++j, weight += Channels)
                     sums[0][j] = Block::dot(sums[0][j], column.of[j], Block::load(weight));
             }
@@ -352,7 +381,7 @@ private:
                               static_cast<std::size_t>(number) * part_bytes(row.kernel_height, row.kernel_width);
         const int first = number * block, channels = by.outputs - first < Channels ? by.outputs - first : Channels;
         const Part<V, Channels> part{by, weights, first, channels};
-        const Rescale how = rescale_of(by, static_cast<std::size_t>(first), panels_of(channels));
+        const Rescale how = rescale_of(by, first / panel, panels_of(channels));
         if (how == Rescale::reals)
             compute_rows<Channels, Rescale::reals>(part, row, pixels, outs);
         else if (how == Rescale::signed_reals)

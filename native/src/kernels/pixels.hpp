@@ -46,6 +46,17 @@ int with_pixels(int left, const Tile& tile) {
     return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
 }
 
+/// Calls `tiles` with a number of pixels, a constant for it, the first of them, and how many tiles of as many pixels follow: P
+/// pixels each, and at the end what is left.
+template <int P, typename Tiles>
+void in_tiles(int count, const Tiles& tiles) {
+    const int whole = count % P == 0 || count < P ? count / P : count / P - 1;
+    if (whole > 0) tiles.template operator()<P>(0, whole);
+    for (int i = whole * P; i < count;) {
+        i += with_pixels<P>(count - i, [&]<int Q>() { tiles.template operator()<Q>(i, 1); });
+    }
+}
+
 constexpr int chunk_bytes = 64 * 1024;  // of pixels that stay in the caches while the panels pass by
 
 static inline int pixels_of_chunk(int inner_bytes, int tile) {

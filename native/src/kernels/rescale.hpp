@@ -5,6 +5,7 @@
 
 namespace mobilenets {
 
+#define ALWAYS_INLINE [[gnu::always_inline]] inline
 #define UNROLLED _Pragma("GCC unroll 32")
 
 template <class V>
@@ -89,23 +90,32 @@ struct Finished {
 };
 
 /// How the sums of some neighboring panels are rescaled.
-static inline Rescale rescale_of(const ByteWeights& by, std::size_t first, int panels) {
+static inline Rescale rescale_of(const ByteWeights& by, int first, int panels) {
     if (by.rescale != Rescale::reals && by.rescale != Rescale::signed_reals) return by.rescale;
-    for (int p = 0; p < panels; ++p) {
-        if (!by.reals_hold[first / panel + static_cast<std::size_t>(p)]) return Rescale::any;
+    for (int p = first; p < first + panels; ++p) {
+        if (!by.reals_hold[p]) return Rescale::any;
     }
     return by.rescale;
 }
 
-template <class V, int P, int N>
+/// Calls `of` with the way to rescale, a constant for it: one of those that the instruction set has.
+template <class V, typename Of>
+void with_rescale(Rescale how, const Of& of) {
+    if constexpr (V::has_reals) {
+        if (how == Rescale::reals) return of.template operator()<Rescale::reals>();
+        if (how == Rescale::signed_reals) return of.template operator()<Rescale::signed_reals>();
+    } else if constexpr (V::has_shrink) {
+        if (how == Rescale::shrinking) return of.template operator()<Rescale::shrinking>();
+    }
+    of.template operator()<Rescale::any>();
+}
+
+/// The sums of P pixels and N panels become bytes.
+template <class V, int P, int N, Rescale How>
 inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                        std::int8_t* out, std::size_t out_stride, int count) {
-    [[maybe_unused]] const Rescale how = rescale_of(by, first, N);
-    if constexpr (V::has_reals) {
-        if (how == Rescale::reals) return store_tile_as<V, P, N, Rescale::reals>(sums, by, first, out, out_stride, count);
-        if (how == Rescale::signed_reals)
-            return store_tile_as<V, P, N, Rescale::signed_reals>(sums, by, first, out, out_stride, count);
-        typename V::Ints pixels[P][1][N][vectors<V>];  // rare: a loop, so that the code stays small
+    if constexpr (V::has_reals && How == Rescale::any) {  // rare: a loop, so that the code stays small
+        typename V::Ints pixels[P][1][N][vectors<V>];
         UNROLLED
         for (int i = 0; i < P; ++i) {
             UNROLLED
@@ -117,11 +127,7 @@ inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const B
                                                  count);
         }
     } else {
-        if constexpr (V::has_shrink) {
-            if (how == Rescale::shrinking)
-                return store_tile_as<V, P, N, Rescale::shrinking>(sums, by, first, out, out_stride, count);
-        }
-        store_tile_as<V, P, N, Rescale::any>(sums, by, first, out, out_stride, count);
+        store_tile_as<V, P, N, How>(sums, by, first, out, out_stride, count);
     }
 }
 

@@ -8,6 +8,8 @@
 
 namespace mobilenets {
 
+inline constexpr float infinity = __builtin_huge_valf();
+
 template <class V>
 inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
     const auto zero = V::all(0.0F), six = V::all(6.0F);
@@ -21,55 +23,78 @@ inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
     return clip == Clip::hard_swish ? V::multiply(x, gate) : gate;
 }
 
-/// P pixels times N vectors of output channels, of which `count` are stored. The vectors of one panel lie side by side, those
-/// of the next a whole panel further.
-template <class V, int P, int N>
-void float_tile(const FloatWeights& by, const float* const* starts, std::size_t at, std::size_t in_stride, const float* weights,
-                const float* bias, float* out, std::size_t out_stride, int count) {
-    const std::size_t panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
-    const Clip clip = by.clip;
-    typename V::Floats sums[P][N];
+/// How a sum of floats ends: as it is, within bounds, or on one of the other curves.
+enum class Ending { as_is, bounded, curved };
+
+/// Calls `of` with the ending, a constant for it.
+template <typename Of>
+void with_ending(Clip clip, const Of& of) {
+    if (clip == Clip::none) return of.template operator()<Ending::as_is>();
+    if (clip == Clip::relu || clip == Clip::relu6) return of.template operator()<Ending::bounded>();
+    of.template operator()<Ending::curved>();
+}
+
+/// The sums of P pixels and N vectors, of which `count` channels are stored.
+template <class V, int P, int N, Ending End, typename Made>
+inline void store_floats(typename V::Floats (&sums)[P][N], Clip clip, Made* out, std::size_t out_stride, int count) {
+    const auto zero = V::all(0.0F), most = V::all(clip == Clip::relu6 ? 6.0F : infinity);
     UNROLLED
-    for (int j = 0; j < N; ++j) {
-        const auto start = V::load(bias + j * V::width);
-        UNROLLED
-        for (int i = 0; i < P; ++i) sums[i][j] = start;
-    }
-    for (int s = 0; s < by.stretches; ++s) {
-        Pixels<P, float> pixels(starts[s] + at, in_stride);
-        _Pragma("GCC unroll 1") for (int k = by.inner; k > 0; --k) {
-            typename V::Floats each[N];
-            UNROLLED
-            for (int j = 0; j < N; ++j) {
-                each[j] = V::load(weights + static_cast<std::size_t>(j * V::width / panel) * panel_size + j * V::width % panel);
-            }
-            UNROLLED
-            for (int i = 0; i < P; ++i) {
-                const auto x = V::all(*pixels[i]);
-                UNROLLED
-                for (int j = 0; j < N; ++j) sums[i][j] = V::multiply_add(x, each[j], sums[i][j]);
-            }
-            weights += panel;
-            pixels.advance(1);
-        }
+    for (int i = 0; i < P * N; ++i) {
+        auto& sum = sums[i / N][i % N];
+        if constexpr (End == Ending::bounded) sum = V::least(V::greatest(sum, zero), most);
+        if constexpr (End == Ending::curved) sum = clipped<V>(sum, clip);
     }
     if (count >= N * V::width) {
         UNROLLED
-        for (int i = 0; i < P; ++i) {
-            UNROLLED
-            for (int j = 0; j < N; ++j)
-                V::store(out + static_cast<std::size_t>(i) * out_stride + j * V::width, clipped<V>(sums[i][j], clip));
-        }
+        for (int i = 0; i < P * N; ++i)
+            V::store(out + static_cast<std::size_t>(i / N) * out_stride + i % N * V::width, sums[i / N][i % N]);
         return;
     }
     UNROLLED
-    for (int i = 0; i < P; ++i) {
+    for (int i = 0; i < P * N; ++i) {
+        if (count > i % N * V::width)
+            V::store(out + static_cast<std::size_t>(i / N) * out_stride + i % N * V::width, sums[i / N][i % N],
+                     count - i % N * V::width);
+    }
+}
+
+/// Tiles of P pixels times N vectors of output channels, one after the other. The vectors of one panel lie side by side, those
+/// of the next a whole panel further.
+template <class V, int P, int N, Ending End>
+void float_tiles(const FloatWeights& by, const float* const* starts, std::size_t at, std::size_t in_stride, int from, float* out,
+                 std::size_t out_stride, int tiles) {
+    const std::size_t panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
+    const float* first_weights = by.panels + static_cast<std::size_t>(from) * panel_size;
+    const float* bias = by.bias + from * panel;
+    const int channels = by.outputs - from * panel;
+    for (; tiles > 0; --tiles, at += P * in_stride, out += P * out_stride) {
+        typename V::Floats sums[P][N];
         UNROLLED
         for (int j = 0; j < N; ++j) {
-            if (count > j * V::width)
-                V::store(out + static_cast<std::size_t>(i) * out_stride + j * V::width, clipped<V>(sums[i][j], clip),
-                         count - j * V::width);
+            const auto start = V::load(bias + j * V::width);
+            UNROLLED
+            for (int i = 0; i < P; ++i) sums[i][j] = start;
         }
+        const float* weights = first_weights;
+        for (int s = 0; s < by.stretches; ++s) {
+            Pixels<P, float> pixels(starts[s] + at, in_stride);
+            _Pragma("GCC unroll 1") for (int k = by.inner; k > 0; --k) {
+                typename V::Floats each[N];
+                UNROLLED
+                for (int j = 0; j < N; ++j) {
+                    each[j] = V::load(weights + static_cast<std::size_t>(j * V::width / panel) * panel_size + j * V::width % panel);
+                }
+                UNROLLED
+                for (int i = 0; i < P; ++i) {
+                    const auto x = V::all(*pixels[i]);
+                    UNROLLED
+                    for (int j = 0; j < N; ++j) sums[i][j] = V::multiply_add(x, each[j], sums[i][j]);
+                }
+                weights += panel;
+                pixels.advance(1);
+            }
+        }
+        store_floats<V, P, N, End>(sums, by.clip, out, out_stride, channels);
     }
 }
 
@@ -81,29 +106,32 @@ void sum_floats(const FloatWeights& by, Span panels, const float* const* starts,
     for (int first = 0; first < count; first += chunk) {
         const int last = first + chunk < count ? first + chunk : count;
         with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
-            const float* weights = by.panels + static_cast<std::size_t>(p * by.stretches * by.inner) * panel;
-            const int channels = by.outputs - p * panel;
-            const auto at = [&]<int P, int M>(int i) {
-                float_tile<V, P, M>(by, starts, static_cast<std::size_t>(i) * in_stride, in_stride, weights,
-                                    by.bias + p * panel, out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride,
-                                    channels);
-            };
-            for (int i = first; i < last;) {
-                if (N > 1 || half == whole || channels > panel / 2) {
-                    i += with_pixels<V::pixels>(last - i, [&]<int P>() { at.template operator()<P, N * whole>(i); });
+            with_ending(by.clip, [&]<Ending End>() {
+                const auto of = [&]<int P, int M>(int i, int tiles) {
+                    float_tiles<V, P, M, End>(by, starts, static_cast<std::size_t>(first + i) * in_stride, in_stride, p,
+                                              out + static_cast<std::size_t>(first + i) * out_stride + p * panel, out_stride,
+                                              tiles);
+                };
+                if (N > 1 || half == whole || by.outputs - p * panel > panel / 2) {
+                    in_tiles<V::pixels>(last - first,
+                                        [&]<int P>(int i, int tiles) { of.template operator()<P, N * whole>(i, tiles); });
                 } else if constexpr (half < whole) {
-                    i += with_pixels<2 * V::pixels>(last - i, [&]<int P>() { at.template operator()<P, half>(i); });
+                    in_tiles<2 * V::pixels>(last - first,
+                                            [&]<int P>(int i, int tiles) { of.template operator()<P, half>(i, tiles); });
                 }
-            }
+            });
         });
     }
 }
 
-/// P pixels times N panels of integers.
-template <class V, int P, int N>
-void byte_tile(const ByteWeights& by, const typename V::Cell* const* starts, std::size_t at, std::size_t in_stride,
-               const typename V::Cell* weights, int first, std::int8_t* out, std::size_t out_stride, int count) {
+/// Tiles of P pixels times N panels of integers, one after the other.
+template <class V, int P, int N, Rescale How>
+void byte_tiles(const ByteWeights& by, const typename V::Cell* const* starts, std::size_t at, std::size_t in_stride, int panel_from,
+                std::int8_t* out, std::size_t out_stride, int tiles) {
     const std::size_t panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
+    const auto* first_weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(panel_from) * panel_size;
+    const int first = panel_from * panel;
+    for (; tiles > 0; --tiles, at += P * in_stride, out += P * out_stride) {
     typename V::Ints sums[P][N][vectors<V>];
     UNROLLED
     for (int j = 0; j < N * vectors<V>; ++j) {
@@ -111,6 +139,7 @@ void byte_tile(const ByteWeights& by, const typename V::Cell* const* starts, std
         UNROLLED
         for (int i = 0; i < P; ++i) sums[i][j / vectors<V>][j % vectors<V>] = start;
     }
+    const auto* weights = first_weights;
     for (int s = 0; s < by.stretches; ++s) {
         Pixels<P, typename V::Cell> pixels(starts[s] + at, in_stride);
         _Pragma("GCC unroll 1") for (int k = by.inner; k > 0; k -= V::depth) {
@@ -126,6 +155,9 @@ void byte_tile(const ByteWeights& by, const typename V::Cell* const* starts, std
                 UNROLLED
                 for (int j = 0; j < N * vectors<V>; ++j) {
                     auto& sum = sums[i][j / vectors<V>][j % vectors<V>];
+                    if constexpr (requires { V::dot(sum, x, weights); }) {
+                        if (j==3) {sum = V::dot(sum, x, weights + 3*panel_size); continue;}
+                    }
                     sum = V::dot(sum, x, each[j]);
                 }
             }
@@ -133,23 +165,21 @@ void byte_tile(const ByteWeights& by, const typename V::Cell* const* starts, std
             pixels.advance(V::depth);
         }
     }
-    store_tile<V, P, N>(Finished<V, P, N>(sums).sums, by, static_cast<std::size_t>(first), out, out_stride, count);
+    store_tile<V, P, N, How>(Finished<V, P, N>(sums).sums, by, static_cast<std::size_t>(first), out, out_stride, by.outputs - first);
+    }
 }
 
 template <class V>
 void sum_bytes(const ByteWeights& by, Span panels, const void* const* starts, std::size_t in_stride, int count,
                std::int8_t* out, std::size_t out_stride) {
     const auto* cells = reinterpret_cast<const typename V::Cell* const*>(starts);
-    const auto panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
     with_panels<V::byte_panels>(panels, [&]<int N>(int p) {
-        const auto* weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(p) * panel_size;
-        for (int i = 0; i < count;) {
-            i += with_pixels<tile_pixels<V, N>>(count - i, [&]<int P>() {
-                byte_tile<V, P, N>(by, cells, static_cast<std::size_t>(i) * in_stride, in_stride, weights, p * panel,
-                                   out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride,
-                                   by.outputs - p * panel);
+        with_rescale<V>(rescale_of(by, p, N), [&]<Rescale How>() {
+            in_tiles<tile_pixels<V, N>>(count, [&]<int P>(int i, int tiles) {
+                byte_tiles<V, P, N, How>(by, cells, static_cast<std::size_t>(i) * in_stride, in_stride, p,
+                                         out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride, tiles);
             });
-        }
+        });
     });
 }
 

@@ -40,15 +40,14 @@ struct ProductPlaces {
 
     constexpr Span needed(int input, Span rows) const { return input == 1 && is_gate ? Span{0, 1} : rows; }
 
-    /// Calls `of(a, b, out)` for each place.
+    /// Calls `of(a, b, out, count)` for as many numbers as lie side by side: those of a place with a gate, else whole rows.
     template <typename Number, typename Of>
     void each(const Job& job, const Of& of) const {
+        const std::size_t row = index(width) * index(channels), count = is_gate ? index(channels) : row;
         for (int y = job.rows.from; y < job.rows.to; ++y) {
-            for (int x = 0; x < width; ++x) {
-                const std::size_t at = index(x) * index(channels);
-                of(job.inputs[0].template numbers<Number>(y) + at,
-                   job.inputs[1].template numbers<Number>(is_gate ? 0 : y) + (is_gate ? 0 : at),
-                   job.outputs[0].template numbers<Number>(y) + at);
+            const Number* b = job.inputs[1].template numbers<Number>(is_gate ? 0 : y);
+            for (std::size_t at = 0; at < row; at += count) {
+                of(job.inputs[0].template numbers<Number>(y) + at, b, job.outputs[0].template numbers<Number>(y) + at, count);
             }
         }
     }
@@ -59,8 +58,8 @@ struct FloatMultiply {
 
     template <class Kernels>
     void compute(const Kernels& kernels, const Job& job) const {
-        places.each<float>(job, [&](const float* a, const float* b, float* out) {
-            kernels.multiply_floats(a, b, out, index(places.channels));
+        places.each<float>(job, [&](const float* a, const float* b, float* out, std::size_t count) {
+            kernels.multiply_floats(a, b, out, count);
         });
     }
 };
@@ -72,13 +71,15 @@ struct ByteMultiply {
 
     template <class Kernels>
     void compute(const Kernels& kernels, const Job& job) const {
-        places.each<std::int8_t>(job, [&](const std::int8_t* a, const std::int8_t* b, std::int8_t* out) {
-            if (to_made.shift <= 0) return kernels.multiply_bytes(by, a, b, out, index(places.channels));
-            for (int c = 0; c < places.channels; ++c) {
-                const std::int64_t product = std::int64_t{a[c] - by.zero_points[0]} * (b[c] - by.zero_points[1]);
-                out[c] = to_byte(scaled(product, to_made) + by.zero_point);
-            }
+        places.each<std::int8_t>(job, [&](const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count) {
+            if (to_made.shift <= 0) return kernels.multiply_bytes(by, a, b, out, count);
+            for (std::size_t c = 0; c < count; ++c) out[c] = of(a[c], b[c]);
         });
+    }
+
+    std::int8_t of(std::int8_t a, std::int8_t b) const {
+        const std::int64_t product = std::int64_t{a - by.zero_points[0]} * (b - by.zero_points[1]);
+        return to_byte(scaled(product, to_made) + by.zero_point);
     }
 };
 

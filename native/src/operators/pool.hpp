@@ -86,9 +86,11 @@ struct ByteWholePool {
         for (int c = job.panels.from * panel; c < last; c += at_once) {
             const int count = smaller(at_once, last - c);
             std::int32_t sums[at_once] = {};
-            for (int y = 0; y < window.kernel_height; ++y)
-                kernels.add_up(job.inputs[0].template numbers<std::int8_t>(y) + c, index(window.channels), window.kernel_width,
-                               sums, count);
+            for (int y = 0, rows = 0; y < window.kernel_height; y += rows) {
+                rows = job.inputs[0].run(y, window.kernel_height);
+                kernels.add_up(job.inputs[0].template numbers<std::int8_t>(y) + c, index(window.channels),
+                               rows * window.kernel_width, sums, count);
+            }
             for (int i = 0; i < count; ++i) {
                 const std::int64_t sum = sums[i / panel * panel + kernels.place(i % panel)];
                 out[c + i] = to_byte(scaled(sum - window.places() * zero_points[0], by) + zero_points[1]);

@@ -65,6 +65,12 @@ struct Avx512 {
         return sum;
     }
 
+    /// The same with weights that stay in memory, where registers are short.
+    static Ints dot(Ints sum, Factors a, const Cell* b) {
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "m"(*reinterpret_cast<const __m512i*>(b)));
+        return sum;
+    }
+
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
         const __m512i halved = times(x, mantissas);
         const __m512i half = _mm512_srli_epi32(_mm512_sllv_epi32(_mm512_set1_epi32(1), rights), 1);
@@ -88,11 +94,8 @@ struct Avx512 {
         return _mm512_cvt_roundps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, half, down), down);
     }
     static Ints signed_real(Ints x, Floats factors, Floats half) {
-        constexpr int half_or_sign = 0xF8, to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
-        const __m512i sign = _mm512_set1_epi32(INT32_MIN);
-        const __m512i signed_half = _mm512_ternarylogic_epi32(_mm512_castps_si512(half), x, sign, half_or_sign);
-        return _mm512_cvttps_epi32(
-            _mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, _mm512_castsi512_ps(signed_half), to_zero));
+        constexpr int to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+        return _mm512_cvttps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, signed_half(half, x), to_zero));
     }
 
     struct Bounds {
@@ -111,10 +114,15 @@ struct Avx512 {
     /// The same, but the first fourth of all panels, then the second, and so on.
     template <bool Moves>
     static __m512i packed_by_lanes(const Ints (&panels)[4], const Bounds& by) {
-        __m512i first = _mm512_packs_epi32(panels[0], panels[1]), second = _mm512_packs_epi32(panels[2], panels[3]);
-        if constexpr (Moves) first = _mm512_adds_epi16(first, by.zero_point), second = _mm512_adds_epi16(second, by.zero_point);
-        return _mm512_packs_epi16(first, second);
+        return joined(pair<Moves>(panels[0], panels[1], by), pair<Moves>(panels[2], panels[3], by));
     }
+    /// Two panels as numbers of 16 bits, and two of those as bytes.
+    template <bool Moves>
+    static __m512i pair(Ints first, Ints second, const Bounds& by) {
+        const __m512i both = _mm512_packs_epi32(first, second);
+        return Moves ? _mm512_adds_epi16(both, by.zero_point) : both;
+    }
+    static __m512i joined(__m512i first, __m512i second) { return _mm512_packs_epi16(first, second); }
     static __m512i clipped(__m512i bytes, const Bounds& by) { return _mm512_max_epi8(_mm512_min_epi8(bytes, by.high), by.low); }
     template <int Panels>
     static void store(std::int8_t* to, __m512i bytes, int at, int count) {
@@ -139,19 +147,14 @@ struct Avx512 {
             panels[i] = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
     }
 
+    /// The nearest integers of quotients. A half of their sign is added and the sum cut off, both toward zero: halves go away from it.
     static void to_panels(Ints (&panels)[4], const float* from, Floats scale) {
-        const __m512 largest = _mm512_set1_ps(1073741824.0F), half = _mm512_set1_ps(0.5F);
+        const __m512 most = _mm512_set1_ps(1073741824.0F), least = _mm512_set1_ps(-1073741824.0F);
         for (int i = 0; i < 4; ++i) {
-            const __m512 numbers = _mm512_loadu_ps(from + 16 * i);
-            const __m512 quotient = _mm512_min_ps(
-                _mm512_max_ps(_mm512_div_ps(numbers, scale), _mm512_sub_ps(_mm512_setzero_ps(), largest)), largest);
-            const __m512 whole = _mm512_roundscale_ps(quotient, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-            const __m512 rest = _mm512_sub_ps(quotient, whole);
-            const __m512i one = _mm512_set1_epi32(1);
-            __m512i made = _mm512_cvttps_epi32(whole);
-            made = _mm512_mask_add_epi32(made, _mm512_cmp_ps_mask(rest, half, _CMP_GE_OQ), made, one);
-            panels[i] = _mm512_mask_sub_epi32(
-                made, _mm512_cmp_ps_mask(rest, _mm512_sub_ps(_mm512_setzero_ps(), half), _CMP_LE_OQ), made, one);
+            const __m512 quotient = _mm512_div_ps(_mm512_loadu_ps(from + 16 * i), scale);
+            const __m512 within = _mm512_min_ps(_mm512_max_ps(quotient, least), most);
+            constexpr int to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+            panels[i] = _mm512_cvttps_epi32(_mm512_add_round_ps(within, signed_half(_mm512_set1_ps(0.5F), _mm512_castps_si512(within)), to_zero));
         }
     }
 
@@ -191,6 +194,11 @@ private:
     template <typename Mask>
     static Mask first(int count, int all) {
         return count >= all ? static_cast<Mask>(-1) : count <= 0 ? Mask{0} : static_cast<Mask>((std::uint64_t{1} << count) - 1);
+    }
+    /// A positive number with the sign of another.
+    static __m512 signed_half(__m512 half, __m512i sign) {
+        constexpr int half_or_sign = 0xF8;
+        return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(half), sign, _mm512_set1_epi32(INT32_MIN), half_or_sign));
     }
     static __m512i raised(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
     /// The upper halves of twice the products, rounded.

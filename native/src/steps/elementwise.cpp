@@ -2,6 +2,7 @@
 // found when a file is opened.
 #include "../operators/elementwise.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <optional>
@@ -186,39 +187,89 @@ ByteMultiply byte_multiply(const Graph& graph, const Operator& operation, const 
 
 // ---- one number to one number
 
-/// Holds the table of what each of the 256 integers becomes.
+/// What each of the 256 integers becomes.
+using ByteCurve = std::array<std::int8_t, 256>;
+
+template <typename Of>
+ByteCurve byte_curve(const Of& of) {
+    ByteCurve curve{};
+    for (int i = 0; i < 256; ++i) curve[static_cast<std::size_t>(i)] = of(i - 128);
+    return curve;
+}
+
 class ByteTableStep final : public Step {
 public:
-    template <typename Of>
-    ByteTableStep(const Value& made, const Kernels& kernels, const Of& of) : kernels_(kernels), numbers_(row_numbers(made)) {
-        for (int i = 0; i < 256; ++i) table_[static_cast<std::size_t>(i)] = of(i - 128);
-    }
+    ByteTableStep(const Value& made, const Kernels& kernels, const ByteCurve& curve)
+        : kernels_(kernels), numbers_(row_numbers(made)), curve_(curve) {}
 
     Span needed(std::size_t, Span rows) const override { return rows; }
-    void compute(const Job& job) const override { ByteTable{table_.data(), numbers_}.compute(kernels_, job); }
+    void compute(const Job& job) const override { ByteTable{curve_.data(), numbers_}.compute(kernels_, job); }
 
 private:
     const Kernels& kernels_;
     std::size_t numbers_;  // of a row
-    std::array<std::int8_t, 256> table_{};
+    ByteCurve curve_;
 };
 
-Made make_rescaled(const Value& read, const Value& made, Curve curve, const Kernels& kernels) {
+ByteCurve rescaled_curve(const Value& read, const Value& made, Curve curve) {
     const Factor by = factor(static_cast<double>(read.scale()) / static_cast<double>(made.scale()));
     const ByteBounds bounds = byte_bounds(curve, made.quantization);
-    return std::make_unique<ByteTableStep>(made, kernels, [&](int number) {
+    return byte_curve([&](int number) {
         return to_byte(scaled(number - read.zero_point(), by) + made.zero_point(), bounds.low, bounds.high);
     });
 }
 
 /// relu6(x + 3) at six times the scale made: the same integers are then a sixth of it.
-Made make_hard_sigmoid(const Value& read, const Value& made, const Kernels& kernels) {
+ByteCurve hard_sigmoid_curve(const Value& read, const Value& made) {
     constexpr float three = 3.0F / highest;  // the scale at which the greatest integer stands for 3
     const Quantization six_times{{static_cast<float>(6.0 * static_cast<double>(made.scale()))}, made.zero_point()};
     const ByteSum sum(read.scale(), read.zero_point(), three, 0, six_times, Curve::relu6);
-    return std::make_unique<ByteTableStep>(made, kernels,
-                                       [&](int number) { return sum.of(static_cast<std::int8_t>(number), highest); });
+    return byte_curve([&](int number) { return sum.of(static_cast<std::int8_t>(number), highest); });
 }
+
+ByteCurve curve_of(const Graph& graph, const Operator& activation) {
+    const Value &read = graph.input(activation), &made = graph.output(activation);
+    if (activation.curve == Curve::relu || activation.curve == Curve::relu6)
+        return rescaled_curve(read, made, activation.curve);
+    if (activation.curve == Curve::hard_sigmoid) return hard_sigmoid_curve(read, made);
+    return byte_curve([&](int number) {
+        const float real = read.scale() * static_cast<float>(number - read.zero_point());
+        return quantized(curve_of(activation.curve, real), made.scale(), made.zero_point());
+    });
+}
+
+// ---- a number times its own curve, as hard-swish is written: together they are one curve
+
+/// The activation that makes the second factor of a product from the first; none if it is another value.
+const Operator* own_gate(const Graph& graph, const Operator& product) {
+    const auto is_gate = [&](const Operator& other) {
+        return other.kind == Kind::activation && other.outputs[0] == product.inputs[1] && other.inputs[0] == product.inputs[0];
+    };
+    const auto found = std::find_if(graph.operators.begin(), graph.operators.end(), is_gate);
+    return found == graph.operators.end() ? nullptr : &*found;
+}
+
+/// Whether nothing reads what an activation makes but products that are curves themselves.
+bool is_never_read(const Graph& graph, const Operator& activation) {
+    const int value = activation.outputs[0];
+    const auto shares = [&](int other) { return graph.values[index(other)].source == value; };
+    return std::none_of(graph.outputs.begin(), graph.outputs.end(), [&](const Output& output) { return shares(output.value); }) &&
+           std::all_of(graph.operators.begin(), graph.operators.end(), [&](const Operator& other) {
+               return std::none_of(other.inputs.begin(), other.inputs.end(), shares) ||
+                      (other.kind == Kind::multiply && own_gate(graph, other) == &activation);
+           });
+}
+
+ByteCurve product_curve(const ByteMultiply& product, const ByteCurve& gate) {
+    return byte_curve([&](int number) { return product.of(static_cast<std::int8_t>(number), gate[index(number + 128)]); });
+}
+
+/// Makes nothing, because nobody reads it.
+class Unread final : public Step {
+public:
+    Span needed(std::size_t, Span rows) const override { return rows; }
+    void compute(const Job&) const override {}
+};
 
 class Quantize final : public Step {
 public:
@@ -273,27 +324,26 @@ Made make_add(const Graph& graph, const Operator& operation, const Kernels& kern
 }
 
 Made make_multiply(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    if (!graph.output(operation).quantized())
+    const Value& made = graph.output(operation);
+    if (!made.quantized())
         return std::make_unique<MultiplyStep<FloatMultiply>>(FloatMultiply{places_of(graph, operation)}, kernels);
-    return std::make_unique<MultiplyStep<ByteMultiply>>(byte_multiply(graph, operation, kernels), kernels);
+    const ByteMultiply product = byte_multiply(graph, operation, kernels);
+    if (const Operator* gate = own_gate(graph, operation))
+        return std::make_unique<ByteTableStep>(made, kernels, product_curve(product, curve_of(graph, *gate)));
+    return std::make_unique<MultiplyStep<ByteMultiply>>(product, kernels);
 }
 
 Made make_activation(const Graph& graph, const Operator& operation, const Kernels& kernels) {
-    const Value &read = graph.input(operation), &made = graph.output(operation);
+    const Value& made = graph.output(operation);
     if (!made.quantized())
         return std::make_unique<RowByRow<FloatActivation>>(FloatActivation{row_numbers(made), operation.curve}, kernels);
-    if (operation.curve == Curve::relu || operation.curve == Curve::relu6)
-        return make_rescaled(read, made, operation.curve, kernels);
-    if (operation.curve == Curve::hard_sigmoid) return make_hard_sigmoid(read, made, kernels);
-    return std::make_unique<ByteTableStep>(made, kernels, [&](int number) {
-        const float real = read.scale() * static_cast<float>(number - read.zero_point());
-        return quantized(curve_of(operation.curve, real), made.scale(), made.zero_point());
-    });
+    if (is_never_read(graph, operation)) return std::make_unique<Unread>();
+    return std::make_unique<ByteTableStep>(made, kernels, curve_of(graph, operation));
 }
 
 Made make_quantize(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value &read = graph.input(operation), &made = graph.output(operation);
-    if (read.quantized()) return make_rescaled(read, made, Curve::linear, kernels);
+    if (read.quantized()) return std::make_unique<ByteTableStep>(made, kernels, rescaled_curve(read, made, Curve::linear));
     return std::make_unique<Quantize>(made, kernels);
 }
 
