@@ -60,6 +60,10 @@ struct Direct {
     static void add_up(const std::int8_t* in, std::size_t stride, int places, std::int32_t* sums, int count) {
         mobilenets::add_up<V>(in, stride, places, sums, count);
     }
+    static void finish_sums(const std::int32_t* sums, std::int32_t less, Factor by, int zero_point, std::int8_t* out,
+                            int count) {
+        mobilenets::finish_sums<V>(sums, less, by, zero_point, out, count);
+    }
 };
 
 }  // namespace mobilenets

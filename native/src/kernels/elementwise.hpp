@@ -118,11 +118,31 @@ void add_up(const std::int8_t* in, std::size_t stride, int places, std::int32_t*
     }
 }
 
+/// Sums, which lie as `add_up` leaves them, less a number, at another scale.
+template <class V>
+void finish_sums(const std::int32_t* sums, std::int32_t less, Factor by, int zero_point, std::int8_t* out, int count) {
+    constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width, most_right = 31;
+    if (by.shift > 0 || by.shift < -most_right) {
+        for (int i = 0; i < count; ++i) {
+            const std::int64_t sum = sums[i / panel * panel + V::place(i % panel)];
+            out[i] = to_byte(scaled(sum - less, by) + zero_point);
+        }
+        return;
+    }
+    const auto bounds = V::bounds(zero_point, lowest, highest);
+    for (int c = 0; c < count; c += at_once) {
+        typename V::Ints made[N];
+        UNROLLED
+        for (int j = 0; j < N; ++j)
+            made[j] = V::scale(V::add(V::load(sums + c + j * V::width), V::all(-less)), V::all(by.mantissa), V::all(-by.shift));
+        V::template store<V::packed_panels>(out + c, V::template packed<true>(made, bounds), 0, smaller(count - c, at_once));
+    }
+}
+
 template <class V>
 void add_floats(const float* a, const float* b, float* out, std::size_t count, Clip clip) {
-    each_vector<V>(count, [&](std::size_t i, int n) {
-        V::store(out + i, clipped<V>(V::add(V::load(a + i), V::load(b + i)), clip), n);
-    });
+    each_vector<V>(
+        count, [&](std::size_t i, int n) { V::store(out + i, clipped<V>(V::add(V::load(a + i), V::load(b + i)), clip), n); });
 }
 
 template <class V>

@@ -69,6 +69,8 @@ struct Kernels {
     void (*look_up)(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count);
     /// Adds `places` rows of `count` bytes, each `stride` after the last, to the sums, which lie as `place` says, padded to 64.
     void (*add_up)(const std::int8_t* in, std::size_t stride, int places, std::int32_t* sums, int count);
+    /// These sums, less a number, as bytes at another scale.
+    void (*finish_sums)(const std::int32_t* sums, std::int32_t less, Factor by, int zero_point, std::int8_t* out, int count);
 
     const HalfKernels* halves = nullptr;  // where the processor has them
 };

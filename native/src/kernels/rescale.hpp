@@ -39,8 +39,8 @@ inline auto packed_panels(const typename V::Ints (&sums)[P][N][vectors<V>], cons
         const int at = start + q < P * N ? start + q : P * N - 1;
         UNROLLED
         for (int j = 0; j < vectors<V>; ++j) {
-            made[q * vectors<V> + j] = rescaled<V, How>(sums[at / N][at % N][j], by,
-                                                        first + static_cast<std::size_t>(at % N * panel + j * V::width));
+            made[q * vectors<V> + j] =
+                rescaled<V, How>(sums[at / N][at % N][j], by, first + static_cast<std::size_t>(at % N * panel + j * V::width));
         }
     }
     return V::template packed<How != Rescale::reals>(made, bounds);
@@ -68,8 +68,8 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
     }
 }
 
-/// The sums of a tile once they are added up. Clang keeps in memory, while it adds up, what is passed by its address later: there
-/// it is a copy.
+/// The sums of a tile once they are added up. Clang keeps in memory, while it adds up, what is passed by its address later:
+/// there it is a copy.
 template <class V, int P, int N>
 struct Finished {
 #ifdef __clang__

@@ -61,8 +61,8 @@ inline void store_floats(typename V::Floats (&sums)[P][N], Clip clip, Made* out,
 /// Tiles of P pixels times N vectors of output channels, one after the other. The vectors of one panel lie side by side, those
 /// of the next a whole panel further.
 template <class V, int P, int N, Ending End>
-void float_tiles(const FloatWeights& by, const float* const* starts, std::size_t at, std::size_t in_stride, int from, float* out,
-                 std::size_t out_stride, int tiles) {
+void float_tiles(const FloatWeights& by, const float* const* starts, std::size_t at, std::size_t in_stride, int from,
+                 float* out, std::size_t out_stride, int tiles) {
     const std::size_t panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
     const float* first_weights = by.panels + static_cast<std::size_t>(from) * panel_size;
     const float* bias = by.bias + from * panel;
@@ -82,7 +82,8 @@ void float_tiles(const FloatWeights& by, const float* const* starts, std::size_t
                 typename V::Floats each[N];
                 UNROLLED
                 for (int j = 0; j < N; ++j) {
-                    each[j] = V::load(weights + static_cast<std::size_t>(j * V::width / panel) * panel_size + j * V::width % panel);
+                    each[j] =
+                        V::load(weights + static_cast<std::size_t>(j * V::width / panel) * panel_size + j * V::width % panel);
                 }
                 UNROLLED
                 for (int i = 0; i < P; ++i) {
@@ -124,48 +125,63 @@ void sum_floats(const FloatWeights& by, Span panels, const float* const* starts,
     }
 }
 
+/// Whether a tile's sums, its weights and one pixel are more than the registers: then the last weights stay in memory.
+template <class V, int P, int Vectors>
+constexpr bool lacks_registers() {
+    if constexpr (requires { V::registers; })
+        return P * Vectors + Vectors + 1 > V::registers;
+    else
+        return false;
+}
+
 /// Tiles of P pixels times N panels of integers, one after the other.
 template <class V, int P, int N, Rescale How>
-void byte_tiles(const ByteWeights& by, const typename V::Cell* const* starts, std::size_t at, std::size_t in_stride, int panel_from,
+void byte_tiles(const ByteWeights& by, const typename V::Cell* const* starts, std::size_t at, std::size_t in_stride, int from,
                 std::int8_t* out, std::size_t out_stride, int tiles) {
+    constexpr int all = N * vectors<V>;
     const std::size_t panel_size = static_cast<std::size_t>(by.stretches * by.inner) * panel;
-    const auto* first_weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(panel_from) * panel_size;
-    const int first = panel_from * panel;
+    const auto* first_weights = static_cast<const typename V::Cell*>(by.panels) + static_cast<std::size_t>(from) * panel_size;
+    const int channel = from * panel, channels = by.outputs - channel;
     for (; tiles > 0; --tiles, at += P * in_stride, out += P * out_stride) {
-    typename V::Ints sums[P][N][vectors<V>];
-    UNROLLED
-    for (int j = 0; j < N * vectors<V>; ++j) {
-        const auto start = V::load(by.bias + first + j * V::width);
+        typename V::Ints sums[P][N][vectors<V>];
         UNROLLED
-        for (int i = 0; i < P; ++i) sums[i][j / vectors<V>][j % vectors<V>] = start;
-    }
-    const auto* weights = first_weights;
-    for (int s = 0; s < by.stretches; ++s) {
-        Pixels<P, typename V::Cell> pixels(starts[s] + at, in_stride);
-        _Pragma("GCC unroll 1") for (int k = by.inner; k > 0; k -= V::depth) {
-            typename V::Weights each[N * vectors<V>];
+        for (int j = 0; j < all; ++j) {
+            const auto start = V::load(by.bias + channel + j * V::width);
             UNROLLED
-            for (int j = 0; j < N * vectors<V>; ++j) {
-                each[j] = V::weights(weights + static_cast<std::size_t>(j / vectors<V>) * panel_size +
-                                     j % vectors<V> * V::width * V::depth);
-            }
-            UNROLLED
-            for (int i = 0; i < P; ++i) {
-                const auto x = V::factors(pixels[i]);
-                UNROLLED
-                for (int j = 0; j < N * vectors<V>; ++j) {
-                    auto& sum = sums[i][j / vectors<V>][j % vectors<V>];
-                    if constexpr (requires { V::dot(sum, x, weights); }) {
-                        if (j==3) {sum = V::dot(sum, x, weights + 3*panel_size); continue;}
-                    }
-                    sum = V::dot(sum, x, each[j]);
-                }
-            }
-            weights += panel * V::depth;
-            pixels.advance(V::depth);
+            for (int i = 0; i < P; ++i) sums[i][j / vectors<V>][j % vectors<V>] = start;
         }
-    }
-    store_tile<V, P, N, How>(Finished<V, P, N>(sums).sums, by, static_cast<std::size_t>(first), out, out_stride, by.outputs - first);
+        const auto* weights = first_weights;
+        for (int s = 0; s < by.stretches; ++s) {
+            Pixels<P, typename V::Cell> pixels(starts[s] + at, in_stride);
+            _Pragma("GCC unroll 1") for (int k = by.inner; k > 0; k -= V::depth) {
+                const auto place = [&](int j) {
+                    return weights + static_cast<std::size_t>(j / vectors<V>) * panel_size +
+                           j % vectors<V> * V::width * V::depth;
+                };
+                typename V::Weights each[all];
+                UNROLLED
+                for (int j = 0; j < all; ++j) each[j] = V::weights(place(j));
+                UNROLLED
+                for (int i = 0; i < P; ++i) {
+                    const auto x = V::factors(pixels[i]);
+                    UNROLLED
+                    for (int j = 0; j < all; ++j) {
+                        auto& sum = sums[i][j / vectors<V>][j % vectors<V>];
+                        if constexpr (lacks_registers<V, P, all>()) {
+                            if (j == all - 1) {
+                                sum = V::dot_in_memory(sum, x, place(j));
+                                continue;
+                            }
+                        }
+                        sum = V::dot(sum, x, each[j]);
+                    }
+                }
+                weights += panel * V::depth;
+                pixels.advance(V::depth);
+            }
+        }
+        store_tile<V, P, N, How>(Finished<V, P, N>(sums).sums, by, static_cast<std::size_t>(channel), out, out_stride,
+                                 channels);
     }
 }
 

@@ -45,6 +45,7 @@ Kernels table() {
         .quantize_colors = quantize_colors<V>,
         .look_up = Calls::look_up,
         .add_up = Calls::add_up,
+        .finish_sums = Calls::finish_sums,
         .halves = nullptr,
     };
 }

@@ -35,19 +35,31 @@ struct ByteAdd {
 
 /// A product of two maps, or of a map and one number for each channel.
 struct ProductPlaces {
+    static constexpr int most_together = 256;  // numbers of places that share a gate
+
     int width = 1, channels = 1;
     bool is_gate = false;  // whether the second is one place, which counts for all
+    int together = 1;      // places whose products are made at once with a gate, which is repeated for them
 
     constexpr Span needed(int input, Span rows) const { return input == 1 && is_gate ? Span{0, 1} : rows; }
 
-    /// Calls `of(a, b, out, count)` for as many numbers as lie side by side: those of a place with a gate, else whole rows.
+    /// Calls `of(a, b, out, count)` for as many numbers as lie side by side: those of some places with a gate, else whole rows.
     template <typename Number, typename Of>
     void each(const Job& job, const Of& of) const {
-        const std::size_t row = index(width) * index(channels), count = is_gate ? index(channels) : row;
+        const int row = width * channels, most = is_gate ? together * channels : row;
+        Number repeated[most_together + guard];
+        const Number* b = job.inputs[1].template numbers<Number>(0);
+        if (is_gate && together > 1) {
+            __builtin_memcpy(repeated, b, sizeof(Number) * index(channels));
+            for (int made = channels; made < most; made *= 2)
+                __builtin_memcpy(repeated + made, repeated, sizeof(Number) * index(smaller(made, most - made)));
+            b = repeated;
+        }
         for (int y = job.rows.from; y < job.rows.to; ++y) {
-            const Number* b = job.inputs[1].template numbers<Number>(is_gate ? 0 : y);
-            for (std::size_t at = 0; at < row; at += count) {
-                of(job.inputs[0].template numbers<Number>(y) + at, b, job.outputs[0].template numbers<Number>(y) + at, count);
+            if (!is_gate) b = job.inputs[1].template numbers<Number>(y);
+            for (int at = 0; at < row; at += most) {
+                of(job.inputs[0].template numbers<Number>(y) + at, b, job.outputs[0].template numbers<Number>(y) + at,
+                   index(smaller(most, row - at)));
             }
         }
     }
@@ -77,10 +89,10 @@ struct ByteMultiply {
         });
     }
 
-    std::int8_t of(std::int8_t a, std::int8_t b) const {
-        const std::int64_t product = std::int64_t{a - by.zero_points[0]} * (b - by.zero_points[1]);
-        return to_byte(scaled(product, to_made) + by.zero_point);
-    }
+    std::int8_t of(std::int8_t a, std::int8_t b) const { return to_byte(exact(a, b) + by.zero_point); }
+    constexpr int product(int a, int b) const { return (a - by.zero_points[0]) * (b - by.zero_points[1]); }
+    /// The product at the scale made, before the zero point is added.
+    constexpr std::int64_t exact(int a, int b) const { return scaled(product(a, b), to_made); }
 };
 
 struct FloatActivation {

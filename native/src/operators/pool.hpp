@@ -91,10 +91,8 @@ struct ByteWholePool {
                 kernels.add_up(job.inputs[0].template numbers<std::int8_t>(y) + c, index(window.channels),
                                rows * window.kernel_width, sums, count);
             }
-            for (int i = 0; i < count; ++i) {
-                const std::int64_t sum = sums[i / panel * panel + kernels.place(i % panel)];
-                out[c + i] = to_byte(scaled(sum - window.places() * zero_points[0], by) + zero_points[1]);
-            }
+            const auto less = static_cast<std::int32_t>(window.places() * zero_points[0]);
+            kernels.finish_sums(sums, less, by, zero_points[1], out + c, count);
         }
     }
 };

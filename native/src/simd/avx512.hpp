@@ -18,7 +18,7 @@ struct Interleaved;
 struct Avx512 {
     static constexpr const char* name = "avx512";
     static constexpr int width = 16, depth = 4, offset = 128;
-    static constexpr int pixels = 14, tile_panels = 2, byte_panels = 4, packed_panels = 4;
+    static constexpr int pixels = 14, tile_panels = 2, byte_panels = 4, packed_panels = 4, registers = 32;
     static constexpr bool has_reals = true, has_shrink = true;
     using Cell = std::uint8_t;
     using Floats = __m512;
@@ -65,8 +65,8 @@ struct Avx512 {
         return sum;
     }
 
-    /// The same with weights that stay in memory, where registers are short.
-    static Ints dot(Ints sum, Factors a, const Cell* b) {
+    /// The same with weights that stay in memory.
+    static Ints dot_in_memory(Ints sum, Factors a, const Cell* b) {
         asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(a), "m"(*reinterpret_cast<const __m512i*>(b)));
         return sum;
     }
@@ -147,14 +147,16 @@ struct Avx512 {
             panels[i] = _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 16 * i)));
     }
 
-    /// The nearest integers of quotients. A half of their sign is added and the sum cut off, both toward zero: halves go away from it.
+    /// The nearest integers of quotients. A half of their sign is added and the sum cut off, both toward zero: halves go away
+    /// from it.
     static void to_panels(Ints (&panels)[4], const float* from, Floats scale) {
         const __m512 most = _mm512_set1_ps(1073741824.0F), least = _mm512_set1_ps(-1073741824.0F);
         for (int i = 0; i < 4; ++i) {
             const __m512 quotient = _mm512_div_ps(_mm512_loadu_ps(from + 16 * i), scale);
             const __m512 within = _mm512_min_ps(_mm512_max_ps(quotient, least), most);
             constexpr int to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
-            panels[i] = _mm512_cvttps_epi32(_mm512_add_round_ps(within, signed_half(_mm512_set1_ps(0.5F), _mm512_castps_si512(within)), to_zero));
+            panels[i] = _mm512_cvttps_epi32(
+                _mm512_add_round_ps(within, signed_half(_mm512_set1_ps(0.5F), _mm512_castps_si512(within)), to_zero));
         }
     }
 
@@ -198,7 +200,8 @@ private:
     /// A positive number with the sign of another.
     static __m512 signed_half(__m512 half, __m512i sign) {
         constexpr int half_or_sign = 0xF8;
-        return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(half), sign, _mm512_set1_epi32(INT32_MIN), half_or_sign));
+        return _mm512_castsi512_ps(
+            _mm512_ternarylogic_epi32(_mm512_castps_si512(half), sign, _mm512_set1_epi32(INT32_MIN), half_or_sign));
     }
     static __m512i raised(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
     /// The upper halves of twice the products, rounded.

@@ -11,6 +11,8 @@ HEADERS = (
     "arithmetic.hpp",
     "kernels/depthwise.hpp",
     "kernels/depthwise_bytes.hpp",
+    "kernels/depthwise_columns.hpp",
+    "kernels/depthwise_pairs.hpp",
     "kernels/direct.hpp",
     "kernels/elementwise.hpp",
     "kernels/pixels.hpp",

@@ -1,0 +1,376 @@
+// Rows of a depthwise convolution of integers where an instruction set multiplies and adds four bytes at once: the rows that a
+// filter sees are interleaved, so that these four are one column of the filter; a column serves all windows that it is in.
+#pragma once
+
+#include "depthwise.hpp"
+
+namespace mobilenets {
+
+/// The four vectors of a column, of one group of four rows.
+template <class Block>
+struct Column {
+    typename Block::Vector of[4];
+};
+
+template <class Block>
+ALWAYS_INLINE Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_t at) {
+    const auto a = Block::raised(rows[0] + at), b = Block::raised(rows[1] + at);
+    const auto c = Block::raised(rows[2] + at), d = Block::raised(rows[3] + at);
+    const auto low = Block::low_bytes(a, b), low_next = Block::low_bytes(c, d);
+    const auto high = Block::high_bytes(a, b), high_next = Block::high_bytes(c, d);
+    return {{Block::low_pairs(low, low_next), Block::high_pairs(low, low_next), Block::low_pairs(high, high_next),
+             Block::high_pairs(high, high_next)}};
+}
+
+/// The rows that a filter sees, in groups of four; of a group that is not full, the last row stands for the others.
+template <int Groups>
+class RowGroups {
+public:
+    RowGroups(const DepthwiseRow& row, int channel) : width_(row.width), channels_(index(row.channels)) {
+        const int seen = row.kernel_height + row.out_rows - 1;
+        UNROLLED
+        for (int i = 0; i < 4 * Groups; ++i)
+            rows_[i / 4][i % 4] = reinterpret_cast<const std::int8_t*>(row.rows[i < seen ? i : seen - 1]) + channel;
+        const auto* missing = reinterpret_cast<const std::int8_t*>(row.missing) + channel;
+        UNROLLED
+        for (int i = 0; i < 4; ++i) beside_[i] = missing;
+    }
+
+    /// The column at x, which may lie beside the map unless it is known to be inside.
+    template <class Block, bool Inside>
+    ALWAYS_INLINE Column<Block> column(int group, int x) const {
+        if constexpr (Inside) return interleaved<Block>(rows_[group], index(x) * channels_);
+        const bool is_inside = x >= 0 && x < width_;
+        return interleaved<Block>(is_inside ? rows_[group] : beside_, is_inside ? index(x) * channels_ : 0);
+    }
+
+private:
+    int width_;
+    std::size_t channels_;
+    const std::int8_t* rows_[Groups][4];
+    const std::int8_t* beside_[4];
+};
+
+/// A part of the channels of a row: what its sums are made of, and how they become bytes.
+template <class V, int Channels>
+struct Part {
+    using Block = typename V::template Block<Channels>;
+    using Cell = typename V::Cell;
+
+    const ByteWeights& by;
+    const Cell* weights;  // [rows made at once][groups][columns][4] vectors
+    int first;            // channel
+    int channels;         // that are stored
+    typename V::Bounds bounds = V::bounds(by.zero_point, by.low, by.high);
+    bool clips = by.clips();
+
+    typename Block::Vector bias(int vector) const { return Block::load(by.bias + first + Block::sums_at(vector)); }
+
+    template <Rescale How>
+    typename V::Ints rescale(typename V::Ints sums, int vector) const {
+        return rescaled<V, How>(sums, by, static_cast<std::size_t>(first + vector * V::width));
+    }
+
+    template <Rescale How>
+    auto packed(const typename V::Ints (&made)[V::packed_panels]) const {
+        const auto bytes = Block::template packed<How != Rescale::reals>(made, bounds);
+        return clips ? V::clipped(bytes, bounds) : bytes;
+    }
+};
+
+/// The sums of P pixels become bytes, of which `count` pixels are stored.
+template <class V, int Channels, int P, Rescale How>
+inline void store_block(const Part<V, Channels>& part, const typename V::template Block<Channels>::Vector (&sums)[P][4],
+                        std::int8_t* out, std::size_t out_stride, int count) {
+    constexpr int whole = Channels / V::width, at_once = V::packed_panels / whole;
+    UNROLLED
+    for (int start = 0; start < P; start += at_once) {
+        typename V::Ints made[V::packed_panels];
+        UNROLLED
+        for (int q = 0; q < at_once; ++q) {
+            typename V::Ints block[whole];
+            V::template Block<Channels>::widen(sums[start + q < P ? start + q : P - 1], block);
+            UNROLLED
+            for (int j = 0; j < whole; ++j) made[q * whole + j] = part.template rescale<How>(block[j], j);
+        }
+        const auto bytes = part.template packed<How>(made);
+        UNROLLED
+        for (int q = 0; q < at_once; ++q) {
+            if (start + q < P && start + q < count)
+                V::template store<whole>(out + static_cast<std::size_t>(start + q) * out_stride, bytes, q * whole,
+                                         part.channels);
+        }
+    }
+}
+
+/// How a filter moves: its columns, its stride, and how many groups of four rows hold all the rows that are needed for R rows.
+template <int Columns, int Stride, int Groups, int Rows>
+struct Filter {
+    static constexpr int columns = Columns, stride = Stride, groups = Groups, rows = Rows, taps = Columns * Groups;
+
+    /// Columns that some neighboring pixels see.
+    static constexpr int seen(int pixels) { return (pixels - 1) * stride + columns; }
+};
+
+/// The sums of one vector of the block, for all rows and P pixels.
+template <class V, int Channels, class F, int P, class Seen>
+inline void add_up(const Part<V, Channels>& part, const Seen& columns, int vector,
+                   typename V::template Block<Channels>::Vector (&sums)[F::rows][P]) {
+    using Block = typename V::template Block<Channels>;
+    const auto bias = part.bias(vector);
+    UNROLLED
+    for (int i = 0; i < F::rows * P; ++i) sums[i / P][i % P] = bias;
+    UNROLLED
+    for (int group = 0; group < F::groups; ++group) {
+        constexpr int seen = F::seen(P);
+        typename Block::Vector of[seen];
+        UNROLLED
+        for (int i = 0; i < seen; ++i) of[i] = columns[i][group].of[vector];
+        UNROLLED
+        for (int i = 0; i < F::columns * F::rows; ++i) {
+            const int column = i / F::rows, row = i % F::rows, tap = group * F::columns + column;
+            const auto weight = Block::load(part.weights + ((row * F::taps + tap) * 4 + vector) * Channels);
+            UNROLLED
+            for (int p = 0; p < P; ++p) sums[row][p] = Block::dot(sums[row][p], of[p * F::stride + column], weight);
+        }
+    }
+}
+
+/// The bytes of P pixels of some rows, of which `count` are stored.
+template <class V, int Channels, class F, int P, Rescale How, class Seen>
+inline void make_pixels(const Part<V, Channels>& part, const Seen& columns, std::int8_t* const (&outs)[F::rows],
+                        std::size_t stride, int count) {
+    using Block = typename V::template Block<Channels>;
+    typename Block::Vector sums[F::rows][P];
+    if constexpr (Channels / V::width == V::packed_panels) {  // two vectors become one at once: few are alive
+        typename V::Ints halves[2][F::rows][P], made[F::rows][P];
+        UNROLLED
+        for (int vector = 0; vector < 4; ++vector) {
+            add_up<V, Channels, F, P>(part, columns, vector, sums);
+            UNROLLED
+            for (int i = 0; i < F::rows * P; ++i) {
+                const auto numbers = part.template rescale<How>(sums[i / P][i % P], vector);
+                auto& first = made[i / P][i % P];
+                if (vector % 2 == 0)
+                    first = numbers;
+                else
+                    halves[vector / 2][i / P][i % P] = V::template pair<How != Rescale::reals>(first, numbers, part.bounds);
+            }
+        }
+        UNROLLED
+        for (int i = 0; i < F::rows * P; ++i) {
+            auto& bytes = made[i / P][i % P];
+            bytes = V::joined(halves[0][i / P][i % P], halves[1][i / P][i % P]);
+            if (part.clips) bytes = V::clipped(bytes, part.bounds);
+        }
+        UNROLLED
+        for (int i = 0; i < F::rows * P; ++i) {
+            if (i % P < count)
+                V::template store<V::packed_panels>(outs[i / P] + index(i % P) * stride, made[i / P][i % P], 0, part.channels);
+        }
+    } else {
+        typename Block::Vector all[F::rows][P][4];
+        UNROLLED
+        for (int vector = 0; vector < 4; ++vector) {
+            add_up<V, Channels, F, P>(part, columns, vector, sums);
+            UNROLLED
+            for (int i = 0; i < F::rows * P; ++i) all[i / P][i % P][vector] = sums[i / P][i % P];
+        }
+        UNROLLED
+        for (int r = 0; r < F::rows; ++r) store_block<V, Channels, P, How>(part, all[r], outs[r], stride, count);
+    }
+}
+
+/// Some rows of a part, P pixels at a time. The columns that the next pixels see too stay in registers.
+template <class V, int Channels, class F, int P, Rescale How>
+void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
+    using Block = typename V::template Block<Channels>;
+    constexpr int all = F::seen(P), kept = F::columns - F::stride;
+    const Part<V, Channels> part = shared;
+    const RowGroups<F::groups> rows(row, part.first);
+    const auto stride = static_cast<std::size_t>(row.channels);
+    const int left = row.left, width = row.width;
+    std::int8_t* out[F::rows];
+    for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first + index(pixels.from) * stride;
+    Column<Block> columns[all][F::groups];
+    UNROLLED
+    for (int i = 0; i < kept * F::groups; ++i)
+        columns[i / F::groups][i % F::groups] =
+            rows.template column<Block, false>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
+    const auto step = [&]<bool Inside>(int x) {
+        UNROLLED
+        for (int i = kept * F::groups; i < all * F::groups; ++i)
+            columns[i / F::groups][i % F::groups] =
+                rows.template column<Block, Inside>(i % F::groups, x * F::stride + i / F::groups - left);
+        make_pixels<V, Channels, F, P, How>(part, columns, out, stride, pixels.to - x);
+        UNROLLED
+        for (int i = 0; i < kept * F::groups; ++i)
+            columns[i / F::groups][i % F::groups] = columns[P * F::stride + i / F::groups][i % F::groups];
+        UNROLLED
+        for (int r = 0; r < F::rows; ++r) out[r] += P * stride;
+    };
+    for (int x = pixels.from; x < pixels.to; x += P) {
+        const int first = x * F::stride + kept - left, last = x * F::stride + all - 1 - left;
+        if (first >= 0 && last < width)
+            step.template operator()<true>(x);
+        else
+            step.template operator()<false>(x);
+    }
+}
+
+/// The same for more columns than registers hold: those of some pixels are interleaved first.
+template <class V, int Channels, class F, int P, Rescale How>
+void held_columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
+    using Block = typename V::template Block<Channels>;
+    constexpr int chunk = 4 * P;
+    const Part<V, Channels> part = shared;
+    const RowGroups<F::groups> rows(row, part.first);
+    const auto stride = static_cast<std::size_t>(row.channels);
+    Column<Block> columns[F::seen(chunk)][F::groups];
+    for (int start = pixels.from; start < pixels.to; start += chunk) {
+        const int count = pixels.to - start < chunk ? pixels.to - start : chunk, tiles = (count + P - 1) / P;
+        for (int i = 0; i < F::seen(tiles * P); ++i) {
+            UNROLLED
+            for (int group = 0; group < F::groups; ++group)
+                columns[i][group] = rows.template column<Block, false>(group, start * F::stride + i - row.left);
+        }
+        for (int x = 0; x < count; x += P) {
+            std::int8_t* out[F::rows];
+            for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first + index(start + x) * stride;
+            make_pixels<V, Channels, F, P, How>(part, columns + x * F::stride, out, stride, count - x);
+        }
+    }
+}
+
+/// One row for a filter of any kind, one pixel at a time.
+template <class V, int Channels, Rescale How>
+void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* out) {
+    using Block = typename V::template Block<Channels>;
+    const auto stride = static_cast<std::size_t>(row.channels);
+    for (int x = pixels.from; x < pixels.to; ++x) {
+        typename Block::Vector sums[1][4];
+        for (int j = 0; j < 4; ++j) sums[0][j] = part.bias(j);
+        const typename V::Cell* weight = part.weights;
+        for (int start = 0; start < row.kernel_height; start += 4) {
+            DepthwiseRow group = row;
+            group.rows += start, group.kernel_height -= start;
+            const RowGroups<1> rows(group, part.first);
+            for (int kx = 0; kx < row.kernel_width; ++kx) {
+                const auto column = rows.column<Block, false>(0, x * row.stride - row.left + kx * row.dilation);
+                for (int j = 0; j < 4; ++j, weight += Channels)
+                    sums[0][j] = Block::dot(sums[0][j], column.of[j], Block::load(weight));
+            }
+        }
+        store_block<V, Channels, 1, How>(part, sums, out + static_cast<std::size_t>(x) * stride + part.first, stride, 1);
+    }
+}
+
+template <class V>
+struct ByColumns {
+    static constexpr int block = 64;
+
+    static int parts(int channels) { return (channels + block - 1) / block; }
+    /// Channels of the block that a part is computed as.
+    static int block_of(int part, int channels) {
+        const int left = channels - part * block;
+        return left <= 16 ? 16 : left <= 32 ? 32 : 64;
+    }
+    static int place(int channel, int channels) {
+        const int c = channel % block, vector = c % 16 / 4, size = block_of(channel / block, channels);
+        const int at = size == 64   ? V::template Block<64>::sums_at(vector)
+                       : size == 32 ? V::template Block<32>::sums_at(vector)
+                                    : V::template Block<16>::sums_at(vector);
+        return channel / block * block + at + c / 16 * 4 + c % 4;
+    }
+    /// Two neighboring rows share the rows that both see, if these still fit into the groups of one.
+    static int rows_at_once(const DepthwiseRow& row) {
+        const bool has_tile = row.dilation == 1 && row.stride == 1 && (row.kernel_width == 3 || row.kernel_width == 5);
+        return has_tile && row.kernel_height % 4 != 0 && row.kernel_height < 8 ? 2 : 1;
+    }
+    static std::size_t part_bytes(int height, int width) {
+        return static_cast<std::size_t>(2 * ((height + 3) / 4) * width * 4) * block;
+    }
+    static std::size_t bytes(int channels, int height, int width) {
+        return static_cast<std::size_t>(parts(channels)) * part_bytes(height, width);
+    }
+    /// The weights of a part, then the same a row lower.
+    static void pack(const std::int8_t* weights, int channels, int height, int width, void* to) {
+        const int groups = (height + 3) / 4;
+        for (int channel = 0; channel < channels; ++channel) {
+            const int part = channel / block, size = block_of(part, channels), c = channel % block;
+            auto* cells = static_cast<typename V::Cell*>(to) + static_cast<std::size_t>(part) * part_bytes(height, width);
+            for (int ky = 0; ky < height; ++ky) {
+                for (int kx = 0; kx < width; ++kx, ++weights) {
+                    for (int lower = 0; lower < 2 && (ky + lower) / 4 < groups; ++lower) {
+                        const int vector = ((lower * groups + (ky + lower) / 4) * width + kx) * 4 + c % 16 / 4;
+                        cells[vector * size + (c / 16 * 4 + c % 4) * 4 + (ky + lower) % 4] =
+                            static_cast<typename V::Cell>(*weights);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many pixels of one part fit into the first cache, all as far apart: some distances leave them few places there.
+    static int pixels_at_once(const DepthwiseRow& row) {
+        constexpr int line = 64, sets = 64;
+        if (row.channels % line != 0) return row.out_width;
+        int places = sets;
+        for (int lines = row.channels / line; lines % 2 == 0 && places > 4; lines /= 2) places /= 2;
+        return row.kernel_height > 3 && places > 4 ? places / 2 : places;
+    }
+
+    static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
+        const int at_once = pixels_at_once(row);
+        for (int x = 0; x < row.out_width; x += at_once) {
+            const Span pixels{x, x + at_once < row.out_width ? x + at_once : row.out_width};
+            for (int part = row.panels.from; part < row.panels.to; ++part) {
+                const int size = block_of(part, by.outputs);
+                if (size == 64)
+                    compute_part<64>(by, row, part, pixels, outs);
+                else if (size == 32)
+                    compute_part<32>(by, row, part, pixels, outs);
+                else
+                    compute_part<16>(by, row, part, pixels, outs);
+            }
+        }
+    }
+
+private:
+    template <int Channels>
+    static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int number, Span pixels,
+                             std::int8_t* const* outs) {
+        const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
+                              static_cast<std::size_t>(number) * part_bytes(row.kernel_height, row.kernel_width);
+        const int first = number * block, channels = by.outputs - first < Channels ? by.outputs - first : Channels;
+        const Part<V, Channels> part{by, weights, first, channels};
+        const Rescale how = rescale_of(by, first / panel, panels_of(channels));
+        if (how == Rescale::reals)
+            compute_rows<Channels, Rescale::reals>(part, row, pixels, outs);
+        else if (how == Rescale::signed_reals)
+            compute_rows<Channels, Rescale::signed_reals>(part, row, pixels, outs);
+        else
+            for (int r = 0; r < row.out_rows; ++r) {
+                DepthwiseRow one = row;
+                one.rows += r, one.out_rows = 1;
+                any_columns_row<V, Channels, Rescale::any>(part, one, pixels, outs[r]);
+            }
+    }
+
+    template <int Channels, Rescale How>
+    static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
+        const int groups = (row.kernel_height + 3) / 4;
+        const int kind = row.dilation == 1 ? row.kernel_width * 1000 + row.stride * 100 + groups * 10 + row.out_rows : 0;
+        switch (kind) {
+            case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, pixels, outs);
+            case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 5121: return held_columns_rows<V, Channels, Filter<5, 1, 2, 1>, 7, How>(part, row, pixels, outs);
+            case 5122: return held_columns_rows<V, Channels, Filter<5, 1, 2, 2>, 7, How>(part, row, pixels, outs);
+            case 5221: return held_columns_rows<V, Channels, Filter<5, 2, 2, 1>, 7, How>(part, row, pixels, outs);
+            default: return any_columns_row<V, Channels, How>(part, row, pixels, outs[0]);
+        }
+    }
+};
+
+}  // namespace mobilenets
