@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,78 @@ def test_sums_next_to_where_the_result_changes(
     assert (factor(factors).shifts > 0).any() == (scales == "large")
     assert len(np.unique(reference.run(graph, x)["result"])) > 200
     assert_equals_the_reference(graph, x, tmp_path, instructions)
+
+
+def scale(random: np.random.Generator, low: float = 0.01, high: float = 0.1) -> Quantization:
+    return Quantization((float(random.uniform(low, high)),), int(random.integers(-128, 128)))
+
+
+@pytest.mark.parametrize("kind", [op.Add, op.Multiply])
+def test_all_pairs_of_integers_added_and_multiplied(
+    instructions: str, kind: type[op.Add | op.Multiply], tmp_path: Path
+) -> None:
+    """Some scales have factors in floats that give the exact results, others do not."""
+    x = np.stack(np.meshgrid(np.arange(-128, 128), np.arange(-128, 128), indexing="ij"))[None].astype(np.int8)
+    names = ("a", "b")
+    tensors: dict[str, NDArray[Any]] = {}
+    for i, name in enumerate(names):
+        tensors[f"{name}.w"] = np.eye(2, dtype=np.int8)[i].reshape(1, 2, 1, 1)
+        tensors[f"{name}.b"] = np.zeros(1, np.int32)
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        read, made = scale(random), scale(random)
+        if kind is op.Multiply:
+            made = replace(made, scales=(made.scales[0] / 4,))
+        # both channels are read at one scale, and the second is then moved to another
+        second = replace(read, scales=(read.scales[0] * float(random.uniform(0.3, 3)),))
+        weights = {f"{name}.w": Quantization((1.0,)) for name in names}
+        quantization = {INPUT: read, "a": read, "b": second, "out": made, **weights}
+        operators: list[op.Operator] = [
+            op.Conv(name=name, inputs=(INPUT,), output=name, weight=f"{name}.w", bias=f"{name}.b") for name in names
+        ]
+        graph = graph_of(
+            [*operators, kind(name="out", inputs=names, output="out")],
+            quantization, tensors, height=256, width=256, channels=2,
+        )  # fmt: skip
+        assert_equals_the_reference(graph, x, tmp_path, instructions)
+
+
+@pytest.mark.parametrize("channels", [3, 16, 24, 72, 240])
+@pytest.mark.parametrize("width", [1, 5, 20])
+def test_a_map_times_the_mean_of_each_channel(instructions: str, channels: int, width: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(channels * width)
+    x = random.integers(-128, 128, (2, channels, 4, width)).astype(np.int8)
+    for threads in (1, 3):
+        read, made = scale(random), scale(random, 0.001, 0.01)
+        mean = replace(scale(random), scales=(read.scales[0] * float(random.uniform(0.2, 1.5)),))
+        graph = graph_of(
+            [
+                op.Pool(name="mean", inputs=(INPUT,), output="mean", kernel=(4, width)),
+                op.Multiply(name="out", inputs=(INPUT, "mean"), output="out"),
+            ],
+            {INPUT: read, "mean": mean, "out": made}, height=4, width=width, channels=channels,
+        )  # fmt: skip
+        assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
+
+
+@pytest.mark.parametrize("reader", ["none", "output", "sum"])
+def test_a_number_times_its_own_curve(instructions: str, reader: str, tmp_path: Path) -> None:
+    """The curve is made for whoever else reads it."""
+    x = np.arange(-128, 128).astype(np.int8).reshape(1, 1, 16, 16)
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        operators: list[op.Operator] = [
+            op.Activation(name="gate", inputs=(INPUT,), output="gate", kind="hard_sigmoid"),
+            op.Multiply(name="swish", inputs=(INPUT, "gate"), output="swish"),
+        ]
+        if reader == "sum":
+            operators.append(op.Add(name="out", inputs=("swish", "gate"), output="out"))
+        quantization = {name: scale(random) for name in (INPUT, *(operator.output for operator in operators))}
+        quantization["gate"] = Quantization((1 / 256,), -128)
+        graph = graph_of(operators, quantization, height=16, width=16, channels=1)
+        if reader == "output":
+            graph = replace(graph, outputs={**graph.outputs, "gate": "gate"})
+        assert_equals_the_reference(graph, x, tmp_path, instructions)
+        if reader == "output":
+            engine = library.Engine(str(tmp_path / "network.graph"), instructions=instructions)
+            np.testing.assert_array_equal(engine.run(x)["gate"], reference.run(graph, x)["gate"])

@@ -31,19 +31,20 @@ void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int 
     }
 }
 
-/// A tile of P neighboring places in each of R rows; a vector of channels, W columns of the kernel. A row that several windows
-/// see is read once. `Inside` says that no window goes beyond the map at the left or right.
-template <class V, typename Read, typename Made, int W, int S, int P, int R, bool Inside>
-void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights,
-                          Made* const* outs) {
-    constexpr int columns = (P - 1) * S + W;
+/// A tile of P neighboring places in each of R rows; a vector of channels, W rows and columns of the kernel. A row that several
+/// windows see is read once. `Inside` says that no window goes beyond the map at the left or right.
+template <class V, typename Read, typename Made, int W, int S, int P, int R, bool Inside, Ending End>
+inline void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights,
+                                 Made* const* outs) {
+    constexpr int columns = (P - 1) * S + W, height = W;
     const auto channels = static_cast<std::size_t>(row.channels);
-    const int height = row.kernel_height, count = by.outputs - channel;
+    const int count = by.outputs - channel;
     const Read* missing = reinterpret_cast<const Read*>(row.missing) + channel;
     typename V::Floats sums[R][P];
     const auto start = V::load(by.bias + channel);
     UNROLLED
     for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = start;
+    UNROLLED
     for (int y = 0; y < height + R - 1; ++y) {
         const Read* in = reinterpret_cast<const Read*>(row.rows[y]) + channel;
         const std::ptrdiff_t across = row.rows[y] == row.missing ? 0 : row.channels;
@@ -67,38 +68,45 @@ void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x
         }
     }
     UNROLLED
-    for (int i = 0; i < R * P; ++i) {
-        V::store(outs[i / P] + static_cast<std::size_t>(x + i % P) * channels + channel,
-                 clipped<V>(sums[i / P][i % P], by.clip), count);
+    for (int r = 0; r < R; ++r) {
+        typename V::Floats place[P][1];
+        UNROLLED
+        for (int i = 0; i < P; ++i) place[i][0] = sums[r][i];
+        store_floats<V, P, 1, End>(place, by.clip, outs[r] + static_cast<std::size_t>(x) * channels + channel, channels, count);
     }
 }
 
 /// All places of the rows. The last tile goes back over some of those before it.
 template <class V, typename Read, typename Made, int W, int S, int P, int R>
 void depthwise_float_rows(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    const int taps = row.kernel_height * W;
-    for (int x = 0; x < row.out_width; x += P) {
-        const int at = x + P <= row.out_width ? x : row.out_width - P, first = at * S - row.left;
-        const bool is_inside = first >= 0 && first + (P - 1) * S + W <= row.width;
-        for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
-            const float* weights = by.panels + static_cast<std::size_t>(c / panel * taps) * panel + c % panel;
-            if (is_inside)
-                depthwise_float_tile<V, Read, Made, W, S, P, R, true>(by, row, at, c, weights, outs);
-            else
-                depthwise_float_tile<V, Read, Made, W, S, P, R, false>(by, row, at, c, weights, outs);
+    constexpr int taps = W * W;
+    with_ending(by.clip, [&]<Ending End>() {
+        for (int x = 0; x < row.out_width; x += P) {
+            const int at = x + P <= row.out_width ? x : row.out_width - P, first = at * S - row.left;
+            const bool is_inside = first >= 0 && first + (P - 1) * S + W <= row.width;
+            for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
+                const float* weights = by.panels + static_cast<std::size_t>(c / panel * taps) * panel + c % panel;
+                if (is_inside)
+                    depthwise_float_tile<V, Read, Made, W, S, P, R, true, End>(by, row, at, c, weights, outs);
+                else
+                    depthwise_float_tile<V, Read, Made, W, S, P, R, false, End>(by, row, at, c, weights, outs);
+            }
         }
-    }
+    });
 }
 
 /// Whether two neighboring rows are made at once.
 static inline int float_rows_at_once(const DepthwiseRow& row) {
-    return row.dilation == 1 && row.stride == 1 && (row.kernel_width == 3 || row.kernel_width == 5) ? 2 : 1;
+    return row.dilation == 1 && row.stride == 1 && row.kernel_height == row.kernel_width &&
+                   (row.kernel_width == 3 || row.kernel_width == 5)
+               ? 2
+               : 1;
 }
 
 template <class V, typename Read, typename Made>
 void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    constexpr int P = 4;
-    const bool has_tile = row.dilation == 1 && row.out_width >= P;
+    constexpr int P = 7;
+    const bool has_tile = row.dilation == 1 && row.kernel_height == row.kernel_width && row.out_width >= P;
     switch (has_tile ? row.kernel_width * 100 + row.stride * 10 + row.out_rows : 0) {
         case 311: return depthwise_float_rows<V, Read, Made, 3, 1, P, 1>(by, row, outs);
         case 312: return depthwise_float_rows<V, Read, Made, 3, 1, P, 2>(by, row, outs);

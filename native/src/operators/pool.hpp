@@ -49,10 +49,24 @@ struct FloatPool {
     PoolWindow window;
 
     template <class Kernels>
-    void compute(const Kernels&, const Job& job) const {
-        window.each_panel<float, float>(job, [&](const float* sums, float* out, int count) {
-            for (int i = 0; i < count; ++i) out[i] = sums[i] / static_cast<float>(window.places());
-        });
+    void compute(const Kernels& kernels, const Job& job) const {
+        const int first = job.panels.from * panel, count = smaller(job.panels.to * panel, window.channels) - first;
+        for (int y = job.rows.from; y < job.rows.to; ++y) {
+            for (int x = 0; x < window.out_width; ++x) compute_place(kernels, job, y, x, first, count);
+        }
+    }
+
+private:
+    template <class Kernels>
+    void compute_place(const Kernels& kernels, const Job& job, int y, int x, int first, int count) const {
+        float* out = job.outputs[0].numbers<float>(y) + window.at(x, first);
+        for (int i = 0; i < count; ++i) out[i] = 0;
+        for (int ky = 0; ky < window.kernel_height; ++ky) {
+            const float* row = job.inputs[0].numbers<float>(y * window.stride_down + ky);
+            for (int kx = 0; kx < window.kernel_width; ++kx)
+                kernels.add_floats(out, row + window.at(x * window.stride_across + kx, first), out, index(count), Clip::none);
+        }
+        for (int i = 0; i < count; ++i) out[i] /= static_cast<float>(window.places());
     }
 };
 
