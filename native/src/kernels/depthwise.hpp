@@ -103,19 +103,27 @@ static inline int float_rows_at_once(const DepthwiseRow& row) {
                : 1;
 }
 
+/// Computes the rows P places at a time; whether there are tiles for this filter and this width.
+template <class V, typename Read, typename Made, int P>
+bool depthwise_in_tiles(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
+    if (row.dilation != 1 || row.kernel_height != row.kernel_width || row.out_width < P) return false;
+    switch (row.kernel_width * 100 + row.stride * 10 + row.out_rows) {
+        case 311: return depthwise_float_rows<V, Read, Made, 3, 1, P, 1>(by, row, outs), true;
+        case 312: return depthwise_float_rows<V, Read, Made, 3, 1, P, 2>(by, row, outs), true;
+        case 321: return depthwise_float_rows<V, Read, Made, 3, 2, P, 1>(by, row, outs), true;
+        case 511: return depthwise_float_rows<V, Read, Made, 5, 1, P, 1>(by, row, outs), true;
+        case 512: return depthwise_float_rows<V, Read, Made, 5, 1, P, 2>(by, row, outs), true;
+        case 521: return depthwise_float_rows<V, Read, Made, 5, 2, P, 1>(by, row, outs), true;
+        default: return false;
+    }
+}
+
 template <class V, typename Read, typename Made>
 void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    constexpr int P = 7;
-    const bool has_tile = row.dilation == 1 && row.kernel_height == row.kernel_width && row.out_width >= P;
-    switch (has_tile ? row.kernel_width * 100 + row.stride * 10 + row.out_rows : 0) {
-        case 311: return depthwise_float_rows<V, Read, Made, 3, 1, P, 1>(by, row, outs);
-        case 312: return depthwise_float_rows<V, Read, Made, 3, 1, P, 2>(by, row, outs);
-        case 321: return depthwise_float_rows<V, Read, Made, 3, 2, P, 1>(by, row, outs);
-        case 511: return depthwise_float_rows<V, Read, Made, 5, 1, P, 1>(by, row, outs);
-        case 512: return depthwise_float_rows<V, Read, Made, 5, 1, P, 2>(by, row, outs);
-        case 521: return depthwise_float_rows<V, Read, Made, 5, 2, P, 1>(by, row, outs);
-        default: break;
+    if constexpr (requires { V::registers; }) {  // room for more sums
+        if (depthwise_in_tiles<V, Read, Made, 7>(by, row, outs)) return;
     }
+    if (depthwise_in_tiles<V, Read, Made, 4>(by, row, outs)) return;
     for (int r = 0; r < row.out_rows; ++r) {
         DepthwiseRow one = row;
         one.rows += r, one.out_rows = 1;
