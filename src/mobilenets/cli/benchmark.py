@@ -118,6 +118,7 @@ def command(
     from mobilenets.benchmark.plan import Asked
     from mobilenets.benchmark.remarks import remarks
     from mobilenets.benchmark.tools import ToolError
+    from mobilenets.files import check_writable
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
 
@@ -133,6 +134,8 @@ def command(
         names = tuple(name.strip() for name in classes.split(",")) if "," in classes else classes
         images = Data(data, split or "", names, tuple(ignore or ()))
     folder = _folder(out, resume)
+    for place in (folder, *([Path(csv).parent] if csv not in ("", "-") else [])):
+        check_writable(place)
     settings, telling = Settings(seconds=seconds, rounds=rounds), Telling(_bar, note)
     if adb:
         from mobilenets.benchmark.adb import phone
