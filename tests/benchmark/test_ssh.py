@@ -49,6 +49,9 @@ files = [argument for argument in sys.argv[1:] if argument.startswith("/") and n
 sizes = [len(open(file, "rb").read()) for file in files]
 rows = [Row(Case("model", file, "nap", "float32", 2, 1), p50_ms=float(size), rounds_ms=(1.0,), group="0")
         for file, size in zip(files, sizes)]
+print("measuring", file=sys.stderr)
+if "--data" in sys.argv:
+    print(f"{files[0]} on nap: no accuracy: there is no folder 'photos of mine'", file=sys.stderr)
 print(json.dumps({"rows": [to_flat(row) for row in rows], "arguments": sys.argv[1:]}))
 """
 
@@ -163,7 +166,10 @@ def test_the_machine_is_asked_for_what_was_asked_here(
     calls = ssh()
     asked = Asked((nap(1), nap(2)), ("nap",), ("float32",), (1, 2), (1, 8), table=toys)
     data = Data("photos of mine", "test", ("a", "b"), ("void",))
-    rows = list(benchmark_on_host(asked, tmp_path / "out", Host("far", command), data=data, settings=QUICK))
+    said: list[str] = []
+    telling = Telling(said=said.append)
+    rows = list(benchmark_on_host(asked, tmp_path / "out", Host("far", command), data=data, settings=QUICK, telling=telling))
+    assert said == ["2 files are measured on far", "0/nap-1.nap on nap: no accuracy: there is no folder 'photos of mine'"]
     assert [row.case.model for row in rows] == ["nap-1", "nap-2"]
     assert (tmp_path / "out" / "rows.jsonl").read_text().count("\n") == 2
     line = next(line for line in calls.read_text().splitlines() if " benchmark " in line)

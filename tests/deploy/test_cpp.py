@@ -233,6 +233,8 @@ def test_the_folder_builds_with_cmake_and_its_example_names_the_labels(tmp_path:
     wrong = subprocess.run([tmp_path / "build" / "example", tmp_path / "CMakeLists.txt"], check=False, capture_output=True)
     assert wrong.returncode == 1
     assert b"is not a binary PPM image with 3 channels" in wrong.stderr
+    gone = subprocess.run([tmp_path / "build" / "example", tmp_path / "gone.ppm"], check=False, capture_output=True)
+    assert (gone.returncode, gone.stderr) == (1, f"{tmp_path / 'gone.ppm'} cannot be opened\n".encode())
 
 
 @pytest.mark.parametrize(

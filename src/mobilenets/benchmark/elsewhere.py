@@ -121,7 +121,7 @@ def benchmark_on_host(
         return
     telling.said(f"{len(cases)} files are measured on {host.address}")
     saved = Saved(folder)
-    for row in ssh.measured_on(host, cases, _options(asked, data, settings)):
+    for row in ssh.measured_on(host, cases, _options(asked, data, settings), said=telling.said):
         if not row.error:
             saved.add_row(key_of(row.case, plan.digest(Path(row.case.file)), (settings.seconds, settings.rounds)), row)
         yield row

@@ -11,7 +11,7 @@ from mobilenets.benchmark import plan
 from mobilenets.benchmark.measure import Settings, measured, opened, steps
 from mobilenets.benchmark.plan import Asked, FileOnRuntime, Network
 from mobilenets.benchmark.process import Worker, WorkerError
-from mobilenets.benchmark.row import Accuracy, Case, Row, key_of, with_accuracy
+from mobilenets.benchmark.row import NO_ACCURACY, Accuracy, Case, Row, key_of, with_accuracy
 from mobilenets.benchmark.saving import Saved
 from mobilenets.telling import Telling
 
@@ -122,7 +122,7 @@ def _accuracies(
             try:
                 saved.add_accuracy(key, _judged(case, data, telling, table))
             except WorkerError as error:
-                telling.said(f"{case.file} on {case.runtime}: no accuracy: {error}")
+                telling.said(f"{case.file} on {case.runtime}: {NO_ACCURACY}: {error}")
                 continue
         accuracies[pair] = saved.accuracies[key]
     return accuracies

@@ -9,6 +9,9 @@ from typing import Any
 
 from mobilenets.documents import decode, encode
 
+NO_ACCURACY = "no accuracy"
+"""What is said of a file whose metric could not be measured, before the reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:

@@ -8,13 +8,13 @@ import json
 import shlex
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mobilenets.benchmark.plan import parts
-from mobilenets.benchmark.row import Case, Row, from_flat
+from mobilenets.benchmark.row import NO_ACCURACY, Case, Row, from_flat
 from mobilenets.benchmark.tools import ToolError
 from mobilenets.errors import DocumentError
 
@@ -35,12 +35,13 @@ class Host:
     address: str
     command: str = "mobilenets"
 
-    def run(self, line: str, *, given: bytes = b"") -> bytes:
+    def run(self, line: str, *, given: bytes = b"", said: Callable[[str], object] = lambda text: None) -> bytes:
         """What a command there prints on standard output.
 
         Args:
             line: of the shell there.
             given: its standard input.
+            said: is told each line that it prints on standard error, if it does not fail.
 
         Raises:
             ToolError: the machine cannot be reached, or the command fails; the hint says what to do.
@@ -51,12 +52,14 @@ class Host:
         except FileNotFoundError as error:
             raise ToolError("'ssh' is not installed", hint="install OpenSSH's client") from error
         if done.returncode == 0 or (done.returncode == 1 and b"{" in done.stdout):  # rows, though each of them says why not
+            for text in done.stderr.decode("utf-8", "replace").splitlines():
+                said(text)
             return done.stdout
-        said = done.stderr.decode("utf-8", "replace").strip()
-        lines = [text for text in said.splitlines() if text.strip() and not text.startswith("Warning")]
+        printed = done.stderr.decode("utf-8", "replace").strip()
+        lines = [text for text in printed.splitlines() if text.strip() and not text.startswith("Warning")]
         last = lines[-1].strip()[:300] if lines else "it said nothing"
         if done.returncode == _LOST:
-            hint = next((hint for words, hint in _FAILURES.items() if words in said), "does 'ssh HOST true' work?")
+            hint = next((hint for words, hint in _FAILURES.items() if words in printed), "does 'ssh HOST true' work?")
             raise ToolError(f"'{self.address}' cannot be reached: {last}", hint=hint.replace("HOST", self.address))
         if done.returncode == _NOT_FOUND:
             raise ToolError(
@@ -67,13 +70,16 @@ class Host:
         raise ToolError(f"on '{self.address}': {errors[0] if errors else last}")
 
 
-def measured_on(host: Host, cases: Sequence[Case], options: Sequence[str]) -> list[Row]:
+def measured_on(
+    host: Host, cases: Sequence[Case], options: Sequence[str], *, said: Callable[[str], object] = lambda text: None
+) -> list[Row]:
     """The rows that the machine measured, the models named as here.
 
     Args:
         host: the machine.
         cases: a case for each file, with what is known of it here.
         options: of `mobilenets benchmark` there, such as `--threads 1,2`.
+        said: is told why there is no accuracy, which no row says.
 
     Raises:
         ToolError: the machine cannot be reached, or its command fails.
@@ -83,11 +89,16 @@ def measured_on(host: Host, cases: Sequence[Case], options: Sequence[str]) -> li
     if not folder.startswith("/"):
         raise ToolError(f"'{host.address}' has no folder for temporary files: it answers '{folder[:80]}'")
     quoted = shlex.quote(folder)
+
+    def without_accuracy(line: str) -> None:
+        if NO_ACCURACY in line:
+            said(line.replace(f"{folder}/", ""))
+
     try:
         host.run(f"tar -xf - -C {quoted}", given=_packed(cases))
         models = [f"{folder}/{i}/{Path(case.file).name}" for i, case in enumerate(cases)]
         arguments = [*models, "--json", "--out", f"{folder}/out", *options]
-        text = host.run(f"{host.command} benchmark {shlex.join(arguments)}")
+        text = host.run(f"{host.command} benchmark {shlex.join(arguments)}", said=without_accuracy)
     finally:
         with contextlib.suppress(ToolError):  # the machine was lost, which another error says
             host.run(f"rm -rf {quoted}")

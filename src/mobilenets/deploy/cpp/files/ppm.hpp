@@ -29,20 +29,23 @@ inline int header_number(std::FILE* file) {
 /// The image of a file with this many channels. If there is none, it is empty, and why is said.
 inline Image read_ppm(const char* path, int channels) {
     Image image;
-    if (std::FILE* const file = std::fopen(path, "rb")) {
-        const int p = std::fgetc(file), kind = std::fgetc(file);
-        image.channels = p == 'P' && kind == '6' ? 3 : p == 'P' && kind == '5' ? 1 : 0;
-        image.width = header_number(file), image.height = header_number(file);
-        const int highest = header_number(file);
-        constexpr int most = 1 << 15;
-        if (image.channels == channels && image.width > 0 && image.height > 0 && image.width < most && image.height < most &&
-            highest == 255) {
-            image.pixels.resize(static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) *
-                                static_cast<std::size_t>(image.channels));
-            if (std::fread(image.pixels.data(), 1, image.pixels.size(), file) != image.pixels.size()) image.pixels.clear();
-        }
-        std::fclose(file);
+    std::FILE* const file = std::fopen(path, "rb");
+    if (!file) {
+        std::fprintf(stderr, "%s cannot be opened\n", path);
+        return image;
     }
+    const int p = std::fgetc(file), kind = std::fgetc(file);
+    image.channels = p == 'P' && kind == '6' ? 3 : p == 'P' && kind == '5' ? 1 : 0;
+    image.width = header_number(file), image.height = header_number(file);
+    const int highest = header_number(file);
+    constexpr int most = 1 << 15;
+    if (image.channels == channels && image.width > 0 && image.height > 0 && image.width < most && image.height < most &&
+        highest == 255) {
+        image.pixels.resize(static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height) *
+                            static_cast<std::size_t>(image.channels));
+        if (std::fread(image.pixels.data(), 1, image.pixels.size(), file) != image.pixels.size()) image.pixels.clear();
+    }
+    std::fclose(file);
     if (image.pixels.empty())
         std::fprintf(stderr, "%s is not a binary %s image with %d channel%s of 8 bits\n", path, channels == 1 ? "PGM" : "PPM",
                      channels, channels == 1 ? "" : "s");
