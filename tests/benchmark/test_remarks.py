@@ -8,6 +8,7 @@ import pytest
 
 from mobilenets.benchmark.remarks import remarks
 from mobilenets.benchmark.row import Case, Row
+from mobilenets.benchmark.written import _point
 from mobilenets.runtime.machine import Machine
 
 OLD = Machine("Old CPU", 2, "Linux x86_64")
@@ -95,3 +96,11 @@ def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() 
 def test_random_weights_are_said() -> None:
     random = replace(row("float32", 2.0), case=Case("v1", "m.x", "x", "float32", random_weights=True))
     assert remarks([random], NEW) == ["v1: random weights, so only speed and size mean something"]
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "name"),
+    [("m", "float32", "m"), ("m/int8", "int8", "m/int8"), ("m/half.tflite", "float16", "m/half.tflite float16")],
+)
+def test_a_point_of_the_plot_says_its_precision_once(model: str, precision: str, name: str) -> None:
+    assert _point(row(precision, 2.0, model=model), 0.5, None).name == name

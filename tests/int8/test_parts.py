@@ -22,7 +22,7 @@ from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.errors import DataError
 from mobilenets.int8.answers import same
 from mobilenets.int8.doubts import doubts, neighbor_correlation
-from mobilenets.int8.engines import ReferenceEngine, Running, running, signal_to_noise
+from mobilenets.int8.engines import ReferenceEngine, Running, on_runtime_of, running, signal_to_noise
 from mobilenets.int8.flow import quantized
 from mobilenets.int8.folder import about, read_about, write
 from mobilenets.int8.gate import _next
@@ -284,3 +284,12 @@ for command in {[[str(word) for word in command] for command in commands]}:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (int8 / "graph.safetensors").is_file()
+
+
+def test_a_float_network_is_timed_on_the_reference_executor_where_its_integers_are(tmp_path: Path) -> None:
+    graph, images = color_graph(), _images(2)
+    real = running(graph, tmp_path / "float", images)
+    slow = Running(ReferenceEngine(quantize(graph, images).graph), "the reference executor", None)
+    assert real.file is not None
+    assert on_runtime_of(slow, graph, real, tmp_path / "again", images).title == slow.title
+    assert on_runtime_of(real, graph, slow, tmp_path / "again", images).title == real.title

@@ -129,7 +129,8 @@ def _point(row: Row, y: float | None, y_range: tuple[float, float] | None) -> Po
 
     case = row.case
     setting = "" if (case.threads, case.batch) == (1, 1) else f" {case.threads}t b{case.batch}"
-    name = f"{case.model}{'' if case.precision == 'float32' else ' ' + case.precision}{setting}"
+    is_said = case.precision == "float32" or case.model.endswith(f"/{case.precision}")
+    name = f"{case.model}{'' if is_said else ' ' + case.precision}{setting}"
     series = f"{case.runtime} on {case.machine}" if case.machine else case.runtime
     return Point(name, series, row.p50_ms or 0.0, y or 0.0, spread(row), y_range)
 

@@ -115,9 +115,13 @@ def on_runtime_of(other: Running, graph: Graph, now: Running, stem: Path, images
         other: on the runtime that is wanted.
         graph: to run.
         now: how it runs so far.
-        stem, images: as for `running`.
+        stem, images: as for `running`. It is another runtime nevertheless where that one does not compute the graph right.
     """
-    return now if now.title == other.title else running(graph, stem, images, like=other)
+    if now.title == other.title:
+        return now
+    if other.file is None:
+        return Running(ReferenceEngine(graph), other.title, None)
+    return running(graph, stem, images, like=other)
 
 
 def outputs_of(engine: Engine, images: NDArray[np.float32], *, at_once: int = 8) -> dict[str, NDArray[Any]]:
