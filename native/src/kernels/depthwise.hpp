@@ -80,7 +80,7 @@ inline void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row
 template <class V, typename Read, typename Made, int W, int S, int P, int R>
 void depthwise_float_rows(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
     constexpr int taps = W * W;
-    with_ending(by.clip, [&]<Ending End>() {
+    with_ending<V>(by.clip, [&]<Ending End>() {
         for (int x = 0; x < row.out_width; x += P) {
             const int at = x + P <= row.out_width ? x : row.out_width - P, first = at * S - row.left;
             const bool is_inside = first >= 0 && first + (P - 1) * S + W <= row.width;

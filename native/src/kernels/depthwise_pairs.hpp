@@ -59,7 +59,7 @@ struct ByPairs {
             }
             std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
             for (int p = row.panels.from; p < row.panels.to; ++p) {
-                with_rescale<V>(rescale_of(by, p, 1), [&]<Rescale How>() {
+                with_tiles<V>(by, p, 1, [&]<Rescale How>() {
                     with_exactly<pixels_of_taps>(pixels, [&]<int P>() { pairs_tile<V, P, How>(by, row, p, here); });
                 });
             }

@@ -49,7 +49,7 @@ void sum_halves(const FloatWeights& by, Span panels, const Half* const* starts, 
     for (int start = 0; start < count; start += chunk) {
         const int last = start + chunk < count ? start + chunk : count;
         with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
-            with_ending(by.clip, [&]<Ending End>() {
+            with_ending<V>(by.clip, [&]<Ending End>() {
                 in_tiles<V::pixels>(last - start, [&]<int P>(int i, int tiles) {
                     half_tiles<V, P, N, End>(by, starts, static_cast<std::size_t>(start + i) * in_stride, in_stride, p,
                                              out + static_cast<std::size_t>(start + i) * out_stride + p * panel, out_stride,

@@ -98,9 +98,13 @@ static inline Rescale rescale_of(const ByteWeights& by, int first, int panels) {
     return by.rescale;
 }
 
+/// Whether tiles are compiled once for each way to end, which is faster; else they look at their end, which keeps code small.
+template <class V>
+inline constexpr bool has_many_tiles = requires { V::registers; };
+
 /// Calls `of` with the way to rescale, a constant for it: one of those that the instruction set has.
 template <class V, typename Of>
-void with_rescale(Rescale how, const Of& of) {
+inline void with_rescale(Rescale how, const Of& of) {
     if constexpr (V::has_reals) {
         if (how == Rescale::reals) return of.template operator()<Rescale::reals>();
         if (how == Rescale::signed_reals) return of.template operator()<Rescale::signed_reals>();
@@ -110,10 +114,18 @@ void with_rescale(Rescale how, const Of& of) {
     of.template operator()<Rescale::any>();
 }
 
-/// The sums of P pixels and N panels become bytes.
+/// The same for tiles, which are told Rescale::any where they look for themselves.
+template <class V, typename Of>
+void with_tiles(const ByteWeights& by, int first, int panels, const Of& of) {
+    if constexpr (has_many_tiles<V>)
+        with_rescale<V>(rescale_of(by, first, panels), of);
+    else
+        of.template operator()<Rescale::any>();
+}
+
 template <class V, int P, int N, Rescale How>
-inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
-                       std::int8_t* out, std::size_t out_stride, int count) {
+inline void store_tile_now(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
+                           std::int8_t* out, std::size_t out_stride, int count) {
     if constexpr (V::has_reals && How == Rescale::any) {  // rare: a loop, so that the code stays small
         typename V::Ints pixels[P][1][N][vectors<V>];
         UNROLLED
@@ -129,6 +141,17 @@ inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const B
     } else {
         store_tile_as<V, P, N, How>(sums, by, first, out, out_stride, count);
     }
+}
+
+/// The sums of P pixels and N panels become bytes.
+template <class V, int P, int N, Rescale How>
+inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
+                       std::int8_t* out, std::size_t out_stride, int count) {
+    if constexpr (has_many_tiles<V>)
+        store_tile_now<V, P, N, How>(sums, by, first, out, out_stride, count);
+    else
+        with_rescale<V>(rescale_of(by, static_cast<int>(first) / panel, N),
+                        [&]<Rescale Now>() { store_tile_now<V, P, N, Now>(sums, by, first, out, out_stride, count); });
 }
 
 }  // namespace mobilenets

@@ -26,11 +26,13 @@ inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
 /// How a sum of floats ends: as it is, within bounds, or on one of the other curves.
 enum class Ending { as_is, bounded, curved };
 
-/// Calls `of` with the ending, a constant for it.
-template <typename Of>
+/// Calls `of` with the ending, a constant for it; where code is to be small, with that which looks at the curve.
+template <class V, typename Of>
 void with_ending(Clip clip, const Of& of) {
-    if (clip == Clip::none) return of.template operator()<Ending::as_is>();
-    if (clip == Clip::relu || clip == Clip::relu6) return of.template operator()<Ending::bounded>();
+    if constexpr (has_many_tiles<V>) {
+        if (clip == Clip::none) return of.template operator()<Ending::as_is>();
+        if (clip == Clip::relu || clip == Clip::relu6) return of.template operator()<Ending::bounded>();
+    }
     of.template operator()<Ending::curved>();
 }
 
@@ -107,7 +109,7 @@ void sum_floats(const FloatWeights& by, Span panels, const float* const* starts,
     for (int first = 0; first < count; first += chunk) {
         const int last = first + chunk < count ? first + chunk : count;
         with_panels<V::tile_panels>(panels, [&]<int N>(int p) {
-            with_ending(by.clip, [&]<Ending End>() {
+            with_ending<V>(by.clip, [&]<Ending End>() {
                 const auto of = [&]<int P, int M>(int i, int tiles) {
                     float_tiles<V, P, M, End>(by, starts, static_cast<std::size_t>(first + i) * in_stride, in_stride, p,
                                               out + static_cast<std::size_t>(first + i) * out_stride + p * panel, out_stride,
@@ -190,7 +192,7 @@ void sum_bytes(const ByteWeights& by, Span panels, const void* const* starts, st
                std::int8_t* out, std::size_t out_stride) {
     const auto* cells = reinterpret_cast<const typename V::Cell* const*>(starts);
     with_panels<V::byte_panels>(panels, [&]<int N>(int p) {
-        with_rescale<V>(rescale_of(by, p, N), [&]<Rescale How>() {
+        with_tiles<V>(by, p, N, [&]<Rescale How>() {
             in_tiles<tile_pixels<V, N>>(count, [&]<int P>(int i, int tiles) {
                 byte_tiles<V, P, N, How>(by, cells, static_cast<std::size_t>(i) * in_stride, in_stride, p,
                                          out + static_cast<std::size_t>(i) * out_stride + p * panel, out_stride, tiles);
