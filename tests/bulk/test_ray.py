@@ -17,6 +17,9 @@ import pytest
 from PIL import Image
 from tests.bulk.test_parts import images
 
+from mobilenets.bulk.on_ray import connected
+from mobilenets.errors import MobileNetsError
+
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
 
@@ -98,6 +101,18 @@ def test_each_image_has_one_row_although_a_worker_and_then_the_whole_is_killed(t
     assert Counter(Path(str(row["file"])).name for row in rows) == dict.fromkeys((f"{i:03d}.png" for i in range(24)), 1)
     for row in rows:
         assert row["label"] == ("red", "green", "blue")[int(Path(str(row["file"])).stem) % 3]
+
+
+def test_a_ray_that_does_not_start_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray on a machine that is too busy
+
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(MobileNetsError, match="Ray did not start: The current node timed out during startup") as caught:
+        connected()
+    assert "same command again" in caught.value.hint
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def connected() -> int:
 
     Raises:
         MissingExtraError: Ray is not installed.
-        MobileNetsError: there is no such cluster.
+        MobileNetsError: there is no such cluster, or none starts.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -75,6 +75,11 @@ def connected() -> int:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         except ConnectionError as error:
             raise MobileNetsError(f"there is no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}'") from error
+        except Exception as error:  # Ray has no type for this
+            raise MobileNetsError(
+                f"Ray did not start: {_last_line(error)}",
+                hint="give the same command again when the machine has less to do; what is written is kept",
+            ) from error
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has few types
     return max(1, int(resources.get("CPU", 1)))
 
