@@ -87,7 +87,8 @@ def test_latency_is_measured_here_and_reported_against_the_prediction(
         (("--max-mb", "1", "--start", "start", "--ssh", "pi", "--adb"), "latency is from one place"),
         (("--max-mb", "1", "--start", "start", "--serial", "7"), "--serial and --tool are about --adb"),
         (("--resume", "--out", "nowhere"), "there is no search in 'nowhere' to go on with"),
-        (("--resume", "--max-ms", "3"), "leave out the budget and --start"),
+        (("--resume", "--max-ms", "3"), "--resume goes on as the search began; leave out --max-ms"),
+        (("--resume", "--out", "x", "--step", "0.01", "--set", "lr=1"), "leave out --step, --set"),
         (
             ("--max-mb", "1", "--storage", "postgresql://me@host/a"),
             "--storage is about --method shapes; the method is netadapt",

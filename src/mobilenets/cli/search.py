@@ -11,16 +11,19 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
-from mobilenets.errors import MissingExtraError
+from mobilenets.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from mobilenets.search.flow import Result
     from mobilenets.search.study import ElsewhereError
 
 RUNS, TRIALS = Path("runs"), 60
+GOING_ON = frozenset(("data", "resume", "out", "device", "json", "trials", "storage", "study", "lost_after"))
+"""The options of a search that goes on; all others are as they were when it began."""
 
 
 def command(
+    context: typer.Context,
     data: Annotated[str, typer.Argument(metavar="DATA", help="The dataset, as for 'mobilenets train'.")],
     start: Annotated[
         str,
@@ -166,6 +169,8 @@ def command(
         worker=token_hex(4),
         lost_after_s=lost_after,
     )
+    if resume:
+        _refuse_changes(context)
     asked = begun(out or _fresh(data), asked, resume=resume)
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
@@ -186,6 +191,19 @@ def command(
         _end(elsewhere, folder, asked.trials, json=json)
         return
     _finish(result, asked.start, json=json)
+
+
+def _refuse_changes(context: typer.Context) -> None:
+    """Refuse options that a search which goes on would pass over.
+
+    Raises:
+        UsageError: one of them was typed.
+    """
+    typed = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    changes = [options[name] for name in typed if name not in GOING_ON]
+    if changes:
+        raise UsageError(f"--resume goes on as the search began; leave out {', '.join(changes)}")
 
 
 def _finish(result: Result, start: str, *, json: bool) -> None:

@@ -107,8 +107,6 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
 
     file = folder / FILE
     if resume:
-        if asked.budget or asked.start:
-            raise UsageError(f"--resume goes on as '{folder}' began; leave out the budget and --start")
         if not file.is_file():
             raise UsageError(f"there is no search in '{folder}' to go on with", hint="--out says which; or leave out --resume")
         try:
