@@ -1,6 +1,7 @@
 // The engine for Python. `mobilenets.runtime.engines.native` is what people use; this is what it stands on.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -42,7 +43,7 @@ nb::object empty_array(const Engine& engine, std::size_t output, std::size_t cou
     return nb::cast(nb::ndarray<nb::numpy>(data, shape.size(), shape.data(), owner, nullptr, type_of(value.number)));
 }
 
-nb::dict run(Engine& engine, const Images& images) {
+void check(const Engine& engine, const Images& images) {
     const Value& image = engine.graph().values[0];
     bool fits = images.dtype() == type_of(image.number);
     for (std::size_t i = 0; i < 3; ++i) fits = fits && images.shape(i + 1) == static_cast<std::size_t>(image.shape[i]);
@@ -50,6 +51,10 @@ nb::dict run(Engine& engine, const Images& images) {
         const char* type = image.number == Number::int8 ? "int8" : "float32";
         throw mobilenets::GraphError("the network takes images N x " + mobilenets::describe(image.shape) + " in " + type);
     }
+}
+
+nb::dict run(Engine& engine, const Images& images) {
+    check(engine, images);
     nb::dict made;
     std::vector<void*> outputs(engine.graph().outputs.size());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
@@ -58,6 +63,16 @@ nb::dict run(Engine& engine, const Images& images) {
     const nb::gil_scoped_release others_may_run;
     engine.run(images.data(), static_cast<int>(images.shape(0)), outputs);
     return made;
+}
+
+std::vector<std::pair<std::string, double>> operator_seconds(Engine& engine, const Images& images, int runs) {
+    check(engine, images);
+    if (images.shape(0) < 1 || runs < 1) throw mobilenets::GraphError("one image and one run at least are timed");
+    const nb::gil_scoped_release others_may_run;
+    const std::vector<double> seconds = engine.operator_seconds(images.data(), runs);
+    std::vector<std::pair<std::string, double>> named;
+    for (std::size_t i = 0; i < seconds.size(); ++i) named.emplace_back(engine.graph().operators[i].name, seconds[i]);
+    return named;
 }
 
 }  // namespace
@@ -84,6 +99,10 @@ NB_MODULE(_engine, module) {
                 return std::vector<std::string>(here.begin(), here.end());
             },
             "The instruction sets that this processor has, the fastest first.")
+        .def("operator_seconds", operator_seconds, nb::arg("images"), nb::kw_only(), nb::arg("runs") = 100,
+             "The name of each operator, in the order in which they run, and the least seconds that it took for the first "
+             "image, on "
+             "one thread.")
         .def("run", run, nb::arg("images"), "The outputs by name, for images N C H W in the type that the network takes.")
         .def_prop_ro(
             "manifest", [](const Engine& engine) { return engine.graph().manifest; }, "The manifest as JSON.")

@@ -1,7 +1,9 @@
 #include "engine.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "choice.hpp"
 #include "errors.hpp"
@@ -120,7 +122,9 @@ private:
 };
 
 Engine::Engine(FileBytes file, const Settings& settings)
-    : graph_(read_graph(std::move(file))), kernels_(kernels_for(settings.instructions.c_str(), has_least(graph_))), threads_(settings.threads) {
+    : graph_(read_graph(std::move(file))),
+      kernels_(kernels_for(settings.instructions.c_str(), has_least(graph_))),
+      threads_(settings.threads) {
     if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
     if (graph_.precision == "bfloat16" && kernels_.halves) compute_in_halves(graph_);
     for (const Operator& operation : graph_.operators) {
@@ -162,11 +166,37 @@ void Engine::run(const void* images, int count, const std::vector<void*>& output
     give_back(std::move(workspace));
 }
 
-void Engine::run_image(Workspace& workspace, const std::byte* image) {
+std::vector<double> Engine::operator_seconds(const void* image, int runs) {
+    using Clock = std::chrono::steady_clock;
+    std::unique_ptr<Workspace> workspace = take_workspace();
+    std::vector<double> least(steps_.size(), std::numeric_limits<double>::infinity());
+    for (int run = 0; run < runs; ++run) {
+        std::vector<double> seconds(steps_.size());
+        take_image(*workspace, static_cast<const std::byte*>(image));
+        for (const Stage& stage : stages_) {
+            for (int part = 0; part < threads_; ++part) {
+                for (const Call& call : stage.parts[index(part)]) {
+                    const auto start = Clock::now();
+                    steps_[index(call.operation)]->compute(workspace->job(call, part));
+                    seconds[index(call.operation)] += std::chrono::duration<double>(Clock::now() - start).count();
+                }
+            }
+        }
+        for (std::size_t i = 0; i < least.size(); ++i) least[i] = std::min(least[i], seconds[i]);
+    }
+    give_back(std::move(workspace));
+    return least;
+}
+
+void Engine::take_image(Workspace& workspace, const std::byte* image) const {
     if (plan_.image_stays)
         workspace.show_image(*this, image);
     else
         copy_image(image, workspace.at(*this, 0), graph_.values[0]);
+}
+
+void Engine::run_image(Workspace& workspace, const std::byte* image) {
+    take_image(workspace, image);
     const auto compute = [&](std::size_t stage, int part) { run_stage(workspace, stages_[stage], part); };
     if (workers_ && workers_->run(stages_.size(), compute)) return;
     for (std::size_t stage = 0; stage < stages_.size(); ++stage) {

@@ -40,10 +40,14 @@ public:
     /// it at the same time: one of them is helped by the engine's threads.
     void run(const void* images, int count, const std::vector<void*>& outputs);
 
+    /// The least seconds that each operator took for an image in some runs, all parts of it one after the other.
+    std::vector<double> operator_seconds(const void* image, int runs);
+
 private:
     class Workspace;
 
     void choose_plan(const std::string& name);
+    void take_image(Workspace& workspace, const std::byte* image) const;
     void run_image(Workspace& workspace, const std::byte* image);
     void run_stage(Workspace& workspace, const Stage& stage, int part) const;
     std::unique_ptr<Workspace> take_workspace();

@@ -237,3 +237,16 @@ def test_what_is_wrong_with_a_file_is_said_with_the_operator(make_graph: MakeGra
         library.Engine(str(tmp_path / "none.graph"))
     with pytest.raises(library.GraphError, match="does not have the instruction set 'mmx'"):
         library.Engine(str(tmp_path / "network.graph"), instructions="mmx")
+
+
+def test_each_operator_is_timed(tmp_path: Path) -> None:
+    lowered = lower(create(SPECS["v3 small"]()))
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 3, *lowered.manifest.input.shape)).astype(np.float32)
+    graph = quantized_by_min_max(lowered, image)
+    made = engine(graph, tmp_path, plan="fused")
+    seconds = made.operator_seconds(image, runs=2)
+    assert [name for name, _ in seconds] == [operator.name for operator in graph.operators]
+    assert all(0 <= took < 1 for _, took in seconds)
+    assert sum(took for _, took in seconds) > 1e-6
+    with pytest.raises(library.GraphError, match="one run"):
+        made.operator_seconds(image, runs=0)
