@@ -188,6 +188,8 @@ def _multiply(context: Context, operator: op.Multiply) -> Step:
     made = context.quantization(operator.output)
     if made is None:
         return Step("FloatMultiply", {"places": places})
+    if curve := _own_gate(context.graph, operator):
+        return _table(context, curve, operator)
     first, second = (context.graph.quantization[name] for name in operator.inputs)
     factor = product_factor(first, second, made)
     by: Record = {
@@ -197,6 +199,14 @@ def _multiply(context: Context, operator: op.Multiply) -> Step:
     }
     whole: Record = {"mantissa": int(factor.mantissas), "shift": int(factor.shifts)}
     return Step("ByteMultiply", {"places": places, "by": by, "to_made": whole})
+
+
+def _own_gate(graph: Graph, product: op.Multiply) -> op.Activation | None:
+    """The activation that makes the second factor from the first, as hard-swish is written: the product is a curve too."""
+    for operator in graph.operators:
+        if isinstance(operator, op.Activation) and (*operator.inputs, operator.output) == product.inputs:
+            return operator
+    return None
 
 
 def _shrinking(factor: Factor) -> Record:
@@ -241,11 +251,14 @@ def _quantize(context: Context, operator: op.Quantize) -> Step:
     return Step("Quantize", {"numbers": numbers, "scale": made.scale, "zero_point": made.zero_point})
 
 
-def _table(context: Context, operator: op.Activation | op.Quantize) -> Step:
-    """What each of the 256 integers becomes, as the reference executor says."""
-    every = np.arange(LOWEST, HIGHEST + 1, dtype=np.int8)[np.newaxis]
-    table = context.array("table", compute(context.graph, operator, [every])[0], operator.name)
-    return Step("ByteTable", {"table": Name(table.name), "numbers": _numbers(context, operator.output)}, arrays=(table,))
+def _table(context: Context, *operators: op.Activation | op.Quantize | op.Multiply) -> Step:
+    """What each of the 256 integers becomes by operators that read it, and what those before them make of it."""
+    every = [np.arange(LOWEST, HIGHEST + 1, dtype=np.int8)[np.newaxis]]
+    for operator in operators:
+        every.append(compute(context.graph, operator, every[: len(operator.inputs)]))
+    table = context.array("table", every[-1][0], operators[-1].name)
+    numbers = _numbers(context, operators[-1].output)
+    return Step("ByteTable", {"table": Name(table.name), "numbers": numbers}, arrays=(table,))
 
 
 def _dequantize(context: Context, operator: op.Dequantize) -> Step:
