@@ -37,6 +37,7 @@ from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantization import Quantization
+from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.deploy.tails import Tail
 from mobilenets.errors import GraphError
 from mobilenets.int8.engines import ReferenceEngine
@@ -310,3 +311,16 @@ def test_names_from_a_file_cannot_leave_their_comment_or_their_text(tmp_path: Pa
     program = compiled(Graph(manifest, operators, graph.tensors, graph.outputs, graph.quantization), tmp_path)
     x = prepared(graph, pixels_for(graph))
     np.testing.assert_array_equal(ran(program, graph, x)["logits"], reference.run(graph, x)["logits"])
+
+
+def test_hard_swish_in_integers_is_one_table(tmp_path: Path) -> None:
+    """Only the product of squeeze-and-excite, which a table of one byte cannot hold, is computed."""
+    floats = float_graph(TINY)
+    graph = quantize(floats, prepared(floats, pixels_for(floats))).graph
+    shapes = graph.shapes()
+    products = [operator for operator in graph.operators if isinstance(operator, op.Multiply)]
+    assert sum(shapes[product.inputs[1]] == shapes[product.inputs[0]] for product in products) == len(products) - 1 > 0
+    x = prepared(graph, pixels_for(graph))
+    result = ran(compiled(graph, tmp_path / "cpp"), graph, x)
+    np.testing.assert_array_equal(result["logits"], reference.run(graph, x)["logits"])
+    assert (tmp_path / "cpp" / "network.cpp").read_text(encoding="utf-8").count("constexpr ByteMultiply") == 1
