@@ -131,6 +131,13 @@ def test_a_budget_out_of_reach_says_how_near_it_came(model: Model, tmp_path: Pat
         list(_search(tmp_path, {"macs": 1e-6}, share=0.3).steps(model))
 
 
+def test_latency_is_measured_also_where_another_budget_is_shrunk_for(model: Model, device: Measures, tmp_path: Path) -> None:
+    costs = Costs(LatencyTable(device.device), device)
+    budget = {"ms": 1e12, "macs": 0.8 * costs.macs(model.spec)}
+    *_, last = NetAdapt(Plan(budget, 0.1), costs, Sums(), Journal(tmp_path), Telling()).steps(model)
+    assert (last.resource, last.chosen.cost["macs"] <= budget["macs"], "ms" in last.chosen.cost) == ("macs", True, True)
+
+
 def test_a_measured_network_above_the_budget_is_shrunk_further(model: Model, device: Measures, tmp_path: Path) -> None:
     costs = Costs(LatencyTable(device.device), device)
     budget = {"ms": 0.8 * 250_000 * costs.mb(model.spec)}

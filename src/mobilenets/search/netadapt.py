@@ -120,6 +120,8 @@ class NetAdapt:
                 "are wanted",
                 hint="a smaller start reaches it: another network, width or input size",
             )
+        if "ms" in plan.budget:  # beside another resource whose shrinks were not measured to find them
+            measure(self.costs, list(specs.values()), self.telling)
         judged = {axis: proposal for axis, proposal in self.journal.proposals(number).items() if axis in specs}
         with self.telling.progress(f"step {number}", len(specs)) as advance:
             advance(len(judged))
