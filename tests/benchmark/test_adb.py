@@ -162,7 +162,8 @@ def test_a_device_that_is_lost_in_the_middle_leaves_the_rounds_until_then(
     toys: str, adb: Path, files: dict[str, Path], tmp_path: Path
 ) -> None:
     asked = Asked((str(files["tflite"]),), threads=(1, 2), table="bench_toys:OF_DEVICES")
-    tools, rows = [str(files["benchmark_model"])], []
+    tools = [str(files["benchmark_model"])]
+    rows: list[Row] = []
 
     def run() -> None:
         rows.clear()

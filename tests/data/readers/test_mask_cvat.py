@@ -27,7 +27,8 @@ def cvat(folder: Path, *shapes: str, size: str = 'width="8" height="6"') -> Path
 def drawn(path: Path) -> list[list[int]]:
     [entry] = read_cvat_masks(look_at(path)).entries
     assert entry.mask is not None
-    return masks.read(entry.mask).tolist()
+    rows: list[list[int]] = masks.read(entry.mask).tolist()
+    return rows
 
 
 def test_polygons_and_masks_are_classes_of_pixels(tmp_path: Path) -> None:
