@@ -17,6 +17,7 @@ import typing
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import typer
 from typer.models import ArgumentInfo
 
 import mobilenets
@@ -42,7 +43,8 @@ def command_line() -> str:
     ]
     for name in COMMANDS:
         command = importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command
-        rows = [_option(parameter) for parameter in inspect.signature(command, eval_str=True).parameters.values()]
+        given = inspect.signature(command, eval_str=True).parameters.values()
+        rows = [_option(parameter) for parameter in given if parameter.annotation is not typer.Context]
         usage = " ".join([*(names for names, *_ in rows if not names.startswith("-")), "[OPTIONS]"])
         parts.append(f"## mobilenets {name}\n\n```\nmobilenets {name} {usage}\n```\n\n{inspect.getdoc(command)}\n")
         parts.append(_table(("option", "meaning", "default"), [(f"`{names}`", *others) for names, *others in rows]))

@@ -17,6 +17,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from mobilenets.cli.app import COMMANDS
@@ -40,6 +41,8 @@ def options(verb: str) -> set[str]:
     found = {"--help"}
     command = importlib.import_module(f"mobilenets.cli.{verb.replace('-', '_')}").command
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.annotation is typer.Context:
+            continue
         info = parameter.annotation.__metadata__[0]
         declared = [name for name in (info.default, *(info.param_decls or ())) if isinstance(name, str)]
         found |= {name for one in declared for name in one.split("/")} or {f"--{parameter.name.replace('_', '-')}"}
