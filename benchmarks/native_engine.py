@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from mobilenets.runtime.engines.native import NativeEngine, Plan
 from mobilenets.specs.heads import HEADS
 
 Run = Callable[[], object]
+Precision = Literal["float32", "bfloat16", "int8"]
 RUNS_A_TURN = 3
 REST_S = 0.05
 """Between the turns of two engines with several threads: those of the one before spin for a while, and then sleep."""
@@ -49,6 +50,13 @@ def natively(graph: Graph, image: NDArray[Any], threads: int, folder: Path, plan
     engine = NativeEngine(folder / "model.graph", threads, plan=plan)
     print(f"  plan {plan}: arena {engine.arena_bytes / 1e6:.2f} MB, scratch {engine.scratch_bytes / 1e3:.0f} kB", flush=True)
     return lambda: engine.run(image)
+
+
+def in_precision(graph: Graph, image: NDArray[Any], precision: Precision) -> Graph:
+    """A network in floats in this precision; its integers are fitted to one image."""
+    if precision == "int8":
+        return quantize(graph, image).graph
+    return replace(graph, manifest=replace(graph.manifest, precision=precision))
 
 
 def by_onnxruntime(graph: Graph, image: NDArray[Any], threads: int) -> Run:
@@ -152,10 +160,7 @@ def main() -> None:
     floats = lower(mobilenets.create(spec))
     image = np.random.default_rng(0).normal(size=(1, 3, options.size, options.size)).astype(np.float32)
     for precision in options.precision:
-        if precision == "int8":
-            graph = quantize(floats, image).graph
-        else:
-            graph = replace(floats, manifest=replace(floats.manifest, precision=precision))
+        graph = in_precision(floats, image, precision)
         print(f"{options.model} {options.size} px, {precision}, {options.threads} threads: least, tenth percentile, median")
         with tempfile.TemporaryDirectory() as folder:
             runs = opened(graph, image, options.threads, Path(folder))

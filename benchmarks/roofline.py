@@ -12,26 +12,23 @@ import argparse
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import mobilenets_native
 import numpy as np
+from native_engine import Precision, in_precision
 
 import mobilenets
 from mobilenets.deploy import file
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.profile import macs_of
-from mobilenets.deploy.quantize.quantize import quantize
 from mobilenets.exporters.lower import lower
 from mobilenets.runtime.machine import machine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.specs.model import InputContract
 
 SIDE, CHANNELS = 28, 512
-Precision = Literal["int8", "bfloat16", "float32"]
 PRECISIONS: tuple[Precision, ...] = ("int8", "bfloat16", "float32")
 Shares = dict[int, tuple[float, float]]  # of each block: multiply-adds and seconds
 
@@ -74,10 +71,7 @@ def timed(graph: Graph, precision: Precision, runs: int) -> list[tuple[int, int,
     """The block, the multiply-adds and the least seconds of each operator; -1 stands for no block."""
     channels = graph.manifest.input.channels
     image = np.random.default_rng(0).normal(size=(1, channels, *graph.manifest.input.shape)).astype(np.float32)
-    if precision == "int8":
-        graph = quantize(graph, image).graph
-    else:
-        graph = replace(graph, manifest=replace(graph.manifest, precision=precision))
+    graph = in_precision(graph, image, precision)
     with tempfile.TemporaryDirectory() as folder:
         file.save(graph, Path(folder, "network.graph"))
         engine = mobilenets_native.Engine(str(Path(folder, "network.graph")))

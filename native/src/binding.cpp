@@ -101,8 +101,7 @@ NB_MODULE(_engine, module) {
             "The instruction sets that this processor has, the fastest first.")
         .def("operator_seconds", operator_seconds, nb::arg("images"), nb::kw_only(), nb::arg("runs") = 100,
              "The name of each operator, in the order in which they run, and the least seconds that it took for the first "
-             "image, on "
-             "one thread.")
+             "image, on one thread.")
         .def("run", run, nb::arg("images"), "The outputs by name, for images N C H W in the type that the network takes.")
         .def_prop_ro(
             "manifest", [](const Engine& engine) { return engine.graph().manifest; }, "The manifest as JSON.")

@@ -112,13 +112,19 @@ def test_a_camera_that_is_blocked_is_explained(visit: Visit, color_model: Path) 
     assert "address bar" in message.inner_text()
 
 
-def test_the_slider_decides_by_keyboard_which_boxes_are_shown(visit: Visit, cell_model: Path, tmp_path: Path) -> None:
+def two_cells(folder: Path) -> Path:
+    """An image of a bright cell and a dark one."""
     pixels = np.zeros((96, 96, 3), np.uint8)
     pixels[:32, :32] = (255, 0, 0)
     pixels[64:, 64:] = (150, 20, 20)
-    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    Image.fromarray(pixels).save(folder / "cells.png")
+    return folder / "cells.png"
+
+
+def test_the_slider_decides_by_keyboard_which_boxes_are_shown(visit: Visit, cell_model: Path, tmp_path: Path) -> None:
+    cells = two_cells(tmp_path)
     page = visit(cell_model)
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "cells.png")
+    page.locator("input[type=file]").first.set_input_files(cells)
     assert verdict(page) == "2 objects"
     slider = page.get_by_label("Show boxes above")
     slider.focus()
@@ -148,13 +154,10 @@ def test_the_slider_also_shows_boxes_below_the_thresholds_that_were_fitted(
 ) -> None:
     labels = len(Predictor.open(cell_model, engine="onnx").manifest.labels)
     model = fitted(cell_model, [0.999] * labels, tmp_path)
-    pixels = np.zeros((96, 96, 3), np.uint8)
-    pixels[:32, :32] = (255, 0, 0)
-    pixels[64:, 64:] = (150, 20, 20)
-    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    cells = two_cells(tmp_path)
     page = visit(model)
-    page.locator("input[type=file]").first.set_input_files(tmp_path / "cells.png")
-    few = len(Predictor.open(model, engine="onnx").predict(tmp_path / "cells.png").boxes)  # type: ignore[union-attr]  # a detector's
+    page.locator("input[type=file]").first.set_input_files(cells)
+    few = len(Predictor.open(model, engine="onnx").predict(cells).boxes)  # type: ignore[union-attr]  # a detector's
     assert verdict(page) == {0: "nothing found", 1: "1 object"}[few]
     slider = page.get_by_label("Show boxes above")
     slider.press("Home")

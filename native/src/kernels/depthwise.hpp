@@ -120,7 +120,7 @@ bool depthwise_in_tiles(const FloatWeights& by, const DepthwiseRow& row, Made* c
 
 template <class V, typename Read, typename Made>
 void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    if constexpr (requires { V::registers; }) {  // room for more sums
+    if constexpr (has_many_tiles<V>) {  // registers for more sums
         if (depthwise_in_tiles<V, Read, Made, 7>(by, row, outs)) return;
     }
     if (depthwise_in_tiles<V, Read, Made, 4>(by, row, outs)) return;

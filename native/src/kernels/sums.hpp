@@ -130,7 +130,7 @@ void sum_floats(const FloatWeights& by, Span panels, const float* const* starts,
 /// Whether a tile's sums, its weights and one pixel are more than the registers: then the last weights stay in memory.
 template <class V, int P, int Vectors>
 constexpr bool lacks_registers() {
-    if constexpr (requires { V::registers; })
+    if constexpr (has_many_tiles<V>)
         return P * Vectors + Vectors + 1 > V::registers;
     else
         return false;
