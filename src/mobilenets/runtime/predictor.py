@@ -17,8 +17,9 @@ from mobilenets.runtime import sources as given
 from mobilenets.runtime import views
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.decoders import Prediction, decode, thresholded
+from mobilenets.runtime.engines.alone import Alone
 from mobilenets.runtime.engines.base import Engine
-from mobilenets.runtime.engines.fastest import Choice
+from mobilenets.runtime.engines.fastest import Candidate, Choice
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.engines.open import opened
 from mobilenets.runtime.engines.table import ENGINES, Runtime
@@ -34,7 +35,7 @@ from mobilenets.specs.model import Head
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mobilenets.runtime.engines.base import Outputs
+    from mobilenets.runtime.engines.base import Outputs, Runs
 
     Loaded = tuple[NDArray[np.float32], Placement]
 
@@ -55,6 +56,7 @@ class Predictor:
             is concurrent.
         batch: images of a stream that go through the network at once, unless a stream says otherwise.
         choice: which runtime was chosen for the engine, and why, if there was a choice.
+        alone: what an image that comes alone may run on, instead of the engine: see `engines.alone.Alone`.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Predictor:
         runs: int = 1,
         batch: int = BATCH,
         choice: Choice | None = None,
+        alone: Sequence[Candidate] = (),
     ) -> None:
         self.manifest = manifest
         self.engine = engine
@@ -73,7 +76,9 @@ class Predictor:
         self.runs = runs
         self.batch = batch
         self.choice = choice
+        self.alone = alone
         self._gate = Gate(engine, runs)
+        self._alone = Alone(self._gate, alone)
 
     @staticmethod
     def open(
@@ -85,6 +90,9 @@ class Predictor:
 
         Where several installed runtimes can open it, the fastest on this machine does. They are compared once, in under two
         seconds, and the choice is kept in the user's cache folder until the machine, a file or a runtime's version changes.
+
+        Of a stream, each thread computes images of its own. A single image is computed by all threads together where that is
+        faster; which runtime does that best is compared in the same way, at the first `predict` of a single image.
 
         Args:
             path: an exported file, the folder that holds it, or a run or checkpoint folder.
@@ -101,7 +109,15 @@ class Predictor:
         network = opened(Path(path), engines, engine=engine)
         running = network.engine
         batch = running.batch or (_SIDE_BY_SIDE if running.concurrent else BATCH)
-        return Predictor(network.manifest, running, threads=threads, runs=threads, batch=batch, choice=network.choice)
+        return Predictor(
+            network.manifest,
+            running,
+            threads=threads,
+            runs=threads,
+            batch=batch,
+            choice=network.choice,
+            alone=network.on(threads),
+        )
 
     def with_head(self, head: Head) -> Predictor:
         """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
@@ -112,8 +128,9 @@ class Predictor:
             runs=self.runs,
             batch=self.batch,
             choice=self.choice,
+            alone=self.alone,
         )
-        other._gate = self._gate  # one engine, one gate
+        other._gate, other._alone = self._gate, self._alone  # one engine, one gate
         return other
 
     def with_threshold(self, threshold: float) -> Predictor:
@@ -149,7 +166,7 @@ class Predictor:
             return self.with_threshold(threshold).predict(source)
         if isinstance(source, list | tuple):
             return list(self._in_order(self._predict_all, source, self.batch))
-        return self._predict_all([source])[0]
+        return self._decoded([given.load(source, self.manifest.input)], self._alone)[0]
 
     def predict_decoded(self, images: Sequence[Image.Image]) -> Sequence[Prediction]:
         """The predictions for images that are decoded: frames of a video, tiles of an image. May be called by many threads.
@@ -192,6 +209,7 @@ class Predictor:
 
     def close(self) -> None:
         """Release what the engine holds; the predictor cannot predict afterwards."""
+        self._alone.close()
         self.engine.close()
 
     def _in_order(
@@ -222,24 +240,29 @@ class Predictor:
             for source, error in zip(sources, errors, strict=True)
         ]
 
-    def _decoded(self, loaded: Sequence[Loaded]) -> Sequence[Prediction]:
+    def _decoded(self, loaded: Sequence[Loaded], way: Runs | None = None) -> Sequence[Prediction]:
         batch = np.stack([array for array, _ in loaded])  # N C H W
-        return decode(self.run(batch), self.manifest, [place for _, place in loaded])
+        outputs = views.run(way or self._gate, batch, self.manifest.head)
+        return decode(outputs, self.manifest, [place for _, place in loaded])
 
     def __copy__(self) -> Predictor:
         return self.with_head(self.manifest.head)
 
     def __getstate__(self) -> dict[str, object]:
-        return {name: value for name, value in vars(self).items() if name != "_gate"}
+        return {name: value for name, value in vars(self).items() if name not in ("_gate", "_alone")}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._gate = Gate(self.engine, self.runs)
+        self._alone = Alone(self._gate, self.alone)
 
     def __repr__(self) -> str:
         height, width = self.manifest.input.shape
         labels = len(self.manifest.labels)
-        chosen = f", chosen={str(self.choice)!r}" if self.choice is not None and self.choice.times_ms else ""
+        choices = {"chosen": self.choice, "alone": self._alone.choice}
+        chosen = "".join(
+            f", {name}={str(choice)!r}" for name, choice in choices.items() if choice is not None and choice.times_ms
+        )
         return (
             f"Predictor({self.manifest.model!r}, task={self.manifest.task!r}, {labels} label{'s' if labels != 1 else ''}, "
             f"input={width} x {height} px, engine={type(self.engine).__name__}({self.engine.source!r}){chosen})"

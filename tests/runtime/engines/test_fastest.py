@@ -85,7 +85,7 @@ def test_the_fastest_of_a_folder_is_opened_and_says_so(tmp_path: Path, one: str,
     assert predictor.choice is not None
     assert predictor.choice.name == best
     assert predictor.choice.times_ms.keys() == {"one", "two"}
-    assert f"chosen='{best} (measured once, an image on one thread: one " in repr(predictor)
+    assert f"chosen='{best} (measured once, one image: one " in repr(predictor)
     assert predictor.with_head(MANIFEST.head).choice == predictor.choice
 
 

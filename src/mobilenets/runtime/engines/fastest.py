@@ -1,8 +1,7 @@
 """`fastest`: which of several runtimes that can open a model is the fastest on this machine, measured once and remembered.
 
-The runtimes take turns on one thread, as a predictor runs them. The first in the table's order that is within `TIE` of the
-best is chosen, so that noise does not flip the choice. A runtime whose answers differ from those of the first is left out: its
-file is that of another training.
+The runtimes take turns. The first in the table's order that is within `TIE` of the best is chosen, so that noise does not
+flip the choice. A runtime whose answers differ from those of the first is left out: its file is that of another training.
 """
 
 from __future__ import annotations
@@ -56,15 +55,22 @@ class Candidate:
         name: of the runtime, as users type it.
         runtime: opens the file.
         file: the exported file.
+        threads: that compute an image together.
     """
 
     name: str
     runtime: Runtime
     file: Path
+    threads: int = 1
+
+    @property
+    def label(self) -> str:
+        """The name, with the number of threads if there are several."""
+        return self.name if self.threads == 1 else f"{self.name} on {self.threads} threads"
 
     def open(self) -> Engine:
-        """The engine on one thread; raises MobileNetsError, also where the file does not fit its manifest."""
-        engine = self.runtime.open(self.file, threads=1)
+        """The engine; raises MobileNetsError, also where the file does not fit its manifest."""
+        engine = self.runtime.open(self.file, threads=self.threads)
         fitting_manifest(engine)
         return engine
 
@@ -74,8 +80,8 @@ class Choice:
     """Which runtime was chosen, and why.
 
     Args:
-        name: of the runtime.
-        times_ms: of one image on one thread, by runtime; empty if there was nothing to measure.
+        name: the chosen candidate's label: the runtime, and its threads if there are several.
+        times_ms: of one image, by candidate; empty if there was nothing to measure.
         left_out: runtimes that were not used, with the reason.
     """
 
@@ -87,7 +93,7 @@ class Choice:
         if not self.times_ms:
             return self.name
         times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in self.times_ms.items())
-        return f"{self.name} (measured once, an image on one thread: {times})"
+        return f"{self.name} (measured once, one image: {times})"
 
 
 def fitting_manifest(engine: Engine) -> Manifest:
@@ -112,7 +118,8 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy:
         candidates: at least one; the first is the one that the others must agree with.
         cache: where choices are remembered; the user's cache folder by default. Where it cannot be written nothing is
             measured and the first runtime is taken.
-        busy: whether other programs want the processor; by default, whether the load is higher than the number of cores.
+        busy: whether other programs want the processor; by default, whether the load is higher than the number of cores. Then
+            candidates with several threads are not measured: the first is taken, and nothing is remembered.
 
     Raises:
         MobileNetsError: no runtime can open its file; the error is the first one's.
@@ -121,22 +128,24 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy:
     place = folder / f"{_key(candidates)}.json"
     known = _remembered(place, candidates)
     if known is not None:
-        return _named(candidates, known.name).open(), known
+        return _labelled(candidates, known.name).open(), known
     first = candidates[0].open()
-    if len(candidates) == 1 or _is_quick(first):
-        return first, Choice(candidates[0].name)
+    busy = is_busy() if busy is None else busy
+    several = any(candidate.threads > 1 for candidate in candidates)
+    if len(candidates) == 1 or (busy and several) or _is_quick(first):
+        return first, Choice(candidates[0].label)
     with contextlib.suppress(OSError), _alone(place.with_suffix(".lock")):
         known = _remembered(place, candidates)
         if known is not None:  # another process has measured meanwhile
-            if known.name == candidates[0].name:
+            if known.name == candidates[0].label:
                 return first, known
             first.close()
-            return _named(candidates, known.name).open(), known
-        engine, choice = _measured(candidates, first, busy=is_busy() if busy is None else busy)
+            return _labelled(candidates, known.name).open(), known
+        engine, choice = _measured(candidates, first, busy=busy)
         with contextlib.suppress(OSError):
             write_text(place, json.dumps(_to_data(choice)) + "\n")
         return engine, choice
-    return first, Choice(candidates[0].name)
+    return first, Choice(candidates[0].label)
 
 
 def is_busy() -> bool:
@@ -149,19 +158,19 @@ def _measured(candidates: Sequence[Candidate], first: Engine, *, busy: bool) -> 
     manifest = first.manifest()
     image = _image(manifest)
     expected = Gate(first, 1).run(image)
-    gates, left_out = {candidates[0].name: Gate(first, 1)}, {}
+    gates, left_out = {candidates[0].label: Gate(first, 1)}, {}
     for candidate in candidates[1:]:
         try:
             engine = candidate.open()
             reason = _difference(manifest, expected, engine, image)
         except MobileNetsError as error:
-            left_out[candidate.name] = str(error)
+            left_out[candidate.label] = str(error)
             continue
         if reason:
             engine.close()
-            left_out[candidate.name] = reason
+            left_out[candidate.label] = reason
         else:
-            gates[candidate.name] = Gate(engine, 1)
+            gates[candidate.label] = Gate(engine, 1)
     times_ms = _times_ms(gates, image, busy=busy)
     best = min(times_ms.values())
     name = next(name for name, ms in times_ms.items() if ms <= TIE * best)
@@ -251,7 +260,7 @@ def _key(candidates: Sequence[Candidate]) -> str:
     for candidate in candidates:
         state = candidate.file.stat()
         file = str(candidate.file.resolve())
-        facts += [candidate.name, candidate.runtime.version, file, state.st_size, state.st_mtime_ns]
+        facts += [candidate.label, candidate.runtime.version, file, state.st_size, state.st_mtime_ns]
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
 
@@ -261,15 +270,15 @@ def _remembered(place: Path, candidates: Sequence[Candidate]) -> Choice | None:
         choice = Choice(str(data["name"]), dict(data["times_ms"]), dict(data["left_out"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return choice if any(candidate.name == choice.name for candidate in candidates) else None
+    return choice if any(candidate.label == choice.name for candidate in candidates) else None
 
 
 def _to_data(choice: Choice) -> dict[str, object]:
     return {"name": choice.name, "times_ms": dict(choice.times_ms), "left_out": dict(choice.left_out)}
 
 
-def _named(candidates: Sequence[Candidate], name: str) -> Candidate:
-    return next(candidate for candidate in candidates if candidate.name == name)
+def _labelled(candidates: Sequence[Candidate], label: str) -> Candidate:
+    return next(candidate for candidate in candidates if candidate.label == label)
 
 
 @contextlib.contextmanager

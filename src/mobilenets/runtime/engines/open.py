@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -27,11 +27,18 @@ class Opened:
         engine: runs it, each batch with one thread.
         manifest: of the network.
         choice: which runtime was chosen, and why; None for a checkpoint that was not exported.
+        candidates: that there were; none for a checkpoint that was not exported.
     """
 
     engine: Engine
     manifest: Manifest
     choice: Choice | None = None
+    candidates: Sequence[Candidate] = ()
+
+    def on(self, threads: int) -> list[Candidate]:
+        """What one image at a time could run on: the engine's candidate, and each candidate on several threads."""
+        chosen = [candidate for candidate in self.candidates if self.choice is not None and candidate.name == self.choice.name]
+        return chosen + [replace(candidate, threads=threads) for candidate in self.candidates if threads > 1]
 
 
 def opened(
@@ -57,6 +64,7 @@ def opened(
     checkpoint = checkpoint_in(path)
     candidates = candidates_in(path, engines) or (candidates_in(checkpoint, engines) if checkpoint is not None else [])
     choice = None
+    usable: list[Candidate] = []
     if not candidates and checkpoint is not None:
         running = _engine_of(checkpoint)
         if engine is not None:
@@ -73,8 +81,9 @@ def opened(
         candidates = _exported_for(source, engine, engines) or candidates
     if candidates or checkpoint is None:
         candidates = candidates or candidates_in(exported(path, engines), engines)
-        running, choice = fastest(_usable(path, candidates, engine, engines), cache=cache)
-    return Opened(running, fitting_manifest(running), choice)
+        usable = _usable(path, candidates, engine, engines)
+        running, choice = fastest(usable, cache=cache)
+    return Opened(running, fitting_manifest(running), choice, usable)
 
 
 def candidates_in(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Candidate]:
