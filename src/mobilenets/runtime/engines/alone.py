@@ -21,7 +21,7 @@ class Alone:
     """Streams keep every thread busy with an image of its own, which a single image cannot.
 
     The first image opens the fastest candidate. An image that comes while another is computed goes the way of streams, so that
-    many callers do not wait for each other. `choice` says which candidate was chosen, and why; it is None before the first image.
+    many callers do not wait for each other. `choice` says which candidate was chosen, and why; None before the first image.
 
     Args:
         shared: the way of streams.
