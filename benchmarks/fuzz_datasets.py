@@ -76,6 +76,8 @@ _CVAT = (
 )
 _POLYGON: dict[str, object] = {"bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0, "segmentation": [[1, 1, 5, 1, 5, 6]]}
 _RUNS: dict[str, object] = {"bbox": [1, 2, 3, 4], "iscrowd": 1, "segmentation": {"size": [12, 16], "counts": [0, 192]}}
+_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAAAAAC4HznGAAAAEElEQVR4nGNkYGRgYGBgBAAAFwAETLEJ3AAAAABJRU5ErkJggg=="  # 3 x 2
+_BRUSH = [0, 0, 3, 0, 57, 27, 254, 143, 0, 183, 255, 140, 192, 45, 255, 227, 48, 11, 127, 252, 7, 140, 0]  # 3 x 3 px of 16 x 12
 _COCO = json.dumps(
     {
         "images": [{"id": i, "file_name": name, "width": 16, "height": 12} for i, name in ((1, "a.png"), (2, "b.png"))],
@@ -85,6 +87,47 @@ _COCO = json.dumps(
             {"id": 2, "image_id": 2, "category_id": 2, **_RUNS},
         ],
     }
+)
+_LABELME = json.dumps(
+    {
+        "flags": {},
+        "shapes": [
+            {"label": "cat", "points": [[1, 2], [5, 6]], "group_id": None, "shape_type": "rectangle"},
+            {"label": "dog", "points": [[1.5, 1], [5, 1], [5, 6]], "group_id": 1, "shape_type": "polygon"},
+            {"label": "cat", "points": [[4, 4], [4, 6]], "shape_type": "circle"},
+            {"label": "dog", "points": [[4, 2], [6, 3]], "shape_type": "mask", "mask": _PNG},
+        ],
+        "imagePath": "..\\images\\a.png",
+        "imageWidth": 16,
+        "imageHeight": 12,
+    }
+)
+_ON: dict[str, object] = {"original_width": 16, "original_height": 12, "image_rotation": 0}
+_LABEL_STUDIO = json.dumps(
+    [
+        {
+            "id": 1,
+            "data": {"image": "/data/upload/1/0a1b2c3d-a.png"},
+            "annotations": [
+                {
+                    "ground_truth": False,
+                    "was_cancelled": False,
+                    "lead_time": 1.5,
+                    "result": [
+                        {
+                            "value": {"x": 10, "y": 20.5, "width": 30, "height": 40, "rotation": 9, "rectanglelabels": ["cat"]},
+                            **_ON,
+                        },
+                        {"value": {"points": [[1, 2], [30, 2], [30, 40]], "polygonlabels": ["dog"]}, **_ON},
+                        {"value": {"x": 50, "y": 50, "radiusX": 9, "radiusY": 7, "ellipselabels": ["cat"]}, **_ON},
+                        {"value": {"format": "rle", "rle": _BRUSH, "brushlabels": ["dog"]}, **_ON},
+                        {"value": {"choices": ["indoors"]}, "type": "choices"},
+                    ],
+                }
+            ],
+        },
+        {"id": 2, "image": "images/b.png", "choice": "outdoors"},
+    ]
 )
 _YAML = "path: .\ntrain: images\nval: images\nnc: 2\nnames:\n  0: cat\n  1: 'dog'\n"
 _YOLO = "0 0.5 0.5 0.25 0.5\n1 0.2 0.2 0.3 0.2 0.3 0.4\n"
@@ -101,6 +144,11 @@ KINDS = {
     "cvat.xml": Kind("annotations.xml", _CVAT, source="annotations.xml"),
     "coco.json": Kind("coco.json", _COCO, source="coco.json"),
     "coco masks": Kind("coco.json", _COCO, source="coco.json", task="segment"),
+    "labelme.json": Kind("json/a.json", _LABELME),
+    "labelme masks": Kind("json/a.json", _LABELME, task="segment"),
+    "label studio": Kind("project.json", _LABEL_STUDIO, source="project.json"),
+    "label studio masks": Kind("project.json", _LABEL_STUDIO, task="segment"),
+    "label studio choices": Kind("project.json", _LABEL_STUDIO, task="classify"),
     "data.yaml": Kind("data.yaml", _YAML, (("labels/a.txt", _YOLO),), source="data.yaml"),
     "yolo.txt": Kind("labels/a.txt", _YOLO, (("data.yaml", _YAML),)),
     "classes.txt": Kind("classes.txt", "cat\ndog\n", (("labels/a.txt", _YOLO),)),

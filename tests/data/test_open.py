@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -76,10 +77,24 @@ def as_listed_folder(folder: Path) -> Path:
     return folder
 
 
+def as_choices(folder: Path) -> Path:
+    tasks = [
+        {
+            "data": {"image": f"/data/upload/{path.parent.name}/{path.name}"},
+            "annotations": [{"lead_time": 1, "result": [chosen]}],
+        }
+        for path in sorted(folder.glob("*/*.png"))
+        for chosen in [{"type": "choices", "value": {"choices": [path.parent.name]}}]
+    ]
+    (folder / "project.json").write_text(json.dumps(tasks))
+    return folder
+
+
 KEPT: dict[str, Callable[[Path], Path]] = {
     "folder": lambda folder: folder,
     "list": as_list,
     "lists": as_listed_folder,
+    "label-studio-choices": as_choices,
     "shards": as_shards,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -160,6 +161,15 @@ def xml_kind(path: Path) -> str:
     if first[1] == b"annotations" and any(tag in head for tag in (b"<version", b"<meta", b"<image ")):
         return "cvat"
     return first[1].decode("ascii")
+
+
+def has_keys(path: Path, *keys: str) -> bool:
+    """Whether all keys occur in a JSON file; it is searched and not parsed."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return all(re.search(rb'"%s"\s{0,100}:' % re.escape(key.encode()), data) is not None for key in keys)
+    except (OSError, ValueError):
+        return False
 
 
 def head_text(path: Path) -> str:

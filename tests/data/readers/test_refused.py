@@ -72,8 +72,18 @@ REFUSED: dict[str, tuple[Layout, str]] = {
     ),
     "a table of an unknown form": (beside("data/*.png", "labels/boxes.csv", "ImageID,XMin\n0,0.1\n"), "but 'data'.*1 .csv"),
     "yolo without names": (lambda d: each(d, "*.png", "*.txt", LINE), "neither data.yaml nor classes.txt"),
-    "labelme": (lambda d: each(d, "a/*.png", "a/*.json", '{"shapes": [], "imagePath": ""}'), "looks like labelme's JSON"),
-    "label studio": (beside("images/*.png", "e.json", '[{"annotations": [{"lead_time": 3}]}]'), "Label Studio's own JSON"),
+    "labelme without shapes": (
+        lambda d: each(d, "a/*.png", "a/*.json", '{"flags": {"cat": true}, "shapes": [], "imagePath": "0.png"}'),
+        "has tags of whole images, but no box, polygon or mask",
+    ),
+    "labelme without images": (
+        lambda d: text(d / "a.json", '{"shapes": [], "imagePath": "a.png", "imageData": "iVBOR"}'),
+        "has labelme's files, but not their images",
+    ),
+    "label studio without annotations": (
+        beside("images/*.png", "e.json", '[{"annotations": [{"lead_time": 3, "was_cancelled": true}]}]'),
+        "e.json' has no image that was annotated",
+    ),
     "via": (beside("train/*.png", "train/via.json", '{"a": {"regions": [{"region_attributes": {}}]}}'), "VGG Image Annotator"),
     "createml": (beside("a/*.png", "c.json", '[{"annotations": [{"coordinates": {"x": 1}}]}]'), "looks like CreateML's JSON"),
     "supervisely": (beside("img/*.png", "ann/0.json", '{"objects": [{"classTitle": "a"}]}'), "looks like Supervisely's JSON"),

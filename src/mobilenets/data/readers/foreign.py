@@ -51,9 +51,7 @@ _ELSE = "export the annotations as COCO, YOLO or Pascal VOC instead"
 _NUMBER = r"-?\d{1,9}(\.\d{0,20})?"
 _CITYSCAPES = "copy the photos to images/{train,val}/ and their _labelTrainIds.png, by the same names, to masks/{train,val}/"
 _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
-    (re.compile(r'"shapes"\s{0,9}:\s{0,9}\['), "labelme's JSON"),
     (re.compile(r'"(_via_settings|_via_img_metadata|region_attributes)"'), "VGG Image Annotator's JSON"),
-    (re.compile(r'"(rectanglelabels|polygonlabels|brushlabels|completions|lead_time)"'), "Label Studio's own JSON"),
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
     (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
     (re.compile(r'"(bounding_box|slot_names)"\s{0,9}:'), "Darwin's JSON"),

@@ -6,9 +6,8 @@ import pytest
 
 from mobilenets.data import masks
 from mobilenets.data.open import open_dataset
-from mobilenets.data.readers.cvat import read_cvat
+from mobilenets.data.readers.cvat import read_cvat, read_cvat_masks
 from mobilenets.data.readers.format import Asked
-from mobilenets.data.readers.mask_cvat import read_cvat_masks
 from mobilenets.data.source import look_at
 from mobilenets.errors import DataError
 
@@ -35,7 +34,7 @@ def test_polygons_and_masks_are_classes_of_pixels(tmp_path: Path) -> None:
     path = cvat(tmp_path, SQUARE.format(0), RUNS.format("1,2,2,1", 4), '<box label="cat" xtl="0" ytl="0" xbr="1" ybr="1"/>')
     listing = read_cvat_masks(look_at(path))
     assert (listing.labels, listing.task) == (("background", "dog", "cat"), "segment")
-    assert listing.notes == ("1 boxes, lines and points have no outline and are left out",)
+    assert listing.notes == ("1 box, line or point has no outline and is left out",)
     assert drawn(path) == [
         [0, 0, 0, 0, 0, 0, 0, 0],
         [0, 2, 2, 2, 2, 0, 0, 0],
@@ -90,11 +89,12 @@ def test_without_a_task_outlines_are_boxes_and_a_note_says_so(tmp_path: Path) ->
     ("shape", "corners"),
     [
         ('<box label="cat" xtl="2" ytl="2" xbr="6" ybr="4" rotation="90"/>', (3, 1, 5, 5)),
+        ('<box label="cat" xtl="6" ytl="2" xbr="2" ybr="4"/>', (6, 2, 2, 4)),  # swapped, which `check` reports
         ('<ellipse label="cat" cx="4" cy="3" rx="3" ry="1"/>', (1, 2, 7, 4)),
         ('<ellipse label="cat" cx="4" cy="3" rx="2" ry="1" rotation="90"/>', (3, 1, 5, 5)),
     ],
 )
-def test_a_turned_shape_is_the_box_around_it(tmp_path: Path, shape: str, corners: tuple[float, ...]) -> None:
+def test_a_shape_is_the_box_around_it(tmp_path: Path, shape: str, corners: tuple[float, ...]) -> None:
     [entry] = read_cvat(look_at(cvat(tmp_path, shape))).entries
     box = entry.boxes[0]
     assert (box.x0, box.y0, box.x1, box.y1) == pytest.approx(corners)
