@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,13 @@ def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: 
     assert "p50 ms" in done.out
     assert "threads" in done.out
     folder = tmp_path / "runs" / "benchmark"
-    assert {path.name for path in folder.iterdir()} == {"rows.jsonl", "benchmark.json", "benchmark.csv", "plot.png"}
+    assert {path.name for path in folder.iterdir()} == {
+        "asked.json",
+        "rows.jsonl",
+        "benchmark.json",
+        "benchmark.csv",
+        "plot.png",
+    }
     assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
     data = json.loads((folder / "benchmark.json").read_text())
     with (tmp_path / "rows.csv").open() as file:
@@ -59,6 +66,8 @@ def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: 
         (("MODEL", "--ssh=-oProxyCommand=x"), "error: --ssh '-oProxyCommand=x' is not the name of a machine"),
         (("MODEL", "--tool", "x"), "error: --serial and --tool are about --adb, which is missing"),
         (("MODEL", "--resume"), "error: there is no benchmark in 'runs/benchmark' to go on with"),
+        (("--resume",), "error: there is no benchmark in 'runs/benchmark' to go on with"),
+        ((), "error: MODEL is missing: an exported file, a run folder, or a network"),
     ],
 )
 def test_wrong_input_is_one_line(mobilenets: Run, color_model: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -68,12 +77,62 @@ def test_wrong_input_is_one_line(mobilenets: Run, color_model: Path, arguments: 
     assert "Traceback" not in done.err
 
 
-def test_a_folder_with_rows_is_not_overwritten(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ("rows.jsonl", "error: 'out' holds an earlier benchmark\n\nhint: --resume goes on with it"),
+        ("asked.json", "error: 'out' holds an earlier benchmark\n\nhint: --resume goes on with it"),
+        ("plot.png", "error: 'out' holds other files already\n\nhint: choose another --out"),
+    ],
+)
+def test_a_folder_that_holds_something_is_left_as_it_is(
+    mobilenets: Run, color_model: Path, tmp_path: Path, there: str, message: str
+) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "rows.jsonl").write_text("")
+    (tmp_path / "out" / there).write_text("mine")
     done = mobilenets("benchmark", color_model, *QUICK, "--out", "out")
     assert done.code == 2
-    assert done.err.startswith("error: 'out' holds the rows of an earlier benchmark\n\nhint: --resume goes on with it")
+    assert done.err.startswith(message)
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {there: "mine"}
+
+
+def test_resume_alone_goes_on_as_the_benchmark_began(
+    mobilenets: Run, color_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(color_model, tmp_path / "colors.onnx")
+    first = json.loads(mobilenets("benchmark", "colors.onnx", *QUICK, "--threads", "1,2", "--json").out)
+    rows = tmp_path / "runs" / "benchmark" / "rows.jsonl"
+    saved = rows.read_text().splitlines(keepends=True)
+
+    rows.write_text(saved[0])  # as a kill leaves it
+    again = json.loads(mobilenets("benchmark", "--resume", "--json").out)
+    assert [row["threads"] for row in again["rows"]] == [1, 2]
+    assert again["rows"][0] == first["rows"][0]
+    assert again["rows"][1]["rounds_ms"] != first["rows"][1]["rounds_ms"]
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert json.loads(mobilenets("benchmark", "--out", "../runs/benchmark", "--resume", "--json").out) == again
+
+
+def test_resume_alone_takes_no_option_that_changes_the_benchmark(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
+    assert mobilenets("benchmark", color_model, *QUICK).code == 0
+    done = mobilenets("benchmark", "--resume", "--threads", "2", "--ssh", "pi")
+    assert done.code == 2
+    assert done.err.startswith("error: --resume without MODEL goes on as the benchmark began; leave out --threads, --ssh\n")
+    (tmp_path / "runs" / "benchmark" / "asked.json").write_text('{"models": 3}')
+    assert mobilenets("benchmark", "--resume").err.startswith("error: 'runs/benchmark/asked.json' cannot be read: ")
+    (tmp_path / "runs" / "benchmark" / "asked.json").unlink()
+    assert mobilenets("benchmark", "--resume").err.startswith("error: 'runs/benchmark' does not say what was to be measured")
+
+
+def test_a_machine_that_cannot_be_reached_leaves_no_folder(
+    mobilenets: Run, color_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # has no ssh
+    done = mobilenets("benchmark", color_model, *QUICK, "--ssh", "pi")
+    assert done.err.startswith("error: 'ssh' is not installed")
+    assert not (tmp_path / "runs" / "benchmark").exists()
 
 
 def test_nothing_measured_is_a_failure_that_says_why(mobilenets: Run, tmp_path: Path) -> None:

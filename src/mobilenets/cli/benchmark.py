@@ -13,24 +13,28 @@ import typer
 
 from mobilenets.cli.output import csv_cell, note, progress, show, show_csv, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption
-from mobilenets.errors import MissingExtraError, UsageError
+from mobilenets.cli.resuming import refuse_typed
+from mobilenets.errors import MissingExtraError, MobileNetsError, UsageError
 from mobilenets.evaluation.part import PARTS
 
 if TYPE_CHECKING:
     from mobilenets.benchmark.row import Row
 
-RUNS = Path("runs")
-NAME = "benchmark"
 NOTES = 12  # below the table
+GOING_ON = frozenset(("resume", "out", "json", "csv"))
+"""Options that --resume takes without MODEL."""
 
 
 def command(
+    context: typer.Context,
     models: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="MODEL...", help="Exported files, run or checkpoint folders, or networks that 'mobilenets models' lists."
+            metavar="MODEL...",
+            help="Exported files, run or checkpoint folders, or networks that 'mobilenets models' lists.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     runtime: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME,...", help="Runtimes, such as onnx,tflite; all of them by default.", show_default=False),
@@ -64,7 +68,10 @@ def command(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the benchmark in --out, or with the latest one.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the benchmark in --out, or with the latest one; without MODEL exactly as it began."
+        ),
     ] = False,
     adb: Annotated[bool, typer.Option("--adb", help="Measure on the Android device that is connected.")] = False,
     serial: Annotated[
@@ -97,80 +104,73 @@ def command(
 
         mobilenets benchmark runs/photos --adb --tool android_aarch64_benchmark_model
 
-    A network's name stands for random weights, whose accuracy means nothing. Rows are saved as they are measured, and after
-    a stop or a kill --resume goes on.
+    A network's name stands for random weights, whose accuracy means nothing. Rows are saved as they are measured. After a
+    stop or a kill, go on with the latest benchmark, or with the one in a folder:
+
+        mobilenets benchmark --resume
+
+        mobilenets benchmark --out runs/benchmark-2 --resume
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     if data is None and (split is not None or classes or ignore):
         raise UsageError("--split, --classes and --ignore are about --data DATA, which is missing")
-    if adb and (ssh or data is not None):
-        raise UsageError(f"--adb measures speed and memory of a device; leave out {'--ssh' if ssh else '--data'}")
-    if ssh.startswith("-"):
-        raise UsageError(f"--ssh '{ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
-    if not adb and (serial or tool):
-        raise UsageError("--serial and --tool are about --adb, which is missing")
     if json and csv == "-":
         raise UsageError("--json and --csv - cannot be combined")
     from mobilenets.benchmark import written
-    from mobilenets.benchmark.flow import Data, benchmark
-    from mobilenets.benchmark.measure import Settings
-    from mobilenets.benchmark.plan import Asked
+    from mobilenets.benchmark.flow import Data
     from mobilenets.benchmark.remarks import remarks
     from mobilenets.benchmark.tools import ToolError
+    from mobilenets.cli.benchmark_start import Place, Wanted, began, forget, fresh, keep, latest
     from mobilenets.files import check_writable
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
 
-    asked = Asked(
-        tuple(models),
-        runtimes=_names(runtime),
-        precisions=_names(precision),
-        threads=_numbers("--threads", threads),
-        batches=_numbers("--batch", batch),
-    )
-    images = None
-    if data is not None:
+    folder = latest(out) if resume else fresh(out)
+    if resume and not models:
+        refuse_typed(context, GOING_ON, "--resume without MODEL goes on as the benchmark began")
+        wanted = began(folder)
+    else:
         names = tuple(name.strip() for name in classes.split(",")) if "," in classes else classes
-        images = Data(data, split or "", names, tuple(ignore or ()))
-    folder = _folder(out, resume)
+        wanted = Wanted(
+            tuple(models or ()),
+            runtimes=_names(runtime),
+            precisions=_names(precision),
+            threads=_numbers("--threads", threads),
+            batches=_numbers("--batch", batch),
+            data=None if data is None else Data(data, split or "", names, tuple(ignore or ())),
+            seconds=seconds,
+            rounds=rounds,
+            place=Place(adb, serial, tuple(tool or ()), ssh, remote),
+            typed_in=str(Path.cwd()),
+        )
+    wanted.check()
     for place in (folder, *([Path(csv).parent] if csv not in ("", "-") else [])):
         check_writable(place)
-    settings, telling = Settings(seconds=seconds, rounds=rounds), Telling(_bar, note)
-    if adb:
-        from mobilenets.benchmark.adb import phone
-        from mobilenets.benchmark.elsewhere import benchmark_on_phone
-
-        measured = benchmark_on_phone(asked, folder, phone(serial), tools=tool or (), settings=settings, telling=telling)
-    elif ssh:
-        from mobilenets.benchmark.elsewhere import benchmark_on_host
-        from mobilenets.benchmark.ssh import Host
-
-        measured = benchmark_on_host(asked, folder, Host(ssh, remote), data=images, settings=settings, telling=telling)
-    else:
-        measured = benchmark(asked, folder, data=images, settings=settings, telling=telling)
+    keep(folder, wanted)
     rows: list[Row] = []
     lost: ToolError | None = None
     said = {""}
     try:
-        for row in measured:
+        for row in wanted.rows(folder, Telling(_bar, note)):
             rows.append(row)
             line = written.failure(row)
             if line not in said:  # the same for every precision and number of threads
                 said.add(line)
                 note(line)
-    except ToolError as error:
-        if not rows:
+    except MobileNetsError as error:
+        if not rows or not isinstance(error, ToolError):
+            forget(folder)
             raise
         lost = error  # what was measured until then is kept and shown first
     except KeyboardInterrupt:
-        if folder.is_dir():
-            note(f"what was measured is in '{folder}'; go on with --out {shlex.quote(str(folder))} --resume")
+        note(f"what was measured is in '{folder}'; {_go_on(folder)}")
         raise
     here = machine()
-    _keep(rows, folder, written.to_data(rows, here, data=data or ""), csv)
+    known = written.to_data(rows, here, data="" if wanted.data is None else wanted.data.source)
+    _keep(rows, folder, known, csv)
     if json:
-        show_json(written.to_data(rows, here, data=data or ""))
+        show_json(known)
     elif csv == "-":
         show_csv(*written.csv_table(rows))
     elif any(not row.error for row in rows):
@@ -183,7 +183,7 @@ def command(
             show(f"and {len(texts) - NOTES} more, in {folder / 'benchmark.json'}")
     note(f"rows, JSON, CSV and plot: {folder}")
     if lost is not None:
-        note(f"go on with --out {shlex.quote(str(folder))} --resume")
+        note(_go_on(folder))
         raise lost
     if not any(row.p50_ms is not None for row in rows):
         raise typer.Exit(1)
@@ -232,26 +232,5 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-def _folder(out: Path | None, resume: bool) -> Path:
-    """The folder of this benchmark.
-
-    Raises:
-        UsageError: it holds rows of an earlier benchmark, or there is none to go on with.
-    """
-    from mobilenets.benchmark.saving import FILE
-
-    if resume:
-        folder = (
-            out or max(RUNS.glob(f"{NAME}*/{FILE}"), key=lambda path: path.stat().st_mtime, default=RUNS / NAME / FILE).parent
-        )
-        if not folder.is_dir():
-            raise UsageError(f"there is no benchmark in '{folder}' to go on with", hint="leave out --resume")
-        return folder
-    if out is not None:
-        if (out / FILE).exists():
-            raise UsageError(
-                f"'{out}' holds the rows of an earlier benchmark", hint="--resume goes on with it; another --out begins anew"
-            )
-        return out
-    names = [RUNS / NAME, *(RUNS / f"{NAME}-{i}" for i in range(2, 10_000))]
-    return next(folder for folder in names if not folder.exists())
+def _go_on(folder: Path) -> str:
+    return f"go on with: mobilenets benchmark --out {shlex.quote(str(folder))} --resume"

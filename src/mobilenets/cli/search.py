@@ -11,7 +11,8 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
-from mobilenets.errors import MissingExtraError, UsageError
+from mobilenets.cli.resuming import refuse_typed
+from mobilenets.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from mobilenets.search.flow import Result
@@ -170,7 +171,7 @@ def command(
         lost_after_s=lost_after,
     )
     if resume:
-        _refuse_changes(context)
+        refuse_typed(context, GOING_ON, "--resume goes on as the search began")
     asked = begun(out or _fresh(data), asked, resume=resume)
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
@@ -191,19 +192,6 @@ def command(
         _end(elsewhere, folder, asked.trials, json=json)
         return
     _finish(result, asked.start, json=json)
-
-
-def _refuse_changes(context: typer.Context) -> None:
-    """Refuse options that a search which goes on would pass over.
-
-    Raises:
-        UsageError: one of them was typed.
-    """
-    typed = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    options = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    changes = [options[name] for name in typed if name not in GOING_ON]
-    if changes:
-        raise UsageError(f"--resume goes on as the search began; leave out {', '.join(changes)}")
 
 
 def _finish(result: Result, start: str, *, json: bool) -> None:

@@ -1,0 +1,202 @@
+"""How `mobilenets benchmark` begins: what was asked for, and the folder that keeps it for `--resume`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilenets.benchmark import saving
+from mobilenets.benchmark.flow import Data
+from mobilenets.benchmark.plan import Asked, check_precisions, networks
+from mobilenets.documents import decode, encode, parse
+from mobilenets.errors import CheckpointError, DocumentError, UsageError
+from mobilenets.files import write_text
+
+if TYPE_CHECKING:
+    from mobilenets.benchmark.row import Row
+    from mobilenets.telling import Telling
+
+RUNS = Path("runs")
+NAME = "benchmark"
+FILE = "asked.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which machine measures: this one, an Android device, or another machine with this package.
+
+    Args:
+        adb: whether an Android device measures.
+        serial: which one.
+        tools: the benchmark programs for it, paths or addresses.
+        ssh: the other machine, as `ssh` takes it; "" for none.
+        remote: how this package is called there.
+    """
+
+    adb: bool = False
+    serial: str = ""
+    tools: tuple[str, ...] = ()
+    ssh: str = ""
+    remote: str = "mobilenets"
+
+    def check(self) -> None:
+        """Refuse options that contradict each other; raises UsageError."""
+        if self.adb and self.ssh:
+            raise UsageError("--adb measures speed and memory of a device; leave out --ssh")
+        if self.ssh.startswith("-"):
+            raise UsageError(f"--ssh '{self.ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
+        if not self.adb and (self.serial or self.tools):
+            raise UsageError("--serial and --tool are about --adb, which is missing")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for; the benchmark's folder keeps it.
+
+    Args:
+        models, runtimes, precisions, threads, batches: as `plan.Asked` has them.
+        data: labeled images to measure accuracy on.
+        seconds, rounds: how long and how often each row runs.
+        place: which machine measures.
+        typed_in: the working directory, which relative paths start from.
+    """
+
+    models: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    precisions: tuple[str, ...]
+    threads: tuple[int, ...]
+    batches: tuple[int, ...]
+    data: Data | None
+    seconds: float
+    rounds: int
+    place: Place
+    typed_in: str
+    format: int = FORMAT
+
+    @property
+    def asked(self) -> Asked:
+        """For the plan."""
+        return Asked(self.models, self.runtimes, self.precisions, self.threads, self.batches)
+
+    def check(self) -> None:
+        """Refuse what cannot be measured, before a folder is made.
+
+        Raises:
+            CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
+        """
+        if not self.models:
+            raise UsageError(
+                "MODEL is missing: an exported file, a run folder, or a network that 'mobilenets models' lists",
+                hint="--resume alone goes on with the latest benchmark",
+            )
+        if self.place.adb and self.data is not None:
+            raise UsageError("--adb measures speed and memory of a device; leave out --data")
+        self.place.check()
+        check_precisions(self.precisions)
+        networks(self.asked)
+
+    def rows(self, folder: Path, telling: Telling) -> Iterator[Row]:
+        """The rows, each as soon as it is known.
+
+        Args:
+            folder: of the benchmark.
+            telling: how progress is shown.
+
+        Raises:
+            OSError: the folder cannot be written.
+            ToolError: another machine or its programs failed.
+        """
+        from mobilenets.benchmark.measure import Settings
+
+        settings = Settings(seconds=self.seconds, rounds=self.rounds)
+        if self.place.adb:
+            from mobilenets.benchmark.adb import phone
+            from mobilenets.benchmark.elsewhere import benchmark_on_phone
+
+            device = phone(self.place.serial)
+            return benchmark_on_phone(self.asked, folder, device, tools=self.place.tools, settings=settings, telling=telling)
+        if self.place.ssh:
+            from mobilenets.benchmark.elsewhere import benchmark_on_host
+            from mobilenets.benchmark.ssh import Host
+
+            host = Host(self.place.ssh, self.place.remote)
+            return benchmark_on_host(self.asked, folder, host, data=self.data, settings=settings, telling=telling)
+        from mobilenets.benchmark.flow import benchmark
+
+        return benchmark(self.asked, folder, data=self.data, settings=settings, telling=telling)
+
+
+def fresh(out: Path | None) -> Path:
+    """The folder of a new benchmark.
+
+    Raises:
+        UsageError: the folder that was asked for holds something.
+    """
+    if out is None:
+        names = [RUNS / NAME, *(RUNS / f"{NAME}-{i}" for i in range(2, 10_000))]
+        return next(folder for folder in names if not folder.exists())
+    if any((out / name).exists() for name in (FILE, saving.FILE)):
+        raise UsageError(f"'{out}' holds an earlier benchmark", hint="--resume goes on with it; another --out begins anew")
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"'{out}' holds other files already", hint="choose another --out")
+    return out
+
+
+def latest(out: Path | None) -> Path:
+    """The folder of the benchmark to go on with: the one that was asked for, or the latest.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = [path for name in (FILE, saving.FILE) for path in RUNS.glob(f"{NAME}*/{name}")]
+    folder = out or max(found, key=lambda path: path.stat().st_mtime, default=RUNS / NAME / FILE).parent
+    if not any((folder / name).exists() for name in (FILE, saving.FILE)):
+        raise UsageError(f"there is no benchmark in '{folder}' to go on with", hint="leave out --resume")
+    return folder
+
+
+def began(folder: Path) -> Wanted:
+    """What the benchmark in a folder was to measure, its paths as they are called from here.
+
+    Raises:
+        CheckpointError: the record cannot be read.
+        UsageError: there is none, because an earlier version began the benchmark.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        raise UsageError(f"'{folder}' does not say what was to be measured", hint="give MODEL and the options as before")
+    try:
+        wanted = decode(parse(file.read_bytes()), Wanted)
+    except (OSError, DocumentError) as error:
+        raise CheckpointError(f"'{file}' cannot be read: {error}", hint="give MODEL and the options as before") from error
+    data, place = wanted.data, wanted.place
+    here = data is not None and not place.ssh  # with --ssh the images lie on the other machine
+    return replace(
+        wanted,
+        models=tuple(_from(wanted.typed_in, name) for name in wanted.models),
+        data=replace(data, source=_from(wanted.typed_in, data.source)) if data is not None and here else data,
+        place=replace(place, tools=tuple(_from(wanted.typed_in, tool) for tool in place.tools)),
+    )
+
+
+def keep(folder: Path, wanted: Wanted) -> None:
+    """Write what is to be measured into the folder; raises OSError if it cannot be written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / FILE, json.dumps(encode(wanted), indent=1, ensure_ascii=False) + "\n")
+
+
+def forget(folder: Path) -> None:
+    """Remove a folder that holds nothing but what was to be measured."""
+    if [path.name for path in folder.iterdir()] == [FILE]:
+        (folder / FILE).unlink()
+        folder.rmdir()
+
+
+def _from(typed_in: str, name: str) -> str:
+    """A path that was typed in another folder, as it is called from here; what is no path stays as it is."""
+    path = Path(typed_in) / name
+    return str(path) if path.exists() and Path(typed_in) != Path.cwd() else name
