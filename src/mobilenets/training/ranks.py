@@ -11,12 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from mobilenets.errors import RecipeError, TrainingError
+from mobilenets.training.meeting import meet
 
 T = TypeVar("T")
 _FAILED = "mobilenets/failed"  # key of the shared store under which the first error stands
 _PATIENCE = datetime.timedelta(hours=1)  # one process may export, decode or download while the others wait
+_ARRIVAL = datetime.timedelta(minutes=30)  # until all processes are here: one may read its dataset from a slower disk
 
 
 class Ranks:
@@ -130,6 +133,7 @@ def ranks(device: str) -> Ranks:
 
     Raises:
         RecipeError: the device is not known.
+        TrainingError: the processes did not find each other.
     """
     if device not in ("auto", "cpu"):
         raise RecipeError(f"device '{device}' is neither 'auto' nor 'cpu'", hint="choose among GPUs with CUDA_VISIBLE_DEVICES")
@@ -141,9 +145,27 @@ def ranks(device: str) -> Ranks:
     if kind == "cuda":
         torch.cuda.set_device(own_device)
     if count > 1 and not distributed.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        _connect("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
     return Ranks(own_device, count=count, index=index, local=int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def _connect(backend: str) -> None:
+    """Join the group of all processes.
+
+    Raises:
+        TrainingError: they did not find each other.
+    """
+    try:
+        store, index, count = next(rendezvous("env://", timeout=_ARRIVAL))
+        own = meet(store, index, count, _ARRIVAL)
+        own.set_timeout(_PATIENCE)
+        distributed.init_process_group(backend, store=own, rank=index, world_size=count, timeout=_PATIENCE)
+    except (RuntimeError, ValueError) as error:  # a variable of torchrun's is missing, or no store or process answers
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise TrainingError(
+            f"the processes of this run could not connect: {reason}",
+            hint="torchrun starts them; does every machine reach MASTER_ADDR?",
+        ) from error
 
 
 def _is_of_the_connection(error: Exception) -> bool:
