@@ -14,10 +14,12 @@ import pytest
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import main
+from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.table import export
 from mobilenets.model import create
+from mobilenets.runtime.manifest import write_beside
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 
@@ -170,3 +172,24 @@ def test_a_file_without_a_profile_is_to_be_exported_again(info: Info, tmp_path: 
     code, _, said = info(tmp_path / "model.onnx")
     assert code == 1
     assert "does not say what its layers are" in said
+
+
+@pytest.mark.parametrize("ending", [".pte", ".mlpackage"])
+def test_a_damaged_file_is_not_described_by_what_lies_beside_it(info: Info, tmp_path: Path, ending: str) -> None:
+    spec = ModelSpec(backbone("mobilenet_v1", width=0.25), ("cat", "dog"), InputContract(size=32))
+    place = tmp_path / f"model{ending}"
+    file = place if ending == ".pte" else place / "weight.bin"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"a program")
+    write_beside(place, profiled(lower(create(spec))).manifest)
+    code, out, _ = info(place)
+    assert code == 0
+    assert "mobilenet_v1" in out
+    file.write_bytes(b"a prog")
+    code, _, said = info(place)
+    assert code == 1
+    assert f"'model{ending}.json' beside it was written for: it has 6 bytes instead of 9" in said
+    (tmp_path / f"model{ending}.json").unlink()
+    code, _, said = info(place)
+    assert code == 1
+    assert ending != ".mlpackage" or f"has no 'model{ending}.json' beside it" in said

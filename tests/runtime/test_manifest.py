@@ -70,9 +70,49 @@ def test_a_wrong_field_is_named(change: dict[str, object], message: str) -> None
 
 
 def test_a_manifest_beside_a_file_reads_back_equal(tmp_path: Path) -> None:
-    write_beside(tmp_path / "model.tflite", MANIFEST)
-    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite.json"]
-    assert read_beside(tmp_path / "model.tflite") == MANIFEST
+    (tmp_path / "model.pte").write_bytes(b"program")
+    write_beside(tmp_path / "model.pte", MANIFEST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pte", "model.pte.json"]
+    assert read_beside(tmp_path / "model.pte") == MANIFEST
+
+
+def test_a_manifest_that_says_no_file_lies_beside_any(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"of another library")
+    beside(tmp_path / "model.onnx").write_text(MANIFEST.to_json())
+    assert read_beside(tmp_path / "model.onnx") == MANIFEST
+
+
+@pytest.mark.parametrize(
+    ("content", "difference"),
+    [(b"", "0 bytes instead of 7"), (b"prog", "4 bytes instead of 7"), (b"Program", "other bytes"), (bytes(7), "other bytes")],
+)
+def test_a_manifest_of_another_file_is_refused(tmp_path: Path, content: bytes, difference: str) -> None:
+    file = tmp_path / "model.pte"
+    file.write_bytes(b"program")
+    write_beside(file, MANIFEST)
+    file.write_bytes(content)
+    message = rf"model.pte' is not the file that 'model.pte.json' beside it was written for: it has {difference}"
+    with pytest.raises(CheckpointError, match=message):
+        read_beside(file)
+
+
+@pytest.mark.parametrize("change", ["a file is gone", "a file is renamed", "a file is another"])
+def test_a_manifest_of_another_folder_is_refused(tmp_path: Path, change: str) -> None:
+    package = tmp_path / "model.mlpackage"
+    (package / "Data").mkdir(parents=True)
+    (package / "Manifest.json").write_text("{}")
+    (package / "Data" / "weight.bin").write_bytes(b"weights")
+    write_beside(package, MANIFEST)
+    assert read_beside(package) == MANIFEST
+    weights = package / "Data" / "weight.bin"
+    if change == "a file is gone":
+        weights.unlink()
+    elif change == "a file is renamed":
+        weights.rename(package / "Data" / "weights.bin")
+    else:
+        weights.write_bytes(b"wEights")
+    with pytest.raises(CheckpointError, match=r"is not the file that 'model.mlpackage.json' beside it was written for"):
+        read_beside(package)
 
 
 def test_a_missing_or_damaged_manifest_beside_a_file_is_named(tmp_path: Path) -> None:

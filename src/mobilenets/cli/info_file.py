@@ -87,7 +87,8 @@ def _of_file(path: Path) -> _Network:
 
     path = exported(path)
     runtime = ENGINES[path.suffix.lower()]
-    manifest = read_beside(path) if beside(path).is_file() else runtime.open(path, threads=1).manifest()
+    lies_beside = beside(path).is_file() or not runtime.fits_system
+    manifest = read_beside(path) if lies_beside else runtime.open(path, threads=1).manifest()
     return _Network(path, runtime.title, manifest)
 
 

@@ -1,13 +1,14 @@
 """`Manifest`: what a predictor must know about a network besides its numbers. It travels with every exported file.
 
 It is in the file's own metadata where the format has room for it (`METADATA_KEY`), else in a `.json`
-beside the file (`beside`).
+beside the file (`beside`), which also says what file it was written for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -70,12 +71,22 @@ class Manifest:
                 of range; the message names its path.
         """
         try:
-            data = parse(text)
-            if not isinstance(data, dict) or "format" not in data:
-                raise DocumentError("it has no format number")
-            return decode(current(_upgraded(data)), Manifest, choices=CHOICES)
+            return _decoded(_parsed(text))
         except DocumentError as error:
             raise CheckpointError(f"not a manifest: {error}", hint="export the model again") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What tells an exported file from every other one.
+
+    Args:
+        size_bytes: of the file, or of all files in the folder.
+        sha256: of the same; in a folder also of their names.
+    """
+
+    size_bytes: int
+    sha256: str
 
 
 def beside(path: Path) -> Path:
@@ -88,32 +99,46 @@ def beside(path: Path) -> Path:
 
 
 def write_beside(path: Path, manifest: Manifest) -> None:
-    """Write the manifest of the exported file `path` beside it.
+    """Write the manifest of the exported file `path` beside it, with what tells that file from others.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the file cannot be read, or the folder cannot be written.
     """
-    files.write_text(beside(path), manifest.to_json() + "\n")
+    text = json.dumps({"file": asdict(_content(path)), **json.loads(manifest.to_json())}, ensure_ascii=False)
+    files.write_text(beside(path), text + "\n")
 
 
 def read_beside(path: Path) -> Manifest:
-    """The manifest that lies beside the exported file `path`.
+    """The manifest that lies beside the exported file `path`, which is the one that it was written for.
 
     Raises:
-        CheckpointError: there is none, or it is damaged.
+        CheckpointError: there is none, it is damaged, or it was written for another file.
     """
     file = beside(path)
     try:
-        return Manifest.from_json(file.read_bytes())
+        data = _parsed(file.read_bytes())
+        written_for = decode(data.pop("file"), Content) if "file" in data else None
+        manifest, found = _decoded(data), _content(path)
     except FileNotFoundError as error:
+        reason = "which names its labels and says how images are preprocessed"
         raise CheckpointError(
-            f"'{path}' has no '{file.name}' beside it, which names its labels and says how images are prepared",
+            f"no model at '{path}'" if file.is_file() else f"'{path}' has no '{file.name}' beside it, {reason}",
             hint="copy both files that 'mobilenets export' wrote",
         ) from error
     except OSError as error:
-        raise CheckpointError(f"cannot read '{file}': {error.strerror or error}") from error
+        raise CheckpointError(f"cannot read '{error.filename}': {error.strerror or error}") from error
+    except DocumentError as error:
+        raise CheckpointError(f"'{file}': not a manifest: {error}", hint="export the model again") from error
     except CheckpointError as error:
         raise CheckpointError(f"'{file}': {error}", hint=error.hint) from error
+    if written_for is not None and found != written_for:
+        same = found.size_bytes == written_for.size_bytes
+        difference = "other bytes" if same else f"{found.size_bytes:,} bytes instead of {written_for.size_bytes:,}"
+        raise CheckpointError(
+            f"'{path}' is not the file that '{file.name}' beside it was written for: it has {difference}",
+            hint="copy both files that 'mobilenets export' wrote, or export the model again",
+        )
+    return manifest
 
 
 def manifest_of(spec: ModelSpec, *, precision: Precision = "float32") -> Manifest:
@@ -124,6 +149,30 @@ def manifest_of(spec: ModelSpec, *, precision: Precision = "float32") -> Manifes
         precision: what the exported network computes in.
     """
     return Manifest(spec.backbone.name, spec.labels, spec.input, spec.head, precision)
+
+
+def _content(path: Path) -> Content:
+    """The content of an exported file or folder; raises OSError if it cannot be read."""
+    if not path.is_dir():
+        with path.open("rb") as opened:
+            return Content(path.stat().st_size, hashlib.file_digest(opened, "sha256").hexdigest())
+    total, size_bytes = hashlib.sha256(), 0
+    for file in sorted(inner for inner in path.rglob("*") if inner.is_file()):
+        part = _content(file)
+        total.update(f"{file.relative_to(path).as_posix()} {part.sha256}\n".encode())
+        size_bytes += part.size_bytes
+    return Content(size_bytes, total.hexdigest())
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:  # Any: JSON
+    data = parse(text)
+    if not isinstance(data, dict) or "format" not in data:
+        raise DocumentError("it has no format number")
+    return data
+
+
+def _decoded(data: dict[str, Any]) -> Manifest:  # Any: JSON
+    return decode(current(_upgraded(data)), Manifest, choices=CHOICES)
 
 
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
