@@ -51,18 +51,33 @@ def test_a_file_without_its_weights_says_which_file_is_missing(exported: Path, t
         Predictor.open(tmp_path)
 
 
-@pytest.mark.parametrize("damage", [b"", b"<net", b"<net name='a' version='11'></net>", b"<a/>"])
-def test_a_damaged_file_is_refused(damage: bytes, exported: Path, tmp_path: Path) -> None:
+DAMAGE = {
+    b"": "Unable to read the model",
+    b"<net": "Unable to read the model",
+    b"<net name='a' version='11'>": "Start-end tags mismatch",
+    b"<net name='a' version='11'></net>": "",
+    b"<a/>": "",
+    b"no network": "Unable to read the model",
+    bytes(1000): "Unable to read the model",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused_in_one_line(
+    damage: bytes, exported: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "model.xml").write_bytes(damage)
     (tmp_path / "model.bin").write_bytes(exported.with_suffix(".bin").read_bytes())
-    with pytest.raises(CheckpointError, match="is not a network that OpenVINO"):
+    with pytest.raises(CheckpointError, match=f"is not a network that OpenVINO .* can run: {DAMAGE[damage]}") as refused:
         Predictor.open(tmp_path)
+    assert "src/" not in str(refused.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_weights_that_were_cut_off_are_refused(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "model.xml").write_bytes(exported.read_bytes())
     (tmp_path / "model.bin").write_bytes(exported.with_suffix(".bin").read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="is not a network that OpenVINO"):
+    with pytest.raises(CheckpointError, match=r"is not a network that OpenVINO .* can run: Incorrect weights in bin file"):
         Predictor.open(tmp_path)
 
 

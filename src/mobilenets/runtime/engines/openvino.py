@@ -12,6 +12,7 @@ import numpy as np
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.machine import sums_overflow
 from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _IN_ONNX = ("framework",)  # where OpenVINO keeps the metadata of an ONNX file
 _NOTHING_TO_RUN = {"Input", "Output", "Const"}
+_PLACES = ("Exception from src/", "Check '")  # beginnings of lines of a failure
 _SLOW = ("ref", "unknown", "undef")  # beginnings of the names of implementations that are not optimized
 
 
@@ -59,7 +61,8 @@ class OpenVinoEngine(Engine):
         self.threads = threads
         self._requests = threading.local()
         try:
-            model = runtime.Core().read_model(path)
+            with without_chatter():
+                model = runtime.Core().read_model(path)
             (image, *more), shape = model.inputs, model.inputs[0].partial_shape
             self.outputs = tuple(_name(port, f"output {i}") for i, port in enumerate(model.outputs))
             takes_images = not more and len(shape) == 4 and image.element_type == runtime.Type.f32
@@ -70,7 +73,7 @@ class OpenVinoEngine(Engine):
             self._compiled = runtime.Core().compile_model(model, "CPU", settings)
         except (RuntimeError, IndexError, TypeError) as error:  # those of OpenVINO have no common class
             raise CheckpointError(
-                f"'{path}' is not a network that OpenVINO {runtime.__version__.partition('-')[0]} can run: {first_line(error)}",
+                f"'{path}' is not a network that OpenVINO {runtime.__version__.partition('-')[0]} can run: {_reason(error)}",
                 hint="export it again, or update openvino if the file is newer",
             ) from error
         if not takes_images:
@@ -94,7 +97,7 @@ class OpenVinoEngine(Engine):
             request.infer({0: np.ascontiguousarray(batch)}, share_inputs=True)
         except RuntimeError as error:
             size = " x ".join(str(side) for side in batch.shape)
-            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {first_line(error)}") from error
+            raise CheckpointError(f"'{self.path}' cannot run on an input of {size}: {_reason(error)}") from error
         return {name: request.get_output_tensor(i).data.copy() for i, name in enumerate(self.outputs)}
 
     def manifest(self) -> Manifest:
@@ -172,6 +175,13 @@ def _settings(threads: int | None) -> dict[str, Any]:  # Any: what settings hold
         "NUM_STREAMS": side_by_side,
         "ENABLE_CPU_PINNING": False,
     }
+
+
+def _reason(error: Exception) -> str:
+    """What OpenVINO says of a failure, without the lines that say where in its own source that was."""
+    lines = (line.strip() for line in str(error).splitlines())
+    said = [line for line in lines if line and not line.startswith(_PLACES)]
+    return said[0].partition(" Please check that model format")[0] if said else first_line(error)
 
 
 def _name(port: Any, otherwise: str) -> str:  # Any: OpenVINO's types are those of a compiled module
