@@ -9,6 +9,10 @@ namespace mobilenets {
 
 inline constexpr int lowest = -128, highest = 127;  // the range of 8 bits
 
+/// What is packed to bytes: numbers that have the zero point, numbers that do not, or floats between 2**23 and 2**24, whose
+/// lowest 16 bits are such numbers.
+enum class Packing { whole, without_zero_point, in_floats };
+
 /// A bfloat16: the upper 16 bits of a 32-bit float.
 struct Half {
     std::uint16_t bits = 0;

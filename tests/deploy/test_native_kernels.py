@@ -75,6 +75,19 @@ def test_pixels_times_channels_of_every_number(
             assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
 
 
+@pytest.mark.parametrize("channels", [120, 250, 700])
+def test_sums_that_floats_do_and_do_not_count(instructions: str, channels: int, tmp_path: Path) -> None:
+    """Floats count integers up to 2**23 apart: with more channels, some or all sums reach further."""
+    random = np.random.default_rng(channels)
+    graph, x = drawn(random, op.Conv, (200, channels, 1, 1), (3, 5), activation="relu")
+    weights = np.asarray(graph.tensors["w"], np.int8)
+    weights[:64] //= 4
+    extremes = np.where(weights[[3, 100, 199], :, 0, 0] > 0, 127, -128).astype(np.int8)  # the greatest sums
+    x[:, :, 0, :3], x[:, :, 1, :3] = extremes.T, np.where(extremes.T > 0, -128, 127)
+    for threads in (1, 2):
+        assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
+
+
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (3, 7), (9, 9)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -112,7 +125,8 @@ def test_sums_next_to_where_the_result_changes(
     factors = np.exp2(random.uniform(low, high, outputs))
     if scales == "powers of two":
         factors = np.exp2(np.round(np.log2(factors)))
-    zero_point = int(random.integers(-128, 128)) if activation == "linear" else -128
+    zero_points = {"linear": (-128, 128), "relu": (-128, -127) if scales == "any" else (-127, -90)}
+    zero_point = int(random.integers(*zero_points[activation]))
     results = random.integers(-128, 128, outputs) - zero_point
     sums = np.round((results + 0.5) / factors).astype(np.int64)
     tensors: dict[str, NDArray[Any]] = {"w": np.ones((outputs, 1, 1, 1), np.int8), "b": (sums - 128).astype(np.int32)}

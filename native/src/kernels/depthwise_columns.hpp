@@ -73,7 +73,7 @@ struct Part {
 
     template <Rescale How>
     auto packed(const typename V::Ints (&made)[V::packed_panels]) const {
-        const auto bytes = Block::template packed<How != Rescale::reals>(made, bounds);
+        const auto bytes = Block::template packed<packing_of<V, How>()>(made, bounds);
         return clips ? V::clipped(bytes, bounds) : bytes;
     }
 };
@@ -154,7 +154,7 @@ inline void make_pixels(const Part<V, Channels>& part, const Seen& columns, std:
                 if (vector % 2 == 0)
                     first = numbers;
                 else
-                    halves[vector / 2][i / P][i % P] = V::template pair<How != Rescale::reals>(first, numbers, part.bounds);
+                    halves[vector / 2][i / P][i % P] = V::template pair<packing_of<V, How>()>(first, numbers, part.bounds);
             }
         }
         UNROLLED
@@ -344,17 +344,17 @@ private:
                               static_cast<std::size_t>(number) * part_bytes(row.kernel_height, row.kernel_width);
         const int first = number * block, channels = by.outputs - first < Channels ? by.outputs - first : Channels;
         const Part<V, Channels> part{by, weights, first, channels};
-        const Rescale how = rescale_of(by, first / panel, panels_of(channels));
-        if (how == Rescale::reals)
-            compute_rows<Channels, Rescale::reals>(part, row, pixels, outs);
-        else if (how == Rescale::signed_reals)
-            compute_rows<Channels, Rescale::signed_reals>(part, row, pixels, outs);
-        else
-            for (int r = 0; r < row.out_rows; ++r) {
-                DepthwiseRow one = row;
-                one.rows += r, one.out_rows = 1;
-                any_columns_row<V, Channels, Rescale::any>(part, one, pixels, outs[r]);
+        with_rescale<V>(rescale_of(by, first / panel, panels_of(channels)), [&]<Rescale How>() {
+            if constexpr (How == Rescale::any) {
+                for (int r = 0; r < row.out_rows; ++r) {
+                    DepthwiseRow one = row;
+                    one.rows += r, one.out_rows = 1;
+                    any_columns_row<V, Channels, How>(part, one, pixels, outs[r]);
+                }
+            } else {
+                compute_rows<Channels, How>(part, row, pixels, outs);
             }
+        });
     }
 
     template <int Channels, Rescale How>

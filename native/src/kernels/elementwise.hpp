@@ -27,7 +27,7 @@ void combine(const ByteCombination& by, const std::int8_t* a, const std::int8_t*
         V::load(second, b + i);
         UNROLLED
         for (int j = 0; j < N; ++j) first[j] = of(first[j], second[j]);
-        auto bytes = V::template packed<true>(first, bounds);
+        auto bytes = V::template packed<Packing::without_zero_point>(first, bounds);
         if (clips) bytes = V::clipped(bytes, bounds);
         V::template store<V::packed_panels>(out + i, bytes, 0, left(count - i, at_once));
     }
@@ -85,7 +85,7 @@ void quantize(const float* in, float scale, int zero_point, std::int8_t* out, st
         } else {
             V::to_panels(numbers, in + i, V::all(scale));
         }
-        V::template store<V::packed_panels>(out + i, V::template packed<true>(numbers, bounds), 0, now);
+        V::template store<V::packed_panels>(out + i, V::template packed<Packing::without_zero_point>(numbers, bounds), 0, now);
     }
 }
 
@@ -135,7 +135,8 @@ void finish_sums(const std::int32_t* sums, std::int32_t less, Factor by, int zer
         UNROLLED
         for (int j = 0; j < N; ++j)
             made[j] = V::scale(V::add(V::load(sums + c + j * V::width), V::all(-less)), V::all(by.mantissa), V::all(-by.shift));
-        V::template store<V::packed_panels>(out + c, V::template packed<true>(made, bounds), 0, smaller(count - c, at_once));
+        V::template store<V::packed_panels>(out + c, V::template packed<Packing::without_zero_point>(made, bounds), 0,
+                                            smaller(count - c, at_once));
     }
 }
 

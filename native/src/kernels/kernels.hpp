@@ -31,6 +31,7 @@ struct Kernels {
     int offset;                 // that is added to every integer that is read
     int pixels;                 // of a tile
     bool has_reals;             // whether it rescales sums in floats
+    bool has_float_sums;        // whether sums can be floats from the start
     int (*place)(int channel);  // of a channel in a panel of integer sums
     /// Puts the weights of one channel and one stretch into a panel.
     void (*pack_weights)(const std::int8_t* weights, int count, int channel, void* panel);

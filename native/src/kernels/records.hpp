@@ -35,8 +35,9 @@ struct FloatWeights {
 };
 
 /// How integer sums are brought to the scale of what is made: by any factors; by factors whose right shifts are all positive;
-/// or in floats that give the same integers, for sums of which the negative ones become the least number, or all matter.
-enum class Rescale : std::uint8_t { any, shrinking, reals, signed_reals };
+/// in floats that give the same integers, for sums of which the negative ones become the least number, or all matter; or as
+/// floats, which the sums are from the start: those between 2**23 and 2**24, whose last bit is worth 1.
+enum class Rescale : std::uint8_t { any, shrinking, reals, signed_reals, float_sums };
 
 struct ByteWeights {
     int outputs = 0;               // as above
@@ -49,9 +50,9 @@ struct ByteWeights {
     const std::int32_t* rights = nullptr;     // likewise
     const std::int32_t* halves = nullptr;     // of what the right shifts cut off, likewise, for Rescale::shrinking
     const float* factors = nullptr;           // as floats, likewise
-    const float* half = nullptr;              // what is added before a real number is cut off
-    const bool* reals_hold = nullptr;         // of each panel: whether the floats give the same integers
-    const std::int32_t* back = nullptr;       // what takes back what the bias has more for Rescale::reals
+    const float* half = nullptr;              // what is added to a real number before it is rounded
+    const Rescale* ways = nullptr;            // of each panel: `any` where floats do not give the same integers
+    const std::int32_t* back = nullptr;       // what takes back what the bias has more for floats
     int zero_point = 0, low = -128, high = 127;
 
     bool clips() const { return low > -128 || high < 127; }

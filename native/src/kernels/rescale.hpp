@@ -11,14 +11,30 @@ namespace mobilenets {
 template <class V>
 inline constexpr int vectors = panel / V::width;  // of a panel
 
+/// Whether the bias has more for one of the ways in floats, which the others take back.
+template <class V>
+inline constexpr bool has_more = V::has_reals || V::has_float_sums;
+
+template <class V, Rescale How>
+constexpr Packing packing_of() {
+    if constexpr (How == Rescale::float_sums)
+        return V::float_sums;
+    else
+        return How == Rescale::reals ? Packing::whole : Packing::without_zero_point;
+}
+
 /// One vector of sums at the scale of what is made; `at` is the place of its first channel.
 template <class V, Rescale How>
 inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, std::size_t at) {
-    if constexpr (How == Rescale::reals || How == Rescale::signed_reals) {
+    if constexpr (How == Rescale::float_sums) {
+        return V::float_sum(sums, V::load(by.factors + at), V::load(by.half + at));
+    } else if constexpr (How == Rescale::reals || How == Rescale::signed_reals) {
         const auto factors = V::load(by.factors + at), half = V::load(by.half + at);
         return How == Rescale::reals ? V::real(sums, factors, half) : V::signed_real(sums, factors, half);
     } else {
-        if constexpr (V::has_reals) sums = V::add(sums, V::load(by.back + at));
+        if constexpr (has_more<V>) {
+            if (by.back) sums = V::add(sums, V::load(by.back + at));
+        }
         const auto mantissas = V::load(by.mantissas + at), rights = V::load(by.rights + at);
         if constexpr (How == Rescale::shrinking) {
             return V::shrink(sums, mantissas, rights, V::load(by.halves + at));
@@ -43,7 +59,7 @@ inline auto packed_panels(const typename V::Ints (&sums)[P][N][vectors<V>], cons
                 rescaled<V, How>(sums[at / N][at % N][j], by, first + static_cast<std::size_t>(at % N * panel + j * V::width));
         }
     }
-    return V::template packed<How != Rescale::reals>(made, bounds);
+    return V::template packed<packing_of<V, How>()>(made, bounds);
 }
 
 /// The sums of P pixels and N panels, of which `count` channels are stored. Nothing is stored before all is packed: what a
@@ -91,11 +107,11 @@ struct Finished {
 
 /// How the sums of some neighboring panels are rescaled.
 static inline Rescale rescale_of(const ByteWeights& by, int first, int panels) {
-    if (by.rescale != Rescale::reals && by.rescale != Rescale::signed_reals) return by.rescale;
-    for (int p = first; p < first + panels; ++p) {
-        if (!by.reals_hold[p]) return Rescale::any;
+    if (!by.ways) return by.rescale;
+    for (int p = first + 1; p < first + panels; ++p) {
+        if (by.ways[p] != by.ways[first]) return Rescale::any;
     }
-    return by.rescale;
+    return by.ways[first];
 }
 
 /// Whether tiles are compiled once for each way to end, which is faster; else they look at their end, which keeps code small.
@@ -105,10 +121,14 @@ inline constexpr bool has_many_tiles = requires { V::registers; };
 /// Calls `of` with the way to rescale, a constant for it: one of those that the instruction set has.
 template <class V, typename Of>
 inline void with_rescale(Rescale how, const Of& of) {
+    if constexpr (V::has_float_sums) {
+        if (how == Rescale::float_sums) return of.template operator()<Rescale::float_sums>();
+    }
     if constexpr (V::has_reals) {
         if (how == Rescale::reals) return of.template operator()<Rescale::reals>();
         if (how == Rescale::signed_reals) return of.template operator()<Rescale::signed_reals>();
-    } else if constexpr (V::has_shrink) {
+    }
+    if constexpr (V::has_shrink) {
         if (how == Rescale::shrinking) return of.template operator()<Rescale::shrinking>();
     }
     of.template operator()<Rescale::any>();
@@ -126,7 +146,7 @@ void with_tiles(const ByteWeights& by, int first, int panels, const Of& of) {
 template <class V, int P, int N, Rescale How>
 inline void store_tile_now(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                            std::int8_t* out, std::size_t out_stride, int count) {
-    if constexpr (V::has_reals && How == Rescale::any) {  // rare: a loop, so that the code stays small
+    if constexpr (has_more<V> && How == Rescale::any) {  // rare: a loop, so that the code stays small
         typename V::Ints pixels[P][1][N][vectors<V>];
         UNROLLED
         for (int i = 0; i < P; ++i) {

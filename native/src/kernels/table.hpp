@@ -18,6 +18,7 @@ Kernels table() {
         .offset = V::offset,
         .pixels = V::pixels,
         .has_reals = V::has_reals,
+        .has_float_sums = V::has_float_sums,
         .place = Calls::place,
         .pack_weights =
             [](const std::int8_t* weights, int count, int channel, void* to) {

@@ -9,13 +9,15 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../arithmetic.hpp"
+
 namespace mobilenets::simd {
 
 struct Avx2 {
     static constexpr const char* name = "avx2";
     static constexpr int width = 8, depth = 2;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
-    static constexpr bool has_reals = false, has_shrink = true;
+    static constexpr bool has_reals = false, has_float_sums = true, has_shrink = true;
     using Cell = std::int16_t;
     using Floats = __m256;
     using Ints = __m256i;
@@ -84,6 +86,12 @@ struct Avx2 {
         return _mm256_sllv_epi32(_mm256_max_epi32(_mm256_min_epi32(x, highest), lowest), lefts);
     }
 
+    static constexpr Packing float_sums = Packing::whole;
+    static Ints float_sum(Ints x, Floats factors, Floats added) {
+        const __m256i zero = _mm256_set1_epi32(0x4B400000);  // the bits of the float that stands for 0
+        return _mm256_sub_epi32(_mm256_castps_si256(_mm256_fmadd_ps(_mm256_castsi256_ps(x), factors, added)), zero);
+    }
+
     struct Bounds {
         __m256i zero_point;
         __m128i low, high;
@@ -92,10 +100,10 @@ struct Avx2 {
         return {_mm256_set1_epi16(static_cast<short>(zero_point)), _mm_set1_epi8(static_cast<char>(low)),
                 _mm_set1_epi8(static_cast<char>(high))};
     }
-    template <bool Moves>
+    template <Packing How>
     static __m128i packed(const Ints (&panel)[2], const Bounds& by) {
         __m256i words = _mm256_packs_epi32(panel[0], panel[1]);
-        if constexpr (Moves) words = _mm256_adds_epi16(words, by.zero_point);
+        if constexpr (How == Packing::without_zero_point) words = _mm256_adds_epi16(words, by.zero_point);
         return _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
     }
     static __m128i clipped(__m128i bytes, const Bounds& by) { return _mm_max_epi8(_mm_min_epi8(bytes, by.high), by.low); }

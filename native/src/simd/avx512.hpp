@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "../arithmetic.hpp"
+
 namespace mobilenets::simd {
 
 /// Four rows of a map, interleaved channel by channel, for a block of 64, 32 or 16 channels.
@@ -19,7 +21,7 @@ struct Avx512 {
     static constexpr const char* name = "avx512";
     static constexpr int width = 16, depth = 4, offset = 128;
     static constexpr int pixels = 14, tile_panels = 2, byte_panels = 4, packed_panels = 4, registers = 32;
-    static constexpr bool has_reals = true, has_shrink = true;
+    static constexpr bool has_reals = true, has_float_sums = true, has_shrink = false;
     using Cell = std::uint8_t;
     using Floats = __m512;
     using Ints = __m512i;
@@ -97,6 +99,11 @@ struct Avx512 {
         constexpr int to_zero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
         return _mm512_cvttps_epi32(_mm512_fmadd_round_ps(_mm512_cvtepi32_ps(x), factors, signed_half(half, x), to_zero));
     }
+    static constexpr Packing float_sums = Packing::in_floats;
+    /// A sum that is a float already is rounded once, to the nearest integer.
+    static Ints float_sum(Ints x, Floats factors, Floats added) {
+        return _mm512_castps_si512(_mm512_fmadd_ps(_mm512_castsi512_ps(x), factors, added));
+    }
 
     struct Bounds {
         __m512i zero_point, low, high;
@@ -106,21 +113,22 @@ struct Avx512 {
                 _mm512_set1_epi8(static_cast<char>(high))};
     }
     /// Four panels as 64 bytes.
-    template <bool Moves>
+    template <Packing How>
     static __m512i packed(const Ints (&panels)[4], const Bounds& by) {
         const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        return _mm512_permutexvar_epi32(order, packed_by_lanes<Moves>(panels, by));
+        return _mm512_permutexvar_epi32(order, packed_by_lanes<How>(panels, by));
     }
     /// The same, but the first fourth of all panels, then the second, and so on.
-    template <bool Moves>
+    template <Packing How>
     static __m512i packed_by_lanes(const Ints (&panels)[4], const Bounds& by) {
-        return joined(pair<Moves>(panels[0], panels[1], by), pair<Moves>(panels[2], panels[3], by));
+        return joined(pair<How>(panels[0], panels[1], by), pair<How>(panels[2], panels[3], by));
     }
     /// Two panels as numbers of 16 bits, and two of those as bytes.
-    template <bool Moves>
+    template <Packing How>
     static __m512i pair(Ints first, Ints second, const Bounds& by) {
+        if constexpr (How == Packing::in_floats) return _mm512_permutex2var_epi16(first, lowest_halves(), second);
         const __m512i both = _mm512_packs_epi32(first, second);
-        return Moves ? _mm512_adds_epi16(both, by.zero_point) : both;
+        return How == Packing::without_zero_point ? _mm512_adds_epi16(both, by.zero_point) : both;
     }
     static __m512i joined(__m512i first, __m512i second) { return _mm512_packs_epi16(first, second); }
     static __m512i clipped(__m512i bytes, const Bounds& by) { return _mm512_max_epi8(_mm512_min_epi8(bytes, by.high), by.low); }
@@ -197,6 +205,17 @@ private:
     static Mask first(int count, int all) {
         return count >= all ? static_cast<Mask>(-1) : count <= 0 ? Mask{0} : static_cast<Mask>((std::uint64_t{1} << count) - 1);
     }
+    /// The order in which the lowest 16 bits of two vectors lie where numbers of 32 bits, packed to 16, would.
+    static __m512i lowest_halves() {
+        alignas(64) static constexpr auto order = [] {
+            struct {
+                std::int16_t of[32];
+            } made{};
+            for (int i = 0; i < 32; ++i) made.of[i] = static_cast<std::int16_t>(i / 8 * 8 + i % 4 * 2 + (i % 8 >= 4 ? 32 : 0));
+            return made;
+        }();
+        return _mm512_load_si512(order.of);
+    }
     /// A positive number with the sign of another.
     static __m512 signed_half(__m512 half, __m512i sign) {
         constexpr int half_or_sign = 0xF8;
@@ -233,9 +252,9 @@ struct Interleaved<64> {
     static void widen(const Vector (&sums)[4], __m512i (&whole)[4]) {
         for (int i = 0; i < 4; ++i) whole[i] = sums[i];
     }
-    template <bool Moves>
+    template <Packing How>
     static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
-        return Avx512::packed_by_lanes<Moves>(panels, by);
+        return Avx512::packed_by_lanes<How>(panels, by);
     }
 };
 
@@ -257,9 +276,9 @@ struct Interleaved<32> {
         for (int i = 0; i < 2; ++i) whole[i] = _mm512_inserti64x4(_mm512_castsi256_si512(sums[i]), sums[i + 2], 1);
     }
     /// Two pixels.
-    template <bool Moves>
+    template <Packing How>
     static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
-        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7), Avx512::packed_by_lanes<Moves>(panels, by));
+        return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7), Avx512::packed_by_lanes<How>(panels, by));
     }
 };
 
@@ -283,9 +302,9 @@ struct Interleaved<16> {
         whole[0] = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
     }
     /// Four pixels.
-    template <bool Moves>
+    template <Packing How>
     static __m512i packed(const __m512i (&panels)[4], const Avx512::Bounds& by) {
-        return Avx512::packed<Moves>(panels, by);
+        return Avx512::packed<How>(panels, by);
     }
 };
 

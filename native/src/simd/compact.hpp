@@ -39,9 +39,9 @@ struct Compact : Plain {
         }
         return x;
     }
-    template <bool Moves>
+    template <Packing How>
     static Bytes packed(const Ints (&panel)[2], Bounds by) {
-        const std::int32_t zero = Moves ? by.zero_point : 0;
+        const std::int32_t zero = How == Packing::without_zero_point ? by.zero_point : 0;
         Bytes made;
         _Pragma("GCC unroll 16") for (int i = 0; i < 16; ++i)
             made.of[i] = static_cast<std::int8_t>(within(panel[i / width].of[i % width], lowest - zero, highest - zero) + zero);

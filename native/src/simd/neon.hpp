@@ -6,13 +6,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "../arithmetic.hpp"
+
 namespace mobilenets::simd {
 
 struct Neon {
     static constexpr const char* name = "neon";
     static constexpr int width = 4, depth = 4;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
-    static constexpr bool has_reals = false, has_shrink = false;
+    static constexpr bool has_reals = false, has_float_sums = true, has_shrink = false;
     using Cell = std::int8_t;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
@@ -70,6 +72,11 @@ struct Neon {
     }
     static Ints shift_left(Ints x, Ints lefts) { return vqshlq_s32(x, lefts); }
 
+    static constexpr Packing float_sums = Packing::in_floats;
+    static Ints float_sum(Ints x, Floats factors, Floats added) {
+        return vreinterpretq_s32_f32(vfmaq_f32(added, vreinterpretq_f32_s32(x), factors));
+    }
+
     struct Bounds {
         int16x8_t zero_point;
         int8x16_t low, high;
@@ -78,11 +85,11 @@ struct Neon {
         return {vdupq_n_s16(static_cast<std::int16_t>(zero_point)), vdupq_n_s8(static_cast<std::int8_t>(low)),
                 vdupq_n_s8(static_cast<std::int8_t>(high))};
     }
-    template <bool Moves>
+    template <Packing How>
     static int8x16_t packed(const Ints (&panel)[4], const Bounds& by) {
-        int16x8_t low = vcombine_s16(vqmovn_s32(panel[0]), vqmovn_s32(panel[1]));
-        int16x8_t high = vcombine_s16(vqmovn_s32(panel[2]), vqmovn_s32(panel[3]));
-        if constexpr (Moves) low = vqaddq_s16(low, by.zero_point), high = vqaddq_s16(high, by.zero_point);
+        int16x8_t low = halves<How>(panel[0], panel[1]), high = halves<How>(panel[2], panel[3]);
+        if constexpr (How == Packing::without_zero_point)
+            low = vqaddq_s16(low, by.zero_point), high = vqaddq_s16(high, by.zero_point);
         return vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
     }
     static int8x16_t clipped(int8x16_t bytes, const Bounds& by) { return vmaxq_s8(vminq_s8(bytes, by.high), by.low); }
@@ -117,6 +124,13 @@ struct Neon {
     }
 
 private:
+    template <Packing How>
+    static int16x8_t halves(Ints first, Ints second) {
+        if constexpr (How == Packing::in_floats)
+            return vuzp1q_s16(vreinterpretq_s16_s32(first), vreinterpretq_s16_s32(second));
+        else
+            return vcombine_s16(vqmovn_s32(first), vqmovn_s32(second));
+    }
     static void add_tap(Ints (&sums)[4], int8x16_t numbers, int8x16_t weights) {
         const int16x8_t low = vmull_s8(vget_low_s8(numbers), vget_low_s8(weights)), high = vmull_high_s8(numbers, weights);
         sums[0] = vaddw_s16(sums[0], vget_low_s16(low)), sums[1] = vaddw_high_s16(sums[1], low);

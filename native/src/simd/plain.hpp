@@ -4,9 +4,9 @@
 //   width, depth     numbers of 32 bits in a vector, and how many products one step of a dot product adds up
 //   Cell             what a factor of such a product is stored in
 //   Floats, Ints     vectors of 32-bit floats and integers
-// and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut off,
-// and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel of a
-// panel lies in these vectors while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
+// and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut
+// off, and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel
+// of a panel lies in these vectors while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +24,8 @@ struct Plain {
     static constexpr int byte_panels = 1;              // of a tile of integers, with fewer pixels than the others
     static constexpr int packed_panels = 1;            // that are packed to bytes at once
     static constexpr bool has_reals = false;           // whether sums can be rescaled in floats, by `real` and `signed_real`
+    static constexpr bool has_float_sums = false;      // whether they can be floats from the start, by `float_sum`,
+                                                       // which leaves them as `float_sums` says
     static constexpr bool has_shrink = false;          // whether `shrink` is faster than `scale`
     using Cell = std::int16_t;
     struct Floats {
@@ -141,11 +143,12 @@ struct Plain {
     struct Bytes {
         std::int8_t of[16];
     };
-    template <bool Moves>
+    template <Packing How>
     static Bytes packed(const Ints (&panel)[2], Bounds by) {
         Bytes made;
         for (int i = 0; i < 16; ++i)
-            made.of[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} + (Moves ? by.zero_point : 0));
+            made.of[i] = to_byte(std::int64_t{panel[i / width].of[i % width]} +
+                                 (How == Packing::without_zero_point ? by.zero_point : 0));
         return made;
     }
     static Bytes clipped(Bytes bytes, Bounds by) {

@@ -1,8 +1,8 @@
 // WebAssembly with vectors of 128 bits: every browser since 2023. `plain.hpp` says what each function means.
 //
 // Products of 8-bit integers are added up in pairs of 16 bits (i32x4.dot_i16x8_s). There is no shift by another number in each
-// place of a vector, which rescaling in integers needs: sums are rescaled in 64-bit floats instead, in which the product and the
-// sum that `real_of` found are exact.
+// place of a vector, which rescaling in integers needs: sums are rescaled in 64-bit floats instead, in which the product and
+// the sum that `real_of` found are exact.
 #pragma once
 
 #include <wasm_simd128.h>
@@ -18,7 +18,7 @@ struct Wasm {
     static constexpr const char* name = "wasm";
     static constexpr int width = 4, depth = 2, offset = 0;
     static constexpr int pixels = 2, tile_panels = 1, byte_panels = 1, packed_panels = 1;  // of 16 registers
-    static constexpr bool has_reals = true, has_shrink = false;
+    static constexpr bool has_reals = true, has_float_sums = false, has_shrink = false;
     using Cell = std::int16_t;
     using Floats = float __attribute__((vector_size(16)));
     using Ints = v128_t;
@@ -103,10 +103,11 @@ struct Wasm {
         return {wasm_i16x8_splat(static_cast<std::int16_t>(zero_point)), wasm_i8x16_splat(static_cast<std::int8_t>(low)),
                 wasm_i8x16_splat(static_cast<std::int8_t>(high))};
     }
-    template <bool Moves>
+    template <Packing How>
     static v128_t packed(const Ints (&panel)[4], const Bounds& by) {
         v128_t low = wasm_i16x8_narrow_i32x4(panel[0], panel[1]), high = wasm_i16x8_narrow_i32x4(panel[2], panel[3]);
-        if constexpr (Moves) low = wasm_i16x8_add_sat(low, by.zero_point), high = wasm_i16x8_add_sat(high, by.zero_point);
+        if constexpr (How == Packing::without_zero_point)
+            low = wasm_i16x8_add_sat(low, by.zero_point), high = wasm_i16x8_add_sat(high, by.zero_point);
         return wasm_i8x16_narrow_i16x8(low, high);
     }
     static v128_t clipped(v128_t bytes, const Bounds& by) { return wasm_i8x16_max(wasm_i8x16_min(bytes, by.high), by.low); }
@@ -169,9 +170,9 @@ protected:
         const Floats upper_factors = floats(upper_half(bits(factors))), upper = floats(upper_half(bits(half)));
         const v128_t low = wasm_f64x2_convert_low_i32x4(x), high = wasm_f64x2_convert_low_i32x4(upper_half(x));
         const v128_t sign = wasm_f64x2_splat(-0.0);
-        return nearest(V::multiply_add_doubles(low, doubles(factors), wasm_v128_xor(lessened(half), wasm_v128_and(low, sign))),
-                       V::multiply_add_doubles(high, doubles(upper_factors),
-                                               wasm_v128_xor(lessened(upper), wasm_v128_and(high, sign))));
+        return nearest(
+            V::multiply_add_doubles(low, doubles(factors), wasm_v128_xor(lessened(half), wasm_v128_and(low, sign))),
+            V::multiply_add_doubles(high, doubles(upper_factors), wasm_v128_xor(lessened(upper), wasm_v128_and(high, sign))));
     }
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <span>
 
 #include "../buffer.hpp"
 #include "../factors.hpp"
@@ -79,18 +80,38 @@ struct ByteBounds {
 };
 ByteBounds byte_bounds(Curve curve, const Quantization& made);
 
-/// A factor in floats. A sum times it, plus or minus `half`, cut off, is the integer that the specification asks for. Where
-/// negative integers do not count, so is the sum with `more`, times the factor, plus `half`, rounded down; it has the zero
-/// point added.
+/// A factor in floats, what is added to a product with it, and what the sum has more before it, beside its bias.
 struct Real {
     float factor = 0, half = 0;
     std::int32_t more = 0;
     bool holds = false;
 };
 
-/// The factor in floats, if it holds for all results that fit into 8 bits of sums up to `largest` in size; negative results
-/// count only if `is_signed`.
-Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t largest);
+/// A sum times the factor, plus or minus `half`, cut off, is the integer that the specification asks for. Where negative
+/// integers do not count, so is the sum with `more`, times the factor, plus `half`, rounded down; it has the zero point added.
+/// It holds if that is so for all results that fit into 8 bits of sums from `least` to `greatest`; negative results count only
+/// if `is_signed`.
+Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
+
+/// The same for a sum that begins with the bits of a float: see `float_sums.cpp`. Times the factor, plus `half`, rounded to the
+/// nearest integer, it has the zero point, in the lowest 16 bits.
+Real float_sum_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
+
+/// The least sums that the specification brings to 1, 2, 3 and so on, by a factor below 2**16.
+class LeastSums {
+public:
+    explicit LeastSums(Factor by);
+
+    std::int64_t sum() const { return sum_; }
+    bool is_tie() const { return gap_ == 0; }  // then the negative of the sum is not brought to the negative number
+    void next() {
+        gap_ -= rest_, sum_ += step_;
+        if (gap_ < 0) gap_ += mantissa_, ++sum_;
+    }
+
+private:
+    std::int64_t mantissa_, step_, rest_, sum_, gap_;
+};
 
 /// Factors, bias and bounds of an integer operator with weights: of each output channel, where `place` puts it.
 struct ByteScales {
@@ -98,8 +119,24 @@ struct ByteScales {
 
     ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place);
 
-    Buffer bias, mantissas, lefts, rights, halves, factors, half, back, reals_hold;
+    Buffer bias, mantissas, lefts, rights, halves, factors, half, back, ways;
     ByteWeights weights;  // all but the panels
+
+private:
+    struct Channel {
+        std::size_t number, at;  // in the graph, and its place here
+        Factor by;
+        std::int64_t least, greatest;  // sums
+    };
+    /// A way to rescale in floats, and how many neighbors must all go it.
+    struct Way {
+        Rescale how;
+        std::size_t neighbors;
+        Real (*find)(Factor, int zero_point, bool is_signed, std::int64_t least, std::int64_t greatest);
+    };
+
+    /// The first of the ways that holds, for each group of neighbors.
+    void find_reals(std::span<const Channel> channels, std::span<const Way> left, int zero_point, bool is_signed);
 };
 
 }  // namespace mobilenets
