@@ -123,8 +123,23 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint") as caught:
         checkpoint.load(tmp_path)
+    assert caught.value.hint.startswith("give a run folder or a checkpoint folder")
+
+
+def test_a_folder_beside_a_checkpoint_names_the_run_and_a_quantized_one_says_so(tmp_path: Path) -> None:
+    checkpoint.save(tiny(), tmp_path / "run" / "best")
+    (tmp_path / "run" / "export").mkdir()
+    (tmp_path / "run" / "int8").mkdir()
+    (tmp_path / "run" / "int8" / "graph.safetensors").write_bytes(b"x")
+    for name, hint in (
+        ("export", f"give its run: {tmp_path / 'run'}"),
+        ("int8", "its network is quantized, and torch does not"),
+    ):
+        with pytest.raises(CheckpointError, match="holds no checkpoint") as caught:
+            checkpoint.load(tmp_path / "run" / name)
+        assert caught.value.hint.startswith(hint)
 
 
 @pytest.mark.parametrize("gone", ["model.safetensors", "model.json"])

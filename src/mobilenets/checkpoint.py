@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from mobilenets.errors import CheckpointError, DocumentError, GraphError, Mobile
 from mobilenets.files import settled as settled
 from mobilenets.model import Model
 from mobilenets.qat.model import QuantizedModel, unlearned
+from mobilenets.runtime.engines.open import holds_graph
 from mobilenets.runtime.manifest import beside
 from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ModelSpec
@@ -187,7 +189,9 @@ def find(path: str | Path) -> Path:
         raise CheckpointError(f"'{path}' does not exist", hint="give a run folder or a checkpoint folder")
     if (path / WEIGHTS).is_file():
         raise CheckpointError(f"'{path}' has '{WEIGHTS}' but no '{DESCRIPTION}', which describes the network")
-    raise CheckpointError(f"'{path}' holds no checkpoint: no '{DESCRIPTION}' in it, nor in 'best' or 'last'")
+    raise CheckpointError(
+        f"'{path}' holds no checkpoint: no '{DESCRIPTION}' in it, nor in 'best' or 'last'", hint=_instead(path)
+    )
 
 
 @contextmanager
@@ -300,6 +304,16 @@ def _not_a_checkpoint(path: Path) -> CheckpointError:
             hint=f"mobilenets predict {path} IMAGE, or mobilenets.Predictor.open in Python",
         )
     return CheckpointError(f"'{path}' is a file, and a checkpoint is a folder with '{WEIGHTS}' and '{DESCRIPTION}'")
+
+
+def _instead(folder: Path) -> str:
+    """What to give in place of a folder without a checkpoint."""
+    if holds_graph(folder):
+        return "its network is quantized, and torch does not compute that; give the run in floats that it was made of"
+    run = folder.resolve().parent
+    if folder.is_dir() and any((run / name / DESCRIPTION).is_file() for name in ("best", "last")):
+        return f"give its run: {shlex.quote(str(folder.parent))}"
+    return "give a run folder or a checkpoint folder; of a dataset, 'mobilenets train' makes one"
 
 
 def _some(names: list[str]) -> str:

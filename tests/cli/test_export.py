@@ -121,7 +121,7 @@ def test_a_detector_with_boxes_as_outputs_lies_beside_the_raw_one(tmp_path: Path
 def test_boxes_of_a_classifier_are_refused(trained: Path, mobilenets: Run) -> None:
     done = mobilenets("export", trained, "--nms")
     assert done.code == 1
-    assert done.err == "error: 'plain' is to classify: only detectors have boxes\n\nhint: leave --nms out\n"
+    assert done.err == "error: 'plain' is a classifier: only detectors have boxes\n\nhint: leave --nms out\n"
 
 
 def test_a_segmenter_with_classes_as_output_lies_beside_the_raw_one(tmp_path: Path, mobilenets: Run, images: Path) -> None:
@@ -144,15 +144,28 @@ def test_what_decodes_inside_is_of_one_task(trained: Path, tmp_path: Path, mobil
     checkpoint.save(create(lraspp(BODY, ("cat", "dog"), filters=8, size=64)), tmp_path / "segmenter")
     done = mobilenets("export", tmp_path / "segmenter", "--nms")
     assert done.code == 1
-    said = "error: 'plain' is to segment: only detectors have boxes\n\nhint: --argmax gives the class of each pixel\n"
+    said = "error: 'plain' is a segmenter: only detectors have boxes\n\nhint: --argmax gives the class of each pixel\n"
     assert done.err == said
     done = mobilenets("export", trained, "--argmax")
     assert done.code == 1
-    said = "error: 'plain' is to classify: only segmenters have classes of pixels\n\nhint: leave --argmax out\n"
+    said = "error: 'plain' is a classifier: only segmenters have classes of pixels\n\nhint: leave --argmax out\n"
     assert done.err == said
     done = mobilenets("export", trained, "--argmax", "--nms")
     assert done.code == 2
     assert "--nms is for detectors and --argmax for segmenters: a model takes one of them" in done.err
+
+
+def test_formats_are_listed_without_what_they_may_decode(trained: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--to", "tensorrt")
+    assert done.err.startswith(
+        "error: unknown format 'tensorrt'; known: onnx, openvino, tflite, tflite-half, executorch, coreml, "
+    )
+    assert "onnx-nms" not in done.err
+    done = mobilenets("export", trained, "--to", "web", "--nms")
+    assert done.code == 2
+    assert done.err.startswith(
+        "error: --nms is not for the format web\n\nhint: leave it out, or export to onnx, openvino, tflite, "
+    )
 
 
 def test_labeled_data_gives_the_accuracy_of_both_networks(trained: Path, tmp_path: Path, mobilenets: Run, images: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from mobilenets.cli.app import build
-from mobilenets.cli.reading import Reading
+from mobilenets.cli.reading import Reading, anywhere
 from mobilenets.cli.train import _speak
 from mobilenets.cli.train_start import Chosen, fresh
 from mobilenets.data.open import open_dataset
@@ -89,6 +89,21 @@ def test_a_folder_of_images_becomes_a_run_with_everything_in_it(trained: tuple[P
     assert "mobilenet_v2 0.1 at 32 px, recipe scratch-small" in result.stderr
     about = json.loads((run / "run.json").read_text())
     assert about["data"]["source"] == str(photos)
+
+
+def test_a_run_remembers_its_data_wherever_it_is_asked_from(
+    trained: tuple[Path, Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, _, _ = trained
+    monkeypatch.chdir(photos.parent)
+    assert anywhere(photos.name) == str(photos)
+    assert anywhere("shards/{000..007}.tar") == f"{photos.parent}/shards/{{000..007}}.tar"
+    assert [anywhere(name) for name in ("elpv", "https://host/a.tar")] == ["elpv", "https://host/a.tar"]
+    (photos.parent / "names.txt").write_text("a\nb\n")
+    assert Reading(classes="names.txt").to_data()["classes"] == str(photos.parent / "names.txt")
+    assert Reading(classes="a,b").to_data()["classes"] == "a,b"
+    _train(photos.name, *TINY, "--epochs", 1, "--out", tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["source"] == str(photos)
 
 
 def test_broken_files_are_named_and_refused_or_skipped(photos: Path, tmp_path: Path) -> None:

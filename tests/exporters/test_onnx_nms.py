@@ -213,7 +213,7 @@ def test_a_detector_is_exported_and_predicts_the_same_boxes(detector: Model, tmp
 
 def test_a_classifier_has_no_boxes(tmp_path: Path) -> None:
     model = create(ModelSpec(PLAIN, ("cat", "dog"), InputContract(size=32)))
-    with pytest.raises(ExportError, match="'plain' is to classify: only detectors have boxes") as error:
+    with pytest.raises(ExportError, match="'plain' is a classifier: only detectors have boxes") as error:
         export(model, tmp_path, to="onnx-nms")
     assert error.value.hint == "leave --nms out"
     assert list(tmp_path.iterdir()) == []
@@ -221,7 +221,7 @@ def test_a_classifier_has_no_boxes(tmp_path: Path) -> None:
 
 def test_a_segmenter_is_told_what_it_has(tmp_path: Path) -> None:
     model = create(lraspp(PLAIN, ("cat", "dog"), filters=8, size=64))
-    with pytest.raises(ExportError, match="'plain' is to segment: only detectors have boxes") as error:
+    with pytest.raises(ExportError, match="'plain' is a segmenter: only detectors have boxes") as error:
         export(model, tmp_path, to="onnx-nms")
     assert error.value.hint == "--argmax gives the class of each pixel"
 

@@ -42,7 +42,9 @@ def test_without_any_images_it_says_how_to_give_some(mobilenets: Run, net: Path)
 
 def test_a_folder_without_images_is_refused(mobilenets: Run, net: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(mobilenets("quantize", net, "--images", tmp_path / "empty"), str(tmp_path / "empty"))
+    done = mobilenets("quantize", net, "--images", tmp_path / "empty")
+    refused(done, "there are no images to calibrate on", str(tmp_path / "empty"))
+    assert "a folder per class" not in done.err
     refused(mobilenets("quantize", net, "--images", tmp_path / "missing"), str(tmp_path / "missing"))
 
 

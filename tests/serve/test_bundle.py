@@ -238,6 +238,20 @@ def refused(*arguments: str) -> MobileNetsError:
     return result.exception
 
 
+@pytest.mark.parametrize("image", ["Photos", "two words", "a;b", "a:b:c", "-a"])
+def test_a_name_that_no_image_can_have_is_refused(image: str, color_model: Path, tmp_path: Path) -> None:
+    error = refused(str(color_model), "--out", str(tmp_path / "new"), f"--image={image}")
+    assert str(error) == f"'{image}' cannot be the name of a container's image"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("image", ["host.org:5000/team/photos:V1.2", f"a@sha256:{'0' * 64}"])
+def test_images_may_be_called_as_registries_call_them(image: str, color_model: Path, tmp_path: Path) -> None:
+    arguments = ["bundle", str(color_model), "--out", str(tmp_path / "new"), "--image", image]
+    assert CliRunner().invoke(app.build("bundle"), arguments).exit_code == 0
+    assert f"image: {image}" in (tmp_path / "new" / "inference_service.yaml").read_text().replace("'", "")
+
+
 def test_what_cannot_be_bundled_is_refused_and_writes_nothing(color_model: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()

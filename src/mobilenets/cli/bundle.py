@@ -37,4 +37,5 @@ def command(
         return
     for file in files:
         show(str(file))
-    note(f"next: copy the wheel of mobilenets into {shlex.quote(str(out / 'wheels'))}, then docker build -t {image} {out}")
+    wheels, folder = shlex.quote(str(out / "wheels")), shlex.quote(str(out))
+    note(f"next: copy the wheel of mobilenets into {wheels}, then docker build -t {image} {folder}")

@@ -11,6 +11,7 @@ import typer
 from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
 from mobilenets.cli.output import note, show, show_json, show_table
 from mobilenets.errors import ExportError, UsageError
+from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,8 +147,14 @@ def command(
     from mobilenets.qat.model import QuantizedModel
     from mobilenets.runtime.engines.open import checkpoint_in
 
-    to = f"{to}-nms" if nms else f"{to}-argmax" if argmax else to
-    exporter = EXPORTERS[to]  # an unknown format is named before the model is loaded
+    if to not in EXPORTERS:  # named before the model is loaded
+        raise unknown_name("format", to, {name: kind for name, kind in EXPORTERS.items() if kind.tail is None})
+    tail = "nms" if nms else "argmax" if argmax else ""
+    if tail and f"{to}-{tail}" not in EXPORTERS:
+        having = [name.removesuffix(f"-{tail}") for name, kind in EXPORTERS.items() if kind.tail == tail]
+        raise UsageError(f"--{tail} is not for the format {to}", hint=f"leave it out, or export to {', '.join(having)}")
+    to = f"{to}-{tail}" if tail else to
+    exporter = EXPORTERS[to]
     quantized = quantized_in(checkpoint)
     choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
     if quantized is not None:

@@ -138,7 +138,11 @@ def _pictures(images: str, reading: Reading) -> tuple[Picture, ...]:
     files = image_files(images, skipped=lambda text: note(f"skipped {text}"))
     if files:
         return tuple(files)
-    dataset = reading.open(images)
+    try:
+        dataset = reading.open(images)
+    except DataError as error:
+        hint = "give an image, a folder of images, a glob or a dataset"
+        raise DataError(f"there are no images to calibrate on: {error}", hint=hint) from error
     pictures = dataset.split("train") or dataset.samples
     if not pictures:
         raise DataError(f"'{images}' has no images")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
@@ -28,6 +29,13 @@ IgnoreOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="A mask class, value or #rrggbb color to ignore; may be repeated.", show_default=False),
 ]
+
+
+def anywhere(source: str) -> str:
+    """A dataset as it can be named from any folder: a path, or a pattern of paths, becomes absolute."""
+    from mobilenets.data.addresses import is_remote
+
+    return source if is_remote(source) or source == "elpv" else str(Path(source).absolute())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +69,8 @@ class Reading:
         return Reading(str(data.get("task", "")), str(data.get("classes", "")), tuple(map(str, data.get("ignore", ()))))
 
     def to_data(self) -> dict[str, object]:
-        """For run.json."""
-        return asdict(self)
+        """For run.json, which is read from other folders too."""
+        return asdict(replace(self, classes=anywhere(self.classes) if Path(self.classes).is_file() else self.classes))
 
     def open(
         self, source: str, *, seed: int = 0, val: float | None = None, test: float | None = None, group: str | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
-from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
 from mobilenets.cli.resuming import refuse_typed
 from mobilenets.errors import MissingExtraError
 
@@ -182,7 +182,16 @@ def command(
             telling = Telling(progress, note, watch.show, stopping)
             runtime = asked.target.runtime
             result = search(
-                model, dataset, recipe, asked.wanted(), costs, folder, to=runtime, source=data, device=device, telling=telling
+                model,
+                dataset,
+                recipe,
+                asked.wanted(),
+                costs,
+                folder,
+                to=runtime,
+                source=anywhere(data),
+                device=device,
+                telling=telling,
             )
     except StoppedError:
         note("stopped; everything is saved")

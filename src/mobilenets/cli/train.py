@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilenets.cli.output import note
-from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
 from mobilenets.cli.train_cross import cross_validate
 from mobilenets.cli.train_finish import finish
 from mobilenets.cli.train_start import Chosen, Start, checked, fresh, repaired, resumed
@@ -144,7 +144,7 @@ def command(
             run,
             resume=start.resumes,
             device=device,
-            source=data,
+            source=anywhere(data),
             reading=start.reading.to_data(),
             weights=start.weights,
             folds=folds,

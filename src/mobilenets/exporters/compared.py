@@ -206,6 +206,9 @@ def prepared_batches(contract: InputContract, images: Sequence[bytes | Path]) ->
         yield np.stack([load_input(image, contract) for image in images[i : i + _IMAGES_A_BATCH]])
 
 
+_KINDS = {"classify": "classifier", "detect": "detector", "segment": "segmenter"}
+
+
 def _refuse(manifest: Manifest, format: Format, tail: Tail | None) -> None:
     """Raise the error for a tail that the model's task or the runtime does not have."""
     if tail is None:
@@ -214,7 +217,7 @@ def _refuse(manifest: Manifest, format: Format, tail: Tail | None) -> None:
     if task != known.task:
         options = [f"{other.option} {other.gives}" for other in TAILS.values() if other.task == task]
         raise ExportError(
-            f"'{manifest.model}' is to {task}: {known.only}", hint=next(iter(options), f"leave {known.option} out")
+            f"'{manifest.model}' is a {_KINDS[task]}: {known.only}", hint=next(iter(options), f"leave {known.option} out")
         )
     if tail in format.refused:
         raise ExportError(

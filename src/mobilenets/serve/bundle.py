@@ -54,6 +54,9 @@ class Network:
     outputs: Sequence[Signature]
 
 
+_IMAGE = re.compile(r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?", re.ASCII)
+
+
 def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]:
     """Write the folder, and return its files, by their paths in it.
 
@@ -65,8 +68,12 @@ def bundle(sources: Sequence[Source], folder: Path, *, image: str) -> list[Path]
     Raises:
         CheckpointError: a model cannot be opened.
         OSError: the folder cannot be written.
-        UsageError: two models have the same name, or the folder holds something.
+        UsageError: two models have the same name, no container can be called so, or the folder holds something.
     """
+    if not _IMAGE.fullmatch(image):
+        raise UsageError(
+            f"'{image}' cannot be the name of a container's image", hint="host/name:tag, in lower case but for the tag"
+        )
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"'{folder}' is not empty", hint="name a folder that does not exist yet")
     check_names([source.name for source in sources])

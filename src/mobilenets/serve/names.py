@@ -18,9 +18,9 @@ def check_names(names: Sequence[str]) -> None:
     """
     for name in names:
         if not name or not all(character.isalnum() or character in "-_." for character in name) or not name.isascii():
-            raise UsageError(f"'{name}' cannot be part of an address", hint="name the model: serve photos=runs/photos")
+            raise UsageError(f"'{name}' cannot be part of an address", hint="name the model, as photos=runs/photos")
         if name.endswith(IMAGES):
-            raise UsageError(f"a model's name cannot end in '{IMAGES}': '{name}'", hint="name it otherwise: serve photos=PATH")
+            raise UsageError(f"a model's name cannot end in '{IMAGES}': '{name}'", hint="name it otherwise, as photos=PATH")
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
-        raise UsageError(f"two models are named '{double}'", hint=f"name one of them: serve {double}=PATH other=PATH")
+        raise UsageError(f"two models are named '{double}'", hint=f"name one of them, as {double}=PATH other=PATH")

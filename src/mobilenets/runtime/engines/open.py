@@ -169,6 +169,8 @@ def _instead(path: Path, engines: Mapping[str, Runtime]) -> str:
     """What to give in place of a folder without an exported model of the usual name."""
     if any((path / name).exists() for name in ("best", "last", _WEIGHTS)):
         return f"mobilenets export {shlex.quote(str(path))} --to onnx"
+    if (path / "cpp").is_dir():
+        return "its folder 'cpp' is C++, which a compiler builds; give a run folder, or a model exported to another format"
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in engines)
     return f"give the file: {shlex.quote(str(files[0]))}" if files else "give a run folder, an export folder or an .onnx file"
 
