@@ -134,6 +134,7 @@ _YOLO = "0 0.5 0.5 0.25 0.5\n1 0.2 0.2 0.3 0.2 0.3 0.4\n"
 _NAMED = "name,r,g,b\nsky,0,0,0\nroad,1,1,1\n"
 _DARKNET = "classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n"
 _LIST = "path,label,split,weight,group\nimages/a.png,cat,train,1,g\nimages/b.png,dog,val,2.5,h\n"
+_RUN_LENGTHS = "ImageId,EncodedPixels,split\na.png,15 3 27 3 39 3,train\na.png,1 1,train\nb.png,,val\n"
 _SPLITS = "path,label,split,weight,group,name,offset,size\nimages/a.png,cat,train,1,,a,0,9\nimages/b.png,dog,val,1,,b,,\n"
 _BOXES = "filename,width,height,class,xmin,ymin,xmax,ymax\na.png,16,12,cat,1,2,3,4\nb.png,16,12,dog,1,2,3,4\n"
 _MASKS = ("masks/a.png", "masks/b.png")
@@ -159,6 +160,8 @@ KINDS = {
         source="obj.data",
     ),
     "list.csv": Kind("list.csv", _LIST, source="list.csv"),
+    "runs.csv": Kind("runs.csv", _RUN_LENGTHS, source="runs.csv"),
+    "runs with classes": Kind("runs.csv", _RUN_LENGTHS.replace("ImageId", "Image_Label").replace(".png", ".png_1")),
     "splits.csv": Kind("splits.csv", _SPLITS, source="splits.csv"),
     "boxes.csv": Kind("boxes.csv", _BOXES, source="boxes.csv"),
     "boxes in a folder": Kind("train_labels.csv", _BOXES),

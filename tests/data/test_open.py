@@ -77,6 +77,15 @@ def as_listed_folder(folder: Path) -> Path:
     return folder
 
 
+def as_tiny_imagenet(folder: Path) -> Path:
+    for label in ("cat", "dog"):
+        (folder / f"train/{label}").mkdir(parents=True)
+        (folder / label).rename(folder / f"train/{label}/images")
+    (folder / "val").mkdir()
+    (folder / "val/val_annotations.txt").write_text("")
+    return folder
+
+
 def as_choices(folder: Path) -> Path:
     tasks = [
         {
@@ -95,6 +104,7 @@ KEPT: dict[str, Callable[[Path], Path]] = {
     "list": as_list,
     "lists": as_listed_folder,
     "label-studio-choices": as_choices,
+    "tiny-imagenet": as_tiny_imagenet,
     "shards": as_shards,
 }
 

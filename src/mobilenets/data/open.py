@@ -53,7 +53,8 @@ def open_dataset(
     Args:
         source: a folder with a folder per class, a CSV or TSV list, tar shards (folder, file, glob, braces, http(s)
             address, or a `.txt` that lists these), boxes (Pascal VOC, COCO, YOLO, CVAT, labelme, Label Studio, CSV), masks
-            (folders of images and masks, Pascal VOC, COCO, and the polygons of all these), or "elpv".
+            (folders of images and masks, Pascal VOC, COCO, Cityscapes, run lengths in a CSV, and the polygons of all these), or
+            "elpv".
         seed: seed for splits that are drawn.
         val, test: shares of splits that are drawn, 0 to 1; by default 0.15 each, or 0.1 and 0.25 for "elpv".
         group: the column that names groups, which stay in one split; by default the column called "group".

@@ -87,9 +87,9 @@ REFUSED: dict[str, tuple[Layout, str]] = {
     "via": (beside("train/*.png", "train/via.json", '{"a": {"regions": [{"region_attributes": {}}]}}'), "VGG Image Annotator"),
     "createml": (beside("a/*.png", "c.json", '[{"annotations": [{"coordinates": {"x": 1}}]}]'), "looks like CreateML's JSON"),
     "supervisely": (beside("img/*.png", "ann/0.json", '{"objects": [{"classTitle": "a"}]}'), "looks like Supervisely's JSON"),
-    "cityscapes": (
+    "cityscapes without masks": (
         lambda d: each(d, "leftImg8bit/train/a/*.png", "gtFine/train/a/*_gtFine_polygons.json", "{}"),
-        "has the layout of Cityscapes",
+        "no photo in '.*' has a mask",
     ),
     "tfrecord": (lambda d: text(d / "train/a.tfrecord", "x"), r"1 TFRecord file \(.tfrecord\), which is not read"),
     "heic": (lambda d: [text(d / f"cat/{i}.HEIC", "x") for i in range(2)], r"2 HEIC images \(.heic\), which are not read"),

@@ -17,6 +17,7 @@ from flatbuffers import Builder
 from numpy.typing import NDArray
 from PIL import Image
 
+from mobilenets.data.readers.cityscapes import LABELS as CITYSCAPES
 from mobilenets.errors import WeightsError
 from mobilenets.model import Model, TorchEngine
 from mobilenets.runtime.manifest import manifest_of
@@ -27,7 +28,7 @@ from mobilenets.specs.families import backbone
 from mobilenets.specs.model import HALF, InputContract
 from mobilenets.tasks.segment import enlarge
 from mobilenets.weights.graphs.segment import network_of
-from mobilenets.weights.labels import CITYSCAPES, PASCAL_VOC
+from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.load import load
 from mobilenets.weights.norms import folded
 from mobilenets.weights.tflite.read import read_graph

@@ -49,7 +49,6 @@ _UNREAD = {  # ending: name, way out
 }
 _ELSE = "export the annotations as COCO, YOLO or Pascal VOC instead"
 _NUMBER = r"-?\d{1,9}(\.\d{0,20})?"
-_CITYSCAPES = "copy the photos to images/{train,val}/ and their _labelTrainIds.png, by the same names, to masks/{train,val}/"
 _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
     (re.compile(r'"(_via_settings|_via_img_metadata|region_attributes)"'), "VGG Image Annotator's JSON"),
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
@@ -108,8 +107,6 @@ def unread_file(source: Source) -> tuple[str, str] | None:
 
 def foreign_annotations(tree: Tree) -> tuple[str, str] | None:
     """The kind of annotations in a folder that no reader reads, and what to do; None if there are none."""
-    if {"leftimg8bit", "gtfine"} <= tree.inner().keys():
-        return f"'{tree.root}' has the layout of Cityscapes, which is not read", _CITYSCAPES
     for path in islice(tree.with_suffix(".json"), _GLANCED):
         sign = _json_sign(head_text(tree.root / path))
         if sign:

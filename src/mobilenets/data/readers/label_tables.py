@@ -27,7 +27,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 _TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
 _DEEPEST = 2  # folders inside the dataset's in which a table may lie
 _BOXES = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "xmin", "x_center", "region_shape_attributes")
-_RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle")
+RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "segmentation")
+"""The columns that hold masks as run lengths."""
 _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
@@ -120,8 +121,8 @@ def _fault(tree: Tree, path: str) -> str:
     header = read_header(tree.root / path)
     if boxed := boxes_in(tree.root / path):
         return f"'{path}' {boxed}"
-    if masked := columns_of(header, {"runs": _RUNS}):
-        return f"'{path}' has masks in the column '{header[masked['runs']]}'; run lengths are read from COCO files only"
+    if masked := columns_of(header, {"runs": RUNS}):
+        return f"'{path}' has masks in the column '{header[masked['runs']]}'; they are for the task segment"
     if len(header) != 2 and "path" not in columns_of(header, COLUMNS):
         return f"'{path}' {_lacks(header)}"
     try:

@@ -157,6 +157,7 @@ def read_rows(path: Path) -> Rows:
     delimiter = _delimiter(path, head)
     reader = csv.reader(io.StringIO(text.content, newline=""), delimiter=delimiter)
     cells: list[tuple[int, list[str]]] = []
+    usual = csv.field_size_limit(TEXT_BYTES)  # a mask in a cell may be long
     try:
         if _STATED.match(head):
             next(reader)
@@ -170,6 +171,8 @@ def read_rows(path: Path) -> Rows:
             cells.append((reader.line_num, row))
     except csv.Error as error:
         raise DataError(f"'{path}' line {reader.line_num}: {error}") from error
+    finally:
+        csv.field_size_limit(usual)
     return Rows(path, header, tuple(cells), tuple(text.faults(path.name)), delimiter == ";")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from mobilenets.data.addresses import file_name, is_remote
 from mobilenets.data.readers import (
     box_lists,
+    cityscapes,
     coco,
     cvat,
     folder_lists,
@@ -18,8 +19,10 @@ from mobilenets.data.readers import (
     mask_coco,
     mask_folders,
     mask_instances,
+    mask_runs,
     mask_voc,
     mask_yolo,
+    tiny_imagenet,
     voc,
     yolo,
 )
@@ -41,6 +44,7 @@ def _is_shards(source: Source) -> bool:
 FORMATS: Table[Format] = Table("data format", {
     "elpv":       Format("the name elpv", lambda source: source.text == "elpv", lambda source, asked: read_elpv()),
     "box-list":   box_lists.FORMAT,
+    "run-lengths": mask_runs.FORMAT,
     "list":       lists.FORMAT,
     "shards":     Format("tar shards, as a folder, a glob or train-{000..007}.tar, here or at an http(s) address", _is_shards,
                          lambda source, asked: read_shards(source.text, asked), None, ("group", "classes", "ignore")),
@@ -51,6 +55,7 @@ FORMATS: Table[Format] = Table("data format", {
     "coco":       coco.FORMAT,
     "yolo":       yolo.FORMAT,
     "box-lists":  folder_lists.BOXES,
+    "cityscapes": cityscapes.FORMAT,
     "voc-masks":  mask_voc.FORMAT,
     "coco-masks": mask_coco.FORMAT,
     "yolo-masks": mask_yolo.FORMAT,
@@ -60,6 +65,7 @@ FORMATS: Table[Format] = Table("data format", {
     "instances":  mask_instances.FORMAT,
     "masks":      mask_folders.FORMAT,
     "label-studio-choices": label_studio.CHOICES,
+    "tiny-imagenet": tiny_imagenet.FORMAT,
     "lists":      folder_lists.LABELS,
     "folder":     folders.FORMAT,
 })

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from mobilenets.data.readers.cityscapes import LABELS as CITYSCAPES
 from mobilenets.errors import WeightsError
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.rows import BackboneSpec, Conv, places
@@ -20,7 +21,7 @@ from mobilenets.weights.graphs.graph import Graph
 from mobilenets.weights.graphs.pixels import contract_of
 from mobilenets.weights.graphs.steps import walked
 from mobilenets.weights.graphs.walk import Layer, Walk
-from mobilenets.weights.labels import CITYSCAPES, PASCAL_VOC
+from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.told import NOTHING_TOLD, Told
 
 OUTPUT_STRIDES = (8, 16, 32)
