@@ -149,7 +149,7 @@ def main() -> None:
         choices: list[str] = []
         for threads in map(int, given.threads.split(",")):
             candidates = network.on(threads) if threads > 1 else network.candidates
-            engine, choice = fastest(candidates, cache=folder / "cache")
+            engine, choice = fastest(candidates, cache=folder / "cache", busy=False)  # exporting was what loaded the machine
             engine.close()
             choices.append(str(choice))
             settings = Settings(given.seconds, given.rounds, live=len(cases), starts=1, table="engines:ENGINES")
