@@ -31,30 +31,90 @@ void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int 
     }
 }
 
-/// A tile of P neighboring places in each of R rows; a vector of channels, W rows and columns of the kernel. A row that several
-/// windows see is read once. `Inside` says that no window goes beyond the map at the left or right.
-template <class V, typename Read, typename Made, int W, int S, int P, int R, bool Inside, Ending End>
-inline void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, const float* weights,
-                                 Made* const* outs) {
-    constexpr int columns = (P - 1) * S + W, height = W;
+/// Which columns that some windows see lie beside the map: none, half a filter's at one side or both, or any.
+enum class Beside : std::uint8_t { none, left, right, both, any };
+
+/// The columns of a row that some windows see, of which those beside the map are `missing`; half a filter is `Half` columns.
+template <typename Number, Beside Where, int Columns, int Half>
+class SeenRow {
+public:
+    SeenRow(const DepthwiseRow& row, const std::byte* of, int first, int channel)
+        : in_(reinterpret_cast<const Number*>(of) + channel),
+          missing_(reinterpret_cast<const Number*>(row.missing) + channel),
+          across_(of == row.missing ? 0 : row.channels),
+          first_(first),
+          width_(row.width) {}
+
+    const Number* operator[](int column) const { return is_there(column) ? in_ + (first_ + column) * across_ : missing_; }
+
+private:
+    bool is_there(int column) const {
+        if constexpr (Where == Beside::any) return first_ + column >= 0 && first_ + column < width_;
+        constexpr bool left = Where == Beside::left || Where == Beside::both;
+        constexpr bool right = Where == Beside::right || Where == Beside::both;
+        return !(left && column < Half) && !(right && column >= Columns - Half);
+    }
+
+    const Number *in_, *missing_;
+    std::ptrdiff_t across_;
+    int first_, width_;
+};
+
+/// Calls `of` with where the columns from `first` on lie, a constant for it; where code is to be small, with fewer of them.
+template <class V, int Columns, int Half, typename Of>
+void with_beside(int first, int width, const Of& of) {
+    const int left = first < 0 ? -first : 0, last = first + Columns - width, right = last > 0 ? last : 0;
+    if (left == 0 && right == 0) return of.template operator()<Beside::none>();
+    if constexpr (has_many_tiles<V>) {
+        if (left == Half && right == 0) return of.template operator()<Beside::left>();
+        if (left == 0 && right == Half) return of.template operator()<Beside::right>();
+        if (left == Half && right == Half) return of.template operator()<Beside::both>();
+    }
+    of.template operator()<Beside::any>();
+}
+
+/// The sums of P neighboring places in each of R rows, of which channels from `channel` on are stored.
+template <class V, int P, int R, Ending End, typename Made>
+inline void store_places(const FloatWeights& by, const typename V::Floats (&sums)[R][P], const DepthwiseRow& row, int x,
+                         int channel, Made* const* outs) {
     const auto channels = static_cast<std::size_t>(row.channels);
-    const int count = by.outputs - channel;
-    const Read* missing = reinterpret_cast<const Read*>(row.missing) + channel;
+    UNROLLED
+    for (int r = 0; r < R; ++r) {
+        typename V::Floats place[P][1];
+        UNROLLED
+        for (int i = 0; i < P; ++i) place[i][0] = sums[r][i];
+        store_floats<V, P, 1, End>(place, by.clip, outs[r] + static_cast<std::size_t>(x) * channels + channel, channels,
+                                   by.outputs - channel);
+    }
+}
+
+/// Tiles of P neighboring places in each of R rows; a vector of channels, W rows and columns of the kernel. A row that several
+/// windows see is read once.
+template <class V, typename Read, typename Made>
+struct FloatWindows {
+    using Numbers = V;
+    using Result = Made;
+
+    template <int W, int S, int P, int R, Beside Where, Ending End>
+    static void tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, Made* const* outs);
+};
+
+template <class V, typename Read, typename Made>
+template <int W, int S, int P, int R, Beside Where, Ending End>
+inline void FloatWindows<V, Read, Made>::tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel,
+                                              Made* const* outs) {
+    constexpr int columns = (P - 1) * S + W, height = W;
+    const float* weights = by.panels + static_cast<std::size_t>(channel / panel * W * W) * panel + channel % panel;
     typename V::Floats sums[R][P];
     const auto start = V::load(by.bias + channel);
     UNROLLED
     for (int i = 0; i < R * P; ++i) sums[i / P][i % P] = start;
     UNROLLED
     for (int y = 0; y < height + R - 1; ++y) {
-        const Read* in = reinterpret_cast<const Read*>(row.rows[y]) + channel;
-        const std::ptrdiff_t across = row.rows[y] == row.missing ? 0 : row.channels;
+        const SeenRow<Read, Where, columns, W / 2> seen(row, row.rows[y], x * S - row.left, channel);
         typename V::Floats numbers[columns];
         UNROLLED
-        for (int c = 0; c < columns; ++c) {
-            const int column = x * S - row.left + c;
-            const bool is_there = Inside || (column >= 0 && column < row.width);
-            numbers[c] = V::load(is_there ? in + column * across : missing);
-        }
+        for (int c = 0; c < columns; ++c) numbers[c] = V::load(seen[c]);
         UNROLLED
         for (int r = 0; r < R; ++r) {
             if (y < r || y - r >= height) continue;
@@ -67,63 +127,55 @@ inline void depthwise_float_tile(const FloatWeights& by, const DepthwiseRow& row
             }
         }
     }
-    UNROLLED
-    for (int r = 0; r < R; ++r) {
-        typename V::Floats place[P][1];
-        UNROLLED
-        for (int i = 0; i < P; ++i) place[i][0] = sums[r][i];
-        store_floats<V, P, 1, End>(place, by.clip, outs[r] + static_cast<std::size_t>(x) * channels + channel, channels, count);
-    }
+    store_places<V, P, R, End>(by, sums, row, x, channel, outs);
 }
 
 /// All places of the rows. The last tile goes back over some of those before it.
-template <class V, typename Read, typename Made, int W, int S, int P, int R>
-void depthwise_float_rows(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    constexpr int taps = W * W;
+template <class Windows, int W, int S, int P, int R>
+void depthwise_rows(const FloatWeights& by, const DepthwiseRow& row, typename Windows::Result* const* outs) {
+    using V = typename Windows::Numbers;
     with_ending<V>(by.clip, [&]<Ending End>() {
         for (int x = 0; x < row.out_width; x += P) {
-            const int at = x + P <= row.out_width ? x : row.out_width - P, first = at * S - row.left;
-            const bool is_inside = first >= 0 && first + (P - 1) * S + W <= row.width;
-            for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width) {
-                const float* weights = by.panels + static_cast<std::size_t>(c / panel * taps) * panel + c % panel;
-                if (is_inside)
-                    depthwise_float_tile<V, Read, Made, W, S, P, R, true, End>(by, row, at, c, weights, outs);
-                else
-                    depthwise_float_tile<V, Read, Made, W, S, P, R, false, End>(by, row, at, c, weights, outs);
-            }
+            const int at = x + P <= row.out_width ? x : row.out_width - P;
+            with_beside<V, (P - 1) * S + W, W / 2>(at * S - row.left, row.width, [&]<Beside Where>() {
+                for (int c = row.panels.from * panel; c < by.outputs && c < row.panels.to * panel; c += V::width)
+                    Windows::template tile<W, S, P, R, Where, End>(by, row, at, c, outs);
+            });
         }
     });
 }
 
-/// Whether two neighboring rows are made at once.
-static inline int float_rows_at_once(const DepthwiseRow& row) {
-    return row.dilation == 1 && row.stride == 1 && row.kernel_height == row.kernel_width &&
-                   (row.kernel_width == 3 || row.kernel_width == 5)
-               ? 2
-               : 1;
+/// Whether there are tiles for this filter.
+static inline bool has_tiles(const DepthwiseRow& row) {
+    return row.dilation == 1 && row.kernel_height == row.kernel_width && row.stride <= 2 &&
+           (row.kernel_width == 3 || row.kernel_width == 5);
 }
 
+/// Whether two neighboring rows are made at once.
+static inline int float_rows_at_once(const DepthwiseRow& row) { return has_tiles(row) && row.stride == 1 ? 2 : 1; }
+
 /// Computes the rows P places at a time; whether there are tiles for this filter and this width.
-template <class V, typename Read, typename Made, int P>
-bool depthwise_in_tiles(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
-    if (row.dilation != 1 || row.kernel_height != row.kernel_width || row.out_width < P) return false;
+template <class Windows, int P>
+bool depthwise_in_tiles(const FloatWeights& by, const DepthwiseRow& row, typename Windows::Result* const* outs) {
+    if (!has_tiles(row) || row.out_width < P) return false;
     switch (row.kernel_width * 100 + row.stride * 10 + row.out_rows) {
-        case 311: return depthwise_float_rows<V, Read, Made, 3, 1, P, 1>(by, row, outs), true;
-        case 312: return depthwise_float_rows<V, Read, Made, 3, 1, P, 2>(by, row, outs), true;
-        case 321: return depthwise_float_rows<V, Read, Made, 3, 2, P, 1>(by, row, outs), true;
-        case 511: return depthwise_float_rows<V, Read, Made, 5, 1, P, 1>(by, row, outs), true;
-        case 512: return depthwise_float_rows<V, Read, Made, 5, 1, P, 2>(by, row, outs), true;
-        case 521: return depthwise_float_rows<V, Read, Made, 5, 2, P, 1>(by, row, outs), true;
+        case 311: return depthwise_rows<Windows, 3, 1, P, 1>(by, row, outs), true;
+        case 312: return depthwise_rows<Windows, 3, 1, P, 2>(by, row, outs), true;
+        case 321: return depthwise_rows<Windows, 3, 2, P, 1>(by, row, outs), true;
+        case 511: return depthwise_rows<Windows, 5, 1, P, 1>(by, row, outs), true;
+        case 512: return depthwise_rows<Windows, 5, 1, P, 2>(by, row, outs), true;
+        case 521: return depthwise_rows<Windows, 5, 2, P, 1>(by, row, outs), true;
         default: return false;
     }
 }
 
 template <class V, typename Read, typename Made>
 void depthwise_floats(const FloatWeights& by, const DepthwiseRow& row, Made* const* outs) {
+    using Windows = FloatWindows<V, Read, Made>;
     if constexpr (has_many_tiles<V>) {  // registers for more sums
-        if (depthwise_in_tiles<V, Read, Made, 7>(by, row, outs)) return;
+        if (depthwise_in_tiles<Windows, 7>(by, row, outs)) return;
     }
-    if (depthwise_in_tiles<V, Read, Made, 4>(by, row, outs)) return;
+    if (depthwise_in_tiles<Windows, 4>(by, row, outs)) return;
     for (int r = 0; r < row.out_rows; ++r) {
         DepthwiseRow one = row;
         one.rows += r, one.out_rows = 1;

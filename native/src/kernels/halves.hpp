@@ -1,7 +1,7 @@
 // Kernels for numbers of 16 bits: products and sums are of 32 bits, what is read and made is of 16 or 32.
 #pragma once
 
-#include "depthwise.hpp"
+#include "depthwise_halves.hpp"
 #include "kernels.hpp"
 
 namespace mobilenets {
@@ -72,8 +72,10 @@ HalfKernels half_table() {
             },
         .sum_to_halves = sum_halves<V, Half>,
         .sum_to_floats = sum_halves<V, float>,
-        .depthwise_to_halves = depthwise_floats<V, Half, Half>,
-        .depthwise_to_floats = depthwise_floats<V, Half, float>,
+        .depthwise_size = half_filters,
+        .pack_depthwise = pack_half_filters,
+        .depthwise_to_halves = depthwise_halves<V, Half>,
+        .depthwise_to_floats = depthwise_halves<V, float>,
         .add =
             [](const Half* a, const Half* b, Half* out, std::size_t count, Clip clip) {
                 for (std::size_t i = 0; i < count; i += V::width) {

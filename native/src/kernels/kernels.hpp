@@ -19,6 +19,9 @@ struct HalfKernels {
                           Half* out, std::size_t out_stride);
     void (*sum_to_floats)(const FloatWeights&, Span panels, const Half* const* starts, std::size_t in_stride, int count,
                           float* out, std::size_t out_stride);
+    // Weights [channels][width][width] of a depthwise convolution whose tiles these kernels have, beside those in floats.
+    std::size_t (*depthwise_size)(int channels, int width);
+    void (*pack_depthwise)(const Half* weights, int channels, int width, Half* to);
     void (*depthwise_to_halves)(const FloatWeights&, const DepthwiseRow&, Half* const* outs);
     void (*depthwise_to_floats)(const FloatWeights&, const DepthwiseRow&, float* const* outs);
     void (*add)(const Half* a, const Half* b, Half* out, std::size_t count, Clip clip);

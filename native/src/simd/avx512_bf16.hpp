@@ -27,6 +27,20 @@ struct Avx512Bf16 : Avx512 {
         std::memcpy(&both, from, sizeof both);
         return _mm512_set1_epi32(both);
     }
+    /// The numbers of two rows, channel by channel.
+    static __m512i interleaved(const Half* upper, const Half* lower) {
+        alignas(64) static constexpr auto order = [] {
+            struct {
+                std::int16_t of[32];
+            } made{};
+            for (int i = 0; i < 32; ++i) made.of[i] = static_cast<std::int16_t>(i / 2 + i % 2 * 32);
+            return made;
+        }();
+        const auto sixteen = [](const Half* from) {
+            return _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+        };
+        return _mm512_permutex2var_epi16(sixteen(upper), _mm512_load_si512(order.of), sixteen(lower));
+    }
     static __m512i pairs(const Half* weights) { return _mm512_load_si512(weights); }
     /// The sums plus both products of each pair.
     static Floats dot(Floats sum, __m512i a, __m512i b) {

@@ -43,9 +43,7 @@ private:
 class FloatDepthwiseStep final : public Depthwise {
 public:
     FloatDepthwiseStep(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Depthwise(graph, operation, kernels),
-          reads_(graph.input(operation).number),
-          makes_(graph.output(operation).number) {
+        : Depthwise(graph, operation, kernels), reads_(graph.input(operation).number), makes_(graph.output(operation).number) {
         const auto weights = graph.tensor(operation.weight).copied<float>();
         const auto bias = graph.tensor(operation.bias).copied<float>();
         const auto panels = static_cast<std::size_t>(panels_of(window_.row.channels));
@@ -60,6 +58,15 @@ public:
         FloatWeights by;
         by.outputs = window_.row.channels, by.inner = static_cast<int>(taps());
         by.panels = packed_.as<float>(), by.bias = bias_.as<float>(), by.clip = clip_of(operation.curve);
+        if (reads_ == Number::bfloat16) {
+            const HalfKernels& halves = *kernels.halves;
+            const Buffer rounded = buffer_of<Half>(weights.size());
+            halves.to_halves(weights.data(), rounded.as<Half>(), static_cast<int>(weights.size()));
+            pairs_ = buffer_of<Half>(halves.depthwise_size(by.outputs, window_.row.kernel_width));
+            if (window_.row.kernel_height == window_.row.kernel_width)
+                halves.pack_depthwise(rounded.as<Half>(), by.outputs, window_.row.kernel_width, pairs_.as<Half>());
+            by.halves = pairs_.data();
+        }
         of_ = {window_, by, operation.curve};
     }
 
@@ -69,14 +76,15 @@ public:
             if (makes_ == Number::bfloat16)
                 return kernels_.halves->depthwise_to_halves(of_.by, row, reinterpret_cast<Half* const*>(outs));
             auto* const* numbers = reinterpret_cast<float* const*>(outs);
-            (reads_ == Number::bfloat16 ? kernels_.halves->depthwise_to_floats : kernels_.depthwise_floats)(of_.by, row, numbers);
+            (reads_ == Number::bfloat16 ? kernels_.halves->depthwise_to_floats : kernels_.depthwise_floats)(of_.by, row,
+                                                                                                            numbers);
             finish_row(of_.curve, row, numbers);
         });
     }
 
 private:
     Number reads_, makes_;
-    Buffer packed_, bias_;
+    Buffer packed_, bias_, pairs_;
     FloatDepthwise of_;
 };
 
