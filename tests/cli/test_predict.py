@@ -202,6 +202,8 @@ def test_an_address_is_named_as_it_was_typed(mobilenets: Run, color_model: Path,
     done = mobilenets("predict", color_model, "https://example.com/a.jpg", album / "a.png", "--csv")
     assert (done.code, files_of(done)) == (0, ["a.png"])
     assert done.err.startswith("https://example.com/a.jpg: images on the web are not fetched")
+    done = mobilenets("predict", color_model, "s3://bucket/a.jpg")
+    assert done.err.startswith("s3://bucket/a.jpg: object stores are read with --engine ray --out FOLDER")
 
 
 @pytest.mark.parametrize("options", [(), ("--csv",), ("--json",)])

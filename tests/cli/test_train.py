@@ -106,6 +106,16 @@ def test_a_run_remembers_its_data_wherever_it_is_asked_from(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["source"] == str(photos)
 
 
+def test_options_of_masks_are_refused_for_other_tasks_and_for_the_data_of_a_run() -> None:
+    with pytest.raises(UsageError, match="--classes is about masks, but the task is detect"):
+        Reading.of("detect", "a,b", None)
+    with pytest.raises(UsageError, match="--ignore is about masks, but the task is classify"):
+        Reading.of("classify", "", ["sky"])
+    Reading.of("segment", "", None).refuse("streets")
+    with pytest.raises(UsageError, match="'streets' is read as it was for training, so --ignore does not apply"):
+        Reading.of("segment", "", ["sky"]).refuse("streets")
+
+
 def test_broken_files_are_named_and_refused_or_skipped(photos: Path, tmp_path: Path) -> None:
     (photos / "dark" / "000.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"dark/000\.png") as caught:

@@ -68,7 +68,8 @@ def test_some_images_that_cannot_be_read_are_named_and_left_out(mobilenets: Run,
     unreadable = json.loads(done.out)["calibration"]["unreadable"]
     assert unreadable
     assert all("blue" in entry["name"] for entry in unreadable)
-    assert "could not be read" in done.err
+    said = "1 image could not be read and is" if len(unreadable) == 1 else f"{len(unreadable)} images could not be read and are"
+    assert f"{said} left out" in done.err
 
 
 def test_what_is_quantized_already_is_refused(mobilenets: Run, net: Path, data: Path, tmp_path: Path) -> None:

@@ -44,3 +44,8 @@ def test_a_label_file_without_names_is_an_error(tmp_path: Path, content: bytes) 
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"labels\.txt"):
         read_labels(path)
+
+
+def test_a_label_file_that_is_not_there_is_named_without_numbers_of_errors(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"labels\.txt', the file of labels, cannot be read: No such file or directory$"):
+        read_labels(tmp_path / "labels.txt")

@@ -165,6 +165,26 @@ def test_of_two_networks_one_must_be_named(random_weights: Draw, tmp_path: Path)
     assert _difference(net, tmp_path / "net.pth", Told(key="student")) < 1e-4
 
 
+def test_a_key_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": v2().state_dict()}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError, match="has no state dict and no tensors under 'teacher'") as caught:
+        read(tmp_path / "net.pth", told=Told(key="teacher"))
+    assert caught.value.hint == "its state dicts are 'state_dict'"
+
+
+def test_a_damaged_safetensors_file_is_not_taken_for_code(tmp_path: Path) -> None:
+    (tmp_path / "net.safetensors").write_bytes(b"short")
+    with pytest.raises(WeightsError, match=r"net\.safetensors' is damaged: ") as caught:
+        read(tmp_path / "net.safetensors")
+    assert "code" not in caught.value.hint
+
+
+def test_an_address_is_refused_as_one() -> None:
+    with pytest.raises(WeightsError, match=r"'https://host/net\.pth' is an address") as caught:
+        read("https://host/net.pth")
+    assert caught.value.hint == "download the file first"
+
+
 def test_one_output_named_as_two_classes_scores_as_its_sigmoid(random_weights: Draw, tmp_path: Path) -> None:
     net = random_weights(v2(nn.Linear(1280, 1)))
     torch.save(net.state_dict(), tmp_path / "net.pth")

@@ -121,6 +121,8 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     task, splits = predictor.manifest.task, home / "splits.csv"
     own = same_source(source, str(recorded.get("source", ""))) or same_source(source, str(splits))
     reading = Reading.of(task, classes, ignore)
+    if own:
+        reading.refuse(source)
     dataset = trained_on_data(splits, recorded, task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{run}' has the task {task}")

@@ -75,7 +75,9 @@ def command(
         ),
     ] = "",
     crop: Annotated[float, typer.Option(help="Share of the image that the network sees, 0 to 1.", show_default=False)] = 0.0,
-    size: Annotated[int, typer.Option(help="Side of the input in pixels, for files that do not say.", show_default=False)] = 0,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the input in pixels, for files that do not say.", show_default=False)
+    ] = None,
     hidden_activation: Annotated[
         str,
         typer.Option(
@@ -113,7 +115,7 @@ def command(
         pixels=cast("Pixels", pixels),  # `Told` refuses what is none
         resize=cast("Resize", resize),
         crop=crop,
-        size=size,
+        size=size or 0,
         hidden_activation=cast("Activation", hidden_activation),
         key=key,
     )

@@ -107,6 +107,8 @@ def command(
     own = same_source(source, trained_on) or same_source(source, str(splits))
     reading = Reading.of(predictor.manifest.task, classes, ignore)
     task = predictor.manifest.task
+    if own:
+        reading.refuse(source)
     dataset = trained_on_data(splits, run_facts.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")

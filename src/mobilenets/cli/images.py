@@ -134,7 +134,9 @@ class _OnTheWeb:
     name: str
 
     def read(self) -> bytes:
-        raise ImageError("images on the web are not fetched; download it first, for instance with curl -O")
+        if self.name.startswith(("http:", "https:")):
+            raise ImageError("images on the web are not fetched; download it first, for instance with curl -O")
+        raise ImageError("object stores are read with --engine ray --out FOLDER; or download it first")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ def material(
 
     task = manifest.task
     own = _of_run(run, task, strict=not (images and data))
+    if own is not None and not images and not data:
+        reading.refuse(own.name)
     given = _opened(data, reading, task, model) if data else None
     pictures: tuple[Picture, ...]
     if images:

@@ -61,7 +61,21 @@ class Reading:
         """
         if task and task not in get_args(Task):
             raise UsageError(f"unknown task '{task}'; known: {', '.join(get_args(Task))}")
+        if task in ("classify", "detect") and (classes or ignore):
+            raise UsageError(f"{'--classes' if classes else '--ignore'} is about masks, but the task is {task}")
         return Reading(task or "", classes, tuple(ignore or ()))
+
+    def refuse(self, source: str) -> None:
+        """Refuse options for images that are read as they were for training.
+
+        Raises:
+            UsageError: there are such options.
+        """
+        if self.classes or self.ignore:
+            option = "--classes" if self.classes else "--ignore"
+            raise UsageError(
+                f"'{source}' is read as it was for training, so {option} does not apply", hint=f"leave {option} out"
+            )
 
     @staticmethod
     def from_data(data: Mapping[str, Any]) -> Reading:  # Any: JSON

@@ -114,7 +114,9 @@ def quantized(
     for name, reason in calibration.unreadable[:_NAMED]:
         telling.said(f"{name}: {reason}")
     if calibration.unreadable:
-        telling.said(f"{counted(len(calibration.unreadable), 'image')} could not be read and are left out")
+        unreadable = len(calibration.unreadable)
+        said = counted(unreadable, "image could not be read and is", "images could not be read and are")
+        telling.said(f"{said} left out")
     taken = {place_of(picture) for picture in calibration.pictures}
     own = [picture for picture in truth.pictures if place_of(picture) in taken]
     if own:

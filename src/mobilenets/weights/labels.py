@@ -28,7 +28,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"cannot read the labels in '{path}': {error}") from error
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise WeightsError(f"'{path}', the file of labels, cannot be read: {reason}") from error
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
         raise WeightsError(f"'{path}' holds no labels")

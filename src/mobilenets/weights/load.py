@@ -235,6 +235,11 @@ def _file(path: Path, source: str) -> Path:
         raise WeightsError(f"'{path}' is {_UNREAD[path.suffix.lower()]}, which is not read", hint=_INSTEAD)
     if path.is_file():
         return path
+    if "://" in source:
+        raise WeightsError(
+            f"'{source}' is an address, and weights are only fetched by the names of public ones",
+            hint="download the file first",
+        )
     if "/" in source and not path.parent.is_dir():
         raise unknown_name("public weights", source, CATALOGUE)
     raise WeightsError(
@@ -295,6 +300,11 @@ def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, 
     """The network in a file of state dicts: the likeliest of those that hold one."""
     states = read_states(path)
     named = [state for state in states if told.key and f".{state.key}.".endswith(f".{told.key}.")]
+    prefix = f".{told.key.rstrip('.')}."
+    if told.key and not named and not any(prefix in f".{name}" for state in states for name in state.tensors):
+        held = ", ".join(f"'{state.key}'" for state in states if state.key)
+        hint = f"its state dicts are {held}" if held else "it holds one state dict, which needs no --key"
+        raise WeightsError(f"'{path}' has no state dict and no tensors under '{told.key}'", hint=hint)
     fitting = [state for state in named or states if chosen(state.tensors, str(path), key=told.key) is not None]
     if not fitting:
         if claim.origin is not None and states:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -69,6 +70,8 @@ def read_states(path: Path) -> list[State]:
         data = _unpickled(path)
     except WeightsError:
         raise
+    except SafetensorError as error:
+        raise WeightsError(f"'{path}' is damaged: {error}", hint="download or copy it again") from error
     except Exception as error:  # a damaged pickle can end in any of them
         raise WeightsError(
             f"'{path}' is damaged, or holds more than tensors: {_reason(str(error) or type(error).__name__)}",

@@ -206,6 +206,7 @@ SEGMENT: dict[str, tuple[Layout, tuple[str, ...]]] = {
     "names with words around a number": (pairs_of("images/a_*_rgb.png", "masks/m_*_ids.png"), ("class 0", "class 1")),
     "names that say nothing": (pairs_of("CXR/*.png", "Manual/*_mask.png"), ("class 0", "class 1")),
     "masks beside their images": (pairs_of("*.png", "*_mask.png", 1), ("class 0", "class 1")),
+    "a folder for each image, with its mask": (pairs_of("*/image.png", "*/mask.png", 1), ("class 0", "class 1")),
     "carvana's gifs": (pairs_of("train/*.png", "train_masks/*_mask.gif", 1), ("class 0", "class 1")),
     "a folder in a folder of the same name": (pairs_of("images/images/*.png", "masks/masks/*.png"), ("class 0", "class 1")),
     "alpha": (pairs_of("images/*.png", "masks/*.png", 255, "A"), ("class 0", "class 1")),

@@ -4,6 +4,7 @@
 - `images/` and `masks/`, each with or without `{train,val,test}/` below
 - `{train,val,test}` and `{train,val,test}annot`, or `train_labels`, `train_masks`
 - `a.jpg` and `a_mask.png` in one folder
+- a folder for each image, with `image.png` and `mask.png`
 - two folders of any other names, one with photos and the other with files that have few different values
 """
 
@@ -85,6 +86,8 @@ def _matched(tree: Tree, pair: Pair) -> tuple[_Matched, list[Fault]]:
     else:
         images = _by_stem(tree, pair.images, tree.images(pair.images))
         masks = _by_stem(tree, pair.masks, tree.images(pair.masks))
+    if pair.images == pair.masks and len(images) == len(masks) == 1:  # a folder for each image, as 1/image.png and 1/mask.png
+        masks = dict.fromkeys(images, *masks.values())
     if _are_strangers(images, masks):
         images, masks = _without_folders(tree, pair.images, images), _without_folders(tree, pair.masks, masks)
     if _are_strangers(images, masks):

@@ -23,6 +23,7 @@ ENDINGS = (
 """Endings that the name of a mask may add to the name of its image, in lower case."""
 
 _OF_MASKS = ("_mask", "-mask", " mask", "_masks", "_seg", "_segmentation", "_labelids", "_groundtruth")  # beside the image
+_ALONE = frozenset(("mask", "label", "gt", "seg", "segmentation", "annotation"))  # whole names, beside image.png
 _BESIDE = ("annot", "_annot", "_annotations", "_labels", "_label", "_masks", "_mask", "_gt", "-masks", "-labels")
 _GLANCED = 5  # pairs of files that are looked at to decide which folder holds masks
 _FEW = 40  # most different values of a mask; photos have more
@@ -84,7 +85,7 @@ def _common_start(words: Sequence[str]) -> str:
 
 def is_beside(stem: str) -> bool:
     """Whether a file's name alone says that it is a mask."""
-    return stem.lower().endswith(_OF_MASKS)
+    return stem.lower().endswith(_OF_MASKS) or stem.lower() in _ALONE
 
 
 def _named(tree: Tree, folder: str) -> list[Pair]:
@@ -122,6 +123,8 @@ def _side_by_side(tree: Tree, folder: str) -> bool:
     """Whether half of a folder's images have a mask beside them, as a.jpg and a_mask.png."""
     stems = [stem_of(path) for path in tree.images(folder) if path.rpartition("/")[0] == folder]
     images = {stem for stem in stems if not is_beside(stem)}
+    if len(stems) == 2 and {stem.lower() for stem in stems} <= _ALONE | IMAGES | {"photo", "picture"}:
+        return len(images) == 1  # image.png and mask.png
     masked = {bare_stem(stem) for stem in stems if is_beside(stem)}
     if images.isdisjoint(masked):  # 7_sat.jpg and 7_mask.png
         images = set(without_common_words({stem: stem for stem in images}))
