@@ -28,9 +28,7 @@ def instructions(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def assert_equals_the_reference(
-    graph: Graph, x: NDArray[np.int8], folder: Path, instructions: str, *, threads: int = 1
-) -> None:
+def assert_equals_the_reference(graph: Graph, x: NDArray[Any], folder: Path, instructions: str, *, threads: int = 1) -> None:
     file.save(graph, folder / "network.graph")
     engine = library.Engine(str(folder / "network.graph"), instructions=instructions, threads=threads)
     np.testing.assert_array_equal(engine.run(x)["result"], reference.run(graph, x)["result"])
@@ -175,6 +173,21 @@ def test_all_pairs_of_integers_added_and_multiplied(
             quantization, tensors, height=256, width=256, channels=2,
         )  # fmt: skip
         assert_equals_the_reference(graph, x, tmp_path, instructions)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("width", [1, 31, 63, 64, 65, 130, 224])
+def test_an_image_in_floats(instructions: str, channels: int, width: int, tmp_path: Path) -> None:
+    """Halves, and numbers far beyond the range; the kernel of three colors takes 64 pixels at once."""
+    random = np.random.default_rng(width)
+    made = scale(random)
+    graph = graph_of(
+        [op.Quantize(name="out", inputs=(INPUT,), output="out")], {"out": made}, height=3, width=width, channels=channels
+    )
+    x = random.normal(0, 40 * made.scales[0], (2, channels, 3, width)).astype(np.float32)
+    x[0, :, 1] = (random.integers(-140, 140, (channels, width)) + 0.5).astype(np.float32) * np.float32(made.scales[0])
+    x[1, :, 2] = random.choice(np.array([np.inf, -np.inf, 1e30, -1e30, 0.0], np.float32), (channels, width))
+    assert_equals_the_reference(graph, x, tmp_path, instructions)
 
 
 @pytest.mark.parametrize("channels", [3, 16, 24, 72, 240])

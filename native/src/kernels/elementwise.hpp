@@ -71,27 +71,44 @@ void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::
     });
 }
 
+/// As many numbers as are packed at once.
+template <class V>
+auto quantized(const float* in, float scale, const typename V::Bounds& bounds) {
+    typename V::Ints numbers[V::packed_panels * vectors<V>];
+    V::to_panels(numbers, in, V::all(scale));
+    return V::template packed<Packing::without_zero_point>(numbers, bounds);
+}
+
 template <class V>
 void quantize(const float* in, float scale, int zero_point, std::int8_t* out, std::size_t count) {
     const auto bounds = V::bounds(zero_point, -128, 127);
     constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width;
     for (std::size_t i = 0; i < count; i += at_once) {
-        typename V::Ints numbers[N];
         const int now = left(count - i, at_once);
         if (now < at_once) {  // what is read may be the caller's, with nothing behind it
             float rest[at_once] = {};
             __builtin_memcpy(rest, in + i, sizeof(float) * static_cast<std::size_t>(now));
-            V::to_panels(numbers, rest, V::all(scale));
+            V::template store<V::packed_panels>(out + i, quantized<V>(rest, scale, bounds), 0, now);
         } else {
-            V::to_panels(numbers, in + i, V::all(scale));
+            V::template store<V::packed_panels>(out + i, quantized<V>(in + i, scale, bounds), 0, now);
         }
-        V::template store<V::packed_panels>(out + i, V::template packed<Packing::without_zero_point>(numbers, bounds), 0, now);
     }
 }
 
 template <class V>
 void quantize_colors(const float* const* planes, float scale, int zero_point, std::int8_t* out, std::size_t count) {
     constexpr std::size_t at_once = 64;
+    if constexpr (requires { V::store_colors; }) {
+        if (count >= at_once) {
+            const auto bounds = V::bounds(zero_point, lowest, highest);
+            for (std::size_t i = 0; i < count; i += at_once) {
+                const std::size_t at = i + at_once <= count ? i : count - at_once;  // the last go back over some before them
+                V::store_colors(out + 3 * at, quantized<V>(planes[0] + at, scale, bounds),
+                                quantized<V>(planes[1] + at, scale, bounds), quantized<V>(planes[2] + at, scale, bounds));
+            }
+            return;
+        }
+    }
     for (std::size_t i = 0; i < count; i += at_once) {
         const int pixels = left(count - i, at_once);
         std::int8_t colors[3][at_once];

@@ -185,6 +185,27 @@ struct Avx512 {
                                     _mm512_permutexvar_epi8(_mm512_load_si512(order.of), rows));
         }
     }
+    /// The same for 64 of each, in registers.
+    static void store_colors(std::int8_t* to, __m512i a, __m512i b, __m512i c) {
+        alignas(64) static constexpr auto order = [] {
+            struct {
+                std::uint8_t of_two[3][64], of_third[3][64];
+                std::uint64_t is_third[3];
+            } made{};
+            for (int i = 0; i < 192; ++i) {
+                const auto place = static_cast<std::uint8_t>(i / 3);
+                made.of_two[i / 64][i % 64] = i % 3 == 1 ? place + 64 : place;
+                made.of_third[i / 64][i % 64] = place;
+                if (i % 3 == 2) made.is_third[i / 64] |= std::uint64_t{1} << i % 64;
+            }
+            return made;
+        }();
+        for (int i = 0; i < 3; ++i) {
+            const __m512i two = _mm512_permutex2var_epi8(a, _mm512_load_si512(order.of_two[i]), b);
+            _mm512_storeu_si512(to + 64 * i,
+                                _mm512_mask_permutexvar_epi8(two, order.is_third[i], _mm512_load_si512(order.of_third[i]), c));
+        }
+    }
     static void look_up(const std::int8_t* table, const std::int8_t* in, std::int8_t* out, std::size_t count) {
         const __m512i negative[2] = {_mm512_loadu_si512(table), _mm512_loadu_si512(table + 64)};
         const __m512i positive[2] = {_mm512_loadu_si512(table + 128), _mm512_loadu_si512(table + 192)};
