@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
+_AT_ONCE = 32  # columns whose losses reach the rest in one product of matrices
+
 
 def nearest(target: Matrix, scales: Matrix, factors: Matrix, most: int) -> Matrix:
     """The nearest integers of the grid, those that are a factor times one within -most and most.
@@ -41,8 +43,14 @@ def compensated(target: Matrix, scales: Matrix, factors: Matrix, covariance: Mat
     root = np.linalg.cholesky(by_loudness[:, ::-1, ::-1])[:, ::-1, ::-1]  # upper: the covariance is root @ root.T
     upper = np.linalg.inv(root)  # and its inverse upper.T @ upper, G K K
     result = np.empty_like(left)
-    for k in range(left.shape[2]):
-        result[:, :, k] = nearest(left[:, :, k], scales, factors[:, :, k], most)
-        lost = (left[:, :, k] - result[:, :, k] * scales) / upper[:, None, k, k]
-        left[:, :, k:] -= lost[:, :, None] * upper[:, None, k, k:]
+    for first in range(0, left.shape[2], _AT_ONCE):  # later columns wait for what a block of columns lost altogether
+        some = slice(first, first + _AT_ONCE)
+        block, within = left[:, :, some].copy(), upper[:, some, some]
+        lost = np.empty_like(block)
+        for k in range(block.shape[2]):
+            rounded = nearest(block[:, :, k], scales, factors[:, :, first + k], most)
+            result[:, :, first + k] = rounded
+            lost[:, :, k] = (block[:, :, k] - rounded * scales) / within[:, None, k, k]
+            block[:, :, k + 1 :] -= lost[:, :, k, None] * within[:, None, k, k + 1 :]
+        left[:, :, some.stop :] -= np.matmul(lost, upper[:, some, some.stop :])
     return np.take_along_axis(result, np.argsort(order, axis=1)[:, None, :], 2)

@@ -9,6 +9,7 @@ linear algebra on second moments.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ _ROUNDINGS = (0.01, 0.1, np.inf)  # damping of the correlations that a rounding 
 
 @dataclass
 class Moments:
-    """Means and second moments of what weights are multiplied with, gathered image by image.
+    """Means and second moments of what weights are multiplied with, gathered image by image before any of them is asked for.
 
     Groups have weights of their own: the channels of a depthwise convolution; other operators have one group.
 
@@ -61,22 +62,22 @@ class Moments:
         both._square, both._cross = self._square + other._square, self._cross + other._cross
         return both
 
-    @property
+    @cached_property
     def read(self) -> Matrix:
         """Means of what the quantized network reads, G K."""
         return self._read / self.count
 
-    @property
+    @cached_property
     def meant(self) -> Matrix:
         """Means of what the float network reads, G K."""
         return self._meant / self.count
 
-    @property
+    @cached_property
     def covariance(self) -> Matrix:
         """Of what the quantized network reads, G K K."""
         return self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
 
-    @property
+    @cached_property
     def cross(self) -> Matrix:
         """Of what the float network reads with what the quantized one does, G K K."""
         return self._cross / self.count - self.meant[:, :, None] * self.read[:, None, :]
@@ -166,12 +167,18 @@ def quantized(
     groups, length = halves[0].groups, halves[0].length
     rows = weight.astype(np.float64).reshape(groups, -1, length)
     layer = _Layer(rows, bias.astype(np.float64).reshape(groups, -1), read.scale, grid)
-    turns = (halves, halves[::-1])
-    trust = min(_TRUSTS, key=lambda trust: sum(layer.error(layer.moved(known, trust), known, other) for known, other in turns))
+    turns = [_Turn(known, other, np.matmul(rows, other.cross)) for known, other in (halves, halves[::-1])]
+    trust, moved, least = np.inf, [rows, rows], np.inf
+    for candidate in _TRUSTS:
+        weights = [layer.moved(turn.known, candidate) for turn in turns]
+        error = sum(map(layer.error, weights, turns))
+        if error < least:
+            trust, moved, least = candidate, weights, error
     rounding = min(
         _ROUNDINGS,
         key=lambda damping: sum(
-            layer.error(layer.rounded(layer.moved(known, trust), known, damping).reals, known, other) for known, other in turns
+            layer.error(layer.rounded(weight, turn.known, damping).reals, turn)
+            for weight, turn in zip(moved, turns, strict=True)
         ),
     )
     both = halves[0] + halves[1]
@@ -193,6 +200,15 @@ class _Steps:
     @property
     def reals(self) -> Matrix:
         return self.integers * self.scales[:, :, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The half of the images that decides and the one that judges, and the float weights times `other.cross`, G O/G K."""
+
+    known: Moments
+    other: Moments
+    crossed: Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +237,10 @@ class _Layer:
         bias: Matrix = self.bias + meant - made
         return bias
 
-    def error(self, weight: Matrix, known: Moments, other: Moments) -> float:
-        """Mean square of what such weights make wrong on other images, but for what no weights change."""
-        off = self.shifted(weight, known) - self.shifted(weight, other)
-        spread = np.matmul(weight, other.covariance) * weight - 2 * np.matmul(self.weight, other.cross) * weight
+    def error(self, weight: Matrix, turn: _Turn) -> float:
+        """Mean square of what such weights make wrong on the other images, but for what no weights change."""
+        off = self.shifted(weight, turn.known) - self.shifted(weight, turn.other)
+        spread = (np.matmul(weight, turn.other.covariance) - 2 * turn.crossed) * weight
         return float(spread.sum() + np.square(off).sum())
 
     def rounded(self, weight: Matrix, known: Moments, damping: float) -> _Steps:
