@@ -28,7 +28,8 @@ def moments(operator: op.Weighted, shape: tuple[int, ...], value: Value) -> tupl
     halves = (Moments(groups, length), Moments(groups, length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
     for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
-        meant, read = (layout.seen(operator, shape, x) for x in value.part(slice(i, i + 1)))
+        one = slice(i, i + 1)
+        meant, read = (layout.seen(operator, shape, x) for x in (value.meant_on(one), value.made_on(one)))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
         halves[i % 2].add(*(_together(x[..., some]) for x in (read, meant)))

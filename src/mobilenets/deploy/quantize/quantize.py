@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,12 @@ from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.groups import Groups
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
 from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
-from mobilenets.deploy.quantize.values import IMAGES_AT_ONCE, Value, computed
+from mobilenets.deploy.quantize.values import Value, computed
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 
 Numbers = NDArray[np.float32]
 _MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
+_JOINED_ON = 16  # images
 _ROOM = 1.1  # of the range of outputs: the largest logit decides, and other images may have a larger one
 
 
@@ -143,8 +145,8 @@ class _Work:
         else:
             weights = {name: self.graph.tensors[name] for name in _weight_names(operator)}
             self.tensors.update(weights)
-        meant = self._run(operator, values, self.graph.tensors, 0)
-        made = self._run(operator, values, weights, 1)
+        meant = self._run(operator, values, self.graph.tensors, Value.meant_on)
+        made = self._run(operator, values, weights, Value.made_on)
         result, choice = Value(meant, made), None
         if integers:
             choice = self._choice(operator, result)
@@ -190,15 +192,18 @@ class _Work:
         return {operator.weight: dequantize(integers, result.quantization), operator.bias: (steps * scales).astype(np.float32)}
 
     def _run(
-        self, operator: op.Operator, values: Sequence[Value], tensors: Mapping[str, Any], which: Literal[0, 1]
+        self,
+        operator: op.Operator,
+        values: Sequence[Value],
+        tensors: Mapping[str, Any],
+        read: Callable[[Value, slice], Numbers],
     ) -> NDArray[Any]:  # Any: floats of 16 or 32 bits
-        """What an operator makes of what is meant (0) or made (1)."""
+        """What an operator makes of what it reads on all images."""
 
-        def some(i: int) -> Numbers:
-            inputs = [value.part(slice(i, i + IMAGES_AT_ONCE))[which] for value in values]
-            return reference.compute(operator, inputs, tensors)
+        def made(some: slice) -> Numbers:
+            return reference.compute(operator, [read(value, some) for value in values], tensors)
 
-        return computed(some, len(self.images))
+        return computed(made, len(self.images), max(prod(self.shapes[name]) for name in (*operator.inputs, operator.output)))
 
     def _choice(self, operator: op.Operator, value: Value) -> Choice | None:
         if _fixed(operator) is not None or keeps_scale(operator, self.shapes):
@@ -262,8 +267,8 @@ def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
                 together.join(name, operator.output)
     groups = {together.of(operator.output) for operator in concats}
     ranges: dict[str, tuple[float, float]] = {}
-    for i in range(0, min(len(images), 2 * IMAGES_AT_ONCE), IMAGES_AT_ONCE):
-        for name, numbers in reference.run_all(graph, images[i : i + IMAGES_AT_ONCE]).items():
+    for image in images[:_JOINED_ON]:
+        for name, numbers in reference.run_all(graph, image[np.newaxis]).items():
             group = together.of(name)
             if group in groups:
                 low, high = ranges.get(group, (0.0, 0.0))
