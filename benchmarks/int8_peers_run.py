@@ -11,6 +11,7 @@ test images. The columns are those of `int8_peers.py`.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from quantizers import LIBRARIES, Images, Quantizer, floats
 
 from mobilenets import checkpoint
 from mobilenets.cli.measuring import trained_on_data
-from mobilenets.data.samples import SPLITS
+from mobilenets.data.samples import SPLITS, Split
 from mobilenets.evaluation.metric import label_columns
 from mobilenets.int8.images import drawn, inputs
 from mobilenets.model import Model
@@ -41,23 +42,53 @@ def main() -> None:
     arguments = parser.parse_args()
     for run in arguments.runs:
         model = checkpoint.load(run)
-        data = trained_on_data(run / "splits.csv", facts(run).get("Data", {}), "classify")
-        calibration = inputs(drawn(data.split("train"), SEED), model.spec.input, arguments.count).values
-        judging = data.split(arguments.split)
-        samples = [judging[i] for i in np.random.default_rng(SEED).permutation(len(judging))[: arguments.most]]
-        images = inputs(samples, model.spec.input, len(samples)).values
-        truth = np.asarray(label_columns(data.labels, model.spec.labels))[[sample.label for sample in samples]]
-        print(f"\n{run.name}: calibrated with {len(calibration)} images, {len(images)} of the {arguments.split} split")
+        data = material(run, count=arguments.count, split=arguments.split, most=arguments.most)
+        told = f"calibrated with {len(data.calibration)} images, {len(data.images)} of the {arguments.split} split"
+        print(f"\n{run.name}: {told}")
         judge(
             arguments.libraries,
-            floats(model)(images),
-            partial(_logits, model, calibration, images),
-            partial(_right, truth=truth),
+            floats(model)(data.images),
+            partial(_logits, model, data),
+            partial(_right, truth=data.truth),
         )
 
 
-def _logits(model: Model, calibration: Images, images: Images, quantizer: Quantizer) -> Images:
-    return quantizer(model, calibration)(images)
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Images of a run, N C H W.
+
+    Args:
+        calibration: of the train split, to calibrate on.
+        images: to answer for.
+        truth: the class of each of those, N.
+    """
+
+    calibration: Images
+    images: Images
+    truth: NDArray[np.int64]
+
+
+def material(run: Path, *, count: int, split: Split, most: int) -> Material:
+    """The images of a run.
+
+    Args:
+        run: a run folder of a classifier.
+        count: images to calibrate on.
+        split: of the images to answer for.
+        most: of them, drawn at random.
+    """
+    spec = checkpoint.load(run).spec
+    data = trained_on_data(run / "splits.csv", facts(run).get("Data", {}), "classify")
+    calibration = inputs(drawn(data.split("train"), SEED), spec.input, count).values
+    judging = data.split(split)
+    samples = [judging[i] for i in np.random.default_rng(SEED).permutation(len(judging))[:most]]
+    images = inputs(samples, spec.input, len(samples)).values
+    columns = np.asarray(label_columns(data.labels, spec.labels))
+    return Material(calibration, images, columns[[sample.label for sample in samples]])
+
+
+def _logits(model: Model, data: Material, quantizer: Quantizer) -> Images:
+    return quantizer(model, data.calibration)(data.images)
 
 
 def _right(logits: Images, truth: NDArray[np.int64]) -> NDArray[np.bool_]:

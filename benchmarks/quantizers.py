@@ -42,10 +42,11 @@ BATCH = 50
 
 def floats(model: Model) -> Network:
     """The float network, run by LiteRT."""
-    return _litert(write_tflite.to_tflite(lower(model)))
+    return litert(write_tflite.to_tflite(lower(model)))
 
 
-def _litert(data: bytes) -> Network:
+def litert(data: bytes) -> Network:
+    """A TFLite file, run by LiteRT image after image; integers at its ends become floats here."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=data)
@@ -69,7 +70,7 @@ def _litert(data: bytes) -> Network:
 
 
 def _ours(model: Model, images: Images, weights: Grid = EIGHT_BITS) -> Network:
-    return _litert(write_tflite.to_tflite(quantize(lower(model), images, weights=weights).graph))
+    return litert(write_tflite.to_tflite(quantize(lower(model), images, weights=weights).graph))
 
 
 def _onnx_runtime(model: Model, images: Images) -> Network:
@@ -130,7 +131,7 @@ def _ai_edge(model: Model, images: Images) -> Network:
         shown = [{"image": image.transpose(1, 2, 0)[np.newaxis]} for image in images]
         seen = work.calibrate({"serving_default": shown})
         made = work.quantize(seen).quantized_model
-    return _litert(bytes(made))
+    return litert(bytes(made))
 
 
 def _torchao(model: Model, images: Images) -> Network:

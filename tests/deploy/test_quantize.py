@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +19,8 @@ from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
 from mobilenets.deploy.quantize.prepare import prepared, useful
 from mobilenets.deploy.quantize.quantize import Result, quantize
-from mobilenets.deploy.quantize.ranges import FAMILIES, WAYS, affine, chosen, snapped
-from mobilenets.deploy.quantize.values import decibels
+from mobilenets.deploy.quantize.ranges import FAMILIES, WAYS, affine, chosen, sampled, snapped, ways_for
+from mobilenets.deploy.quantize.values import Value, decibels
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, Moments, quantized
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
@@ -88,6 +89,26 @@ def test_a_chosen_range_leaves_out_what_hardly_ever_occurs() -> None:
     everything = snapped(numbers, affine(float(numbers.min()), float(numbers.max())))
     assert choice.way != "min-max"
     assert choice.error < np.square(everything - numbers).mean()
+
+
+@pytest.mark.parametrize(("count", "beyond"), [(1 << 12, True), (1 << 18, False)])
+def test_a_range_goes_beyond_all_numbers_only_where_there_are_few(count: int, beyond: bool) -> None:
+    numbers = np.random.default_rng(0).uniform(-1, 1, count).astype(np.float32)
+    numbers[count // 2 :] *= 1.2  # the first half of the images knows nothing of such numbers
+    choice = chosen(sampled(numbers), sampled(numbers), ways_for(numbers.size))
+    assert (choice.high > numbers.max()) == beyond
+
+
+def test_integers_of_many_numbers_take_no_more_memory_than_themselves() -> None:
+    numbers = np.random.default_rng(0).normal(size=(2, 1, 1000, 1000)).astype(np.float16)
+    value = Value(numbers, numbers)
+    tracemalloc.start()
+    try:
+        made = value.quantized(affine(-4, 4))
+        assert made.decibels() > 30
+        assert tracemalloc.get_traced_memory()[1] < numbers.size + (8 << 20)
+    finally:
+        tracemalloc.stop()
 
 
 def _layer(random: np.random.Generator, n: int = 4000) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

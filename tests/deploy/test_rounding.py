@@ -55,3 +55,21 @@ def test_correlated_inputs_lose_less(seed: int) -> None:
 
     each = nearest(reals, scales[:, :, None], ones, MOST)
     assert lost(compensated(reals, scales, ones, covariance, MOST)) < 0.7 * lost(each)
+
+
+@pytest.mark.parametrize("length", [5, 32, 75])
+def test_the_weights_that_are_left_take_over_what_is_best(length: int) -> None:
+    drawn = np.random.default_rng(length)
+    reals = drawn.normal(size=(1, 4, length))
+    scales = np.abs(reals).max(2) / MOST
+    inputs = drawn.normal(size=(200, length)) @ drawn.normal(size=(length, length)) * drawn.uniform(0.5, 2, length)
+    covariance = inputs.T @ inputs / 200 + 0.1 * np.eye(length)
+    made = compensated(reals, scales, np.ones_like(reals), covariance[None], MOST)
+    left, expected = reals[0].copy(), np.zeros_like(reals[0])
+    order = list(np.argsort(-np.diagonal(covariance)))
+    for i, k in enumerate(order):  # least squares over the weights that are not rounded yet
+        expected[:, k] = np.clip(np.rint(left[:, k] / scales[0]), -MOST, MOST)
+        rest = order[i + 1 :]
+        shares = np.linalg.solve(covariance[np.ix_(rest, rest)], covariance[rest, k])
+        left[:, rest] += np.outer(left[:, k] - expected[:, k] * scales[0], shares)
+    np.testing.assert_array_equal(made[0], expected)

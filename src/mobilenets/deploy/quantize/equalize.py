@@ -52,16 +52,16 @@ def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
     """
     seen = _observed(graph, images[:_IMAGES])
     tensors: dict[str, NDArray[Any]] = dict(graph.tensors)  # Any: floats of 16 or 32 bits
-    for group in _groups(graph):
+    for group in tied(graph):
         factors = _factors(graph, tensors, group, seen)
         if factors is not None:
-            _rescale(graph, tensors, group, factors)
+            tensors = rescaled(graph, tensors, group, factors)
     result = replace(graph, tensors=tensors)
     result.check()
     return result
 
 
-def _groups(graph: Graph) -> list[frozenset[str]]:
+def tied(graph: Graph) -> list[frozenset[str]]:
     """Values whose channels must be divided by the same numbers, where they may be divided at all."""
     ties = Groups()
     fixed = {INPUT, *graph.outputs.values()}
@@ -98,6 +98,31 @@ def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
             mean = np.square(numbers, dtype=np.float64).mean(axes)
             square[name] = square.get(name, 0.0) + mean / len(images)
     return {name: _Seen(largest[name], square[name]) for name in largest}
+
+
+def rescaled(
+    graph: Graph, tensors: Mapping[str, NDArray[Any]], group: frozenset[str], factors: Channels
+) -> dict[str, NDArray[Any]]:  # Any: floats of 16 or 32 bits
+    """The weights with which the channels of these values are divided by factors and the network computes the same.
+
+    Args:
+        graph: the network.
+        tensors: its weights so far.
+        group: one of `tied`.
+        factors: positive, one for each channel.
+    """
+    made: dict[str, NDArray[Any]] = dict(tensors)
+    for operator in graph.operators:
+        if not isinstance(operator, WEIGHTED) or group.isdisjoint((operator.output, operator.inputs[0])):
+            continue
+        weight, bias = (made[name].astype(np.float64) for name in (operator.weight, operator.bias))
+        if operator.output in group:
+            weight, bias = weight / factors.reshape(-1, *[1] * (weight.ndim - 1)), bias / factors
+        if operator.inputs[0] in group:
+            axis = (-1, 1) if isinstance(operator, op.Depthwise) else (1, -1)
+            weight = weight * factors.reshape(*axis, *[1] * (weight.ndim - 2))
+        made[operator.weight], made[operator.bias] = weight.astype(np.float32), bias.astype(np.float32)
+    return made
 
 
 def _factors(
@@ -155,16 +180,3 @@ def _noise(
 
 def _step(seen: _Seen, factors: Channels) -> float:
     return float((seen.largest / factors).max()) / HIGHEST
-
-
-def _rescale(graph: Graph, tensors: dict[str, NDArray[Any]], group: frozenset[str], factors: Channels) -> None:
-    for operator in graph.operators:
-        if not isinstance(operator, WEIGHTED):
-            continue
-        weight, bias = (tensors[name].astype(np.float64) for name in (operator.weight, operator.bias))
-        if operator.output in group:
-            weight, bias = weight / factors.reshape(-1, *[1] * (weight.ndim - 1)), bias / factors
-        if operator.inputs[0] in group:
-            axis = (-1, 1) if isinstance(operator, op.Depthwise) else (1, -1)
-            weight = weight * factors.reshape(*axis, *[1] * (weight.ndim - 2))
-        tensors[operator.weight], tensors[operator.bias] = weight.astype(np.float32), bias.astype(np.float32)

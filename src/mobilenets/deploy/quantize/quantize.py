@@ -26,7 +26,7 @@ from mobilenets.deploy.quantize.equalize import equalized
 from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.groups import Groups
 from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
-from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled
+from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled, ways_for
 from mobilenets.deploy.quantize.values import Value, computed
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 
@@ -215,7 +215,7 @@ class _Work:
             return Choice(low, high, "min-max", float("nan"))
         low, high = self.useful.get(operator.output, (-np.inf, np.inf))
         made, meant = (np.clip(sampled(numbers), low, high) for numbers in (value.made, value.meant))
-        return chosen(made, meant)
+        return chosen(made, meant, ways_for(value.made.size))
 
     def _scale(self, operator: op.Operator, reads: Sequence[str], choice: Choice | None) -> Quantization:
         fixed = _fixed(operator)

@@ -6,7 +6,7 @@ rarest numbers, the least squared error, and the least loss of entropy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 
 Numbers = NDArray[np.float32]
 Ends = tuple[float, float]
+Way = Callable[[Numbers, Numbers], Ends]
 LEAST_SCALE = 2.0**-20
 """A value that is 0 on every image still gets a scale that runtimes accept."""
 
@@ -67,7 +68,7 @@ def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
     return nearest
 
 
-def chosen(made: Numbers, meant: Numbers) -> Choice:
+def chosen(made: Numbers, meant: Numbers, ways: Mapping[str, Way] | None = None) -> Choice:
     """The range that brings the numbers, once they are integers, closest to what they are meant to be.
 
     Each way proposes a range for one half of the images and is judged by the other half, both ways round. The best way then
@@ -76,14 +77,25 @@ def chosen(made: Numbers, meant: Numbers) -> Choice:
     Args:
         made: what the quantized network makes, before it is 8 bits, image after image; one axis.
         meant: what the float network makes in the same places.
+        ways: how ranges are proposed; `WAYS` by default.
     """
+    ways = ways or WAYS
     middle = len(made) // 2
     halves = [(made[:middle], meant[:middle]), (made[middle:], meant[middle:])]
     errors = {
-        way: sum(_error(*kept, *propose(*looked)) for looked, kept in (halves, halves[::-1])) for way, propose in WAYS.items()
+        way: sum(_error(*kept, *propose(*looked)) for looked, kept in (halves, halves[::-1])) for way, propose in ways.items()
     }
     best = min(errors, key=errors.__getitem__)
-    return Choice(*WAYS[best](made, meant), best, errors[best] / 2)
+    return Choice(*ways[best](made, meant), best, errors[best] / 2)
+
+
+def ways_for(count: int) -> Mapping[str, Way]:
+    """How the range of so many numbers is proposed: beyond all of them only where there are few.
+
+    Where all numbers are looked at, other images have larger ones. Where a sample stands for many more, most of what a range
+    beyond it gains is the square of a few numbers, and every other number, of every image, becomes coarser for it.
+    """
+    return WAYS if count <= _SAMPLES else {way: propose for way, propose in WAYS.items() if way not in _BEYOND}
 
 
 def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
@@ -143,7 +155,7 @@ def _entropy(made: Numbers, meant: Numbers) -> Ends:
     return low, float(edges[cut])
 
 
-WAYS: dict[str, Callable[[Numbers, Numbers], Ends]] = {
+WAYS: dict[str, Way] = {
     "min-max": _all,
     "min-max + 10%": partial(_more, room=1.1),
     "min-max + 25%": partial(_more, room=1.25),
@@ -154,6 +166,8 @@ WAYS: dict[str, Callable[[Numbers, Numbers], Ends]] = {
     "entropy": _entropy,
 }
 """How ranges are proposed; the percentiles keep that share of the numbers at each end."""
+
+_BEYOND = ("min-max + 10%", "min-max + 25%")
 
 FAMILIES: dict[str, str] = {
     "min-max": "min-max",
