@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.web.axe import violations
 from tests.web.conftest import ONE_THREAD, READY_MS, served
 from tests.web.test_page import COLORS, painted, verdict
 
@@ -91,6 +92,32 @@ def test_text_can_be_read_by_day_and_by_night(
     assert {pair: value for pair, value in contrasts.items() if value < READABLE} == {}
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 27)"
     assert dark == (scheme == "dark")
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("task", ["color", "cell"])
+def test_nothing_is_wrong_with_it_for_those_who_hear_it(
+    scheme: str, task: str, browser: Browser, site: Callable[[Path], str], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, service_workers="block")
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.add_init_script(ONE_THREAD)
+    page.goto(site(request.getfixturevalue(f"{task}_model")))
+    page.wait_for_selector("html[data-state=ready]", timeout=READY_MS)
+    assert violations(page) == []
+    files = [painted(tmp_path / f"{name}.png", color) for name, color in COLORS.items()]
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG and nothing more")
+    page.locator("input[type=file]").first.set_input_files([*files, tmp_path / "broken.png"])
+    assert verdict(page)
+    page.locator("#live", has_text="4 images done.").wait_for()
+    assert violations(page) == []
+    page.get_by_role("button", name="broken.png").click()
+    page.get_by_role("alert").wait_for()
+    assert violations(page) == []
+    if task == "color":
+        page.get_by_role("button", name="Teach").click()
+        assert violations(page) == []
     page.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.web.axe import violations
 from tests.web.test_page import COLORS, painted
 
 from mobilenets.data.open import open_dataset
@@ -36,7 +37,7 @@ def report(browser: Browser, color_model: Path, tmp_path: Path) -> Iterator[Page
 
     measured = evaluate(predictor, list(samples.values()), data.labels)
     file = write_report(measured, tmp_path / "report", read_image=read_image, look=look(predictor, read_image))
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True)  # of the report, for axe-core; the policy itself is tested without a browser
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(file.as_uri())
@@ -72,3 +73,46 @@ def test_where_it_looked_opens_below_a_mistake_and_on_paper(report: Page) -> Non
     assert first.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 64
     report.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert all(part.evaluate("(part) => part.open") for part in looked.all())
+
+
+def test_a_cell_of_the_matrix_opens_its_images_on_the_same_page_by_keyboard(report: Page) -> None:
+    cells = report.get_by_role("link", name="predicted as")
+    names = [cell.get_attribute("aria-label") or "" for cell in cells.all()]
+    assert sorted(names) == sorted(set(names)), "each cell is one link"
+    assert "green, predicted as red: 2 images" in names
+    images = report.locator(".cell:visible")
+    assert images.count() == 0
+    cells.first.press("Enter")
+    assert images.count() == 1
+    assert images.locator("h3").inner_text() == names[0].split(":")[0]
+    assert report.evaluate("document.activeElement.id") == images.get_attribute("id")
+    assert len(report.context.pages) == 1
+
+
+def test_an_image_is_enlarged_by_keyboard_and_closed_to_where_one_was(report: Page) -> None:
+    first = report.get_by_role("button", name="Enlarge").first
+    first.press("Enter")
+    dialog = report.get_by_role("dialog")
+    dialog.wait_for()
+    shown = dialog.locator("p").inner_text()
+    report.keyboard.press("ArrowRight")
+    assert dialog.locator("p").inner_text() != shown
+    report.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert first.evaluate("(image) => image === document.activeElement")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wrong_with_it_for_those_who_hear_it(scheme: str, width: int, report: Page) -> None:
+    report.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    report.set_viewport_size({"width": width, "height": 740})
+    assert report.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    assert violations(report) == []
+
+
+def test_labels_are_not_broken_on_a_phone(report: Page) -> None:
+    report.set_viewport_size({"width": 360, "height": 740})
+    word = report.locator("dd", has_text="green").first
+    lines = word.evaluate("(text) => text.offsetHeight / parseFloat(getComputedStyle(text).lineHeight)")
+    assert lines < 2

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
+from tests.web.axe import violations
+from tests.web.conftest import ONE_THREAD
+from tests.web.test_keyboard import held, tabbed
 from typer.testing import CliRunner
 
 from mobilenets.cli import app
@@ -161,3 +164,49 @@ def run(*arguments: str) -> str:
     done = CliRunner().invoke(app.build(arguments[0]), arguments)
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_teaching_needs_no_mouse_and_can_be_heard(
+    scheme: str, browser: Browser, site: Callable[[Path], str], network: Path, photos: Path
+) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, service_workers="block")
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.add_init_script(ONE_THREAD)
+    page.goto(site(network))
+    page.get_by_role("button", name="Teach", exact=True).press("Enter")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="A folder for each class").press("Enter")
+    chooser.value.set_files(photos)
+    page.wait_for_selector(".teach .panel > button:enabled", timeout=TEACHING_MS)
+
+    images = page.get_by_role("toolbar", name="Images of brick").get_by_role("button")
+    page.get_by_role("group", name="brick").get_by_role("button", name="Images").focus()
+    first, after = tabbed(page, 2)
+    assert first == images.first.get_attribute("aria-label")
+    assert after == "Name of the class"  # all images of a class are one stop
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("End")
+    last = held(page)
+    assert last == images.last.get_attribute("aria-label")
+    page.keyboard.press("Enter")
+    assert images.count() == EACH - 1
+    assert held(page) == images.last.get_attribute("aria-label") != last
+
+    page.locator(".teach .panel > button").press("Enter")
+    page.wait_for_selector(".results", timeout=TEACHING_MS)
+    page.locator("#live", has_text="right").wait_for()
+    assert held(page) == "Teach"
+    page.locator(".matrix button").first.press("Enter")
+    assert violations(page) == []
+    page.evaluate("""document.querySelectorAll(".matrix td").forEach((cell) => {
+        cell.className = "wrong";
+        cell.style.setProperty("--share", "1");
+    })""")
+    assert violations(page) == []  # the deepest color that a cell can have
+    page.get_by_role("button", name="Remove sea").press("Enter")
+    assert page.evaluate("document.activeElement.value") == "meadow"
+    page.get_by_role("button", name="Try it").press("Enter")
+    page.locator("#live", has_text="The taught model is ready.").wait_for()
+    assert tabbed(page, 1) == ["Camera"]
+    page.close()

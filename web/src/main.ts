@@ -50,8 +50,11 @@ function show(opened: Opened): void {
   const modes = new Map<string, Mode>([["Try", new Try(opened)]]);
   if (taskOf(opened.manifest) === "classify") modes.set("Teach", new Teach(opened, tryTaught));
   let current = "";
+  const button = (mode: string): HTMLButtonElement => h("button", { type: "button", click: () => switchTo(mode) }, mode);
+  const buttons = new Map([...modes.keys()].map((mode) => [mode, button(mode)]));
   const nav = byId("modes");
   nav.hidden = modes.size < 2;
+  fill(nav, ...buttons.values());
   switchTo("Try");
   describe(opened);
   listen((images, target) => void modes.get(current)?.take(images, target));
@@ -64,14 +67,15 @@ function show(opened: Opened): void {
     modes.get(current)?.pause();
     current = name;
     fill(byId("main"), modes.get(name)!.element);
-    const button = (mode: string) => h("button", { type: "button", "aria-current": mode === name ? "page" : "false", click: () => switchTo(mode) }, mode);
-    fill(nav, ...[...modes.keys()].map(button));
+    for (const [mode, each] of buttons) each.setAttribute("aria-current", mode === name ? "page" : "false");
   }
 
   function tryTaught(taught: Opened): void {
     modes.set("Try", new Try(taught));
     describe(taught);
     switchTo("Try");
+    byId("main").focus(); // the button that was pressed is gone
+    announce("The taught model is ready.");
   }
 }
 

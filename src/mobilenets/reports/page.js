@@ -46,6 +46,19 @@ for (const gallery of document.querySelectorAll("main > .mistakes")) {
   });
 }
 
+// A cell of a matrix is drawn as two links, its color and its number: one of them is for the keyboard, with a name.
+const named = new Set();
+for (const link of document.querySelectorAll("svg a[href^='#']")) {
+  const cell = document.getElementById(link.getAttribute("href").slice(1));
+  if (!cell) continue;
+  if (named.has(cell)) {
+    link.setAttribute("tabindex", "-1");
+    link.setAttribute("aria-hidden", "true");
+  }
+  named.add(cell);
+  link.setAttribute("aria-label", [...cell.querySelectorAll("h3, h3 + *")].map((line) => line.textContent).join(": "));
+}
+
 // Images and plots open large. Select again to zoom in at that place, scroll to zoom, arrows for the next one, Escape to close.
 const dialog = document.getElementById("zoom"), stage = dialog.querySelector(".stage"), caption = dialog.querySelector("p");
 const items = [...document.querySelectorAll("[data-zoom]")];
@@ -62,13 +75,30 @@ function zoom(factor, event) {
 }
 function open(index) {
   current = (index + items.length) % items.length;
-  stage.replaceChildren(items[current].cloneNode(true));
+  const copy = items[current].cloneNode(true);
+  for (const name of ["role", "tabindex", "aria-label"]) copy.removeAttribute(name);
+  copy.querySelector(".enlarge")?.remove();
+  stage.replaceChildren(copy);
   caption.textContent = items[current].dataset.zoom;
   zoom(1);
   if (!dialog.open) dialog.showModal();
 }
 items.forEach((item, index) => {
   item.addEventListener("click", (event) => { if (!event.target.closest("a")) open(index); });
+  const button = item.tagName === "IMG" ? item : document.createElement("button");
+  if (button !== item) {
+    button.className = "enlarge";
+    button.textContent = "Enlarge";
+    button.addEventListener("click", () => open(index));
+    item.closest(".card").prepend(button);
+  } else {
+    item.tabIndex = 0;
+    item.setAttribute("role", "button");
+    item.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(index); }
+    });
+  }
+  button.setAttribute("aria-label", `Enlarge ${item.dataset.zoom}`);
 });
 stage.addEventListener("click", (event) => { event.preventDefault(); zoom(scale === 1 ? 2.5 : 1, event); });
 stage.addEventListener("wheel", (event) => { event.preventDefault(); zoom(scale * (event.deltaY < 0 ? 1.2 : 1 / 1.2), event); }, { passive: false });

@@ -49,7 +49,7 @@ class Bars(Protocol):
         ...
 
 
-INK, MUTED, LINE, SURFACE, ACCENT, WRONG = "#1b2333", "#69728a", "#dfe4ee", "#fefefe", "#2f6fe4", "#d8503f"
+INK, MUTED, LINE, SURFACE, ACCENT, WRONG = "#1b2333", "#5f6880", "#dfe4ee", "#fefefe", "#2f6fe4", "#c23a29"
 TEAL, PURPLE, AMBER, ROSE = "#0f9488", "#8651d4", "#b07a12", "#b0508f"
 
 # fmt: off
@@ -243,6 +243,7 @@ def svg(figure: Figure, name: str) -> str:
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var({variable})")
     text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'<a xlink:href="(#[^"]*)" target="_blank">', r'<a href="\1">', text)  # to a place on the same page
     return re.sub(r'(url\(#|href="#)', rf"\1{name}-", text)
 
 

@@ -53,10 +53,10 @@ export function listen(take: Take): void {
   addEventListener("paste", paste);
 }
 
-/** Those that may be images, in the order of their paths. */
+/** Those that may be images, in the order of their paths. Hidden files are none: "._1.jpg" is what macOS keeps of "1.jpg" elsewhere. */
 export function images(files: readonly Incoming[]): Incoming[] {
   return files
-    .filter(({ file }) => file.type.startsWith("image/") || ENDINGS.test(file.name))
+    .filter(({ file }) => !file.name.startsWith(".") && (file.type.startsWith("image/") || ENDINGS.test(file.name)))
     .sort((a, b) => a.path.localeCompare(b.path, "en", { numeric: true }));
 }
 

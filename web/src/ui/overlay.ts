@@ -22,6 +22,12 @@ export function shaped(canvas: HTMLCanvasElement, width: number, height: number)
   return context;
 }
 
+/** Pixels of a canvas for one of the page: on a phone a photo is shown much smaller than it is drawn. */
+function pixelsPerShown(canvas: HTMLCanvasElement): number {
+  const shown = Math.min(canvas.clientWidth / canvas.width, canvas.clientHeight / canvas.height);
+  return shown > 0 ? Math.max(1, 1 / shown) : 1;
+}
+
 /** The boxes at these indices, the first of them on top. */
 export function drawBoxes(
   canvas: HTMLCanvasElement,
@@ -32,9 +38,10 @@ export function drawBoxes(
 ): void {
   const pen = shaped(canvas, found.width, found.height);
   const scale = drawnScale(found.width, found.height);
-  const unit = Math.max(1, Math.min(canvas.width, canvas.height) / 320);
+  const px = pixelsPerShown(canvas);
+  const unit = Math.max(px, Math.min(canvas.width, canvas.height) / 320);
   pen.lineJoin = "round";
-  pen.font = `600 ${Math.round(Math.max(11, unit * 7))}px system-ui, sans-serif`;
+  pen.font = `600 ${Math.round(Math.max(11 * px, unit * 7))}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
   for (const i of [...shown].reverse()) {
     const color = colors[found.classes[i]!]!;
@@ -46,7 +53,7 @@ export function drawBoxes(
     pen.stroke();
     const text = `${labels[found.classes[i]!]} ${Math.round(100 * found.scores[i]!)}%`;
     const width = pen.measureText(text).width + 6 * unit;
-    const height = Math.max(16, unit * 11);
+    const height = Math.max(16 * px, unit * 11);
     const left = Math.max(0, Math.min(x0, canvas.width - width));
     const top = y0 >= height ? y0 - height : Math.max(0, y0);
     pen.fillStyle = css(color);

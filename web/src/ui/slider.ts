@@ -10,7 +10,7 @@ let made = 0;
 
 export function slider(name: string, start: number, moved: () => void, hint = ""): Slider {
   const id = `slider-${(made += 1)}`;
-  const output = h("output", { for: id });
+  const shown = h("span", { class: "value", "aria-hidden": "true" }); // the slider says its value itself
   const input = h("input", {
     id,
     type: "range",
@@ -24,7 +24,7 @@ export function slider(name: string, start: number, moved: () => void, hint = ""
     },
   });
   const write = (): void => {
-    output.textContent = `${input.value}%`;
+    shown.textContent = `${input.value}%`;
     input.setAttribute("aria-valuetext", `${input.value} percent`);
   };
   write();
@@ -32,7 +32,7 @@ export function slider(name: string, start: number, moved: () => void, hint = ""
     "div",
     { class: "slider" },
     h("label", { for: id }, name),
-    output,
+    shown,
     input,
     hint !== "" && h("p", { class: "quiet" }, hint),
   );

@@ -14,13 +14,17 @@ export class Stage {
   }
 
   /** Shows an image, which is closed. */
-  showImage(bitmap: ImageBitmap, name: string): void {
+  showImage(bitmap: ImageBitmap): void {
     const pen = shaped(this.picture, bitmap.width, bitmap.height);
     pen.drawImage(bitmap, 0, 0, this.picture.width, this.picture.height);
     shaped(this.overlay, bitmap.width, bitmap.height);
     bitmap.close();
-    this.picture.setAttribute("aria-label", name);
     this.put(this.picture, this.picture.width, this.picture.height);
+  }
+
+  /** Says what the image is and what was found on it, for those who do not see it. */
+  label(text: string): void {
+    this.picture.setAttribute("aria-label", text);
   }
 
   showVideo(video: HTMLVideoElement): void {

@@ -1,14 +1,17 @@
-/** The images that were opened, as a row of thumbnails; the one that is chosen is on the stage. */
+/** The images that were opened, as a row of thumbnails; the one that is chosen is on the stage. Arrow keys go through them. */
 
 import { fill, h } from "./dom";
 import type { Incoming } from "./intake";
+import { keepStop, rove } from "./roving";
 
 export class Strip {
   readonly element = h("ol", { class: "strip", "aria-label": "Opened images", hidden: true });
   private readonly buttons: HTMLButtonElement[] = [];
   private readonly items: Incoming[] = [];
 
-  constructor(private readonly chosen: (item: Incoming, index: number) => void) {}
+  constructor(private readonly chosen: (item: Incoming, index: number) => void) {
+    rove(this.element, (button) => button.click());
+  }
 
   get length(): number {
     return this.items.length;
@@ -26,8 +29,9 @@ export class Strip {
         h("span", { class: "caption" }, "…"),
       );
       this.buttons.push(button);
-      this.element.append(h("li", {}, button));
+      this.element.append(h("li", { role: "none" }, button));
     }
+    keepStop(this.element);
     this.element.hidden = this.items.length < 2;
   }
 

@@ -13,6 +13,8 @@ import { Strip } from "./strip";
 
 /** Milliseconds between two announcements of what the camera sees. */
 const SPOKEN_EVERY = 3000;
+/** Milliseconds that a slider rests before what it changed is announced. */
+const RESTS = 600;
 
 export class Try {
   readonly element: HTMLElement;
@@ -31,9 +33,12 @@ export class Try {
   /** Times that the camera was started: what an earlier start still has to say is not shown. */
   private watched = 0;
   private shown: Incoming | undefined;
+  /** What was last said to be found. */
+  private said = "";
+  private resting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly opened: Opened) {
-    this.answer = answerFor(opened.manifest, () => this.redraw());
+    this.answer = answerFor(opened.manifest, () => this.adjusted());
     this.stage = new Stage(
       h(
         "div",
@@ -86,9 +91,10 @@ export class Try {
     }
     const picture = await this.opened.predictor.ask("picture", { source: item.file });
     if (this.shown !== item) return;
-    this.stage.showImage(picture, item.path);
+    this.stage.showImage(picture);
     this.show(result);
-    announce(`${item.path}: ${this.answer.summary(result.prediction)}`);
+    this.said = this.answer.summary(result.prediction);
+    announce(`${item.path}: ${this.said}`);
   }
 
   /** The prediction for an image, made once; undefined where it cannot be read. */
@@ -120,7 +126,23 @@ export class Try {
   }
 
   private redraw(): void {
-    if (this.current !== undefined) this.answer.show(this.current.prediction, this.stage.overlay);
+    if (this.current === undefined) return;
+    this.answer.show(this.current.prediction, this.stage.overlay);
+    if (this.shown !== undefined) this.stage.label(`${this.shown.path}: ${this.answer.summary(this.current.prediction)}`);
+  }
+
+  /** Shows what a slider changed, and says it once the slider rests. */
+  private adjusted(): void {
+    this.redraw();
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.say(), RESTS);
+  }
+
+  /** Says what is found on the image, unless that was said last. */
+  private say(): void {
+    const summary = this.current === undefined ? "" : this.answer.summary(this.current.prediction);
+    if (summary !== this.said) announce(summary);
+    this.said = summary;
   }
 
   private async toggleCamera(): Promise<void> {
@@ -167,7 +189,7 @@ export class Try {
         this.show(result);
         if (performance.now() - spoken > SPOKEN_EVERY) {
           spoken = performance.now();
-          announce(this.answer.summary(result.prediction));
+          this.say();
         }
       } catch (error) {
         this.stopCamera();

@@ -3,6 +3,7 @@
 import { counted, fill, h } from "../dom";
 import { icon } from "../icons";
 import { chooser, type Incoming } from "../intake";
+import { keepStop, rove } from "../roving";
 import type { Sample } from "./sample";
 
 export interface CardActions {
@@ -23,37 +24,46 @@ export class Card {
   private readonly preview = h("div", { class: "preview", hidden: true });
   private readonly count = h("span", { class: "quiet" });
   private readonly recordButton: HTMLButtonElement;
+  private readonly removeButton: HTMLButtonElement;
 
   constructor(
     name: string,
     private readonly actions: CardActions,
   ) {
-    this.input = h("input", { type: "text", value: name, "aria-label": "Name of the class", maxlength: 80, input: () => actions.changed() });
+    this.input = h("input", { type: "text", value: name, "aria-label": "Name of the class", maxlength: 80, input: () => this.renamed() });
     this.recordButton = h("button", { type: "button", "aria-pressed": "false", click: () => actions.record(this) });
-    const remove = h("button", { type: "button", class: "plain", title: "Remove this class", click: () => actions.remove(this) }, icon("close"));
-    remove.setAttribute("aria-label", "Remove this class");
+    this.removeButton = h("button", { type: "button", class: "plain", click: () => actions.remove(this) }, icon("close"));
     this.element = h(
       "section",
-      { class: "card", "aria-label": "Class" },
-      h("div", { class: "heading" }, this.input, remove),
+      { class: "card", role: "group" },
+      h("div", { class: "heading" }, this.input, this.removeButton),
       h("div", { class: "actions" }, this.recordButton, chooser("Images", "images", (images) => actions.take(this, images))),
       this.preview,
       this.count,
       this.thumbnails,
     );
+    rove(this.thumbnails);
     this.recording(undefined);
     this.recount();
+    this.renamed();
   }
 
   get name(): string {
     return this.input.value.trim();
   }
 
+  /** Puts the keyboard into its name. */
+  focus(): void {
+    this.input.focus();
+  }
+
   add(sample: Sample): void {
     this.samples.push(sample);
-    const remove = h("button", { type: "button", title: "Remove this image", click: () => this.drop(sample, item) }, sample.image(sample.name));
-    const item = h("li", {}, remove);
+    const about = { title: "Remove this image", "aria-label": `Remove ${sample.name}` };
+    const remove = h("button", { type: "button", ...about, click: () => this.drop(sample, item) }, sample.image(""));
+    const item = h("li", { role: "none" }, remove);
     this.thumbnails.prepend(item);
+    keepStop(this.thumbnails);
     this.recount();
   }
 
@@ -67,10 +77,21 @@ export class Card {
     fill(this.recordButton, icon(on ? "stop" : "camera"), on ? "Stop" : "Record");
   }
 
+  /** Removes an image, and puts the keyboard on the one beside it. */
   private drop(sample: Sample, item: HTMLElement): void {
+    const beside = (item.nextElementSibling ?? item.previousElementSibling)?.querySelector("button");
     this.samples.splice(this.samples.indexOf(sample), 1);
     item.remove();
+    (beside ?? this.recordButton).focus();
     this.recount();
+  }
+
+  private renamed(): void {
+    const name = this.name || "this class";
+    this.element.setAttribute("aria-label", name);
+    this.thumbnails.setAttribute("aria-label", `Images of ${name}`);
+    for (const about of ["title", "aria-label"]) this.removeButton.setAttribute(about, `Remove ${name}`);
+    this.actions.changed();
   }
 
   private recount(): void {

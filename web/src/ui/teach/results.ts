@@ -105,6 +105,6 @@ function show(place: HTMLElement, own: string, taken: string, members: readonly 
   fill(
     place,
     h("h3", {}, title),
-    h("ul", { class: "thumbnails" }, ...members.map((i) => h("li", {}, samples[i]!.image(`${title}: ${samples[i]!.name}`)))),
+    h("ul", { class: "thumbnails", tabindex: 0, "aria-label": title }, ...members.map((i) => h("li", {}, samples[i]!.image(`${title}: ${samples[i]!.name}`)))),
   );
 }

@@ -6,7 +6,7 @@ import type { Opened } from "../../site";
 import type { Taught } from "../../teach/lesson";
 import { withFeatures, withHead } from "../../teach/onnx";
 import { Camera } from "../camera";
-import { counted, fill, h } from "../dom";
+import { announce, counted, fill, h } from "../dom";
 import { icon } from "../icons";
 import { chooser, folderOf, type Incoming } from "../intake";
 import { messageOf } from "../try";
@@ -29,6 +29,7 @@ export class Teach {
   private readonly state = h("p", { class: "quiet", role: "status" });
   private readonly trouble = h("p", { class: "bad", role: "alert" });
   private readonly outcome = h("div");
+  private readonly add: HTMLButtonElement;
   private predictor: Promise<Predictor> | undefined;
   private recorded: Card | undefined;
   private takes = 0;
@@ -39,7 +40,7 @@ export class Teach {
     private readonly opened: Opened,
     private readonly use: (taught: Opened) => void,
   ) {
-    const add = h("button", { type: "button", click: () => this.addCard(this.freeName()).element.querySelector("input")?.focus() }, icon("plus"), "Add a class");
+    this.add = h("button", { type: "button", click: () => this.addCard(this.freeName()).focus() }, icon("plus"), "Add a class");
     const folders = chooser("A folder for each class", "folder", (images) => void this.take(images), true);
     const intro = h(
       "p",
@@ -47,7 +48,7 @@ export class Teach {
       "Show a few images of each class, then teach. A new last layer is trained here, on what the network already sees; nothing leaves this device.",
     );
     const panel = h("section", { class: "panel", "aria-label": "Teaching" }, this.button, this.state, this.trouble, this.outcome);
-    this.element = h("div", { class: "teach" }, h("div", { class: "seen" }, intro, this.list, h("div", { class: "actions" }, add, folders)), panel);
+    this.element = h("div", { class: "teach" }, h("div", { class: "seen" }, intro, this.list, h("div", { class: "actions" }, this.add, folders)), panel);
     this.addCard("Class 1");
     this.addCard("Class 2");
   }
@@ -137,6 +138,7 @@ export class Teach {
     const labels = this.cards.map(({ name }) => name);
     const samples = this.cards.flatMap((card) => card.samples);
     const classes = this.cards.flatMap((card, k) => card.samples.map(() => k));
+    const held = document.activeElement === this.button;
     this.button.disabled = true;
     fill(this.trouble);
     fill(this.state, "Teaching …");
@@ -151,11 +153,13 @@ export class Teach {
       this.outcome.classList.remove("stale");
       fill(this.outcome, results(taught, samples, classes, labels, actions));
       fill(this.state, `Taught ${counted(labels.length, "class", "classes")} from ${counted(samples.length, "image")} in ${seconds} s.`);
+      announce(this.outcome.querySelector(".verdict")?.textContent ?? "");
       this.outcome.scrollIntoView({ block: "nearest" });
     } catch (error) {
       fill(this.trouble, `This could not be taught: ${messageOf(error)}`);
     }
     this.button.disabled = false;
+    if (held) this.button.focus({ preventScroll: true }); // a disabled button loses the keyboard
   }
 
   /** The network with the taught head, and what it says of itself. */
@@ -179,13 +183,21 @@ export class Teach {
     const card = new Card(name, {
       take: (own, images) => void this.take(images, own.element),
       record: (own) => void this.record(own),
-      remove: (own) => this.removeCard(own),
+      remove: (own) => this.leaveOut(own),
       changed: () => this.check(),
     });
     this.cards.push(card);
     this.list.append(card.element);
     this.check();
     return card;
+  }
+
+  /** Removes a class, and puts the keyboard into the one beside it. */
+  private leaveOut(card: Card): void {
+    const place = this.cards.indexOf(card);
+    this.removeCard(card);
+    const beside = this.cards[place] ?? this.cards[place - 1];
+    (beside ?? this.add).focus();
   }
 
   private removeCard(card: Card): void {
@@ -222,6 +234,7 @@ export class Teach {
     const stale = this.outcome.childElementCount > 0;
     this.outcome.classList.toggle("stale", stale);
     this.button.disabled = missing !== "";
+    this.state.setAttribute("aria-busy", String(this.pending > 0)); // what is said for every image is not read aloud
     fill(this.state, missing || (stale && "The classes have changed since. Teach again to see what that did."));
   }
 
