@@ -93,6 +93,8 @@ def test_latency_is_measured_here_and_reported_against_the_prediction(
             ("--max-mb", "1", "--storage", "postgresql://me@host/a"),
             "--storage is about --method shapes; the method is netadapt",
         ),
+        (("--max-mb", "1", "--start", "start", "--trials", "5", "--reward", "-1"), "is netadapt; leave out --trials, --reward"),
+        (("--max-mb", "1", "--start", "start", "--method", "shapes", "--step", "0.1"), "method is shapes; leave out --step"),
         (("--max-mb", "1", "--method", "shapes", "--study", "mine"), "--study names a study in a database"),
         (("--max-mb", "1", "--method", "shapes", "--storage", "a.db"), "--storage 'a.db' is not the address of a database"),
     ],

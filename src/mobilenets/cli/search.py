@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mobilenets.search.study import ElsewhereError
 
 RUNS, TRIALS = Path("runs"), 60
+OF_METHODS = {"netadapt": ("step",), "shapes": ("trials", "finalists", "reward")}
+"""The parameters that only one method has."""
+
 GOING_ON = frozenset(("data", "resume", "out", "device", "json", "trials", "storage", "study", "lost_after"))
 """The options of a search that goes on; all others are as they were when it began."""
 
@@ -172,6 +175,9 @@ def command(
     )
     if resume:
         refuse_typed(context, GOING_ON, "--resume goes on as the search began")
+    elif method in OF_METHODS:
+        others = {name for other, names in OF_METHODS.items() for name in names if other != method}
+        refuse_typed(context, context.params.keys() - others, f"the method is {method}")
     asked = begun(out or _fresh(data), asked, resume=resume)
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
