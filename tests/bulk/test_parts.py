@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from mobilenets.bulk import stores
-from mobilenets.bulk.plan import Plan, divided, keep, kept
+from mobilenets.bulk.flow import Asked, predict
+from mobilenets.bulk.plan import Plan, divided, keep, kept, named
 from mobilenets.bulk.work import predict_part
 from mobilenets.errors import DataError, UsageError
 from mobilenets.runtime.predictor import Predictor
@@ -55,7 +56,7 @@ def test_a_part_is_some_images_or_a_tar_file_and_no_image_is_in_two(tmp_path: Pa
     (folder / ".hidden.png").write_bytes(b"")
     (folder / "notes.txt").write_text("no image")
     shard = tar(tmp_path / "images" / "more.tar", {"a.png": png("red")})
-    parts = divided([str(folder), str(folder / "3.png"), str(shard)], workers=2)
+    parts = divided(named([str(folder), str(folder / "3.png"), str(shard)]), workers=2)
     assert parts[0] == (str(shard),)
     assert [len(part) for part in parts[1:]] == [3, 3, 3, 3, 3, 3, 2]
     assert sorted(name for part in parts[1:] for name in part) == sorted(str(folder / f"{i}.png") for i in range(20))
@@ -65,7 +66,17 @@ def test_a_part_is_some_images_or_a_tar_file_and_no_image_is_in_two(tmp_path: Pa
 def test_a_source_without_images_is_named(tmp_path: Path, source: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=source):
-        divided([str(tmp_path / source)], workers=1)
+        named([str(tmp_path / source)])
+
+
+def test_no_cluster_is_asked_for_where_there_are_no_images(
+    tmp_path: Path, color_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where none answers
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        predict(color_model, [str(tmp_path / "empty")], str(tmp_path / "out"), Asked())
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_address_of_no_store_is_refused() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mobilenets.bulk import on_ray, stores
 from mobilenets.bulk.model import FOLDER, files_of
-from mobilenets.bulk.plan import Plan, divided, keep, kept, part_name
+from mobilenets.bulk.plan import Plan, divided, keep, kept, named, part_name
 from mobilenets.bulk.rows import counts
 from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
@@ -83,9 +83,10 @@ def predict(
     files, contents = files_of(predictor)
     predictor.close()
     plan = kept(out, model=files, sources=sources, top=asked.top, threshold=asked.threshold)
+    names = named(sources) if plan is None else ()  # a cluster is not started to find that there is nothing to do
     workers = asked.workers or on_ray.connected()
     if plan is None:
-        parts = divided(sources, workers=workers)
+        parts = divided(names, workers=workers)
         plan = Plan(files, tuple(sources), asked.top, asked.threshold, parts)
         for name, data in contents.items():
             stores.write(stores.join(out, f"{FOLDER}/{name}"), data)

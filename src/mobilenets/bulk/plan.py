@@ -42,13 +42,17 @@ class Plan:
     format: int = _FORMAT
 
 
-def divided(sources: Iterable[str], *, workers: int) -> tuple[tuple[str, ...], ...]:
-    """The parts of what the sources name. Each image is in one part, however often it is named.
+def named(sources: Iterable[str]) -> tuple[str, ...]:
+    """The images and tar files that the sources name, each once.
 
     Raises:
         DataError: a source has no images.
     """
-    names = list(dict.fromkeys(name for source in sources for name in stores.found(source)))
+    return tuple(dict.fromkeys(name for source in sources for name in stores.found(source)))
+
+
+def divided(names: Sequence[str], *, workers: int) -> tuple[tuple[str, ...], ...]:
+    """The parts of images and tar files; each image is in one part."""
     shards = [(name,) for name in names if name.endswith(stores.TAR)]
     images = [name for name in names if not name.endswith(stores.TAR)]
     size = max(1, min(PER_PART, -(-len(images) // (workers * _PER_WORKER))))
