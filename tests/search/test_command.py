@@ -116,11 +116,14 @@ def test_a_folder_that_holds_something_is_left_alone(search: Run, images: Path, 
     assert "'found' holds other files already" in err
 
 
-def test_a_table_without_the_latencies_says_what_it_lacks(search: Run, images: Path, start: Path, table: Path) -> None:
-    code, _, err = search(images, "--start", start, "--max-ms", "1", "--table", table, "--fast")
+def test_a_table_without_the_latencies_says_what_it_lacks_and_leaves_no_folder(
+    search: Run, images: Path, start: Path, table: Path, tmp_path: Path
+) -> None:
+    code, _, err = search(images, "--start", start, "--max-ms", "1", "--table", table, "--fast", "--out", "found")
     assert code == 1
     assert "has no latency for" in err
     assert "such as 3x32x32" in err
+    assert not (tmp_path / "found").exists()
 
 
 @pytest.mark.slow

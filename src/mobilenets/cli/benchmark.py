@@ -13,7 +13,7 @@ import typer
 
 from mobilenets.cli.output import csv_cell, note, progress, show, show_csv, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption
-from mobilenets.cli.resuming import refuse_typed
+from mobilenets.cli.resuming import forget, refuse_typed
 from mobilenets.errors import MissingExtraError, MobileNetsError, UsageError
 from mobilenets.evaluation.part import PARTS
 
@@ -121,7 +121,7 @@ def command(
     from mobilenets.benchmark.flow import Data
     from mobilenets.benchmark.remarks import remarks
     from mobilenets.benchmark.tools import ToolError
-    from mobilenets.cli.benchmark_start import Place, Wanted, began, forget, fresh, keep, latest
+    from mobilenets.cli.benchmark_start import FILE, Place, Wanted, began, fresh, keep, latest
     from mobilenets.files import check_writable
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
@@ -160,7 +160,8 @@ def command(
                 note(line)
     except MobileNetsError as error:
         if not rows or not isinstance(error, ToolError):
-            forget(folder)
+            if not resume:
+                forget(folder, FILE)
             raise
         lost = error  # what was measured until then is kept and shown first
     except KeyboardInterrupt:

@@ -189,13 +189,6 @@ def keep(folder: Path, wanted: Wanted) -> None:
     write_text(folder / FILE, json.dumps(encode(wanted), indent=1, ensure_ascii=False) + "\n")
 
 
-def forget(folder: Path) -> None:
-    """Remove a folder that holds nothing but what was to be measured."""
-    if [path.name for path in folder.iterdir()] == [FILE]:
-        (folder / FILE).unlink()
-        folder.rmdir()
-
-
 def _from(typed_in: str, name: str) -> str:
     """A path that was typed in another folder, as it is called from here; what is no path stays as it is."""
     path = Path(typed_in) / name

@@ -1,8 +1,9 @@
-"""`--resume` of what goes on as it began: options that would change it are refused, not passed over."""
+"""`--resume` of what goes on as it began: options that would change it are refused, and what never began leaves no folder."""
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 
 import typer
 
@@ -25,3 +26,15 @@ def refuse_typed(context: typer.Context, allowed: AbstractSet[str], reason: str)
     changes = [options[name] for name in typed if name not in allowed]
     if changes:
         raise UsageError(f"{reason}; leave out {', '.join(changes)}")
+
+
+def forget(folder: Path, record: str) -> None:
+    """Remove the folder of what failed before it had any result.
+
+    Args:
+        folder: is left as it is if it holds anything else.
+        record: name of the file that says what was asked for.
+    """
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [record]:
+        (folder / record).unlink()
+        folder.rmdir()

@@ -11,8 +11,8 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
-from mobilenets.cli.resuming import refuse_typed
-from mobilenets.errors import MissingExtraError
+from mobilenets.cli.resuming import forget, refuse_typed
+from mobilenets.errors import MissingExtraError, MobileNetsError
 
 if TYPE_CHECKING:
     from mobilenets.search.flow import Result
@@ -144,7 +144,7 @@ def command(
         from mobilenets.search.flow import search
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    from mobilenets.cli.search_start import Asked, Target, begun, costs_of, dataset_of, opened
+    from mobilenets.cli.search_start import FILE, Asked, Target, begun, costs_of, dataset_of, opened
     from mobilenets.cli.watch import Watch, interrupts
     from mobilenets.search.study import ElsewhereError
     from mobilenets.search.telling import StoppedError, Telling
@@ -206,6 +206,10 @@ def command(
     except ElsewhereError as elsewhere:
         _end(elsewhere, folder, asked.trials, json=json)
         return
+    except MobileNetsError:
+        if not resume:
+            forget(folder, FILE)
+        raise
     _finish(result, asked.start, json=json)
 
 
