@@ -75,6 +75,8 @@ def test_rows_that_cannot_be_ranked_are_named() -> None:
     second = replace(row("float32", 2.05, model="n"), rounds_ms=(2.1, 2.0) * 5)
     [said] = remarks([first, second], NEW)
     assert said.startswith("m on x in float32 and n on x in float32 cannot be ranked (1 thread, batch 1)")
+    detector = replace(second, case=replace(second.case, task="detect"))
+    assert remarks([replace(first, case=replace(first.case, task="classify")), detector], NEW) == []
 
 
 def test_other_threads_are_not_compared() -> None:

@@ -6,10 +6,14 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mobilenets.benchmark.flow import Data
+from mobilenets.cli.benchmark_start import Place, Wanted, began, keep
 
 Run = Callable[..., Any]
 QUICK = ("--seconds", "0.06", "--rounds", "2", "--runtime", "onnx")
@@ -113,6 +117,18 @@ def test_resume_alone_goes_on_as_the_benchmark_began(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert json.loads(mobilenets("benchmark", "--out", "../runs/benchmark", "--resume", "--json").out) == again
+
+
+def test_paths_are_kept_so_that_any_folder_can_call_them_and_names_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "colors.onnx").write_bytes(b"")
+    wanted = Wanted(("colors.onnx", "mobilenet_v2"), (), ("int8",), (1, 2), (1,), Data("photos/*", "val"), 1.0, 2, Place())
+    keep(tmp_path / "here", wanted)
+    read = began(tmp_path / "here")
+    assert read.models == (str(tmp_path / "colors.onnx"), "mobilenet_v2")
+    assert read.data == Data(str(tmp_path / "photos/*"), "val")
+    there = replace(wanted, place=Place(ssh="pi"))
+    keep(tmp_path / "there", there)
+    assert began(tmp_path / "there").data == there.data
 
 
 def test_resume_alone_takes_no_option_that_changes_the_benchmark(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:

@@ -99,9 +99,8 @@ def why_slow(row: Row, base: Row, machine: Machine) -> str:
 
 def _unranked(rows: Sequence[Row]) -> list[str]:
     said = []
-    settings = dict.fromkeys((row.case.threads, row.case.batch, row.case.machine) for row in rows)
-    for threads, batch, machine in settings:
-        alike = [row for row in rows if (row.case.threads, row.case.batch, row.case.machine) == (threads, batch, machine)]
+    for choice in dict.fromkeys(map(_choice_of, rows)):
+        alike = [row for row in rows if _choice_of(row) == choice]
         for row, other in pairwise(sorted(alike, key=lambda row: row.p50_ms or 0.0)):
             if not row.rounds_ms or not other.rounds_ms:
                 continue
@@ -136,6 +135,11 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
             "programs, or measure longer with --seconds"
         )
     return said
+
+
+def _choice_of(row: Row) -> tuple[object, ...]:
+    """What rows have in common of which somebody may choose the fastest."""
+    return row.case.task, row.case.threads, row.case.batch, row.case.machine
 
 
 def _setting_of(row: Row) -> tuple[object, ...]:

@@ -142,7 +142,6 @@ def command(
             seconds=seconds,
             rounds=rounds,
             place=Place(adb, serial, tuple(tool or ()), ssh, remote),
-            typed_in=str(Path.cwd()),
         )
     wanted.check()
     for place in (folder, *([Path(csv).parent] if csv not in ("", "-") else [])):

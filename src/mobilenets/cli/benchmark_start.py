@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mobilenets.benchmark import saving
 from mobilenets.benchmark.flow import Data
 from mobilenets.benchmark.plan import Asked, check_precisions, networks
+from mobilenets.cli.reading import anywhere
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DocumentError, UsageError
 from mobilenets.files import write_text
@@ -62,7 +63,6 @@ class Wanted:
         data: labeled images to measure accuracy on.
         seconds, rounds: how long and how often each row runs.
         place: which machine measures.
-        typed_in: the working directory, which relative paths start from.
     """
 
     models: tuple[str, ...]
@@ -74,7 +74,6 @@ class Wanted:
     seconds: float
     rounds: int
     place: Place
-    typed_in: str
     format: int = FORMAT
 
     @property
@@ -160,7 +159,7 @@ def latest(out: Path | None) -> Path:
 
 
 def began(folder: Path) -> Wanted:
-    """What the benchmark in a folder was to measure, its paths as they are called from here.
+    """What the benchmark in a folder was to measure.
 
     Raises:
         CheckpointError: the record cannot be read.
@@ -170,26 +169,25 @@ def began(folder: Path) -> Wanted:
     if not file.is_file():
         raise UsageError(f"'{folder}' does not say what was to be measured", hint="give MODEL and the options as before")
     try:
-        wanted = decode(parse(file.read_bytes()), Wanted)
+        return decode(parse(file.read_bytes()), Wanted)
     except (OSError, DocumentError) as error:
         raise CheckpointError(f"'{file}' cannot be read: {error}", hint="give MODEL and the options as before") from error
-    data, place = wanted.data, wanted.place
-    here = data is not None and not place.ssh  # with --ssh the images lie on the other machine
-    return replace(
-        wanted,
-        models=tuple(_from(wanted.typed_in, name) for name in wanted.models),
-        data=replace(data, source=_from(wanted.typed_in, data.source)) if data is not None and here else data,
-        place=replace(place, tools=tuple(_from(wanted.typed_in, tool) for tool in place.tools)),
-    )
 
 
 def keep(folder: Path, wanted: Wanted) -> None:
-    """Write what is to be measured into the folder; raises OSError if it cannot be written."""
+    """Write what is to be measured into the folder, its paths as any folder can call them; raises OSError if that fails."""
+    data, place = wanted.data, wanted.place
+    here = data is not None and not place.ssh  # with --ssh the images lie on the other machine
+    kept = replace(
+        wanted,
+        models=tuple(map(_path, wanted.models)),
+        data=replace(data, source=anywhere(data.source)) if data is not None and here else data,
+        place=replace(place, tools=tuple(map(_path, place.tools))),
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / FILE, json.dumps(encode(wanted), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / FILE, json.dumps(encode(kept), indent=1, ensure_ascii=False) + "\n")
 
 
-def _from(typed_in: str, name: str) -> str:
-    """A path that was typed in another folder, as it is called from here; what is no path stays as it is."""
-    path = Path(typed_in) / name
-    return str(path) if path.exists() and Path(typed_in) != Path.cwd() else name
+def _path(name: str) -> str:
+    """A path as any folder can call it; what is no path, such as the name of a network, stays as it is."""
+    return str(Path(name).absolute()) if Path(name).exists() else name
