@@ -111,8 +111,25 @@ def test_nothing_is_wrong_with_it_for_those_who_hear_it(scheme: str, width: int,
     assert violations(report) == []
 
 
-def test_labels_are_not_broken_on_a_phone(report: Page) -> None:
-    report.set_viewport_size({"width": 360, "height": 740})
+@pytest.mark.parametrize("width", [360, 760, 1280])
+def test_labels_are_not_broken_however_wide_the_page_is(width: int, report: Page) -> None:
+    report.set_viewport_size({"width": width, "height": 740})
     word = report.locator("dd", has_text="green").first
     lines = word.evaluate("(text) => text.offsetHeight / parseFloat(getComputedStyle(text).lineHeight)")
     assert lines < 2
+
+
+def test_paper_is_light_also_where_the_screen_is_dark(report: Page) -> None:
+    def colors() -> list[str]:
+        names = ["--ground", "--ink", "--muted", "--right", "--wrong", "--teal", "--caution"]
+        return [
+            report.evaluate("(name) => getComputedStyle(document.documentElement).getPropertyValue(name)", name)
+            for name in names
+        ]
+
+    report.emulate_media(color_scheme="light", media="print")
+    by_day = colors()
+    report.emulate_media(color_scheme="dark", media="print")
+    assert colors() == by_day
+    report.emulate_media(color_scheme="dark", media="screen")
+    assert not set(colors()) & set(by_day)
