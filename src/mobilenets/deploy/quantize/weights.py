@@ -72,12 +72,12 @@ class Moments:
         """Means of what the float network reads, G K."""
         return self._meant / self.count
 
-    @cached_property
+    @property
     def covariance(self) -> Matrix:
         """Of what the quantized network reads, G K K."""
         return self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
 
-    @cached_property
+    @property
     def cross(self) -> Matrix:
         """Of what the float network reads with what the quantized one does, G K K."""
         return self._cross / self.count - self.meant[:, :, None] * self.read[:, None, :]
