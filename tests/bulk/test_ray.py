@@ -93,6 +93,9 @@ def test_each_image_has_one_row_although_a_worker_and_then_the_whole_is_killed(t
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+    while workers_of(process.pid):  # what they had begun is written
+        assert time.monotonic() < until
+        time.sleep(0.02)
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
     told = answer(command(color_model, folder, "--out", out))
     assert (told["images"], told["unreadable"], told["earlier"]) == (24, 0, len(before))

@@ -178,12 +178,15 @@ def test_the_model_is_left_as_it_is(tmp_path: Path) -> None:
 
 
 def test_models_of_other_tasks_have_no_classes_of_pixels(tmp_path: Path) -> None:
+    kinds = {"classify": "classifier", "detect": "detector"}
     specs = {
         "leave --argmax out": ModelSpec(PLAIN, ("cat", "dog"), InputContract(size=32)),
         "--nms gives boxes": ssdlite(PLAIN, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,)),
     }
     for hint, spec in specs.items():
-        with pytest.raises(ExportError, match=f"'plain' is to {spec.task}: only segmenters have classes of pixels") as error:
+        with pytest.raises(
+            ExportError, match=f"'plain' is a {kinds[spec.task]}: only segmenters have classes of pixels"
+        ) as error:
             export_checked(create(spec), tmp_path / "segmenter.onnx", ONNX, tail="argmax")
         assert error.value.hint == hint
     assert list(tmp_path.iterdir()) == []
