@@ -48,6 +48,7 @@ Real float_sum_of(Factor by, int zero_point, bool is_signed, std::int64_t least,
     const std::int64_t room = first_whole - 1 - (greatest - least);
     if (by.mantissa < 1 << 30 || by.shift > 0 || -by.shift > largest_right || room < 0) return {};
     if (is_signed && by.shift < 0) return {};
+    if (least < -2 * first_whole || greatest > 2 * first_whole) return {};  // far from zero, by their bias
     const auto nearest = static_cast<float>(std::ldexp(static_cast<double>(by.mantissa), by.shift - 31));
     if (static_cast<double>(greatest) * nearest > largest_result || static_cast<double>(-least) * nearest > largest_result)
         return {};
