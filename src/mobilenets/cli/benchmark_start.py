@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mobilenets.benchmark import saving
 from mobilenets.benchmark.flow import Data
 from mobilenets.benchmark.plan import Asked, check_precisions, networks
-from mobilenets.cli.reading import anywhere
+from mobilenets.cli.reading import anywhere, check_machine
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DocumentError, UsageError
 from mobilenets.files import write_text
@@ -48,10 +48,7 @@ class Place:
         """Refuse options that contradict each other; raises UsageError."""
         if self.adb and self.ssh:
             raise UsageError("--adb measures speed and memory of a device; leave out --ssh")
-        if self.ssh.startswith("-"):
-            raise UsageError(f"--ssh '{self.ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
-        if not self.adb and (self.serial or self.tools):
-            raise UsageError("--serial and --tool are about --adb, which is missing")
+        check_machine(self.ssh, adb=self.adb, serial=self.serial, tools=self.tools)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
@@ -102,3 +102,11 @@ class Reading:
         if "," in self.classes:
             classes = [name.strip() for name in self.classes.split(",")]
         return open_dataset(source, seed=seed, val=val, test=test, group=group, task=task, classes=classes, ignore=self.ignore)
+
+
+def check_machine(ssh: str, *, adb: bool, serial: str, tools: Sequence[str]) -> None:
+    """Refuse a machine that `--ssh`, `--adb`, `--serial` and `--tool` do not name; raises UsageError."""
+    if ssh.startswith("-"):
+        raise UsageError(f"--ssh '{ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
+    if not adb and (serial or tools):
+        raise UsageError("--serial and --tool are about --adb, which is missing")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenets.cli.output import note
-from mobilenets.cli.reading import Reading
+from mobilenets.cli.reading import Reading, check_machine
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DataError, DocumentError, UsageError
 from mobilenets.files import write_text
@@ -43,10 +43,7 @@ class Target:
         """Refuse options that contradict each other; raises UsageError."""
         if sum((bool(self.table), bool(self.ssh), self.adb)) > 1:
             raise UsageError("latency is from one place: give only one of --table, --ssh and --adb")
-        if self.ssh.startswith("-"):
-            raise UsageError(f"--ssh '{self.ssh}' is not the name of a machine", hint="--ssh pi@raspberrypi.local")
-        if not self.adb and (self.serial or self.tools):
-            raise UsageError("--serial and --tool are about --adb, which is missing")
+        check_machine(self.ssh, adb=self.adb, serial=self.serial, tools=self.tools)
 
 
 @dataclass(frozen=True, slots=True)
