@@ -48,6 +48,11 @@ struct Resize {
                 const std::int32_t* wide = across.places + 2 * index(x);
                 const Weight* of_places = across.weights + 2 * index(x);
                 const std::size_t left = index(wide[0]) * index(channels), right = index(wide[1]) * index(channels);
+                if (above == below && left == right) {  // as in a map of one place
+                    __builtin_memcpy(out, above + left, index(channels) * sizeof(Number));
+                    out += channels;
+                    continue;
+                }
                 for (std::size_t c = 0; c < index(channels); ++c) {
                     const Weight first = of_places[0] * above[left + c] + of_places[1] * above[right + c];
                     const Weight second = of_places[0] * below[left + c] + of_places[1] * below[right + c];
