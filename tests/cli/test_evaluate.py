@@ -145,7 +145,7 @@ def test_unreadable_images_are_named(mobilenets: Run, color_model: Path, tmp_pat
     (tmp_path / "test" / "red" / "0.png").write_bytes(b"broken")
     done = mobilenets("evaluate", color_model, tmp_path / "test", "--out", tmp_path / "out")
     assert done.code == 0
-    assert "red/0.png: the image is not an image of a known format" in done.err
+    assert "red/0.png: the data is not an image of a known format: it begins with 'broken'" in done.err
     assert "red/0.png" in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -222,7 +222,9 @@ def test_what_is_not_there_is_not_found(both: Running) -> None:
 def test_a_damaged_image_among_several_is_named_by_its_place(both: Running, encoded: Encode) -> None:
     message = service_pb2.ModelInferRequest(model_name="color.images")
     message.inputs.add(name="image", datatype="BYTES", shape=[2]).contents.bytes_contents.extend([encoded("red"), b"no image"])
-    assert refusal(both, message, "INVALID_ARGUMENT") == "image 1: the image is not an image of a known format"
+    assert refusal(both, message, "INVALID_ARGUMENT").startswith(
+        "image 1: the data is not an image of a known format: it begins with 'no image'; JPEG, PNG"
+    )
 
 
 def test_more_than_the_limits_is_refused_and_counted(serve: Serve, color_model: Path, encoded: Encode) -> None:

@@ -17,6 +17,10 @@ from mobilenets.cli import app
 from mobilenets.serve.limits import Limits
 
 Encode = Callable[..., bytes]
+NO_IMAGE = (
+    "the data is not an image of a known format: it begins with 'no image'; "
+    "JPEG, PNG, WebP, GIF, BMP, TIFF and other raster formats can be read"
+)
 
 
 @pytest.mark.parametrize("sent", ["raw", "form"])
@@ -60,12 +64,24 @@ def test_images_of_a_form_are_lines_in_their_order_and_a_broken_one_has_its_reas
     lines = [json.loads(line) for line in response.data.splitlines()]
     assert [line["file"] for line in lines] == ["1.png", "2.png", "3.png"]
     assert [line.get("label") for line in lines] == ["red", None, "blue"]
-    assert lines[1]["error"] == "the image is not an image of a known format"
+    assert lines[1]["error"] == NO_IMAGE
 
 
-def test_a_form_without_a_readable_image_is_refused(both: Running) -> None:
-    body, headers = form({"1.png": b"no image", "2.png": b""})
-    assert "known format" in both.refusal(both.ask("/predict", body, headers=headers), 422)
+@pytest.mark.parametrize(
+    ("files", "query", "message"),
+    [
+        ({"1.png": b"no image", "2.png": b""}, "", f"'1.png': {NO_IMAGE}"),
+        ({"notes.txt": b"no image"}, "", f"'notes.txt': {NO_IMAGE}"),
+        ({"notes.txt": b"no image"}, "?draw=1", f"'notes.txt': {NO_IMAGE}"),
+        ({"a.png": b"<html>"}, "", "'a.png': the data is not an image, but a web page; "),
+        ({"a.heic": b"\0\0\0\x18ftypheic"}, "", "'a.heic': the data is a HEIC image, which cannot be decoded here; "),
+    ],
+)
+def test_a_form_without_a_readable_image_is_refused_by_the_name_of_its_file(
+    files: dict[str, bytes], query: str, message: str, both: Running
+) -> None:
+    body, headers = form(files)
+    assert both.refusal(both.ask(f"/predict{query}", body, headers=headers), 422).startswith(message)
 
 
 @pytest.mark.parametrize(("accept", "kind"), [("*/*", "JPEG"), ("image/png", "PNG")])
@@ -94,7 +110,8 @@ FILE = b'Content-Disposition: form-data; name="a"; filename="b"\r\n\r\n'
 # fmt: off
 REFUSED = [
     ("", b"", {}, 400, "body is empty"),
-    ("", b"no image", {}, 422, "not an image of a known format"),
+    ("", b"no image", {}, 422, NO_IMAGE),
+    ("", b"\0asm\1\0\0\0", {}, 422, "a known format: it begins with the bytes 00 61 73 6d 01 00 00 00; JPEG, PNG"),
     ("", b"\x89PNG\r\n\x1a\n", {}, 422, "the image"),
     ("?model=nobody", b"", {}, 404, "there is no model 'nobody'; known: color, cells"),
     ("?top=0", b"", {}, 400, "'top'"),

@@ -49,12 +49,11 @@ def handlers(service: Service) -> Mapping[str, Handler]:
                 if len(images) != 1:
                     raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
                 media = "image/png" if "image/png" in header(request.scope, "accept") else "image/jpeg"
-                work = drawn_work(images[0].data, manifest, pixels=pixels, media=media)
-                return await service.answer(served, work, body)
+                works = [drawn_work(images[0].data, manifest, pixels=pixels, media=media)]
+                return _one(images[0], *await service.answers(served, works, body))
             works = [line_work(image.data, image.name, manifest, pixels=pixels, top=options.top or TOP) for image in images]
-            if len(works) == 1:
-                return await service.answer(served, works[0], body)
-            return _several(images, await service.answers(served, works, body))
+            found = await service.answers(served, works, body)
+            return _one(images[0], *found) if len(found) == 1 else _several(images, found)
 
     return {"/predict": predict}
 
@@ -98,17 +97,35 @@ async def _images(request: Request, body: Body, service: Service) -> list[Encode
     return [EncodedImage(RAW, bytes(body.data))]
 
 
+def _one(image: EncodedImage, found: Answer | MobileNetsError) -> ASGIApp:
+    """The answer to an image.
+
+    Raises:
+        MobileNetsError: it has none; the message names the file of a form.
+    """
+    if isinstance(found, MobileNetsError):
+        raise _named(image, found)
+    return response(found)
+
+
 def _several(images: list[EncodedImage], found: list[Answer | MobileNetsError]) -> ASGIApp:
     """A line for each image; one that cannot be read has its reason there.
 
     Raises:
         MobileNetsError: none can be read.
     """
-    failures = [one for one in found if isinstance(one, MobileNetsError)]
-    if len(failures) == len(found):
-        raise failures[0]
+    first = found[0]
+    if isinstance(first, MobileNetsError) and all(isinstance(one, MobileNetsError) for one in found):
+        raise _named(images[0], first)
     lines = [
         json_line({"file": image.name, "error": str(one)}).encode() + b"\n" if isinstance(one, MobileNetsError) else one.body
         for image, one in zip(images, found, strict=True)
     ]
     return response(Answer(b"".join(lines), LINES))
+
+
+def _named(image: EncodedImage, error: MobileNetsError) -> MobileNetsError:
+    """Why an image has no answer, after the name of its file."""
+    if isinstance(error, RefusedError) and image.name != RAW:
+        return RefusedError(error.reason, f"'{image.name[:80]}': {error}", retry_s=error.retry_s)
+    return error

@@ -109,7 +109,7 @@ def prepared(images: Sequence[bytes], manifest: Manifest, *, pixels: int) -> tup
             loaded.append(load(image, manifest.input))
         except ImageError as error:
             reason: Reason = "pixels" if failure(error) == "bomb" else "image"
-            raise RefusedError(reason, f"{where}{error}") from error
+            raise RefusedError(reason, "; ".join(filter(None, (f"{where}{error}", error.hint)))) from error
     arrays = [array for array, _ in loaded]
     batch = arrays[0][np.newaxis] if len(arrays) == 1 else np.stack(arrays)  # one is not copied
     return batch, [place for _, place in loaded]
