@@ -13,12 +13,13 @@ from PIL import Image
 
 from mobilenets.bulk import stores
 from mobilenets.bulk.flow import Asked, predict
+from mobilenets.bulk.model import files_of
 from mobilenets.bulk.plan import Plan, divided, keep, kept, named
 from mobilenets.bulk.work import predict_part
-from mobilenets.errors import DataError, UsageError
+from mobilenets.errors import DataError, MobileNetsError, UsageError
 from mobilenets.runtime.predictor import Predictor
 
-pytest.importorskip("fsspec", reason="fsspec is not installed")
+registry = pytest.importorskip("fsspec.registry", reason="fsspec is not installed")
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 
 
@@ -77,6 +78,22 @@ def test_no_cluster_is_asked_for_where_there_are_no_images(
     with pytest.raises(DataError, match="empty"):
         predict(color_model, [str(tmp_path / "empty")], str(tmp_path / "out"), Asked())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("which", ["source", "out", "source of a plan"])
+def test_no_cluster_is_asked_for_where_the_library_of_a_store_is_missing(
+    which: str, tmp_path: Path, color_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(registry.known_implementations, "lost", {"class": "lost_store.Store", "err": "Get it"})
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where none answers
+    out = str(tmp_path / "out") if which != "out" else "lost://bucket/out"
+    source = str(images(tmp_path / "images")) if which == "out" else "lost://bucket/photos/"
+    if which == "source of a plan":
+        predictor = Predictor.open(color_model)
+        keep(Plan(files_of(predictor)[0], (source,), 5, None, ((f"{source}1.png",),)), out)
+    with pytest.raises(MobileNetsError, match="needs 'lost_store', which is not installed") as caught:
+        predict(color_model, [source], out, Asked())
+    assert caught.value.hint == "pip install lost_store"
 
 
 def test_an_address_of_no_store_is_refused() -> None:

@@ -77,6 +77,9 @@ def predict(
         UsageError: the folder holds results of something else, or an option is of another task.
         MobileNetsError: a part failed; what is written is kept.
     """
+    for address in (*sources, out):
+        if stores.is_address(address):
+            stores.system_of(address)  # a store that cannot be reached from here is named before anything starts
     predictor = Predictor.open(model, threads=1)
     if asked.threshold is not None and predictor.manifest.task != "detect":
         raise UsageError(f"a threshold is for detectors; this model's task is '{predictor.manifest.task}'")

@@ -16,6 +16,9 @@ from mobilenets.bulk.work import predict_part
 from mobilenets.errors import MissingExtraError, MobileNetsError
 from mobilenets.runtime.predictor import Predictor
 
+STARTS = 3
+"""How often a cluster is started until one stands."""
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -71,15 +74,7 @@ def connected() -> int:
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
     if not ray.is_initialized():
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        except ConnectionError as error:
-            raise MobileNetsError(f"there is no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}'") from error
-        except Exception as error:  # Ray has no type for this
-            raise MobileNetsError(
-                f"Ray did not start: {_last_line(error)}",
-                hint="give the same command again when the machine has less to do; what is written is kept",
-            ) from error
+        _start()
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # Ray has few types
     return max(1, int(resources.get("CPU", 1)))
 
@@ -115,6 +110,25 @@ def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
         raise MobileNetsError(
             f"the prediction stopped: {reason}", hint="what is written is kept; the same command goes on"
         ) from error
+
+
+def _start() -> None:
+    """Join a cluster or start one. Ray gives a start half a minute, which may not be enough on a busy machine."""
+    import ray
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            return
+        except ConnectionError as error:
+            raise MobileNetsError(f"there is no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}'") from error
+        except Exception as error:  # Ray has no type for this
+            ray.shutdown()
+            if attempt == STARTS:
+                raise MobileNetsError(
+                    f"Ray did not start in {STARTS} attempts: {_last_line(error)}",
+                    hint="give the same command again when the machine has less to do; what is written is kept",
+                ) from error
 
 
 def _last_line(error: Exception) -> str:

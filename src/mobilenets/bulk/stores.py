@@ -56,7 +56,7 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
 
     Raises:
         UsageError: no store has such addresses.
-        MissingExtraError: the library for the store is not installed.
+        MobileNetsError: the library for the store is not installed.
     """
     try:
         from fsspec.core import url_to_fs
@@ -66,7 +66,12 @@ def system_of(address: str) -> tuple[Any, str]:  # Any: fsspec has no types
         # A listing that was kept would not know what workers have written since.
         system, path = url_to_fs(address, use_listings_cache=False)
     except ImportError as error:
-        raise UsageError(f"'{address}': {first_line(error)}") from error
+        package = getattr(error.__cause__ or error, "name", None)  # of the module that fsspec looked for
+        if not package:
+            raise MobileNetsError(f"'{address}': {first_line(error)}") from error
+        raise MobileNetsError(
+            f"'{address}' needs '{package}', which is not installed", hint=f"pip install {package}"
+        ) from error
     except ValueError as error:
         raise UsageError(f"'{address}' is no address of a store: {first_line(error)}") from error
     return system, str(path)
@@ -107,7 +112,7 @@ def found(source: str) -> list[str]:
     """
     try:
         names = sorted(_found(source))
-    except (DataError, UsageError, MissingExtraError):
+    except MobileNetsError:
         raise
     except Exception as error:  # as in `opened`
         raise DataError(f"'{source}' cannot be listed: {first_line(error)}") from error
@@ -161,7 +166,7 @@ def write(address: str, data: bytes) -> None:
             return
         system, path = system_of(address)
         system.pipe_file(path, data)
-    except (UsageError, MissingExtraError):
+    except MobileNetsError:
         raise
     except Exception as error:  # as in `opened`
         raise DataError(f"'{address}' cannot be written: {first_line(error)}") from error
