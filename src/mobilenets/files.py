@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from mobilenets.errors import UsageError
 
 STARTS: dict[bytes, tuple[str, str]] = {
     b"version https://": ("a pointer of Git LFS", "fetch the files: git lfs pull"),
@@ -17,6 +20,7 @@ STARTS: dict[bytes, tuple[str, str]] = {
 }
 """How a file begins, in lower case, that stands in the place of another: what it is, and what to do."""
 
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
 _KEPT = 40  # characters of a name that its draft repeats, so that the draft's name is not too long for the file system
 
 
@@ -30,12 +34,28 @@ def stand_in(head: bytes) -> tuple[str, str] | None:
     return next((told for sign, told in STARTS.items() if start.startswith(sign)), None)
 
 
+def check_folder(folder: str | Path) -> None:
+    """Refuse the address of a store where a folder of this machine is meant; it would become a folder with such a name.
+
+    Raises:
+        UsageError: it is one.
+    """
+    scheme = _SCHEME.match(str(folder))
+    if scheme is not None:  # a `Path` has one slash less
+        raise UsageError(
+            f"'{scheme[1]}://{str(folder)[scheme.end() :].lstrip('/')}' is an address, not a folder of this machine",
+            hint="write into a folder and copy it; only 'predict --engine ray' writes to stores",
+        )
+
+
 def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be made or written, before work is spent on what it is to hold.
 
     Raises:
         OSError: it is a file or inside one, or nobody may write there.
+        UsageError: it is the address of a store.
     """
+    check_folder(folder)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
     if not nearest.exists():
         raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(nearest))

@@ -50,6 +50,25 @@ def test_an_empty_argument_does_not_pass_for_none(mobilenets: Any, arguments: tu
     assert done.err == f"error: {words}\n\nhint: is a variable of the shell not set?\n"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "photos", "--out", "s3://bucket/run"),
+        ("evaluate", "runs/photos", "photos", "--out=s3://bucket/run"),
+        ("convert-data", "photos", "s3://bucket/run", "--to", "shards"),
+        ("predict", "MODEL", "a.jpg", "--out", "s3://bucket/run"),
+    ],
+)
+def test_an_address_does_not_become_a_folder_of_that_name(
+    mobilenets: Any, color_model: Path, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = mobilenets(*(str(color_model) if argument == "MODEL" else argument for argument in arguments))
+    assert done.code == 2
+    assert done.err.startswith("error: 's3://bucket/run' is an address, not a folder of this machine\n\nhint: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_input_ends_in_an_error_and_a_hint_without_a_traceback(tmp_path: Path) -> None:
     shown = run("predict", str(tmp_path / "no-model.onnx"), "image.jpg")
     assert shown.returncode == 1

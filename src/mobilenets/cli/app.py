@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from mobilenets.errors import MobileNetsError, UsageError, missing_extra
+from mobilenets.files import check_folder
 from mobilenets.runtime.text import printable
 
 INTERRUPTED = 130
@@ -110,6 +111,8 @@ def _run() -> int:
     """The exit code of the command that was typed."""
     _refuse_empty(sys.argv[1:])
     first = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
+    if first != "predict":  # which writes to stores, with Ray
+        _check_out(sys.argv[1:])
     try:
         build(first)(prog_name="mobilenets")
     except SystemExit as stop:
@@ -142,6 +145,13 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             option = name if of_option else before
             what = f"the value of {option}" if option.startswith("--") else "an argument"
             raise UsageError(f"{what} is empty", hint="is a variable of the shell not set?")
+
+
+def _check_out(arguments: Sequence[str]) -> None:
+    """Refuse an address where `--out` is to be a folder or a file of this machine; raises UsageError."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        if before == "--out" or argument.startswith("--out="):
+            check_folder(argument.removeprefix("--out="))
 
 
 def _print_error(error: MobileNetsError) -> int:

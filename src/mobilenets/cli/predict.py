@@ -13,6 +13,7 @@ from mobilenets.cli.measuring import check_engine, engine_line
 from mobilenets.cli.output import note
 from mobilenets.cli.predicting import Asked
 from mobilenets.errors import UsageError
+from mobilenets.files import check_folder
 
 if TYPE_CHECKING:
     from mobilenets.specs.model import Task
@@ -164,6 +165,8 @@ def command(
         return
     if workers is not None:
         raise UsageError("--workers is for --engine ray", hint="--threads sets the threads of this process")
+    if out is not None:
+        check_folder(out)
     from mobilenets.runtime.predictor import Predictor
 
     check_engine(engine)
