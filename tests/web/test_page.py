@@ -51,22 +51,53 @@ def test_a_chosen_image_is_classified_as_by_the_predictor(visit: Visit, color_mo
     assert shown == [[label, f"{score:.1%}"] for label, score in expected.top(3)]
 
 
-@pytest.mark.parametrize("way", ["drop", "paste"])
-def test_images_are_dropped_and_pasted(way: str, visit: Visit, color_model: Path, tmp_path: Path) -> None:
-    page = visit(color_model)
-    data = base64.b64encode(painted(tmp_path / "sky.png", COLORS["blue"]).read_bytes()).decode()
+def dropped(page: Page, way: str, data: bytes, *, name: str, kind: str) -> None:
+    """Drops a file on the page, or pastes it."""
     page.evaluate(
-        """([way, data]) => {
+        """([way, data, name, type]) => {
             const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
             const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], "sky.png", { type: "image/png" }));
-            document.querySelector(".stage").dispatchEvent(way === "drop"
+            transfer.items.add(new File([bytes], name, { type }));
+            document.querySelector("main").firstElementChild.dispatchEvent(way === "drop"
                 ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true })
                 : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
         }""",
-        [way, data],
+        [way, base64.b64encode(data).decode(), name, kind],
     )
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_images_are_dropped_and_pasted(way: str, visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    page = visit(color_model)
+    dropped(page, way, painted(tmp_path / "sky.png", COLORS["blue"]).read_bytes(), name="sky.png", kind="image/png")
     assert verdict(page) == "blue"
+
+
+def test_what_is_no_image_takes_the_place_of_what_was_found(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    page = visit(color_model)
+    page.locator("input[type=file]").first.set_input_files(
+        [painted(tmp_path / f"{name}.png", color) for name, color in COLORS.items()]
+    )
+    assert verdict(page)
+    dropped(page, "drop", b"words", name="notes.txt", kind="text/plain")
+    page.get_by_role("alert").filter(has_text="No images found").wait_for()
+    assert page.locator(".panel:visible").count() == 0
+    assert page.locator(".strip [aria-pressed=true]").count() == 0
+    dropped(page, "drop", b"....ftypheic", name="phone.heic", kind="")
+    page.get_by_role("alert").filter(has_text="'phone.heic' cannot be read").wait_for()
+    page.get_by_role("button", name="Teach").click()
+    dropped(page, "drop", b"words", name="notes.txt", kind="text/plain")
+    page.get_by_role("alert").filter(has_text="No images found").wait_for()
+
+
+def test_a_panorama_is_shown_on_a_stage_and_not_as_a_line(visit: Visit, color_model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (12_000, 20), COLORS["green"]).save(tmp_path / "wide.png")
+    page = visit(color_model)
+    page.locator("input[type=file]").first.set_input_files(tmp_path / "wide.png")
+    assert verdict(page) == "green"
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    assert box["height"] > 100
 
 
 def test_a_folder_becomes_a_strip_and_what_is_broken_is_said(visit: Visit, color_model: Path, tmp_path: Path) -> None:
@@ -86,30 +117,6 @@ def test_a_folder_becomes_a_strip_and_what_is_broken_is_said(visit: Visit, color
     assert "broken.png" in message.inner_text()
     page.locator(".strip button", has_text="green").click()
     assert verdict(page) == "green"
-
-
-def test_the_camera_is_predicted_frame_after_frame_until_it_stops(visit: Visit, color_model: Path) -> None:
-    page = visit(color_model)
-    page.get_by_role("button", name="Camera").click()
-    assert verdict(page)  # Chromium's made-up camera is green, with a moving figure
-    assert page.locator("video").count() == 1
-    seen = page.locator(".time").inner_text()
-    page.locator(f".time:not(:text-is('{seen}'))").wait_for()
-    page.get_by_role("button", name="Stop").click()
-    assert page.locator("video").count() == 0
-    assert page.get_by_role("button", name="Camera").is_visible()
-
-
-def test_a_camera_that_is_blocked_is_explained(visit: Visit, color_model: Path) -> None:
-    page = visit(color_model)
-    page.evaluate(
-        """() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); }; }"""
-    )
-    page.get_by_role("button", name="Camera").click()
-    message = page.locator(".stage [role=alert]")
-    message.wait_for()
-    assert "blocked" in message.inner_text()
-    assert "address bar" in message.inner_text()
 
 
 def two_cells(folder: Path) -> Path:
@@ -164,16 +171,6 @@ def test_the_slider_also_shows_boxes_below_the_thresholds_that_were_fitted(
     for _ in range(50):
         slider.press("ArrowRight")
     assert verdict(page) == "2 objects"  # as with the same model without thresholds, at 50%
-
-
-def test_the_camera_takes_the_place_of_the_image_that_was_chosen(visit: Visit, color_model: Path, tmp_path: Path) -> None:
-    page = visit(color_model)
-    images = [painted(tmp_path / f"{name}.png", color) for name, color in COLORS.items()]
-    page.locator("input[type=file]").first.set_input_files(images)
-    assert page.locator(".strip [aria-pressed=true]").count() == 1
-    page.get_by_role("button", name="Camera").click()
-    page.locator("video").wait_for()
-    assert page.locator(".strip [aria-pressed=true]").count() == 0
 
 
 def test_a_page_without_its_model_says_what_to_do(browser: Browser, site: Callable[[Path], str], color_model: Path) -> None:

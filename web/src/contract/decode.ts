@@ -26,7 +26,7 @@ async function opened(file: Blob): Promise<ImageBitmap> {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
   } catch {
-    throw new ImageError("This is no image that your browser can read. JPEG, PNG, WebP, GIF and BMP work everywhere.");
+    throw new ImageError("This is not an image that your browser can read. JPEG, PNG, WebP, GIF and BMP work everywhere.");
   }
 }
 

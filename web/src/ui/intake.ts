@@ -13,7 +13,10 @@ export interface Incoming {
 /** Takes images; the second is where on the page they were dropped, if they were. */
 export type Take = (images: Incoming[], target?: EventTarget | null) => void;
 
-const ENDINGS = /\.(jpe?g|png|webp|gif|bmp|avif|tiff?)$/i;
+/** What a user can choose instead of what is not an image. */
+export const WORKS = "JPEG, PNG, WebP, GIF and BMP work in every browser.";
+
+const ENDINGS = /\.(jpe?g|png|webp|gif|bmp|avif|hei[cf]|tiff?)$/i;
 
 /** A button that opens the file dialog and hands over what is chosen. */
 export function chooser(text: string, name: IconName, take: Take, folder = false): HTMLElement {

@@ -21,7 +21,7 @@ export class Strip {
     for (const item of items) {
       const index = this.items.push(item) - 1;
       const url = URL.createObjectURL(item.file);
-      const image = h("img", { src: url, alt: "", loading: "lazy", decoding: "async", load: () => URL.revokeObjectURL(url) });
+      const image = h("img", { src: url, alt: "", loading: "lazy", decoding: "async", load: () => URL.revokeObjectURL(url), error: () => image.removeAttribute("src") });
       const button = h(
         "button",
         { type: "button", title: item.path, "aria-label": item.path, click: () => this.choose(index) },

@@ -7,7 +7,7 @@ import { answerFor } from "./answers/answer";
 import { Camera, severalCameras } from "./camera";
 import { announce, counted, fill, h } from "./dom";
 import { icon } from "./icons";
-import { chooser, type Incoming } from "./intake";
+import { chooser, type Incoming, WORKS } from "./intake";
 import { Stage } from "./stage";
 import { Strip } from "./strip";
 
@@ -19,7 +19,7 @@ const RESTS = 600;
 export class Try {
   readonly element: HTMLElement;
   private readonly answer: Answer;
-  private readonly camera = new Camera();
+  private readonly camera = new Camera((why) => this.fail("The camera stopped", why));
   private readonly stage: Stage;
   private readonly strip = new Strip((item, index) => void this.open(item, index));
   private readonly results = new Map<Incoming, Promise<Predicted | undefined>>();
@@ -63,7 +63,7 @@ export class Try {
   /** Opens images: shows the first and predicts them all. */
   async take(items: readonly Incoming[]): Promise<void> {
     if (items.length === 0) {
-      this.stage.showMessage("No images there", "JPEG, PNG, WebP, GIF and BMP work in every browser.");
+      this.fail("No images found", WORKS);
       return;
     }
     this.stopCamera();
@@ -147,9 +147,8 @@ export class Try {
 
   private async toggleCamera(): Promise<void> {
     if (this.camera.running) {
-      this.stopCamera();
+      this.clear();
       this.stage.showInvitation();
-      this.panel.hidden = true;
       return;
     }
     await this.startCamera(() => this.camera.start());
@@ -165,11 +164,10 @@ export class Try {
     try {
       await start();
     } catch (error) {
-      this.stage.showMessage("No camera", messageOf(error));
-      this.panel.hidden = true;
-      this.labelCamera();
+      this.fail("No camera", messageOf(error));
       return;
     }
+    if (!this.camera.running) return;
     this.labelCamera();
     this.flipButton.hidden = !(await severalCameras());
     this.stage.showVideo(this.camera.video);
@@ -181,9 +179,9 @@ export class Try {
     let spoken = performance.now();
     while (this.camera.running && this.watched === turn) {
       await new Promise(requestAnimationFrame);
-      const frame = await this.camera.frame();
-      if (frame === undefined) continue;
       try {
+        const frame = await this.camera.frame();
+        if (frame === undefined) continue;
         const result = await this.opened.predictor.ask("predict", { source: frame }, [frame]);
         if (!this.camera.running || this.watched !== turn) return;
         this.show(result);
@@ -192,10 +190,24 @@ export class Try {
           this.say();
         }
       } catch (error) {
-        this.stopCamera();
-        this.stage.showMessage("The model stopped", messageOf(error));
+        if (this.camera.running && this.watched === turn) this.fail("The model stopped", messageOf(error));
       }
     }
+  }
+
+  /** Says what went wrong, in the place of what was there. */
+  private fail(title: string, text: string): void {
+    this.clear();
+    this.stage.showMessage(title, text);
+  }
+
+  /** Leaves nothing of what was seen: neither camera nor image nor prediction. */
+  private clear(): void {
+    this.stopCamera();
+    this.shown = undefined;
+    this.current = undefined;
+    this.strip.chooseNone();
+    this.panel.hidden = true;
   }
 
   private stopCamera(): void {

@@ -8,7 +8,7 @@ import { withFeatures, withHead } from "../../teach/onnx";
 import { Camera } from "../camera";
 import { announce, counted, fill, h } from "../dom";
 import { icon } from "../icons";
-import { chooser, folderOf, type Incoming } from "../intake";
+import { chooser, folderOf, type Incoming, WORKS } from "../intake";
 import { messageOf } from "../try";
 import { Card } from "./card";
 import { results } from "./results";
@@ -24,7 +24,7 @@ export class Teach {
   readonly element: HTMLElement;
   private readonly cards: Card[] = [];
   private readonly list = h("div", { class: "cards" });
-  private readonly camera = new Camera();
+  private readonly camera = new Camera((why) => this.lost(why));
   private readonly button = h("button", { type: "button", class: "primary", click: () => void this.teach() }, "Teach");
   private readonly state = h("p", { class: "quiet", role: "status" });
   private readonly trouble = h("p", { class: "bad", role: "alert" });
@@ -55,7 +55,7 @@ export class Teach {
 
   /** Takes images: into the class that they were dropped on, or by the folders that they lie in. */
   async take(images: readonly Incoming[], target: EventTarget | null = null): Promise<void> {
-    fill(this.trouble);
+    fill(this.trouble, images.length === 0 && `No images found. ${WORKS}`);
     const under = this.cards.find(({ element }) => target instanceof Node && element.contains(target));
     if (images.some((image) => under === undefined && folderOf(image) !== "")) this.removeEmpty();
     for (const image of images) await this.learn(image.file, under ?? this.cardFor(folderOf(image)), image.path);
@@ -125,6 +125,11 @@ export class Teach {
     const sample = await Sample.of(frame, await this.featuresOf(frame), take, `take ${take}, frame ${i + 1}`);
     frame.close();
     card.add(sample);
+  }
+
+  private lost(why: string): void {
+    this.stopCamera();
+    fill(this.trouble, `The camera stopped. ${why}`);
   }
 
   private stopCamera(): void {
