@@ -162,7 +162,7 @@ def checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
     """The dataset after the quick check, without unreadable files where the user agreed to that."""
     from mobilenets.data.checks.boxes import REPAIRED
     from mobilenets.data.checks.check import quick_check, without
-    from mobilenets.data.checks.codes import in_brief
+    from mobilenets.data.checks.codes import CURES, in_brief
     from mobilenets.data.checks.leaks import copied_leaks
 
     if not main:
@@ -179,7 +179,9 @@ def checked(dataset: Dataset, *, skip_bad: bool, main: bool) -> Dataset:
         messages = [f"{finding.message}: {_some(finding.files)}" if finding.files else finding.message for finding in errors]
         message = "; ".join(messages[:NAMED]) + (f"; and {len(messages) - NAMED} more" if len(messages) > NAMED else "")
         hint = "mobilenets check DATA lists all; --skip-bad trains without unreadable files"
-        raise DataError(message, hint=hint if findings.broken else "mobilenets check DATA says more")
+        cure = CURES.get(errors[0].code, "")
+        say_more = f"{cure}; mobilenets check DATA says more" if cure else "mobilenets check DATA says more"
+        raise DataError(message, hint=hint if findings.broken else say_more)
     if findings.broken:
         note(f"skipped {len(findings.broken)} files that cannot be read: {_some(sorted(findings.broken))}")
         return without(dataset, findings.broken)

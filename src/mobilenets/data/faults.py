@@ -36,3 +36,7 @@ class Fault:
     code: FaultCode
     message: str
     file: str
+
+
+EMPTY = "annotate the objects, or export the annotations again: were they saved where they were drawn?"
+"""What to do about annotations that show no object on any image."""

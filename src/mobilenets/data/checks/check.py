@@ -190,6 +190,9 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
     noun, nouns = ("box", "boxes") if dataset.task == "detect" else ("image", "images")
     if len(dataset.labels) == 1 and dataset.task == "classify":
         yield finding("one-class", f"every image is labeled '{dataset.labels[0]}', but a classifier needs two classes")
+    if dataset.task == "detect" and not any(map(any, counts.values())):
+        yield finding("no-boxes", _without_boxes(dataset))
+        return
     if not any(counts["train"]):
         shows = " and shows an object" if dataset.task == "detect" else ""
         yield finding("no-training", f"no image that can be decoded{shows} is in the train split")
@@ -213,6 +216,17 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
         yield finding(
             "imbalance", f"'{common}' has {most} training {nouns}, '{rare}' {least}: {most / least:.0f} times as many"
         )
+
+
+def _without_boxes(dataset: Dataset) -> str:
+    """What keeps a dataset of boxes from having any."""
+    message = f"none of the {counted(len(dataset.samples), 'image')} has a box"
+    if any(fault.code == "unknown-class" for fault in dataset.faults):
+        return f"{message}: all boxes are of classes that the dataset does not list, and were left out"
+    bare = sum(fault.code == "unannotated" for fault in dataset.faults)
+    if not bare:
+        return f"{message}: every annotation is empty"
+    return f"{message}: {counted(bare, 'annotation file is', 'annotation files are')} missing, and the others are empty"
 
 
 def _duplicates(dataset: Dataset, looks: Sequence[Look]) -> tuple[tuple[tuple[str, ...], ...], list[Finding]]:

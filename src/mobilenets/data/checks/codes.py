@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from mobilenets.data.faults import EMPTY
+
 Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
@@ -31,6 +33,7 @@ class Finding:
 # fmt: off
 CODES: dict[str, tuple[Level, str]] = {  # in the order of a report
     "no-training":    ("error",   "no training images"),
+    "no-boxes":       ("error",   "no boxes"),
     "one-class":      ("error",   "a single class"),
     "unreadable-folder": ("error", "folders that cannot be opened"),
     "missing":        ("error",   "files that do not exist"),
@@ -98,6 +101,7 @@ share a group, so that they end up in one split."""
 
 CURES: dict[str, str] = {
     "no-training":    "add images, or give `train` splits that leave some to train on",
+    "no-boxes":       EMPTY,
     "one-class":      "add a second class: a folder of images, or the background of masks; are the labels elsewhere?",
     "unreadable-folder": "change the permissions of the folder, or leave it out",
     "untrained":      "move images of these classes into train, or leave the classes out",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mobilenets.data.documents import has_keys, head_text, read_json
 from mobilenets.data.entries import Entry, Listing, all_or_none, in_order, split_in, split_word
-from mobilenets.data.faults import Fault
+from mobilenets.data.faults import EMPTY, Fault
 from mobilenets.data.locate import Locator
 from mobilenets.data.readers.brush import decoded_brush
 from mobilenets.data.readers.format import NOTHING, Asked, Format
@@ -116,7 +116,8 @@ def read_label_studio_choices(source: Source, asked: Asked = NOTHING) -> Listing
     export = _opened(source)
     chosen = [task for task in export.tasks if len(task.choices) == 1]
     if not chosen:
-        raise DataError(f"'{export.path}' has no image for which one class was chosen")
+        message = f"'{export.path}' has no image for which one class was chosen, of {len(export.tasks):,}"
+        raise DataError(message, hint=f"nothing was drawn on them either; {EMPTY}")
     entries = tuple(replace(task.entry, label=task.choices[0]) for task in chosen)
     several = [task for task in export.tasks if len(task.choices) > 1]
     left = "but a classifier learns one class for each image; it is left out"

@@ -58,6 +58,7 @@ NO_OBJECT = "background"
 _ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
 _NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
 _NOISE_OF_LOSSY = 3  # the same where the file's format is lossy: any value besides 0 and 255 is noise then
+_OBJECT_IS_255 = "if 255 is the object and not to be ignored, name both classes: --classes background,object"
 _PEEKED = 30  # masks that are looked at when one answer holds for all
 
 
@@ -166,9 +167,7 @@ def _two_or_more(classes: Classes, folder: Path | str) -> Classes:
     """The same classes, refused if there is only one, because a network that always predicts it would be perfect."""
     if len(classes.labels) == 1:
         message = f"'{folder}' has masks of a single class, '{classes.labels[0]}'; segmentation needs two"
-        raise DataError(
-            message, hint="if 255 is the object and not to be ignored, name both classes: --classes background,object"
-        )
+        raise DataError(message, hint=f"are the masks empty? {_OBJECT_IS_255}")
     return classes
 
 
@@ -299,7 +298,7 @@ def _from_values(files: Sequence[Path], ignore: Sequence[str], channel: Coding) 
     binary = occurring == {0, IGNORE} and IGNORE not in gone
     kept = sorted(occurring - gone if binary else occurring - gone - {IGNORE})
     if not kept:
-        raise DataError(f"none of the {len(files)} masks contains a class")
+        raise DataError(f"none of the {len(files)} masks contains a class: all their pixels are ignored", hint=_OBJECT_IS_255)
     if len(kept) > MOST_VALUES:
         raise DataError(
             f"'{many}' and the other masks hold {len(kept)} different values, {kept[0]} to {kept[-1]}, and no file names them",

@@ -11,14 +11,14 @@ import numpy as np
 
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
-from mobilenets.data.faults import Fault
+from mobilenets.data.faults import EMPTY, Fault
 from mobilenets.data.readers.coco import CocoFile, Record, id_of, listing, opened
 from mobilenets.data.readers.coco_files import is_coco
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn, is_far_outside, sized
 from mobilenets.data.regions import Region
 from mobilenets.data.source import Source
-from mobilenets.data.text import number
+from mobilenets.data.text import counted, number
 from mobilenets.errors import DataError, ImageError
 
 
@@ -45,7 +45,10 @@ def read_coco_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         faults += file.faults
         notes += file.notes
     if not any(objects for _, objects in whole):
-        raise DataError(f"'{source.text}' has no annotation with polygons or run lengths", hint="is it a dataset of boxes?")
+        if any(file.annotations for file in files):
+            hint = "is it a dataset of boxes?"
+            raise DataError(f"'{source.text}' has no annotation with polygons or run lengths", hint=hint)
+        raise DataError(f"'{source.text}' has no annotation of its {counted(len(whole), 'image')}", hint=EMPTY)
     labels = counted_labels(names, asked.ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
     entries = [_masked(entry, objects, index) for entry, objects in whole]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing, in_order
-from mobilenets.data.faults import Fault
+from mobilenets.data.faults import EMPTY, Fault
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.label_tables import RUNS, tables
 from mobilenets.data.readers.mask_instances import OBJECT
@@ -23,7 +23,7 @@ from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn
 from mobilenets.data.readers.mask_pairs import pairs
 from mobilenets.data.readers.rows import Rows, columns_of, image_rows, read_header, read_rows, refuse_half_splits, split_of
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, shown, some, whole
+from mobilenets.data.text import class_name, counted, shown, some, whole
 from mobilenets.data.walk import Tree
 from mobilenets.errors import DataError
 
@@ -65,7 +65,8 @@ def read_runs(source: Source, asked: Asked = NOTHING) -> Listing:
     down = _counts_down([(runs, sizes[name]) for name, listed in found.items() for _, _, runs in listed][:_TRIED])
     used = in_order(label for listed in found.values() for label, _, _ in listed)
     if not used:
-        raise DataError(f"'{files[0]}' has no mask")
+        images = counted(len(entries), "image")
+        raise DataError(f"'{files[0]}' has no mask of its {images}: its column of run lengths is empty", hint=EMPTY)
     labels = counted_labels(used, asked.ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
     faults = list(tree.faults) if tree is not None else []

@@ -8,13 +8,14 @@ import numpy as np
 
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
+from mobilenets.data.faults import EMPTY
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn
 from mobilenets.data.readers.yolo import is_yolo, places_of, read_yolo
 from mobilenets.data.readers.yolo_lines import read_lines
 from mobilenets.data.readers.yolo_places import Places
 from mobilenets.data.source import Source
-from mobilenets.data.text import read_text
+from mobilenets.data.text import counted, read_text
 from mobilenets.errors import DataError, ImageError
 from mobilenets.runtime.images.decode import upright_size
 
@@ -45,7 +46,10 @@ def read_yolo_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         outlined += len(objects)
         entries.append(replace(entry, boxes=(), mask=drawn(objects, size, index)))
     if not outlined:
-        raise DataError(f"'{source.text}' has YOLO's boxes, but no polygons", hint="is it a dataset of boxes?")
+        if boxed:
+            raise DataError(f"'{source.text}' has YOLO's boxes, but no polygons", hint="is it a dataset of boxes?")
+        images = counted(len(entries), "image")
+        raise DataError(f"'{source.text}' has no polygon or box on its {images}: all label files are empty", hint=EMPTY)
     left_out = (f"{boxed:,} of {boxed + outlined:,} objects have no polygon and are left out",) if boxed else ()
     notes = (*places.notes, *left_out)
     return replace(listing, entries=tuple(entries), labels=tuple(labels), notes=notes, task="segment")

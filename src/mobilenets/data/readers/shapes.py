@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mobilenets.data import regions
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import Entry, Listing, in_order
-from mobilenets.data.faults import Fault
+from mobilenets.data.faults import EMPTY, Fault
 from mobilenets.data.limits import PIXELS
 from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn, is_far_outside, sized
 from mobilenets.data.regions import Region
@@ -93,7 +93,8 @@ def boxes_of(whole: Drawn, source: Source) -> Listing:
     entries = [replace(image.entry, boxes=tuple(_boxes(image))) for image in whole.images]
     if not any(entry.boxes for entry in entries):
         tags = "tags of whole images, but " if whole.tagged else ""
-        raise DataError(f"'{whole.path}' has {tags}no box, polygon or mask", hint=whole.tagged)
+        images = counted(len(whole.images), "image")
+        raise DataError(f"'{whole.path}' has {tags}no box, polygon or mask on its {images}", hint=whole.tagged or EMPTY)
     used = in_order(box.label for entry in entries for box in entry.boxes)
     outlined = sum(shape.kind in ("outline", "pixels") for image in whole.images for shape in image.shapes)
     found = f"{counted(outlined, 'polygon or mask was', 'polygons and masks were')} read as the boxes around them"
@@ -115,7 +116,10 @@ def masks_of(whole: Drawn, source: Source, ignore: Sequence[str]) -> Listing:
     images = [replace(image, entry=sized(image.entry, whole.path)) for image in whole.images]
     outlined = [_objects(image, faults) for image in images]
     if not any(outlined):
-        raise DataError(f"'{whole.path}' has no polygon, ellipse or mask", hint="is it a dataset of boxes?")
+        images = counted(len(whole.images), "image")
+        others = any(image.shapes for image in whole.images)
+        hint = "is it a dataset of boxes?" if others else whole.tagged or EMPTY
+        raise DataError(f"'{whole.path}' has no polygon, ellipse or mask on its {images}", hint=hint)
     used = in_order(item.label for objects in outlined for item in objects)
     labels = counted_labels(whole.labels(used), ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
