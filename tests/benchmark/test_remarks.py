@@ -42,6 +42,17 @@ def test_int8_that_is_slower_than_float_is_named_with_the_reason(
     assert reason in said
 
 
+def test_the_reason_is_given_once_for_all_threads_and_batches() -> None:
+    both = [row("float32", 2.0), row("int8", 3.0)]
+    more = [replace(one, case=replace(one.case, threads=2), cpu_ms=None) for one in (row("float32", 1.0), row("int8", 2.0))]
+    [said] = remarks([*both, *more], OLD)
+    assert "1.50x slower than float32 (1 thread, batch 1), 2.00x slower than float32 (2 threads, batch 1): this" in said
+    assert said.count("has no instructions for 8-bit products") == 1
+    profiled = [replace(one, operators=f"9 Conv {one.p50_ms} ms") for one in (*both, *more)]
+    [said] = remarks(profiled, NEW)
+    assert said.endswith("its operators take 9 Conv 2.0 ms, and in float32 9 Conv 1.0 ms, of 2 threads, batch 1")
+
+
 def test_where_the_time_goes_is_told_by_the_runtimes_profile() -> None:
     rows = [
         replace(row("float32", 2.0), operators="27 Conv 0.150 ms"),

@@ -134,10 +134,23 @@ def test_a_missing_split_is_named(mobilenets: Run, run_folder: Path) -> None:
 
 def test_labels_the_model_does_not_know_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:
     fill(tmp_path / "test")
-    (tmp_path / "test" / "green").rename(tmp_path / "test" / "Green")
+    (tmp_path / "test" / "green").rename(tmp_path / "test" / "yellow")
     done = mobilenets("evaluate", color_model, tmp_path / "test")
     assert done.code == 1
-    assert "the data has 'Green', which the model does not know; it knows 'red', 'green', 'blue'" in done.err
+    assert "the data has 'yellow', which the model does not know; it knows 'red', 'green', 'blue'" in done.err
+
+
+def test_labels_that_differ_in_case_or_separators_are_the_models_and_that_is_said(
+    mobilenets: Run, color_model: Path, tmp_path: Path
+) -> None:
+    fill(tmp_path / "test")
+    expected = json.loads(mobilenets("evaluate", color_model, tmp_path / "test", "--out", tmp_path / "a", "--json").out)
+    (tmp_path / "test" / "green").rename(tmp_path / "test" / "Gr_een")
+    done = mobilenets("evaluate", color_model, tmp_path / "test", "--out", tmp_path / "b", "--json")
+    assert done.code == 0
+    assert "differ only in case, spaces, '-' or '_': 'Gr_een' is 'green'" in done.err
+    values = {name: metric["value"] for name, metric in json.loads(done.out)["metrics"].items()}
+    assert values == pytest.approx({name: metric["value"] for name, metric in expected["metrics"].items()})
 
 
 def test_unreadable_images_are_named(mobilenets: Run, color_model: Path, tmp_path: Path) -> None:

@@ -55,18 +55,20 @@ def _untrained(rows: Sequence[Row]) -> list[str]:
 
 def _slow_int8(rows: Sequence[Row], machine: Machine) -> list[str]:
     floats = {_setting_of(row): row for row in rows if row.case.precision == "float32"}
-    said = []
+    slow: dict[tuple[str, ...], list[tuple[Row, Row]]] = {}
     for row in rows:
         base = floats.get(_setting_of(row))
-        if row.case.precision != "int8" or base is None:
-            continue
-        slower = ratio(row, base)
-        if slower.low > 1:
-            said.append(
-                f"{row.case.model} on {row.case.runtime}: int8 is {slower.value:.2f}x slower than float32 ({setting(row)}): "
-                + why_slow(row, base, machine)
-            )
-    return said
+        if row.case.precision == "int8" and base is not None and ratio(row, base).low > 1:
+            slow.setdefault((row.case.model, row.case.runtime, row.case.machine), []).append((row, base))
+    return [_one_reason(pairs, machine) for pairs in slow.values()]
+
+
+def _one_reason(pairs: Sequence[tuple[Row, Row]], machine: Machine) -> str:
+    """What is said of a network that is slower in int8 than in float32, with the reason once for all threads and batches."""
+    row, base = max(pairs, key=lambda pair: ratio(*pair).value)
+    often = ", ".join(f"{ratio(int8, floats).value:.2f}x slower than float32 ({setting(int8)})" for int8, floats in pairs)
+    of = f", of {setting(row)}" if len(pairs) > 1 and row.operators and base.operators else ""
+    return f"{row.case.model} on {row.case.runtime}: int8 is {often}: {why_slow(row, base, machine)}{of}"
 
 
 def why_slow(row: Row, base: Row, machine: Machine) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note
+from mobilenets.cli.reading import alike
 from mobilenets.errors import DataError, ImageError, MobileNetsError
 from mobilenets.evaluation.part import part_of
 
 if TYPE_CHECKING:
     from mobilenets.exporters.compared import Labeled
-    from mobilenets.specs.model import Task
+    from mobilenets.runtime.manifest import Manifest
+    from mobilenets.specs.model import ModelSpec, Task
 
 
 MOST = 32
@@ -49,7 +51,7 @@ def readable(images: str, most: int) -> list[bytes | Path]:
     return readable_files
 
 
-def labeled_of(data: str, most: int | None, task: Task) -> Labeled:
+def labeled_of(data: str, most: int | None, model: Manifest | ModelSpec) -> Labeled:
     """The first samples of a dataset's test split, or of all of it where there are no splits.
 
     Raises:
@@ -58,7 +60,7 @@ def labeled_of(data: str, most: int | None, task: Task) -> Labeled:
     from mobilenets.data.open import open_dataset
     from mobilenets.exporters.compared import Labeled
 
-    dataset = open_dataset(data, task=task)
+    dataset = alike(open_dataset(data, task=model.task), model.labels)
     _, samples = part_of(dataset, None)
     return Labeled(samples[:most], dataset.labels)
 

@@ -10,7 +10,7 @@ import typer
 
 from mobilenets.cli.measuring import TORCH, check_engine, engine_line, home_of, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show
-from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
+from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, alike
 from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.data.text import counted
 from mobilenets.errors import DataError, MissingExtraError, UsageError
@@ -112,6 +112,8 @@ def command(
     dataset = trained_on_data(splits, run_facts.get("Data", {}), task) if own else reading.open(source, val=0, test=0)
     if dataset.task != task:
         raise DataError(f"'{dataset.name}' is a {_KINDS[dataset.task]} dataset, but '{run}' is a {_KINDS[task]} model")
+    if not own:
+        dataset = alike(dataset, predictor.manifest.labels)
     part, samples = part_of(dataset, split)
     note(f"{counted(len(samples), 'image')} of '{dataset.name}', {'every split' if part == 'all' else f'split {part}'}")
     measured = MultiScale(predictor) if multi_scale else predictor

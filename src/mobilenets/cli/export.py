@@ -165,7 +165,7 @@ def command(
         _refuse_int8_options(checkpoint, steps, ends, weight_bits)
         folder = out or checkpoint.with_suffix("")
         chosen = readable(images, most or MOST) if images else []
-        labeled = labeled_of(data, most, read(checkpoint).manifest.task) if data else None
+        labeled = labeled_of(data, most, read(checkpoint).manifest) if data else None
         _finish(
             lambda: again.export_again(
                 checkpoint, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch
@@ -184,7 +184,7 @@ def command(
         return
     _refuse_int8_options(checkpoint, steps, ends, weight_bits)
     chosen = readable(images, most or MOST) if images else []
-    labeled = labeled_of(data, most, model.spec.task) if data else None
+    labeled = labeled_of(data, most, model.spec) if data else None
     if not images and not data:
         chosen, labeled = of_run(checkpoint_folder.parent, most or MOST, model.spec.task)
     folder = out or _export_folder(checkpoint_folder)

@@ -80,7 +80,7 @@ def _export(graph: Graph, home: Path, floats: Callable[[], Engine | None], folde
     from mobilenets.exporters.quantized import NARROW, export_quantized
 
     chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
-    labeled = labeled_of(asked.data, asked.most, graph.manifest.task) if asked.data else None
+    labeled = labeled_of(asked.data, asked.most, graph.manifest) if asked.data else None
     if not asked.images and not asked.data:
         chosen, labeled = of_run(home, asked.most or MOST, graph.manifest.task)
     narrow = asked.weight_bits == NARROW

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note, progress
-from mobilenets.cli.reading import Reading
+from mobilenets.cli.reading import Reading, alike
 from mobilenets.errors import DataError, MobileNetsError, UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def material(
     own = _of_run(run, task, strict=not (images and data))
     if own is not None and not images and not data:
         reading.refuse(own.name)
-    given = _opened(data, reading, task, model) if data else None
+    given = _opened(data, reading, manifest, model) if data else None
     pictures: tuple[Picture, ...]
     if images:
         pictures, told = _pictures(images, reading), f"'{images}'"
@@ -120,11 +120,11 @@ def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:
         return None
 
 
-def _opened(data: str, reading: Reading, task: Task, model: Path) -> Dataset:
+def _opened(data: str, reading: Reading, manifest: Manifest, model: Path) -> Dataset:
     dataset = reading.open(data)
-    if dataset.task != task:
-        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{model}' has the task {task}")
-    return dataset
+    if dataset.task != manifest.task:
+        raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{model}' has the task {manifest.task}")
+    return alike(dataset, manifest.labels)
 
 
 def _train_of(dataset: Dataset) -> str:

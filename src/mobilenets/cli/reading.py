@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
+from mobilenets.cli.output import note
 from mobilenets.errors import UsageError
 from mobilenets.specs.model import Task
 
@@ -102,6 +103,16 @@ class Reading:
         if "," in self.classes:
             classes = [name.strip() for name in self.classes.split(",")]
         return open_dataset(source, seed=seed, val=val, test=test, group=group, task=task, classes=classes, ignore=self.ignore)
+
+
+def alike(dataset: Dataset, labels: Sequence[str]) -> Dataset:
+    """The dataset with labels spelled as a model's, where they differ only in case, spaces, `-` or `_`; that is said."""
+    from mobilenets.data.spelling import spelled_as
+
+    spelled = spelled_as(dataset, labels)
+    for text in spelled.notes[len(dataset.notes) :]:
+        note(text)
+    return spelled
 
 
 def check_machine(ssh: str, *, adb: bool, serial: str, tools: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from mobilenets.data.spelling import DIFFER, twins
 from mobilenets.errors import DataError
 from mobilenets.evaluation.intervals import Interval
 from mobilenets.table import unknown_name
@@ -53,6 +54,13 @@ def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...
     """
     columns = {label: i for i, label in enumerate(known)}
     missing = [label for label in labels if label not in columns]
+    alike = twins(labels, known)
+    if missing and set(missing) <= set(alike):
+        pairs = ", ".join(f"'{label}' is '{alike[label]}'" for label in missing[:NAMED])
+        raise DataError(
+            f"the data has {_listed(missing)}, and the model labels that {DIFFER}",
+            hint=f"spell them as the model does: {pairs}; data.spelling.spelled_as(dataset, labels) renames them",
+        )
     if missing:
         raise DataError(
             f"the data has {_listed(missing)}, which the model does not know; it knows {_listed(known)}",

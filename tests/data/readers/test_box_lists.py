@@ -151,3 +151,41 @@ def test_drawn_splits_keep_the_shares_of_the_rarest_classes(tmp_path: Path) -> N
     dataset = open_dataset(_list(tmp_path, "path,x0,y0,x1,y1,label\n" + "\n".join(rows)), val=0.2, test=0.2)
     assert dataset.labels == ("common", "rare")
     assert [dataset.counts(split)[1] for split in ("train", "val", "test")] == [6, 2, 2]
+
+
+def test_whole_boxes_in_one_column_are_read_as_in_kaggles_wheat_heads(tmp_path: Path) -> None:
+    for name in ("b6ab77fd7", "00333207f"):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48)).save(tmp_path / "train" / f"{name}.jpg")
+    rows = 'b6ab77fd7,64,48,"[34.0, 22.5, 6.0, 13.0]",usask_1\nb6ab77fd7,64,48,"[2, 3, 4, 5]",usask_1\n00333207f,64,48,,x\n'
+    path = _list(tmp_path, f"image_id,width,height,bbox,source\n{rows}", "train.csv")
+    for source in (path, tmp_path):
+        dataset = open_dataset(source, val=0, test=0)
+        by_stem = {sample.path.stem: sample for sample in dataset.samples}
+        assert [box.corners for box in by_stem["b6ab77fd7"].boxes] == [(34, 22.5, 40, 35.5), (2, 3, 6, 8)]
+        assert by_stem["00333207f"].boxes == ()
+        assert (dataset.labels, by_stem["b6ab77fd7"].stated) == (("object",), (64, 48))
+        assert "the column 'bbox' was read as x, y, width and height of a box" in dataset.notes
+
+
+@pytest.mark.parametrize("box", ["10 20 30 40", "[10 20 30 40]", "(10, 20, 30, 40)", '"10,20,30,40"'])
+def test_whole_boxes_are_read_however_their_numbers_are_separated(tmp_path: Path, box: str) -> None:
+    cell = box if box.startswith('"') or "," not in box else f'"{box}"'
+    path = _list(tmp_path, f"path,label,bounding_box\na.jpg,cat,{cell}\n")
+    assert read_box_list(path).entries[0].boxes == (NamedBox("cat", 10, 20, 40, 60),)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [("[1, 2, 3]", "line 2: bbox is '[1, 2, 3]', not four numbers"), ("[1, 2, x, 4]", "bbox_width is 'x'")]
+)
+def test_a_cell_that_is_no_box_is_named(tmp_path: Path, cell: str, words: str) -> None:
+    path = _list(tmp_path, f'path,label,bbox\na.jpg,cat,"{cell}"\n')
+    with pytest.raises(DataError) as caught:
+        read_box_list(path)
+    assert words in str(caught.value)
+
+
+def test_the_sizes_of_boxes_are_not_taken_from_the_columns_of_the_image(tmp_path: Path) -> None:
+    path = _list(tmp_path, "path,width,height,label,bbox_x,bbox_y,bbox_width,bbox_height\na.jpg,640,480,cat,10,20,30,40\n")
+    (entry,) = read_box_list(path).entries
+    assert (entry.boxes, entry.stated) == ((NamedBox("cat", 10, 20, 40, 60),), (640, 480))

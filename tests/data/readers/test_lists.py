@@ -101,8 +101,8 @@ def test_splits_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_boxes_in_a_form_that_is_not_read_are_not_passed_over(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.csv", 'filename,bbox,class\na.png,"[1, 2, 3, 4]",cat\n')
-    with pytest.raises(DataError, match="has boxes in the column 'bbox'") as caught:
+    path = write(tmp_path / "a.csv", 'filename,bboxes,class\na.png,"[[1, 2, 3, 4]]",cat\n')
+    with pytest.raises(DataError, match="has boxes in the column 'bboxes'") as caught:
         open_dataset(path)
     assert caught.value.hint == "--task classify reads the labels alone"
     assert open_dataset(path, task="classify").labels == ("cat",)

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import mobilenets
-from mobilenets.data.samples import Sample
+from mobilenets.data.samples import Dataset, Sample
+from mobilenets.data.spelling import spelled_as
 from mobilenets.errors import DataError, UnknownNameError
 from mobilenets.evaluation.classify.evaluate import Report, evaluate_classification
 from mobilenets.evaluation.intervals import wilson
@@ -64,8 +65,22 @@ def test_the_public_evaluate_measures_classifiers(color_model: Path) -> None:
 
 
 def test_a_label_the_model_does_not_know_is_named() -> None:
-    with pytest.raises(DataError, match="the data has 'Red', which the model does not know; it knows 'red', 'green', 'blue'"):
+    with pytest.raises(DataError, match="the data has 'rot', which the model does not know; it knows 'red', 'green', 'blue'"):
+        label_columns(("blue", "rot"), LABELS)
+
+
+def test_a_label_that_differs_in_case_alone_is_named_as_that() -> None:
+    with pytest.raises(DataError, match="the data has 'Red', and the model labels that differ only in case") as caught:
         label_columns(("blue", "Red"), LABELS)
+    assert "'Red' is 'red'" in caught.value.hint
+
+
+def test_labels_are_renamed_to_the_models_only_where_one_is_meant() -> None:
+    samples = (Sample(Path("a.png"), 0, "test"),)
+    renamed = spelled_as(Dataset(("RED", "Green", "green", "light-blue"), samples), ("red", "green", "light blue"))
+    assert renamed.labels == ("red", "Green", "green", "light blue")
+    assert "'RED' is 'red', 'light-blue' is 'light blue'" in renamed.notes[-1]
+    assert spelled_as(Dataset(("Red",), samples), ("red", "RED")).labels == ("Red",)
 
 
 def test_what_cannot_be_read_is_named_and_counts_nowhere(color_model: Path) -> None:

@@ -1,7 +1,8 @@
 """Reads CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, one row per box, edges in px.
 
-In place of the edges there may be a corner or the center with the width and height of the box. If all of them lie between 0 and
-1, they are shares of the image. An image without objects has one row with its path only.
+In place of the edges there may be a corner or the center with the width and height of the box, or one column with all four
+numbers, `[x, y, width, height]`. If all of them lie between 0 and 1, they are shares of the image. An image without objects has
+one row with its path only.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
+from mobilenets.data.readers.mask_instances import OBJECT
 from mobilenets.data.readers.rows import (
     UNASSIGNED,
     ImageRows,
+    Rows,
     columns_of,
     image_rows,
     read_header,
@@ -71,6 +74,9 @@ _CORNER = Form(
     (("x", "left", "x_min", "bbox_x", "box_x"), ("y", "top", "y_min", "bbox_y", "box_y"), *_SIZES),
     lambda x, y, width, height: (x, y, x + width, y + height),
 )
+_BESIDE_SIZES = Form(  # the same beside the width and height of the image
+    (("bbox_x", "box_x"), ("bbox_y", "box_y"), ("bbox_width", "box_width"), ("bbox_height", "box_height")), _CORNER.edges
+)
 _CENTER = Form(
     (("x_center", "center_x", "cx", "x_c"), ("y_center", "center_y", "cy", "y_c"), *_SIZES),
     lambda x, y, width, height: (x - width / 2, y - height / 2, x + width / 2, y + height / 2),
@@ -79,7 +85,12 @@ _CENTER = Form(
 _REQUIRED = ("path", *CORNERS, "label")  # also the columns of a list without a header, such as RetinaNet's
 _AUTOML = ("split", "path", "label", "x0", "y0", "", "", "x1", "y1", "", "")  # Vertex AI's, which has no header either
 _OWN = ("picture",)
-_HINT = "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group"
+_WHOLE = ("bbox", "bounding_box")  # one column with all four numbers, as in Kaggle's wheat heads
+_BRACKETS = str.maketrans("[](),", "     ")
+_HINT = (
+    "the first line names the columns: path,x0,y0,x1,y1,label and optionally split,difficult,crowd,group; "
+    "in place of the edges, x,y,width,height, or one column bbox with [x, y, width, height]"
+)
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
 _LEAST = 3  # fewest boxes that are taken for shares of the image if all lie within one px of its corner
 
@@ -91,7 +102,7 @@ def is_box_list(source: Source) -> bool:
 
 def has_box_columns(path: Path) -> bool:
     """Whether a table has a column of paths and four for a box."""
-    _, columns = _columns(read_header(path))
+    _, columns = _columns(_apart(read_header(path)))
     return all(column in columns for column in ("path", *CORNERS))
 
 
@@ -112,12 +123,13 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
         DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.
         UnknownNameError: there is no column named `group`.
     """
-    rows = read_rows(path)
+    rows, notes = _unpacked(read_rows(path))
     form, columns = _columns(rows.header)
     names = _names_of_bare(rows.header)
     if names:
         rows = replace(rows, header=names, cells=((1, list(rows.header)), *rows.cells))
-    images = image_rows(rows, columns, required=_REQUIRED, own=_OWN, group=group, tree=tree, hint=_HINT)
+    required = [column for column in _REQUIRED if column != "label" or not notes]
+    images = image_rows(rows, columns, required=required, own=_OWN, group=group, tree=tree, hint=_HINT)
     entries: dict[str, Entry] = {}
     boxes: dict[str, list[NamedBox]] = {}
     for where, cells in images.cells():
@@ -131,10 +143,9 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
     refuse_half_splits(path, entries.values())
     gathered = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
     labels = in_order(box.label for listed in boxes.values() for box in listed)
-    notes: tuple[str, ...] = ()
     if not images.own and _are_shares([box for listed in boxes.values() for box in listed]):
         gathered = tuple(_in_px(path, gathered))
-        notes = ("all edges of boxes lie between 0 and 1; they were read as shares of the image's width and height",)
+        notes += ("all edges of boxes lie between 0 and 1; they were read as shares of the image's width and height",)
     return Listing(gathered, labels, path.stem, notes, task="detect", faults=rows.faults)
 
 
@@ -143,7 +154,7 @@ def _columns(header: Sequence[str]) -> tuple[Form, dict[str, int]]:
     names = _names_of_bare(header)
     if names:
         return _EDGES, {column: i for i, column in enumerate(names) if column}
-    found = [(form, _positions(header, form)) for form in (_EDGES, _CENTER, _CORNER)]
+    found = [(form, _positions(header, form)) for form in (_EDGES, _CENTER, _BESIDE_SIZES, _CORNER)]
     return next((each for each in found if all(corner in each[1] for corner in CORNERS)), found[0])
 
 
@@ -152,7 +163,7 @@ def _positions(header: Sequence[str], form: Form) -> dict[str, int]:
     lower = [name.strip().lower() for name in header]
     unlike = {"x0": "x1", "y0": "y1"} if "x2" not in lower else {"x1": "x1", "y1": "y1"}
     known = COLUMNS | dict(zip(CORNERS, form.columns, strict=True))
-    of_boxes = () if form is _EDGES else ("width", "height")
+    of_boxes = () if form in (_EDGES, _BESIDE_SIZES) else ("width", "height")
     return columns_of(
         header,
         {
@@ -161,6 +172,39 @@ def _positions(header: Sequence[str], form: Form) -> dict[str, int]:
             if column not in of_boxes
         },
     )
+
+
+def _apart(header: Sequence[str]) -> tuple[str, ...]:
+    """The names of the columns, with four in place of a column that holds whole boxes."""
+    whole_box = columns_of(header, {"box": _WHOLE})
+    if not whole_box or all(corner in _columns(header)[1] for corner in CORNERS):
+        return tuple(header)
+    i = whole_box["box"]
+    return (*header[:i], *(names[0] for names in _BESIDE_SIZES.columns), *header[i + 1 :])
+
+
+def _unpacked(rows: Rows) -> tuple[Rows, tuple[str, ...]]:
+    """The rows with four columns in place of one that holds whole boxes, and what is said about that; else as they are.
+
+    Raises:
+        DataError: a cell of that column does not hold four values; the message names the line.
+    """
+    header = _apart(rows.header)
+    if header == rows.header:
+        return rows, ()
+    i = next(k for k, name in enumerate(header) if name not in rows.header)
+    cells = []
+    for line, row in rows.cells:
+        text = row[i].strip() if i < len(row) else ""
+        numbers = text.translate(_BRACKETS).split() or [""] * 4
+        if len(numbers) != 4:
+            message = f"'{rows.path}' line {line}: {rows.header[i]} is {shown(text)}, not four numbers [x, y, width, height]"
+            raise DataError(message, hint=_HINT)
+        cells.append((line, [*row[:i], *numbers, *row[i + 1 :]]))
+    notes = [f"the column '{rows.header[i]}' was read as x, y, width and height of a box"]
+    if "label" not in columns_of(header, COLUMNS):
+        notes.append(f"no column is called label, so every box is of the class '{OBJECT}'")
+    return replace(rows, header=header, cells=tuple(cells)), tuple(notes)
 
 
 def _names_of_bare(header: Sequence[str]) -> tuple[str, ...]:
@@ -199,12 +243,13 @@ def _boxes(where: str, cells: Mapping[str, str], images: ImageRows, form: Form) 
     given = [cells[corner] for corner in CORNERS]
     if not any(given):
         return
-    if not cells["label"]:
+    label = cells.get("label", OBJECT)
+    if not label:
         raise DataError(f"{where} has a box without a label")
     a, b, c, d = (images.number(text, f"{where}: {names[0]}") for names, text in zip(form.columns, given, strict=True))
     x0, y0, x1, y1 = form.edges(a, b, c, d)
     yield NamedBox(
-        cells["label"] if "picture" in cells else class_name(cells["label"], where),
+        label if "picture" in cells else class_name(label, where),
         x0,
         y0,
         x1,
@@ -243,7 +288,7 @@ def _in_px(path: Path, entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 FORMAT = Format(
-    "a CSV or TSV file with the columns path,x0,y0,x1,y1,label[,split,difficult,crowd,group]",
+    "a CSV or TSV file with the columns path,x0,y0,x1,y1,label[,split,difficult,crowd,group], or bbox for the edges",
     is_box_list,
     read_box_file,
     "detect",

@@ -101,7 +101,7 @@ def boxes_in(path: Path) -> str:
     boxed = columns_of(header, {"boxes": _BOXES})
     if not boxed:
         return ""
-    read = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label"
+    read = "boxes are read from the columns path,x0,y0,x1,y1,label or path,x,y,width,height,label, or path,bbox,label"
     return f"has boxes in the column '{header[boxed['boxes']]}'; {read}"
 
 

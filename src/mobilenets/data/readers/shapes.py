@@ -117,8 +117,8 @@ def masks_of(whole: Drawn, source: Source, ignore: Sequence[str]) -> Listing:
     outlined = [_objects(image, faults) for image in images]
     if not any(outlined):
         images = counted(len(whole.images), "image")
-        others = any(image.shapes for image in whole.images)
-        hint = "is it a dataset of boxes?" if others else whole.tagged or EMPTY
+        shapes = any(image.shapes for image in whole.images)
+        hint = "is it a dataset of boxes?" if shapes else whole.tagged or EMPTY
         raise DataError(f"'{whole.path}' has no polygon, ellipse or mask on its {images}", hint=hint)
     used = in_order(item.label for objects in outlined for item in objects)
     labels = counted_labels(whole.labels(used), ignore, source.text)
