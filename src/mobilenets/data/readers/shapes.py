@@ -116,10 +116,9 @@ def masks_of(whole: Drawn, source: Source, ignore: Sequence[str]) -> Listing:
     images = [replace(image, entry=sized(image.entry, whole.path)) for image in whole.images]
     outlined = [_objects(image, faults) for image in images]
     if not any(outlined):
-        images = counted(len(whole.images), "image")
-        shapes = any(image.shapes for image in whole.images)
-        hint = "is it a dataset of boxes?" if shapes else whole.tagged or EMPTY
-        raise DataError(f"'{whole.path}' has no polygon, ellipse or mask on its {images}", hint=hint)
+        number = counted(len(images), "image")
+        hint = "is it a dataset of boxes?" if any(image.shapes for image in images) else whole.tagged or EMPTY
+        raise DataError(f"'{whole.path}' has no polygon, ellipse or mask on its {number}", hint=hint)
     used = in_order(item.label for objects in outlined for item in objects)
     labels = counted_labels(whole.labels(used), ignore, source.text)
     index = {label: i for i, label in enumerate(labels)}
