@@ -51,6 +51,21 @@ def test_a_small_dataset_is_cross_validated_and_the_model_trained_on_all(
 
 
 @pytest.mark.slow
+def test_folds_train_no_longer_than_the_final_model_had_time_for(
+    photos: Path, mobilenets: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    options = ("--epochs", "5000", "--set", "time_budget_minutes=0.2", "--folds", "2")
+    done = mobilenets("train", photos, *TINY, *options, "--out", run)
+    assert done.code == 0, done.err
+    epochs = max(int(line.split(",")[0]) for line in (run / "metrics.csv").read_text().splitlines()[1:])
+    assert epochs < 5000
+    word = "epoch" if epochs == 1 else "epochs"
+    assert f"each fold trains for {epochs:,} {word} at most, as the final model did" in done.err
+    assert "left for 2 more trainings and the report" in done.err
+
+
+@pytest.mark.slow
 def test_folds_that_are_trained_when_a_run_is_stopped_are_not_trained_again(
     photos: Path, mobilenets: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,14 +6,20 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Done
 from tests.int8.conftest import color_graph, hard_graph, write_images
 
+from mobilenets.cli.quantize_images import material
+from mobilenets.cli.reading import Reading
+from mobilenets.data.open import open_dataset
+from mobilenets.data.writers.lists import write_splits
 from mobilenets.deploy import file
 from mobilenets.deploy.graph import Graph
+from mobilenets.int8.truth import Labels
 from mobilenets.runtime.predictor import Predictor
 
 Run = Callable[..., Done]
@@ -180,3 +186,20 @@ def test_weights_that_no_grid_has_are_refused(mobilenets: Run, tmp_path: Path, o
     done = mobilenets("quantize", tmp_path, *options)
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test")])
+def test_a_run_without_a_validation_split_says_that_the_test_split_decides(
+    parts: tuple[str, ...], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = open_dataset(data)
+    kept = tuple(sample for sample in dataset.samples if sample.split in parts)
+    (tmp_path / "run").mkdir()
+    write_splits(replace(dataset, samples=kept), tmp_path / "run" / "splits.csv")
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"recipe": {}, "seed": 0, "data": {"source": str(data)}}))
+    run = tmp_path / "run"
+    manifest = color_graph().manifest
+    found = material(manifest, run, images="", data="", reading=Reading(), count=4, seed=0, model=run)
+    assert isinstance(found.truth, Labels)
+    assert {sample.split for sample in found.truth.samples} == {"val" if "val" in parts else "test"}
+    assert ("so the test split decides which layers stay in float" in capsys.readouterr().err) is ("val" not in parts)

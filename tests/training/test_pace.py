@@ -11,7 +11,7 @@ from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
 from mobilenets.training import state
 from mobilenets.training.loop import train
-from mobilenets.training.pace import Pace
+from mobilenets.training.pace import Around, Pace
 from mobilenets.training.recipe import Recipe
 
 
@@ -37,7 +37,7 @@ RECIPE = Recipe(epochs=1000, batch=10, time_budget_minutes=10)
 
 
 def test_a_budget_pays_for_steps_validations_export_and_report(clock: Clock) -> None:
-    of = Pace(RECIPE, 10, 50, spent=0.0, images_after=50)
+    of = Pace(RECIPE, 10, 50, around=Around(images_after=50))
     of.start()
     clock.steps(of, 30.0, 1)  # the first one is slow, and is not what the others will take
     clock.steps(of, 1.0, 9)
@@ -50,7 +50,7 @@ def test_a_budget_pays_for_steps_validations_export_and_report(clock: Clock) -> 
 
 
 def test_the_plan_of_a_run_that_goes_on_is_by_steps_and_not_by_the_part_of_an_epoch_that_was_left(clock: Clock) -> None:
-    of = Pace(RECIPE, 20, 0, spent=100.0, images_after=-1)
+    of = Pace(RECIPE, 20, 0, spent=100.0)
     of.start()
     clock.steps(of, 2.0, 1)  # step 20 of 20: its epoch takes 40 s, not 2
     assert of.due(20)
@@ -58,7 +58,7 @@ def test_the_plan_of_a_run_that_goes_on_is_by_steps_and_not_by_the_part_of_an_ep
 
 
 def test_time_that_is_up_ends_the_run_within_an_epoch(clock: Clock) -> None:
-    of = Pace(RECIPE, 1000, 0, spent=0.0, images_after=-1)
+    of = Pace(RECIPE, 1000, 0)
     of.start()
     clock.steps(of, 1.0, 605)
     assert of.due(605)
@@ -67,17 +67,35 @@ def test_time_that_is_up_ends_the_run_within_an_epoch(clock: Clock) -> None:
 
 def test_what_is_left_counts_validations_and_the_end_from_the_first_step_on(clock: Clock) -> None:
     recipe = Recipe(epochs=4, batch=10, evaluate_every_epochs=2)
-    of = Pace(recipe, 10, 50, spent=0.0, images_after=20)
+    of = Pace(recipe, 10, 50, around=Around(images_after=20))
     of.start()
     clock.steps(of, 1.0, 1)
     image = 0.4 / 10  # a share of a training step's time
     assert of.left(1, 40) == pytest.approx(39 * 1.0 + 2 * 50 * image + 8 + 20 * image)
     of.validation_done(4.0)
     assert of.left(20, 40) == pytest.approx(20 * 1.0 + 4.0 + 8 + 20 * 4.0 / 50)
+    assert of.left(25, 30) == pytest.approx(5 * 1.0 + 4.0 + 8 + 20 * 4.0 / 50)  # the last epoch is validated in any case
+
+
+def test_after_the_last_step_the_export_and_the_report_are_left_and_no_validation(clock: Clock) -> None:
+    of = Pace(Recipe(epochs=4, batch=10), 10, 50, around=Around(images_after=20))
+    of.start()
+    clock.steps(of, 1.0, 40)
+    of.validation_done(100.0)
+    assert of.left(40, 40) == pytest.approx(8 + 20 * 100.0 / 50)
+
+
+def test_what_is_left_of_a_final_model_counts_the_trainings_that_measure_it(clock: Clock) -> None:
+    of = Pace(Recipe(epochs=4, batch=10), 10, 0, around=Around(seconds_before=7.0, images_after=0, trainings_after=5))
+    of.start()
+    clock.steps(of, 1.0, 10)
+    assert of.left(10, 40) == pytest.approx(30 * 1.0 + 8 + 5 * 40 * 1.0)
+    clock.steps(of, 1.0, 30)
+    assert of.left(40, 40) == pytest.approx(8 + 5 * 40 * 1.0)
 
 
 def test_no_limit_plans_all_epochs(clock: Clock) -> None:
-    of = Pace(replace(RECIPE, time_budget_minutes=0.0), 10, 50, spent=0.0, images_after=50)
+    of = Pace(replace(RECIPE, time_budget_minutes=0.0), 10, 50, around=Around(images_after=50))
     of.start()
     clock.steps(of, 100.0, 10)
     assert of.plan(10) == 10_000

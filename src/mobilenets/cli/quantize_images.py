@@ -25,6 +25,10 @@ ANSWERS = 256
 LEAST = 2
 """Labeled images without which no difference can be measured."""
 
+ON_TEST = (
+    "there is no validation split, so the test split decides which layers stay in float; what it shows to be lost may be less "
+    "than on other images"
+)
 _HELD_BACK = 5  # of so many images one is kept to look at the result, where there are no others
 
 
@@ -92,6 +96,8 @@ def material(
         label_columns(dataset.labels, manifest.labels)
         if len(judged_on) < LEAST:
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
+        if not apart and not dataset.split("val") and dataset.split("test"):
+            note(f"note: {ON_TEST}")
         return Material(pictures, Labels(judged_on, dataset.labels, progress), count, told)
     if len(pictures) > count:
         judged = pictures[count:]

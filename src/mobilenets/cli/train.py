@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from mobilenets.data.samples import Split
 
 RUNS = Path("runs")
+WITH_VAL = (
+    "val is trained on too: the last checkpoint is kept, no temperature or threshold is fitted, and 'mobilenets quantize' has "
+    "only the test split to judge by"
+)
+LATE = 1.1
+"""How many times its time budget a training may take before that is said."""
 
 
 def command(
@@ -110,7 +116,7 @@ def command(
         from mobilenets.training.loop import train
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    from mobilenets.cli.watch import Watch, interrupts
+    from mobilenets.cli.watch import Watch, duration, interrupts
     from mobilenets.training.cross import whole
     from mobilenets.training.pace import Around
 
@@ -126,6 +132,8 @@ def command(
         dataset = Reading.of(task, classes, ignore).open(data, seed=seed or 0)
         run = out or _fresh(dataset.name)
         dataset = checked(repaired(dataset.with_val_in_train() if with_val else dataset), skip_bad=skip_bad, main=main)
+        if with_val and main:
+            note(WITH_VAL)
         chosen = Chosen(model, width, size, weights, recipe, tuple(overrides or ()), epochs, seed)
         start = fresh(dataset, chosen, Reading.of(task, classes, ignore))
     folds = _folds(start, folds, fixed=with_val or no_test)
@@ -136,7 +144,8 @@ def command(
     log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
     parts: tuple[Split, ...] = ("val", "train") if no_test else ("test", "val", "train")
     reported: Split = next((part for part in parts if dataset.split(part)), "train")
-    with interrupts() as asked, Watch(quiet=not main) as watch:
+    after = f"{folds} more trainings and the report" if folds else "the export and the report"
+    with interrupts() as asked, Watch(quiet=not main, after=after) as watch:
         steps = train(
             start.model,
             dataset,
@@ -149,10 +158,11 @@ def command(
             weights=start.weights,
             folds=folds,
             stop=asked,
-            around=Around(time.monotonic() - began, 0 if folds else len(dataset.split(reported))),
+            around=Around(time.monotonic() - began, 0 if folds else len(dataset.split(reported)), folds),
         )
         for step in steps:
             watch.show(step)
+    trained = time.monotonic()
     measured = None
     if folds and not steps.stopped:
         with interrupts() as asked:
@@ -161,7 +171,12 @@ def command(
         log.info("stopped after step %d of %d; everything is saved", step.step, step.steps)
         log.info("go on with: mobilenets train %s --out %s --resume", shlex.quote(data), shlex.quote(str(run)))
         raise typer.Exit(130)
-    if main and not finish(run, dataset, data, part=reported, json=json, measured=measured):
+    written = not main or finish(run, dataset, data, part=reported, json=json, measured=measured)
+    took, minutes = time.monotonic() - began, start.recipe.time_budget_minutes
+    if main and minutes and took > LATE * 60 * minutes and not start.resumes:
+        rest = duration(time.monotonic() - trained)
+        note(f"note: this took {duration(took)}, and time_budget_minutes was {minutes:g}; {after} took {rest} of that")
+    if not written:
         raise typer.Exit(1)
 
 

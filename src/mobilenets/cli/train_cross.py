@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import typer
 
 from mobilenets.cli.output import note
 from mobilenets.cli.train_start import Start, first_weights
+from mobilenets.cli.watch import duration
+from mobilenets.data.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,17 +42,23 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
     from mobilenets.runtime.manifest import manifest_of
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.model import ClassifierHead
+    from mobilenets.training import state
     from mobilenets.training.cross import fitted, held_out, parted
     from mobilenets.training.loop import train
 
-    recipe = replace(start.recipe, time_budget_minutes=minutes, tensorboard=False)
+    epochs = state.progress_of(run / "last").epochs  # a time budget may have ended the final model's training early
+    if epochs < start.recipe.epochs:
+        note(f"each fold trains for {counted(epochs, 'epoch')} at most, as the final model did, to measure what that one is")
+    recipe = replace(start.recipe, epochs=epochs, time_budget_minutes=minutes, tensorboard=False)
     dataset, first, reports = start.dataset, first_weights(start), []
+    began = time.monotonic()
     for i, part in enumerate(parted(dataset, folds, seed=recipe.seed)):
         place = run / "folds" / f"{i + 1} of {folds}"
         begun = checkpoint.settled(place / "last").is_dir()
         steps = train(first, part, recipe, place, resume=begun, device=device, stop=asked)
-        for _ in steps:
-            pass
+        trained = epochs
+        for step in steps:
+            trained = step.epochs
         if steps.stopped:
             note(f"stopped in fold {i + 1} of {folds}; --resume goes on there")
             raise typer.Exit(130)
@@ -57,7 +66,10 @@ def cross_validate(start: Start, run: Path, folds: int, *, device: str, asked: C
         report = evaluate(Predictor(manifest_of(model.spec), TorchEngine(model)), held_out(part), dataset.labels)
         reports.append(report)
         metric = report.metrics[0]
-        note(f"fold {i + 1} of {folds}: {len(report)} images, {metric.name} {metric.value:.3f}")
+        short = f", after {trained} of {counted(epochs, 'epoch')}: its time was up" if trained < epochs else ""
+        more = (time.monotonic() - began) / (i + 1) * (folds - i - 1)
+        left = f"  about {duration(more)} left" if i + 1 < folds else ""
+        note(f"fold {i + 1} of {folds}: {counted(len(report), 'image')}, {metric.name} {metric.value:.3f}{short}{left}")
     report = pooled(reports, dataset.task)
     best = checkpoint.load(run)
     head, metrics = fitted(best.spec.head, report, dataset.task)

@@ -36,10 +36,13 @@ class Watch:
 
     Args:
         quiet: whether to display nothing, as every process except the first does.
+        after: what follows the last step; "" for nothing.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, after: str = "") -> None:
         from rich.console import Console
+
+        self._after = after
 
         self._console = Console(stderr=True)
         self._quiet = quiet
@@ -69,6 +72,8 @@ class Watch:
             self._validated = _metrics(step)
         now = f"epoch {step.epoch}/{step.epochs}  loss {step.loss:.3f}"
         rate = f"{step.images_per_second:.0f} images/s  {duration(step.seconds_left)} left"
+        if step.step == step.steps:
+            rate = f"about {duration(step.seconds_left)} left for {self._after}" if self._after else "done"
         if self._bar is not None:
             if step.metrics:
                 self._bar.console.print(f"epoch {step.epoch}/{step.epochs}  {self._validated}", highlight=False)

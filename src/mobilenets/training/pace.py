@@ -22,10 +22,12 @@ class Around:
     Args:
         seconds_before: spent until training was called.
         images_after: predicted for the report; -1 where there is no export and no report.
+        trainings_after: that take about as long as this one and have budgets of their own: those of a cross-validation.
     """
 
     seconds_before: float = 0.0
     images_after: int = -1
+    trainings_after: int = 0
 
 
 ALONE = Around()
@@ -39,16 +41,18 @@ class Pace:
         recipe: its budget, batch and epochs.
         per_epoch: steps of an epoch.
         validation_images: of one validation; 0 for none.
-        spent: seconds, in earlier parts of the run and before training was called.
-        images_after: as `Around` has them.
+        spent: seconds in earlier parts of the run.
+        around: what happens before and after.
     """
 
-    def __init__(self, recipe: Recipe, per_epoch: int, validation_images: int, *, spent: float, images_after: int) -> None:
+    def __init__(
+        self, recipe: Recipe, per_epoch: int, validation_images: int, *, spent: float = 0.0, around: Around = ALONE
+    ) -> None:
         self._recipe = recipe
         self._per_epoch = per_epoch
         self._images = validation_images
-        self._after = images_after
-        self._spent = spent
+        self._around = around
+        self._spent = spent + around.seconds_before
         self._began = self._marked = time.monotonic()
         self._durations: deque[float] = deque(maxlen=max(_STEPS, min(per_epoch, 10 * _STEPS)))
         self._first = 0.0
@@ -102,10 +106,13 @@ class Pace:
         return min(wanted, step + max(0, math.floor(room / max(self.step_seconds + share, 1e-9))))
 
     def left(self, step: int, steps: int) -> float:
-        """Seconds until the run ends, validations, export and report included."""
+        """Seconds until all is done: validations, export, report, and the trainings that follow. At the end of the last step
+        its validation is over.
+        """
         interval = self._recipe.evaluate_every_epochs * self._per_epoch
-        between = steps // interval - step // interval - (steps % interval == 0 and steps > step)
-        return (steps - step) * self.step_seconds + between * self._validation_seconds() + self._ending()
+        validations = steps // interval - step // interval + (steps % interval != 0) if steps > step else 0
+        own = (steps - step) * self.step_seconds + validations * self._validation_seconds()
+        return own + self._finish() + self._around.trainings_after * (self.seconds() - self._around.seconds_before + own)
 
     def _over(self, step: int) -> bool:
         budget = self._recipe.time_budget_minutes * 60
@@ -122,5 +129,9 @@ class Pace:
 
     def _ending(self) -> float:
         """Of the last validation, the export and the report."""
-        after = 0.0 if self._after < 0 else _EXPORT_S + self._after * self._image_seconds()
-        return self._validation_seconds() + after
+        return self._validation_seconds() + self._finish()
+
+    def _finish(self) -> float:
+        """Of the export and the report."""
+        images = self._around.images_after
+        return 0.0 if images < 0 else _EXPORT_S + images * self._image_seconds()

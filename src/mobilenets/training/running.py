@@ -63,9 +63,7 @@ class Running:
         self.ranks, self.learner, self.keeper, self.per_epoch = together, learner, keeper, per_epoch
         self.progress = replace(progress, steps=progress.steps or progress.epochs * per_epoch)
         self.validation = job.dataset.split("val")
-        spent = progress.seconds + job.around.seconds_before
-        images = len(self.validation)
-        self.pace = Pace(job.recipe, per_epoch, images, spent=spent, images_after=job.around.images_after)
+        self.pace = Pace(job.recipe, per_epoch, len(self.validation), spent=progress.seconds, around=job.around)
         self.stopped = False
         self._broken: dict[str, str] = {}
         self._saved = time.monotonic()
@@ -142,7 +140,7 @@ class Running:
             loss=mean,
             learning_rate=rate,
             images_per_second=self.pace.images_per_second(),
-            seconds_left=self.pace.left(step + 1, steps),
+            seconds_left=self.pace.left(step + 1, steps),  # of the last step of an epoch, `_end_epoch` says it
             broken=newly_broken,
         )
         return made, stop

@@ -16,7 +16,7 @@ class Step:
         loss: mean over the step's images, of all processes.
         learning_rate: it was made with.
         images_per_second: of the last steps, of all processes.
-        seconds_left: until the end, validation included.
+        seconds_left: until the end, validation, export, report and the trainings of a cross-validation included.
         metrics: at the end of an epoch that is validated: `train_loss`, `val_loss`, `val_accuracy`, ...
         best: whether these are the best so far; then the run's `best` checkpoint is this one.
         broken: names of images that could not be read, each with the reason, when they are met first.
