@@ -56,6 +56,16 @@ def test_it_ends_within_the_budget_and_each_step_saves_its_share(model: Model, t
     assert costs.macs(found.spec) == pytest.approx(spent[-1])
 
 
+@pytest.mark.parametrize("share", [1.0, 2.0, 0.9])
+def test_a_start_that_keeps_to_the_budget_is_left_as_it_is_and_that_is_said(share: float, model: Model, tmp_path: Path) -> None:
+    said: list[str] = []
+    budget = {"macs": share * Costs().macs(model.spec)}
+    search = NetAdapt(Plan(budget, 0.05), Costs(), Sums(), Journal(tmp_path), Telling(said=said.append))
+    steps = list(search.steps(model))
+    assert (len(steps) == 1) is (share >= 1)
+    assert any(text.startswith("the start keeps to the budget already (") for text in said) is (share >= 1)
+
+
 def test_a_proposal_is_the_smallest_shrink_that_saves_enough(spec: ModelSpec) -> None:
     costs = Costs()
     saving = 0.05 * costs.macs(spec)

@@ -18,7 +18,7 @@ from mobilenets.search.netadapt import NetAdapt, Plan, SearchError
 from mobilenets.search.ranking import Sampled, best
 from mobilenets.search.storage import OWN, Storage
 from mobilenets.search.study import Shapes, agree, opened
-from mobilenets.search.telling import Telling, check_latency, measure, priced, real
+from mobilenets.search.telling import Telling, check_latency, measure, priced, real, say_if_fitting
 from mobilenets.specs.codec import to_json
 from mobilenets.table import Table
 from mobilenets.training.recipe import Recipe
@@ -147,6 +147,8 @@ def _shapes(searching: Searching) -> Iterator[Way]:
     agree(turns, _about(searching))
     measure(costs, [start.spec], telling)
     check_latency(costs, [start.spec], telling)
+    then = "other shapes are sought within it all the same, and only a more accurate one is worth having"
+    say_if_fitting(real(costs, start.spec, wanted.budget), wanted.budget, then, telling)
     judges = tuple(judge_of(searching, share) for share in (PARTS if wanted.tune else (1.0,)))
     shapes = Shapes(start, wanted.budget, costs, judges, turns, searching.folder, wanted.reward, wanted.seed, telling)
     for _ in shapes.trials(wanted.trials):

@@ -18,7 +18,7 @@ from mobilenets.search.costs import RESOURCES, Budget, Costs, check_budget, fits
 from mobilenets.search.inherit import inherited, maps_of
 from mobilenets.search.journal import Journal, Proposal, Step
 from mobilenets.search.judge import Judge
-from mobilenets.search.telling import Telling, check_latency, measure, priced, real, valued
+from mobilenets.search.telling import Telling, check_latency, measure, priced, real, say_if_fitting, valued
 from mobilenets.specs.model import ModelSpec
 
 SHARE = 0.01
@@ -90,6 +90,11 @@ class NetAdapt:
                 check_latency(self.costs, [model.spec], self.telling)
             truth = real(self.costs, model.spec, budget)
             if fits(truth, budget):
+                if last.number == 0:
+                    then = (
+                        "no step is taken: it is trained once more, and compared with the ladder; a smaller budget shrinks it"
+                    )
+                    say_if_fitting(truth, budget, then, self.telling)
                 return
             resource = worst(truth, budget)
             step, model = self._step(model, last, resource, savings[resource])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mobilenets import telling as base
-from mobilenets.search.costs import RESOURCES, Budget, Costs, spent
+from mobilenets.search.costs import RESOURCES, Budget, Costs, fits, spent
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.specs.model import ModelSpec
 from mobilenets.training.step import Step as TrainingStep
@@ -66,6 +66,12 @@ def real(costs: Costs, spec: ModelSpec, budget: Budget) -> dict[str, float]:
     cost = spent(costs, spec, budget)
     measured = costs.measured_ms(spec) if "ms" in cost else None
     return cost if measured is None else {**cost, "ms": measured}
+
+
+def say_if_fitting(cost: Mapping[str, float], budget: Budget, then: str, telling: Telling) -> None:
+    """Say that the start keeps to the budget already, if it does, and what the search then does."""
+    if fits(cost, budget):
+        telling.said(f"the start keeps to the budget already ({priced(cost)}; the budget is {priced(budget)}): {then}")
 
 
 def priced(cost: Mapping[str, float]) -> str:
