@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from tests.deploy.conftest import SPECS, MakeGraph
 
 from mobilenets.deploy import operators as op
-from mobilenets.deploy.file import load, save
+from mobilenets.deploy.file import load, save, save_without
 from mobilenets.deploy.graph import INPUT, Graph
-from mobilenets.errors import GraphError
+from mobilenets.errors import GraphError, MobileNetsError
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
+from mobilenets.runtime.engines.native import NativeEngine
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +60,41 @@ def test_weights_are_saved_in_the_order_of_their_axes(make_graph: MakeGraph, tmp
     np.testing.assert_array_equal(load(tmp_path / "graph.safetensors").tensors["w"], weight)
 
 
+@pytest.mark.parametrize("damage", ["a bit", "zeros", "the header"])
+@pytest.mark.parametrize("opened", [load, NativeEngine])
+def test_weights_that_changed_on_the_disk_are_told_by_the_checksum(
+    opened: Callable[[Path], object], damage: str, small: Graph, tmp_path: Path
+) -> None:
+    if opened is NativeEngine:
+        pytest.importorskip("mobilenets_native")
+    path = tmp_path / "network.graph"
+    save(small, path)
+    opened(path)
+    data = bytearray(path.read_bytes())
+    numbers = 8 + int.from_bytes(data[:8], "little")
+    if damage == "a bit":
+        data[numbers + 1000] ^= 1
+    elif damage == "zeros":
+        data[numbers:] = bytes(len(data) - numbers)
+    else:
+        at = data.index(b"mobilenet_v3_small")
+        data[at : at + 9] = b"MOBILENET"
+    path.write_bytes(data)
+    with pytest.raises(MobileNetsError, match="is damaged: its checksum differs") as caught:
+        opened(path)
+    assert "export the model again" in caught.value.hint
+
+
+def test_a_graph_without_a_checksum_is_read_as_one_of_an_earlier_version(small: Graph, tmp_path: Path) -> None:
+    save_without(small, tmp_path / "network.graph", b"")
+    assert b'"sha256"' not in (tmp_path / "network.graph").read_bytes()
+    again = load(tmp_path / "network.graph")
+    assert all(np.array_equal(again.tensors[name], tensor) for name, tensor in small.tensors.items())
+
+
 @pytest.mark.slow
 def test_damaged_files_end_in_an_error(small: Graph, tmp_path: Path) -> None:
-    save(small, tmp_path / "graph.safetensors")
+    save_without(small, tmp_path / "graph.safetensors", b"")  # without a checksum, so that the damage is read
     data = (tmp_path / "graph.safetensors").read_bytes()
     header = 8 + int.from_bytes(data[:8], "little")
     random = np.random.default_rng(0)

@@ -14,8 +14,9 @@ from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.operators import CHOICES, Operator
 from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 from mobilenets.documents import decode, encode, parse
-from mobilenets.errors import GraphError, MobileNetsError
+from mobilenets.errors import CheckpointError, GraphError, MobileNetsError
 from mobilenets.files import write_bytes
+from mobilenets.runtime.checksum import BLANK, KEY, check_whole, sealed
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def save(graph: Graph, path: Path) -> None:
     from safetensors.numpy import save as packed
 
     graph.check()
-    write_bytes(path, packed(_tensors(graph), _metadata(graph)))
+    write_bytes(path, sealed(packed(_tensors(graph), {**_metadata(graph), KEY: BLANK})))
 
 
 def save_without(graph: Graph, path: Path, behind: bytes) -> None:
@@ -108,11 +109,16 @@ def load(path: Path) -> Graph:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        whole = path.read_bytes() if KEY in metadata else b""
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise GraphError(f"'{path}' cannot be read as a graph: {error}") from error
     for key in (_GRAPH_KEY, METADATA_KEY):
         if key not in metadata:
             raise GraphError(f"'{path}' has no '{key}' in its header", hint="lower the model again")
+    try:
+        check_whole(whole, str(path))
+    except CheckpointError as error:
+        raise GraphError(str(error), hint=error.hint) from error
     try:
         written = decode(parse(metadata[_GRAPH_KEY]), Structure, choices=CHOICES)
         if written.format != FORMAT:

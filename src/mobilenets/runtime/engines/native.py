@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
+from mobilenets.runtime.checksum import check_whole
 from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
 from mobilenets.runtime.manifest import Manifest
 
@@ -30,7 +31,7 @@ class NativeEngine(Engine):
         instructions: the instruction set, "avx512", "avx2", "neon" or "plain"; the fastest of this processor if empty.
 
     Raises:
-        CheckpointError: the file is missing or is no graph, or this processor does not have the instructions.
+        CheckpointError: the file is missing, is no graph or is damaged, or this processor does not have the instructions.
         MissingExtraError: mobilenets-native is not installed.
     """
 
@@ -52,6 +53,7 @@ class NativeEngine(Engine):
                 f"'{path}' is not a network that the native engine can run: {first_line(error)}",
                 hint="export it again, or update mobilenets-native if the file is newer",
             ) from error
+        check_whole(path.read_bytes(), self.source)
         self.outputs = tuple(self._engine.outputs)
         _, height, width = self._engine.input_shape
         self.input_shape = (height, width)
