@@ -126,6 +126,7 @@ Engine::Engine(FileBytes file, const Settings& settings)
       kernels_(kernels_for(settings.instructions.c_str(), has_least(graph_))),
       threads_(settings.threads) {
     if (threads_ < 1 || threads_ > most_threads) throw GraphError("the number of threads must be 1 to 256");
+    if (settings.plan != "layers") show_small_maps(graph_);
     if (graph_.precision == "bfloat16" && kernels_.halves) compute_in_halves(graph_);
     for (const Operator& operation : graph_.operators) {
         steps_.push_back(make_step(graph_, operation, kernels_));

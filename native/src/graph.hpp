@@ -118,7 +118,7 @@ struct Operator {
     Curve curve = Curve::linear;              // conv, depthwise, dense, add: fused; activation: the curve
     Pair kernel{1, 1};                        // pool
     Pair size{1, 1};                          // resize, places, boxes
-    bool align_corners = false;               // resize
+    bool align_corners = false;               // resize; argmax, if its output is larger than its input
     int columns = 1;                          // rows
     bool transposed = false;                  // matmul
     double factor = 1;                        // matmul
@@ -158,6 +158,12 @@ Graph read_graph(FileBytes file);
 /// Gives every value its shape and number, operator by operator, and checks each operator against what it reads. `made` names
 /// the values that each operator makes. Throws GraphError with the operator's name.
 void infer_shapes(Graph& graph);
+
+/// How many operators read a value, or another that stands in its memory; the caller, if it gets it, is one more.
+int readers(const Graph& graph, int value);
+
+/// Where a map of floats is made large only for an argmax, that reads the small map instead, and nobody the large one.
+void show_small_maps(Graph& graph);
 
 /// Whether an operator only gives its input another shape; channels lie side by side, so that no number moves.
 inline bool renames(Kind kind) { return kind == Kind::flatten || kind == Kind::rows || kind == Kind::places; }

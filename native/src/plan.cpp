@@ -99,7 +99,8 @@ private:
             place.at_once = group.band;
             const bool is_inside =
                 life.first == life.last && group.operators.size() > 1 && !is_output_[index(value)] && facts.is_map();
-            if (is_inside) find_ring(index(value), group.band, paces);
+            if (is_inside && readers_[index(value)].empty()) place.copies = 0;  // it is never made
+            if (is_inside && place.copies > 0) find_ring(index(value), group.band, paces);
         }
     }
 

@@ -35,7 +35,7 @@ struct Place {
     std::size_t offset = 0;
     int held = 0;     // rows that are kept: all, or those of a ring
     int at_once = 1;  // rows that are computed at once; those of a band of several rows grow by the strides behind them
-    int copies = 1;   // rings: one for each thread
+    int copies = 1;   // rings: one for each thread; 0 of what is never made
     bool is_ring = false;
     std::size_t copy_bytes = 0;  // from one copy to the next
 };

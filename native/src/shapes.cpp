@@ -1,5 +1,6 @@
 // The shape that each operator makes of what it reads, and the rules that integers keep to: the same checks as
 // `mobilenets.deploy.shapes` and `mobilenets.deploy.int8_rules`.
+#include <algorithm>
 #include <limits>
 
 #include "errors.hpp"
@@ -247,6 +248,27 @@ private:
 };
 
 }  // namespace
+
+int readers(const Graph& graph, int value) {
+    const auto shares = [&](int other) { return graph.values[index(other)].source == value; };
+    const auto outputs =
+        std::count_if(graph.outputs.begin(), graph.outputs.end(), [&](const Output& output) { return shares(output.value); });
+    const auto operators = std::count_if(graph.operators.begin(), graph.operators.end(), [&](const Operator& other) {
+        return std::any_of(other.inputs.begin(), other.inputs.end(), shares);
+    });
+    return static_cast<int>(outputs + operators);
+}
+
+void show_small_maps(Graph& graph) {
+    for (std::size_t i = 1; i < graph.operators.size(); ++i) {
+        const Operator& large = graph.operators[i - 1];
+        Operator& classes = graph.operators[i];
+        if (large.kind != Kind::resize || classes.kind != Kind::argmax || classes.inputs != large.outputs) continue;
+        if (readers(graph, large.outputs[0]) > 1 || graph.input(large).quantized()) continue;
+        classes.inputs = large.inputs;
+        classes.align_corners = large.align_corners;
+    }
+}
 
 void infer_shapes(Graph& graph) {
     if (count(graph.values[0].shape) > most_numbers) throw GraphError("the image has too many numbers");

@@ -32,7 +32,7 @@ from tests.deploy.cpp_networks import (
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy import reference
-from mobilenets.deploy.arena import fused_plan, plan
+from mobilenets.deploy.arena import fused_plan, plan, resize_of
 from mobilenets.deploy.cpp.schedule import RENAMING, needed, scheduled
 from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.graph import Graph
@@ -163,11 +163,12 @@ def follow(graph: Graph) -> None:
             operator = graph.operators[i]
             height, y = schedule.places[operator.made[0]].height, done[operator.made[0]]
             rows = range(height) if stage.is_whole else range(y, y + 1)
-            for at, value in enumerate(operator.inputs):
+            reader = resize_of(graph, operator) or operator  # an argmax of a map made large reads what that was made of
+            for at, value in enumerate(reader.inputs):
                 read, kept = schedule.places[value], stored(value)
                 if kept == "image" and schedule.image_stays:
                     continue
-                for row in needed(graph, operator, at, rows, schedule.places):
+                for row in needed(graph, reader, at, rows, schedule.places):
                     first = begin(value, row) if kept == value else read.offset
                     assert memory[first] == (kept, row if kept == value else 0), (operator.name, value, row)
                     assert memory[first + read.row_bytes - 1][0] == kept

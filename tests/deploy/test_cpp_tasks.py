@@ -99,14 +99,13 @@ def test_the_arena_is_never_larger_than_a_plan(name: str, tail: Tail | None, in_
     assert scheduled(graph).arena_bytes <= min(fused_plan(graph).size_bytes, plan(graph).size_bytes)
 
 
-def test_large_logits_are_never_whole() -> None:
-    """Of logits as large as the input, one row is held: 64 x 96 places of 21 classes would be 516,096 bytes."""
+def test_large_logits_are_never_made() -> None:
+    """Logits as large as the input, 64 x 96 places of 21 classes, would be 516,096 bytes."""
     labels = 21
     spec = replace(TASKS["segment"], labels=tuple(f"label {i}" for i in range(labels)))
     graph = TAILS["argmax"].add(float_graph(spec))
     schedule = scheduled(graph)
-    large = schedule.places["tail.large"]
-    assert (large.held, large.row_bytes) == (1, 96 * labels * 4)
+    assert "tail.large" not in [graph.operators[i].output for i in schedule.operators]
     assert schedule.arena_bytes == scheduled(float_graph(spec)).arena_bytes  # the tail costs nothing
     assert plan(graph).size_bytes >= 64 * 96 * labels * 4
 

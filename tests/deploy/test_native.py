@@ -193,6 +193,37 @@ def test_classes_of_pixels_are_those_of_the_reference_and_large_logits_are_never
     assert fused == fused_plan(graph).size_bytes < 64 * 96 * 21 * 4 <= engine(graph, tmp_path, plan="layers").arena_bytes
 
 
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners"])
+@pytest.mark.parametrize("small", [(1, 1), (1, 7), (6, 1), (5, 8), (9, 4)])
+@pytest.mark.parametrize("large", [(33, 47), (4, 3)])
+@pytest.mark.parametrize("wave", [0.0, 0.4, 20.0], ids=["plain", "smooth", "noise"])
+def test_the_class_of_each_pixel_of_a_map_made_large(
+    make_graph: MakeGraph,
+    tmp_path: Path,
+    coordinates: op.Coordinates,
+    small: tuple[int, int],
+    large: tuple[int, int],
+    wave: float,
+) -> None:
+    operators = (
+        op.Resize(name="large", inputs=(INPUT,), output="large", size=large, coordinates=coordinates),
+        op.ArgMax(name="classes", inputs=("large",), output="classes"),
+    )
+    graph = make_graph(operators, height=small[0], width=small[1], channels=11)
+    y, x, c = np.meshgrid(*(np.arange(side) for side in (*small, 11)), indexing="ij")
+    maps = np.stack([np.sin(wave * (y + 2 * x) + shift + c * c) for shift in (0, 1)]).transpose(0, 3, 1, 2).astype(np.float32)
+    for outputs in ({"classes": "classes"}, {"classes": "classes", "large": "large"}):
+        graph = replace(graph, outputs=outputs)
+        expected = reference.run(graph, maps)
+        (tmp_path / "network.graph").unlink(missing_ok=True)
+        for name in PLANS:
+            for threads in (1, 2):
+                result = engine(graph, tmp_path, plan=name, threads=threads).run(maps)
+                np.testing.assert_array_equal(result["classes"], expected["classes"])
+                if "large" in outputs:
+                    np.testing.assert_allclose(result["large"], expected["large"], atol=1e-5)
+
+
 def test_many_runs_at_once_give_what_one_gives(tmp_path: Path) -> None:
     graph = lower(trained(create(SPECS["v2"]())))
     opened = engine(graph, tmp_path, threads=2)

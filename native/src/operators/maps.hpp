@@ -106,7 +106,20 @@ struct ConcatTables {
 
 // ---- the class of each pixel
 
-/// The channel with the largest number; of equal ones the first.
+/// Which of `count` numbers is the largest; of equal ones the first.
+template <typename Of>
+std::uint8_t largest(int count, const Of& number) {
+    int best = 0;
+    auto most = number(0);
+    for (int i = 1; i < count; ++i) {
+        const auto other = number(i);
+        best = most < other ? i : best;
+        most = most < other ? other : most;
+    }
+    return static_cast<std::uint8_t>(best);
+}
+
+/// The class of each pixel.
 template <typename Number>
 struct ArgMax {
     int width = 1, channels = 1;  // of what is read
@@ -116,12 +129,92 @@ struct ArgMax {
         for (int y = job.rows.from; y < job.rows.to; ++y) {
             const Number* in = job.inputs[0].template numbers<Number>(y);
             auto* out = job.outputs[0].template numbers<std::uint8_t>(y);
-            for (int x = 0; x < width; ++x, in += channels) {
-                int best = 0;
-                for (int c = 1; c < channels; ++c) best = in[best] < in[c] ? c : best;
-                out[x] = static_cast<std::uint8_t>(best);
+            for (int x = 0; x < width; ++x, in += channels) out[x] = largest(channels, [in](int c) { return in[c]; });
+        }
+    }
+};
+
+/// The class of each pixel of a map of floats that is made large, from the small map. If the four places around a pixel prefer
+/// one class, so does every weighted mean of them. Only where they disagree are numbers made large, as `Resize` makes them, and
+/// of those only the ones that may be the largest somewhere.
+struct LargestOfLarge {
+    Blends<float> down, across;
+    int read_width = 1, width = 1, channels = 1;
+
+    constexpr std::size_t scratch_bytes() const { return (2 * sizeof(float) + 1) * index(channels) + 2 * index(read_width); }
+
+    template <class Kernels>
+    void compute(const Kernels&, const Job& job) const {
+        auto* numbers = reinterpret_cast<float*>(job.scratch);
+        auto* classes = reinterpret_cast<std::uint8_t*>(numbers + 2 * channels);
+        std::uint8_t *above = classes + channels, *below = above + read_width;  // what the places of a row prefer
+        int row_above = -1, row_below = -1;
+        for (int y = job.rows.from; y < job.rows.to; ++y) {
+            const std::int32_t* tall = down.places + 2 * index(y);
+            if (tall[0] != row_above && tall[0] == row_below) {
+                std::uint8_t* free = above;
+                above = below, below = free;
+                row_above = row_below, row_below = -1;
+            }
+            if (tall[0] != row_above) prefer(job.inputs[0], row_above = tall[0], above);
+            if (tall[1] != row_below) prefer(job.inputs[0], row_below = tall[1], below);
+            auto* out = job.outputs[0].numbers<std::uint8_t>(y);
+            for (int x = 0, to = 0; x < width; x = to) {
+                const std::int32_t left = across.places[2 * index(x)], right = across.places[2 * index(x) + 1];
+                for (to = x + 1; to < width && across.places[2 * index(to)] == left; ++to) {
+                }
+                const std::uint8_t best = above[left];
+                if (above[right] == best && below[left] == best && below[right] == best) {
+                    for (int i = x; i < to; ++i) out[i] = best;
+                } else {
+                    const auto* upper = job.inputs[0].numbers<float>(tall[0]);
+                    const auto* lower = job.inputs[0].numbers<float>(tall[1]);
+                    const std::size_t first = index(left) * index(channels), second = index(right) * index(channels);
+                    const Cell cell{
+                        {upper + first, upper + second}, {lower + first, lower + second}, down.weights + 2 * index(y)};
+                    fill(cell, {x, to}, numbers, classes, out);
+                }
             }
         }
+    }
+
+private:
+    /// The numbers of four places, on the left and right, and how much those above and below count.
+    struct Cell {
+        const float *above[2], *below[2], *of_rows;
+
+        float at(int channel, const float* of_places) const {
+            const float first = of_places[0] * above[0][channel] + of_places[1] * above[1][channel];
+            const float second = of_places[0] * below[0][channel] + of_places[1] * below[1][channel];
+            return of_rows[0] * first + of_rows[1] * second;
+        }
+    };
+
+    /// The pixels of one row between four places. A class can be the largest there that is so at an end, or at each end at
+    /// least what the class is that is the largest at the other.
+    void fill(const Cell& cell, Span pixels, float* numbers, std::uint8_t* classes, std::uint8_t* out) const {
+        float *left = numbers, *right = numbers + channels;
+        for (int c = 0; c < channels; ++c) {
+            left[c] = cell.of_rows[0] * cell.above[0][c] + cell.of_rows[1] * cell.below[0][c];
+            right[c] = cell.of_rows[0] * cell.above[1][c] + cell.of_rows[1] * cell.below[1][c];
+        }
+        const int at_left = largest(channels, [=](int c) { return left[c]; });
+        const int at_right = largest(channels, [=](int c) { return right[c]; });
+        int count = 0;
+        for (int c = 0; c < channels; ++c) {
+            classes[count] = static_cast<std::uint8_t>(c);
+            count += c == at_left || c == at_right || (left[c] >= left[at_right] && right[c] >= right[at_left]) ? 1 : 0;
+        }
+        for (int x = pixels.from; x < pixels.to; ++x) {
+            const float* of_places = across.weights + 2 * index(x);
+            out[x] = classes[largest(count, [&](int i) { return cell.at(classes[i], of_places); })];
+        }
+    }
+
+    /// What every place of a row prefers.
+    void prefer(const Rows& small, int row, std::uint8_t* to) const {
+        const auto* in = small.numbers<float>(row);
+        for (int x = 0; x < read_width; ++x, in += channels) to[x] = largest(channels, [in](int c) { return in[c]; });
     }
 };
 

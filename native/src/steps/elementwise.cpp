@@ -24,22 +24,11 @@ ByteCurve hard_sigmoid_curve(const Value& read, const Value& made) {
 
 /// Whether nothing reads what an activation makes but products that are curves themselves.
 bool is_never_read(const Graph& graph, const Operator& activation) {
-    const int value = activation.outputs[0];
-    const auto shares = [&](int other) { return graph.values[index(other)].source == value; };
-    return std::none_of(graph.outputs.begin(), graph.outputs.end(),
-                        [&](const Output& output) { return shares(output.value); }) &&
-           std::all_of(graph.operators.begin(), graph.operators.end(), [&](const Operator& other) {
-               return std::none_of(other.inputs.begin(), other.inputs.end(), shares) ||
-                      (other.kind == Kind::multiply && own_gate(graph, other) == &activation);
+    return readers(graph, activation.outputs[0]) ==
+           std::count_if(graph.operators.begin(), graph.operators.end(), [&](const Operator& other) {
+               return other.kind == Kind::multiply && own_gate(graph, other) == &activation;
            });
 }
-
-/// Makes nothing, because nobody reads it.
-class Unread final : public Step {
-public:
-    Span needed(std::size_t, Span rows) const override { return rows; }
-    void compute(const Job&) const override {}
-};
 
 class Quantize final : public Step {
 public:

@@ -99,6 +99,25 @@ private:
     const Kernels& kernels_;
 };
 
+/// The class of each pixel of a map that is made large.
+class LargestOfLargeStep final : public Step {
+public:
+    LargestOfLargeStep(const Value& read, Pair size, bool align_corners, const Kernels& kernels)
+        : down_(float_blends(read.height(), size[0], align_corners)),
+          across_(float_blends(read.width(), size[1], align_corners)),
+          of_{down_.view(), across_.view(), read.width(), size[1], read.channels()},
+          kernels_(kernels) {}
+
+    Span needed(std::size_t, Span rows) const override { return of_.down.needed(rows); }
+    void compute(const Job& job) const override { of_.compute(kernels_, job); }
+    std::size_t scratch_bytes() const override { return of_.scratch_bytes(); }
+
+private:
+    HeldBlends<float> down_, across_;
+    LargestOfLarge of_;
+    const Kernels& kernels_;
+};
+
 // ---- joining
 
 /// Maps joined along their channels, or tables one below the other.
@@ -117,9 +136,7 @@ public:
     }
 
     Span needed(std::size_t input, Span rows) const override { return is_map_ ? rows : Span{0, heights_[input]}; }
-    void compute(const Job& job) const override {
-        is_map_ ? maps_.compute(kernels_, job) : tables_.compute(kernels_, job);
-    }
+    void compute(const Job& job) const override { is_map_ ? maps_.compute(kernels_, job) : tables_.compute(kernels_, job); }
 
 private:
     const Kernels& kernels_;
@@ -157,10 +174,11 @@ Made make_pool(const Graph& graph, const Operator& operation, const Kernels& ker
 Made make_resize(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value &read = graph.input(operation), &made = graph.output(operation);
     const bool corners = operation.align_corners;
+    if (readers(graph, operation.outputs[0]) == 0) return std::make_unique<Unread>();
     if (read.quantized()) {
-        return std::make_unique<ResizeStep<std::int8_t, std::int32_t>>(
-            made, byte_blends(read.height(), made.height(), corners), byte_blends(read.width(), made.width(), corners),
-            kernels);
+        return std::make_unique<ResizeStep<std::int8_t, std::int32_t>>(made, byte_blends(read.height(), made.height(), corners),
+                                                                       byte_blends(read.width(), made.width(), corners),
+                                                                       kernels);
     }
     return std::make_unique<ResizeStep<float, float>>(made, float_blends(read.height(), made.height(), corners),
                                                       float_blends(read.width(), made.width(), corners), kernels);
@@ -176,6 +194,9 @@ Made make_rename(const Graph& graph, const Operator& operation, const Kernels&) 
 
 Made make_argmax(const Graph& graph, const Operator& operation, const Kernels& kernels) {
     const Value& read = graph.input(operation);
+    const Pair size{static_cast<int>(graph.output(operation).shape[0]), static_cast<int>(graph.output(operation).shape[1])};
+    if (size != Pair{read.height(), read.width()})
+        return std::make_unique<LargestOfLargeStep>(read, size, operation.align_corners, kernels);
     const int width = read.width(), channels = read.channels();
     if (read.quantized()) return std::make_unique<RowByRow<ArgMax<std::int8_t>>>(ArgMax<std::int8_t>{width, channels}, kernels);
     return std::make_unique<RowByRow<ArgMax<float>>>(ArgMax<float>{width, channels}, kernels);

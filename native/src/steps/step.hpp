@@ -46,6 +46,13 @@ private:
     const Kernels& kernels_;
 };
 
+/// Makes nothing, because nobody reads it.
+class Unread final : public Step {
+public:
+    Span needed(std::size_t, Span rows) const override { return rows; }
+    void compute(const Job&) const override {}
+};
+
 /// The step of an operator. Throws GraphError if its numbers do not fit into 32 bits.
 std::unique_ptr<Step> make_step(const Graph& graph, const Operator& operation, const Kernels& kernels);
 

@@ -94,7 +94,7 @@ def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
 def blocks(graph: Graph) -> list[list[int]]:
     """The operators of each block that runs as one, by index; an operator outside of blocks stands alone.
 
-    Making logits large and finding the class of each pixel runs as a block, so that large logits are never whole.
+    Making logits large and finding the class of each pixel runs as a block: there are no large logits then.
     """
     steps: list[list[int]] = []
     for i, operator in enumerate(graph.operators):
@@ -124,7 +124,7 @@ def planned(graph: Graph, steps: Sequence[Sequence[int]], *, number_bytes: int =
         number_bytes: of one float, as for `plan`.
     """
     lives = _lives(graph, steps, number_bytes)
-    lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside(graph, steps)}
+    lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside(graph, steps) | _never_made(graph, steps)}
     live = [sum(life.size_bytes for life in lives.values() if life.first <= i <= life.last) for i in range(len(steps))]
     return Arena(lives, place(lives), tuple(live))
 
@@ -136,6 +136,22 @@ def left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
     is_needed = INPUT in graph.quantization or INPUT in graph.outputs.values()
     has_blocks = any(len(inside) > 1 for inside in steps)
     return {INPUT} if has_blocks and is_only_quantized and not is_needed else frozenset()
+
+
+def _never_made(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
+    """Maps that are to be made large for an argmax in the same step, which does without."""
+    inside = [{graph.operators[i].output for i in step} for step in steps if len(step) > 1]
+    enlarging = [resize_of(graph, graph.operators[i]) for step in steps for i in step]
+    return {large.output for large in enlarging if large and any(large.output in values for values in inside)}
+
+
+def resize_of(graph: Graph, operator: op.Operator) -> op.Resize | None:
+    """What makes a map of floats large for this argmax alone, which then reads the small map instead, in the same step."""
+    if not isinstance(operator, op.ArgMax) or graph.readers()[operator.inputs[0]] > 1:
+        return None
+    found = (other for other in graph.operators if isinstance(other, op.Resize) and other.output == operator.inputs[0])
+    large = next(found, None)
+    return None if large is None or graph.quantized(large) else large
 
 
 def lifetimes(graph: Graph, *, number_bytes: int) -> dict[str, Life]:

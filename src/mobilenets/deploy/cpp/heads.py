@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mobilenets.deploy import operators as op
+from mobilenets.deploy.arena import resize_of
 from mobilenets.deploy.blends import byte_blends, float_blends
 from mobilenets.deploy.cpp.step import Context, Record, Step
 from mobilenets.deploy.cpp.text import Array, Name
@@ -17,8 +18,16 @@ from mobilenets.runtime.detect.nms import float32_below
 
 
 def _resize(context: Context, operator: op.Resize) -> Step:
-    read, made = context.places[operator.inputs[0]], context.places[operator.output]
     is_bytes = context.quantization(operator.output) is not None
+    sides, arrays = _blends(context, operator, is_bytes=is_bytes)
+    made = context.places[operator.output]
+    fields: Record = {**sides, "width": made.width, "channels": made.channels}
+    return Step("ByteResize" if is_bytes else "FloatResize", fields, arrays=arrays)
+
+
+def _blends(context: Context, operator: op.Resize, *, is_bytes: bool) -> tuple[dict[str, Record], tuple[Array, ...]]:
+    """What each new row and each new place is made of, and the arrays that hold it."""
+    read, made = context.places[operator.inputs[0]], context.places[operator.output]
     blends_of, number = (byte_blends, np.int32) if is_bytes else (float_blends, np.float32)
     arrays: list[Array] = []
     sides: dict[str, Record] = {}
@@ -28,8 +37,7 @@ def _resize(context: Context, operator: op.Resize) -> Step:
         weights = context.array(f"{side}_weights", blends.weights.astype(number))
         arrays += [places, weights]
         sides[side] = {"places": Name(places.name), "weights": Name(weights.name)}
-    fields: Record = {**sides, "width": made.width, "channels": made.channels}
-    return Step("ByteResize" if is_bytes else "FloatResize", fields, arrays=tuple(arrays))
+    return sides, tuple(arrays)
 
 
 def _concat(context: Context, operator: op.Concat) -> Step:
@@ -45,6 +53,12 @@ def _concat(context: Context, operator: op.Concat) -> Step:
 
 def _argmax(context: Context, operator: op.ArgMax) -> Step:
     read = context.places[operator.inputs[0]]
+    large = resize_of(context.graph, operator)
+    if large is not None:
+        sides, arrays = _blends(context, large, is_bytes=False)
+        small = context.places[large.inputs[0]]
+        fields: Record = {**sides, "read_width": small.width, "width": read.width, "channels": read.channels}
+        return Step("LargestOfLarge", fields, arrays=arrays, scratch="{}.scratch_bytes()", reads=large.inputs)
     number = "float" if context.quantization(operator.inputs[0]) is None else "std::int8_t"
     return Step(f"ArgMax<{number}>", {"width": read.width, "channels": read.channels})
 

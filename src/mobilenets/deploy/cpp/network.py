@@ -233,9 +233,9 @@ def _memory(parts: Parts) -> Iterator[str]:
         about = f"  // {comment(name)}: {rows} of {place.width} x {place.channels}"
         where = f"{{memory + {place.offset}, {place.held}, {place.row_bytes}}}"
         yield f"[[maybe_unused]] constexpr Rows value_{i}{where};{about}"
-    for i in parts.steps:
+    for i, step in parts.steps.items():
         operator = parts.graph.operators[i]
-        for which, names in (("reads", operator.inputs), ("makes", operator.made)):
+        for which, names in (("reads", step.reads or operator.inputs), ("makes", operator.made)):
             if len(names) > 1:
                 yield f"constexpr Rows {which}_{i}[] = {{{', '.join(f'value_{_index(parts, name)}' for name in names)}}};"
 
@@ -293,7 +293,8 @@ def _call(parts: Parts, i: int, rows: str) -> str:
     operator, made = parts.graph.operators[i], parts.steps[i]
     if i in parts.starts:
         return f"begin(image, input, value_{_index(parts, operator.output)}, {rows});"
-    inputs = f"reads_{i}" if len(operator.inputs) > 1 else f"&value_{_index(parts, operator.inputs[0])}"
+    reads = made.reads or operator.inputs
+    inputs = f"reads_{i}" if len(reads) > 1 else f"&value_{_index(parts, reads[0])}"
     outputs = f"makes_{i}" if len(operator.made) > 1 else f"&value_{_index(parts, operator.output)}"
     return f"step(step_{i}, {inputs}, {outputs}, {rows}, {made.panels});"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mobilenets.deploy import operators as op
-from mobilenets.deploy.arena import Arena, blocks, left_outside, planned, value_bytes
+from mobilenets.deploy.arena import Arena, blocks, left_outside, planned, resize_of, value_bytes
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.shapes import Shape
 
@@ -77,14 +77,20 @@ class Schedule:
     arena_bytes: int
     image_stays: bool
 
+    @property
+    def operators(self) -> list[int]:
+        """Those that compute anything, by index."""
+        return sorted({i for stage in self.stages for i in stage.rows})
+
 
 def scheduled(graph: Graph) -> Schedule:
     """The schedule of a graph: as few blocks row by row as the least memory allows, which is that of `fused_plan` or less."""
+    enlarging = [resize_of(graph, operator) for operator in graph.operators]
     steps = [part for step in blocks(graph) for part in _possible(graph, step)]
     least = planned(graph, steps).size_bytes
     image_stays = bool(left_outside(graph, steps))
     for step in list(steps):
-        if len(step) > 1:
+        if len(step) > 1 and not any(enlarging[i] for i in step):
             at = steps.index(step)
             apart = [*steps[:at], *([i] for i in step), *steps[at + 1 :]]
             size_bytes = planned(graph, apart).size_bytes
@@ -96,7 +102,7 @@ def scheduled(graph: Graph) -> Schedule:
     for step in steps:
         for i in step:
             operator = graph.operators[i]
-            if not places[operator.made[0]].is_ring and not isinstance(operator, RENAMING):
+            if not (places[operator.made[0]].is_ring or isinstance(operator, RENAMING) or operator in enlarging):
                 order = _Rows(graph, places, step).order(i)
                 assert order is not None  # `_possible` has tried
                 stages.append(Stage(order))

@@ -27,6 +27,7 @@ class Step:
         panels: that the channels are computed in; 1 where they cannot be divided.
         arrays: that the record names.
         scratch: the bytes of memory that the operator needs besides, in C++, with {} for the record.
+        reads: the values that it reads, if there are others than the operator's inputs.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Step:
     panels: int = 1
     arrays: tuple[Array, ...] = ()
     scratch: str = "0"
+    reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

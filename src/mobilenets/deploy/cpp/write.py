@@ -14,7 +14,7 @@ from mobilenets.deploy.cpp.contract import contract_header
 from mobilenets.deploy.cpp.network import Parts, declarations, header, source
 from mobilenets.deploy.cpp.outputs import kind_of
 from mobilenets.deploy.cpp.readme import Figures, readme
-from mobilenets.deploy.cpp.schedule import RENAMING, scheduled
+from mobilenets.deploy.cpp.schedule import scheduled
 from mobilenets.deploy.cpp.sources import copy_headers
 from mobilenets.deploy.cpp.step import Record, Step
 from mobilenets.deploy.cpp.steps import step_of
@@ -61,11 +61,7 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
     graph.check()
     kind = kind_of(graph)
     schedule = scheduled(graph)
-    steps = {
-        i: step_of(graph, schedule.places, i)
-        for i, operator in enumerate(graph.operators)
-        if not isinstance(operator, RENAMING)
-    }
+    steps = {i: step_of(graph, schedule.places, i) for i in schedule.operators}
     parts = Parts(graph, schedule, steps, _image(graph, steps, stays=schedule.image_stays))
     arrays = _merged(array for step in (*steps.values(), *parts.image) for array in step.arrays)
     figures = Figures(
