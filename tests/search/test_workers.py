@@ -121,24 +121,25 @@ def test_finalists_of_a_worker_that_was_stopped_are_taken_up_as_they_were_chosen
         assert chosen == [1]
 
 
+@pytest.mark.parametrize("count", [6, 12])  # fewer than the networks that wait from the start, and more
 def test_a_worker_that_is_silent_loses_its_trial_and_another_takes_it_up(
-    worker: Start, monkeypatch: pytest.MonkeyPatch
+    count: int, worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, said = Held(), list[str]()
     one = worker("a", held, lost_after_s=1, telling=Telling(said=said.append))
     monkeypatch.setattr(type(one.turns), "_beat", lambda self, trial, ended: ended.wait())  # as if the machine slept
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(lambda: list(one.trials(12)))
+        first = pool.submit(lambda: list(one.trials(count)))
         assert held.begun.wait(60)
         (lost,) = one.turns.trials("RUNNING")
         others = worker("b", lost_after_s=1)
-        list(others.trials(12))
+        list(others.trials(count))
         held.go_on.set()
         first.result()
     states = {trial.number: trial.state.name for trial in others.turns.study.trials}
     assert states[lost.number] == "FAIL"
     assert [one.choice for one in others.judged()].count(lost.params) == 1
-    assert len(others.judged()) == 12
+    assert len(others.judged()) == count
     assert any(f"trial {lost.number}: this worker was silent for too long" in text for text in said)
 
 

@@ -7,11 +7,12 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mobilenets.bulk.model import fetched
-from mobilenets.bulk.plan import read
+from mobilenets.bulk.plan import Plan, read
 from mobilenets.bulk.work import predict_part
 from mobilenets.errors import MissingExtraError, MobileNetsError
 from mobilenets.runtime.predictor import Predictor
@@ -43,17 +44,27 @@ class Worker:
     """
 
     def __init__(self, out: str) -> None:
-        self._plan, self._out = read(out), out
-        self._folder = tempfile.TemporaryDirectory(prefix="mobilenets-bulk-")
-        predictor = Predictor.open(fetched(self._plan.model, out, Path(self._folder.name)), threads=1)
-        threshold = self._plan.threshold
-        self._predictor = predictor if threshold is None else predictor.with_threshold(threshold)
+        self._out = out
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:  # Any: a row of Ray Data
-        """Predict a part."""
+        """Predict a part. What fails is returned: of what is raised, Ray prints some hundred lines of its own."""
         number = int(row["part"])
-        images, unreadable = predict_part(self._predictor, number, self._plan.parts[number], self._out, top=self._plan.top)
-        return {"part": number, "images": images, "unreadable": unreadable}
+        try:
+            images, unreadable = predict_part(self._predictor, number, self._plan.parts[number], self._out, top=self._plan.top)
+        except (MobileNetsError, OSError) as error:
+            return {"part": number, "images": 0, "unreadable": 0, "error": str(error) or type(error).__name__}
+        return {"part": number, "images": images, "unreadable": unreadable, "error": ""}
+
+    @cached_property
+    def _plan(self) -> Plan:
+        return read(self._out)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        with tempfile.TemporaryDirectory(prefix="mobilenets-bulk-") as folder:
+            predictor = Predictor.open(fetched(self._plan.model, self._out, Path(folder)), threads=1)
+        threshold = self._plan.threshold
+        return predictor if threshold is None else predictor.with_threshold(threshold)
 
 
 def connected() -> int:
@@ -103,13 +114,12 @@ def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
     done = rows.map(Worker, fn_constructor_args=(out,), compute=pool, num_cpus=1)  # type: ignore[arg-type]  # a class of such
     try:
         for row in done.iter_rows():
+            if row["error"]:
+                raise _stopped(f"on a worker, {row['error']}")
             yield Done(int(row["part"]), int(row["images"]), int(row["unreadable"]))
     except RayError as error:
         cause = error.__cause__
-        reason = cause if isinstance(cause, MobileNetsError) else _last_line(error)
-        raise MobileNetsError(
-            f"the prediction stopped: {reason}", hint="what is written is kept; the same command goes on"
-        ) from error
+        raise _stopped(str(cause) if isinstance(cause, MobileNetsError) else _last_line(error)) from error
 
 
 def _start() -> None:
@@ -121,7 +131,10 @@ def _start() -> None:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             return
         except ConnectionError as error:
-            raise MobileNetsError(f"there is no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}'") from error
+            raise MobileNetsError(
+                f"no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}' lets this machine in",
+                hint="does it run there? one that asks for a token needs RAY_AUTH_MODE=token and its ~/.ray/auth_token here",
+            ) from error
         except Exception as error:  # Ray has no type for this
             ray.shutdown()
             if attempt == STARTS:
@@ -129,6 +142,10 @@ def _start() -> None:
                     f"Ray did not start in {STARTS} attempts: {_last_line(error)}",
                     hint="give the same command again when the machine has less to do; what is written is kept",
                 ) from error
+
+
+def _stopped(reason: str) -> MobileNetsError:
+    return MobileNetsError(f"the prediction stopped: {reason}", hint="what is written is kept; the same command goes on")
 
 
 def _last_line(error: Exception) -> str:

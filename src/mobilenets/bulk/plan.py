@@ -85,12 +85,14 @@ def read(out: str) -> Plan:
     """The plan in a folder.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it cannot be read, or is damaged.
     """
     place = stores.join(out, FILE)
     try:
         return decode(parse(stores.read(place)), Plan)
-    except (DocumentError, OSError) as error:
+    except OSError as error:
+        raise DataError(f"'{place}' cannot be read: {error.strerror or error}") from error
+    except DocumentError as error:
         raise DataError(f"'{place}' is damaged: {error}", hint="--out with a new folder") from error
 
 

@@ -124,7 +124,7 @@ class Turns:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna sends heartbeats for `optimize` alone; `alive` sends them here
-            trial = self.study.ask()
+            trial = self._lost() or self.study.ask()
         if self.storage.url:
             self.database.record_heartbeat(self._id(trial))
         trial.set_user_attr(WORKER, self.storage.worker)
@@ -189,6 +189,20 @@ class Turns:
                 raise
             raise LostTurnError from error
 
+    def _lost(self) -> Trial | None:
+        """The first trial of a lost worker that nobody has taken up; Optuna would take all others that wait before it."""
+        from optuna import Trial
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        for waiting in self.trials("WAITING"):
+            if _AGAIN in waiting.user_attrs:
+                id_ = self._id(waiting)
+                with suppress(UpdateFinishedTrialError):  # another worker took it, and is done
+                    if self.database.set_trial_state_values(id_, TrialState.RUNNING):
+                        return Trial(self.study, id_)
+        return None
+
     def _give_up_lost(self) -> None:
         """Fail what silent workers had begun, and put it back."""
         if not self.storage.url:
@@ -215,7 +229,7 @@ class Turns:
             return False
         return True
 
-    def _id(self, trial: Trial) -> int:
+    def _id(self, trial: Trial | FrozenTrial) -> int:
         study = self.database.get_study_id_from_name(self.study.study_name)
         return self.database.get_trial_id_from_study_id_trial_number(study, trial.number)
 
