@@ -14,7 +14,7 @@ from PIL import Image
 from mobilenets.bulk import stores
 from mobilenets.bulk.flow import Asked, predict
 from mobilenets.bulk.model import files_of
-from mobilenets.bulk.plan import Plan, divided, keep, kept, named
+from mobilenets.bulk.plan import Plan, divided, keep, kept, named, read
 from mobilenets.bulk.work import predict_part
 from mobilenets.errors import DataError, MobileNetsError, UsageError
 from mobilenets.runtime.predictor import Predictor
@@ -154,6 +154,14 @@ def test_a_part_that_is_written_again_is_the_same_file(tmp_path: Path, color_mod
         written.append((tmp_path / "out" / "part-000000.parquet").read_bytes())
     assert written[0] == written[1]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["part-000000.parquet"]
+
+
+def test_a_plan_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"plan\.json' cannot be read: No such file"):
+        read(str(tmp_path))
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(DataError, match=r"plan\.json' is damaged"):
+        read(str(tmp_path))
 
 
 def test_results_of_something_else_are_not_mixed(tmp_path: Path, color_model: Path) -> None:

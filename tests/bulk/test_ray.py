@@ -17,8 +17,11 @@ import pytest
 from PIL import Image
 from tests.bulk.test_parts import images
 
+from mobilenets.bulk.model import files_of
 from mobilenets.bulk.on_ray import STARTS, connected
+from mobilenets.bulk.plan import Plan, keep
 from mobilenets.errors import MobileNetsError
+from mobilenets.runtime.predictor import Predictor
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.slow
@@ -128,6 +131,17 @@ def test_a_ray_that_does_not_start_is_started_again_and_is_then_an_error_with_a_
     with pytest.raises(MobileNetsError, match="Ray did not start in 3 attempts: The current node timed out") as caught:
         connected()
     assert "same command again" in caught.value.hint
+
+
+def test_what_fails_on_a_worker_is_one_line(tmp_path: Path, color_model: Path) -> None:
+    folder, out = images(tmp_path / "images"), tmp_path / "out"
+    model, _ = files_of(Predictor.open(color_model))
+    keep(Plan(model, (str(folder),), 5, None, ((str(folder / "0.png"),),)), str(out))  # and no model beside it
+    process = command(color_model, folder, "--out", out)
+    _, err = process.communicate(timeout=500)
+    assert process.returncode == 1
+    assert f"error: the prediction stopped: on a worker, [Errno 2] No such file or directory: '{out}/model/" in err
+    assert "Traceback" not in err
 
 
 @pytest.fixture

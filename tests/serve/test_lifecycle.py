@@ -152,7 +152,9 @@ def test_the_end_of_a_server_waits_for_what_it_accepted(serve: Serve, held: Hold
         server.server.should_exit = True
         until(lambda: not server.server.servers[0].is_serving())
         turns.release(3)
-        assert [one.result().status for one in asked] == [200, 200, 200]
+        answers = [one.result() for one in asked]
+    assert [one.status for one in answers] == [200, 200, 200]
+    assert {one.headers["Connection"] for one in answers} == {"close"}  # or clients would ask once more on it, in vain
     with pytest.raises(urllib3.exceptions.HTTPError):
         server.get("/v2/health/live")
 

@@ -27,7 +27,7 @@ from mobilenets.serve.models import Models
 from mobilenets.serve.service import Service
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from mobilenets.serve.rpc import Rpc
 
@@ -167,7 +167,7 @@ class Server(uvicorn.Server):
         limits = service.limits
         super().__init__(
             uvicorn.Config(
-                app,
+                self._last(app),
                 http=connections(limits.seconds),  # type: ignore[arg-type]  # it calls what both kinds of protocol have
                 log_config=None,
                 access_log=False,
@@ -215,6 +215,19 @@ class Server(uvicorn.Server):
         finally:
             for one, handler in before.items():
                 signal.signal(one, handler)
+
+    def _last(self, app: ASGIApp) -> ASGIApp:
+        """The application, whose answers say after the signal to end that no other follows on their connection."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def told(message: Message) -> None:
+                if self.should_exit and message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+                await send(message)
+
+            await app(scope, receive, told)
+
+        return answer
 
     def _reload(self) -> None:
         task = asyncio.get_running_loop().create_task(self._models.reload())
