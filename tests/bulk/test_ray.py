@@ -140,7 +140,8 @@ def test_what_fails_on_a_worker_is_one_line(tmp_path: Path, color_model: Path) -
     process = command(color_model, folder, "--out", out)
     _, err = process.communicate(timeout=500)
     assert process.returncode == 1
-    assert f"error: the prediction stopped: on a worker, [Errno 2] No such file or directory: '{out}/model/" in err
+    assert "\nerror: the prediction stopped: on a worker, " in err
+    assert f"{out}/model/model.onnx" in err
     assert "Traceback" not in err
 
 
