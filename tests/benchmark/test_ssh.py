@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mobilenets.benchmark.flow import Data
 from mobilenets.benchmark.measure import Settings
 from mobilenets.benchmark.plan import Asked
 from mobilenets.benchmark.row import Case, Row, to_flat
-from mobilenets.benchmark.ssh import Host, measured_on
+from mobilenets.benchmark.ssh import OLD_DAYS, PLACE, Host, Kept, measured_on
 from mobilenets.benchmark.tools import ToolError
 from mobilenets.telling import Telling
 
@@ -38,6 +39,8 @@ def ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
         script.chmod(0o755)
         return tmp_path / "calls"
 
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     return write
 
@@ -182,6 +185,58 @@ def test_the_machine_is_asked_for_what_was_asked_here(
         assert words in line
 
 
+STOPPED = """
+import pathlib, sys
+out = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir()
+(out / "rows.jsonl").write_text("a row\\n")
+print("error: no space left", file=sys.stderr)
+sys.exit(1)
+"""
+
+
+def test_a_benchmark_goes_on_with_the_rows_that_are_there_and_then_leaves_nothing_there(
+    ssh: Callable[..., Path], command: str, tmp_path: Path
+) -> None:
+    calls = ssh()
+    (tmp_path / "m.nap").write_bytes(b"x")
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    cases, kept, there = [Case("m", str(tmp_path / "m.nap"), "nap")], Kept.of(tmp_path / "out"), tmp_path / "home" / PLACE
+    for name, days in (("lost", OLD_DAYS + 2), ("young", 1)):
+        (there / name).mkdir(parents=True)
+        os.utime(there / name, (time.time() - days * 86400,) * 2)
+    with pytest.raises(ToolError, match="no space left"):
+        measured_on(Host("far", f"{shlex.quote(sys.executable)} {tmp_path / 'stopped.py'}"), cases, [], kept=kept)
+    assert sorted(path.name for path in there.iterdir()) == sorted(["young", kept.name])
+    for _ in range(2):  # with the rows that were left there, and with those that were fetched
+        calls.unlink()
+        measured_on(Host("far", command), cases, [], kept=Kept.of(tmp_path / "out"))
+        assert "--resume" in next(line for line in calls.read_text().splitlines() if " benchmark " in line)
+        assert kept.rows.read_text() == "a row\n"
+        assert [path.name for path in there.iterdir()] == ["young"]
+
+
+def test_a_command_there_ends_with_this_process(ssh: Callable[..., Path], tmp_path: Path) -> None:
+    ssh()
+    pid = tmp_path / "pid"
+    line = f"sh -c 'echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 1000'"
+    code = f"from mobilenets.benchmark.ssh import Host; Host('far').run_watched({line!r})"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        _until(pid.exists)
+    finally:
+        process.kill()
+        process.wait()
+    _until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Sshd]:
     """An SSH server of this machine."""
@@ -233,7 +288,8 @@ def test_the_command_measures_over_ssh_and_touches_no_key_of_the_user(server: Ss
     assert row["p50_ms"] > 0
     assert row["error"] == ""
     log = (server.folder / "log").read_text()
-    assert log.count("Accepted publickey") == 5  # the version, a folder, the files, the command, and the folder is removed
+    # the version, a folder, the files, what is known, the command, the rows, and the folder is removed
+    assert log.count("Accepted publickey") == 7
     assert _user_files() == before
 
 

@@ -15,7 +15,7 @@ from mobilenets.benchmark.plan import Asked, FileOnRuntime
 from mobilenets.benchmark.process import WorkerError
 from mobilenets.benchmark.row import Case, Row, key_of
 from mobilenets.benchmark.saving import Saved
-from mobilenets.benchmark.ssh import Host
+from mobilenets.benchmark.ssh import Host, Kept
 from mobilenets.benchmark.tools import TOOLS, ToolError
 from mobilenets.runtime.engines.table import named
 from mobilenets.telling import Telling
@@ -121,7 +121,8 @@ def benchmark_on_host(
         return
     telling.said(f"{len(cases)} files are measured on {host.address}")
     saved = Saved(folder)
-    for row in ssh.measured_on(host, cases, _options(asked, data, settings), said=telling.said):
+    options = _options(asked, data, settings)
+    for row in ssh.measured_on(host, cases, options, said=telling.said, kept=Kept.of(folder)):
         if not row.error:
             saved.add_row(key_of(row.case, plan.digest(Path(row.case.file)), (settings.seconds, settings.rounds)), row)
         yield row

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import secrets
 import shlex
 import subprocess
 import tarfile
@@ -17,8 +19,15 @@ from mobilenets.benchmark.plan import parts
 from mobilenets.benchmark.row import NO_ACCURACY, Case, Row, from_flat
 from mobilenets.benchmark.tools import ToolError
 from mobilenets.errors import DocumentError
+from mobilenets.files import write_bytes, write_text
 
 CONNECT_S = 20
+PLACE = ".cache/mobilenets/ssh"
+"""Where files lie on the other machine, below the user's home."""
+
+OLD_DAYS = 6
+"""What lies there for more than so many days belongs to nobody."""
+
 _LOST = 255  # the exit code of ssh itself
 _NOT_FOUND = 127
 
@@ -35,26 +44,47 @@ class Host:
     address: str
     command: str = "mobilenets"
 
-    def run(self, line: str, *, given: bytes = b"", said: Callable[[str], object] = lambda text: None) -> bytes:
+    def run(self, line: str, *, given: bytes = b"") -> bytes:
         """What a command there prints on standard output.
 
         Args:
             line: of the shell there.
             given: its standard input.
-            said: is told each line that it prints on standard error, if it does not fail.
 
         Raises:
             ToolError: the machine cannot be reached, or the command fails; the hint says what to do.
         """
+        return self._answer(line, input=given)[0]
+
+    def run_watched(self, line: str, *, said: Callable[[str], object] = lambda text: None) -> bytes:
+        """The same for a long command, which ends there if this process does.
+
+        Args:
+            line: of the shell there, a single command.
+            said: is told each line that it prints on standard error, if it does not fail.
+
+        Raises:
+            ToolError: see `run`.
+        """
+        ours, theirs = os.pipe()  # a kill of this process closes it, and the other machine reads to its end
+        try:
+            printed, told = self._answer(_WATCHED.format(line=line), stdin=ours)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        for text in told.decode("utf-8", "replace").splitlines():
+            said(text)
+        return printed
+
+    def _answer(self, line: str, **stdin: Any) -> tuple[bytes, bytes]:  # Any: of `subprocess.run`
+        """Standard output and standard error of a command there."""
         command = ["ssh", "-o", f"ConnectTimeout={CONNECT_S}", self.address, line]
         try:
-            done = subprocess.run(command, input=given, capture_output=True, check=False)
+            done = subprocess.run(command, capture_output=True, check=False, **stdin)
         except FileNotFoundError as error:
             raise ToolError("'ssh' is not installed", hint="install OpenSSH's client") from error
         if done.returncode == 0 or (done.returncode == 1 and b"{" in done.stdout):  # rows, though each of them says why not
-            for text in done.stderr.decode("utf-8", "replace").splitlines():
-                said(text)
-            return done.stdout
+            return done.stdout, done.stderr
         printed = done.stderr.decode("utf-8", "replace").strip()
         lines = [text for text in printed.splitlines() if text.strip() and not text.startswith("Warning")]
         last = lines[-1].strip()[:300] if lines else "it said nothing"
@@ -70,8 +100,34 @@ class Host:
         raise ToolError(f"on '{self.address}': {errors[0] if errors else last}")
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a benchmark between its starts.
+
+    Args:
+        name: of the folder on the other machine, which stays there until its rows are here.
+        rows: a file of this machine, for the rows as the other one saved them.
+    """
+
+    name: str
+    rows: Path
+
+    @staticmethod
+    def of(folder: Path) -> Kept:
+        """Of the benchmark in a folder; raises OSError if that cannot be written."""
+        file = folder / "there.txt"
+        if not file.is_file():
+            write_text(file, secrets.token_hex(8))
+        return Kept(file.read_text(), folder / "there.jsonl")
+
+
 def measured_on(
-    host: Host, cases: Sequence[Case], options: Sequence[str], *, said: Callable[[str], object] = lambda text: None
+    host: Host,
+    cases: Sequence[Case],
+    options: Sequence[str],
+    *,
+    said: Callable[[str], object] = lambda text: None,
+    kept: Kept | None = None,
 ) -> list[Row]:
     """The rows that the machine measured, the models named as here.
 
@@ -80,12 +136,15 @@ def measured_on(
         cases: a case for each file, with what is known of it here.
         options: of `mobilenets benchmark` there, such as `--threads 1,2`.
         said: is told why there is no accuracy, which no row says.
+        kept: of a benchmark that goes on where it was stopped; None for one that does not.
 
     Raises:
         ToolError: the machine cannot be reached, or its command fails.
+        OSError: what is kept cannot be read or written.
     """
-    answer = host.run("mktemp -d").decode("utf-8", "replace").split() or [""]  # a shell may greet before
-    folder = answer[-1]
+    begin = _BEGIN.format(place=PLACE, name=shlex.quote(secrets.token_hex(8) if kept is None else kept.name), days=OLD_DAYS)
+    answer = host.run(begin).decode("utf-8", "replace").splitlines() or [""]  # a shell may greet before
+    folder = answer[-1].strip()
     if not folder.startswith("/"):
         raise ToolError(f"'{host.address}' has no folder for temporary files: it answers '{folder[:80]}'")
     quoted = shlex.quote(folder)
@@ -94,15 +153,28 @@ def measured_on(
         if NO_ACCURACY in line:
             said(line.replace(f"{folder}/", ""))
 
+    whole = kept is None
     try:
         host.run(f"tar -xf - -C {quoted}", given=_packed(cases))
+        resume = [] if kept is None else _resumed(host, quoted, kept)
         models = [f"{folder}/{i}/{Path(case.file).name}" for i, case in enumerate(cases)]
-        arguments = [*models, "--json", "--out", f"{folder}/out", *options]
-        text = host.run(f"{host.command} benchmark {shlex.join(arguments)}", said=without_accuracy)
+        arguments = [*models, "--json", "--out", f"{folder}/out", *options, *resume]
+        text = host.run_watched(f"{host.command} benchmark {shlex.join(arguments)}", said=without_accuracy)
+        if kept is not None:
+            write_bytes(kept.rows, host.run(f"cat {quoted}/{_ROWS} 2>/dev/null || true"))
+        whole = True
     finally:
-        with contextlib.suppress(ToolError):  # the machine was lost, which another error says
-            host.run(f"rm -rf {quoted}")
+        if whole:
+            with contextlib.suppress(ToolError):  # the machine was lost, which another error says
+                host.run(f"rm -rf {quoted}")
     return _rows(host, text, cases)
+
+
+def _resumed(host: Host, quoted: str, kept: Kept) -> list[str]:
+    """`--resume`, where the machine has rows of this benchmark or gets those that are here."""
+    earlier = kept.rows.read_bytes() if kept.rows.is_file() else b""
+    answer = host.run(_RESUME.format(folder=quoted, rows=_ROWS), given=earlier).decode("utf-8", "replace").split()
+    return ["--resume"] if answer[-1:] == ["resume"] else []
 
 
 def _packed(cases: Sequence[Case]) -> bytes:
@@ -148,6 +220,18 @@ def _named(row: Row, host: Host, cases: Sequence[Case]) -> Row:
 
 
 # fmt: off
+_ROWS = "out/rows.jsonl"
+_BEGIN = (  # makes a folder, and removes what machines have left there that were lost
+    "cd && umask 077 && mkdir -p {place}/{name} && touch {place}/{name}"
+    " && find {place} -mindepth 1 -maxdepth 1 -mtime +{days} -exec rm -rf {{}} + ; cd {place}/{name} && pwd"
+)
+_RESUME = (
+    "cd {folder} && cat > earlier && if [ ! -s {rows} ]; then rm -rf out; fi"
+    " && if [ ! -e out ] && [ -s earlier ]; then mkdir out && mv earlier {rows}; fi && if [ -e {rows} ]; then echo resume; fi"
+)
+_WATCHED = (  # `cat` ends with the connection
+    "exec 3<&0; {line} </dev/null & job=$!; (cat <&3; kill $job) >/dev/null 2>&1 & wait $job; code=$?; kill $!; exit $code"
+)
 _FAILURES = {  # words in what ssh says: what to do
     "Host key verification failed":  "connect once by hand, 'ssh HOST', and compare the fingerprint that it shows",
     "REMOTE HOST IDENTIFICATION":    "the host's key has changed; find out why before you remove the old one from known_hosts",
