@@ -13,6 +13,13 @@ def test_values_read_as_percentages_but_for_likelihood_and_area() -> None:
     assert words.interval(Metric("nll", "", 0.9)) == ""
 
 
+def test_what_is_empty_in_a_fact_is_left_out() -> None:
+    assert words.plain({"task": "", "classes": [], "ignore": ()}) == ""
+    assert words.plain({"task": "segment", "classes": ["sky", "road"], "ignore": [], "count": 0}) == (
+        "task segment, classes sky, road, count 0"
+    )
+
+
 def test_what_cannot_be_computed_is_a_dash() -> None:
     nan = float("nan")
     assert (words.value(Metric("nll", "", nan)), words.value(Metric("map", "", nan))) == ("-", "-")

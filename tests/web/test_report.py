@@ -36,7 +36,14 @@ def report(browser: Browser, color_model: Path, tmp_path: Path) -> Iterator[Page
         return samples[name].read()
 
     measured = evaluate(predictor, list(samples.values()), data.labels)
-    file = write_report(measured, tmp_path / "report", read_image=read_image, look=look(predictor, read_image))
+    file = write_report(
+        measured,
+        tmp_path / "report",
+        read_image=read_image,
+        look=look(predictor, read_image),
+        context={"Run": {"seed": 0}, "Recipe": {f"setting {i}": i for i in range(60)}},
+        next_command="mobilenets predict runs/a-run-with-a-long-name photos/a-folder-with-a-long-name IMAGE",
+    )
     page = browser.new_page(bypass_csp=True)  # of the report, for axe-core; the policy itself is tested without a browser
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -71,8 +78,12 @@ def test_where_it_looked_opens_below_a_mistake_and_on_paper(report: Page) -> Non
     looked.first.locator("summary").click()
     assert first.is_visible()
     assert first.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 64
+    closed = report.locator("details:not([open])")
+    before = closed.count()
     report.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert all(part.evaluate("(part) => part.open") for part in looked.all())
+    assert closed.count() == 0
+    report.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert closed.count() == before > 0
 
 
 def test_a_cell_of_the_matrix_opens_its_images_on_the_same_page_by_keyboard(report: Page) -> None:
@@ -117,6 +128,35 @@ def test_labels_are_not_broken_however_wide_the_page_is(width: int, report: Page
     word = report.locator("dd", has_text="green").first
     lines = word.evaluate("(text) => text.offsetHeight / parseFloat(getComputedStyle(text).lineHeight)")
     assert lines < 2
+
+
+def test_paper_has_the_intervals_and_the_command_in_ink(report: Page) -> None:
+    """Browsers print no grounds unless a page asks for them."""
+    report.emulate_media(media="print")
+    bars = report.locator(".span, .span i, .span b")
+    assert bars.count() > 0
+    assert {bar.evaluate("(bar) => getComputedStyle(bar).printColorAdjust") for bar in bars.all()} == {"exact"}
+    ink = report.evaluate("getComputedStyle(document.body).color")
+    assert report.locator("pre").evaluate("(command) => getComputedStyle(command).color") == ink
+
+
+def test_a_recipe_goes_on_over_pages_and_begins_below_what_stands_above(report: Page) -> None:
+    report.emulate_media(media="print")
+    recipe = report.locator("details.card", has_text="setting 59")
+    assert recipe.evaluate("(part) => getComputedStyle(part).breakInside") == "auto"
+    assert recipe.locator("tr").first.evaluate("(row) => getComputedStyle(row).breakInside") == "avoid"
+
+
+def test_a_table_that_is_wider_than_a_phone_scrolls_by_keyboard(report: Page) -> None:
+    report.set_viewport_size({"width": 1280, "height": 740})
+    tables = report.locator(".scroll")
+    assert tables.count() == report.locator(".scroll:not([tabindex])").count() > 0
+    report.set_viewport_size({"width": 300, "height": 740})
+    wide = "(part) => part.scrollWidth > part.clientWidth"
+    expected = [part.evaluate(wide) for part in tables.all()]
+    assert any(expected)
+    report.locator(".scroll[tabindex='0']").first.wait_for()
+    assert [part.get_attribute("tabindex") == "0" for part in tables.all()] == expected
 
 
 def test_paper_is_light_also_where_the_screen_is_dark(report: Page) -> None:

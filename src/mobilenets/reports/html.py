@@ -31,7 +31,10 @@ def to_html(page: Page) -> str:
         plots=[{"plot": plot, "svg": plots.svg(plot.figure, plot.name)} for plot in page.content.plots],
         unreadable=page.unreadable[:FILES],
         hidden_unreadable=len(page.unreadable[FILES:]),
-        context={section: {key: words.plain(value) for key, value in facts.items()} for section, facts in page.context.items()},
+        context={
+            section: {key: text for key, value in facts.items() if (text := words.plain(value))}
+            for section, facts in page.context.items()
+        },
     )
 
 

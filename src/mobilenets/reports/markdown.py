@@ -38,7 +38,7 @@ def to_markdown(page: Page, *, plots: Sequence[str], images: Sequence[str], exam
         rows = [(code(name), markdown(error)) for name, error in page.unreadable]
         parts += ["## Unreadable images", _raw_table(("file", "reason"), rows)]
     for section, facts in page.context.items():
-        rows = [(markdown(key), markdown(words.plain(fact))) for key, fact in facts.items()]
+        rows = [(markdown(key), markdown(text)) for key, fact in facts.items() if (text := words.plain(fact))]
         parts += [f"## {markdown(section)}", _raw_table(("", ""), rows)]
     if page.next_command:
         parts += ["## Next", f"```\n{printable(page.next_command)}\n```"]

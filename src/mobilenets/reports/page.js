@@ -108,5 +108,22 @@ dialog.addEventListener("keydown", (event) => {
   if (event.key === "ArrowLeft") open(current - 1);
 });
 
-// On paper everything is open.
-addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((part) => { part.open = true; }));
+// What is wider than its card scrolls by keyboard too.
+function reach() {
+  for (const part of document.querySelectorAll(".scroll")) {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  }
+}
+reach();
+addEventListener("resize", reach);
+
+// On paper everything is open, and afterwards as it was.
+let closed = [];
+addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details:not([open])")];
+  for (const part of closed) part.open = true;
+});
+addEventListener("afterprint", () => {
+  for (const part of closed) part.open = false;
+});

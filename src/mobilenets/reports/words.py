@@ -44,9 +44,14 @@ def metric_lines(metrics: Sequence[Metric]) -> list[tuple[str, str, str, str]]:
 
 
 def plain(fact: object) -> str:
-    """A value of a context as one line of text."""
+    """A value of a context as one line of text, without what is empty.
+
+    >>> plain({"train": 190, "test": [13, 14], "ignore": []})
+    'train 190, test 13, 14'
+    """
     if isinstance(fact, Mapping):
-        return ", ".join(f"{key} {plain(value)}" for key, value in fact.items())
+        texts = {key: plain(value) for key, value in fact.items()}
+        return ", ".join(f"{key} {text}" for key, text in texts.items() if text)
     if isinstance(fact, list | tuple):
         return ", ".join(plain(value) for value in fact)
     return f"{fact:g}" if isinstance(fact, float) else str(fact)
