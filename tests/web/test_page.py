@@ -144,6 +144,22 @@ def test_the_slider_decides_by_keyboard_which_boxes_are_shown(visit: Visit, cell
     assert page.locator(".overlay").evaluate("(canvas) => canvas.getContext('2d').getImageData(2, 2, 1, 1).data[3]") > 0
 
 
+def test_the_slider_also_changes_what_is_said_under_each_image(visit: Visit, cell_model: Path, tmp_path: Path) -> None:
+    cells = two_cells(tmp_path)
+    page = visit(cell_model)
+    page.locator("input[type=file]").first.set_input_files([cells, cells])
+    page.locator("#live", has_text="2 images done.").wait_for()
+    captions = page.locator(".strip .caption")
+    before = captions.all_inner_texts()
+    page.get_by_label("Show boxes above").press("End")
+    captions.filter(has_text="nothing found").nth(1).wait_for()
+    assert page.get_by_role("button", name="cells.png: nothing found").count() == 2
+    page.get_by_label("Show boxes above").press("Home")
+    for _ in range(50):
+        page.get_by_label("Show boxes above").press("ArrowRight")
+    captions.filter(has_text=before[0]).nth(1).wait_for()
+
+
 def fitted(model: Path, thresholds: list[float], folder: Path) -> Path:
     """A detector with thresholds for its classes."""
     import onnx

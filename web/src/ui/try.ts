@@ -1,5 +1,6 @@
 /** Trying the model: images and the camera in, predictions out. */
 
+import type { Prediction } from "../decoders/prediction";
 import type { Predicted } from "../messages";
 import type { Opened } from "../site";
 import type { Answer } from "./answers/answer";
@@ -23,6 +24,8 @@ export class Try {
   private readonly stage: Stage;
   private readonly strip = new Strip((item, index) => void this.open(item, index));
   private readonly results = new Map<Incoming, Promise<Predicted | undefined>>();
+  /** What was found on the images of the strip, by their places in it. */
+  private readonly found = new Map<number, Prediction>();
   /** Why images cannot be read. */
   private readonly reasons = new Map<Incoming, string>();
   private readonly cameraButton = h("button", { type: "button", class: "primary", click: () => void this.toggleCamera() });
@@ -107,6 +110,7 @@ export class Try {
   private async predicted(item: Incoming, index: number): Promise<Predicted | undefined> {
     try {
       const result = await this.opened.predictor.ask("predict", { source: item.file });
+      this.found.set(index, result.prediction);
       this.strip.caption(index, this.answer.summary(result.prediction));
       return result;
     } catch (error) {
@@ -131,11 +135,14 @@ export class Try {
     if (this.shown !== undefined) this.stage.label(`${this.shown.path}: ${this.answer.summary(this.current.prediction)}`);
   }
 
-  /** Shows what a slider changed, and says it once the slider rests. */
+  /** Shows what a slider changed, and says it, under every image too, once the slider rests. */
   private adjusted(): void {
     this.redraw();
     clearTimeout(this.resting);
-    this.resting = setTimeout(() => this.say(), RESTS);
+    this.resting = setTimeout(() => {
+      this.say();
+      for (const [index, prediction] of this.found) this.strip.caption(index, this.answer.summary(prediction));
+    }, RESTS);
   }
 
   /** Says what is found on the image, unless that was said last. */
