@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
@@ -13,6 +13,8 @@ from mobilenets.errors import DataError, ImageError, MobileNetsError
 from mobilenets.evaluation.part import part_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mobilenets.exporters.compared import Labeled
     from mobilenets.runtime.manifest import Manifest
     from mobilenets.specs.model import ModelSpec, Task
@@ -21,9 +23,25 @@ if TYPE_CHECKING:
 MOST = 32
 """Images to compare on, unless the user says otherwise."""
 
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], most: int | None) -> list[T]:
+    """Items at even distances: samples and files are often sorted by class, and the first ones would be of one class.
+
+    Args:
+        items: to choose from.
+        most: how many; None for all.
+
+    >>> spread("aaabbb", 2), spread("ab", 5)
+    (['a', 'b'], ['a', 'b'])
+    """
+    count = len(items) if most is None else min(most, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
+
 
 def readable(images: str, most: int) -> list[bytes | Path]:
-    """The first images of a folder or a glob that can be decoded, or the one image.
+    """Images of a folder or a glob that can be decoded, from all over it, or the one image.
 
     Raises:
         DataError: there is none.
@@ -37,7 +55,7 @@ def readable(images: str, most: int) -> list[bytes | Path]:
         there = Path(images).exists()
         raise DataError(f"'{images}' has no image that can be read" if there else f"there is no file or folder '{images}'")
     readable_files: list[bytes | Path] = []
-    for file in files:
+    for file in dict.fromkeys([*spread(files, most), *files]):  # others take the places of those that cannot be read
         if len(readable_files) == most:
             break
         try:
@@ -52,7 +70,7 @@ def readable(images: str, most: int) -> list[bytes | Path]:
 
 
 def labeled_of(data: str, most: int | None, model: Manifest | ModelSpec) -> Labeled:
-    """The first samples of a dataset's test split, or of all of it where there are no splits.
+    """Samples from all over a dataset's test split, or of all of it where there are no splits.
 
     Raises:
         DataError: the dataset cannot be read or is empty.
@@ -62,7 +80,7 @@ def labeled_of(data: str, most: int | None, model: Manifest | ModelSpec) -> Labe
 
     dataset = alike(open_dataset(data, task=model.task), model.labels)
     _, samples = part_of(dataset, None)
-    return Labeled(samples[:most], dataset.labels)
+    return Labeled(tuple(spread(samples, most)), dataset.labels)
 
 
 def of_run(run: Path, most: int, task: Task) -> tuple[list[bytes | Path], Labeled | None]:
@@ -75,7 +93,7 @@ def of_run(run: Path, most: int, task: Task) -> tuple[list[bytes | Path], Labele
         return [], None
     try:
         dataset = trained_on_data(run / record.SPLITS_FILE, record.read_run(run)["data"], task)
-        samples = (dataset.split("val") or dataset.split("train"))[:most]
+        samples = tuple(spread(dataset.split("val") or dataset.split("train"), most))
         images: list[bytes | Path] = []
         for sample in samples:
             image = sample.read()
