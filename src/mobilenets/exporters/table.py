@@ -20,6 +20,7 @@ from mobilenets.exporters.parity import TOLERANCE, Parity, write_parity
 from mobilenets.exporters.tflite import TFLITE, TFLITE_HALF
 from mobilenets.exporters.web import WEB
 from mobilenets.model import Model
+from mobilenets.runtime.engines.table import ENGINES
 from mobilenets.table import Table
 
 
@@ -43,6 +44,7 @@ class Exporter:
 
 
 _BUILD = "cmake -S {} -B build && cmake --build build"
+_MAC = "mobilenets predict {} IMAGE" if ENGINES[".mlpackage"].fits_system else "mobilenets info {}"
 
 # fmt: off
 EXPORTERS: Table[Exporter] = Table("export runtime", {
@@ -59,10 +61,10 @@ EXPORTERS: Table[Exporter] = Table("export runtime", {
     "executorch":        Exporter("model.pte", EXECUTORCH, "executorch.parity.json"),
     "executorch-nms":    Exporter("detector.pte", EXECUTORCH, "detector.executorch.parity.json", "nms"),
     "executorch-argmax": Exporter("segmenter.pte", EXECUTORCH, "segmenter.executorch.parity.json", "argmax"),
-    "coreml":            Exporter("model.mlpackage", COREML, "coreml.parity.json"),
-    "coreml-half":       Exporter("half.mlpackage", COREML_HALF, "half.coreml.parity.json"),
-    "coreml-nms":        Exporter("detector.mlpackage", COREML, "detector.coreml.parity.json", "nms"),
-    "coreml-argmax":     Exporter("segmenter.mlpackage", COREML, "segmenter.coreml.parity.json", "argmax"),
+    "coreml":            Exporter("model.mlpackage", COREML, "coreml.parity.json", after=_MAC),
+    "coreml-half":       Exporter("half.mlpackage", COREML_HALF, "half.coreml.parity.json", after=_MAC),
+    "coreml-nms":        Exporter("detector.mlpackage", COREML, "detector.coreml.parity.json", "nms", after=_MAC),
+    "coreml-argmax":     Exporter("segmenter.mlpackage", COREML, "segmenter.coreml.parity.json", "argmax", after=_MAC),
     "native":            Exporter("model.graph", NATIVE, "native.parity.json"),
     "native-half":       Exporter("half.graph", NATIVE_HALF, "half.native.parity.json"),
     "native-nms":        Exporter("detector.graph", NATIVE, "detector.native.parity.json", "nms"),
