@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from mobilenets.benchmark.remarks import remarks
 from mobilenets.benchmark.row import Case, Row
-from mobilenets.benchmark.written import _point
+from mobilenets.benchmark.written import _point, write_plot
 from mobilenets.runtime.machine import Machine
 
 OLD = Machine("Old CPU", 2, "Linux x86_64")
@@ -106,6 +107,35 @@ def test_a_busy_machine_is_named_by_its_load_and_by_the_time_that_runs_waited() 
     assert said[2].startswith("the latency of 1 of 1 rows varied by more than 10% between rounds")
 
 
+def test_load_on_another_machine_is_named() -> None:
+    far = replace(row("float32", 4.0), case=Case("m", "m.x", "x", machine="pi"), load=3.21)
+    [said] = remarks([far], NEW)
+    assert said == "other programs may have been running: the load average of pi was 3.2 before the first row"
+    assert remarks([replace(far, load=0.2)], NEW) == []
+
+
+def test_runs_that_were_interrupted_are_named_though_every_round_has_the_same_median() -> None:
+    [said] = remarks([replace(row("float32", 2.0), p90_ms=24.0), replace(row("int8", 1.0), p90_ms=1.5)], NEW)
+    assert said.startswith("in 1 of 2 rows one run in ten took up to 12 times as long as half of them")
+
+
+@pytest.mark.parametrize(
+    ("machines", "legend", "axis"), [(["pi"], ["x"], "latency on pi, ms"), (["", "pi"], ["x", "x on pi"], "latency, ms")]
+)
+def test_the_plot_tells_machines_apart_in_its_legend_and_names_a_single_one_on_its_axis(
+    machines: list[str], legend: list[str], axis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyplot = pytest.importorskip("matplotlib.figure")
+    drawn = []
+    monkeypatch.setattr(pyplot.Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    rows = [replace(row("float32", 2.0), case=Case("m", "m.x", "x", machine=name), file_bytes=9) for name in machines]
+    write_plot(rows, tmp_path)
+    axes = drawn[0].axes[0]
+    series = [text.get_text() for text in axes.get_legend().get_texts()] if axes.get_legend() else []
+    assert [text for text in series if text != "Pareto front"] == legend
+    assert axes.get_xlabel() == axis
+
+
 def test_random_weights_are_said() -> None:
     random = replace(row("float32", 2.0), case=Case("v1", "m.x", "x", "float32", random_weights=True))
     assert remarks([random], NEW) == ["v1: random weights, so only speed and size mean something"]
@@ -116,4 +146,4 @@ def test_random_weights_are_said() -> None:
     [("m", "float32", "m"), ("m/int8", "int8", "m/int8"), ("m/half.tflite", "float16", "m/half.tflite float16")],
 )
 def test_a_point_of_the_plot_says_its_precision_once(model: str, precision: str, name: str) -> None:
-    assert _point(row(precision, 2.0, model=model), 0.5, None).name == name
+    assert _point(row(precision, 2.0, model=model), 0.5, None, named=False).name == name

@@ -13,6 +13,8 @@ NOISY = 0.1
 """Spread of the rounds, relative to the median, from which on the machine was noisy."""
 WAITED = 1.15
 """How many times longer a run on one thread took than it computed, from which on other programs had the processor."""
+INTERRUPTED = 3.0
+"""How many times longer than half of the runs one in ten took, from which on something interrupted them."""
 _OVERFLOWING = ("onnx", "openvino")  # add 8-bit products in 16 bits on x86 processors without VNNI
 ISLANDS = 0.95
 """Share of operators on the fast path below which the rest explains why int8 is slow."""
@@ -121,6 +123,12 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
     if loads and loads[0] > 0.5:
         cores = f"{machine.cores} core{'s' if machine.cores != 1 else ''}"
         said.append(f"other programs were running: the load average was {loads[0]:.1f} on {cores} before the first row")
+    there = {row.case.machine: row.load for row in reversed(rows) if row.load is not None and row.case.machine}
+    said += [
+        f"other programs may have been running: the load average of {name} was {load:.1f} before the first row"
+        for name, load in there.items()
+        if load > 0.5
+    ]
     waits = [
         row.p50_ms / row.cpu_ms for row in rows if row.case.threads == 1 and row.p50_ms is not None and row.cpu_ms is not None
     ]
@@ -129,6 +137,12 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
         said.append(
             f"runs on one thread took up to {worst:.1f} times as long as they computed, because other programs had the "
             "processor; cpu_ms in the JSON and CSV is the time that they computed"
+        )
+    stops = [row.p90_ms / row.p50_ms for row in rows if row.p90_ms and row.p50_ms and row.p90_ms > INTERRUPTED * row.p50_ms]
+    if stops:
+        said.append(
+            f"in {len(stops)} of {len(rows)} rows one run in ten took up to {max(stops):.0f} times as long as half of them, as "
+            "where other programs interrupt them; p50 says most of how fast a row is"
         )
     wide = [row for row in rows if (reach := spread(row)) is not None and reach[1] - reach[0] > NOISY * (row.p50_ms or 1.0)]
     if wide:

@@ -110,28 +110,32 @@ def write_plot(rows: Sequence[Row], folder: Path) -> Path | None:
     done = [row for row in rows if row.p50_ms is not None]
     if not done:
         return None
+    machine, *others = {row.case.machine for row in done}
+    several = bool(others)
+    latency = f"latency on {machine}, ms" if machine and not several else "latency, ms"
     if any(row.accuracy is not None for row in done):
         metric = next(row.metric for row in done if row.metric)
-        points = [_point(row, row.accuracy, _interval(row)) for row in done if row.accuracy is not None]
-        figure = front(points, x="latency, ms", y=metric, higher_is_better=True, shares=True)
+        points = [_point(row, row.accuracy, _interval(row), named=several) for row in done if row.accuracy is not None]
+        figure = front(points, x=latency, y=metric, higher_is_better=True, shares=True)
     elif len({row.case.macs for row in done}) > 1 and all(row.case.macs is not None for row in done):
-        points = [_point(row, (row.case.macs or 0) / 1e6, None) for row in done]
-        figure = front(points, x="latency, ms", y="millions of multiply-adds", higher_is_better=False)
+        points = [_point(row, (row.case.macs or 0) / 1e6, None, named=several) for row in done]
+        figure = front(points, x=latency, y="millions of multiply-adds", higher_is_better=False)
     else:
-        points = [_point(row, (row.file_bytes or 0) / 1e6, None) for row in done]
-        figure = front(points, x="latency, ms", y="size of the file, MB", higher_is_better=False)
+        points = [_point(row, (row.file_bytes or 0) / 1e6, None, named=several) for row in done]
+        figure = front(points, x=latency, y="size of the file, MB", higher_is_better=False)
     write_bytes(folder / PLOT, png(figure))
     return folder / PLOT
 
 
-def _point(row: Row, y: float | None, y_range: tuple[float, float] | None) -> Point:
+def _point(row: Row, y: float | None, y_range: tuple[float, float] | None, *, named: bool) -> Point:
+    """A row's point, in the series of its runtime, and of its machine where several machines have to be told apart."""
     from mobilenets.reports.front import Point
 
     case = row.case
     setting = "" if (case.threads, case.batch) == (1, 1) else f" {case.threads}t b{case.batch}"
     is_said = case.precision == "float32" or case.model.endswith(f"/{case.precision}")
     name = f"{case.model}{'' if is_said else ' ' + case.precision}{setting}"
-    series = f"{case.runtime} on {case.machine}" if case.machine else case.runtime
+    series = f"{case.runtime} on {case.machine}" if named and case.machine else case.runtime
     return Point(name, series, row.p50_ms or 0.0, y or 0.0, spread(row), y_range)
 
 

@@ -65,7 +65,8 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
     for i, (name, color) in enumerate(zip(series, color_cycle(len(series)), strict=True)):
         own = [point for point in points if point.series == name]
         marker = MARKERS[i % len(MARKERS)]
-        axes.plot([point.x for point in own], [point.y for point in own], marker, color=color, markersize=6, label=short(name))
+        across, up = [point.x for point in own], [point.y for point in own]
+        axes.plot(across, up, marker, color=color, markersize=6, label=short(name, 48))
         for point in own:
             for low_high, along in ((point.x_range, "x"), (point.y_range, "y")):
                 if low_high is not None:
