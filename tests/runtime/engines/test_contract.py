@@ -372,3 +372,13 @@ def test_litert_opens_and_runs_without_a_word_of_its_own(tmp_path: Path) -> None
     command = [sys.executable, "-c", code, str(tmp_path / "model.tflite"), str(tmp_path / "a.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("ending", [ending for ending, runtime in ENGINES.items() if runtime.fits_system])
+def test_an_empty_file_is_called_empty_by_every_runtime(ending: str, tmp_path: Path) -> None:
+    runtime = ENGINES[ending]
+    if ending == ".xml" and not runtime.installed:
+        pytest.skip("openvino is not installed")
+    (tmp_path / f"model{ending}").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=rf"model\{ending}' is empty"):
+        runtime.open(tmp_path / f"model{ending}", threads=1)

@@ -25,10 +25,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         OnnxEngine(tmp_path / "nowhere.onnx")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a protobuf at all"])
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(content)
+    path.write_bytes(b"not a protobuf at all")
     with pytest.raises(CheckpointError, match="not an ONNX model"):
         OnnxEngine(path)
 

@@ -154,6 +154,22 @@ def file_manifest(text: str | None, path: Path, *, hint: str) -> Manifest:
         raise CheckpointError(f"'{path}': {error}", hint=error.hint) from error
 
 
+def check_file(path: Path, *, to: str) -> None:
+    """Refuse what no runtime needs to look at.
+
+    Args:
+        path: of an exported file.
+        to: the format that `mobilenets export` writes such files for.
+
+    Raises:
+        CheckpointError: there is no file, or it is empty.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no model at '{path}'", hint=f"mobilenets export RUN --to {to} writes one")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"'{path}' is empty", hint="copy or export it again; was the disk full?")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what a runtime says of a failure; the error's type where it says nothing."""
     lines = str(error).strip().splitlines()

@@ -13,7 +13,7 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.cores import cores
-from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, check_file, first_line
 from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.manifest import Manifest, beside, read_beside
 
@@ -41,8 +41,7 @@ class ExecuTorchEngine(Engine):
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to executorch writes one")
+        check_file(path, to="executorch")
         if beside(path).is_file():
             read_beside(path)  # a damaged file is refused before ExecuTorch and torch are loaded, which takes seconds
         with without_chatter():

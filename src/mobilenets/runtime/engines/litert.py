@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
-from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, check_file, file_manifest, first_line
 from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
@@ -40,8 +40,7 @@ class LiteRtEngine(Engine):
     concurrent = True
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to tflite writes one")
+        check_file(path, to="tflite")
         self.path = path
         self.source = str(path)
         self.threads = threads

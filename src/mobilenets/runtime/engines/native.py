@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.checksum import check_whole
-from mobilenets.runtime.engines.base import Engine, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, Outputs, check_file, file_manifest, first_line
 from mobilenets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ class NativeEngine(Engine):
     concurrent = True
 
     def __init__(self, path: Path, threads: int | None = None, *, plan: Plan = "fastest", instructions: str = "") -> None:
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to native writes one")
+        check_file(path, to="native")
         library = native()
         self.path = path
         self.source = str(path)

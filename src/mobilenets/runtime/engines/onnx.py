@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilenets.errors import CheckpointError
-from mobilenets.runtime.engines.base import Engine, FastPath, OperatorTime, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, OperatorTime, Outputs, check_file, file_manifest, first_line
 from mobilenets.runtime.machine import sums_overflow
 from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
 
@@ -43,8 +43,7 @@ class OnnxEngine(Engine):
             import onnxruntime
         except ImportError as error:
             raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to onnx writes one")
+        check_file(path, to="onnx")
         self.path = path
         self.source = str(path)
         self.threads = threads

@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilenets.errors import CheckpointError, MissingExtraError
 from mobilenets.runtime.cores import cores
-from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, file_manifest, first_line
+from mobilenets.runtime.engines.base import Engine, FastPath, Outputs, check_file, file_manifest, first_line
 from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.machine import sums_overflow
 from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY, Manifest
@@ -48,8 +48,7 @@ class OpenVinoEngine(Engine):
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         runtime = openvino()
-        if not path.is_file():
-            raise CheckpointError(f"no model at '{path}'", hint="mobilenets export RUN --to openvino writes one")
+        check_file(path, to="openvino")
         weights = path.with_suffix(".bin")
         if path.suffix.lower() == ".xml" and not weights.is_file():
             raise CheckpointError(
