@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from mobilenets import checkpoint
+from mobilenets.cli.reading import Reading
+from mobilenets.cli.search_start import Asked, Target, dataset_of
 from mobilenets.data.samples import Dataset
 from mobilenets.model import Model
 from mobilenets.runtime.predictor import Predictor
@@ -64,6 +66,38 @@ def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
     code, again, err = search(images, "--out", "found", "--resume", "--json")  # nothing is done twice
     assert code == 0, err
     assert _networks(again) == networks
+
+
+@pytest.mark.parametrize("kept", ["train", "val"])
+def test_a_start_that_has_seen_all_images_is_said_to_have(
+    kept: str, images: Path, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [path.relative_to(images).as_posix() for path in images.rglob("*.png")]
+    lines = [f"{kept if i else 'train'},{name}\n" for i, name in enumerate(names)]
+    (start / "splits.csv").write_text(f"split,name\n{''.join(lines)}")
+    target, reading = Target(), Reading().to_data()
+    asked = Asked(
+        str(images),
+        str(start),
+        {},
+        "netadapt",
+        0.1,
+        1,
+        1,
+        1,
+        0.0,
+        "",
+        0,
+        None,
+        (),
+        target,
+        seed=0,
+        reading=reading,
+        device="cpu",
+    )
+    found = dataset_of(asked)
+    assert len(found.samples) == 96
+    assert ("on images that they have seen" in capsys.readouterr().err) == (kept == "train")
 
 
 @pytest.mark.slow

@@ -126,13 +126,15 @@ def _start() -> None:
     """Join a cluster or start one. Ray gives a start half a minute, which may not be enough on a busy machine."""
     import ray
 
+    address = os.environ.get("RAY_ADDRESS")
+    where = f"at '{address}'" if address else "of this machine"
     for attempt in range(1, STARTS + 1):
         try:
             ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
             return
         except ConnectionError as error:
             raise MobileNetsError(
-                f"no Ray cluster at '{os.environ.get('RAY_ADDRESS', '')}' lets this machine in",
+                f"the Ray cluster {where} does not let this program in: {_last_line(error)}",
                 hint="does it run there? one that asks for a token needs RAY_AUTH_MODE=token and its ~/.ray/auth_token here",
             ) from error
         except Exception as error:  # Ray has no type for this

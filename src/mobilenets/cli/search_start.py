@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,6 +164,11 @@ def dataset_of(asked: Asked) -> Dataset:
     if not known.samples:
         raise DataError(
             f"'{asked.data}' has none of the images that '{splits}' names", hint="was the start trained on this data?"
+        )
+    if not known.split("val"):
+        note(
+            f"'{asked.start}' was trained on all images, so networks are judged on images that they have seen; "
+            f"'mobilenets train {shlex.quote(asked.data)} --folds 0' makes a start that leaves some out"
         )
     return repaired(known)
 
