@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from PIL import Image
 from mobilenets.cli.app import main as command_line
 
 PATIENCE = 30.0
+Killed = Callable[[str, Path, random.Random, argparse.Namespace], Counter[str]]
 ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 SHORT = ("--epochs", "3", "--set", "batch=8", "--set", "workers=0")
 TINY = ("--weights", "none", "--width", "0.1", "--size", "64")
@@ -49,34 +50,38 @@ TASKS = {
 def main() -> int:
     """Print a line for each task; 1 if a run was lost or ended with other weights."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of each task")
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--ranks", type=int, default=1, help="processes that learn together")
     parser.add_argument("--int8", action="store_true", help="kill training in integers")
+    return outcomes_of(killed, parser)
+
+
+def outcomes_of(killed: Killed, parser: argparse.ArgumentParser) -> int:
+    """Print how often each outcome occurred, a line for each task; 1 if one occurred that must not.
+
+    Args:
+        killed: kills the command of a task and counts outcomes; those that must not occur have capitals.
+        parser: gets the options that all such benchmarks have.
+    """
+    parser.add_argument("--kills", type=int, default=20, help="of each task")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)  # a forked process has no more
-    lost = 0
+    settings = {name: value for name, value in vars(options).items() if name != "tasks"}
+    wrong = 0
     for task in options.tasks:
         with tempfile.TemporaryDirectory() as name:
-            outcomes = killed(
-                task, Path(name), options.kills, options.ranks, options.int8, random.Random(f"{options.seed} {task}")
-            )
-        lost += options.kills - outcomes["resumed, same weights"] - outcomes["started anew, same weights"]
-        print(
-            json.dumps({"task": task, "int8": options.int8, "ranks": options.ranks, "kills": options.kills, **outcomes}),
-            flush=True,
-        )
-    return int(lost > 0)
+            outcomes = killed(task, Path(name), random.Random(f"{options.seed} {task}"), options)
+        wrong += sum(count for outcome, count in outcomes.items() if outcome != outcome.lower())
+        print(json.dumps({"task": task, **settings, **outcomes}), flush=True)
+    return int(wrong > 0)
 
 
-def killed(task: str, folder: Path, kills: int, ranks: int, int8: bool, generator: random.Random) -> Counter[str]:
+def killed(task: str, folder: Path, generator: random.Random, options: argparse.Namespace) -> Counter[str]:
     """How often each outcome occurred."""
-    drawn(task, folder / "data")
-    data = str(folder / "data" / "boxes.csv" if task == "detect" else folder / "data")
-    log = folder / "log"
+    data, log, ranks = drawn(task, folder / "data"), folder / "log", options.ranks
     train = ("train", data, *TINY, *SHORT, *TASKS[task], "--out")
-    if int8:
+    if options.int8:
         floats = str(folder / "floats")
         assert run((*train, floats), log, ranks) == 0, log.read_text()
         train = ("train", data, "--weights", floats, "--set", "quantize=int8", *SHORT, "--folds", "0", "--out")
@@ -85,7 +90,7 @@ def killed(task: str, folder: Path, kills: int, ranks: int, int8: bool, generato
     seconds = time.monotonic() - start
     expected = weights(folder / "undisturbed")
     outcomes: Counter[str] = Counter()
-    for i in range(kills):
+    for i in range(options.kills):
         out = folder / f"run-{i}"
         kill = Kill(generator.uniform(0, seconds), generator.randrange(ranks))
         try:
@@ -97,7 +102,7 @@ def killed(task: str, folder: Path, kills: int, ranks: int, int8: bool, generato
         elif run((*train, str(out)), log, ranks) == 0:
             outcome = "started anew"
         else:
-            outcomes["lost"] += 1
+            outcomes["LOST"] += 1
             continue
         outcomes[f"{outcome}, {'same' if weights(out) == expected else 'OTHER'} weights"] += 1
         shutil.rmtree(out)
@@ -183,8 +188,8 @@ def weights(folder: Path) -> tuple[bytes, bytes]:
     return best, last
 
 
-def drawn(task: str, folder: Path) -> None:
-    """A dataset of 24 small images: bright or dark ones, or bright squares with their boxes or masks."""
+def drawn(task: str, folder: Path) -> str:
+    """What `train` is given: a dataset of 24 small images, bright or dark ones, or bright squares with boxes or masks."""
     generator = np.random.default_rng(0)
     for name in ("images", "masks") if task == "segment" else ("cat", "dog") if task == "classify" else ("images",):
         (folder / name).mkdir(parents=True)
@@ -204,8 +209,10 @@ def drawn(task: str, folder: Path) -> None:
             Image.fromarray(mask).save(folder / "masks" / f"{i}.png")
     if task == "detect":
         (folder / "boxes.csv").write_text("\n".join(rows) + "\n")
+        return str(folder / "boxes.csv")
     if task == "segment":
         (folder / "classes.txt").write_text("ground\nsquare\n")
+    return str(folder)
 
 
 if __name__ == "__main__":

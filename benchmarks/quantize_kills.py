@@ -12,21 +12,18 @@ the undisturbed model, with nothing left beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-import torch
-from kills import SHORT, TASKS, TINY, drawn, forked, run
+from kills import SHORT, TASKS, TINY, drawn, forked, outcomes_of, run
 
 from mobilenets.files import settled
 
@@ -44,25 +41,13 @@ Contents = dict[str, str]
 def main() -> int:
     """Print a line for each task; 1 if half a model was found, or the next run did not end well."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=20, help="of each task")
-    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    torch.set_num_threads(1)  # a forked process has no more
-    wrong = 0
-    for task in options.tasks:
-        with tempfile.TemporaryDirectory() as name:
-            outcomes = killed(task, Path(name), options.kills, random.Random(f"{options.seed} {task}"))
-        wrong += sum(count for outcome, count in outcomes.items() if outcome.isupper())
-        print(json.dumps({"task": task, "kills": options.kills, **outcomes}), flush=True)
-    return int(wrong > 0)
+    return outcomes_of(killed, parser)
 
 
-def killed(task: str, folder: Path, kills: int, generator: random.Random) -> Counter[str]:
+def killed(task: str, folder: Path, generator: random.Random, options: argparse.Namespace) -> Counter[str]:
     """How often each outcome occurred; those in capitals must not occur."""
-    drawn(task, folder / "data")
-    data = str(folder / "data" / "boxes.csv" if task == "detect" else folder / "data")
-    log, floats, model = folder / "log", folder / "floats", folder / "run" / "int8"
+    data, log = drawn(task, folder / "data"), folder / "log"
+    floats, model = folder / "floats", folder / "run" / "int8"
     assert run(("train", data, *TINY, *SHORT, *TASKS[task], "--out", str(floats)), log, ranks=1) == 0, log.read_text()
     command = ("quantize", str(floats), *SETTINGS, "--out", str(model))
     assert run((*command, "--seed", "1"), log, ranks=1) == 0, log.read_text()
@@ -74,7 +59,7 @@ def killed(task: str, folder: Path, kills: int, generator: random.Random) -> Cou
     new = contents(model)
     assert exact(new) != exact(older)
     outcomes: Counter[str] = Counter()
-    for i in range(kills):
+    for i in range(options.kills):
         shutil.rmtree(model.parent)
         if i % 4 > 1:
             shutil.copytree(folder / "older", model)
