@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mobilenets.deploy import layout
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.quantize.values import Value
-from mobilenets.deploy.quantize.weights import Moments
+from mobilenets.deploy.quantize.weights import Moments, parts
 
 Numbers = NDArray[np.float32]
 
@@ -24,18 +24,19 @@ def moments(operator: op.Weighted, shape: tuple[int, ...], value: Value) -> tupl
         value: that it reads.
     """
     groups = shape[0] if isinstance(operator, op.Depthwise) else 1
-    length = int(np.prod(shape[1:]))
-    halves = (Moments(groups, length), Moments(groups, length))
+    count, length = parts(int(np.prod(shape[1:])))
+    halves = (Moments(groups * count, length), Moments(groups * count, length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
     for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
         one = slice(i, i + 1)
         meant, read = (layout.seen(operator, shape, x) for x in (value.meant_on(one), value.made_on(one)))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
-        halves[i % 2].add(*(_together(x[..., some]) for x in (read, meant)))
+        halves[i % 2].add(*(_apart(x[..., some], count * length).reshape(groups * count, length, -1) for x in (read, meant)))
     return halves if halves[1].count else (halves[0], halves[0])
 
 
-def _together(seen: Numbers) -> Numbers:
-    """N G K places as G K n."""
-    return np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
+def _apart(seen: Numbers, length: int) -> Numbers:
+    """N G K places as G K n, with zeros up to a length of K."""
+    together = np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
+    return np.pad(together, ((0, 0), (0, length - seen.shape[2]), (0, 0)))

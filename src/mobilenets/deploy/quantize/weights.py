@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from mobilenets.deploy.quantization import HIGHEST, Quantization
 from mobilenets.deploy.rounding import Matrix, compensated, nearest
 
+_WHOLE = 2048  # numbers of one sum that are fitted together: classifiers have no longer sums, nor 1 x 1 convolutions
+_PART = 512  # numbers of a part of longer sums: what is fitted grows with its square, the result hardly (LOG.md)
 _SHRINKS = np.linspace(1.0, 0.75, 11)
 _BIAS_BITS = 30  # a bias must stay below 2**30 of its steps, so that it and the sums fit 32 bits
 _DAMPING = 0.01  # of the mean variance, added to each
@@ -29,11 +31,12 @@ _ROUNDINGS = (0.01, 0.1, np.inf)  # damping of the correlations that a rounding 
 class Moments:
     """Means and second moments of what weights are multiplied with, gathered image by image before any of them is asked for.
 
-    Groups have weights of their own: the channels of a depthwise convolution; other operators have one group.
+    Groups have weights of their own: the channels of a depthwise convolution, or the parts of a sum that is too long to be
+    fitted whole. Other operators have one group.
 
     Args:
         groups: how many.
-        length: numbers that one output is the weighted sum of.
+        length: numbers that one output, or one part of it, is the weighted sum of.
     """
 
     groups: int
@@ -87,6 +90,19 @@ class Moments:
         mean = np.trace(self.covariance, axis1=1, axis2=2) / self.length
         damping: Matrix = ((share + self.length / self.count) * mean + 1e-12)[:, None, None] * np.eye(self.length)
         return damping
+
+
+def parts(length: int) -> tuple[int, int]:
+    """In how many parts a sum of so many numbers is fitted, and how many numbers each has; the last may end with zeros.
+
+    The second moments of an atrous convolution that reads 1,280 channels, 11,520 numbers, would take 1 GB whole. Each part is
+    fitted to its own share of the sum.
+
+    >>> parts(1280), parts(11520)
+    ((1, 1280), (23, 501))
+    """
+    count = 1 if length <= _WHOLE else -(-length // _PART)
+    return count, -(-length // count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +176,14 @@ def quantized(
     Args:
         weight: O K. Group g of G has the rows from g O/G on.
         bias: O.
-        halves: what the layer reads on two halves of the images.
+        halves: what the layer reads on two halves of the images, in the `parts` of K numbers.
         read: of the value it reads.
         grid: what integers the weights may be.
     """
-    groups, length = halves[0].groups, halves[0].length
-    rows = weight.astype(np.float64).reshape(groups, -1, length)
-    layer = _Layer(rows, bias.astype(np.float64).reshape(groups, -1), read.scale, grid)
+    count, length = parts(weight.shape[1])
+    whole = _ended(weight.astype(np.float64), count * length).reshape(halves[0].groups // count, -1, count, length)
+    rows = whole.swapaxes(1, 2).reshape(halves[0].groups, -1, length)
+    layer = _Layer(rows, bias.astype(np.float64).reshape(len(whole), -1), read.scale, grid, count)
     turns = [_Turn(known, other, np.matmul(rows, other.cross)) for known, other in (halves, halves[::-1])]
     trust, moved, least = np.inf, [rows, rows], np.inf
     for candidate in _TRUSTS:
@@ -184,8 +201,8 @@ def quantized(
     both = halves[0] + halves[1]
     steps = layer.rounded(layer.moved(both, trust), both, rounding)
     return Quantized(
-        steps.integers.reshape(len(weight), -1).astype(np.int8),
-        Quantization(tuple(steps.scales.ravel().tolist())),
+        layer.joined(steps.integers).reshape(len(weight), -1)[:, : weight.shape[1]].astype(np.int8),
+        Quantization(tuple(steps.scales[::count].ravel().tolist())),
         layer.shifted(steps.reals, both).ravel(),
     )
 
@@ -213,12 +230,26 @@ class _Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """Weights G O/G K and biases G O/G in floats, and the scale of what is read."""
+    """A layer in floats.
+
+    Args:
+        weight: G O/G K, where groups one after the other may be the parts of one sum.
+        bias: of each sum.
+        read: the scale of what is read.
+        grid: the integers that weights may be.
+        parts: groups that make up one sum.
+    """
 
     weight: Matrix
     bias: Matrix
     read: float
     grid: Grid
+    parts: int
+
+    def joined(self, numbers: Matrix) -> Matrix:
+        """Numbers of each part, G O/G K, side by side."""
+        apart = numbers.reshape(-1, self.parts, *numbers.shape[1:]).swapaxes(1, 2)
+        return apart.reshape(-1, numbers.shape[1], self.parts * numbers.shape[2])
 
     def moved(self, known: Moments, trust: float) -> Matrix:
         """The weights that make the float network's sums from what the quantized one reads, not far from the float weights."""
@@ -234,6 +265,7 @@ class _Layer:
         """The biases with which other weights keep the means of the float network's sums."""
         meant = np.matmul(self.weight, known.meant[:, :, None])[:, :, 0]
         made = np.matmul(weight, known.read[:, :, None])[:, :, 0]
+        meant, made = (each.reshape(-1, self.parts, each.shape[1]).sum(1) for each in (meant, made))
         bias: Matrix = self.bias + meant - made
         return bias
 
@@ -248,11 +280,17 @@ class _Layer:
         covariance = known.covariance + known.damping(min(damping, 1.0))
         diagonal = np.diagonal(covariance, axis1=1, axis2=2)[:, None, :]
         floor = np.abs(self.shifted(weight, known)) / (self.read * 2.0**_BIAS_BITS)
-        scales = _scales(weight, diagonal, np.maximum(floor, 2.0**-40), self.grid)
+        scales = _scales(self.joined(weight), self.joined(diagonal), np.maximum(floor, 2.0**-40), self.grid)
+        scales = scales.repeat(self.parts, 0)
         factors = self.grid.factors(weight, scales)
         if damping == np.inf:
             return _Steps(nearest(weight, scales[:, :, None], factors, self.grid.most), scales)
         return _Steps(compensated(weight, scales, factors, covariance, self.grid.most), scales)
+
+
+def _ended(numbers: Matrix, length: int) -> Matrix:
+    """With zeros up to a length, O K."""
+    return np.pad(numbers, ((0, 0), (0, length - numbers.shape[1])))
 
 
 def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Matrix:
