@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from mobilenets.deploy import layout
 from mobilenets.deploy import operators as op
+from mobilenets.deploy.quantize.parts import Parts
 from mobilenets.deploy.quantize.values import Value
-from mobilenets.deploy.quantize.weights import Moments, parts
+from mobilenets.deploy.quantize.weights import Moments
 
 Numbers = NDArray[np.float32]
 
@@ -24,19 +25,19 @@ def moments(operator: op.Weighted, shape: tuple[int, ...], value: Value) -> tupl
         value: that it reads.
     """
     groups = shape[0] if isinstance(operator, op.Depthwise) else 1
-    count, length = parts(int(np.prod(shape[1:])))
-    halves = (Moments(groups * count, length), Moments(groups * count, length))
+    parts = Parts.of(shape)
+    halves = (Moments(groups * parts.count, parts.length), Moments(groups * parts.count, parts.length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
     for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
         one = slice(i, i + 1)
         meant, read = (layout.seen(operator, shape, x) for x in (value.meant_on(one), value.made_on(one)))
         places = read.shape[-1]
         some = np.random.default_rng(i).permutation(places)[:each] if places > each else slice(None)
-        halves[i % 2].add(*(_apart(x[..., some], count * length).reshape(groups * count, length, -1) for x in (read, meant)))
+        halves[i % 2].add(*(_together(x[..., some], parts) for x in (read, meant)))
     return halves if halves[1].count else (halves[0], halves[0])
 
 
-def _apart(seen: Numbers, length: int) -> Numbers:
-    """N G K places as G K n, with zeros up to a length of K."""
+def _together(seen: Numbers, parts: Parts) -> Numbers:
+    """N G K places as G K n, each group in parts."""
     together = np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
-    return np.pad(together, ((0, 0), (0, length - seen.shape[2]), (0, 0)))
+    return parts.apart(together).reshape(-1, parts.length, together.shape[2])

@@ -180,16 +180,15 @@ class _Work:
     def _fitted(self, operator: Any, value: Value, read: Quantization) -> dict[str, NDArray[Any]]:  # Any: one with weights
         """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
-        rows = weight.reshape(len(weight), -1)
         fine = isinstance(operator, op.Depthwise) or operator.inputs[0] == INPUT
         grid = EIGHT_BITS if fine else self.grid
-        result = quantized(rows, bias, moments(operator, weight.shape, value), read=read, grid=grid)
-        integers = result.integers.reshape(weight.shape)
+        result = quantized(weight, bias, moments(operator, weight.shape, value), read=read, grid=grid)
         scales = bias_scales(read, result.quantization)
         steps = quantize_bias(result.bias, scales)
-        self.tensors[operator.weight], self.tensors[operator.bias] = integers, steps
+        self.tensors[operator.weight], self.tensors[operator.bias] = result.integers, steps
         self.quantization[operator.weight] = result.quantization
-        return {operator.weight: dequantize(integers, result.quantization), operator.bias: (steps * scales).astype(np.float32)}
+        reals = dequantize(result.integers, result.quantization)
+        return {operator.weight: reals, operator.bias: (steps * scales).astype(np.float32)}
 
     def _run(
         self,

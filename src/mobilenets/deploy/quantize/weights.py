@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.deploy.quantization import HIGHEST, Quantization
+from mobilenets.deploy.quantize.parts import Parts
 from mobilenets.deploy.rounding import Matrix, compensated, nearest
 
-_WHOLE = 2048  # numbers of one sum that are fitted together: classifiers have no longer sums, nor 1 x 1 convolutions
-_PART = 512  # numbers of a part of longer sums: what is fitted grows with its square, the result hardly (LOG.md)
 _SHRINKS = np.linspace(1.0, 0.75, 11)
 _BIAS_BITS = 30  # a bias must stay below 2**30 of its steps, so that it and the sums fit 32 bits
 _DAMPING = 0.01  # of the mean variance, added to each
@@ -92,25 +91,12 @@ class Moments:
         return damping
 
 
-def parts(length: int) -> tuple[int, int]:
-    """In how many parts a sum of so many numbers is fitted, and how many numbers each has; the last may end with zeros.
-
-    The second moments of an atrous convolution that reads 1,280 channels, 11,520 numbers, would take 1 GB whole. Each part is
-    fitted to its own share of the sum.
-
-    >>> parts(1280), parts(11520)
-    ((1, 1280), (23, 501))
-    """
-    count = 1 if length <= _WHOLE else -(-length // _PART)
-    return count, -(-length // count)
-
-
 @dataclass(frozen=True, slots=True)
 class Quantized:
     """Weights as integers.
 
     Args:
-        integers: O K, -127 to 127.
+        integers: in the weights' shape, -127 to 127.
         quantization: their scales.
         bias: in reals, O: corrected for what rounding and the layers before have moved the mean by.
     """
@@ -174,16 +160,19 @@ def quantized(
     other half decided, both ways round. Then all images decide.
 
     Args:
-        weight: O K. Group g of G has the rows from g O/G on.
+        weight: O C, O C kh kw or, of a depthwise convolution, C 1 kh kw. Group g of G has the rows from g O/G on.
         bias: O.
-        halves: what the layer reads on two halves of the images, in the `parts` of K numbers.
+        halves: what the layer reads on two halves of the images, each sum in the `Parts` of the weights' shape.
         read: of the value it reads.
         grid: what integers the weights may be.
     """
-    count, length = parts(weight.shape[1])
-    whole = _ended(weight.astype(np.float64), count * length).reshape(halves[0].groups // count, -1, count, length)
-    rows = whole.swapaxes(1, 2).reshape(halves[0].groups, -1, length)
-    layer = _Layer(rows, bias.astype(np.float64).reshape(len(whole), -1), read.scale, grid, count)
+    parts = Parts.of(weight.shape)
+    groups, length = halves[0].groups, halves[0].length
+    sums = parts.apart(weight.astype(np.float64).reshape(len(weight), -1, 1)).reshape(
+        groups // parts.count, -1, parts.count, length
+    )
+    rows = sums.swapaxes(1, 2).reshape(groups, -1, length)
+    layer = _Layer(rows, bias.astype(np.float64).reshape(len(sums), -1), read.scale, grid, parts.count)
     turns = [_Turn(known, other, np.matmul(rows, other.cross)) for known, other in (halves, halves[::-1])]
     trust, moved, least = np.inf, [rows, rows], np.inf
     for candidate in _TRUSTS:
@@ -200,9 +189,10 @@ def quantized(
     )
     both = halves[0] + halves[1]
     steps = layer.rounded(layer.moved(both, trust), both, rounding)
+    integers = parts.joined(layer.joined(steps.integers).reshape(len(weight), parts.count, -1))
     return Quantized(
-        layer.joined(steps.integers).reshape(len(weight), -1)[:, : weight.shape[1]].astype(np.int8),
-        Quantization(tuple(steps.scales[::count].ravel().tolist())),
+        np.ascontiguousarray(integers.reshape(weight.shape), np.int8),
+        Quantization(tuple(steps.scales[:: parts.count].ravel().tolist())),
         layer.shifted(steps.reals, both).ravel(),
     )
 
@@ -286,11 +276,6 @@ class _Layer:
         if damping == np.inf:
             return _Steps(nearest(weight, scales[:, :, None], factors, self.grid.most), scales)
         return _Steps(compensated(weight, scales, factors, covariance, self.grid.most), scales)
-
-
-def _ended(numbers: Matrix, length: int) -> Matrix:
-    """With zeros up to a length, O K."""
-    return np.pad(numbers, ((0, 0), (0, length - numbers.shape[1])))
 
 
 def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Matrix:
