@@ -191,7 +191,7 @@ def quantized(
     steps = layer.rounded(layer.moved(both, trust), both, rounding)
     integers = parts.joined(layer.joined(steps.integers).reshape(len(weight), parts.count, -1))
     return Quantized(
-        np.ascontiguousarray(integers.reshape(weight.shape), np.int8),
+        integers.reshape(weight.shape).astype(np.int8),
         Quantization(tuple(steps.scales[:: parts.count].ravel().tolist())),
         layer.shifted(steps.reals, both).ravel(),
     )
