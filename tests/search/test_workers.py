@@ -69,7 +69,7 @@ class Held(Wide):
 
     def __call__(self, model: Model, seed: int) -> Judged:
         self.begun.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(300)
         return super().__call__(model, seed)
 
 

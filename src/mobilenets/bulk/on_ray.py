@@ -130,7 +130,7 @@ def _start() -> None:
     where = f"at '{address}'" if address else "of this machine"
     for attempt in range(1, STARTS + 1):
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
             return
         except ConnectionError as error:
             raise MobileNetsError(
