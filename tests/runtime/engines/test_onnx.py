@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,15 @@ def test_outputs_come_by_name_for_any_batch(color_model: Path) -> None:
 
 def test_manifest_is_read_from_the_file(color_model: Path) -> None:
     assert OnnxEngine(color_model).manifest().labels == ("red", "green", "blue")
+
+
+def test_nothing_is_kept_for_its_makers(color_model: Path, tmp_path: Path) -> None:
+    """ONNX Runtime would write an identifier and events to the home folder, and send them."""
+    hidden = {"ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "XDG_CACHE_HOME"}  # it is silent in a CI, too
+    environment = {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("PYTEST")}
+    code = f"from mobilenets.runtime.predictor import Predictor; Predictor.open({str(color_model)!r}, engine='onnx')"
+    subprocess.run([sys.executable, "-c", code], env={**environment, "HOME": str(tmp_path)}, check=True, timeout=120)
+    assert [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name] == []
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

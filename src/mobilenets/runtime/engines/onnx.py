@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -39,10 +40,7 @@ class OnnxEngine(Engine):
     concurrent = True
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
+        onnxruntime = _runtime()
         check_file(path, to="onnx")
         self.path = path
         self.source = str(path)
@@ -141,8 +139,7 @@ class OnnxEngine(Engine):
 
     def _opened(self, *, profile: str = "") -> Any:  # Any: ONNX Runtime has no types
         """A session for the file, which writes a profile if it is given the beginning of a file's name."""
-        import onnxruntime
-
+        onnxruntime = _runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL  # what fails is raised; what is logged besides says nothing to a user
         options.intra_op_num_threads = self.threads or 0
@@ -157,6 +154,16 @@ class OnnxEngine(Engine):
 
     def __reduce__(self) -> tuple[type[OnnxEngine], tuple[Path, int | None]]:
         return OnnxEngine, (self.path.absolute(), self.threads)
+
+
+def _runtime() -> Any:  # Any: ONNX Runtime has no types
+    """The package, which is told first to send nothing: since 1.29 it otherwise reports its use to its makers."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise CheckpointError(f"ONNX Runtime cannot be imported: {error}", hint="pip install onnxruntime") from error
+    return onnxruntime
 
 
 def _may_overflow(known: Mapping[str, str]) -> bool:
