@@ -17,9 +17,6 @@ from mobilenets.bulk.work import predict_part
 from mobilenets.errors import MissingExtraError, MobileNetsError
 from mobilenets.runtime.predictor import Predictor
 
-STARTS = 3
-"""How often a cluster is started until one stands."""
-
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -123,27 +120,23 @@ def finished(parts: Sequence[int], out: str, *, workers: int) -> Iterator[Done]:
 
 
 def _start() -> None:
-    """Join a cluster or start one. Ray gives a start half a minute, which may not be enough on a busy machine."""
+    """Join a cluster or start one."""
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
     where = f"at '{address}'" if address else "of this machine"
-    for attempt in range(1, STARTS + 1):
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
-            return
-        except ConnectionError as error:
-            raise MobileNetsError(
-                f"the Ray cluster {where} does not let this program in: {_last_line(error)}",
-                hint="does it run there? one that asks for a token needs RAY_AUTH_MODE=token and its ~/.ray/auth_token here",
-            ) from error
-        except Exception as error:  # Ray has no type for this
-            ray.shutdown()
-            if attempt == STARTS:
-                raise MobileNetsError(
-                    f"Ray did not start in {STARTS} attempts: {_last_line(error)}",
-                    hint="give the same command again when the machine has less to do; what is written is kept",
-                ) from error
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
+    except ConnectionError as error:
+        raise MobileNetsError(
+            f"the Ray cluster {where} does not let this program in: {_last_line(error)}",
+            hint="does it run there? one that asks for a token needs RAY_AUTH_MODE=token and its ~/.ray/auth_token here",
+        ) from error
+    except Exception as error:  # Ray has no type for this
+        raise MobileNetsError(
+            f"Ray did not start: {_last_line(error)}",
+            hint="give the same command again when the machine has less to do; what is written is kept",
+        ) from error
 
 
 def _stopped(reason: str) -> MobileNetsError:
