@@ -31,7 +31,7 @@ from mobilenets.errors import CheckpointError, DocumentError, GraphError, Mobile
 from mobilenets.files import settled as settled
 from mobilenets.model import Model
 from mobilenets.qat.model import QuantizedModel, unlearned
-from mobilenets.runtime.engines.open import holds_graph
+from mobilenets.runtime.engines.open import IS_CPP, holds_cpp, holds_graph
 from mobilenets.runtime.manifest import beside
 from mobilenets.specs.codec import CHOICES, current, to_data
 from mobilenets.specs.model import ModelSpec
@@ -310,6 +310,8 @@ def _instead(folder: Path) -> str:
     """What to give in place of a folder without a checkpoint."""
     if holds_graph(folder):
         return "its network is quantized, and torch does not compute that; give the run in floats that it was made of"
+    if holds_cpp(folder):
+        return IS_CPP
     run = folder.resolve().parent
     if folder.is_dir() and any((run / name / DESCRIPTION).is_file() for name in ("best", "last")):
         return f"give its run: {shlex.quote(str(folder.parent))}"

@@ -14,12 +14,15 @@ import pytest
 
 from mobilenets import checkpoint
 from mobilenets.cli.app import main
+from mobilenets.deploy.cpp.write import write_cpp
 from mobilenets.deploy.profile import profiled
 from mobilenets.deploy.write_onnx import to_onnx
+from mobilenets.errors import CheckpointError
 from mobilenets.exporters.lower import lower
 from mobilenets.exporters.table import export
 from mobilenets.model import create
 from mobilenets.runtime.manifest import write_beside
+from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
 
@@ -193,3 +196,14 @@ def test_a_damaged_file_is_not_described_by_what_lies_beside_it(info: Info, tmp_
     code, _, said = info(place)
     assert code == 1
     assert ending != ".mlpackage" or f"has no 'model{ending}.json' beside it" in said
+
+
+def test_a_folder_of_exported_cpp_is_named_as_that(info: Info, tmp_path: Path) -> None:
+    spec = ModelSpec(backbone("mobilenet_v1", width=0.25), ("cat", "dog"), InputContract(size=32))
+    write_cpp(lower(create(spec)), tmp_path / "cpp")
+    code, _, said = info(tmp_path / "cpp")
+    assert code == 1
+    assert "hint: it is C++, which a compiler builds, as its README.md says" in said
+    with pytest.raises(CheckpointError) as error:
+        Predictor.open(tmp_path / "cpp")
+    assert error.value.hint.startswith("it is C++, which a compiler builds")

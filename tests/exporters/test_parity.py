@@ -77,8 +77,17 @@ def test_what_does_not_pass_is_said() -> None:
     with pytest.raises(ExportError, match=r"'logits' differs from the model's by 5\.0e-01 of the largest value") as error:
         parity_of(0.5).check()
     assert error.value.hint == "the file was not kept; a larger --tolerance accepts it"
-    with pytest.raises(ExportError, match=r"2,000 of 10,000 pixels differ .*; 0\.1% may"):
+    with pytest.raises(ExportError, match=r"2,000 of 10,000 pixels differ .*; 0\.1% may") as error:
         replace(parity_of(0.0), agreements=(Agreement("classes", "pixels", 2000, 10_000, 0.001),)).check()
+    assert error.value.hint == "the file was not kept; a larger --tolerance accepts it"
+
+
+def test_no_tolerance_is_offered_for_predictions_of_integers_which_it_is_not_about() -> None:
+    output = parity_of(0.0).outputs[0]
+    integers = replace(parity_of(0.0), outputs=(replace(output, steps=1.0, mean_steps=0.1),), steps=16.0)
+    with pytest.raises(ExportError, match="boxes differ") as error:
+        replace(integers, agreements=(Agreement("detections", "boxes", 30, 100, 0.1),)).check()
+    assert error.value.hint.endswith("train the model longer before it is quantized")
 
 
 def test_a_network_that_is_sensitive_to_32_bits_may_differ_by_what_they_explain() -> None:

@@ -148,12 +148,15 @@ class Parity:
         """
         if self.passed:
             return
+        accepts = "a larger --tolerance accepts it"
+        if any(output.steps is not None for output in self.outputs):
+            accepts = "rounding decides between scores that are close, so train the model longer before it is quantized"
         for agreement in self.agreements:
             if not agreement.passed:
                 raise ExportError(
                     f"{agreement.differing:,} of {agreement.total:,} {agreement.unit} differ between the model and the "
                     f"exported network; {agreement.tolerance:.1%} may",
-                    hint="the file was not kept",
+                    hint=f"the file was not kept; {accepts}",
                     comparison=self.to_data(),
                 )
         far = [output for output in self.outputs if not self.close(output)]

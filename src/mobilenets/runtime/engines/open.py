@@ -169,6 +169,8 @@ def _instead(path: Path, engines: Mapping[str, Runtime]) -> str:
     """What to give in place of a folder without an exported model of the usual name."""
     if any((path / name).exists() for name in ("best", "last", _WEIGHTS)):
         return f"mobilenets export {shlex.quote(str(path))} --to onnx"
+    if holds_cpp(path):
+        return IS_CPP
     if (path / "cpp").is_dir():
         return "its folder 'cpp' is C++, which a compiler builds; give a run folder, or a model exported to another format"
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in engines)
@@ -179,6 +181,15 @@ def checkpoint_in(path: Path) -> Path | None:
     """The checkpoint folder that `path` means: itself, or a run's best one, or its last one before there is a best."""
     folders = (path, path / "best", path / "last")
     return next((folder for folder in folders if all((folder / name).is_file() for name in (_DESCRIPTION, _WEIGHTS))), None)
+
+
+IS_CPP = "it is C++, which a compiler builds, as its README.md says; give its run, or a model exported to another format"
+"""What to do with a folder that `holds_cpp`."""
+
+
+def holds_cpp(path: Path) -> bool:
+    """Whether a path is a folder of exported C++."""
+    return (path / "network.hpp").is_file()
 
 
 def holds_graph(path: Path) -> bool:
