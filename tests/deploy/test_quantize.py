@@ -17,7 +17,7 @@ from mobilenets.deploy.blends import float_blends
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
-from mobilenets.deploy.quantize.prepare import prepared, useful
+from mobilenets.deploy.quantize.prepare import before_gates, prepared, useful
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.ranges import FAMILIES, WAYS, affine, chosen, sampled, snapped, ways_for
 from mobilenets.deploy.quantize.values import Value, decibels
@@ -69,6 +69,45 @@ def test_beyond_its_knees_hard_swish_needs_no_range(make_graph: MakeGraph) -> No
     assert useful(prepared(gate)) == {INPUT: (-3.0, 3.0)}
     both = replace(gate, outputs={"out": "out", "same": INPUT})
     assert useful(prepared(both)) == {}
+
+
+def _gated(make_graph: MakeGraph, *, kind: op.NonLinear = "hard_sigmoid", shared: bool = False) -> Graph:
+    """The image's mean, made large, then the gate of each channel; with `shared`, the mean is an output, too."""
+    random = np.random.default_rng(0)
+    tensors = {"w": random.normal(size=(4, 1, 1, 1)).astype(np.float32), "b": np.zeros(4, np.float32)}
+    tensors |= {"w2": random.normal(size=(6, 4, 1, 1)).astype(np.float32), "b2": random.normal(size=6).astype(np.float32)}
+    graph = make_graph(
+        (
+            op.Pool(name="mean", inputs=(INPUT,), output="mean", kernel=(4, 4)),
+            op.Conv(name="reduce", inputs=("mean",), output="reduced", weight="w", bias="b", activation="relu"),
+            op.Conv(name="expand", inputs=("reduced",), output="sums", weight="w2", bias="b2"),
+            op.Activation(name="gate", inputs=("sums",), output="gates", kind=kind),
+        ),
+        tensors,
+        output="y",
+    )
+    return replace(graph, outputs={"y": "gates", **({"same": "reduced"} if shared else {})})
+
+
+def test_only_what_makes_up_gates_is_judged_behind_them(make_graph: MakeGraph) -> None:
+    assert {name: conv.name for name, conv in before_gates(prepared(_gated(make_graph))).items()} == {"reduced": "expand"}
+    assert before_gates(prepared(_gated(make_graph, shared=True))) == {}
+    assert before_gates(prepared(_gated(make_graph, kind="sigmoid"))) == {}
+
+
+def test_numbers_that_hold_gates_open_do_not_make_others_coarse(make_graph: MakeGraph) -> None:
+    graph = _gated(make_graph)
+    contrast = np.random.default_rng(1).choice([1, 1, 1, 300], (64, 1, 1, 1))  # a quarter of the images saturates every gate
+    x = np.random.default_rng(2).uniform(0.5, 1.5, (64, 1, 4, 4)) * contrast
+    result = quantize(graph, x.astype(np.float32))
+    choice = next(noise.choice for noise in result.noise if noise.value == "reduced")
+    assert choice is not None
+    assert choice.high < reference.run_all(graph, x.astype(np.float32))["reduced"].max() / 3
+
+
+def test_one_image_is_enough_for_gates(make_graph: MakeGraph) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 1, 4, 4)).astype(np.float32)
+    quantize(_gated(make_graph), x).graph.check()
 
 
 def test_zero_is_an_integer_of_every_range() -> None:

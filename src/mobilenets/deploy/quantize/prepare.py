@@ -65,6 +65,25 @@ def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
     return ranges
 
 
+def before_gates(graph: Graph) -> Mapping[str, op.Conv]:
+    """The convolution that alone reads a value of one place, where only a hard sigmoid reads what it makes.
+
+    So it is with the reduced maps of squeeze-and-excite.
+
+    Args:
+        graph: prepared.
+    """
+    shapes, reading, ranges = graph.shapes(), graph.readers(), useful(graph)
+    return {
+        operator.inputs[0]: operator
+        for operator in graph.operators
+        if isinstance(operator, op.Conv)
+        and reading[operator.inputs[0]] == 1
+        and shapes[operator.inputs[0]][1:] == (1, 1)
+        and ranges.get(operator.output) == (-_KNEE, _KNEE)
+    }
+
+
 def _split(operator: op.Operator) -> Iterator[op.Operator]:
     """The operator, and what it can no longer fuse."""
     kind: op.ActivationKind = getattr(operator, "activation", "linear")

@@ -25,8 +25,8 @@ from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
 from mobilenets.deploy.quantize.equalize import equalized
 from mobilenets.deploy.quantize.gather import moments
 from mobilenets.deploy.quantize.groups import Groups
-from mobilenets.deploy.quantize.prepare import WEIGHTED, prepared, useful
-from mobilenets.deploy.quantize.ranges import LEAST_SCALE, Choice, affine, chosen, sampled, ways_for
+from mobilenets.deploy.quantize.prepare import WEIGHTED, before_gates, prepared, useful
+from mobilenets.deploy.quantize.ranges import LEAST_SCALE, SAMPLES, Choice, affine, chosen, sampled, ways_for
 from mobilenets.deploy.quantize.values import Value, computed
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 
@@ -111,6 +111,7 @@ class _Work:
     def __post_init__(self) -> None:
         self.shapes = self.graph.shapes()
         self.useful = useful(self.graph)
+        self.before_gates = before_gates(self.graph)
         self.readers = Counter(self.graph.readers())
         self.values[INPUT] = Value(self.images, self.images)
         self.joined = _joined(self.graph, self.images)
@@ -212,9 +213,21 @@ class _Work:
         if operator.output in self.final:
             low, high = (_ROOM * float(end) for end in (value.made.min(), value.made.max()))
             return Choice(low, high, "min-max", float("nan"))
+        gate = self.before_gates.get(operator.output)
+        if gate is not None:
+            return self._before_gate(gate, value)
         low, high = self.useful.get(operator.output, (-np.inf, np.inf))
         made, meant = (np.clip(sampled(numbers), low, high) for numbers in (value.made, value.meant))
         return chosen(made, meant, ways_for(value.made.size))
+
+    def _before_gate(self, gate: op.Conv, value: Value) -> Choice:
+        """The range of the numbers, N C, that make up a gate, by the error behind it: beyond its knees nothing counts."""
+        weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (gate.weight, gate.bias))
+        low, high = self.useful[gate.output]
+        rows = weight.reshape(len(weight), -1)
+        some = slice(SAMPLES // rows.shape[1])
+        made, meant = (numbers[some].reshape(-1, rows.shape[1]).astype(np.float32) for numbers in (value.made, value.meant))
+        return chosen(made, meant, ways_for(value.made.size), seen=lambda numbers: np.clip(numbers @ rows.T + bias, low, high))
 
     def _scale(self, operator: op.Operator, reads: Sequence[str], choice: Choice | None) -> Quantization:
         fixed = _fixed(operator)

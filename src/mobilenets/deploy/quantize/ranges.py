@@ -18,12 +18,18 @@ from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 
 Numbers = NDArray[np.float32]
 Ends = tuple[float, float]
-Way = Callable[[Numbers, Numbers], Ends]
+Error = Callable[[float, float], float]
+"""The mean squared error that a range leaves, by its ends."""
+
+Way = Callable[[Numbers, Error], Ends]
+Seen = Callable[[Numbers], Numbers]
+"""What becomes of numbers before an error in them counts, row by row where they have several axes."""
+
 LEAST_SCALE = 2.0**-20
 """A value that is 0 on every image still gets a scale that runtimes accept."""
 
 _STEPS = HIGHEST - LOWEST
-_SAMPLES = 1 << 16  # numbers that a range is chosen by
+SAMPLES = 1 << 16  # numbers that a range is chosen by
 _SHARES = np.linspace(1, 0.3, 36)
 _BINS = 2048
 
@@ -68,25 +74,32 @@ def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
     return nearest
 
 
-def chosen(made: Numbers, meant: Numbers, ways: Mapping[str, Way] | None = None) -> Choice:
+def chosen(
+    made: Numbers, meant: Numbers, ways: Mapping[str, Way] | None = None, *, seen: Seen = lambda numbers: numbers
+) -> Choice:
     """The range that brings the numbers, once they are integers, closest to what they are meant to be.
 
     Each way proposes a range for one half of the images and is judged by the other half, both ways round. The best way then
     proposes a range for all.
 
+    An error counts where it is seen. Numbers that make up the gates of squeeze-and-excite may be far beyond those at which a
+    gate is fully open or closed, and are judged by the gates.
+
     Args:
-        made: what the quantized network makes, before it is 8 bits, image after image; one axis.
+        made: what the quantized network makes, before it is 8 bits, image after image along the first axis.
         meant: what the float network makes in the same places.
         ways: how ranges are proposed; `WAYS` by default.
+        seen: what becomes of numbers before their error counts.
     """
     ways = ways or WAYS
     middle = len(made) // 2
-    halves = [(made[:middle], meant[:middle]), (made[middle:], meant[middle:])]
+    cuts = (slice(middle), slice(middle, None)) if middle else (slice(None),) * 2  # of one number the same twice
+    halves = [(made[cut], _error_of(made[cut], meant[cut], seen)) for cut in cuts]
     errors = {
-        way: sum(_error(*kept, *propose(*looked)) for looked, kept in (halves, halves[::-1])) for way, propose in ways.items()
+        way: sum(error(*propose(*looked)) for looked, (_, error) in (halves, halves[::-1])) for way, propose in ways.items()
     }
     best = min(errors, key=errors.__getitem__)
-    return Choice(*ways[best](made, meant), best, errors[best] / 2)
+    return Choice(*ways[best](made, _error_of(made, meant, seen)), best, errors[best] / 2)
 
 
 def ways_for(count: int) -> Mapping[str, Way]:
@@ -95,45 +108,51 @@ def ways_for(count: int) -> Mapping[str, Way]:
     Where all numbers are looked at, other images have larger ones. Where a sample stands for many more, most of what a range
     beyond it gains is the square of a few numbers, and every other number, of every image, becomes coarser for it.
     """
-    return WAYS if count <= _SAMPLES else {way: propose for way, propose in WAYS.items() if way not in _BEYOND}
+    return WAYS if count <= SAMPLES else {way: propose for way, propose in WAYS.items() if way not in _BEYOND}
 
 
 def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
     """Enough of the numbers to choose a range by, one axis, in their order; the same places of each array of a size."""
     flat = numbers.reshape(-1)
-    if flat.size > _SAMPLES:
-        flat = flat[np.sort(np.random.default_rng(flat.size).integers(0, flat.size, _SAMPLES))]
+    if flat.size > SAMPLES:
+        flat = flat[np.sort(np.random.default_rng(flat.size).integers(0, flat.size, SAMPLES))]
     return flat.astype(np.float32)
 
 
-def _error(made: Numbers, meant: Numbers, low: float, high: float) -> float:
-    return float(np.mean(np.square(snapped(made, affine(low, high)) - meant), dtype=np.float64)) if len(made) else 0.0
+def _error_of(made: Numbers, meant: Numbers, seen: Seen) -> Error:
+    """The error of any range on these numbers."""
+    wanted = seen(meant)
+
+    def error(low: float, high: float) -> float:
+        return float(np.mean(np.square(seen(snapped(made, affine(low, high))) - wanted), dtype=np.float64))
+
+    return error
 
 
-def _all(made: Numbers, meant: Numbers) -> Ends:
+def _all(made: Numbers, error: Error) -> Ends:
     return float(made.min()), float(made.max())
 
 
-def _more(made: Numbers, meant: Numbers, *, room: float) -> Ends:
-    low, high = _all(made, meant)
+def _more(made: Numbers, error: Error, *, room: float) -> Ends:
+    low, high = _all(made, error)
     return room * low, room * high
 
 
-def _common(made: Numbers, meant: Numbers, *, rare: float) -> Ends:
+def _common(made: Numbers, error: Error, *, rare: float) -> Ends:
     low, high = np.quantile(made, (rare, 1 - rare))
     return float(low), float(high)
 
 
-def _nearest(made: Numbers, meant: Numbers) -> Ends:
+def _nearest(made: Numbers, error: Error) -> Ends:
     """The least squared error over shares of the whole range, one end after the other."""
-    low, high = _all(made, meant)
+    low, high = _all(made, error)
     for _ in range(2):
-        high = min((float(share) * high for share in _SHARES), key=lambda end: _error(made, meant, low, end))
-        low = min((float(share) * low for share in _SHARES), key=lambda end: _error(made, meant, end, high))
+        high = min((float(share) * high for share in _SHARES), key=lambda end: error(low, end))
+        low = min((float(share) * low for share in _SHARES), key=lambda end: error(end, high))
     return low, high
 
 
-def _entropy(made: Numbers, meant: Numbers) -> Ends:
+def _entropy(made: Numbers, error: Error) -> Ends:
     """The top at which the histogram of 256 steps loses least against the whole one (Migacz 2017)."""
     low, top = min(float(made.min()), 0.0), float(made.max())
     if top <= 0:
