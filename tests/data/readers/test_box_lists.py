@@ -189,3 +189,18 @@ def test_the_sizes_of_boxes_are_not_taken_from_the_columns_of_the_image(tmp_path
     path = _list(tmp_path, "path,width,height,label,bbox_x,bbox_y,bbox_width,bbox_height\na.jpg,640,480,cat,10,20,30,40\n")
     (entry,) = read_box_list(path).entries
     assert (entry.boxes, entry.stated) == ((NamedBox("cat", 10, 20, 40, 60),), (640, 480))
+
+
+def test_whole_boxes_in_lines_of_json_are_read(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    path = _list(tmp_path, '{"file_name": "a.png", "label": "cat", "bbox": [5, 6, 20, 22.5]}\n', "metadata.jsonl")
+    for source in (path, tmp_path):
+        assert open_dataset(source, val=0, test=0).samples[0].boxes[0].corners == (5, 6, 25, 28.5)
+
+
+@pytest.mark.parametrize("column", ["BoxesString", "PredictionString"])
+def test_several_boxes_in_a_cell_are_refused_by_the_name_of_their_column(column: str, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.png")
+    path = _list(tmp_path, f"image_name,{column}\na.png,5 6 20 22;1 2 3 4\n")
+    with pytest.raises(DataError, match=f"has boxes in the column '{column}'; boxes are read from"):
+        open_dataset(path)

@@ -96,8 +96,8 @@ _LEAST = 3  # fewest boxes that are taken for shares of the image if all lie wit
 
 
 def is_box_list(source: Source) -> bool:
-    """Whether this is a CSV or TSV file with columns for the four edges."""
-    return source.suffix in (".csv", ".tsv") and has_box_columns(source.path)
+    """Whether this is a CSV or TSV file, or a file of JSON lines, with columns for the four edges."""
+    return source.suffix in (".csv", ".tsv", ".jsonl") and has_box_columns(source.path)
 
 
 def has_box_columns(path: Path) -> bool:

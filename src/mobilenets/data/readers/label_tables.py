@@ -26,7 +26,19 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 _TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
 _DEEPEST = 2  # folders inside the dataset's in which a table may lie
-_BOXES = ("bbox", "bboxes", "box", "boxes", "bounding_box", "bounding_boxes", "xmin", "x_center", "region_shape_attributes")
+_BOXES = (
+    "bbox",
+    "bboxes",
+    "box",
+    "boxes",
+    "bounding_box",
+    "bounding_boxes",
+    "xmin",
+    "x_center",
+    "region_shape_attributes",
+    "boxes_string",
+    "prediction_string",
+)
 RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "segmentation")
 """The columns that hold masks as run lengths."""
 _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")

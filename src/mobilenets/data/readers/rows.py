@@ -268,7 +268,7 @@ def _words(line: str) -> list[str]:
 
 
 def _objects(path: Path, text: Text) -> Rows:
-    """The rows of a file of JSON objects, one a line. The first names the columns; lists and objects are empty cells."""
+    """The rows of a file of JSON objects, one a line. The first names the columns."""
     lines = [(line, content) for line, content in enumerate(text.content.split("\n"), 1) if content.strip()]
     found = [(line, _object(content, f"'{path}' line {line}")) for line, content in lines]
     header = tuple(found[0][1]) if found else ()
@@ -283,7 +283,14 @@ def _object(content: str, where: str) -> dict[str, str]:
         raise DataError(f"{where}: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{where} is not a JSON object", hint='expected {"file_name": "1.jpg", "label": "cat"} on each line')
-    return {name: "" if isinstance(value, dict | list) or value is None else str(value) for name, value in found.items()}
+    return {name: _cell(value) for name, value in found.items()}
+
+
+def _cell(value: object) -> str:
+    """A value of JSON as a cell: a list of numbers, such as a box, as it is written; other lists and objects are empty."""
+    if isinstance(value, list) and value and all(isinstance(item, int | float) for item in value):
+        return str(value)
+    return "" if isinstance(value, dict | list) or value is None else str(value)
 
 
 def _plain(name: str) -> str:
