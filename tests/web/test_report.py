@@ -140,6 +140,15 @@ def test_paper_has_the_intervals_and_the_command_in_ink(report: Page) -> None:
     assert report.locator("pre").evaluate("(command) => getComputedStyle(command).color") == ink
 
 
+@pytest.mark.parametrize("part", [".plots", "main > .mistakes.wide"])
+def test_two_plots_and_two_large_images_share_the_width_of_a_page(part: str, report: Page) -> None:
+    report.set_viewport_size({"width": 680, "height": 1000})  # A4 without its margins
+    report.emulate_media(media="print")
+    report.locator("main > .mistakes").first.evaluate("(gallery) => gallery.classList.add('wide')")
+    columns = report.locator(part).first.evaluate("(grid) => getComputedStyle(grid).gridTemplateColumns")
+    assert len(columns.split()) == 2
+
+
 def test_a_recipe_goes_on_over_pages_and_begins_below_what_stands_above(report: Page) -> None:
     report.emulate_media(media="print")
     recipe = report.locator("details.card", has_text="setting 59")
