@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +91,19 @@ def test_a_failed_export_leaves_both_files_as_they_were(exported: Path) -> None:
     export(create(SPECS["classify"], seed=1), exported.parent, to="openvino")
     assert {path.name for path in exported.parent.iterdir()} == set(before)
     assert exported.with_suffix(".bin").read_bytes() != before["model.bin"]
+
+
+def test_what_two_threads_must_not_do_at_once_is_done_when_openvino_is_first_imported() -> None:
+    program = """
+import numpy as np
+from numpy.lib._version import NumpyVersion
+from mobilenets.runtime.engines.openvino import openvino
+
+runtime, asked, init = openvino(), [], NumpyVersion.__init__
+NumpyVersion.__init__ = lambda version, text: (asked.append(text), init(version, text))[1]
+runtime.Type.f32.to_dtype()
+runtime.Tensor(np.zeros(1, np.float32))
+print(len(asked))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"

@@ -156,8 +156,14 @@ def openvino() -> ModuleType:
         import openvino as runtime
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino") from error
+    with _FIRST:  # its tables of NumPy's types are made at their first use, and two threads that make one wait for each other
+        runtime.Type.f32.to_dtype()
+        runtime.Tensor(np.zeros(1, np.float32))
     module: ModuleType = runtime
     return module
+
+
+_FIRST = threading.Lock()
 
 
 def _settings(threads: int | None) -> dict[str, Any]:  # Any: what settings hold
