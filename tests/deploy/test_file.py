@@ -85,6 +85,15 @@ def test_weights_that_changed_on_the_disk_are_told_by_the_checksum(
     assert "export the model again" in caught.value.hint
 
 
+def test_the_same_graph_is_the_same_bytes(small: Graph, tmp_path: Path) -> None:
+    path = tmp_path / "graph.safetensors"
+    files = set()
+    for _ in range(8):  # safetensors writes texts of the header in an order that changes
+        save(small, path)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+
+
 def test_a_graph_without_a_checksum_is_read_as_one_of_an_earlier_version(small: Graph, tmp_path: Path) -> None:
     save_without(small, tmp_path / "network.graph", b"")
     assert b'"sha256"' not in (tmp_path / "network.graph").read_bytes()

@@ -7,6 +7,7 @@ the header, and that of the whole file with zeros in its own place. Readers that
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 
 from mobilenets.errors import CheckpointError
@@ -22,7 +23,12 @@ _LONGEST_HEADER = 100_000_000  # as safetensors has it
 
 
 def sealed(file: bytes) -> bytes:
-    """The bytes of a graph file whose header has `BLANK` as its checksum, with the checksum in its place."""
+    """The bytes of a graph file whose header has `BLANK` as its checksum, with the checksum in its place.
+
+    The texts in its header get one order, because safetensors writes them in another one each time: a graph is the same bytes
+    each time.
+    """
+    file = _ordered(file)
     found = _checksum(file)
     assert found is not None
     return file[: found.start(1)] + _digest(file, found).encode() + file[found.end(1) :]
@@ -44,6 +50,15 @@ def check_whole(file: bytes, name: str) -> None:
             f"'{name}' is damaged: its checksum differs from that of the file that was written",
             hint="copy it again, or export the model again",
         )
+
+
+def _ordered(file: bytes) -> bytes:
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as safetensors has it, so that numbers are aligned
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def _checksum(file: bytes) -> re.Match[bytes] | None:
