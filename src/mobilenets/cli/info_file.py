@@ -38,7 +38,7 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
         csv: print the table alone, as CSV.
 
     Raises:
-        CheckpointError, GraphError: the file is missing or damaged, or an earlier version wrote it, without a profile.
+        CheckpointError, GraphError: the file is missing or damaged, or has no profile, as one taught in the browser.
     """
     from mobilenets.runtime.engines.open import holds_graph
 
@@ -46,7 +46,8 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
     manifest, runtime = network.manifest, network.runtime
     if manifest.profile is None:
         raise CheckpointError(
-            f"'{network.path}' does not say what its layers are; an earlier version wrote it", hint="export the model again"
+            f"'{network.path}' does not say what its layers are: it was taught in the browser, or an earlier version wrote it",
+            hint="ask about the model that it was taught from, or export the model again",
         )
     if json:
         output.show_json({**_data(network.path, runtime, manifest, manifest.profile), **network.facts})
