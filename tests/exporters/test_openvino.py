@@ -54,7 +54,6 @@ def test_a_file_without_its_weights_says_which_file_is_missing(exported: Path, t
 
 
 DAMAGE = {
-    b"": "Unable to read the model",
     b"<net": "Unable to read the model",
     b"<net name='a' version='11'>": "Start-end tags mismatch",
     b"<net name='a' version='11'></net>": "",
