@@ -127,3 +127,13 @@ def test_a_dead_channel_stays_finite(make_graph: MakeGraph, images: Images) -> N
     same = equalized(graph, images)
     assert all(np.isfinite(values).all() for values in same.tensors.values())
     assert decibels(reference.run(graph, images)["out"], reference.run(same, images)["out"]) > 100
+
+
+@pytest.mark.parametrize("dead", [("project",), ("gate", "project"), ("depth", "gate", "project")], ids=" ".join)
+def test_a_dead_layer_does_not_decide(make_graph: MakeGraph, images: Images, dead: tuple[str, ...]) -> None:
+    graph = prepared(_block(make_graph, "relu"))
+    zeros = {f"{name}.w": np.zeros_like(graph.tensors[f"{name}.w"]) for name in dead}
+    graph = replace(graph, tensors={**graph.tensors, **zeros})
+    made = equalized(graph, images)
+    np.testing.assert_allclose(reference.run(made, images)["out"], reference.run(graph, images)["out"], atol=1e-4)
+    quantize(made, images).graph.check()

@@ -132,9 +132,10 @@ def _factors(
     ranges = np.max([seen[name].largest for name in group], 0)
     reading = [operator for operator in graph.operators if operator.inputs[0] in group]
     readers = [
-        (operator.inputs[0], _relative(tensors[operator.weight], seen[operator.inputs[0]]))
+        (operator.inputs[0], weight)
         for operator in reading
         if isinstance(operator, op.Conv | op.Dense)
+        and len(weight := _relative(tensors[operator.weight], seen[operator.inputs[0]]))  # not a dead layer
     ]
     depthwise = [operator.inputs[0] for operator in reading if isinstance(operator, op.Depthwise)]
     alive = ranges > _QUIET * ranges.max(initial=0)
@@ -142,6 +143,8 @@ def _factors(
         return None
     size = np.max([weight.max((0, 2)) for _, weight in readers], 0) if readers else np.ones_like(ranges)
     alive &= size > 0
+    if not alive.any():
+        return None
     candidates = [np.ones_like(ranges)]
     for share in _SHARES if readers else (1.0,):
         factors = np.ones_like(ranges)
