@@ -139,7 +139,7 @@ def test_what_fails_on_a_worker_is_one_line(tmp_path: Path, color_model: Path) -
     process = command(color_model, folder, "--out", out)
     _, err = process.communicate(timeout=500)
     assert process.returncode == 1
-    assert "\nerror: the prediction stopped: on a worker, " in err
+    assert err.startswith("error: the prediction stopped: on a worker, ")
     assert f"{out}/model/model.onnx" in err
     assert "Traceback" not in err
 

@@ -15,6 +15,7 @@ from mobilenets.bulk.model import fetched
 from mobilenets.bulk.plan import Plan, read
 from mobilenets.bulk.work import predict_part
 from mobilenets.errors import MissingExtraError, MobileNetsError
+from mobilenets.runtime.engines.chatter import without_chatter
 from mobilenets.runtime.predictor import Predictor
 
 
@@ -126,7 +127,8 @@ def _start() -> None:
     address = os.environ.get("RAY_ADDRESS")
     where = f"at '{address}'" if address else "of this machine"
     try:
-        ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
+        with without_chatter():
+            ray.init(log_to_driver=False, logging_level=logging.CRITICAL, include_dashboard=False)
     except ConnectionError as error:
         raise MobileNetsError(
             f"the Ray cluster {where} does not let this program in: {_last_line(error)}",
