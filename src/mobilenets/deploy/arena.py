@@ -140,9 +140,9 @@ def left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
 
 def _never_made(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
     """Maps that are to be made large for an argmax in the same step, which does without."""
-    inside = [{graph.operators[i].output for i in step} for step in steps if len(step) > 1]
-    enlarging = [resize_of(graph, graph.operators[i]) for step in steps for i in step]
-    return {large.output for large in enlarging if large and any(large.output in values for values in inside)}
+    parts = [[graph.operators[i] for i in step] for step in steps]
+    pairs = [(part, resize_of(graph, operator)) for part in parts for operator in part]
+    return {large.output for part, large in pairs if large and large in part}
 
 
 def resize_of(graph: Graph, operator: op.Operator) -> op.Resize | None:

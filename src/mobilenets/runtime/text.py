@@ -20,3 +20,15 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     """As `printable`, for a text of our own that may have several lines."""
     return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def shown_bytes(head: bytes) -> str:
+    """The first bytes of a file, for a person: as text if they are, otherwise in hexadecimal.
+
+    >>> shown_bytes(b"a text"), shown_bytes(b"\\0asm\\1\\0")
+    ("'a text'", 'the bytes 00 61 73 6d 01 00')
+    """
+    text = head.decode("ascii", "replace")
+    if all(sign.isprintable() or sign in "\t\r\n" for sign in text) and "\ufffd" not in text:
+        return repr(text)
+    return f"the bytes {head[:8].hex(' ')}"

@@ -19,6 +19,7 @@ from mobilenets.errors import ImageError
 from mobilenets.files import stand_in
 from mobilenets.runtime.images.depth import eight_bits
 from mobilenets.runtime.images.png import SIGNATURE, without_texts
+from mobilenets.runtime.text import shown_bytes
 
 Read = TypeVar("Read")
 
@@ -335,24 +336,12 @@ def _words(error: BaseException, head: bytes) -> tuple[str, str]:
         if other is not None:
             return f"is not an image, but {other[0]}", other[1]
         return (
-            f"is not an image of a known format: it begins with {_shown(head)}",
+            f"is not an image of a known format: it begins with {shown_bytes(head)}",
             "JPEG, PNG, WebP, GIF, BMP, TIFF and other raster formats can be read",
         )
     if kind == "truncated":
         return "is truncated: the file ends before the image does", "copy it again from where it came from"
     return f"is damaged: {error or type(error).__name__}", "open it in an image viewer and save it again"
-
-
-def _shown(head: bytes) -> str:
-    """The first bytes of a file, for a person: as text if they are, otherwise in hexadecimal.
-
-    >>> _shown(b"a text"), _shown(b"\\0asm\\1\\0")
-    ("'a text'", 'the bytes 00 61 73 6d 01 00')
-    """
-    text = head.decode("ascii", "replace")
-    if all(sign.isprintable() or sign in "\t\r\n" for sign in text) and "\ufffd" not in text:
-        return repr(text)
-    return f"the bytes {head[:8].hex(' ')}"
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
