@@ -53,11 +53,12 @@ def main() -> None:
     parser.add_argument("--ladder", type=int, default=2)
     parser.add_argument("--runtime", default="onnx")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--out", type=Path, default=Path("runs/netadapt"))
     asked = parser.parse_args()
     torch.set_num_threads(1)
     gains: list[float] = []
-    for seed in range(asked.seeds):
+    for seed in range(asked.first, asked.first + asked.seeds):
         result = one(asked, seed)
         rungs = [network for network in result.networks if network.finalist.origin == "ladder"]
         best = max(rungs, key=lambda network: network.finalist.value)
