@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,11 @@ from PIL import Image
 
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.detect.truth import Truth
+from mobilenets.reports.detect import cells
 from mobilenets.reports.detect import report as detect
 from mobilenets.reports.write import write_report
 from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.detect.draw import Mark
 
 LABELS = ("rose", "<sky> & co")
 
@@ -80,7 +83,7 @@ def test_the_page_is_well_formed_escaped_and_needs_nothing_outside(written: Path
     html.parser.HTMLParser().feed(text)
     assert "<sky>" not in text
     assert "&lt;sky&gt; &amp; co" in text
-    assert text.count("data:image/jpeg") == 2
+    assert text.count("data:image/jpeg") == 2 + 4 * 3  # mistakes, and three images behind each of four cells
     assert text.count("<script") == 1  # its own
     for part in ("mAP50", "bad.png", "mobilenets predict x", "1 false positive, 1 of another class, 1 miss", "1 of 3 objects"):
         assert part in text
@@ -122,6 +125,58 @@ def test_mistakes_are_drawn_in_their_colors(written: Path) -> None:
     ):
         near = pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3)
         assert np.abs(near - color).sum(axis=1).min() < 90, color
+
+
+def test_a_cell_of_the_matrix_opens_its_boxes(written: Path) -> None:
+    text = (written / "report.html").read_text(encoding="utf-8")
+    places = set(re.findall(r'href="#confusion-(cell-\d-\d)"', text))
+    assert places == {"cell-0-0", "cell-0-1", "cell-0-2", "cell-2-0"}
+    assert places == set(re.findall(r'id="confusion-(cell-\d-\d)"', text))
+    for words in (
+        "rose, detected right",
+        "rose, detected as &lt;sky&gt; &amp; co",
+        "rose, missed",
+        "background, detected as rose",
+        "3 detections",
+        "3 objects",
+        "100 x 100 px",
+        "80.0%",
+        "Select a cell to see its images, at most 3.",
+    ):
+        assert words in text
+
+
+def test_boxes_behind_a_cell_are_cut_out_in_their_colors(tmp_path: Path) -> None:
+    found = cells.cells_of(report_of(images=8), read_image)
+    assert [(cell.title, cell.note, len(cell.shown)) for cell in found] == [
+        ("rose, detected right", "8 detections, the 6 most confident", 6),
+        ("rose, detected as <sky> & co", "8 detections, the 6 most confident", 6),
+        ("rose, missed", "8 objects, the 6 largest", 6),
+        ("background, detected as rose", "8 detections, the 6 most confident", 6),
+    ]
+    colors = (detect.RIGHT, detect.OTHER, detect.MISSED, detect.WRONG)
+    for cell, color, corner in zip(found, colors, ((0, 0), (30, 0), (30, 30), (30, 30)), strict=True):
+        with Image.open(io.BytesIO(cell.shown[0].jpeg)) as image:
+            assert image.size == (160, 160)  # of 160 px around the box
+            pixels = np.asarray(image.convert("RGB")).astype(int)
+        x, y = corner
+        edge = pixels[y + 40 : y + 60, x : x + 3].reshape(-1, 3)
+        assert np.abs(edge - color).sum(axis=1).min() < 120, cell.title
+        assert (pixels[150:, 150:] > 240).all()
+
+
+def test_a_box_at_the_edge_is_cut_out_inside_the_image() -> None:
+    image = Image.new("RGB", (300, 50), "white")
+    part = cells._cut_out(image, marks=(Mark((200.0, 0.0, 300.0, 50.0), "", detect.WRONG),))
+    assert part.size == (160, 50)
+    small = cells._cut_out(Image.new("RGB", (4, 2), "white"), marks=(Mark((1.0, 1.0, 2.0, 2.0), "", detect.WRONG),))
+    assert small.size == (160, 80)
+
+
+def test_without_images_no_cell_opens(tmp_path: Path) -> None:
+    text = write_report(report_of(), tmp_path, read_image=read_image, worst=0).read_text(encoding="utf-8")
+    assert 'href="#confusion-cell' not in text
+    assert "Select a cell" not in text
 
 
 def test_markdown_has_every_class_and_links_that_exist(written: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 from PIL import Image
 
 from mobilenets.evaluation.segment.evaluate import Compared, SegmentationReport
+from mobilenets.evaluation.segment.tiles import Tile
+from mobilenets.reports.segment import cells
 from mobilenets.reports.segment import report as segment
 from mobilenets.reports.write import write_report
 
 COLORS = ((0, 0, 0), (200, 0, 0), (0, 0, 200))
+CORNER = np.array([[True, False], [False, False]])
 
 
 def image(_: str) -> bytes:
@@ -42,6 +46,11 @@ def report() -> SegmentationReport:
         confusion=np.array([[160, 0, 0], [10, 30, 0], [0, 0, 0]]),
         boundary_f=np.array([[np.nan] * 3, [0.5, 0.25, np.nan]]),
         kept={"b <1>.png": Compared(truth, np.zeros_like(truth))},
+        tiles={
+            (0, 0): (Tile("a.png", 100, (0, 0, 20, 20), CORNER), Tile("b <1>.png", 60, (0, 0, 20, 20), CORNER)),
+            (1, 0): (Tile("b <1>.png", 10, (20, 10, 40, 30), CORNER),),
+            (1, 1): (Tile("b <1>.png", 30, (20, 10, 40, 30), CORNER),),
+        },
         unreadable=(("c.png", "is empty"),),
         seconds=0.5,
     )
@@ -71,6 +80,30 @@ def test_a_report_is_written_whole(report: SegmentationReport, tmp_path: Path) -
     assert rows[0]["iou car"] == ""
     assert {path.name for path in (tmp_path / "report/plots").iterdir()} == {"classes.png", "confusion.png", "images.png"}
     assert "road \\| street" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
+
+
+def test_a_cell_of_the_matrix_opens_the_images_with_the_most_of_its_pixels(report: SegmentationReport, tmp_path: Path) -> None:
+    text = write_report(report, tmp_path / "report", read_image=image).read_text(encoding="utf-8")
+    places = re.findall(r'id="confusion-(cell-\d-\d)"', text)
+    assert places == ["cell-0-0", "cell-1-0", "cell-1-1"]
+    assert set(re.findall(r'href="#confusion-(cell-\d-\d)"', text)) == set(places)
+    for words in (
+        "sky, predicted right",
+        "160 pixels, the 2 images with the most",
+        "road | street, predicted as sky",
+        "10 pixels, the image with the most",
+        "60 px",
+        "Select a cell to see its images, at most 2.",
+    ):
+        assert words in text
+    colors = {cell.title: cell.shown[0].jpeg for cell in cells.cells_of(report, image)}
+    for title, color in (("sky, predicted right", cells.RIGHT), ("road | street, predicted as sky", cells.WRONG)):
+        with Image.open(io.BytesIO(colors[title])) as drawn:
+            assert drawn.size == (160, 160)
+            pixels = np.asarray(drawn.convert("RGB")).astype(float)
+        expected = 0.6 * np.array(color) + 0.4 * 90
+        assert np.abs(pixels[40, 40] - expected).max() < 12
+        assert np.abs(pixels[120, 120] - 90).max() < 12
 
 
 def test_a_worst_image_shows_photo_mistakes_truth_and_prediction(report: SegmentationReport) -> None:

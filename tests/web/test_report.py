@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.reports import test_detect
 from tests.web.axe import violations
 from tests.web.test_page import COLORS, painted
 
@@ -98,6 +99,31 @@ def test_a_cell_of_the_matrix_opens_its_images_on_the_same_page_by_keyboard(repo
     assert images.locator("h3").inner_text() == names[0].split(":")[0]
     assert report.evaluate("document.activeElement.id") == images.get_attribute("id")
     assert len(report.context.pages) == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_cell_opens_also_for_boxes_and_goes_back_and_is_open_on_paper(scheme: str, browser: Browser, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    file = write_report(test_detect.report_of(images=8), tmp_path / "report", read_image=test_detect.read_image)
+    page = browser.new_page(bypass_csp=True, viewport={"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(file.as_uri())
+    cell = page.get_by_role("link", name="rose, missed: 8 objects, the 6 largest")
+    cell.press("Enter")
+    images = page.locator(".cell:visible")
+    assert images.locator("h3").inner_text() == "rose, missed"
+    assert images.locator("img").count() == 6
+    assert images.locator("img").first.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 160
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    assert violations(page) == []
+    page.get_by_role("link", name="Back to the matrix").click()
+    assert page.locator(".cell:visible").count() == 0
+    assert page.locator("#plot-confusion").evaluate("(plot) => Math.abs(plot.getBoundingClientRect().top) < innerHeight / 2")
+    page.emulate_media(media="print")
+    assert page.locator(".cell:visible").count() == 4
+    assert page.get_by_role("heading", name="Behind the cells").is_visible()
+    assert not page.get_by_role("link", name="Back to the matrix").first.is_visible()
+    page.close()
 
 
 def test_an_image_is_enlarged_by_keyboard_and_closed_to_where_one_was(report: Page) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.evaluators import AnyReport
 from mobilenets.evaluation.segment.evaluate import SegmentationReport
+from mobilenets.evaluation.segment.tiles import merged
 from mobilenets.runtime.classify import softmax
 from mobilenets.specs.model import Task
 
@@ -56,6 +58,7 @@ def _segmentation(reports: Sequence[SegmentationReport]) -> SegmentationReport:
         confusion=np.sum([report.confusion for report in reports], axis=0),
         boundary_f=np.concatenate([report.boundary_f for report in reports]),
         kept={name: masks for report in reports for name, masks in report.kept.items()},
+        tiles=reduce(merged, (report.tiles for report in reports)),
     )
 
 

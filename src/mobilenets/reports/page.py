@@ -12,13 +12,13 @@ from PIL import Image
 
 from mobilenets.errors import ImageError
 from mobilenets.evaluation.metric import Metric
-from mobilenets.reports.plots import Plot
+from mobilenets.reports.plots import MATRIX, Plot, cell_id
 from mobilenets.runtime.images.decode import decode_image
 
 Context = Mapping[str, Mapping[str, object]]
 """Titled tables of facts about the run: {"Recipe": {"epochs": 30, ...}, "Data": {...}}."""
 
-SHOWN, DRAWN, SMALL = 480, 960, 112
+SHOWN, DRAWN, SMALL = 480, 960, 160
 """The longer side in px of an image that is shown, of one with drawings on it, and of one among many in a cell."""
 
 
@@ -82,16 +82,21 @@ class Cell:
     """The images behind one cell of the confusion matrix.
 
     Args:
-        anchor: the id that the cell links to.
+        place: row and column.
         title: what the images have in common.
-        total: the number of images.
+        note: how many there are, and which of them are shown.
         shown: some of the images.
     """
 
-    anchor: str
+    place: tuple[int, int]
     title: str
-    total: int
+    note: str
     shown: tuple[Shown, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The id of the images on the page."""
+        return f"{MATRIX}-{cell_id(*self.place)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,8 @@ class Content:
         tables: the tables below the plots.
         wide: whether the images are shown large.
         right: images without mistakes, for comparison.
-        cells: the images behind each cell of the confusion matrix.
+        cells: the images behind the cells of the confusion matrix that open.
+        legend: what is drawn on the images of the cells, in a sentence.
     """
 
     subtitle: str
@@ -140,6 +146,7 @@ class Content:
     wide: bool = False
     right: tuple[Shown, ...] = ()
     cells: tuple[Cell, ...] = ()
+    legend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +63,9 @@ SERIES = (ACCENT, TEAL, PURPLE, AMBER, ROSE)
 """Colors of classes and curves. `WRONG` is none of them: that color always means a mistake."""
 CELLS_WITH_NUMBERS, CELLS_WITH_LABELS, BARS = 20, 60, 24
 
+MATRIX = "confusion"
+"""The name of the plot whose cells open the images behind them."""
+
 DEPTH = 0.55
 """Opacity of a full cell with a number: by day and by night, the number has a contrast of 4.5 to its cell (WCAG 1.4.3)."""
 
@@ -91,7 +94,7 @@ def confusion(
     rows: Sequence[str],
     columns: Sequence[str],
     *,
-    links: Mapping[tuple[int, int], str] | None = None,
+    opened: Collection[tuple[int, int]] = (),
 ) -> Figure:
     """True labels down, predicted labels across. What is right is blue, what is wrong is red.
 
@@ -99,13 +102,13 @@ def confusion(
         counts: `[true label, predicted label]`, square.
         shares: how strongly each cell is colored, 0 to 1.
         rows, columns: names; a cell is right if its row and its column have the same name.
-        links: the id of an element of the page that a cell links to.
+        opened: row and column of the cells that link to the images behind them.
     """
     classes = len(rows)
     side = min(9.0, max(3.6, 2.2 + 0.42 * classes))
     figure, axes = figure_of(side, side)
     if classes <= CELLS_WITH_NUMBERS:
-        _number_cells(axes, counts, shares, rows, columns, links or {})
+        _number_cells(axes, counts, shares, rows, columns, opened)
     else:
         right = np.array([[row == column for column in columns] for row in rows])
         colors = np.where(right[..., np.newaxis], _rgb(ACCENT), _rgb(WRONG))
@@ -132,13 +135,18 @@ def confusion(
     return figure
 
 
+def cell_id(i: int, j: int) -> str:
+    """The id of the images behind a cell; on the page, the name of the plot stands before it."""
+    return f"cell-{i}-{j}"
+
+
 def _number_cells(
     axes: Axes,
     counts: NDArray[np.int64],
     shares: NDArray[np.float64],
     rows: Sequence[str],
     columns: Sequence[str],
-    links: Mapping[tuple[int, int], str],
+    opened: Collection[tuple[int, int]],
 ) -> None:
     """Cells as rectangles with their counts, and with a link if there are images to look at."""
     from matplotlib.patches import Rectangle
@@ -153,9 +161,9 @@ def _number_cells(
         text = axes.text(j, i, "", ha="center", va="center", color=INK, fontsize=9 if classes < 12 else 7)
         if count or (classes < 6 and not (rows[i] not in columns and columns[j] not in rows)):
             text.set_text(f"{count:,}{share}")
-        if (i, j) in links:
-            cell.set_url(f"#{links[i, j]}")
-            text.set_url(f"#{links[i, j]}")
+        if (i, j) in opened:
+            cell.set_url(f"#{cell_id(i, j)}")
+            text.set_url(f"#{cell_id(i, j)}")
         axes.add_patch(cell)
 
 

@@ -17,6 +17,7 @@ from mobilenets.evaluation.intervals import Statistic, bootstrap
 from mobilenets.evaluation.metric import Metric, label_columns, metric_named, nothing_read
 from mobilenets.evaluation.segment import metrics as segment_metrics
 from mobilenets.evaluation.segment.metrics import Boundaries
+from mobilenets.evaluation.segment.tiles import MOST_CLASSES, Tiles, merged, tiles_of
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.result import Result
 from mobilenets.runtime.segment.decode import Segmentation, colors
@@ -112,6 +113,7 @@ class SegmentationReport:
         confusion: pixels `[true label, predicted label]` of all images.
         boundary_f: of each label by image, N classes; NaN where a label has no boundary.
         kept: the masks of the worst and the best images by name.
+        tiles: parts of images with the most pixels of each cell of the confusion matrix; none if many classes occur.
         unreadable: name and reason of each image or mask that could not be read.
         seconds: duration of the evaluation, decoding and masks included.
         metrics: the table of metrics, computed from the above.
@@ -129,6 +131,7 @@ class SegmentationReport:
     confusion: NDArray[np.int64]
     boundary_f: NDArray[np.float64]
     kept: Mapping[str, Compared] = field(default_factory=dict)
+    tiles: Tiles = field(default_factory=dict)
     unreadable: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     metrics: tuple[Metric, ...] = field(init=False)
@@ -201,6 +204,7 @@ def evaluate_segmentation(
     counts: list[NDArray[np.int64]] = []
     edges: list[NDArray[np.float64]] = []
     confusion = np.zeros((classes, classes), np.int64)
+    tiles: Tiles = {}
     worst: list[Kept] = []  # heaps: of the worst images the best one comes first, of the best ones the worst
     best: list[Kept] = []
     for result in predictor.stream(remembered(), batch=batch):
@@ -213,6 +217,8 @@ def evaluate_segmentation(
             truth = table[truth]
             matrix = segment_metrics.confusion(truth, predicted, classes)
             confusion += matrix
+            few = np.count_nonzero(confusion.sum(axis=0) + confusion.sum(axis=1)) <= MOST_CLASSES
+            tiles = merged(tiles, tiles_of(result.name, matrix, truth, predicted, beside=tiles)) if few else {}
             names.append(result.name)
             counts.append(np.stack([np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)]))
             edges.append(_edges(truth, predicted, classes).f_scores if boundaries else np.full(classes, np.nan))
@@ -239,6 +245,7 @@ def evaluate_segmentation(
         confusion=confusion,
         boundary_f=np.stack(edges),
         kept={name: compared for _, _, name, compared in (*worst, *best)},
+        tiles=tiles,
         unreadable=tuple(unreadable),
         seconds=time.perf_counter() - start,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +10,20 @@ import numpy as np
 from mobilenets.evaluation.classify import metrics
 from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.reports import plots as drawing
+from mobilenets.reports.cells import how_to_open
+from mobilenets.reports.page import Cell
 from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, Plot, figure_of, legend_above, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def plots(report: Report) -> Iterator[Plot]:
+def plots(report: Report, cells: Sequence[Cell]) -> Iterator[Plot]:
     """The plots that make sense for a report.
+
+    Args:
+        report: of a classifier.
+        cells: of the confusion matrix, that open.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -25,11 +31,10 @@ def plots(report: Report) -> Iterator[Plot]:
     many = len(report.labels) > 8
     counts = report.confusion
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    links = {(i, j): anchor(i, j) for i, j in linked(report)}
-    note = "Each row: how the images of a true class were predicted. Blue is right, red is wrong."
-    note += " Select a cell to see its images." if links else ""
-    matrix = drawing.confusion(counts, shares, report.labels, report.labels, links=links)
-    yield Plot("confusion", "Confusion matrix", note, matrix, wide=many)
+    note = "Each row: how the images of a true class were predicted. Blue is right, red is wrong." + how_to_open(counts, cells)
+    opened = [cell.place for cell in cells]
+    matrix = drawing.confusion(counts, shares, report.labels, report.labels, opened=opened)
+    yield Plot(drawing.MATRIX, "Confusion matrix", note, matrix, wide=many)
     if report.positive is not None:
         note = f"True and false positives for '{short(report.labels[1], 40)}' as the threshold falls."
         yield Plot("roc", "ROC curve", note, roc(report))
@@ -41,18 +46,6 @@ def plots(report: Report) -> Iterator[Plot]:
     note = f"Accuracy by score, in {len(report.reliability)} bins. On the diagonal, a score of 80% is right in 80 of 100 cases."
     yield Plot("reliability", "Do scores mean what they say?", note, reliability(report))
     yield Plot("scores", "Scores", "How confident the model is when it is right and when it is wrong.", scores(report))
-
-
-def anchor(i: int, j: int) -> str:
-    """The id of the images behind a cell of the confusion matrix."""
-    return f"cell-{i}-{j}"
-
-
-def linked(report: Report) -> list[tuple[int, int]]:
-    """The cells of the confusion matrix with images to look at; none if there are too many classes for numbers in them."""
-    if len(report.labels) > drawing.CELLS_WITH_NUMBERS:
-        return []
-    return [(int(i), int(j)) for i, j in zip(*np.nonzero(report.confusion), strict=True)]
 
 
 def reliability(report: Report) -> Figure:

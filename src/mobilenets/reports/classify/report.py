@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from mobilenets.evaluation.classify.calibration import losses, negative_log_likelihood
 from mobilenets.evaluation.classify.evaluate import Report, Row
 from mobilenets.reports import words
-from mobilenets.reports.classify.plots import anchor, linked, plots
+from mobilenets.reports.cells import cells, how_many, predicted_as
+from mobilenets.reports.classify.plots import plots
 from mobilenets.reports.escape import csv_cell
 from mobilenets.reports.page import SMALL, Brief, Cell, Content, Fact, Remark, Shown, Table, shown
-
-MOST_OF_CELL, MOST_OF_CELLS = 6, 150
-"""Images shown behind one cell of the confusion matrix, and behind all of them."""
 
 
 def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -> Content:
@@ -34,15 +32,16 @@ def content(report: Report, *, read_image: Callable[[str], bytes], worst: int) -
         introduction = (
             f"The {len(mistakes)} most confident of {wrong:,} mistakes. Look at them first; some images may be labeled wrong."
         )
+    opened = _cells(report, read_image) if worst else ()
     return Content(
         subtitle=subtitle(report),
         headline="Worst mistakes",
         introduction=introduction,
         shown=mistakes,
-        plots=tuple(plots(report)),
+        plots=tuple(plots(report, opened)),
         tables=tuple(_tables(report)),
         right=tuple(_right(row, read_image) for row in report.best(worst)),
-        cells=tuple(_cells(report, read_image)) if worst else (),
+        cells=opened,
     )
 
 
@@ -154,19 +153,18 @@ def _right(row: Row, read_image: Callable[[str], bytes]) -> Shown:
     return shown(row.name, (Fact("predicted", f"{row.predicted} {row.score:.1%}", "good"),), read_image)
 
 
-def _cells(report: Report, read_image: Callable[[str], bytes]) -> Iterator[Cell]:
+def _cells(report: Report, read_image: Callable[[str], bytes]) -> tuple[Cell, ...]:
     """Some images behind each cell of the confusion matrix, the most confident first."""
-    cells = linked(report)
-    each = min(MOST_OF_CELL, max(1, MOST_OF_CELLS // max(1, len(cells))))
     order = np.argsort(-report.confidence, kind="stable")
-    for i, j in cells:
+
+    def behind(i: int, j: int, most: int) -> tuple[str, list[Shown]]:
         own = order[(report.truth[order] == i) & (report.predicted[order] == j)]
-        truth, predicted = report.labels[i], report.labels[j]
-        title = f"{truth}, predicted right" if i == j else f"{truth}, predicted as {predicted}"
-        images = tuple(
-            shown(report.names[k], (Fact("score", f"{report.confidence[k]:.1%}"),), read_image, side=SMALL) for k in own[:each]
-        )
-        yield Cell(f"confusion-{anchor(i, j)}", title, len(own), images)
+        images = [
+            shown(report.names[k], (Fact("score", f"{report.confidence[k]:.1%}"),), read_image, side=SMALL) for k in own[:most]
+        ]
+        return how_many(len(own), "image", images, "most confident"), images
+
+    return tuple(cells(report.confusion, predicted_as(report.labels), behind))
 
 
 def _tables(report: Report) -> list[Table]:

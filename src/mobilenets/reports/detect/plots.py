@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,8 @@ import numpy as np
 from mobilenets.evaluation.detect import metrics as detect_metrics
 from mobilenets.evaluation.detect.evaluate import DetectionClass, DetectionReport
 from mobilenets.reports import plots as drawing
+from mobilenets.reports.cells import how_to_open
+from mobilenets.reports.page import Cell
 from mobilenets.reports.plots import MUTED, WRONG, Plot, color_cycle, figure_of, legend_above, line_styles, percent, short
 
 if TYPE_CHECKING:
@@ -23,8 +25,12 @@ if TYPE_CHECKING:
 LINES = 8  # most classes of one plot that have a line of their own
 
 
-def plots(report: DetectionReport) -> Iterator[Plot]:
+def plots(report: DetectionReport, cells: Sequence[Cell]) -> Iterator[Plot]:
     """The plots that make sense for a report.
+
+    Args:
+        report: of a detector.
+        cells: of the confusion matrix, that open.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -41,8 +47,10 @@ def plots(report: DetectionReport) -> Iterator[Plot]:
         "of that class. Blue is right, red is wrong."
     )
     counts = report.confusion
-    matrix = drawing.confusion(counts, _shares(counts), names, [*report.labels, "missed"])
-    yield Plot("confusion", "Confusion matrix with background", note, matrix, wide=len(names) > 8)
+    opened = [cell.place for cell in cells]
+    matrix = drawing.confusion(counts, _shares(counts), names, [*report.labels, "missed"], opened=opened)
+    note += how_to_open(counts, cells)
+    yield Plot(drawing.MATRIX, "Confusion matrix with background", note, matrix, wide=len(names) > 8)
     if len(report.labels) > 1:
         worst = f"The {drawing.BARS} classes with the lowest F1. " if len(report.labels) > drawing.BARS else ""
         note = f"{worst}Bar: F1; marks: precision and recall."

@@ -18,13 +18,14 @@ from mobilenets.evaluation.detect import metrics as detect_metrics
 from mobilenets.evaluation.detect.evaluate import DetectionReport, Verdict
 from mobilenets.evaluation.detect.truth import FALSE, IGNORED
 from mobilenets.reports import words
+from mobilenets.reports.detect.cells import cells_of
+from mobilenets.reports.detect.colors import MISSED, OTHER, RIGHT, WRONG
 from mobilenets.reports.detect.plots import plots
 from mobilenets.reports.escape import csv_cell
 from mobilenets.reports.page import DRAWN, Brief, Content, Fact, Remark, Shown, Table, shown
 from mobilenets.runtime.detect.draw import Mark, draw_marks
 from mobilenets.runtime.detect.nms import ious
 
-RIGHT, WRONG, MISSED, OTHER = (29, 158, 96), (226, 54, 40), (255, 176, 0), (192, 64, 222)
 POINTS = 101  # of a curve in report.json, at most
 CANDIDATES = 400  # boxes that are tried as the constant box
 
@@ -42,15 +43,18 @@ def content(report: DetectionReport, *, read_image: Callable[[str], bytes], wors
             "The images with the most and the most confident mistakes. Red: nothing is there. Purple: the object has another "
             "class. Yellow, dashed: missed. Green: right. Some images may be labeled wrong."
         )
+    opened = cells_of(report, read_image) if worst else ()
     return Content(
         subtitle=subtitle(report),
         headline="False positives and misses",
         introduction=introduction,
         shown=tuple(_shown(verdict, read_image) for verdict in verdicts),
-        plots=tuple(plots(report)),
+        plots=tuple(plots(report, opened)),
         tables=tuple(_tables(report)),
         wide=True,
         right=tuple(_right(verdict, read_image) for verdict in report.best(worst // 2)),
+        cells=opened,
+        legend="Solid: detected; dashed: labeled.",
     )
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilenets.evaluation.segment.evaluate import LabelMetrics, SegmentationReport
 from mobilenets.reports import plots as drawing
+from mobilenets.reports.cells import how_to_open
+from mobilenets.reports.page import Cell
 from mobilenets.reports.plots import ACCENT, BARS, Plot, figure_of, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 
-def plots(report: SegmentationReport) -> Iterator[Plot]:
+def plots(report: SegmentationReport, cells: Sequence[Cell]) -> Iterator[Plot]:
     """The plots that make sense for a report.
+
+    Args:
+        report: of a segmenter.
+        cells: of the confusion matrix, that open.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -25,14 +32,32 @@ def plots(report: SegmentationReport) -> Iterator[Plot]:
     which = f"The {BARS} classes with the lowest IoU. " if len(_rows(report)) > BARS else ""
     note = f"{which}Bar: intersection over union; marks: precision and recall of its pixels."
     yield Plot("classes", "Classes", note, class_bars(report), wide=wide)
-    occurring = [i for i, row in enumerate(report.classes) if row.pixels or report.called[:, i].any()]
-    counts = report.confusion[np.ix_(occurring, occurring)]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [report.labels[i] for i in occurring]
+    shares = shares_of(report)
+    percents = percents_of(report)
+    names = [report.labels[i] for i in occurring(report)]
+    opened = [cell.place for cell in cells]
     note = "Each row: how the pixels of a true class were predicted, in percent. Blue is right, red is wrong."
-    percent_of = np.rint(100 * shares).astype(np.int64)
-    yield Plot("confusion", "Confusion matrix", note, drawing.confusion(percent_of, shares, names, names), wide=wide)
+    note += how_to_open(percents, cells)
+    matrix = drawing.confusion(percents, shares, names, names, opened=opened)
+    yield Plot(drawing.MATRIX, "Confusion matrix", note, matrix, wide=wide)
     yield Plot("images", "Images", "How many images reach which mean IoU, over the classes that each shows.", images(report))
+
+
+def occurring(report: SegmentationReport) -> list[int]:
+    """The classes that are in the truth or predicted: the rows and columns of the matrix."""
+    return [i for i, row in enumerate(report.classes) if row.pixels or report.called[:, i].any()]
+
+
+def shares_of(report: SegmentationReport) -> NDArray[np.float64]:
+    """Of the pixels of a true class, down, the share that was predicted as each class, across."""
+    counts = report.confusion[np.ix_(occurring(report), occurring(report))]
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
+def percents_of(report: SegmentationReport) -> NDArray[np.int64]:
+    """The numbers in the matrix."""
+    return np.rint(100 * shares_of(report)).astype(np.int64)
 
 
 def class_bars(report: SegmentationReport) -> Figure:

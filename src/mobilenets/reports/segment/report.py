@@ -18,6 +18,7 @@ from mobilenets.evaluation.segment.evaluate import Compared, ImageMetrics, Segme
 from mobilenets.reports import words
 from mobilenets.reports.escape import csv_cell, printable
 from mobilenets.reports.page import Brief, Content, Fact, Remark, Shown, Table, shown
+from mobilenets.reports.segment.cells import cells_of
 from mobilenets.reports.segment.plots import plots
 from mobilenets.runtime.segment.draw import IGNORED, indexed, overlay
 from mobilenets.runtime.segment.palette import Color
@@ -43,15 +44,18 @@ def content(report: SegmentationReport, *, read_image: Callable[[str], bytes], w
         "The images with the lowest mean IoU: the photo and its mistakes above, the true and the predicted classes below. Some "
         "images may be labeled wrong."
     )
+    opened = cells_of(report, read_image) if worst else ()
     return Content(
         subtitle=subtitle(report),
         headline="Worst images",
         introduction=introduction,
         shown=images,
-        plots=tuple(plots(report)),
+        plots=tuple(plots(report, opened)),
         tables=(_confused(report), _classes(report)),
         wide=True,
         right=tuple(_shown(report, row, read_image, "good") for row in report.best(worst // 2)),
+        cells=opened,
+        legend="Colored: the pixels of this cell, where the image has the most of them.",
     )
 
 

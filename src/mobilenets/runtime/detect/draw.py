@@ -44,16 +44,19 @@ def draw_detections(image: Image.Image, detections: Detections) -> Image.Image:
     return draw_marks(image, reversed(marks))
 
 
-def draw_marks(image: Image.Image, marks: Iterable[Mark], *, text_px: int | None = None) -> Image.Image:
+def draw_marks(
+    image: Image.Image, marks: Iterable[Mark], *, text_px: int | None = None, line_px: int | None = None
+) -> Image.Image:
     """A copy of the image, in RGB, with the marks on it, later ones on top; all texts lie over all lines.
 
     Args:
         text_px: height of the text; by default a thirtieth of the shorter side.
+        line_px: thickness of the lines; by default a 180th of the shorter side.
     """
     drawn = image.copy() if image.mode == "RGB" else image.convert("RGB")
     pen = ImageDraw.Draw(drawn)
     shorter = min(drawn.size)
-    thickness = max(1, round(shorter / 180))
+    thickness = line_px or max(1, round(shorter / 180))
     font = ImageFont.load_default(text_px or max(11, round(shorter / 30)))
     all_marks = list(marks)
     for mark in all_marks:
