@@ -13,7 +13,7 @@ from PIL import Image
 
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.detect.truth import Truth
-from mobilenets.reports.detect import cells
+from mobilenets.reports.detect import cells, colors
 from mobilenets.reports.detect import report as detect
 from mobilenets.reports.write import write_report
 from mobilenets.runtime.detect.decode import Detections
@@ -118,10 +118,10 @@ def test_mistakes_are_drawn_in_their_colors(written: Path) -> None:
         assert image.size == (800, 600)
         pixels = np.asarray(image.convert("RGB")).astype(int)
     for color, (x, y) in (
-        (detect.RIGHT, (1, 50)),
-        (detect.OTHER, (201, 80)),
-        (detect.WRONG, (401, 460)),
-        (detect.MISSED, (601, 205)),
+        (colors.RIGHT, (1, 50)),
+        (colors.OTHER, (201, 80)),
+        (colors.WRONG, (401, 460)),
+        (colors.MISSED, (601, 205)),
     ):
         near = pixels[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3)
         assert np.abs(near - color).sum(axis=1).min() < 90, color
@@ -154,8 +154,8 @@ def test_boxes_behind_a_cell_are_cut_out_in_their_colors(tmp_path: Path) -> None
         ("rose, missed", "8 objects, the 6 largest", 6),
         ("background, detected as rose", "8 detections, the 6 most confident", 6),
     ]
-    colors = (detect.RIGHT, detect.OTHER, detect.MISSED, detect.WRONG)
-    for cell, color, corner in zip(found, colors, ((0, 0), (30, 0), (30, 30), (30, 30)), strict=True):
+    expected = (colors.RIGHT, colors.OTHER, colors.MISSED, colors.WRONG)
+    for cell, color, corner in zip(found, expected, ((0, 0), (30, 0), (30, 30), (30, 30)), strict=True):
         with Image.open(io.BytesIO(cell.shown[0].jpeg)) as image:
             assert image.size == (160, 160)  # of 160 px around the box
             pixels = np.asarray(image.convert("RGB")).astype(int)
@@ -167,9 +167,9 @@ def test_boxes_behind_a_cell_are_cut_out_in_their_colors(tmp_path: Path) -> None
 
 def test_a_box_at_the_edge_is_cut_out_inside_the_image() -> None:
     image = Image.new("RGB", (300, 50), "white")
-    part = cells._cut_out(image, marks=(Mark((200.0, 0.0, 300.0, 50.0), "", detect.WRONG),))
+    part = cells._cut_out(image, marks=(Mark((200.0, 0.0, 300.0, 50.0), "", colors.WRONG),))
     assert part.size == (160, 50)
-    small = cells._cut_out(Image.new("RGB", (4, 2), "white"), marks=(Mark((1.0, 1.0, 2.0, 2.0), "", detect.WRONG),))
+    small = cells._cut_out(Image.new("RGB", (4, 2), "white"), marks=(Mark((1.0, 1.0, 2.0, 2.0), "", colors.WRONG),))
     assert small.size == (160, 80)
 
 
