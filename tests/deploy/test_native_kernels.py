@@ -111,6 +111,22 @@ def test_depthwise_windows_of_every_kind(
             assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
 
 
+@pytest.mark.parametrize("channels", [128, 512, 1024])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [3, 5])
+def test_pixels_that_share_few_places_of_the_first_cache(
+    instructions: str, side: int, stride: int, channels: int, tmp_path: Path
+) -> None:
+    """Rows of such maps are computed in pieces."""
+    random = np.random.default_rng(channels)
+    for width in (7, 14, 37):
+        padding = (side // 2,) * 4
+        fields = {"stride": (stride, stride), "padding": padding, "activation": "relu"}
+        graph, x = drawn(random, op.Depthwise, (channels, 1, side, side), (5, width), **fields)
+        for threads in (1, 2):
+            assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
+
+
 @pytest.mark.parametrize("activation", ["linear", "relu"])
 @pytest.mark.parametrize("scales", ["any", "powers of two", "large"])
 def test_sums_next_to_where_the_result_changes(

@@ -268,6 +268,7 @@ void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Spa
 template <class V>
 struct ByColumns {
     static constexpr int block = 64;
+    static constexpr int held_pixels = 7;  // of a tile whose columns are interleaved first
 
     static int parts(int channels) { return (channels + block - 1) / block; }
     /// Channels of the block that a part is computed as.
@@ -317,7 +318,8 @@ struct ByColumns {
         if (row.channels % line != 0) return row.out_width;
         int places = sets;
         for (int lines = row.channels / line; lines % 2 == 0 && places > 4; lines /= 2) places /= 2;
-        return row.kernel_height > 3 && places > 4 ? places / 2 : places;
+        if (row.kernel_height <= 3) return places;
+        return places / 2 > held_pixels ? places / 2 / held_pixels * held_pixels : held_pixels;
     }
 
     static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
@@ -365,9 +367,9 @@ private:
             case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, pixels, outs);
             case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, pixels, outs);
             case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, pixels, outs);
-            case 5121: return held_columns_rows<V, Channels, Filter<5, 1, 2, 1>, 7, How>(part, row, pixels, outs);
-            case 5122: return held_columns_rows<V, Channels, Filter<5, 1, 2, 2>, 7, How>(part, row, pixels, outs);
-            case 5221: return held_columns_rows<V, Channels, Filter<5, 2, 2, 1>, 7, How>(part, row, pixels, outs);
+            case 5121: return held_columns_rows<V, Channels, Filter<5, 1, 2, 1>, held_pixels, How>(part, row, pixels, outs);
+            case 5122: return held_columns_rows<V, Channels, Filter<5, 1, 2, 2>, held_pixels, How>(part, row, pixels, outs);
+            case 5221: return held_columns_rows<V, Channels, Filter<5, 2, 2, 1>, held_pixels, How>(part, row, pixels, outs);
             default: return any_columns_row<V, Channels, How>(part, row, pixels, outs[0]);
         }
     }
