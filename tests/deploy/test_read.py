@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.deploy.conftest import MakeGraph
+from tests.deploy.conftest import SPECS, MakeGraph, trained
 
 from mobilenets.deploy import file
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
+from mobilenets.deploy.profile import profile, profiled
 from mobilenets.deploy.quantization import Quantization
-from mobilenets.deploy.read import read
+from mobilenets.deploy.quantize.quantize import quantize
+from mobilenets.deploy.read import read, read_floats
 from mobilenets.deploy.tails import with_argmax
 from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.deploy.write_tflite import to_tflite
 from mobilenets.errors import MobileNetsError
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
 
 
 def _onnx(graph: Graph, path: Path) -> Path:
@@ -53,6 +57,33 @@ def test_a_file_is_read_back_as_the_graph_that_it_was_written_from(lowered: Grap
     assert again.tensors.keys() == lowered.tensors.keys()
     for key, tensor in lowered.tensors.items():
         np.testing.assert_array_equal(again.tensors[key], tensor)
+
+
+def _costs(graph: Graph) -> list[object]:
+    """Of each layer, and the memory of all."""
+    told = profile(graph)
+    return [*(replace(layer, name="") for layer in told.layers), told.arena_bytes, told.fused_bytes]
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_integers_are_read_back_from_onnx_to_the_bit_and_layers_in_floats_among_them(name: str, tmp_path: Path) -> None:
+    graph = lower(trained(create(SPECS[name]())))
+    height, width = graph.manifest.input.shape
+    images = np.random.default_rng(0).normal(0, 0.5, (4, graph.manifest.input.channels, height, width)).astype(np.float32)
+    convolutions = [operator.name for operator in graph.operators if isinstance(operator, op.Conv)]
+    kept = frozenset((convolutions[len(convolutions) // 2], convolutions[-1]))
+    written = profiled(quantize(graph, images, keep=kept).graph)
+    again = read(_onnx(written, tmp_path / "net.onnx"))
+    nameless = [[replace(x, name="") for x in each.operators] for each in (again, written)]  # type: ignore[type-var]
+    assert nameless[0] == nameless[1]
+    assert again.outputs == dict(written.outputs)
+    assert again.quantization == dict(written.quantization)
+    assert again.manifest == written.manifest
+    assert again.tensors.keys() == written.tensors.keys()
+    for key, tensor in written.tensors.items():
+        assert again.tensors[key].dtype == tensor.dtype
+        np.testing.assert_array_equal(again.tensors[key], tensor)
+    assert _costs(again) == _costs(written)
 
 
 def test_half_precision_is_read_as_the_floats_that_it_stands_for(make_graph: MakeGraph, tmp_path: Path) -> None:
@@ -93,11 +124,11 @@ def _files_that_are_no_float_network(make_graph: MakeGraph, folder: Path) -> dic
     foreign = to_onnx(graph)
     foreign.graph.node[0].op_type = "Sin"
     onnx.save(foreign, folder / "foreign.onnx")
-    int8 = replace(graph, manifest=replace(graph.manifest, precision="int8"))
-    _onnx(int8, folder / "int8.onnx")
     quantize = op.Quantize(name="q", inputs=(INPUT,), output="q")
     back = op.Dequantize(name="out", inputs=("q",), output="out")
-    _saved(replace(graph, operators=(quantize, back), quantization={"q": Quantization((0.1,))}), folder / "int8.safetensors")
+    int8 = replace(graph, operators=(quantize, back), quantization={"q": Quantization((0.1,))})
+    _saved(int8, folder / "int8.safetensors")
+    _onnx(int8, folder / "int8.onnx")
     _onnx(with_argmax(replace(graph, outputs={"logits": "out"})), folder / "segmenter.onnx")
     return {
         "cut.tflite": "cannot be read as TFLite",
@@ -116,5 +147,5 @@ def _files_that_are_no_float_network(make_graph: MakeGraph, folder: Path) -> dic
 def test_what_cannot_be_read_back_is_refused_with_the_name_of_the_file(make_graph: MakeGraph, tmp_path: Path) -> None:
     for name, words in _files_that_are_no_float_network(make_graph, tmp_path).items():
         with pytest.raises(MobileNetsError, match=re.escape(str(tmp_path / name))) as caught:
-            read(tmp_path / name)
+            read_floats(tmp_path / name)
         assert words in str(caught.value), name

@@ -139,7 +139,7 @@ def command(
     if ends not in ENDS:
         raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.cli.export_int8 import Asked, export_int8, export_trained
+    from mobilenets.cli.export_int8 import Asked, export_file, export_int8, export_trained
     from mobilenets.deploy.read import read
     from mobilenets.exporters import again
     from mobilenets.exporters.quantized import quantized_in
@@ -162,10 +162,13 @@ def command(
         _finish(lambda: export_int8(quantized, folder, choice), folder, exporter, json=json)
         return
     if again.readable(checkpoint) and checkpoints.exported_from(checkpoint) is None:
+        folder, graph = out or checkpoint.with_suffix(""), read(checkpoint)
+        if graph.quantization:
+            _finish(lambda: export_file(graph, checkpoint, folder, choice), folder, exporter, json=json)
+            return
         _refuse_int8_options(checkpoint, steps, ends, weight_bits)
-        folder = out or checkpoint.with_suffix("")
         chosen = readable(images, most or MOST) if images else []
-        labeled = labeled_of(data, most, read(checkpoint).manifest) if data else None
+        labeled = labeled_of(data, most, graph.manifest) if data else None
         _finish(
             lambda: again.export_again(
                 checkpoint, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch

@@ -57,6 +57,25 @@ def export_int8(file: Path, folder: Path, asked: Asked) -> Parity:
     return _export(graph, home, lambda: _float_engine(home), folder, asked)
 
 
+def export_file(graph: Graph, file: Path, folder: Path, asked: Asked) -> Parity:
+    """Export the quantized network of an exported file without its run, such as one that was taught in the browser.
+
+    Args:
+        graph: of the file.
+        file: as it was given.
+        folder: to export to.
+        asked: what the user asked for.
+
+    Raises:
+        MobileNetsError: the file would be replaced by its own export, or the export failed.
+    """
+    from mobilenets.exporters.again import refuse_itself
+    from mobilenets.exporters.table import EXPORTERS
+
+    refuse_itself(file, folder / EXPORTERS[asked.to].file)
+    return _export(graph, file.parent, lambda: None, folder, asked)
+
+
 def export_trained(model: QuantizedModel, home: Path, folder: Path, asked: Asked) -> Parity:
     """Export a model that was trained in integers into a folder.
 

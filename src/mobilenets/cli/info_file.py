@@ -38,7 +38,7 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
         csv: print the table alone, as CSV.
 
     Raises:
-        CheckpointError, GraphError: the file is missing or damaged, or has no profile, as one taught in the browser.
+        CheckpointError, GraphError: the file is missing or damaged, or an earlier version wrote it without a profile.
     """
     from mobilenets.runtime.engines.open import holds_graph
 
@@ -46,8 +46,7 @@ def show(path: Path, *, json: bool, csv: bool) -> None:
     manifest, runtime = network.manifest, network.runtime
     if manifest.profile is None:
         raise CheckpointError(
-            f"'{network.path}' does not say what its layers are: it was taught in the browser, or an earlier version wrote it",
-            hint="ask about the model that it was taught from, or export the model again",
+            f"'{network.path}' does not say what its layers are: an earlier version wrote it", hint="export the model again"
         )
     if json:
         output.show_json({**_data(network.path, runtime, manifest, manifest.profile), **network.facts})
@@ -69,7 +68,7 @@ class _Network:
     Args:
         path: of the file or folder.
         runtime: that the file is for, for people.
-        manifest: with a profile, unless an earlier version wrote the file.
+        manifest: with a profile, unless an earlier version wrote the file and its operators cannot be read.
         lines: more to print.
         facts: the same for JSON.
     """
@@ -82,6 +81,8 @@ class _Network:
 
 
 def _of_file(path: Path) -> _Network:
+    from mobilenets.deploy.profile import profiled
+    from mobilenets.deploy.read import READERS, read
     from mobilenets.runtime.engines.open import exported
     from mobilenets.runtime.engines.table import ENGINES
     from mobilenets.runtime.manifest import beside, read_beside
@@ -90,6 +91,8 @@ def _of_file(path: Path) -> _Network:
     runtime = ENGINES[path.suffix.lower()]
     lies_beside = beside(path).is_file() or not runtime.fits_system
     manifest = read_beside(path) if lies_beside else runtime.open(path, threads=1).manifest()
+    if manifest.profile is None and path.suffix.lower() in READERS:  # as in a file that was taught in the browser
+        manifest = profiled(read(path)).manifest
     return _Network(path, runtime.title, manifest)
 
 

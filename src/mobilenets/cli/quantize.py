@@ -158,14 +158,14 @@ def float_graph(model: Path) -> Graph:
         CheckpointError, GraphError: there is none, or it is damaged or quantized already.
         MissingExtraError: a library that reads it is not installed.
     """
-    from mobilenets.deploy.read import READERS, read
+    from mobilenets.deploy.read import READERS, read_floats
     from mobilenets.int8.folder import is_quantized
     from mobilenets.runtime.engines.open import checkpoint_in, exported
 
     if model.is_dir() and is_quantized(model):
         raise UsageError(f"'{model}' is quantized already", hint="give the run or the model that it was made from")
     if model.suffix.lower() in READERS or model.is_file():
-        return read(model)
+        return read_floats(model)
     checkpoint = checkpoint_in(model)
     if checkpoint is not None:
         try:
@@ -173,7 +173,7 @@ def float_graph(model: Path) -> Graph:
             from mobilenets.exporters.lower import lower
         except ImportError as error:
             try:
-                return read(exported(model))
+                return read_floats(exported(model))
             except MobileNetsError:  # there is no export, or it cannot be read: what is missing is torch
                 raise MissingExtraError(error.name or "torch", "train") from error
         graph = lower(checkpoints.load(checkpoint))
@@ -183,7 +183,7 @@ def float_graph(model: Path) -> Graph:
                 hint=f"mobilenets export {shlex.quote(str(model))} --to tflite",
             )
         return graph
-    return read(exported(model))
+    return read_floats(exported(model))
 
 
 def _grid(bits: int, block: int) -> Grid:

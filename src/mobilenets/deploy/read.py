@@ -21,14 +21,15 @@ READERS: dict[str, Callable[[Path], Graph]] = {
 
 
 def read(path: Path) -> Graph:
-    """The float graph of an exported file or of a graph file.
+    """The graph of an exported file or of a graph file.
 
     Args:
-        path: an `.onnx`, `.tflite` or `.graph` file that `mobilenets export` wrote, or a `.safetensors` file with a graph.
+        path: an `.onnx`, `.tflite` or `.graph` file that `mobilenets export` wrote, or a `.safetensors` file with a graph. A
+            `.tflite` file must be in floats.
 
     Raises:
         CheckpointError: the file has no manifest.
-        GraphError: the file is missing or damaged, or holds no float network that can be read back.
+        GraphError: the file is missing or damaged, or holds no network that can be read back.
         MissingExtraError: a library that reads such files is not installed.
     """
     if not path.is_file():
@@ -38,7 +39,16 @@ def read(path: Path) -> Graph:
             f"'{path}' cannot be read back: only {', '.join(READERS)} files keep the network's operators",
             hint="give the run or checkpoint folder, or export it to ONNX first",
         )
-    graph = READERS[path.suffix.lower()](path)
+    return READERS[path.suffix.lower()](path)
+
+
+def read_floats(path: Path) -> Graph:
+    """The graph of a file with a float network; as `read`.
+
+    Raises:
+        GraphError: the network is quantized; or as of `read`.
+    """
+    graph = read(path)
     if graph.quantization:
         raise GraphError(f"'{path}' is quantized already", hint="give the float model that it was made from")
     return graph

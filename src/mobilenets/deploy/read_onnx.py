@@ -1,25 +1,32 @@
 """A graph from an ONNX file that `write_onnx` wrote: the way back, operator by operator.
 
 What the writer needs several nodes for, such as a layout change or GELU, is remembered as a part until the node that ends it.
+
+Integers are written between conversions. What is read is the value of integers itself, and an operator is one on integers if
+its result is converted to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.deploy import operators as op
 from mobilenets.deploy.graph import INPUT, Graph
-from mobilenets.deploy.reading import FUSING, block_of, refuse_quantized
+from mobilenets.deploy.quantization import Quantization
+from mobilenets.deploy.reading import FUSING, block_of
 from mobilenets.deploy.shapes import Shape, shapes_of
 from mobilenets.errors import CheckpointError, GraphError, MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
 _LINEAR = "/linear"  # after the name of a value: what its activation is applied to
+_MADE = "/made"  # after the name of a value of integers: the floats that are converted to it
+_UNSIGNED = 128  # what was added to integers in signed 8 bits
 
 
 def read_onnx(path: Path) -> Graph:
@@ -27,7 +34,7 @@ def read_onnx(path: Path) -> Graph:
 
     Raises:
         CheckpointError: the file has no manifest.
-        GraphError: the file is damaged, comes from elsewhere, is quantized already, or decodes its outputs itself.
+        GraphError: the file is damaged, comes from elsewhere, or decodes its outputs itself.
         MissingExtraError: onnx is not installed.
     """
     try:
@@ -46,17 +53,17 @@ def read_onnx(path: Path) -> Graph:
             hint="give a file that 'mobilenets export' wrote",
         )
     manifest = Manifest.from_json(text)
-    refuse_quantized(path, manifest)
     try:
         reader = _Reader(model.graph, manifest)
         for node in model.graph.node:
             reader.take(node)
-        graph = Graph(manifest, tuple(reader.operators), reader.tensors, reader.outputs)
+        operators = tuple(_converted(reader.operators, reader.quantization))
+        graph = Graph(manifest, operators, reader.tensors, reader.outputs, reader.quantization)
         graph.check()
     except (GraphError, KeyError, IndexError, ValueError, TypeError) as error:
         raise GraphError(
             f"'{path}' is not a network that can be read back: {error}",
-            hint="give the run, or a float file that 'mobilenets export' wrote without --nms or --argmax",
+            hint="give the run, or a file that 'mobilenets export' wrote without --nms or --argmax",
         ) from error
     return graph
 
@@ -76,6 +83,9 @@ class _Reader:
         self.tensors: dict[str, NDArray[Any]] = {}
         self.outputs: dict[str, str] = {}
         self.parts: dict[str, tuple[Any, ...]] = {}  # Any: what kind of part it is, and what of
+        self.reals: dict[str, str] = {}  # floats: the integers that they were converted from
+        self.stored: dict[str, Quantization] = {}  # of weights
+        self.quantization: dict[str, Quantization] = {}
 
     def take(self, node: Any) -> None:  # Any: as above
         """Read the next node.
@@ -92,9 +102,10 @@ class _Reader:
     ) -> None:  # Any: as above
         """Append an operator, called as what it makes."""
         name = node.output[0]
-        plain = name.removesuffix(_LINEAR)
-        operator = kind(name=plain, inputs=tuple(inputs), output=name, block=block_of(plain), **fields)
-        [self.shapes[name]] = shapes_of(operator, [self.shapes[value] for value in inputs], self.tensors)
+        plain = name.removesuffix(_MADE)
+        read = tuple(self.reals.get(value, value) for value in inputs)
+        operator = kind(name=plain, inputs=read, output=name, block=block_of(plain), **fields)
+        [self.shapes[name]] = shapes_of(operator, [self.shapes[value] for value in read], self.tensors)
         self.operators.append(operator)
 
     def weighted(self, kind: Callable[..., op.Operator], node: Any, **fields: Any) -> None:  # Any: as above
@@ -102,14 +113,20 @@ class _Reader:
         source, weight, bias = node.input
         for name in (weight, bias):
             self.tensors[name] = self.constants[name]
+        if weight in self.stored:
+            self.quantization[weight] = self.stored[weight]
         self.add(kind, node, [source], weight=weight, bias=bias, **fields)
 
     def activate(self, node: Any, kind: op.NonLinear, source: str) -> None:  # Any: as above
         """Put an activation into the operator that it was written for, or make one of its own."""
         name = node.output[0]
+        if self.parts.get(source, ("",))[0] == "shifted":  # the cut of hard sigmoid
+            self.parts[name] = self.parts[source]
+            return
         last = self.operators[-1] if self.operators else None
         if isinstance(last, FUSING) and last.output == source == f"{name}{_LINEAR}":
-            self.operators[-1] = replace(last, output=name, activation=kind)
+            plain = name.removesuffix(_MADE)
+            self.operators[-1] = replace(last, name=plain, output=name, activation=kind)
             self.shapes[name] = self.shapes[source]
         else:
             self.add(op.Activation, node, [source], kind=kind)
@@ -134,8 +151,8 @@ def _gemm(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any: as
 
 def _add(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any: as above
     first, second = node.input
-    if second in reader.constants:  # erf + 1 of GELU
-        reader.parts[node.output[0]] = reader.parts[first]
+    if second in reader.constants:  # erf + 1 of GELU, x + 3 of hard sigmoid
+        reader.parts[node.output[0]] = reader.parts.get(first, ("shifted", first))
     else:
         reader.add(op.Add, node, [first, second])
 
@@ -217,9 +234,65 @@ def _softmax(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any:
 
 
 def _identity(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any: as above
-    if node.output[0] not in reader.results:
-        raise GraphError(f"'{node.output[0]}' repeats '{node.input[0]}'")
-    reader.outputs[node.output[0]] = node.input[0]
+    source, made = node.input[0], node.output[0]
+    if made in reader.results:
+        reader.outputs[made] = source
+    elif source in reader.reals:
+        reader.add(op.Dequantize, node, [source])
+    else:
+        raise GraphError(f"'{made}' repeats '{source}'")
+
+
+def _quantize(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any: as above
+    source, made = node.input[0], node.output[0]
+    last = reader.operators[-1] if reader.operators else None
+    if source in reader.parts:
+        reader.add(op.Activation, node, [reader.parts[source][1]], kind="hard_sigmoid")
+    elif last is not None and last.output == source == f"{made}{_MADE}":
+        reader.operators[-1] = replace(last, output=made)  # type: ignore[type-var]  # a dataclass
+        reader.shapes[made] = reader.shapes[source]
+    else:
+        reader.add(op.Quantize, node, [source])
+    reader.quantization[made] = _quantization(reader, node)
+
+
+def _dequantize(reader: _Reader, node: Any, given: dict[str, Any]) -> None:  # Any: as above
+    source, made = node.input[0], node.output[0]
+    if source in reader.constants:
+        reader.constants[made] = reader.constants[source]
+        if reader.constants[source].dtype == np.int8:
+            reader.stored[made] = _quantization(reader, node)
+    else:
+        reader.reals[made] = source
+        reader.shapes[made] = reader.shapes[source]
+        reader.quantization[source] = _quantization(reader, node)  # hard sigmoid is written with another scale
+
+
+def _quantization(reader: _Reader, node: Any) -> Quantization:  # Any: as above
+    scales, zero = (np.ravel(reader.constants[name]) for name in node.input[1:])
+    return Quantization(tuple(scales.tolist()), int(zero[0]) - (_UNSIGNED if zero.dtype == np.uint8 else 0))
+
+
+def _converted(operators: Sequence[op.Operator], quantization: Mapping[str, Quantization]) -> Iterator[op.Operator]:
+    """The operators; a conversion is in the block that reads what it makes.
+
+    An operator on floats that reads integers, such as a layer that was taught in the browser, gets what they stand for.
+    """
+    blocks = {name: operator.block for operator in reversed(operators) for name in operator.inputs}
+    reals: dict[str, str] = {}
+    for operator in operators:
+        if isinstance(operator, op.Quantize | op.Dequantize):
+            yield replace(operator, block=blocks.get(operator.output, operator.block))
+            continue
+        if operator.output in quantization:
+            yield operator
+            continue
+        for name in operator.inputs:
+            if name in quantization and name not in reals:
+                reals[name] = f"{name}/float"
+                yield op.Dequantize(name=reals[name], inputs=(name,), output=reals[name], block=operator.block)
+        inputs = tuple(reals.get(name, name) for name in operator.inputs)
+        yield replace(operator, inputs=inputs)  # type: ignore[type-var]  # a dataclass
 
 
 def _activation(kind: op.NonLinear) -> Callable[[_Reader, Any, dict[str, Any]], None]:  # Any: as above
@@ -247,6 +320,8 @@ _READERS: dict[str, Callable[[_Reader, Any, dict[str, Any]], None]] = {  # Any: 
     "MatMul":            _matmul,
     "Softmax":           _softmax,
     "Identity":          _identity,
+    "QuantizeLinear":    _quantize,
+    "DequantizeLinear":  _dequantize,
     "Relu":              _activation("relu"),
     "Clip":              _activation("relu6"),
     "HardSwish":         _activation("hard_swish"),

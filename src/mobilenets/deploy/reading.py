@@ -12,14 +12,14 @@ from mobilenets.runtime.manifest import Manifest
 FUSING = (op.Conv, op.Depthwise, op.Dense, op.Add)
 """The operators that apply an activation themselves."""
 
-_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)(?:\.|$)")
+_BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)(?:[./]|$)")
 
 
 def block_of(name: str) -> int:
     """The block of the backbone that an operator is part of: files keep it only in the name of its module. -1 for none.
 
-    >>> block_of("backbone.blocks.3.expand"), block_of("head.linear")
-    (3, -1)
+    >>> block_of("backbone.blocks.3.expand"), block_of("backbone.blocks.0/linear"), block_of("head.linear")
+    (3, 0, -1)
     """
     match = _BLOCK.search(name)
     return int(match[1]) if match else -1

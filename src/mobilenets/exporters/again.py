@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mobilenets.deploy.profile import profiled
-from mobilenets.deploy.read import READERS, read
+from mobilenets.deploy.read import READERS, read_floats
 from mobilenets.errors import ExportError
 from mobilenets.exporters.compared import Labeled, Standard, export_compared
 from mobilenets.exporters.parity import TOLERANCE, Parity, write_parity
@@ -20,6 +20,16 @@ from mobilenets.runtime.engines.table import ENGINES
 def readable(path: Path) -> bool:
     """Whether a path is an exported file that can be exported again."""
     return path.is_file() and path.suffix.lower() in READERS.keys() & ENGINES.keys()
+
+
+def refuse_itself(file: Path, made: Path) -> None:
+    """Refuse to write an export over the file that it is made from.
+
+    Raises:
+        ExportError: both are one file.
+    """
+    if made.exists() and made.samefile(file):
+        raise ExportError(f"'{file}' would be replaced by its own export", hint="--out FOLDER, another one")
 
 
 def export_again(
@@ -52,9 +62,8 @@ def export_again(
     """
     exporter = EXPORTERS[to]
     made = Path(folder) / exporter.file
-    if made.exists() and made.samefile(file):
-        raise ExportError(f"'{file}' would be replaced by its own export", hint="--out FOLDER, another one")
-    graph = read(file)
+    refuse_itself(file, made)
+    graph = read_floats(file)
     graph = profiled(replace(graph, manifest=replace(graph.manifest, precision=exporter.format.precision)))
     with closing(opened(file, engine=ENGINES[file.suffix.lower()].name).engine) as reference:
         standard = Standard(graph, reference, tolerance=max(tolerance, exporter.format.tolerance))

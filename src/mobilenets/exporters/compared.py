@@ -16,6 +16,7 @@ from mobilenets.data.samples import Sample
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.operators import Dequantize
 from mobilenets.deploy.profile import profiled
+from mobilenets.deploy.quantization import HIGHEST, LOWEST
 from mobilenets.deploy.tails import TAILS, Tail
 from mobilenets.errors import CheckpointError, ExportError, GraphError
 from mobilenets.evaluation.evaluators import evaluate
@@ -72,7 +73,7 @@ class Standard:
         graph: the network without a tail; its manifest goes into the file.
         reference: computes its outputs.
         tolerance: largest difference of an output in floats, relative to its largest value in a batch.
-        steps: largest difference of an output in 8-bit integers, in steps of its scale.
+        steps: largest difference of an output of a network in 8-bit integers, in steps of its scale.
         before: the network whose accuracy is given beside the file's; None for the reference.
         rounding: how far the reference is from itself in 64 bits, relative as the tolerance is; asked where that fails.
     """
@@ -84,12 +85,22 @@ class Standard:
     before: Engine | None = None
     rounding: Callable[[Sequence[Run]], float] = lambda runs: 0.0
 
-    @property
-    def scales(self) -> dict[str, float]:
-        """The scale of each output that is the real value of an 8-bit integer."""
+    def scales(self, expected: Sequence[Outputs]) -> dict[str, float]:
+        """The scale of each output of a network in 8-bit integers.
+
+        Where the last layer is in floats, what it reads was rounded all the same: its scale is that of 8 bits for its range.
+
+        Args:
+            expected: the outputs for some images.
+        """
+        if not self.graph.quantization:
+            return {}
         made = {operator.output: operator.inputs for operator in self.graph.operators if isinstance(operator, Dequantize)}
         return {
-            name: self.graph.quantization[made[value][0]].scale for name, value in self.graph.outputs.items() if value in made
+            name: self.graph.quantization[made[value][0]].scale
+            if value in made
+            else _range([outputs[name] for outputs in expected]) / (HIGHEST - LOWEST)
+            for name, value in self.graph.outputs.items()
         }
 
 
@@ -131,11 +142,12 @@ def export_compared(
         tailed = graph if tail is None else profiled(TAILS[tail].add(graph))
     except GraphError as error:
         raise ExportError(f"'{manifest.model}' cannot be exported: {error}") from error
-    batch, scales = batch or format.batch, standard.scales
+    batch = batch or format.batch
     if reason := format.unchecked():
         return _export_unchecked(tailed, path, format, Parity(runtime, standard.tolerance, 0, (), (), note=reason), batch)
     batches = list(prepared_batches(manifest.input, images))
     expected = [standard.reference.run(batch_images) for batch_images in batches]
+    scales = standard.scales(expected)
     sizes = tuple(len(batch_images) for batch_images in batches)
     parity = Parity(runtime, standard.tolerance, len(images), sizes, (), note=format.note, steps=standard.steps)
     if tail is not None and format.raw_too:
@@ -166,6 +178,11 @@ def export_compared(
         parity.check()
         settle(drafts, path)
     return parity
+
+
+def _range(values: Sequence[NDArray[np.float32]]) -> float:
+    low, high = min(float(some.min()) for some in values), max(float(some.max()) for some in values)
+    return max(high - low, float(np.finfo(np.float32).tiny))
 
 
 def _export_unchecked(graph: Graph, path: Path, format: Format, parity: Parity, batch: int | None) -> Parity:

@@ -4,6 +4,8 @@ import { h } from "./dom";
 export interface Slider {
   readonly element: HTMLElement;
   readonly value: number;
+  /** Puts it at the middle of values that count in its place, 0 to 1, and shows these until it is moved. */
+  show(values: readonly number[]): void;
 }
 
 let made = 0;
@@ -23,9 +25,9 @@ export function slider(name: string, start: number, moved: () => void, hint = ""
       moved();
     },
   });
-  const write = (): void => {
-    shown.textContent = `${input.value}%`;
-    input.setAttribute("aria-valuetext", `${input.value} percent`);
+  const write = (said = input.value): void => {
+    shown.textContent = `${said}%`;
+    input.setAttribute("aria-valuetext", `${said.replace("–", " to ")} percent`);
   };
   write();
   const element = h(
@@ -40,6 +42,11 @@ export function slider(name: string, start: number, moved: () => void, hint = ""
     element,
     get value() {
       return Number(input.value) / 100;
+    },
+    show(values) {
+      const [low, high] = [Math.min(...values), Math.max(...values)].map((value) => Math.round(100 * value));
+      input.value = String(Math.round((low! + high!) / 2));
+      write(low === high ? String(low) : `${low}–${high}`);
     },
   };
 }

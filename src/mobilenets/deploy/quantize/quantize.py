@@ -174,7 +174,8 @@ class _Work:
             self.values[name] = self.values[value]
             if integers:
                 meant = self.values[value].meant
-                self.quantization[name] = affine(float(meant.min()), float(meant.max()))
+                low, high = self.joined.get(value, (float(meant.min()), float(meant.max())))
+                self.quantization[name] = affine(low, high)
                 self.values[name] = self.values[value].quantized(self.quantization[name])
         return self.converted[value, integers]
 

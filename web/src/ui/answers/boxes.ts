@@ -25,12 +25,19 @@ export class Boxes {
   ) {
     this.colors = colorsFor(manifest.labels);
     const own = (manifest.head as SsdHead).class_thresholds.length > 0;
-    const average = own ? thresholdsOf(manifest.head as SsdHead, manifest.labels.length).reduce((a, b) => a + b, 0) / manifest.labels.length : USUAL;
-    this.threshold = slider("Show boxes above", average, () => {
+    this.threshold = slider("Show boxes above", USUAL, () => {
       if (this.fitted !== undefined) this.fitted.checked = false;
       changed();
     });
-    this.fitted = own ? h("input", { type: "checkbox", checked: true, change: changed }) : undefined;
+    const settle = (): void => {
+      if (this.fitted?.checked === true) this.threshold.show([...thresholdsOf(manifest.head as SsdHead, manifest.labels.length)]);
+    };
+    const chosen = (): void => {
+      settle();
+      changed();
+    };
+    this.fitted = own ? h("input", { type: "checkbox", checked: true, change: chosen }) : undefined;
+    settle();
     const check = this.fitted && h("label", { class: "check" }, this.fitted, "Use the model's own threshold of each class");
     this.element = h("div", {}, this.heading, this.list, this.threshold.element, check);
   }
