@@ -134,6 +134,18 @@ def test_a_connection_that_says_nothing_more_is_closed(sent: bytes, serve: Serve
     assert received.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
 
 
+def test_little_time_for_answers_is_not_little_time_for_headers(serve: Serve, color_model: Path) -> None:
+    """A client that is late with them would not learn why its connection was closed."""
+    server = serve(color=color_model, limits=Limits(seconds=0.01))
+    host, _, port = server.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=0.5) as link:
+        with pytest.raises(TimeoutError):
+            link.recv(1)
+        link.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        link.settimeout(20)
+        assert link.recv(4096).startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_that_does_not_arrive_in_time_is_408(serve: Serve, color_model: Path) -> None:
     server = serve(color=color_model, limits=Limits(seconds=0.3))
     host, _, port = server.address.partition(":")

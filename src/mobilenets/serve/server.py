@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 30
 GRACE_S = 10  # after the time that a request has
+HEADERS_S = 2  # that a client has for its headers, however little time a request has: nothing of it can be answered yet
 _BACKLOG = 2048
 _HOSTS = "--host 127.0.0.1 is this machine alone, --host 0.0.0.0 is every address that it has"
 
@@ -168,7 +169,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._last(app),
-                http=connections(limits.seconds),  # type: ignore[arg-type]  # it calls what both kinds of protocol have
+                http=connections(max(limits.seconds, HEADERS_S)),  # type: ignore[arg-type]  # it calls what both kinds of protocol have
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
