@@ -57,6 +57,23 @@ def test_json_gives_the_file_its_size_and_the_parity(trained: Path, tmp_path: Pa
     assert "broken.jpg" in done.err
 
 
+def test_several_formats_are_exported_one_after_the_other(trained: Path, tmp_path: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--to", "onnx", "--to", "openvino", "--to", "onnx", "--out", tmp_path / "out")
+    assert done.code == 0
+    assert done.out.index("model.onnx") < done.out.index("model.xml")
+    assert {"model.onnx", "model.xml", "model.bin"} <= {path.name for path in (tmp_path / "out").iterdir()}
+    result = json.loads(mobilenets("export", trained, "--to", "openvino", "--to", "onnx", "--json").out)
+    assert [Path(each["file"]).name for each in result] == ["model.xml", "model.onnx"]
+    assert all(each["passed"] for each in result)
+
+
+def test_no_format_is_written_if_one_is_unknown(trained: Path, tmp_path: Path, mobilenets: Run) -> None:
+    done = mobilenets("export", trained, "--to", "onnx", "--to", "caffe", "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "'caffe'" in done.err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     from PIL import Image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +17,14 @@ from mobilenets.table import unknown_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mobilenets.cli.export_int8 import Asked
     from mobilenets.exporters.parity import Parity
     from mobilenets.exporters.table import Exporter
     from mobilenets.runtime.engines.base import FastPath
 
+
+Record = dict[str, object]
+"""What programs are told of an exported file."""
 
 ENDS = ("float", "int8", "uint8")
 """What a quantized TFLite file can take and return."""
@@ -34,13 +39,15 @@ def command(
         ),
     ],
     to: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="FORMAT",
-            help="What to export to: onnx, openvino, tflite, executorch, coreml, native, web for a page that runs the model "
-            "in the browser, or cpp for C++ that stands alone; tflite-half, coreml-half and native-half use 16 bits.",
+            help="What to export to, once or more: onnx, the default, openvino, tflite, executorch, coreml, native, web for a "
+            "page that runs the model in the browser, or cpp for C++ that stands alone; tflite-half, coreml-half and "
+            "native-half use 16 bits.",
+            show_default=False,
         ),
-    ] = "onnx",
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -118,7 +125,7 @@ def command(
 
     The exported file holds the labels and the preprocessing, so it predicts without torch:
 
-        mobilenets export runs/photos --to onnx --images photos/test
+        mobilenets export runs/photos --to onnx --to tflite --images photos/test
 
         mobilenets predict runs/photos/export/model.onnx image.jpg
 
@@ -138,8 +145,45 @@ def command(
         raise UsageError("--nms is for detectors and --argmax for segmenters: a model takes one of them")
     if ends not in ENDS:
         raise UsageError(f"unknown --ends '{ends}'; known: {', '.join(ENDS)}")
+    from mobilenets.cli.export_int8 import Asked
+
+    kinds = [_kind(format_, "nms" if nms else "argmax" if argmax else "") for format_ in dict.fromkeys(to or ["onnx"])]
+    records: list[Record] = []
+    try:
+        for kind in kinds:
+            choice = Asked(kind, images, data, most, tolerance, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
+            records.append(_exported(checkpoint, out, choice, quiet=json))
+    except ExportError as error:
+        if json and error.comparison is not None:
+            records.append({"file": None, "size_bytes": 0, "passed": False, "parity": error.comparison})
+        raise
+    finally:
+        if json and records:
+            show_json(records if len(kinds) > 1 else records[0])
+
+
+def _kind(to: str, tail: str) -> str:
+    """The key of `EXPORTERS` for a format, with what is decoded inside the file.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from mobilenets.exporters.table import EXPORTERS
+
+    if to not in EXPORTERS:  # named before the model is loaded
+        raise unknown_name("format", to, {name: kind for name, kind in EXPORTERS.items() if kind.tail is None})
+    if not tail:
+        return to
+    if f"{to}-{tail}" not in EXPORTERS:
+        having = [name.removesuffix(f"-{tail}") for name, kind in EXPORTERS.items() if kind.tail == tail]
+        raise UsageError(f"--{tail} is not for the format {to}", hint=f"leave it out, or export to {', '.join(having)}")
+    return f"{to}-{tail}"
+
+
+def _exported(checkpoint: Path, out: Path | None, asked: Asked, *, quiet: bool) -> Record:
+    """Export to one format, and say so unless that is for programs; returns what it is for those."""
     from mobilenets import checkpoint as checkpoints
-    from mobilenets.cli.export_int8 import Asked, export_file, export_int8, export_trained
+    from mobilenets.cli.export_int8 import export_file, export_int8, export_trained
     from mobilenets.deploy.read import read
     from mobilenets.exporters import again
     from mobilenets.exporters.quantized import quantized_in
@@ -147,78 +191,68 @@ def command(
     from mobilenets.qat.model import QuantizedModel
     from mobilenets.runtime.engines.open import checkpoint_in
 
-    if to not in EXPORTERS:  # named before the model is loaded
-        raise unknown_name("format", to, {name: kind for name, kind in EXPORTERS.items() if kind.tail is None})
-    tail = "nms" if nms else "argmax" if argmax else ""
-    if tail and f"{to}-{tail}" not in EXPORTERS:
-        having = [name.removesuffix(f"-{tail}") for name, kind in EXPORTERS.items() if kind.tail == tail]
-        raise UsageError(f"--{tail} is not for the format {to}", hint=f"leave it out, or export to {', '.join(having)}")
-    to = f"{to}-{tail}" if tail else to
-    exporter = EXPORTERS[to]
+    finish = partial(_finish, exporter=EXPORTERS[asked.to], quiet=quiet)
     quantized = quantized_in(checkpoint)
-    choice = Asked(to, images, data, most, batch=batch, ends=ends, steps=steps, weight_bits=weight_bits)
     if quantized is not None:
         folder = out or quantized.parent / "export"
-        _finish(lambda: export_int8(quantized, folder, choice), folder, exporter, json=json)
-        return
+        return finish(lambda: export_int8(quantized, folder, asked), folder)
     if again.readable(checkpoint) and checkpoints.exported_from(checkpoint) is None:
         folder, graph = out or checkpoint.with_suffix(""), read(checkpoint)
         if graph.quantization:
-            _finish(lambda: export_file(graph, checkpoint, folder, choice), folder, exporter, json=json)
-            return
-        _refuse_int8_options(checkpoint, steps, ends, weight_bits)
-        chosen = readable(images, most or MOST) if images else []
-        labeled = labeled_of(data, most, graph.manifest) if data else None
-        _finish(
+            return finish(lambda: export_file(graph, checkpoint, folder, asked), folder)
+        _refuse_int8_options(checkpoint, asked)
+        chosen = readable(asked.images, asked.most or MOST) if asked.images else []
+        labeled = labeled_of(asked.data, asked.most, graph.manifest) if asked.data else None
+        return finish(
             lambda: again.export_again(
-                checkpoint, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch
+                checkpoint, folder, to=asked.to, images=chosen, tolerance=asked.tolerance, labeled=labeled, batch=asked.batch
             ),
             folder,
-            exporter,
-            json=json,
             standard="the file",
         )
-        return
     checkpoint_folder = checkpoint_in(checkpoint) or checkpoints.find(checkpoint)
     model = checkpoints.load(checkpoint_folder)
-    if isinstance(model, QuantizedModel):
-        folder = out or _export_folder(checkpoint_folder)
-        _finish(lambda: export_trained(model, checkpoint_folder.parent, folder, choice), folder, exporter, json=json)
-        return
-    _refuse_int8_options(checkpoint, steps, ends, weight_bits)
-    chosen = readable(images, most or MOST) if images else []
-    labeled = labeled_of(data, most, model.spec) if data else None
-    if not images and not data:
-        chosen, labeled = of_run(checkpoint_folder.parent, most or MOST, model.spec.task)
     folder = out or _export_folder(checkpoint_folder)
-    _finish(
-        lambda: export(model, folder, to=to, images=chosen, tolerance=tolerance, labeled=labeled, batch=batch),
+    if isinstance(model, QuantizedModel):
+        return finish(lambda: export_trained(model, checkpoint_folder.parent, folder, asked), folder)
+    _refuse_int8_options(checkpoint, asked)
+    chosen = readable(asked.images, asked.most or MOST) if asked.images else []
+    labeled = labeled_of(asked.data, asked.most, model.spec) if asked.data else None
+    if not asked.images and not asked.data:
+        chosen, labeled = of_run(checkpoint_folder.parent, asked.most or MOST, model.spec.task)
+    return finish(
+        lambda: export(
+            model, folder, to=asked.to, images=chosen, tolerance=asked.tolerance, labeled=labeled, batch=asked.batch
+        ),
         folder,
-        exporter,
-        json=json,
     )
 
 
-def _refuse_int8_options(checkpoint: Path, steps: float | None, ends: str, weight_bits: int) -> None:
-    if steps is not None or ends != "float" or weight_bits != 8:
+def _refuse_int8_options(checkpoint: Path, asked: Asked) -> None:
+    if asked.steps is not None or asked.ends != "float" or asked.weight_bits != 8:
         raise UsageError(
             f"--steps, --weight-bits and --ends are about quantized models, but '{checkpoint}' is none",
             hint="mobilenets quantize RUN writes one",
         )
 
 
-def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *, json: bool, standard: str = "torch") -> None:
+def _finish(
+    exported: Callable[[], Parity], folder: Path, exporter: Exporter, *, quiet: bool, standard: str = "torch"
+) -> Record:
     """Export, and say what was compared and written.
 
     Args:
         exported: exports.
         folder: what it writes to.
         exporter: the format.
-        json: whether it is said as JSON.
+        quiet: whether nothing is said.
         standard: what a float file is compared with.
 
+    Returns:
+        The same for programs.
+
     Raises:
-        ExportError: the file does not match; JSON has the comparison nevertheless.
+        ExportError: the file does not match.
         OSError: the folder cannot be written.
     """
     from mobilenets.exporters.drafts import size_bytes as size_of
@@ -226,19 +260,13 @@ def _finish(exported: Callable[[], Parity], folder: Path, exporter: Exporter, *,
 
     check_writable(folder)
     file = folder / exporter.file
-    try:
-        parity = exported()
-    except ExportError as error:
-        if json and error.comparison is not None:
-            show_json({"file": None, "size_bytes": 0, "passed": False, "parity": error.comparison})
-        raise
+    parity = exported()
     size_bytes = size_of(file)
-    if json:
-        show_json({"file": str(file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()})
-        return
-    _show(parity, standard)
-    show(f"{file}  {size_bytes / 1e6:.1f} MB")
-    note(f"next: {exporter.after.format(shlex.quote(str(file)))}")
+    if not quiet:
+        _show(parity, standard)
+        show(f"{file}  {size_bytes / 1e6:.1f} MB")
+        note(f"next: {exporter.after.format(shlex.quote(str(file)))}")
+    return {"file": str(file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()}
 
 
 def _show(parity: Parity, standard: str) -> None:

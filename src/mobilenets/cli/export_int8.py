@@ -29,6 +29,7 @@ class Asked:
         images: to compare on, a file, a folder or a glob; "" for those of the run.
         data: a labeled dataset; "" for the images of the run.
         most: how many images to take; None for the usual number.
+        tolerance: the largest relative difference of floats that passes.
         batch: images at once; None for what the format does.
         ends: what the file takes and returns.
         steps: the largest difference that passes; None for the usual one.
@@ -39,6 +40,7 @@ class Asked:
     images: str
     data: str
     most: int | None
+    tolerance: float
     batch: int | None
     ends: str
     steps: float | None
