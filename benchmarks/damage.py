@@ -6,6 +6,8 @@ import json
 import random
 from typing import Any
 
+from mobilenets.runtime.checksum import KEY
+
 ODD: tuple[Any, ...] = (  # Any: JSON values
     None, True, -1, 0, 2, 10**9, 10**400, -(10**30), 0.5, -1e308, 1e999, float("nan"), "", "x", "NaN", "\ud800", "a\n\x00b",
     "1e5", [], {}, [[]], [None], {"": {}}, "../../etc/passwd", "x" * 10_000,
@@ -29,11 +31,15 @@ def mutant(original: bytes, generator: random.Random) -> bytes:
 
 
 def damaged_graph(original: bytes, generator: random.Random) -> bytes:
-    """A damaged copy of a graph: mostly of the values in its header, which stays valid around them."""
+    """A damaged copy of a graph: mostly of the values in its header, which stays valid around them and has no checksum.
+
+    Files of earlier versions have none either. With it, readers would refuse every copy before they look at what it says.
+    """
     if generator.random() < 0.25:
         return mutant(original, generator)
     end = 8 + int.from_bytes(original[:8], "little")
     header = json.loads(original[8:end])
+    header["__metadata__"].pop(KEY, None)
     if generator.random() < 0.8:
         operators = json.loads(header["__metadata__"]["graph"])
         for _ in range(generator.randint(1, 3)):
