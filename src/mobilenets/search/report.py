@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from mobilenets.reports.page import Content, Page, Remark, Table
 from mobilenets.reports.plots import Plot
 from mobilenets.search.axes import ROWS
 from mobilenets.search.costs import RESOURCES
+from mobilenets.search.finalists import FINALISTS
 from mobilenets.search.flow import Network, Result
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.search.space import Space
@@ -117,6 +119,9 @@ def remarks_of(result: Result) -> list[str]:
             f"{mine.finalist.title} is {abs(points):.1f} points {how} the best network of the ladder, {best.finalist.title}"
             f"{_overlap(mine, best)}."
         )
+        if points < 0:
+            folder = shlex.quote(str(result.folder / FINALISTS / best.finalist.name))
+            said.append(f"A search that starts from that one may find a better one: --start {folder}")
     if any(abs(error) > TOLERANCE for error in result.errors):
         worst = max(result.errors, key=abs)
         said.append(f"The latency table mispredicts a whole network by {worst:+.0%}, even after it was corrected.")
