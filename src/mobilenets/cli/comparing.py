@@ -40,6 +40,26 @@ def spread(items: Sequence[T], most: int | None) -> list[T]:
     return [items[i * len(items) // count] for i in range(count)]
 
 
+def asked_for(
+    images: str, data: str, most: int | None, model: Manifest | ModelSpec, *, run: Path | None
+) -> tuple[list[bytes | Path], Labeled | None]:
+    """The images to compare on and the labeled ones to measure on: those that were asked for, else those of the run.
+
+    Args:
+        images: a file, a folder or a glob; "" for none.
+        data: a labeled dataset; "" for none.
+        most: how many to take of each; None for the usual number.
+        model: that is exported.
+        run: its run; None if it has none.
+
+    Raises:
+        DataError: what was asked for cannot be read or is empty.
+    """
+    if run is not None and not images and not data:
+        return of_run(run, most or MOST, model.task)
+    return readable(images, most or MOST) if images else [], labeled_of(data, most, model) if data else None
+
+
 def readable(images: str, most: int) -> list[bytes | Path]:
     """Images of a folder or a glob that can be decoded, from all over it, or the one image.
 

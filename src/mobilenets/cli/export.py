@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
+from mobilenets.cli.comparing import asked_for
 from mobilenets.cli.output import note, show, show_json, show_table
 from mobilenets.errors import ExportError, UsageError
 from mobilenets.table import unknown_name
@@ -201,8 +201,7 @@ def _exported(checkpoint: Path, out: Path | None, asked: Asked, *, quiet: bool) 
         if graph.quantization:
             return finish(lambda: export_file(graph, checkpoint, folder, asked), folder)
         _refuse_int8_options(checkpoint, asked)
-        chosen = readable(asked.images, asked.most or MOST) if asked.images else []
-        labeled = labeled_of(asked.data, asked.most, graph.manifest) if asked.data else None
+        chosen, labeled = asked_for(asked.images, asked.data, asked.most, graph.manifest, run=None)
         return finish(
             lambda: again.export_again(
                 checkpoint, folder, to=asked.to, images=chosen, tolerance=asked.tolerance, labeled=labeled, batch=asked.batch
@@ -216,10 +215,7 @@ def _exported(checkpoint: Path, out: Path | None, asked: Asked, *, quiet: bool) 
     if isinstance(model, QuantizedModel):
         return finish(lambda: export_trained(model, checkpoint_folder.parent, folder, asked), folder)
     _refuse_int8_options(checkpoint, asked)
-    chosen = readable(asked.images, asked.most or MOST) if asked.images else []
-    labeled = labeled_of(asked.data, asked.most, model.spec) if asked.data else None
-    if not asked.images and not asked.data:
-        chosen, labeled = of_run(checkpoint_folder.parent, asked.most or MOST, model.spec.task)
+    chosen, labeled = asked_for(asked.images, asked.data, asked.most, model.spec, run=checkpoint_folder.parent)
     return finish(
         lambda: export(
             model, folder, to=asked.to, images=chosen, tolerance=asked.tolerance, labeled=labeled, batch=asked.batch

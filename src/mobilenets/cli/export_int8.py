@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from mobilenets.cli.comparing import MOST, labeled_of, of_run, readable
+from mobilenets.cli.comparing import asked_for
 from mobilenets.cli.output import progress
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ def _export(graph: Graph, home: Path, floats: Callable[[], Engine | None], folde
     from mobilenets.exporters.compared import STEPS
     from mobilenets.exporters.quantized import NARROW, export_quantized
 
-    chosen: list[bytes | Path] = readable(asked.images, asked.most or MOST) if asked.images else []
-    labeled = labeled_of(asked.data, asked.most, graph.manifest) if asked.data else None
-    if not asked.images and not asked.data:
-        chosen, labeled = of_run(home, asked.most or MOST, graph.manifest.task)
+    chosen, labeled = asked_for(asked.images, asked.data, asked.most, graph.manifest, run=home)
     narrow = asked.weight_bits == NARROW
     with progress("fitting weights of 7 bits", len(graph.operators)) if narrow else nullcontext(lambda done: None) as advance:
         return export_quantized(
