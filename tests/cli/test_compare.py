@@ -92,3 +92,29 @@ def test_wrong_usage_is_said(mobilenets: Run, runs: tuple[Path, Path]) -> None:
     done = mobilenets("compare", *runs, "--metric", "map")
     assert done.code == 1
     assert "unknown metric 'map'" in done.err
+
+
+def test_answers_of_cross_validation_are_not_held_against_images_that_a_model_was_trained_on(
+    mobilenets: Run, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The first run's report is of cross-validation, with 9 of 12 right; the second has no report, and learned from all 12."""
+    data = tmp_path / "data-second" / "photos"
+    lines = [f"{path},{path.parent.name},train,1,,{path.relative_to(data)},,," for path in sorted(data.rglob("*.png"))]
+    table = "\n".join(["path,label,split,weight,group,name,offset,size,checksum", *lines, ""])
+    for run, folds in zip(runs, (5, 0), strict=True):
+        known = {"source": str(data), "name": "photos", "labels": sorted(COLORS), "task": "classify", "folds": folds}
+        (run / "run.json").write_text(json.dumps({"format": 2, "data": known}))
+        (run / "splits.csv").write_text(table)
+    shutil.rmtree(runs[1] / "report")
+    done = mobilenets("compare", *runs, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert [row["value"] for row in told["rows"]] == [1, 1]
+    assert told["trained_on"] == ["first", "second"]
+    assert "'first', 'second' were trained on some of these images" in told["sentence"]
+    assert "its report is of cross-validation" in done.err
+    # Where both were measured by models that had not seen the images, reports are enough.
+    shutil.copytree(runs[0] / "report", runs[1] / "report")
+    done = mobilenets("compare", *runs, "--json")
+    assert [row["value"] for row in json.loads(done.out)["rows"]] == pytest.approx([9 / 12, 9 / 12])
+    assert json.loads(done.out)["trained_on"] == []

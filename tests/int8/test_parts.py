@@ -22,15 +22,18 @@ from mobilenets.deploy.write_onnx import to_onnx
 from mobilenets.errors import DataError
 from mobilenets.int8.answers import same
 from mobilenets.int8.doubts import doubts, neighbor_correlation
-from mobilenets.int8.engines import ReferenceEngine, Running, on_runtime_of, running, signal_to_noise
-from mobilenets.int8.flow import quantized
+from mobilenets.int8.engines import _WRITERS, ReferenceEngine, Running, on_runtime_of, running, signal_to_noise
+from mobilenets.int8.flow import Latency, quantized
 from mobilenets.int8.folder import about, read_about, write
 from mobilenets.int8.gate import _next
 from mobilenets.int8.images import MOST_BYTES, affordable, drawn, inputs
 from mobilenets.int8.sensitivity import Sensitivity, images_of, layers_of, sensitivities
+from mobilenets.int8.slower import why_slower
 from mobilenets.int8.truth import SameAnswers
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.detect.decode import Detections
+from mobilenets.runtime.engines.native import NativeEngine
+from mobilenets.runtime.machine import Machine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.segment.decode import Segmentation
@@ -207,12 +210,17 @@ def test_too_few_images_are_told_with_what_more_of_them_gained(tmp_path: Path) -
     assert any("With half of the 2 calibration images" in warning for warning in told.warnings)
 
 
-def test_a_runtime_that_computes_something_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(graph: Graph) -> bytes:
-        tensors = {name: tensor + 1 if tensor.dtype == np.float32 else tensor for name, tensor in graph.tensors.items()}
-        return bytes(to_onnx(Graph(graph.manifest, graph.operators, tensors, graph.outputs)).SerializeToString())
+def _write_wrong(graph: Graph, path: Path) -> None:
+    tensors = {name: tensor + 1 if tensor.dtype == np.float32 else tensor for name, tensor in graph.tensors.items()}
+    path.write_bytes(to_onnx(Graph(graph.manifest, graph.operators, tensors, graph.outputs)).SerializeToString())
 
-    monkeypatch.setattr("mobilenets.int8.engines._WRITERS", {".onnx": wrong})
+
+def _write_nothing(graph: Graph, path: Path) -> None:
+    path.touch()
+
+
+def test_a_runtime_that_computes_something_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenets.int8.engines._WRITERS", {".onnx": _write_wrong})
     made = running(color_graph(), tmp_path / "model", _images(2))
     assert isinstance(made.engine, ReferenceEngine)
     assert made.file is None
@@ -293,3 +301,30 @@ def test_a_float_network_is_timed_on_the_reference_executor_where_its_integers_a
     assert real.file is not None
     assert on_runtime_of(slow, graph, real, tmp_path / "again", images).title == slow.title
     assert on_runtime_of(real, graph, slow, tmp_path / "again", images).title == real.title
+
+
+def test_the_native_engine_measures_where_other_runtimes_compute_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mobilenets_native")
+    monkeypatch.setattr("mobilenets.int8.engines._WRITERS", {**_WRITERS, ".onnx": _write_wrong, ".tflite": _write_nothing})
+    made = running(color_graph(), tmp_path / "model", _images(2))
+    assert isinstance(made.engine, NativeEngine)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.graph"]
+    assert [title.split()[0] for title, _ in made.refused] == ["ONNX", "LiteRT"]
+
+
+def test_why_int8_is_slower_is_said(tmp_path: Path) -> None:
+    files = sorted(write_images(tmp_path / "images", each=4).rglob("*.png"))
+    done = quantized(color_graph(), files[:9], SameAnswers(files[9:]), count=9, limit=0.0, folder=tmp_path / "scratch")
+    weak, strong = Machine("Weak 1", 2, "Linux x86_64"), Machine("Strong 1", 2, "Linux x86_64", ("avx512_vnni",))
+    fast = replace(done, latency=Latency(real=1.0, int8=1.04))
+    assert why_slower(fast, weak) == ""
+    slow = replace(done, latency=Latency(real=1.0, int8=1.5))
+    assert "int8 takes 1.50 times as long as floats on ONNX Runtime" in why_slower(slow, weak)
+    assert "this processor (Weak 1) has no instructions for 8-bit products" in why_slower(slow, weak)
+    assert "no instructions" not in why_slower(slow, strong)
+    assert "calling each costs time" in why_slower(slow, strong)
+    last = replace(done.gated.last, float_layers=("a", "b"))
+    kept = replace(done, gated=replace(done.gated, attempts=(last,)), latency=Latency(real=1.0, int8=1.5, whole=0.8))
+    assert "2 layers stayed in float: with all of them in integers it takes 0.80 ms" in why_slower(kept, strong)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from mobilenets.benchmark.row import Row
 from mobilenets.benchmark.timing import ratio, spread
-from mobilenets.runtime.machine import INT8_INSTRUCTIONS, Machine
+from mobilenets.runtime.machine import Machine
 
 NOISY = 0.1
 """Spread of the rounds, relative to the median, from which on the machine was noisy."""
@@ -83,8 +83,7 @@ def why_slow(row: Row, base: Row, machine: Machine) -> str:
     """
     reasons = []
     if not row.case.machine and not machine.int8:
-        known = ", ".join(sorted(set(INT8_INSTRUCTIONS.values())))
-        reasons.append(f"this processor ({machine.cpu}) has no instructions for 8-bit products ({known})")
+        reasons.append(machine.lack)
         if row.case.runtime in _OVERFLOWING and "x86" in machine.system:
             reasons.append(
                 "unless its weights have 7 bits (export --weight-bits 7), it takes slower kernels, whose sums do not overflow"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,11 +64,14 @@ def command(
     if out is not None:
         check_writable(out)
 
-    names = _names(runs)
-    measured = []
-    for run, name in zip(runs, names, strict=True):
-        stored = _stored(run, name) if data is None else None
-        measured.append(stored or _evaluated(run, name, data, split, classes, ignore))
+    named = tuple(zip(runs, _names(runs), strict=True))
+    evaluated = partial(_evaluated, data=data, split=split, classes=classes, ignore=ignore)
+    measured = [(_stored(run, name) if data is None else None) or evaluated(run, name) for run, name in named]
+    if any(model.trained_on for model in measured):
+        measured = [
+            evaluated(run, name) if data is None and not model.trained_on and _cross_validated(run) else model
+            for (run, name), model in zip(named, measured, strict=True)
+        ]
     result = compare(measured, metric)
     if json:
         show(written.to_json(result).rstrip())
@@ -106,6 +110,18 @@ def _stored(run: Path, name: str) -> Measured | None:
     return None
 
 
+def _cross_validated(run: Path) -> bool:
+    """Whether the run's report tells of other models than this one, which had not seen the images: those of the folds."""
+    from mobilenets.reports.history import facts
+
+    if not facts(home_of(run)).get("Data", {}).get("folds"):
+        return False
+    note(
+        f"'{run}': its report is of cross-validation; the model itself is evaluated, as another here was trained on the images"
+    )
+    return True
+
+
 def _evaluated(run: Path, name: str, data: str | None, split: str | None, classes: str, ignore: list[str] | None) -> Measured:
     """What the run's model does on each image of the dataset, or of its own test split."""
     from mobilenets.evaluation.evaluators import evaluate
@@ -128,4 +144,6 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
         raise DataError(f"'{dataset.name}' has the task {dataset.task}, but '{run}' has the task {task}")
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
-        return measured_of(evaluate(predictor, samples, dataset.labels, progress=advance), name)
+        report = evaluate(predictor, samples, dataset.labels, progress=advance)
+    trained_on = frozenset(sample.name for sample in samples if own and sample.split == "train")
+    return measured_of(report, name, trained_on)

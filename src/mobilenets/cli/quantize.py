@@ -210,6 +210,7 @@ def _folder(model: Path, home: Path) -> Path:
 def _show(done: Quantized) -> None:
     from mobilenets.int8.gate import told
     from mobilenets.int8.report import metrics
+    from mobilenets.int8.slower import why_slower
     from mobilenets.reports import words
 
     show_table(("", "int8", ""), [(metric.title, words.value(metric), metric.note) for metric in metrics(done)])
@@ -226,6 +227,8 @@ def _show(done: Quantized) -> None:
         if done.latency.whole is not None:
             cost = f": {done.latency.int8:.2f} ms for an image, {done.latency.whole:.2f} ms without them"
         show(f"{counted(len(kept), 'layer')} stayed in float{cost}")
+    if slower := why_slower(done):
+        note(f"note: {slower}")
     for text in done.doubts.warnings:
         note(f"warning: {text}")
     for title, reason in done.gated.last.running.refused:

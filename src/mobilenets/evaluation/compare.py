@@ -32,6 +32,7 @@ class Measured:
         labels: of the model.
         names: of the images, N.
         arrays: by name; which there are depends on the task, see `reports/<task>/report.py`.
+        trained_on: names of images that this model was trained on, as far as is known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Measured:
     labels: tuple[str, ...]
     names: tuple[str, ...]
     arrays: Arrays
+    trained_on: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Comparison:
         images: how many images all models were measured on.
         left_out: images that some of them were not measured on.
         rows: the models, in the order given.
+        trained_on: names of the models that were trained on some of these images, as far as is known.
     """
 
     metric: str
@@ -86,6 +89,7 @@ class Comparison:
     images: int
     left_out: int
     rows: tuple[Compared, ...]
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,11 @@ def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
         row = Compared(other[0].name, other[1], _interval(other, metric), other[1] - first[1], interval, p)
         rows.append(_with_verdict(row, rising=figure.rising))
     every = {name for model in measured for name in model.names}
-    return Comparison(metric, figure.title, figure.percent, figure.rising, len(common), len(every) - len(common), tuple(rows))
+    trained_on = tuple(model.name for model in measured if not model.trained_on.isdisjoint(common))
+    left_out = len(every) - len(common)
+    return Comparison(
+        metric, figure.title, figure.percent, figure.rising, len(common), left_out, tuple(rows), trained_on=trained_on
+    )
 
 
 def _with_verdict(row: Compared, *, rising: bool) -> Compared:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilenets.deploy import reference
+from mobilenets.deploy.file import save
 from mobilenets.deploy.graph import Graph
 from mobilenets.deploy.quantize.values import decibels
 from mobilenets.deploy.write_onnx import to_onnx
@@ -19,6 +20,7 @@ from mobilenets.files import write_bytes
 from mobilenets.runtime.engines.base import Engine, Outputs
 from mobilenets.runtime.engines.gate import Gate
 from mobilenets.runtime.engines.litert import LiteRtEngine
+from mobilenets.runtime.engines.native import NativeEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 from mobilenets.runtime.engines.table import ENGINES
 from mobilenets.runtime.manifest import Manifest
@@ -153,7 +155,7 @@ def _written(graph: Graph, file: Path, ending: str) -> Engine:
     Raises:
         MobileNetsError: what writes or runs it is not installed, or cannot do so.
     """
-    write_bytes(file, _WRITERS[ending](graph))
+    _WRITERS[ending](graph, file)
     engine: Engine = _OPEN[ending](file, threads=1)
     return engine
 
@@ -162,8 +164,15 @@ def _least_decibels(expected: dict[str, NDArray[Any]], made: Outputs) -> float: 
     return min(decibels(values, made[name]) for name, values in expected.items())
 
 
-_WRITERS: dict[str, Callable[[Graph], bytes]] = {
-    ".onnx": lambda graph: to_onnx(graph).SerializeToString(),
-    ".tflite": to_tflite,
-}
-_OPEN: dict[str, Any] = {".onnx": OnnxEngine, ".tflite": LiteRtEngine}  # Any: both take a path and threads
+def _write_onnx(graph: Graph, path: Path) -> None:
+    write_bytes(path, to_onnx(graph).SerializeToString())
+
+
+def _write_tflite(graph: Graph, path: Path) -> None:
+    write_bytes(path, to_tflite(graph))
+
+
+# The runtimes of devices come first, since the drop is to be what their files lose. The native engine is exact, so that nothing
+# falls to the reference executor where it is installed.
+_WRITERS: dict[str, Callable[[Graph, Path], None]] = {".onnx": _write_onnx, ".tflite": _write_tflite, ".graph": save}
+_OPEN: dict[str, Any] = {".onnx": OnnxEngine, ".tflite": LiteRtEngine, ".graph": NativeEngine}  # Any: take a path and threads

@@ -22,6 +22,7 @@ from mobilenets.int8.flow import Quantized
 from mobilenets.int8.gate import told
 from mobilenets.int8.images import name_of, read_image
 from mobilenets.int8.sensitivity import Sensitivity
+from mobilenets.int8.slower import why_slower
 from mobilenets.reports import plots
 from mobilenets.reports.html import to_html
 from mobilenets.reports.markdown import to_markdown
@@ -97,6 +98,7 @@ def data(done: Quantized) -> dict[str, Any]:  # Any: JSON
         "runtime": last.running.title,
         "refused_runtimes": [{"runtime": title, "reason": reason} for title, reason in last.running.refused],
         "latency_ms": {"float": done.latency.real, "int8": done.latency.int8, "int8_without_float_layers": done.latency.whole},
+        "slower_because": why_slower(done),
         "calibration": {
             "images": len(done.calibration),
             "names": [name_of(picture) for picture in done.calibration.pictures],
@@ -234,6 +236,8 @@ def _remarks(done: Quantized) -> list[Remark]:
                 warning=False,
             )
         )
+    if slower := why_slower(done):
+        remarks.append(Remark(f"{_capital(slower)}."))
     remarks += [Remark(text) for text in done.doubts.warnings]
     return remarks
 

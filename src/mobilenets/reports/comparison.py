@@ -74,9 +74,14 @@ def sentence(comparison: Comparison) -> str:
         text += f" (left out: {counted(comparison.left_out, 'image')} that some models did not see)"
     better = "Higher" if comparison.rising else "Lower"
     test = "McNemar's exact test" if comparison.metric == "top1" else "from the same draws"
+    seen = ""
+    if comparison.trained_on:
+        models = ", ".join(f"'{name}'" for name in comparison.trained_on)
+        was = "were" if len(comparison.trained_on) > 1 else "was"
+        seen = f" {models} {was} trained on some of these images, so the figures are better than they would be on new images."
     return (
         f"{text}. {better} {comparison.title} is better. Intervals are of 95% confidence; those of the differences are paired: "
-        f"from the same bootstrap draws of images for both models; p: {test}."
+        f"from the same bootstrap draws of images for both models; p: {test}.{seen}"
     )
 
 

@@ -32,14 +32,15 @@ _KINDS = {"index": "iu", "count": "iu", "image": "iu", "float": "f", "bool": "b"
 # fmt: on
 
 
-def measured_of(report: Evaluated, name: str) -> Measured:
+def measured_of(report: Evaluated, name: str, trained_on: frozenset[str] = frozenset()) -> Measured:
     """What a report says about each image.
 
     Args:
         name: the name of the model, for display.
+        trained_on: names of images that the model was trained on.
     """
     kind = KINDS[type(report)]
-    return Measured(name, kind.task, report.labels, report.names, kind.per_image(report))
+    return Measured(name, kind.task, report.labels, report.names, kind.per_image(report), trained_on)
 
 
 def read_measured(folder: Path, name: str) -> Measured | None:

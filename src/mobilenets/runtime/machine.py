@@ -41,6 +41,14 @@ class Machine:
     int8: tuple[str, ...] = ()
     memory_bytes: int = 0
 
+    @property
+    def lack(self) -> str:
+        """What this processor lacks to be fast in 8-bit integers, in words; "" if nothing."""
+        if self.int8:
+            return ""
+        known = ", ".join(sorted(set(INT8_INSTRUCTIONS.values())))
+        return f"this processor ({self.cpu}) has no instructions for 8-bit products ({known})"
+
 
 def machine() -> Machine:
     """This machine."""
