@@ -115,6 +115,7 @@ def test_answers_of_cross_validation_are_not_held_against_images_that_a_model_wa
     assert "its report is of cross-validation" in done.err
     # Where both were measured by models that had not seen the images, reports are enough.
     shutil.copytree(runs[0] / "report", runs[1] / "report")
+    shutil.copy(runs[0] / "run.json", runs[1] / "run.json")
     done = mobilenets("compare", *runs, "--json")
     assert [row["value"] for row in json.loads(done.out)["rows"]] == pytest.approx([9 / 12, 9 / 12])
     assert json.loads(done.out)["trained_on"] == []

@@ -180,7 +180,20 @@ def test_training_goes_on_from_the_weights_of_another_run(trained: tuple[Path, P
         *(photos, "--weights", first, "--epochs", 1, "--set", "workers=0", "--recipe", "head", "--out", tmp_path / "second")
     )
     assert f"weights: {first}" in result.stderr
+    assert "The first weights were trained on" not in result.stderr
     assert (tmp_path / "second" / "features.safetensors").is_file()
+
+
+def test_images_that_the_weights_had_learned_from_are_told_where_other_splits_are_drawn(
+    trained: tuple[Path, Path, Result], tmp_path: Path
+) -> None:
+    photos, first, _ = trained
+    options = ("--weights", first, "--epochs", 1, "--recipe", "head", "--set", "workers=0")
+    result = _train(photos, *options, "--seed", 1, "--out", tmp_path / "second")
+    assert "warning: The first weights were trained on " in result.stderr  # before the training
+    assert "warning: The first weights were trained on " in result.stdout  # with the report
+    result = _train(photos, *options, "--folds", 2, "--out", tmp_path / "third")
+    assert "warning: The first weights were trained on 42 of these 60 images" in result.stderr
 
 
 def test_weights_of_another_width_are_refused(trained: tuple[Path, Path, Result], tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ from mobilenets.evaluation.classify.evaluate import Report
 from mobilenets.evaluation.detect.evaluate import DetectionReport
 from mobilenets.evaluation.detect.truth import Truth
 from mobilenets.evaluation.segment.evaluate import SegmentationReport
+from mobilenets.reports.ancestry import behind, inherited, learned_from
 from mobilenets.reports.detect.report import constant_box
 from mobilenets.reports.kinds import KINDS
-from mobilenets.reports.remarks import leak_remarks, remarks_of, seen_remarks, size_remarks, training_remarks
+from mobilenets.reports.remarks import inherited_remarks, leak_remarks, remarks_of, seen_remarks, size_remarks, training_remarks
 from mobilenets.runtime.detect.decode import Detections
 
 
@@ -161,3 +162,41 @@ def test_what_puts_figures_in_doubt_comes_first(tmp_path: Path) -> None:
     remarks = remarks_of(classifier([0, 1], [0, 1]), split="val", run=tmp_path)
     assert [remark.warning for remark in remarks] == [True, True, False]  # too few; a constant answer; the training
     assert remarks_of(classifier([0, 1] * 60, [0, 1] * 60), split="val", run=tmp_path / "none") == ()
+
+
+def _run(folder: Path, splits: dict[str, Split], *, weights: Path | str = "none", source: str = "/photos") -> Path:
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"format": 2, "data": {"source": source, "weights": str(weights)}}))
+    lines = [f"/photos/{name},a,{split},1,,{name},,," for name, split in splits.items()]
+    header = "path,label,split,weight,group,name,offset,size,checksum"
+    (folder / "splits.csv").write_text("\n".join([header, *lines, ""]))
+    return folder
+
+
+def test_images_that_the_first_weights_had_learned_from_are_said(tmp_path: Path) -> None:
+    """A run goes on from a run that goes on from a run: each drew its own splits."""
+    first = _run(tmp_path / "first", {"0.jpg": "train", "1.jpg": "train", "2.jpg": "test"})
+    second = _run(tmp_path / "second", {"0.jpg": "test", "1.jpg": "train", "2.jpg": "test"}, weights=first)
+    third = _run(
+        tmp_path / "third", {"0.jpg": "test", "1.jpg": "test", "2.jpg": "test", "3.jpg": "test"}, weights=second / "best"
+    )
+    (second / "best").mkdir()
+    assert inherited(first) == frozenset()
+    assert learned_from(first) == inherited(second) == {"0.jpg", "1.jpg"}
+    assert inherited(third) == {"0.jpg", "1.jpg"}
+    assert behind(str(first), "/elsewhere") == frozenset()  # images of the same names in another dataset are others
+    assert behind("mobilenet_v2", "/photos") == frozenset()
+    samples = [Sample(Path(f"{i}.jpg"), 0, "test", name=f"{i}.jpg") for i in range(4)]
+    dataset = Dataset(("a",), tuple(samples), "photos")
+    said = "The first weights were trained on 2 of these 4 images: the metrics are better than they would be on new images."
+    report = classifier([0] * 4, [0] * 4)
+    assert said in [remark.text for remark in remarks_of(report, split="test", run=third, dataset=dataset)]
+    assert [remark.text for remark in inherited_remarks(dataset, "cross-validation", inherited(third))] == [said]
+    assert inherited_remarks(dataset, "val", inherited(third)) == []
+    assert inherited_remarks(dataset, "test", {"4.jpg"}) == []
+
+
+def test_runs_that_name_each_other_end(tmp_path: Path) -> None:
+    first = _run(tmp_path / "first", {"0.jpg": "train"}, weights=tmp_path / "second")
+    _run(tmp_path / "second", {"1.jpg": "train"}, weights=first)
+    assert learned_from(first) == {"0.jpg", "1.jpg"}

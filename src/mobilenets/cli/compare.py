@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import home_of, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
@@ -66,11 +67,12 @@ def command(
 
     named = tuple(zip(runs, _names(runs), strict=True))
     evaluated = partial(_evaluated, data=data, split=split, classes=classes, ignore=ignore)
-    measured = [(_stored(run, name) if data is None else None) or evaluated(run, name) for run, name in named]
+    kept = [_stored(run, name) if data is None else None for run, name in named]
+    measured = [model or evaluated(run, name) for (run, name), model in zip(named, kept, strict=True)]
     if any(model.trained_on for model in measured):
         measured = [
-            evaluated(run, name) if data is None and not model.trained_on and _cross_validated(run) else model
-            for (run, name), model in zip(named, measured, strict=True)
+            evaluated(run, name) if old is not None and _cross_validated(run) else model
+            for (run, name), old, model in zip(named, kept, measured, strict=True)
         ]
     result = compare(measured, metric)
     if json:
@@ -94,6 +96,8 @@ def _names(runs: list[Path]) -> list[str]:
 
 def _stored(run: Path, name: str) -> Measured | None:
     """What the run's report says about each image; None if there is no report, or one of an older model."""
+    from mobilenets.reports.ancestry import home_of, inherited, learned_from
+    from mobilenets.reports.history import facts
     from mobilenets.reports.record import PER_IMAGE
     from mobilenets.reports.stored import read_measured
 
@@ -106,12 +110,14 @@ def _stored(run: Path, name: str) -> Measured | None:
         if checkpoint.is_file() and checkpoint.stat().st_mtime > (folder / PER_IMAGE).stat().st_mtime:
             note(f"'{run}': its report is older than its model, which is evaluated again")
             return None
-        return measured
+        learned = inherited if facts(home).get("Data", {}).get("folds") else learned_from
+        return replace(measured, trained_on=learned(home) & set(measured.names))
     return None
 
 
 def _cross_validated(run: Path) -> bool:
     """Whether the run's report tells of other models than this one, which had not seen the images: those of the folds."""
+    from mobilenets.reports.ancestry import home_of
     from mobilenets.reports.history import facts
 
     if not facts(home_of(run)).get("Data", {}).get("folds"):
@@ -125,6 +131,7 @@ def _cross_validated(run: Path) -> bool:
 def _evaluated(run: Path, name: str, data: str | None, split: str | None, classes: str, ignore: list[str] | None) -> Measured:
     """What the run's model does on each image of the dataset, or of its own test split."""
     from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.reports.ancestry import home_of, learned_from
     from mobilenets.reports.history import facts
     from mobilenets.reports.stored import measured_of
 
@@ -145,5 +152,5 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)
-    trained_on = frozenset(sample.name for sample in samples if own and sample.split == "train")
-    return measured_of(report, name, trained_on)
+    learned = learned_from(home) if own else frozenset()
+    return measured_of(report, name, learned & set(report.names))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import TORCH, check_engine, engine_line, home_of, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import TORCH, check_engine, engine_line, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, alike
 from mobilenets.cli.results import show_remarks, show_report
@@ -82,6 +82,7 @@ def command(
     check_engine(engine, torch=True)
     from mobilenets.evaluation.evaluators import evaluate
     from mobilenets.files import check_writable
+    from mobilenets.reports.ancestry import home_of
     from mobilenets.reports.classify.looked import look
     from mobilenets.reports.history import facts
     from mobilenets.reports.record import to_json

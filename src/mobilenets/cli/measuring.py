@@ -82,12 +82,6 @@ def _holds_checkpoint(run: Path) -> bool:
     return any((run / name).exists() for name in ("model.safetensors", "best", "last"))
 
 
-def home_of(run: Path) -> Path:
-    """The run folder that a run, a folder inside it or a file in one of those belongs to; else the folder itself."""
-    folder = run if run.is_dir() else run.parent
-    return next((place for place in (folder, folder.resolve().parent) if (place / "run.json").is_file()), folder)
-
-
 def same_source(source: str, other: str) -> bool:
     """Whether two texts name the same dataset; not if the second is empty."""
     return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())

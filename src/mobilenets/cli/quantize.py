@@ -93,12 +93,12 @@ def command(
     """
     import tempfile
 
-    from mobilenets.cli.measuring import home_of
     from mobilenets.cli.quantize_images import material
     from mobilenets.int8.flow import quantized
     from mobilenets.int8.folder import about, check_free, is_quantized, write
     from mobilenets.int8.images import affordable
     from mobilenets.int8.truth import CHANGED, POINTS
+    from mobilenets.reports.ancestry import home_of
     from mobilenets.telling import Telling
 
     weights = _grid(weight_bits, weight_block)

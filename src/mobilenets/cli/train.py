@@ -117,6 +117,8 @@ def command(
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
     from mobilenets.cli.watch import Watch, duration, interrupts
+    from mobilenets.reports.ancestry import behind
+    from mobilenets.reports.remarks import inherited_remarks
     from mobilenets.training.cross import whole
     from mobilenets.training.pace import Around
 
@@ -136,7 +138,8 @@ def command(
             note(WITH_VAL)
         chosen = Chosen(model, width, size, weights, recipe, tuple(overrides or ()), epochs, seed)
         start = fresh(dataset, chosen, Reading.of(task, classes, ignore))
-    folds = _folds(start, folds, fixed=with_val or no_test)
+    learned = behind(start.weights, anywhere(data))
+    folds = _folds(start, folds, fixed=with_val or no_test or bool(learned))
     start = replace(start, dataset=whole(start.dataset)) if folds else start
     dataset, budget = start.dataset, start.recipe.time_budget_minutes / (1 if resume else folds + 1)
     log = logging.getLogger("mobilenets")
@@ -144,6 +147,9 @@ def command(
     log.info("%s: %d classes; images: %s", dataset.name, len(dataset.labels), counts)
     parts: tuple[Split, ...] = ("val", "train") if no_test else ("test", "val", "train")
     reported: Split = next((part for part in parts if dataset.split(part)), "train")
+    if not start.resumes:
+        for remark in inherited_remarks(dataset, "cross-validation" if folds else reported, learned):
+            log.info("warning: %s", remark.text)
     after = f"{folds} more trainings and the report" if folds else "the export and the report"
     with interrupts() as asked, Watch(quiet=not main, after=after) as watch:
         steps = train(
@@ -181,7 +187,13 @@ def command(
 
 
 def _folds(start: Start, wanted: int | None, *, fixed: bool) -> int:
-    """How many folds to cross-validate with; 0 for none."""
+    """How many folds to cross-validate with; 0 for none.
+
+    Args:
+        start: of the run.
+        wanted: how many the user asked for; None to let the size of the dataset decide.
+        fixed: whether they are only made if asked for: the splits are the user's, or the first weights have seen the images.
+    """
     from mobilenets.training.cross import FOLDS, why_small
 
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1

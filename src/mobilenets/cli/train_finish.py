@@ -71,7 +71,7 @@ def finish(run: Path, dataset: Dataset, data: str, *, part: Split, json: bool, m
     note(f"next: mobilenets predict {quoted} IMAGE")
     if measured is None:  # after cross-validation there is no image left that the model has not seen
         note(f"      mobilenets evaluate {quoted} {shlex.quote(data)}")
-    note(f"      mobilenets train {shlex.quote(data)} --weights {quoted}")
+        note(f"      mobilenets train {shlex.quote(data)} --weights {quoted}")
     return True
 
 

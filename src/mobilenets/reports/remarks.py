@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from mobilenets.data.checks.leaks import Leak, copied_leaks
 from mobilenets.data.samples import Dataset
 from mobilenets.data.text import counted
 from mobilenets.reports import words
+from mobilenets.reports.ancestry import inherited
 from mobilenets.reports.history import epochs_of, facts, read_history, still_falling
 from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Remark
@@ -38,6 +39,7 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
     of_data = []
     if dataset is not None:
         of_data = [*seen_remarks(dataset, split), *leak_remarks(copied_leaks(dataset), split)]
+        of_data = of_data or inherited_remarks(dataset, split, inherited(run))
     remarks = [*of_data, *size_remarks(report, split), *KINDS[type(report)].remarks(report), *of_training]
     return tuple(sorted(remarks, key=lambda remark: not remark.warning))
 
@@ -51,6 +53,22 @@ def seen_remarks(dataset: Dataset, split: str) -> list[Remark]:
         part = f"{seen:,} of these {total:,} images"
         return [Remark(f"The model was trained on {part}: the metrics are better than they would be on new images.")]
     return []
+
+
+def inherited_remarks(dataset: Dataset, split: str, learned: Set[str]) -> list[Remark]:
+    """The remark that the weights which training began with had learned from images of this split.
+
+    Args:
+        dataset: of the run.
+        split: as for `remarks_of`.
+        learned: names of the images that the weights had learned from.
+    """
+    names = [sample.name for sample in dataset.samples if split in (sample.split, "all", "cross-validation")]
+    known = sum(name in learned for name in names)
+    if not known:
+        return []
+    part = "these images" if known == len(names) else f"{known:,} of these {len(names):,} images"
+    return [Remark(f"The first weights were trained on {part}: the metrics are better than they would be on new images.")]
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:
