@@ -137,6 +137,22 @@ def test_without_a_runtime_the_reference_executor_measures(tmp_path: Path, monke
     assert isinstance(Predictor.open(tmp_path / "int8").engine, ReferenceEngine)
 
 
+def test_a_folder_from_a_machine_with_other_runtimes_is_exported_for_one_of_this(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mobilenets_native")
+    files = sorted(write_images(tmp_path / "images", each=4).rglob("*.png"))
+    with monkeypatch.context() as there:
+        there.setattr("mobilenets.int8.engines._WRITERS", {".graph": _WRITERS[".graph"]})
+        done = quantized(color_graph(), files[:9], SameAnswers(files[9:]), count=9, limit=0.0, folder=tmp_path / "scratch")
+        write(done, tmp_path / "int8", known=about(done, source="net", seed=0), run=None, title="net", next_command="")
+    assert [path.name for path in (tmp_path / "int8" / "export").iterdir()] == ["model.graph"]
+    monkeypatch.setitem(sys.modules, "mobilenets_native", None)
+    assert type(Predictor.open(tmp_path / "int8").engine).__name__ == "OnnxEngine"
+    assert type(Predictor.open(tmp_path / "int8").engine).__name__ == "OnnxEngine"  # by the file that is there now
+    assert (tmp_path / "int8" / "export" / "model.onnx").is_file()
+
+
 def test_a_layer_is_every_operator_that_its_activation_became() -> None:
     tensors = {"w": np.ones((1, 3, 1, 1), np.float32), "b": np.zeros(1, np.float32)}
     graph = Graph(

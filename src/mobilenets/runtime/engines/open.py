@@ -63,6 +63,8 @@ def opened(
         named(engines)[engine]  # a wrong name suggests near ones
     checkpoint = checkpoint_in(path)
     candidates = candidates_in(path, engines) or (candidates_in(checkpoint, engines) if checkpoint is not None else [])
+    if engine is None and holds_graph(path) and not any(candidate.runtime.runs_here for candidate in candidates):
+        candidates = []  # it was exported on another machine; here it is for a runtime of this one
     choice = None
     usable: list[Candidate] = []
     if not candidates and checkpoint is not None:
