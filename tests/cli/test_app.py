@@ -50,6 +50,29 @@ def test_an_empty_argument_does_not_pass_for_none(mobilenets: Any, arguments: tu
     assert done.err == f"error: {words}\n\nhint: is a variable of the shell not set?\n"
 
 
+FLOATS = [
+    ("info", "mobilenet_v2", "--width", "nan"),
+    ("train", "photos", "--width", "inf"),
+    ("search", "photos", "--max-ms", "inf"),
+    (
+        "search",
+        "photos",
+        "--reward=-inf",
+    ),
+    ("benchmark", "mobilenet_v2", "--seconds", "inf"),
+    ("export", "runs/x", "--to", "onnx", "--tolerance", "inf"),
+]
+
+
+@pytest.mark.parametrize("arguments", FLOATS)
+def test_a_number_that_is_not_finite_is_refused_by_every_command(mobilenets: Any, arguments: tuple[str, ...]) -> None:
+    option = next(argument for argument in reversed(arguments) if argument.startswith("--")).partition("=")[0]
+    done = mobilenets(*arguments)
+    assert done.code == 2
+    assert f"{option} is " in done.err
+    assert "must be a finite number" in done.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 from tests.serve.process import started
 from typer.testing import CliRunner
 
@@ -100,6 +102,37 @@ def test_ctrl_c_ends_quietly(color_model: Path, tmp_path: Path) -> None:
     assert "a: classify, color, mobilenets_onnx, " in log
     assert "Traceback" not in log
     assert "method=GET path=/v2/models/a status=200" in log
+    assert "info    ending requests=0" in log
+    assert "info    ended" in log
+
+
+def test_a_second_ctrl_c_answers_who_still_sends_and_ends_quietly(color_model: Path, tmp_path: Path) -> None:
+    with started(f"a={color_model}", folder=tmp_path) as server:
+        address = urllib3.util.parse_url(server.url)
+        with socket.create_connection((address.host, address.port), timeout=20) as client:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+            while server.pool.request("GET", f"{server.url}/metrics").data.count(b"mobilenets_held_bytes 4.0") == 0:
+                pass
+            server.process.send_signal(signal.SIGINT)
+            while "ending requests=1" not in server.log.read_text():
+                pass
+            server.process.send_signal(signal.SIGINT)
+            answer = client.makefile("rb").read()
+        assert server.ended() == 0
+        log = server.log.read_text()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert answer.endswith(b'{"error":"the server is ending; try again"}')
+    assert "path=/predict status=503" in log
+    assert "Traceback" not in log
+
+
+def test_a_log_of_json_holds_nothing_else(color_model: Path, tmp_path: Path) -> None:
+    with started(f"a={color_model}", "--json", folder=tmp_path) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended() == 0
+        events = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert [event["event"] for event in events] == ["opened", "ending", "ended"]
+    assert (events[0]["model"], events[0]["task"], events[0]["network"]) == ("a", "classify", "color")
 
 
 def refused(*arguments: str) -> str:
@@ -118,6 +151,15 @@ def test_what_cannot_be_served_is_refused_before_anything_listens(color_model: P
     assert "does not read" in refused(str(color_model), "--engine", "tflite")
     (tmp_path / "key").write_text("\n")
     assert "holds no API key" in refused(str(color_model), "--api-key-file", str(tmp_path / "key"))
+    assert "holds no API key" in refused(str(color_model), "--api-key-file", str(color_model))
+    assert "'a=' names no model" in refused("a=")
+    for site in ("example.org", "https://example.org/", "https://example.org/page", "ftp://example.org", "https://", "null"):
+        assert "is not the origin of a web site" in refused(str(color_model), "--cors", site)
+
+
+@pytest.mark.parametrize("option", ["--max-mb", "--max-megapixels", "--seconds", "--watch"])
+def test_a_limit_is_a_finite_number(option: str, color_model: Path) -> None:
+    assert f"{option} is inf; it must be a finite number" in refused(str(color_model), option, "inf")
 
 
 def test_a_port_that_is_taken_is_named(color_model: Path) -> None:

@@ -50,6 +50,18 @@ def test_images_are_fetched_and_named_by_their_addresses(fetching: Running, web:
     assert [json.loads(line)["label"] for line in several.data.splitlines()] == ["red", "red"]
 
 
+def test_one_of_several_that_cannot_be_fetched_has_its_reason_in_its_line(fetching: Running, web: Web) -> None:
+    gone, red = f"{web.url}/open/gone.png", f"{web.url}/open/red.png"
+    several = fetching.ask("/predict", addresses(gone, red), headers=JSON)
+    assert several.status == 200
+    first, second = (json.loads(line) for line in several.data.splitlines())
+    assert first == {"file": gone, "error": "it cannot be fetched: its server answers 404"}
+    assert (second["file"], second["label"]) == (red, "red")
+    none = fetching.ask("/predict", addresses(gone, gone), headers=JSON)
+    assert fetching.refusal(none, 422) == f"'{gone}': it cannot be fetched: its server answers 404"
+    assert fetching.ask("/predict?draw=1", addresses(gone), headers=JSON).status == 422
+
+
 # fmt: off
 REFUSED = [
     ("/closed/blue.png", 403, "not fetched from"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib
 import io
+import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +29,7 @@ COMMANDS = {  # name: what it does, as --help lists it
     "info":     "Print a network's table, parameters, MACs and memory.",
     "check":    "Look through a dataset for what would spoil a training.",
     "show":     "Show a dataset as one HTML page: images, boxes, masks, augmentation.",
-    "train":    "Train a classifier on your images.",
+    "train":    "Train a classifier, detector or segmenter on your images.",
     "evaluate": "Measure a model on labeled images and write a report.",
     "search":   "Find a network for a latency or size, from a trained one, on your device.",
     "compare":  "Compare runs on the same images, with paired intervals.",
@@ -56,10 +58,23 @@ def build(first: str) -> typer.Typer:
     app.callback()(_root)
     for name, line in COMMANDS.items():
         if name == first:
-            app.command(name)(importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command)
+            app.command(name)(_finite(importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command))
         else:
             app.command(name, help=line)(_listed)
     return app
+
+
+def _finite(command: Callable[..., object]) -> Callable[..., object]:
+    """The command, which refuses `inf` and `nan`: they are numbers to Python, and keep to any limit or to none."""
+
+    @functools.wraps(command)
+    def checked(**options: Any) -> object:  # Any: what the command takes
+        for name, value in options.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise UsageError(f"--{name.replace('_', '-')} is {value}; it must be a finite number")
+        return command(**options)
+
+    return checked
 
 
 def main() -> None:

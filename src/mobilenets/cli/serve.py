@@ -86,7 +86,7 @@ def command(
     """
     check_engine(engine)
     from mobilenets.serve.app import Access
-    from mobilenets.serve.fetching import place_of
+    from mobilenets.serve.fetching import origin_of, place_of
     from mobilenets.serve.limits import MEGA, Limits
     from mobilenets.serve.model import source_of
     from mobilenets.serve.server import Settings, serve
@@ -98,9 +98,15 @@ def command(
         seconds=seconds,
         queue=queue,
     )
-    access = Access(_key(api_key_file), tuple(cors or ()), tuple(place_of(place) for place in fetch or ()))
+    access = Access(
+        _key(api_key_file), tuple(origin_of(site) for site in cors or ()), tuple(place_of(place) for place in fetch or ())
+    )
     settings = Settings(host, port, limits, access, grpc, watch, json)
-    serve([source_of(model, engine=engine, threads=threads) for model in models], settings, ready=_ready)
+    serve(
+        [source_of(model, engine=engine, threads=threads) for model in models],
+        settings,
+        ready=_ready_in_json if json else _ready,
+    )
 
 
 def _ready(models: Models, addresses: Sequence[str]) -> None:
@@ -111,6 +117,26 @@ def _ready(models: Models, addresses: Sequence[str]) -> None:
             f"{model.name}: {manifest.task}, {manifest.model}, {model.platform}, "
             f"{'an image' if batch == 1 else f'up to {batch} images'} at once"
         )
+    _say_where(addresses)
+
+
+def _ready_in_json(models: Models, addresses: Sequence[str]) -> None:
+    from mobilenets.serve.logs import event
+
+    for model in models.served:
+        manifest = model.predictor.manifest
+        event(
+            "opened",
+            model=model.name,
+            task=manifest.task,
+            network=manifest.model,
+            platform=model.platform,
+            batch=model.batcher.curve.most,
+        )
+    _say_where(addresses)
+
+
+def _say_where(addresses: Sequence[str]) -> None:
     print(*(f"serving at {address}" for address in addresses), sep="\n", flush=True)
 
 
@@ -123,7 +149,7 @@ def _key(file: Path | None) -> str:
     """
     if file is None:
         return ""
-    key = file.read_text(encoding="utf-8").strip()
+    key = file.read_bytes().strip().decode("latin-1")  # any file, also one that is no text
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise UsageError(f"'{file}' holds no API key", hint="write one line of letters and digits into it")
     return key

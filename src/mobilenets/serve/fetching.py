@@ -65,6 +65,29 @@ def place_of(text: str) -> Place:
     return Place(scheme, host, address.port or _PORTS[scheme], address.path or "/")
 
 
+def origin_of(text: str) -> str:
+    """The origin of a web site that a user names, as browsers send it: `https://example.org`; `*` is every site.
+
+    >>> origin_of("https://Example.org:443"), origin_of("http://localhost:3000"), origin_of("*")
+    ('https://example.org', 'http://localhost:3000', '*')
+
+    Raises:
+        UsageError: it is none, or more.
+    """
+    if text == "*":
+        return text
+    try:
+        address = parse_url(text)
+    except urllib3.exceptions.LocationParseError as error:
+        raise UsageError(f"'{text}' is no address: {error}") from error
+    scheme, host = address.scheme or "", address.host or ""
+    if scheme not in _PORTS or not host or text.rstrip("/") != text or address.path or address.query or address.auth:
+        hint = "scheme, host and port alone, as browsers name it: https://example.org, http://localhost:3000"
+        raise UsageError(f"'{text}' is not the origin of a web site", hint=hint)
+    port = "" if address.port in (None, _PORTS[scheme]) else f":{address.port}"
+    return f"{scheme}://{host}{port}"
+
+
 class _Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     urls: list[str]
 
@@ -88,8 +111,8 @@ def addresses_of(body: Buffer, places: Sequence[Place], *, most: int) -> list[st
     return [_allowed(text, places) for text in given]
 
 
-async def fetched(addresses: Sequence[str], limits: Limits, share: Share, *, deadline: float) -> list[bytes]:
-    """What lies at the addresses, in their order.
+async def fetched(addresses: Sequence[str], limits: Limits, share: Share, *, deadline: float) -> list[bytes | RefusedError]:
+    """What lies at the addresses, in their order, or why an image cannot be had.
 
     Args:
         addresses: as `addresses_of` gives them.
@@ -98,11 +121,16 @@ async def fetched(addresses: Sequence[str], limits: Limits, share: Share, *, dea
         deadline: of `time.monotonic`.
 
     Raises:
-        RefusedError: one cannot be had, or they are too large.
+        RefusedError: they are too large, or late.
     """
 
-    async def one(address: str) -> bytes:
-        data = await asyncio.to_thread(_fetched, address, limits.size_bytes, deadline)
+    async def one(address: str) -> bytes | RefusedError:
+        try:
+            data = await asyncio.to_thread(_fetched, address, limits.size_bytes, deadline)
+        except RefusedError as error:
+            if error.reason != "image":
+                raise
+            return error
         if share.size_bytes + len(data) > limits.size_bytes:
             raise RefusedError("bytes", f"the images have more than {limits.size_bytes:,} bytes, which is the limit")
         share.take(len(data))
@@ -130,13 +158,13 @@ def _fetched(address: str, most: int, deadline: float) -> bytes:
             response = pool.request("GET", address, redirect=False, preload_content=False)
             parts = _parts(response, address, most, deadline)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise RefusedError("image", f"'{address[:80]}' cannot be fetched: {type(error).__name__}") from error
+        raise RefusedError("image", f"it cannot be fetched: {type(error).__name__}") from error
     return parts
 
 
 def _parts(response: urllib3.BaseHTTPResponse, address: str, most: int, deadline: float) -> bytes:
     if response.status != 200:
-        raise RefusedError("image", f"'{address[:80]}' cannot be fetched: its server answers {response.status}")
+        raise RefusedError("image", f"it cannot be fetched: its server answers {response.status}")
     data = bytearray()
     for part in response.stream(1 << 16):
         data += part

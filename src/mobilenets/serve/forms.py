@@ -26,10 +26,12 @@ class EncodedImage:
     Args:
         name: of its file.
         data: encoded.
+        missing: why there is no data; None if there is.
     """
 
     name: str
     data: bytes
+    missing: RefusedError | None = None
 
 
 def form_images(content_type: str, body: bytes, *, most: int) -> list[EncodedImage]:

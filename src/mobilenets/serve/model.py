@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilenets.errors import CheckpointError
+from mobilenets.errors import CheckpointError, UsageError
 from mobilenets.runtime.decoders import shown
 from mobilenets.runtime.engines.open import candidates_in, checkpoint_in
 from mobilenets.runtime.engines.table import ENGINES, Runtime
@@ -52,8 +52,13 @@ def source_of(text: str, *, engine: str | None = None, threads: int | None = Non
 
     >>> source_of("cats=runs/photos").name, source_of("runs/photos").name
     ('cats', 'photos')
+
+    Raises:
+        UsageError: nothing follows the name.
     """
     name, equals, path = text.partition("=")
+    if equals and not path:
+        raise UsageError(f"'{text}' names no model", hint="NAME=MODEL, as photos=runs/photos")
     if not equals or Path(text).exists():
         return Source(name_of(Path(text)), Path(text), engine, threads)
     return Source(name, Path(path), engine, threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 REQUEST = "x-request-id"
 _REQUEST = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 _CLOSED = 499  # nobody was there to get the answer
+_ENDING = RefusedError("busy", "the server is ending; try again", retry_s=5)
 _TOO_MANY = RefusedError("busy", "the server has too many requests at once; try again", retry_s=1)
 
 
@@ -65,6 +67,9 @@ class Observed:
         try:
             app = self._app if self._active <= self._most or scope["path"] in HEALTH else refusal(_TOO_MANY, self._metrics)
             await app(inner, receive, observed)
+        except asyncio.CancelledError:  # the server does not wait for it any longer
+            if status == _CLOSED:
+                await refusal(_ENDING, self._metrics)(inner, receive, observed)
         except Exception as error:  # answered with 500 by the application; here it is logged
             failure = error
         finally:

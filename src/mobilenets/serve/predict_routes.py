@@ -19,7 +19,7 @@ from mobilenets.serve.forms import RAW, EncodedImage, form_images
 from mobilenets.serve.predictions import TOP, drawn_work, line_work, manifest_for
 from mobilenets.serve.refusal import RefusedError
 from mobilenets.serve.service import Body, Service, note, response
-from mobilenets.serve.work import JSON, Answer
+from mobilenets.serve.work import JSON, Answer, Work
 from mobilenets.table import unknown_name
 
 LINES = "application/x-ndjson"
@@ -45,14 +45,18 @@ def handlers(service: Service) -> Mapping[str, Handler]:
         async with service.body(request, served) as body:
             images = await _images(request, body, service)
             note(request, images=len(images))
-            if options.draw:
-                if len(images) != 1:
-                    raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
-                media = "image/png" if "image/png" in header(request.scope, "accept") else "image/jpeg"
-                works = [drawn_work(images[0].data, manifest, pixels=pixels, media=media)]
-                return _one(images[0], *await service.answers(served, works, body))
-            works = [line_work(image.data, image.name, manifest, pixels=pixels, top=options.top or TOP) for image in images]
-            found = await service.answers(served, works, body)
+            if options.draw and len(images) != 1:
+                raise RefusedError("request", f"one image can be drawn, but the request has {len(images)}")
+            media = "image/png" if "image/png" in header(request.scope, "accept") else "image/jpeg"
+
+            def work(image: EncodedImage) -> Work:
+                if options.draw:
+                    return drawn_work(image.data, manifest, pixels=pixels, media=media)
+                return line_work(image.data, image.name, manifest, pixels=pixels, top=options.top or TOP)
+
+            here = [image for image in images if image.missing is None]
+            answers = iter(await service.answers(served, [work(image) for image in here], body) if here else [])
+            found = [next(answers) if image.missing is None else image.missing for image in images]
             return _one(images[0], *found) if len(found) == 1 else _several(images, found)
 
     return {"/predict": predict}
@@ -91,7 +95,10 @@ async def _images(request: Request, body: Body, service: Service) -> list[Encode
     if media == JSON:
         addresses = addresses_of(body.data, service.places, most=service.limits.images)
         found = await fetched(addresses, service.limits, body.share, deadline=body.deadline)
-        return [EncodedImage(address, data) for address, data in zip(addresses, found, strict=True)]
+        return [
+            EncodedImage(address, b"", data) if isinstance(data, RefusedError) else EncodedImage(address, data)
+            for address, data in zip(addresses, found, strict=True)
+        ]
     if not body.data:
         raise RefusedError("request", "the body is empty; send an image: curl --data-binary @photo.jpg")
     return [EncodedImage(RAW, bytes(body.data))]

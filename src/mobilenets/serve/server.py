@@ -20,7 +20,7 @@ from mobilenets.errors import MissingExtraError, MobileNetsError
 from mobilenets.serve.app import Access, application, service_of
 from mobilenets.serve.connections import connections
 from mobilenets.serve.limits import Limits
-from mobilenets.serve.logs import configure
+from mobilenets.serve.logs import configure, event
 from mobilenets.serve.metrics import Metrics
 from mobilenets.serve.model import Source
 from mobilenets.serve.models import Models
@@ -198,11 +198,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, and answer what was accepted; then the models are closed."""
+        event("ending", requests=len(self.server_state.tasks))
         if self._rpc is not None:
             for one in self.servers:
                 one.close()
             await self._rpc.stop(self._grace_s)
         await super().shutdown(sockets)
+        event("ended")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -218,12 +220,17 @@ class Server(uvicorn.Server):
                 signal.signal(one, handler)
 
     def _last(self, app: ASGIApp) -> ASGIApp:
-        """The application, whose answers say after the signal to end that no other follows on their connection."""
+        """The application, whose answers say after the signal to end that no other follows on their connection.
+
+        At a second Ctrl-C it is cancelled, of which it tells by a traceback that nobody needs.
+        """
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             async def told(message: Message) -> None:
                 if self.should_exit and message["type"] == "http.response.start":
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
+                if self.force_exit and message["type"] == "lifespan.shutdown.failed":
+                    message["message"] = ""
                 await send(message)
 
             await app(scope, receive, told)
