@@ -166,6 +166,24 @@ next(reading)
 print("the end")
 """
 
+BUSY_AT_THE_END = """
+import atexit, time
+
+def busy():
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        sum(range(1000))
+
+atexit.register(busy)  # before the loader's own, so that it runs after that
+"""
+
+
+def test_workers_that_are_ended_disturb_nothing_that_runs_at_the_end(samples: tuple[Sample, ...], tmp_path: Path) -> None:
+    (tmp_path / "given").write_bytes(pickle.dumps((samples, AUGMENTATION)))
+    command = [sys.executable, "-c", BUSY_AT_THE_END + LEFT_OPEN, str(tmp_path / "given")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "the end\n", "")
+
 
 def test_a_program_ends_though_workers_still_read(samples: tuple[Sample, ...], tmp_path: Path) -> None:
     (tmp_path / "given").write_bytes(pickle.dumps((samples, AUGMENTATION)))

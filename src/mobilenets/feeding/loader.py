@@ -280,6 +280,8 @@ _WORKERS: WeakSet[multiprocessing.process.BaseProcess] = WeakSet()
 @atexit.register  # runs before multiprocessing's own, which was registered when it was imported
 def _end_workers() -> None:
     """When Python ends, multiprocessing would ask workers to end by SIGTERM, which they ignore, and wait for them forever."""
+    if _WORKERS and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises for each, in whatever runs at that moment
     for worker in list(_WORKERS):
         if worker.is_alive():
             worker.kill()
