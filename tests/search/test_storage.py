@@ -37,7 +37,15 @@ def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["search.db", "postgresql:search", "postgresql://me:abc@host", "postgresql://me:abc@host:port/x"]
+    "url",
+    [
+        "search.db",
+        "sqlite:///x.db",
+        "mysql://me:abc@host/search",
+        "postgresql:search",
+        "postgresql://me:abc@host",
+        "postgresql://me:abc@host:port/x",
+    ],
 )
 def test_what_is_no_address_of_a_database_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(UsageError) as refused:

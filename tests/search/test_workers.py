@@ -29,6 +29,7 @@ from mobilenets.search.space import Space
 from mobilenets.search.storage import Storage, StorageError
 from mobilenets.search.study import ElsewhereError, Shapes, agree, opened
 from mobilenets.search.telling import StoppedError, Telling
+from mobilenets.search.turns import Turns
 from mobilenets.training.loop import train
 from mobilenets.training.recipe import Recipe
 
@@ -111,6 +112,27 @@ def test_one_worker_chooses_the_finalists_and_the_others_hear_where(worker: Star
         pass
     with worker("a").finishing(3, lambda: [0]) as again:  # as after --resume
         assert again == [2, 1]
+
+
+def test_who_comes_while_another_takes_the_finalists_hears_where_as_soon_as_it_is_said(
+    worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilenets.search.turns.LOOK_S", 0)
+    saying = threading.Event()
+
+    def stop() -> bool:
+        if saying.is_set():
+            trial.set_user_attr("worker", "a")
+            trial.set_user_attr("place", "machine:/runs/a")
+        return False
+
+    two = worker("b", telling=Telling(stop=stop))
+    list(two.trials(1))
+    ending = Turns.opened(two.turns.storage, two.folder, two.telling, ["maximize"], suffix=", finalists of 1")
+    trial = ending.study.ask()  # by another worker, which has not said yet who it is
+    saying.set()
+    with pytest.raises(ElsewhereError, match="machine:/runs/a"), two.finishing(1, lambda: [0]):
+        pass
 
 
 def test_finalists_of_a_worker_that_was_stopped_are_taken_up_as_they_were_chosen(worker: Start) -> None:

@@ -86,7 +86,9 @@ def check_storage(url: str) -> None:
         raise UsageError(f"--storage is not an address: {error}", hint=_EXAMPLE) from error
     if not parts.scheme or "://" not in url:
         raise UsageError(f"--storage '{without_password(url)}' is not the address of a database", hint=_EXAMPLE)
-    if parts.scheme.partition("+")[0] in _POSTGRES and not parts.path.strip("/"):
+    if parts.scheme.partition("+")[0] not in _POSTGRES:
+        raise UsageError(f"--storage '{without_password(url)}' is not a PostgreSQL database", hint=_EXAMPLE)
+    if not parts.path.strip("/"):
         where = f"{parts.hostname or 'the local server'}{'' if port is None else f', port {port}'}"
         raise UsageError(f"--storage names no database on {where}", hint=_EXAMPLE)
 

@@ -24,7 +24,7 @@ from mobilenets.search.ranking import Sampled, behind, pareto, rewarded
 from mobilenets.search.space import Choice, Space, Value
 from mobilenets.search.storage import Storage, StorageError, in_words
 from mobilenets.search.telling import Telling, measure, priced, valued
-from mobilenets.search.turns import PLACE, WORKER, LostTurnError, Turns
+from mobilenets.search.turns import WORKER, LostTurnError, Turns
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
@@ -135,12 +135,11 @@ class Shapes:
             every = turns.trials("RUNNING", "COMPLETE", "FAIL")
             chosen = next((trial.user_attrs[_FINALISTS] for trial in every if _FINALISTS in trial.user_attrs), None)
             done = [trial for trial in every if trial.state.name == "COMPLETE"]
-            trial = turns.taken(1)
-            others = turns.trials("RUNNING", "COMPLETE")
+            trial, place = turns.only()
         if done and chosen is not None and turns.storage.mine(done[0].user_attrs.get(WORKER)):
             yield chosen
         elif trial is None:
-            raise ElsewhereError(str(others[0].user_attrs.get(PLACE, "")), self.judged())
+            raise ElsewhereError(place, self.judged())
         else:
             with suppress(LostTurnError), turns.alive(trial):
                 if chosen is None:

@@ -135,6 +135,24 @@ class Turns:
         self.give_back(trial)  # another worker was faster
         return None
 
+    def only(self) -> tuple[Trial | None, str]:
+        """The trial of a study of one for this worker, or None; and the folder of the worker who has it.
+
+        Raises:
+            StoppedError: the search was asked to stop.
+            StorageError: the database cannot be used.
+        """
+        while True:
+            trial = self.taken(1)
+            if trial is not None:
+                return trial, self.place
+            others = self.trials("RUNNING", "COMPLETE")
+            places = [str(other.user_attrs[PLACE]) for other in others if PLACE in other.user_attrs]
+            if places:
+                return None, places[0]
+            self.telling.may_stop()
+            time.sleep(LOOK_S)  # who has it says so in a moment, or has just lost it
+
     @contextmanager
     def alive(self, trial: Trial) -> Iterator[None]:
         """Shows until the block ends that this worker is at a trial. It fails if the block raises, and is put back on a stop.
