@@ -63,6 +63,19 @@ def test_a_part_is_some_images_or_a_tar_file_and_no_image_is_in_two(tmp_path: Pa
     assert sorted(name for part in parts[1:] for name in part) == sorted(str(folder / f"{i}.png") for i in range(20))
 
 
+def test_masks_of_a_dataset_in_a_tar_file_are_not_predicted(tmp_path: Path) -> None:
+    shard = tar(tmp_path / "a.tar", {"0.png": png("red"), "0.mask.png": png("blue"), "mask.png": png("lime"), "1.seg.png": b""})
+    assert [held.name for held in stores.members(str(shard))] == [f"{shard}/0.png", f"{shard}/mask.png"]
+
+
+def test_results_do_not_go_among_the_images(tmp_path: Path, color_model: Path) -> None:
+    folder = images(tmp_path / "images")
+    before = sorted(folder.iterdir())
+    with pytest.raises(UsageError, match="holds the images"):
+        predict(color_model, [str(folder)], f"{folder}/", Asked())
+    assert sorted(folder.iterdir()) == before
+
+
 @pytest.mark.parametrize("source", ["nowhere", "empty"])
 def test_a_source_without_images_is_named(tmp_path: Path, source: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -78,6 +91,18 @@ def test_no_cluster_is_asked_for_where_there_are_no_images(
     with pytest.raises(DataError, match="empty"):
         predict(color_model, [str(tmp_path / "empty")], str(tmp_path / "out"), Asked())
     assert not (tmp_path / "out").exists()
+
+
+def test_no_cluster_is_asked_for_where_all_parts_are_there(
+    tmp_path: Path, color_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where none answers
+    predictor = Predictor.open(color_model, threads=1)
+    source, out = str(images(tmp_path / "images", 2)), str(tmp_path / "out")
+    keep(Plan(files_of(predictor)[0], (source,), 5, None, (tuple(named([source])),)), out)
+    predict_part(predictor, 0, named([source]), out, top=5)
+    done = predict(color_model, [source], out, Asked())
+    assert (done.images, done.parts, done.earlier) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("which", ["source", "out", "source of a plan"])

@@ -87,9 +87,8 @@ def predict(
     predictor.close()
     plan = kept(out, model=files, sources=sources, top=asked.top, threshold=asked.threshold)
     names = named(sources) if plan is None else ()  # a cluster is not started to find that there is nothing to do
-    workers = asked.workers or on_ray.connected()
     if plan is None:
-        parts = divided(names, workers=workers)
+        parts = divided(names, workers=asked.workers or on_ray.connected())
         plan = Plan(files, tuple(sources), asked.top, asked.threshold, parts)
         for name, data in contents.items():
             stores.write(stores.join(out, f"{FOLDER}/{name}"), data)
@@ -100,9 +99,9 @@ def predict(
     if earlier:
         say(f"going on: {earlier:,} of {counted(len(plan.parts), 'part')} {'is' if earlier == 1 else 'are'} done")
     if left:
-        on_ray.connected()
+        cores = on_ray.connected()
         with bar("predicting", sum(len(plan.parts[number]) for number in left)) as advance:
-            for done in on_ray.finished(left, out, workers=workers):
+            for done in on_ray.finished(left, out, workers=asked.workers or cores):
                 advance(len(plan.parts[done.part]))
     summary = replace(_summed(plan, out), earlier=earlier)
     stores.write(stores.join(out, SUMMARY), json.dumps(asdict(summary)).encode() + b"\n")

@@ -70,6 +70,8 @@ def kept(out: str, *, model: ModelFiles, sources: Sequence[str], top: int, thres
     if FILE not in names:
         if any(is_part(name) for name in names):
             raise UsageError(f"'{out}' holds results, but no {FILE} that says of what", hint="--out with a new folder")
+        if any(stores.is_same(source, out) for source in sources):
+            raise UsageError(f"'{out}' holds the images; results need a folder of their own", hint="--out with a new folder")
         return None
     plan = read(out)
     asked = {"model": model, "sources": tuple(sources), "top": top, "threshold": threshold}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from mobilenets import files
+from mobilenets.data.readers.members import is_mask
 from mobilenets.data.walk import SUFFIXES, suffix_of, walk
 from mobilenets.errors import DataError, MissingExtraError, MobileNetsError, UsageError
 from mobilenets.runtime.engines.base import first_line
@@ -122,11 +123,14 @@ def found(source: str) -> list[str]:
 
 
 def members(shard: str) -> Iterator[Held]:
-    """The images in a tar file, in its order. If it breaks off, the last one says so under the name of the file."""
+    """The images in a tar file, in its order; no masks of a dataset, which lie beside their images as `key.mask.png`.
+
+    If it breaks off, the last one says so under the name of the file.
+    """
     try:
         with opened(shard) as file, tarfile.open(fileobj=file, mode="r|") as tar:
             for member in tar:
-                if member.isfile() and suffix_of(member.name) in SUFFIXES:
+                if member.isfile() and suffix_of(member.name) in SUFFIXES and not is_mask(member.name):
                     content = tar.extractfile(member)
                     yield Held(f"{shard}/{member.name}", content.read() if content is not None else b"")
     except (OSError, tarfile.TarError, EOFError, ValueError) as error:  # what was read before counts
@@ -136,6 +140,17 @@ def members(shard: str) -> Iterator[Held]:
 def join(folder: str, name: str) -> str:
     """The address of a file in a folder."""
     return f"{folder.rstrip('/')}/{name}"
+
+
+def is_same(one: str, other: str) -> bool:
+    """Whether two paths or addresses name the same place.
+
+    >>> is_same("s3://bucket/photos/", "s3://bucket/photos"), is_same("photos", "./photos/"), is_same("photos", "answers")
+    (True, True, False)
+    """
+    if is_address(one) or is_address(other):
+        return one.rstrip("/") == other.rstrip("/")
+    return Path(one).resolve() == Path(other).resolve()
 
 
 def names_in(folder: str) -> set[str]:
