@@ -5,8 +5,9 @@ with one half of the photos and answers for the other half, and then the other w
 network that was calibrated on it. `int8_peers_run.py` does the same with a run on its own data.
 
 A library that is not installed is left out, and named. Columns: top-1 of the int8 network, the difference in points to the
-float network with its paired standard error, the share of equal answers, the signal to noise of the logits, and how many photos
-only ours and only the other has right, with the p-value of McNemar's exact test.
+float network with its paired standard error, the share of equal answers, the signal to noise of all logits together, in which a few
+photos with extreme logits can count most, the one that half of the photos reach each for itself, and how many photos only ours
+and only the other has right, with the p-value of McNemar's exact test.
 
     python benchmarks/int8_peers.py imagenet-sample/ imagenet-classes.json mobilenet_v2_1.0_224_quant.tflite
 """
@@ -68,7 +69,7 @@ def judge(
     """
     real = right(expected)
     print(f"top-1 in floats {real.mean():.2%}")
-    print("library              top-1   points ± error   same answer   SQNR dB   only ours : only it       p   minutes")
+    print("library              top-1   points ± error   same answer   SQNR dB    half   only ours : only it       p   minutes")
     ours: NDArray[np.bool_] | None = None
     for library in libraries:
         start = time.perf_counter()
@@ -81,7 +82,8 @@ def judge(
         change = its.astype(float) - real
         same = (made.argmax(1) == expected.argmax(1)).mean()
         row = f"{library:18} {its.mean():7.2%} {100 * change.mean():+8.2f} ± {100 * change.std() / len(its) ** 0.5:.2f}"
-        row += f" {same:14.2%} {decibels(expected, made):9.1f} "
+        each = np.median([decibels(meant, logit) for meant, logit in zip(expected, made, strict=True)])
+        row += f" {same:14.2%} {decibels(expected, made):9.1f} {each:7.1f} "
         row += 34 * " " if ours is None else _against(ours, its)
         print(f"{row} {(time.perf_counter() - start) / 60:9.1f}", flush=True)
         ours = its if library == "ours" else ours
