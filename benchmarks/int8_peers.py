@@ -5,9 +5,9 @@ with one half of the photos and answers for the other half, and then the other w
 network that was calibrated on it. `int8_peers_run.py` does the same with a run on its own data.
 
 A library that is not installed is left out, and named. Columns: top-1 of the int8 network, the difference in points to the
-float network with its paired standard error, the share of equal answers, the signal to noise of all logits together, in which a few
-photos with extreme logits can count most, the one that half of the photos reach each for itself, and how many photos only ours
-and only the other has right, with the p-value of McNemar's exact test.
+float network with its paired standard error, the share of equal answers, the signal to noise of all logits together, in which
+a few photos with extreme logits can count most, the one that half of the photos reach each for itself, and how many photos only
+ours and only the other has right, with the p-value of McNemar's exact test.
 
     python benchmarks/int8_peers.py imagenet-sample/ imagenet-classes.json mobilenet_v2_1.0_224_quant.tflite
 """
