@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 import re
 import typing
 from collections.abc import Mapping
@@ -116,6 +117,19 @@ def encode(record: Any, *, choices: Choices | None = None) -> Any:  # Any: a rec
     """A record as dicts and lists; `decode` makes an equal record of them."""
     names = {kind: (choice.key, name) for choice in (choices or {}).values() for name, kind in choice.kinds.items()}
     return _encode(record, names)
+
+
+def finite(content: Any) -> Any:  # Any: whatever JSON can hold
+    """The same with null for numbers that JSON does not know.
+
+    >>> finite({"map": float("nan"), "images": [8, 0.5]})
+    {'map': None, 'images': [8, 0.5]}
+    """
+    if isinstance(content, float):
+        return content if math.isfinite(content) else None
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    return [finite(item) for item in content] if isinstance(content, list | tuple) else content
 
 
 def check_ranges(record: Any, error: type[ValueError]) -> None:  # Any: a dataclass

@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mobilenets.cli.quantize_images import material
+from mobilenets.cli.reading import Reading
 from mobilenets.data.open import open_dataset
 from mobilenets.data.writers.lists import write_splits
+from mobilenets.errors import DataError
+from mobilenets.runtime.predictor import Predictor
 
 Run = Callable[..., Any]  # Any: the fixture's `Done`
 SIDE = 40  # px of a cell
@@ -62,3 +66,28 @@ def test_data_of_another_task_is_refused(mobilenets: Run, cell_model: Path, tmp_
     Image.new("RGB", (9, 9)).save(tmp_path / "photos" / "red" / "0.png")
     done = mobilenets("evaluate", cell_model, tmp_path / "photos")
     assert (done.code, "is not a dataset to detect" in done.err) == (1, True), done.err
+
+
+def bare(folder: Path) -> Path:
+    """A list of boxes without a box: two images that show nothing."""
+    folder.mkdir()
+    for i in range(2):
+        Image.new("RGB", (3 * SIDE, 3 * SIDE)).save(folder / f"{i}.png")
+    (folder / "boxes.csv").write_text(
+        "path,x0,y0,x1,y1,label,split\n0.png,,,,,,val\n1.png,,,,,,val\n2.png,0,0,9,9,rose,train\n"
+    )
+    Image.new("RGB", (3 * SIDE, 3 * SIDE), "red").save(folder / "2.png")
+    return folder / "boxes.csv"
+
+
+def test_images_without_objects_are_said_to_show_nothing(mobilenets: Run, cell_model: Path, tmp_path: Path) -> None:
+    done = mobilenets("evaluate", cell_model, bare(tmp_path / "bare"), "--split", "val", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "These images have no objects" in done.out
+    assert "UserWarning" not in done.err
+
+
+def test_a_quantized_detector_is_not_judged_by_images_without_objects(cell_model: Path, tmp_path: Path) -> None:
+    data, manifest = bare(tmp_path / "bare"), Predictor.open(cell_model).manifest
+    with pytest.raises(DataError, match="the 2 images of 'boxes' that the int8 model would be judged on have no objects"):
+        material(manifest, tmp_path, images="", data=str(data), reading=Reading(), count=4, seed=0, model=cell_model)

@@ -280,3 +280,18 @@ def test_what_quantized_models_do_not_have_is_refused(
     done = mobilenets("export", *(places.get(argument, argument) for argument in arguments))
     assert done.code != 0
     assert says in done.err
+
+
+def test_an_accuracy_that_has_no_value_is_null_in_json_and_said(tmp_path: Path, mobilenets: Run, images: Path) -> None:
+    checkpoint.save(create(ssdlite(BODY, ("cat", "dog"), size=64, maps=("s8", "s16"), extras=(16,))), tmp_path / "run" / "best")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    boxes = images / "boxes.csv"
+    boxes.write_text("path,x0,y0,x1,y1,label,split\na.png,,,,,,test\ncat/b.jpg,,,,,,test\n")
+    done = mobilenets("export", tmp_path / "run", "--data", boxes, "--json")
+    assert done.code == 0, done.err
+    for text in (done.out, (tmp_path / "run" / "export" / "parity.json").read_text()):
+        assert "NaN" not in text
+    [accuracy] = json.loads(done.out)["parity"]["accuracies"]
+    assert (accuracy["model"], accuracy["exported"]) == (None, None)
+    said = mobilenets("export", tmp_path / "run", "--data", boxes)
+    assert "map  not measured: 2 labeled images with nothing to find" in said.out

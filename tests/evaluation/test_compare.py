@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,11 @@ def test_p_of_accuracy_is_the_binomial_test_of_scipy(only_first: int, only_secon
 
 def test_a_lower_likelihood_loss_is_better() -> None:
     right = [True, False] * 20
-    result = compare([classifier("a", right, loss=0.9), classifier("b", right, loss=0.4)], "nll")
+    first, second = classifier("a", right), classifier("b", right)
+    better = replace(second, arrays={**second.arrays, "loss": second.arrays["loss"] * np.linspace(0.1, 0.9, 40)})
+    result = compare([first, better], "nll")
     assert not result.rising
-    assert result.rows[1].difference == pytest.approx(-0.5)
+    assert result.rows[1].difference == pytest.approx(-0.25)
     assert result.rows[1].verdict == "better"
 
 
@@ -128,3 +131,35 @@ def test_what_cannot_be_compared_is_refused_by_name() -> None:
     other = Measured("b", "classify", ("b", "a"), first.names, first.arrays)
     with pytest.raises(DataError, match=r"'a' and 'b' were measured on other answers for 2 of 2 images, such as '0\.jpg'"):
         compare([first, other])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),
+    [
+        ([True, False] * 3, [True, False] * 3, -0.39, 0.39),  # Wilson: 0 of 6 is 0 to 0.390
+        ([False] * 2, [True] * 2, 0.34, 1.0),  # Wilson: 2 of 2 is 0.342 to 1
+        ([True] * 2, [False] * 2, -1.0, -0.34),
+    ],
+)
+def test_few_images_that_all_say_the_same_leave_a_wide_interval(
+    first: list[bool], second: list[bool], low: float, high: float
+) -> None:
+    row = compare([classifier("a", first), classifier("b", second)]).rows[1]
+    assert row.paired is not None
+    assert (row.paired.low, row.paired.high) == pytest.approx((low, high), abs=0.003)
+    assert row.verdict == "no clear difference"  # two images have p = 0.5
+
+
+def test_the_verdict_does_not_contradict_the_exact_test() -> None:
+    first, second = [True] * 4 + [False] * 4, [True] * 8  # 4 images, all for the second: p = 0.125
+    row = compare([classifier("a", first), classifier("b", second)]).rows[1]
+    assert row.paired is not None
+    assert row.paired.low > 0
+    assert row.p == pytest.approx(0.125)
+    assert row.verdict == "no clear difference"
+
+
+def test_images_that_are_all_right_have_no_bootstrap_interval() -> None:
+    """Draws of right images are right, which says nothing about how many others are wrong."""
+    interval = bootstrap(lambda counts: float(counts.sum()) / 8, 8)
+    assert np.isnan([interval.low, interval.high]).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -190,7 +191,7 @@ def test_weights_that_no_grid_has_are_refused(mobilenets: Run, tmp_path: Path, o
 
 @pytest.mark.parametrize("parts", [("train", "test"), ("train", "val", "test")])
 def test_a_run_without_a_validation_split_says_that_the_test_split_decides(
-    parts: tuple[str, ...], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    parts: tuple[str, ...], data: Path, tmp_path: Path
 ) -> None:
     dataset = open_dataset(data)
     kept = tuple(sample for sample in dataset.samples if sample.split in parts)
@@ -202,4 +203,27 @@ def test_a_run_without_a_validation_split_says_that_the_test_split_decides(
     found = material(manifest, run, images="", data="", reading=Reading(), count=4, seed=0, model=run)
     assert isinstance(found.truth, Labels)
     assert {sample.split for sample in found.truth.samples} == {"val" if "val" in parts else "test"}
-    assert ("so the test split decides which layers stay in float" in capsys.readouterr().err) is ("val" not in parts)
+    assert any("so the test split decides which layers stay in float" in text for text in found.cautions) is (
+        "val" not in parts
+    )
+
+
+def test_images_that_the_model_was_trained_on_are_counted_where_they_judge(
+    mobilenets: Run, export: Export, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    (run / "export").mkdir(parents=True)
+    shutil.copy(export(color_graph()), run / "export" / "model.onnx")
+    dataset = open_dataset(data)
+    write_splits(dataset, run / "splits.csv")
+    about = {"source": str(data), "name": "toys", "labels": list(dataset.labels)}
+    (run / "run.json").write_text(json.dumps({"format": 2, "data": about}))
+    trained = mobilenets("quantize", run, "--data", data / "train", "--out", tmp_path / "a")
+    said = "trained on the images that the int8 model is judged on"
+    assert trained.code == 0, trained.err
+    assert said in trained.err
+    report = json.loads((tmp_path / "a" / "quantization" / "report.json").read_text())
+    assert said in report["cautions"][0]
+    judged = mobilenets("quantize", run, "--out", tmp_path / "b")
+    assert judged.code == 0, judged.err
+    assert "trained on" not in judged.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from mobilenets.cli.comparing import asked_for
 from mobilenets.cli.output import note, show, show_json, show_table
+from mobilenets.data.text import counted
 from mobilenets.errors import ExportError, UsageError
 from mobilenets.table import unknown_name
 
@@ -299,9 +301,12 @@ def _show(parity: Parity, standard: str) -> None:
         )
     before = "before" if parity.steps else f"with {standard}"
     for accuracy in parity.accuracies:
+        if math.isnan(accuracy.model) or math.isnan(accuracy.exported):
+            show(f"{accuracy.metric}  not measured: {counted(accuracy.images, 'labeled image')} with nothing to find")
+            continue
         change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"
         values = f"{accuracy.model:.1%} {before}, {accuracy.exported:.1%} exported ({change})"
-        show(f"{accuracy.metric}  {values}, on {accuracy.images:,} labeled images")
+        show(f"{accuracy.metric}  {values}, on {counted(accuracy.images, 'labeled image')}")
     if parity.fast_path is not None:
         show(_fast(parity.fast_path))
     if parity.memory is not None:

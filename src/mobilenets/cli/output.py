@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mobilenets.data.cells import guarded
+from mobilenets.documents import finite
 from mobilenets.runtime.rows import escaped
 from mobilenets.runtime.text import printable, printable_lines
 
@@ -22,8 +23,8 @@ def show(text: str) -> None:
 
 
 def show_json(data: Any) -> None:  # Any: whatever JSON can hold
-    """Print the result as JSON, for programs."""
-    print(escaped(json.dumps(data, indent=2, ensure_ascii=False)))
+    """Print the result as JSON, for programs; what is not a number is null."""
+    print(escaped(json.dumps(finite(data), indent=2, ensure_ascii=False)))
 
 
 def show_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

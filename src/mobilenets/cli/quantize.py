@@ -122,6 +122,7 @@ def command(
             limit=limit,
             folder=Path(scratch),
             weights=weights,
+            cautions=chosen.cautions,
             telling=Telling(progress, note),
         )
         known = about(done, source=str(model), seed=seed)
@@ -237,9 +238,9 @@ def _show(done: Quantized) -> None:
 
 
 def _show_json(done: Quantized, folder: Path) -> None:
-    from mobilenets.int8.report import data, finite
+    from mobilenets.int8.report import data
 
-    show_json(finite({"folder": str(folder), **data(done)}))
+    show_json({"folder": str(folder), **data(done)})
 
 
 def _fail(done: Quantized) -> None:

@@ -10,10 +10,13 @@ from mobilenets.cli.images import image_files
 from mobilenets.cli.measuring import trained_on_data
 from mobilenets.cli.output import note, progress
 from mobilenets.cli.reading import Reading, alike
+from mobilenets.data.text import counted
 from mobilenets.errors import DataError, MobileNetsError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset
+    from collections.abc import Sequence
+
+    from mobilenets.data.samples import Dataset, Sample
     from mobilenets.int8.images import Picture
     from mobilenets.int8.truth import Truth
     from mobilenets.runtime.manifest import Manifest
@@ -41,12 +44,14 @@ class Material:
         truth: what judges the result.
         count: how many to calibrate on.
         told: where they are from, in words.
+        cautions: why the accuracies may not be those of new images.
     """
 
     pictures: tuple[Picture, ...]
     truth: Truth
     count: int
     told: str
+    cautions: tuple[str, ...] = ()
 
 
 def material(
@@ -96,9 +101,16 @@ def material(
         label_columns(dataset.labels, manifest.labels)
         if len(judged_on) < LEAST:
             raise DataError(f"'{dataset.name}' has only 1 labeled image, and at least {LEAST} are needed to measure a drop")
+        if task == "detect" and not any(sample.boxes for sample in judged_on):
+            raise DataError(
+                f"the {counted(len(judged_on), 'image')} of '{dataset.name}' that the int8 model would be judged on have no "
+                "objects, so what it loses cannot be measured",
+                hint="--data DATA with images that show some",
+            )
+        cautions = _trained_on(judged_on, own, run) if own is not None else ()
         if not apart and not dataset.split("val") and dataset.split("test"):
-            note(f"note: {ON_TEST}")
-        return Material(pictures, Labels(judged_on, dataset.labels, progress), count, told)
+            cautions += (ON_TEST,)
+        return Material(pictures, Labels(judged_on, dataset.labels, progress), count, told, cautions)
     if len(pictures) > count:
         judged = pictures[count:]
     else:
@@ -109,6 +121,20 @@ def material(
         "(--data DATA measures what the model loses on labeled images)"
     )
     return Material(pictures[:count] + pictures[count + ANSWERS :], SameAnswers(judged[:ANSWERS], progress), count, told)
+
+
+def _trained_on(judged_on: Sequence[Sample], own: Dataset, run: Path) -> tuple[str, ...]:
+    """How many of the images that judge are images that the model, or its first weights, learned from; nothing if none is."""
+    from mobilenets.int8.images import place_of
+    from mobilenets.reports.ancestry import learned_from
+
+    names = learned_from(run)
+    learned = {place_of(sample) for sample in own.samples if sample.name in names}
+    known = sum(place_of(sample) in learned for sample in judged_on)
+    if not known:
+        return ()
+    part = "the images" if known == len(judged_on) else f"{known:,} of the {len(judged_on):,} images"
+    return (f"the model was trained on {part} that the int8 model is judged on; both are better there than on new images",)
 
 
 def _of_run(run: Path, task: Task, *, strict: bool) -> Dataset | None:

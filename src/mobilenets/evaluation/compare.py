@@ -14,7 +14,7 @@ from mobilenets.errors import DataError
 from mobilenets.evaluation.classify import metrics as classify_metrics
 from mobilenets.evaluation.detect.evaluate import mean_ap_draws
 from mobilenets.evaluation.detect.metrics import Ranked, mean_average_precision
-from mobilenets.evaluation.intervals import Interval, Statistic, draws, percentiles, wilson
+from mobilenets.evaluation.intervals import CONFIDENCE, Interval, Statistic, draws, paired, percentiles, wilson
 from mobilenets.evaluation.segment.evaluate import mean_iou_of
 from mobilenets.specs.model import Task
 from mobilenets.table import unknown_name
@@ -130,16 +130,20 @@ def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
     if metric not in figures:
         raise unknown_name("metric", metric, figures)
     common = _common(measured)
-    paired = [_of_images(model, common) for model in measured]
-    _check_truth(paired)
+    alike = [_of_images(model, common) for model in measured]
+    _check_truth(alike)
     figure = figures[metric]
-    first, *others = [(model, *figure.draws(model)) for model in paired]
+    first, *others = [(model, *figure.draws(model)) for model in alike]
     rows = [Compared(first[0].name, first[1], _interval(first, metric))]
     for other in others:
         gap = min(len(first[2]), len(other[2]))
         differences = other[2][:gap] - first[2][:gap]
-        interval = percentiles(differences) if gap else None
-        p = _mcnemar(first[0], other[0]) if metric == "top1" else _p_of(differences)
+        if metric == "top1":
+            gained, lost = _only(other[0], first[0]), _only(first[0], other[0])
+            interval: Interval | None = paired(gained, lost, differences, len(common))
+            p = _mcnemar(gained, lost)
+        else:
+            interval, p = percentiles(differences) if gap else None, _p_of(differences)
         row = Compared(other[0].name, other[1], _interval(other, metric), other[1] - first[1], interval, p)
         rows.append(_with_verdict(row, rising=figure.rising))
     every = {name for model in measured for name in model.names}
@@ -151,9 +155,9 @@ def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
 
 
 def _with_verdict(row: Compared, *, rising: bool) -> Compared:
-    """The row with a verdict: the interval of the difference must not reach 0."""
+    """The row with a verdict: the interval of the difference must not reach 0, and `p` must agree, exact for few images."""
     verdict = "no clear difference"
-    if row.paired is not None and (row.paired.low > 0 or row.paired.high < 0):
+    if row.paired is not None and (row.paired.low > 0 or row.paired.high < 0) and not row.p >= 1 - CONFIDENCE:
         verdict = "better" if (row.difference > 0) == rising else "worse"
     return Compared(row.name, row.value, row.interval, row.difference, row.paired, row.p, verdict)
 
@@ -284,14 +288,18 @@ def _interval(model: tuple[Measured, float, NDArray[np.float64]], metric: str) -
     return percentiles(drawn) if len(drawn) else None
 
 
-def _mcnemar(first: Measured, other: Measured) -> float:
+def _only(first: Measured, other: Measured) -> int:
+    """How many images the first gets right and the other does not."""
+    right_first, right_other = (model.arrays["truth"] == model.arrays["predicted"] for model in (first, other))
+    return int((right_first & ~right_other).sum())
+
+
+def _mcnemar(gained: int, lost: int) -> float:
     """McNemar's exact test (binomial, two-sided) of the images that only one of two classifiers gets right.
 
     The chance of so uneven a split or a more uneven one, if each of these images were as likely to be either's.
     """
-    right_first, right_other = (model.arrays["truth"] == model.arrays["predicted"] for model in (first, other))
-    only_first, only_other = int((right_first & ~right_other).sum()), int((right_other & ~right_first).sum())
-    total, fewer = only_first + only_other, min(only_first, only_other)
+    total, fewer = gained + lost, min(gained, lost)
     if not total:
         return 1.0
     ways = [math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1) for k in range(fewer + 1)]

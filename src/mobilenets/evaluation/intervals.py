@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 ROUNDS = 1000
+_ROUNDING = 1e-12  # relative difference of values that are the same but for rounding
 
 Statistic = Callable[["NDArray[np.int64]"], float]
 """A figure as a function of how often each image was drawn, N counts that sum to N."""
@@ -42,6 +44,29 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     center = (share + z * z / (2 * trials)) / scale
     half = z / scale * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
     return Interval(max(0.0, center - half), min(1.0, center + half))
+
+
+def paired(gained: int, lost: int, drawn: NDArray[np.float64], trials: int) -> Interval:
+    """The interval of a difference between two shares of the same images.
+
+    Draws show nothing where no image, or every image, speaks for the same one; then it follows from Wilson's bound on the share
+    of other images.
+
+    Args:
+        gained, lost: images that only the second or only the first gets right.
+        drawn: the difference in each bootstrap draw.
+        trials: how many images there are.
+
+    >>> paired(0, 0, np.zeros(3), 10)
+    Interval(low=-0.2775327998628892, high=0.2775327998628892)
+    """
+    interval = percentiles(drawn)
+    if not math.isnan(interval.low):
+        return interval
+    bound = wilson(0, trials).high
+    if gained == lost:  # none: both get the same images right
+        return Interval(-bound, bound)
+    return Interval(1 - bound, 1.0) if gained else Interval(-1.0, bound - 1)
 
 
 def bootstrap(
@@ -78,9 +103,13 @@ def drawn_counts(samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> Iterat
 
 
 def percentiles(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
-    """The interval that holds the middle `confidence` of the values; NaNs are left out."""
+    """The interval that holds the middle `confidence` of the values; NaNs are left out.
+
+    It is NaN to NaN where all values are the same. If every image is right, so is every draw of them, which does not tell how
+    many other images are wrong.
+    """
     values = values[~np.isnan(values)]
-    if not len(values):
+    if not len(values) or np.ptp(values) <= _ROUNDING * np.abs(values).max():
         return Interval(float("nan"), float("nan"))
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(float(low), float(high))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.deploy.cpp.write import Written
+from mobilenets.documents import finite
 from mobilenets.errors import ExportError
 from mobilenets.files import write_text
 from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
@@ -248,6 +249,6 @@ def write_parity(parity: Parity, path: Path) -> None:
         ExportError: the file cannot be written.
     """
     try:
-        write_text(path, json.dumps(parity.to_data(), indent=1) + "\n")
+        write_text(path, json.dumps(finite(parity.to_data()), indent=1) + "\n")
     except OSError as error:
         raise ExportError(f"cannot write '{path}': {error.strerror or error}") from error

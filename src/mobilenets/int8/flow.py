@@ -56,6 +56,7 @@ class Quantized:
         answers: of both networks, image by image.
         labels: names of the true classes; empty where nobody knows them.
         weights: what integers the weights may be.
+        cautions: why what is measured may not be so on new images.
     """
 
     graph: Graph
@@ -66,6 +67,7 @@ class Quantized:
     answers: tuple[Answer, ...]
     labels: tuple[str, ...] = ()
     weights: Grid = EIGHT_BITS
+    cautions: tuple[str, ...] = ()
 
     @property
     def int8(self) -> Graph:
@@ -88,6 +90,7 @@ def quantized(
     folder: Path,
     others: Sequence[Picture] = (),
     weights: Grid = EIGHT_BITS,
+    cautions: Sequence[str] = (),
     telling: Telling | None = None,
 ) -> Quantized:
     """Quantize a network and measure it.
@@ -101,6 +104,7 @@ def quantized(
         folder: for files on the way; it stays as long as the result is used.
         others: images that are not calibrated on; by default those that the network is judged on.
         weights: what integers the weights may be.
+        cautions: what is known of the images beforehand that may make the drop differ on new ones.
         telling: how progress is shown.
 
     Raises:
@@ -120,10 +124,13 @@ def quantized(
     taken = {place_of(picture) for picture in calibration.pictures}
     own = [picture for picture in truth.pictures if place_of(picture) in taken]
     if own:
-        telling.said(
-            f"note: {counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
+        both = (
+            f"{counted(len(own), 'image')} of {len(truth.pictures):,} that the int8 model is judged on "
             f"{'is' if len(own) == 1 else 'are'} calibrated on as well; the drop on new images may be larger"
         )
+        cautions = (*cautions, both)
+    for text in cautions:
+        telling.said(f"note: {text}")
     unseen = [picture for picture in others or truth.pictures if place_of(picture) not in taken]
     try:
         other = inputs(unseen, contract, _OTHERS).values if unseen else None
@@ -155,7 +162,7 @@ def quantized(
     latency = Latency(times[0], times[1], times[2] if len(times) == 3 else None)
     compared = list(islice(truth.pictures, ANSWERS))
     with telling.progress("comparing answers", len(compared)) as advance:
-        both = tuple(
+        pairs = tuple(
             answers(
                 Predictor(graph.manifest, real.engine),
                 Predictor(last.result.graph.manifest, last.running.engine),
@@ -163,4 +170,4 @@ def quantized(
                 advance=advance,
             )
         )
-    return Quantized(graph, calibration, gate, measured, latency, both, tuple(truth.labels), weights)
+    return Quantized(graph, calibration, gate, measured, latency, pairs, tuple(truth.labels), weights, tuple(cautions))

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.deploy import file
-from mobilenets.documents import decode, parse
+from mobilenets.documents import decode, finite, parse
 from mobilenets.errors import CheckpointError, DocumentError, UsageError
 from mobilenets.files import check_writable, replaced_folder, write_text
 from mobilenets.int8.engines import running
 from mobilenets.int8.flow import Quantized
-from mobilenets.int8.report import finite, write_report
+from mobilenets.int8.report import write_report
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.table import ENGINES
 

@@ -14,6 +14,7 @@ from PIL import Image
 from mobilenets.data.samples import Sample
 from mobilenets.data.text import counted
 from mobilenets.deploy.quantization import HIGHEST, LOWEST
+from mobilenets.documents import finite
 from mobilenets.errors import MissingExtraError
 from mobilenets.evaluation.metric import Metric
 from mobilenets.int8 import plots as drawing
@@ -23,7 +24,7 @@ from mobilenets.int8.gate import told
 from mobilenets.int8.images import name_of, read_image
 from mobilenets.int8.sensitivity import Sensitivity
 from mobilenets.int8.slower import why_slower
-from mobilenets.reports import plots
+from mobilenets.reports import plots, words
 from mobilenets.reports.html import to_html
 from mobilenets.reports.markdown import to_markdown
 from mobilenets.reports.page import Content, Fact, Page, Remark, Shown, Table, shown
@@ -111,6 +112,7 @@ def data(done: Quantized) -> dict[str, Any]:  # Any: JSON
             "other_with_half_of_the_images": done.doubts.half_db,
         },
         "warnings": list(done.doubts.warnings),
+        "cautions": list(done.cautions),
         "layers": [
             {
                 "layer": layer.layer,
@@ -145,8 +147,18 @@ def metrics(done: Quantized) -> list[Metric]:
             "same", f"same {NOUNS[done.graph.manifest.task]}", _same(done), note=f"on {counted(len(done.answers), 'image')}"
         ),
         Metric("signal_to_noise", "signal to noise", doubts.calibration_db, note=f"on calibration images; {other}"),
-        Metric("latency", "latency", latency.int8, note=f"{latency.real:.1f} ms in float; {done.gated.last.running.title}"),
-        Metric("size", "weights", _weight_bytes(done.int8) / 1e6, note=f"{_weight_bytes(done.graph) / 1e6:.1f} MB in float"),
+        Metric(
+            "latency",
+            "latency",
+            latency.int8,
+            note=f"{words.quantity(latency.real, 'ms')} in float; {done.gated.last.running.title}",
+        ),
+        Metric(
+            "size",
+            "weights",
+            _weight_bytes(done.int8) / 1e6,
+            note=f"{words.quantity(_weight_bytes(done.graph) / 1e6, 'MB')} in float",
+        ),
     ]
 
 
@@ -162,15 +174,6 @@ def said(prediction: Prediction) -> str:
         parts = [(int(area), label) for area, label in zip(prediction.areas, prediction.labels, strict=True) if area]
         return ", ".join(f"{label} {area / total:.1%}" for area, label in sorted(parts, reverse=True)[:3])
     return prediction.summary()
-
-
-def finite(content: Any) -> Any:  # Any: whatever JSON can hold
-    """The same with null for numbers that JSON does not know."""
-    if isinstance(content, float):
-        return content if math.isfinite(content) else None
-    if isinstance(content, Mapping):
-        return {key: finite(value) for key, value in content.items()}
-    return [finite(item) for item in content] if isinstance(content, list | tuple) else content
 
 
 _VALUE_KEYS = ("operator", "value", "low", "high", "way", "signal_to_noise_db", "clipped_on_calibration", "clipped_on_other")
@@ -238,6 +241,7 @@ def _remarks(done: Quantized) -> list[Remark]:
         )
     if slower := why_slower(done):
         remarks.append(Remark(f"{_capital(slower)}."))
+    remarks += [Remark(f"{text[0].upper()}{text[1:]}.") for text in done.cautions]
     remarks += [Remark(text) for text in done.doubts.warnings]
     return remarks
 

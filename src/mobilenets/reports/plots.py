@@ -291,8 +291,9 @@ def percent_scale(axes: Axes) -> None:
 
 
 def legend_above(axes: Axes, columns: int) -> None:
-    """The legend, above the plot."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
+    """The legend, above the plot; none where nothing is drawn."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, frameon=False, labelcolor=INK, fontsize=9)
 
 
 def color_cycle(count: int) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from mobilenets.documents import finite
 from mobilenets.evaluation.metric import Metric
 from mobilenets.reports.kinds import KINDS, Evaluated
 from mobilenets.reports.page import Context, Remark
@@ -32,7 +31,7 @@ def to_json(
         "context": context,
         "next_command": next_command,
     }
-    return json.dumps(_finite(data), indent=1, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(finite(data), indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _metric(metric: Metric) -> dict[str, object]:
@@ -43,11 +42,3 @@ def _metric(metric: Metric) -> dict[str, object]:
         "high": interval.high if interval else None,
         "note": metric.note,
     }
-
-
-def _finite(data: Any) -> Any:  # Any: whatever JSON can hold
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    return [_finite(item) for item in data] if isinstance(data, list | tuple) else data

@@ -17,8 +17,17 @@ UNITS: Mapping[str, str] = {"signal_to_noise": "dB", "latency": "ms", "size": "M
 def value(metric: Metric) -> str:
     """The value of a metric, or a dash where there is none."""
     if metric.name in UNITS:
-        return "-" if math.isnan(metric.value) else f"{metric.value:,.1f} {UNITS[metric.name]}"
+        return "-" if math.isnan(metric.value) else quantity(metric.value, UNITS[metric.name])
     return share(metric.value) if metric.name not in PLAIN else "-" if math.isnan(metric.value) else f"{metric.value:.3f}"
+
+
+def quantity(amount: float, unit: str) -> str:
+    """An amount with its unit, and enough digits that two small ones do not look alike.
+
+    >>> quantity(0.1234, "ms"), quantity(12.34, "ms")
+    ('0.12 ms', '12.3 ms')
+    """
+    return f"{amount:,.2f} {unit}" if 0 < abs(amount) < 1 else f"{amount:,.1f} {unit}"
 
 
 def share(part: float) -> str:

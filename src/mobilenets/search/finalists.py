@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,7 +121,10 @@ class Finishing:
         with self.telling.progress(f"evaluating {title}", len(samples)) as advance:
             report = evaluate(predictor, samples, self.dataset.labels, progress=advance)
         metric = report.metrics[0]
-        low, high = (metric.interval.low, metric.interval.high) if metric.interval else (None, None)
+        low: float | None = None
+        high: float | None = None
+        if metric.interval and not math.isnan(metric.interval.low):
+            low, high = metric.interval.low, metric.interval.high
         file = run / "export" / EXPORTERS[self.to].file
         place = file.relative_to(self.folder).as_posix()
         finalist = Finalist(name, origin, title, metric.name, metric.value, low, high, self.split, place)

@@ -128,7 +128,11 @@ def brief(report: DetectionReport, worst: int) -> Brief:
 
 
 def remarks(report: DetectionReport) -> list[Remark]:
-    """Remarks on whether one constant box would find many of the objects, because they are always at the same place."""
+    """Remarks on whether there is anything to find, and on whether one constant box would find many of the objects, because
+    they are always at the same place.
+    """
+    if not any(support(report).values()):
+        return [Remark("These images have no objects, so only false positives can be counted; mAP and recall have no value.")]
     explained, hits, _ = constant_box(report)
     if explained < 5 or 3 * explained < hits:
         return []

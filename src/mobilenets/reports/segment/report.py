@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -108,7 +109,8 @@ def remarks(report: SegmentationReport) -> list[Remark]:
     support = report.support.sum(axis=0)
     share, label = support.max() / max(support.sum(), 1), report.labels[int(support.argmax())]
     accuracy = report.metric("pixel_accuracy")
-    low = accuracy.interval.low if accuracy.interval is not None else accuracy.value
+    interval = accuracy.interval
+    low = accuracy.value if interval is None or math.isnan(interval.low) else interval.low
     if not (support > 0).sum() > 1 or not low <= share:
         return []
     return [
