@@ -73,3 +73,14 @@ def test_the_cosine_is_that_of_the_worst_image() -> None:
     other = logits([2.0, 0.0], [1.0, 0.0], [0.0, 0.0])
     [output] = differences([(one, other)])
     assert output.cosine == pytest.approx(2**-0.5)
+
+
+def test_labels_that_differ_within_the_tolerance_are_told_as_near_ties() -> None:
+    expected = np.array([[1, 0.99], [0.5, 0.48], [0, 1]], np.float32)
+    exported = np.array([[0.99, 1], [0.5, 0.48], [0, 1]], np.float32)
+    manifest = Manifest("toy", ("a", "b"), InputContract())
+    _, near = compare_labels([({"logits": expected}, {"logits": exported})], manifest, tolerance=0.05)
+    assert near.passed
+    assert near.told == "0 of 3 images, and 1 near tie"
+    _, far = compare_labels([({"logits": expected}, {"logits": exported})], manifest, tolerance=0.001)
+    assert far.told == "1 of 3 images"

@@ -282,7 +282,7 @@ def _show(parity: Parity, standard: str) -> None:
     rows += [
         (
             same.name,
-            f"{same.differing:,} of {same.total:,} {same.unit}",
+            same.told,
             f"{same.share:.2e}",
             f"{same.tolerance:.0e}",
             "",
@@ -299,8 +299,8 @@ def _show(parity: Parity, standard: str) -> None:
             title=f"{'the integer reference' if parity.steps else standard} and {parity.runtime}",
             caption=f"{parity.images} images and {made_up} made-up ones, in batches of {batches}",
         )
-    before = "before" if parity.steps else f"with {standard}"
     for accuracy in parity.accuracies:
+        before = "in floats" if accuracy.floats else f"with {'the integer reference' if parity.steps else standard}"
         if math.isnan(accuracy.model) or math.isnan(accuracy.exported):
             show(f"{accuracy.metric}  not measured: {counted(accuracy.images, 'labeled image')} with nothing to find")
             continue

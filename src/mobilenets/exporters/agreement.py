@@ -55,16 +55,18 @@ def both(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) ->
 
 
 def compare_labels(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:
-    """Count the images whose first label differs, beyond a near tie: if both labels score the same up to the tolerance."""
-    differing = total = 0
+    """Count the images whose first label differs, and those of near ties: both labels score the same up to the tolerance."""
+    differing = ties = total = 0
     for expected, exported in pairs:
         logits, others = expected["logits"], exported["logits"]
         first, other = logits.argmax(1), others.argmax(1)
         at = np.arange(len(logits))
         margin = logits[at, first] - logits[at, other]
-        differing += int((margin > 2 * tolerance * np.abs(logits).max(initial=0)).sum())
+        beyond = int((margin > 2 * tolerance * np.abs(logits).max(initial=0)).sum())
+        differing += beyond
+        ties += int((first != other).sum()) - beyond
         total += len(logits)
-    return (), Agreement("first label", "images", differing, total, 0.0)
+    return (), Agreement("first label", "images", differing, total, 0.0, ties)
 
 
 def compare_classes(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:

@@ -169,7 +169,7 @@ def export_compared(
             parity = replace(
                 parity,
                 agreements=(agreement,),
-                accuracies=() if labeled is None else (_accuracy(before, engine, labeled),),
+                accuracies=() if labeled is None else (_accuracy(before, engine, labeled, floats=standard.before is not None),),
                 fast_path=facts.fast_path or engine.fast_path(),
                 memory=facts.memory,
             )
@@ -255,7 +255,7 @@ def _run(engine: Engine, batches: Sequence[NDArray[np.float32]]) -> list[Outputs
     return [gate.run(batch) for batch in batches]
 
 
-def _accuracy(reference: Engine, exported: Engine, labeled: Labeled) -> Accuracy:
+def _accuracy(reference: Engine, exported: Engine, labeled: Labeled, *, floats: bool) -> Accuracy:
     """What both networks reach on labeled images."""
     manifest = reference.manifest()
     metric = METRICS[manifest.task]
@@ -263,7 +263,7 @@ def _accuracy(reference: Engine, exported: Engine, labeled: Labeled) -> Accuracy
         evaluate(Predictor(manifest, engine, threads=1), labeled.samples, labeled.labels) for engine in (reference, exported)
     ]
     values = [report.metric(metric).value for report in reports]
-    return Accuracy(metric, float(values[0]), float(values[1]), len(reports[0]))
+    return Accuracy(metric, float(values[0]), float(values[1]), len(reports[0]), floats)
 
 
 def _random_batches(contract: InputContract) -> Iterator[NDArray[np.float32]]:

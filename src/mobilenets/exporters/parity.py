@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenets.data.text import counted
 from mobilenets.deploy.cpp.write import Written
 from mobilenets.documents import finite
 from mobilenets.errors import ExportError
@@ -54,6 +55,7 @@ class Agreement:
         differing: how many differ.
         total: how many were compared.
         tolerance: the share that may differ.
+        ties: how many others differ, but only between results that are equal up to the tolerance of the outputs.
     """
 
     name: str
@@ -61,6 +63,13 @@ class Agreement:
     differing: int
     total: int
     tolerance: float
+    ties: int = 0
+
+    @property
+    def told(self) -> str:
+        """How many differ, in words; near ties are not passed over, as an accuracy may change by them."""
+        ties = f", and {counted(self.ties, 'near tie')}" if self.ties else ""
+        return f"{self.differing:,} of {self.total:,} {self.unit}{ties}"
 
     @property
     def share(self) -> float:
@@ -81,12 +90,14 @@ class Accuracy:
         metric: its name: "top1", "map" or "miou".
         model, exported: its value, 0 to 1.
         images: how many images were measured.
+        floats: whether the model was measured in floats though the file computes in integers.
     """
 
     metric: str
     model: float
     exported: float
     images: int
+    floats: bool = False
 
 
 @dataclass(frozen=True, slots=True)
