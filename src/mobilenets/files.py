@@ -67,6 +67,24 @@ def check_writable(folder: Path) -> None:
         raise OSError(code, os.strerror(code), str(nearest))
 
 
+def check_own(folder: Path, known: str) -> None:
+    """Refuse a folder that cannot be written, or that holds something else than what the same command wrote before.
+
+    Files among the images of a dataset would be read as its images and classes.
+
+    Args:
+        folder: to write to.
+        known: a file that such a folder holds.
+
+    Raises:
+        OSError: see `check_writable`.
+        UsageError: see there; or the folder holds other things.
+    """
+    check_writable(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / known).is_file():
+        raise UsageError(f"'{folder}' holds something else than a report", hint="--out with a new folder")
+
+
 @contextmanager
 def drafted(path: Path) -> Iterator[Path]:
     """A path to write to instead of `path`, in the same folder.

@@ -200,3 +200,16 @@ def test_the_onnx_engine_is_not_replaced_when_asked_for(mobilenets: Run, tmp_pat
     (tmp_path / "run" / "best").mkdir(parents=True)
     done = mobilenets("evaluate", tmp_path / "run", fill(tmp_path / "test"), "--engine", "onnx")
     assert (done.code, done.err.splitlines()[-1]) == (1, f"hint: mobilenets export {tmp_path / 'run'} --to onnx")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_no_report_is_written_among_the_images_of_a_dataset(
+    command: str, mobilenets: Run, color_model: Path, tmp_path: Path
+) -> None:
+    data = fill(tmp_path / "data")
+    before = sorted(data.rglob("*"))
+    models = [color_model] if command == "evaluate" else [color_model, color_model, "--data"]
+    done = mobilenets(command, *models, data, "--out", data)
+    assert done.code == 2
+    assert f"error: '{data}' holds something else than a report" in done.err
+    assert sorted(data.rglob("*")) == before

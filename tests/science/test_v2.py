@@ -79,3 +79,11 @@ def test_a_folder_without_photos_is_named(make: Callable[[Path], Path], tmp_path
     place = make(tmp_path)
     with pytest.raises(DataError, match="holds no images" if place.exists() else "is not a folder"):
         activations.photos(place, InputContract(), Asked(tmp_path))
+
+
+def test_nothing_lost_twice_is_not_called_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        (n, 0.1, lost, lost, lost, 0.0, 0.0, 0.0, 3) for n, lost in zip(spiral.DIMENSIONS, (0.7, 0.5, 0.2, 0, 0), strict=True)
+    ]
+    monkeypatch.setattr(spiral, "measured", lambda dimensions, asked: rows)
+    assert "From each n to the next as much or less is lost." in spiral.figure_1(Asked(Path())).findings[0]

@@ -59,11 +59,11 @@ def command(
     if split is not None and data is None:
         raise UsageError("--split is a part of --data DATA, which is missing")
     from mobilenets.evaluation.compare import compare
-    from mobilenets.files import check_writable
+    from mobilenets.files import check_own
     from mobilenets.reports import comparison as written
 
     if out is not None:
-        check_writable(out)
+        check_own(out, "comparison.json")
 
     named = tuple(zip(runs, _names(runs), strict=True))
     evaluated = partial(_evaluated, data=data, split=split, classes=classes, ignore=ignore)

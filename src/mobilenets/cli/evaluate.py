@@ -81,7 +81,7 @@ def command(
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")
     check_engine(engine, torch=True)
     from mobilenets.evaluation.evaluators import evaluate
-    from mobilenets.files import check_writable
+    from mobilenets.files import check_own
     from mobilenets.reports.ancestry import home_of
     from mobilenets.reports.classify.looked import look
     from mobilenets.reports.history import facts
@@ -91,7 +91,7 @@ def command(
     from mobilenets.runtime.segment.scales import MultiScale
 
     if out is not None:
-        check_writable(out)
+        check_own(out, "report.json")
     predictor = predictor_of(run, TORCH if multi_scale and engine is None and run.is_dir() else engine)
     if verbose:
         note(engine_line(predictor))

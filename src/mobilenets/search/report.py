@@ -122,6 +122,13 @@ def remarks_of(result: Result) -> list[str]:
         if points < 0:
             folder = shlex.quote(str(result.folder / FINALISTS / best.finalist.name))
             said.append(f"A search that starts from that one may find a better one: --start {folder}")
+    tried = sum(network.finalist.origin == "search" for network in result.networks)
+    if tried > 1:
+        mine = found(result)
+        said.append(
+            f"{mine.finalist.title} is the best of {tried} finalists on {mine.finalist.split}: chosen by these images, it "
+            "is likely to do worse on new ones."
+        )
     if any(abs(error) > TOLERANCE for error in result.errors):
         worst = max(result.errors, key=abs)
         said.append(f"The latency table mispredicts a whole network by {worst:+.0%}, even after it was corrected.")

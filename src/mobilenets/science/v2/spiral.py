@@ -34,9 +34,10 @@ def figure_1(asked: Asked) -> Result:
     comparisons = tuple(Comparison(f"points lost, n = {row[0]}", 100 * row[1], 100 * row[2], "%", source) for row in rows)
     low, high = rows[1], rows[3]
     falls = all(after[2] <= before[2] for before, after in pairwise(rows))
+    less = "less" if all(after[2] < before[2] for before, after in pairwise(rows)) else "as much or less"
     findings = (
         f"With n = {low[0]} ReLU makes {low[2]:.0%} of the spiral's points impossible to recover; with n = {high[0]} it is "
-        f"{high[2]:.2%}. From each n to the next less is lost{'' if falls else ', with exceptions'}.",
+        f"{high[2]:.2%}. From each n to the next {less} is lost{'' if falls else ', with exceptions'}.",
         f"The best affine map back from the n outputs misses {rows[0][5]:.0%} of the spiral's variance at n = {rows[0][0]}, "
         f"{rows[1][5]:.0%} at n = {rows[1][0]} and {rows[-1][5]:.2%} at n = {rows[-1][0]}, on average.",
     )
