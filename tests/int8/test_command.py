@@ -224,6 +224,7 @@ def test_images_that_the_model_was_trained_on_are_counted_where_they_judge(
     assert said in trained.err
     report = json.loads((tmp_path / "a" / "quantization" / "report.json").read_text())
     assert said in report["cautions"][0]
+    assert said in mobilenets("info", tmp_path / "a").out
     judged = mobilenets("quantize", run, "--out", tmp_path / "b")
     assert judged.code == 0, judged.err
     assert "trained on" not in judged.err

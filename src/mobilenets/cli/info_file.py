@@ -109,6 +109,7 @@ def _of_folder(folder: Path) -> _Network:
         f"{METRIC_TITLES[known.metric]:<17}{known.int8:.1%} in int8, {known.real:.1%} in float, on "
         f"{counted(known.judged_on, 'image')}",
         f"layers in float  {kept}",
+        *(f"beware           {text}" for text in known.warnings),
     )
     return _Network(folder, "every runtime", graph.manifest, lines, {"quantization": asdict(known)})
 

@@ -53,7 +53,7 @@ class About:
         runtime: that measured.
         latency_ms, float_latency_ms: of an image on one thread.
         signal_to_noise_db: of the outputs, on calibration images; None if there is no noise.
-        warnings: about the calibration images.
+        warnings: about the images that it was calibrated on and judged by.
         weight_bits: of each weight, 8 or 4; the first layer and depthwise layers always have 8.
         weight_block: weights that share a factor where they have 4 bits; 0 for a whole channel.
         format: of this description.
@@ -104,7 +104,7 @@ def about(done: Quantized, *, source: str, seed: int) -> About:
         latency_ms=done.latency.int8,
         float_latency_ms=done.latency.real,
         signal_to_noise_db=decibels,
-        warnings=done.doubts.warnings,
+        warnings=(*done.cautions, *done.doubts.warnings),
         weight_bits=done.weights.bits,
         weight_block=done.weights.block,
     )
