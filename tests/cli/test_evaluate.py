@@ -213,3 +213,19 @@ def test_no_report_is_written_among_the_images_of_a_dataset(
     assert done.code == 2
     assert f"error: '{data}' holds something else than a report" in done.err
     assert sorted(data.rglob("*")) == before
+
+
+def test_copies_of_training_images_elsewhere_are_said_to_be_trained_on(
+    mobilenets: Run, run_folder: Path, tmp_path: Path
+) -> None:
+    for folder, copied in (("copy", True), ("new", False)):
+        for label, color in COLORS.items():
+            (tmp_path / folder / label).mkdir(parents=True)
+            image = tmp_path / "photos" / label / "1.png"
+            if copied:
+                shutil.copy(image, tmp_path / folder / label / "a.png")
+            else:
+                Image.new("RGB", (21, 31), color).save(tmp_path / folder / label / "a.png")
+        done = mobilenets("evaluate", run_folder, tmp_path / folder)
+        assert done.code == 0, done.err
+        assert ("The model was trained on these images" in done.out) is copied

@@ -163,3 +163,8 @@ def test_images_that_are_all_right_have_no_bootstrap_interval() -> None:
     """Draws of right images are right, which says nothing about how many others are wrong."""
     interval = bootstrap(lambda counts: float(counts.sum()) / 8, 8)
     assert np.isnan([interval.low, interval.high]).all()
+
+
+def test_a_single_image_is_too_few_and_not_called_another() -> None:
+    with pytest.raises(DataError, match=r"'a' and 'b' have only 1 image in common, '0\.jpg', and at least 2 are needed"):
+        compare([classifier("a", [True]), classifier("b", [False])])

@@ -166,7 +166,13 @@ def _common(measured: Sequence[Measured]) -> tuple[str, ...]:
     """Names of the images that all were measured on, in the order of the first."""
     names = set.intersection(*(set(model.names) for model in measured))
     common = tuple(dict.fromkeys(name for name in measured[0].names if name in names))
-    if len(common) < 2:
+    if len(common) == 1:
+        raise DataError(
+            f"{_quoted([model.name for model in measured])} have only 1 image in common, '{common[0]}', and at least 2 are "
+            "needed to compare models",
+            hint="--data DATA with more images",
+        )
+    if not common:
         raise DataError(
             f"{_quoted([model.name for model in measured])} were not measured on the same images",
             hint="mobilenets compare RUN RUN --data DATA measures them all on one dataset",

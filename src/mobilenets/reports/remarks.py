@@ -55,6 +55,19 @@ def seen_remarks(dataset: Dataset, split: str) -> list[Remark]:
     return []
 
 
+def copied_remarks(copied: int, images: int) -> list[Remark]:
+    """The remark that images of another dataset are copies of images that the model was trained on.
+
+    Args:
+        copied: how many are.
+        images: how many there are.
+    """
+    if not copied:
+        return []
+    part = "these images" if copied == images else f"{copied:,} of these {counted(images, 'image')}"
+    return [Remark(f"The model was trained on {part}: the metrics are better than they would be on new images.")]
+
+
 def inherited_remarks(dataset: Dataset, split: str, learned: Set[str]) -> list[Remark]:
     """The remark that the weights which training began with had learned from images of this split.
 

@@ -87,6 +87,22 @@ def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak,
     return leaks(dataset, by_digest.values())
 
 
+def copies(samples: Sequence[Sample], others: Sequence[Sample], *, threads: int | None = None) -> int:
+    """How many images are, byte for byte, among others; as cheap as `copied_leaks`.
+
+    Args:
+        samples: what is counted.
+        others: where they are looked for.
+        threads: number of threads that read; one per core by default.
+    """
+    sizes, known = [_size(sample) for sample in samples], [_size(sample) for sample in others]
+    shared = {size for size in sizes if size > 0} & set(known)
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        seen = set(pool.map(_digest, [other for other, size in zip(others, known, strict=True) if size in shared]))
+        digests = pool.map(_digest, [sample for sample, size in zip(samples, sizes, strict=True) if size in shared])
+        return sum(bool(digest) and digest in seen for digest in digests)
+
+
 def _size(sample: Sample) -> int:
     """The size in bytes; 0 if the file cannot be read or is on a web server."""
     if sample.url:
