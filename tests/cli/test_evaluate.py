@@ -229,3 +229,6 @@ def test_copies_of_training_images_elsewhere_are_said_to_be_trained_on(
         done = mobilenets("evaluate", run_folder, tmp_path / folder)
         assert done.code == 0, done.err
         assert ("The model was trained on these images" in done.out) is copied
+        both = mobilenets("compare", run_folder, run_folder / "export" / "model.onnx", "--data", tmp_path / folder)
+        assert both.code == 0, both.err
+        assert ("trained on some of these images" in both.err) is copied

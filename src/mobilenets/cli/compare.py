@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import learned_copies, predictor_of, same_source, trained_on_data
 from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
@@ -152,5 +152,5 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)
-    learned = learned_from(home) if own else frozenset()
+    learned = learned_from(home) if own else learned_copies(samples, home, task)
     return measured_of(report, name, learned & set(report.names))

@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import TORCH, check_engine, engine_line, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import (
+    TORCH,
+    check_engine,
+    engine_line,
+    learned_copies,
+    predictor_of,
+    same_source,
+    trained_on_data,
+)
 from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, alike
 from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.data.text import counted
-from mobilenets.errors import DataError, MissingExtraError, MobileNetsError, UsageError
+from mobilenets.errors import DataError, MissingExtraError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mobilenets.data.samples import Sample
     from mobilenets.evaluation.evaluators import AnyReport
-    from mobilenets.specs.model import Task
 
 _KINDS = {"classify": "classification", "detect": "detection", "segment": "segmentation"}
 
@@ -132,8 +136,8 @@ def command(
     usual = "report" if (split is None or part == part_of(dataset, None)[0]) and not folds else f"report-{part}"
     folder = out or home / (usual if own else f"report-{dataset.name}")
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
-    if not own and splits.is_file():
-        remarks = (*copied_remarks(_trained_on(samples, home, task), len(samples)), *remarks)
+    if not own:
+        remarks = (*copied_remarks(len(learned_copies(samples, home, task)), len(samples)), *remarks)
     named = {sample.name: sample for sample in samples}
     written: Path | None = None
     failure: DataError | None = None
@@ -173,20 +177,6 @@ def command(
     if written is not None:
         note(f"report: {written}")
     note(f"next: {following}")
-
-
-def _trained_on(samples: Sequence[Sample], run: Path, task: Task) -> int:
-    """How many of the images of another dataset the run was trained on; 0 if its own images are not there any more."""
-    from mobilenets.data.checks.leaks import copies
-    from mobilenets.reports.ancestry import learned_from
-    from mobilenets.reports.history import facts
-
-    try:
-        own = trained_on_data(run / "splits.csv", facts(run).get("Data", {}), task)
-    except (MobileNetsError, OSError):
-        return 0
-    names = learned_from(run)
-    return copies(samples, [sample for sample in own.samples if sample.name in names])
 
 
 def _name_unreadable(report: AnyReport) -> None:

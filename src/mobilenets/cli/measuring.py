@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.output import note
 from mobilenets.cli.reading import Reading
-from mobilenets.errors import CheckpointError, MissingExtraError, UsageError
+from mobilenets.errors import CheckpointError, MissingExtraError, MobileNetsError, UsageError
 
 if TYPE_CHECKING:
-    from mobilenets.data.samples import Dataset
+    from mobilenets.data.samples import Dataset, Sample
     from mobilenets.runtime.predictor import Predictor
     from mobilenets.specs.model import Task
 
@@ -100,3 +100,22 @@ def trained_on_data(splits: Path, recorded: Mapping[str, object], task: Task) ->
     labels = recorded.get("labels", ())
     dataset = read_splits(splits, labels=[str(label) for label in labels] if isinstance(labels, list) else ())
     return replace(dataset, name=str(recorded.get("name") or dataset.name))
+
+
+def learned_copies(samples: Sequence[Sample], run: Path, task: Task) -> frozenset[str]:
+    """Names of the images of another dataset that are copies of those that a run, or its first weights, learned from.
+
+    There are none if the run's own images are not there any more.
+    """
+    from mobilenets.data.checks.leaks import copies
+    from mobilenets.reports.ancestry import SPLITS, learned_from
+    from mobilenets.reports.history import facts
+
+    if not (run / SPLITS).is_file():
+        return frozenset()
+    try:
+        own = trained_on_data(run / SPLITS, facts(run).get("Data", {}), task)
+    except (MobileNetsError, OSError):
+        return frozenset()
+    names = learned_from(run)
+    return copies(samples, [sample for sample in own.samples if sample.name in names])

@@ -87,11 +87,11 @@ def copied_leaks(dataset: Dataset, *, threads: int | None = None) -> tuple[Leak,
     return leaks(dataset, by_digest.values())
 
 
-def copies(samples: Sequence[Sample], others: Sequence[Sample], *, threads: int | None = None) -> int:
-    """How many images are, byte for byte, among others; as cheap as `copied_leaks`.
+def copies(samples: Sequence[Sample], others: Sequence[Sample], *, threads: int | None = None) -> frozenset[str]:
+    """Names of the images that are, byte for byte, among others; as cheap to find as `copied_leaks`.
 
     Args:
-        samples: what is counted.
+        samples: what is looked for.
         others: where they are looked for.
         threads: number of threads that read; one per core by default.
     """
@@ -99,8 +99,9 @@ def copies(samples: Sequence[Sample], others: Sequence[Sample], *, threads: int 
     shared = {size for size in sizes if size > 0} & set(known)
     with ThreadPoolExecutor(threads or cores()) as pool:
         seen = set(pool.map(_digest, [other for other, size in zip(others, known, strict=True) if size in shared]))
-        digests = pool.map(_digest, [sample for sample, size in zip(samples, sizes, strict=True) if size in shared])
-        return sum(bool(digest) and digest in seen for digest in digests)
+        candidates = [sample for sample, size in zip(samples, sizes, strict=True) if size in shared]
+        digests = zip(candidates, pool.map(_digest, candidates), strict=True)
+        return frozenset(sample.name for sample, digest in digests if digest and digest in seen)
 
 
 def _size(sample: Sample) -> int:
