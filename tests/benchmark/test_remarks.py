@@ -43,6 +43,12 @@ def test_int8_that_is_slower_than_float_is_named_with_the_reason(
     assert reason in said
 
 
+def test_layers_that_stayed_in_float_explain_slow_integers() -> None:
+    slow = row("int8", 3.0, fast_path=1.0)
+    [said] = remarks([row("float32", 2.0), replace(slow, case=replace(slow.case, float_layers=2))], NEW)
+    assert said.endswith(": 2 layers stayed in float, and each change between floats and integers is an operator of its own")
+
+
 def test_the_reason_is_given_once_for_all_threads_and_batches() -> None:
     both = [row("float32", 2.0), row("int8", 3.0)]
     more = [replace(one, case=replace(one.case, threads=2), cpu_ms=None) for one in (row("float32", 1.0), row("int8", 2.0))]

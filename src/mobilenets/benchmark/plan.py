@@ -153,6 +153,7 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
                 version=runtime.version,
                 random_weights=network.random_weights,
                 macs=macs,
+                float_layers=_float_layers(network) if label.endswith(f"/{INT8}") else 0,
             )
             yield FileOnRuntime(case, graph) if runtime.runs_here or not asked.here else Row(case, error=missing(runtime))
 
@@ -326,6 +327,14 @@ def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[
         except MobileNetsError as error:
             failures.append(Row(case, error=f"it cannot be exported to {name}: {error}"))
     return files, failures
+
+
+def _float_layers(network: Network) -> int:
+    """How many layers stayed in float when the network was quantized; 0 where nothing tells."""
+    from mobilenets.int8.folder import ABOUT, read_about
+
+    told = network.quantized is not None and (network.quantized / ABOUT).is_file()
+    return len(read_about(network.quantized).float_layers) if told and network.quantized else 0
 
 
 def _wanted(ending: str, asked: Asked) -> bool:

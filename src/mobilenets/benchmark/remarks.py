@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from mobilenets.benchmark.row import Row
 from mobilenets.benchmark.timing import ratio, spread
+from mobilenets.data.text import counted
 from mobilenets.runtime.machine import Machine
 
 NOISY = 0.1
@@ -95,6 +96,9 @@ def why_slow(row: Row, base: Row, machine: Machine) -> str:
         )
     if row.pieces is not None and row.pieces > 1:
         reasons.append(f"its fast operators form {row.pieces} pieces, and each change between fast and slow costs time")
+    if row.case.float_layers:
+        kept = counted(row.case.float_layers, "layer")
+        reasons.append(f"{kept} stayed in float, and each change between floats and integers is an operator of its own")
     if row.operators and base.operators:
         reasons.append(f"by the runtime's profile its operators take {row.operators}, and in float32 {base.operators}")
     return "; ".join(reasons) or "neither the processor nor the fast path explains it"

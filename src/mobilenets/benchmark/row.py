@@ -30,6 +30,7 @@ class Case:
         random_weights: whether the network was never trained, so that only its speed and size mean something.
         macs: multiply-adds of one image; None if unknown.
         activation_bytes: the smallest block of memory for the activations of one image; None if unknown.
+        float_layers: layers that stayed in float when the network was quantized.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Case:
     random_weights: bool = False
     macs: int | None = None
     activation_bytes: int | None = None
+    float_layers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
