@@ -88,6 +88,21 @@ def test_the_report_of_another_split_leaves_that_of_test_as_it_is(mobilenets: Ru
     assert not (run_folder / "report-test").exists()
 
 
+def test_a_report_of_more_images_stays_where_some_cannot_be_read_any_more(
+    mobilenets: Run, run_folder: Path, tmp_path: Path
+) -> None:
+    assert mobilenets("evaluate", run_folder).code == 0
+    before = (run_folder / "report" / "report.json").read_text()
+    (tmp_path / "photos" / "red" / "0.png").unlink()
+    done = mobilenets("evaluate", run_folder)
+    assert done.code == 0
+    assert f"'{run_folder / 'report'}' keeps its report, which is of 3 images; now 2 could be read" in done.err
+    assert (run_folder / "report" / "report.json").read_text() == before
+    assert json.loads((run_folder / "report-readable" / "report.json").read_text())["images"] == 2
+    assert mobilenets("evaluate", run_folder, "--out", run_folder / "report").code == 0  # where the user says so
+    assert json.loads((run_folder / "report" / "report.json").read_text())["images"] == 2
+
+
 def test_a_run_remembers_its_data_and_its_test_split(mobilenets: Run, run_folder: Path) -> None:
     done = mobilenets("evaluate", run_folder, "--json")
     assert done.code == 0

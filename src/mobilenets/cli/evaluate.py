@@ -21,7 +21,7 @@ from mobilenets.cli.output import note, progress, show
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, alike
 from mobilenets.cli.results import show_remarks, show_report
 from mobilenets.data.text import counted
-from mobilenets.errors import DataError, MissingExtraError, UsageError
+from mobilenets.errors import CheckpointError, DataError, MissingExtraError, UsageError
 from mobilenets.evaluation.part import PARTS, part_of
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def command(
     following = f"mobilenets predict {shlex.quote(str(run))} IMAGE"
     folds = bool(run_facts.get("Data", {}).get("folds"))  # their report stays: it is of images that its models had not seen
     usual = "report" if (split is None or part == part_of(dataset, None)[0]) and not folds else f"report-{part}"
-    folder = out or home / (usual if own else f"report-{dataset.name}")
+    folder = out or _beside_larger(home / (usual if own else f"report-{dataset.name}"), report)
     remarks = remarks_of(report, split=part, run=home, dataset=dataset if own else None)
     if not own:
         remarks = (*copied_remarks(len(learned_copies(samples, home, task)), len(samples)), *remarks)
@@ -177,6 +177,22 @@ def command(
     if written is not None:
         note(f"report: {written}")
     note(f"next: {following}")
+
+
+def _beside_larger(folder: Path, report: AnyReport) -> Path:
+    """The folder; another one where it has a report of more images, some of which cannot be read any more."""
+    from mobilenets.reports.stored import read_measured
+
+    if not report.unreadable:
+        return folder
+    try:
+        before = read_measured(folder, "")
+    except CheckpointError:  # there is nothing to keep
+        before = None
+    if before is None or len(before.names) <= len(report):
+        return folder
+    note(f"'{folder}' keeps its report, which is of {counted(len(before.names), 'image')}; now {len(report):,} could be read")
+    return folder.with_name(f"{folder.name}-readable")
 
 
 def _name_unreadable(report: AnyReport) -> None:
