@@ -141,6 +141,7 @@ def test_an_export_folder_says_how_many_pixels_are_the_same(tmp_path: Path) -> N
             "differing": agreement.differing,
             "total": agreement.total,
             "tolerance": 0.001,
+            "ties": 0,
         }
     ]
 

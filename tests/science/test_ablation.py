@@ -80,7 +80,8 @@ def test_the_difference_is_paired_by_image_and_averaged_over_seeds() -> None:
     gap, interval = difference(better, worse)
     assert gap == 1 / 4  # the second image, in both seeds
     assert 0 <= interval.low <= gap <= interval.high <= 1
-    assert difference(better, better) == (0.0, Interval(0.0, 0.0))
+    gap, interval = difference(better, better)
+    assert (gap, np.isnan(interval.low)) == (0.0, True)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,13 @@ def test_an_order_is_judged_by_its_interval(low: float, high: float, words: str)
     sentence = verdict(Order("a", "b"), (low + high) / 2, Interval(low, high), np.array([low, high]), "V2, Figure 6a")
     assert words in sentence
     assert f"by seed {100 * low:+.2f}, {100 * high:+.2f}" in sentence
+
+
+def test_two_that_no_image_tells_apart_have_no_order_and_no_interval() -> None:
+    nothing = Interval(float("nan"), float("nan"))
+    sentence = verdict(Order("a", "b"), 0.0, nothing, np.zeros(2), "V2, Figure 6a")
+    assert "the difference is +0.00 points, by seed +0.00, +0.00: " in sentence
+    assert "do not tell" in sentence
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ python -m mobilenets.benchmark.judge
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
+    from mobilenets.evaluation.intervals import Interval
 
 
 def main() -> None:
@@ -65,8 +67,20 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
     predictor = Predictor(manifest, engine, threads=cores(), runs=cores(), batch=engine.batch or 2)
     report: AnyReport = evaluate(predictor, samples, dataset.labels, progress=lambda done: answer({"done": done}))
     first = report.metrics[0]
-    low, high = (first.interval.low, first.interval.high) if first.interval else (None, None)
+    low, high = ends(first.interval)
     return {"metric": first.name, "value": first.value, "low": low, "high": high}
+
+
+def ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    """The ends of an interval; None where none could be computed, as JSON has no NaN.
+
+    >>> from mobilenets.evaluation.intervals import Interval
+    >>> ends(Interval(0.5, 0.75)), ends(Interval(math.nan, math.nan)), ends(None)
+    ((0.5, 0.75), (None, None), (None, None))
+    """
+    if interval is None or math.isnan(interval.low):
+        return None, None
+    return interval.low, interval.high
 
 
 if __name__ == "__main__":
