@@ -6,7 +6,6 @@ python -m mobilenets.benchmark.judge
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mobilenets.evaluation.evaluators import AnyReport
-    from mobilenets.evaluation.intervals import Interval
 
 
 def main() -> None:
@@ -50,6 +48,7 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
     from mobilenets.data.open import open_dataset
     from mobilenets.errors import DataError
     from mobilenets.evaluation.evaluators import evaluate
+    from mobilenets.evaluation.intervals import ends
     from mobilenets.evaluation.part import part_of
     from mobilenets.runtime.cores import cores
     from mobilenets.runtime.predictor import Predictor
@@ -69,18 +68,6 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
     first = report.metrics[0]
     low, high = ends(first.interval)
     return {"metric": first.name, "value": first.value, "low": low, "high": high}
-
-
-def ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    """The ends of an interval; None where none could be computed, as JSON has no NaN.
-
-    >>> from mobilenets.evaluation.intervals import Interval
-    >>> ends(Interval(0.5, 0.75)), ends(Interval(math.nan, math.nan)), ends(None)
-    ((0.5, 0.75), (None, None), (None, None))
-    """
-    if interval is None or math.isnan(interval.low):
-        return None, None
-    return interval.low, interval.high
 
 
 if __name__ == "__main__":

@@ -333,8 +333,9 @@ def _float_layers(network: Network) -> int:
     """How many layers stayed in float when the network was quantized; 0 where nothing tells."""
     from mobilenets.int8.folder import ABOUT, read_about
 
-    told = network.quantized is not None and (network.quantized / ABOUT).is_file()
-    return len(read_about(network.quantized).float_layers) if told and network.quantized else 0
+    if network.quantized is None or not (network.quantized / ABOUT).is_file():
+        return 0
+    return len(read_about(network.quantized).float_layers)
 
 
 def _wanted(ending: str, asked: Asked) -> bool:

@@ -28,6 +28,20 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """Whether it could be computed; its ends are NaN otherwise."""
+        return not math.isnan(self.low)
+
+
+def ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    """The ends of an interval; None where none could be computed, as JSON has no NaN.
+
+    >>> ends(Interval(0.5, 0.75)), ends(Interval(math.nan, math.nan)), ends(None)
+    ((0.5, 0.75), (None, None), (None, None))
+    """
+    return (interval.low, interval.high) if interval is not None and interval.known else (None, None)
+
 
 def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share (Wilson 1927, JASA 22).
@@ -62,7 +76,7 @@ def paired(gained: int, lost: int, drawn: NDArray[np.float64], trials: int) -> I
     (-0.2775, 0.2775)
     """
     interval = percentiles(drawn)
-    if not math.isnan(interval.low):
+    if interval.known:
         return interval
     bound = wilson(0, trials).high
     if gained == lost:  # none: both get the same images right

@@ -241,7 +241,7 @@ def _remarks(done: Quantized) -> list[Remark]:
         )
     if slower := why_slower(done):
         remarks.append(Remark(f"{_capital(slower)}."))
-    remarks += [Remark(f"{text[0].upper()}{text[1:]}.") for text in done.cautions]
+    remarks += [Remark(f"{_capital(text)}.") for text in done.cautions]
     remarks += [Remark(text) for text in done.doubts.warnings]
     return remarks
 

@@ -48,7 +48,7 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 def bars(comparison: Comparison) -> list[tuple[str, str]]:
     """Each difference drawn as text: the interval as a line, the difference as a dot, and a mark at 0."""
-    known = [row.paired for row in comparison.rows if row.paired is not None and not math.isnan(row.paired.low)]
+    known = [row.paired for row in comparison.rows if row.paired is not None and row.paired.known]
     low, high = (min([0.0, *(interval.low for interval in known)]), max([0.0, *(interval.high for interval in known)]))
     spread = max(high - low, 1e-9)
 
@@ -59,7 +59,7 @@ def bars(comparison: Comparison) -> list[tuple[str, str]]:
     for row in comparison.rows:
         cells = [" "] * WIDTH
         cells[column_of(0)] = "│"
-        if row.paired is not None and not math.isnan(row.paired.low):
+        if row.paired is not None and row.paired.known:
             for i in range(column_of(row.paired.low), column_of(row.paired.high) + 1):
                 cells[i] = "┼" if cells[i] == "│" else "─"
             cells[column_of(row.difference)] = "●"
@@ -100,7 +100,7 @@ def figure(comparison: Comparison) -> Figure:
         color = _color(row)
         for axes, value, interval in ((left, row.value, row.interval), (right, row.difference, row.paired)):
             shade = INK if axes is left else color
-            if interval is not None and not math.isnan(interval.low):
+            if interval is not None and interval.known:
                 axes.plot([scale * interval.low, scale * interval.high], [y, y], color=shade, linewidth=2.4, alpha=0.55)
             if axes is left or row.verdict:
                 axes.plot(scale * value, y, "o", color=shade, markersize=7)
@@ -179,7 +179,7 @@ def _difference(comparison: Comparison, value: float) -> str:
 
 
 def _interval(comparison: Comparison, interval: Interval | None, *, signed: bool = False) -> str:
-    if interval is None or math.isnan(interval.low):
+    if interval is None or not interval.known:
         return ""
     written = _difference if signed else _value
     return f"{written(comparison, interval.low)} to {written(comparison, interval.high)}"

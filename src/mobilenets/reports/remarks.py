@@ -46,13 +46,10 @@ def remarks_of(report: Evaluated, *, split: str, run: Path, dataset: Dataset | N
 
 def seen_remarks(dataset: Dataset, split: str) -> list[Remark]:
     """The remark that the images were trained on, or some of them."""
-    seen, total = len(dataset.split("train")), len(dataset.samples)
-    if split == "train" or (split == "all" and seen == total):
-        return [Remark("The model was trained on these images: the metrics are better than they would be on new images.")]
-    if split == "all" and seen:
-        part = f"{seen:,} of these {total:,} images"
-        return [Remark(f"The model was trained on {part}: the metrics are better than they would be on new images.")]
-    return []
+    if split not in ("train", "all"):
+        return []
+    seen = len(dataset.split("train"))
+    return _learned("The model was", seen, seen if split == "train" else len(dataset.samples))
 
 
 def copied_remarks(copied: int, images: int) -> list[Remark]:
@@ -62,10 +59,7 @@ def copied_remarks(copied: int, images: int) -> list[Remark]:
         copied: how many are.
         images: how many there are.
     """
-    if not copied:
-        return []
-    part = "these images" if copied == images else f"{copied:,} of these {counted(images, 'image')}"
-    return [Remark(f"The model was trained on {part}: the metrics are better than they would be on new images.")]
+    return _learned("The model was", copied, images)
 
 
 def inherited_remarks(dataset: Dataset, split: str, learned: Set[str]) -> list[Remark]:
@@ -77,11 +71,14 @@ def inherited_remarks(dataset: Dataset, split: str, learned: Set[str]) -> list[R
         learned: names of the images that the weights had learned from.
     """
     names = [sample.name for sample in dataset.samples if split in (sample.split, "all", "cross-validation")]
-    known = sum(name in learned for name in names)
+    return _learned("The first weights were", sum(name in learned for name in names), len(names))
+
+
+def _learned(who: str, known: int, images: int) -> list[Remark]:
     if not known:
         return []
-    part = "these images" if known == len(names) else f"{known:,} of these {len(names):,} images"
-    return [Remark(f"The first weights were trained on {part}: the metrics are better than they would be on new images.")]
+    part = "these images" if known == images else f"{known:,} of these {images:,} images"
+    return [Remark(f"{who} trained on {part}: the metrics are better than they would be on new images.")]
 
 
 def leak_remarks(leaks: Sequence[Leak], split: str) -> list[Remark]:

@@ -41,7 +41,7 @@ def share(part: float) -> str:
 
 def interval(metric: Metric) -> str:
     """The interval in the unit of its value, or nothing."""
-    if metric.interval is None or math.isnan(metric.interval.low):
+    if metric.interval is None or not metric.interval.known:
         return ""
     low, high = metric.interval.low, metric.interval.high
     return f"{low:.3f} to {high:.3f}" if metric.name in PLAIN else f"{low:.1%} to {high:.1%}"

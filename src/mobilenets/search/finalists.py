@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mobilenets.data.samples import Dataset, Split
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DocumentError
 from mobilenets.evaluation.evaluators import evaluate
+from mobilenets.evaluation.intervals import ends
 from mobilenets.exporters.table import EXPORTERS, export
 from mobilenets.files import write_text
 from mobilenets.model import Model, TorchEngine
@@ -121,10 +121,7 @@ class Finishing:
         with self.telling.progress(f"evaluating {title}", len(samples)) as advance:
             report = evaluate(predictor, samples, self.dataset.labels, progress=advance)
         metric = report.metrics[0]
-        low: float | None = None
-        high: float | None = None
-        if metric.interval and not math.isnan(metric.interval.low):
-            low, high = metric.interval.low, metric.interval.high
+        low, high = ends(metric.interval)
         file = run / "export" / EXPORTERS[self.to].file
         place = file.relative_to(self.folder).as_posix()
         finalist = Finalist(name, origin, title, metric.name, metric.value, low, high, self.split, place)

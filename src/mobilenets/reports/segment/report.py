@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -110,7 +109,7 @@ def remarks(report: SegmentationReport) -> list[Remark]:
     share, label = support.max() / max(support.sum(), 1), report.labels[int(support.argmax())]
     accuracy = report.metric("pixel_accuracy")
     interval = accuracy.interval
-    low = accuracy.value if interval is None or math.isnan(interval.low) else interval.low
+    low = accuracy.value if interval is None or not interval.known else interval.low
     if not (support > 0).sum() > 1 or not low <= share:
         return []
     return [

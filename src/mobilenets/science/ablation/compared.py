@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -91,8 +90,7 @@ def verdict(order: Order, gap: float, interval: Interval, seeds: NDArray[np.floa
         seeds: the same seed by seed.
         where: the place in the paper.
     """
-    known = not math.isnan(interval.low)  # not where no image tells the two apart
-    reach = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})" if known else ""
+    reach = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})" if interval.known else ""  # no image tells them apart
     words = f"{100 * gap:+.2f} points{reach}, by seed " + ", ".join(f"{100 * one:+.2f}" for one in seeds)
     said = f"{where}: '{order.better}' is {order.relation} '{order.worse}'. Here the difference is {words}: "
     side = (interval.low > 0) - (interval.high < 0)
