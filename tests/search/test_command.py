@@ -59,6 +59,7 @@ def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
         assert Costs().macs(kept.spec) == pytest.approx(network["cost"]["macs"])
         assert name == "start" or network["cost"]["macs"] <= budget
         assert Predictor.open(tmp_path / "found" / network["export"]).manifest.labels == ("bright", "dark")
+    assert err.count("training ") == 2
     assert "## Steps" in (tmp_path / "found" / "report.md").read_text()
     assert (tmp_path / "found" / "report.html").is_file()
     assert (tmp_path / "found" / "plots" / "front.png").is_file()
@@ -66,6 +67,7 @@ def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
     code, again, err = search(images, "--out", "found", "--resume", "--json")  # nothing is done twice
     assert code == 0, err
     assert _networks(again) == networks
+    assert "training " not in err
 
 
 @pytest.mark.parametrize("kept", ["train", "val"])

@@ -79,6 +79,10 @@ class Finishing:
         parts: tuple[Split, ...] = ("test", "val", "train")
         return next(part for part in parts if self.dataset.split(part))
 
+    def done(self, name: str) -> bool:
+        """Whether an earlier start of the search finished this network."""
+        return (self.folder / FINALISTS / name / RESULT).is_file()
+
     def trained(self, model: Model, name: str, origin: str, title: str) -> Finalist:
         """A network trained in full from the weights that it has, exported and measured.
 
@@ -89,7 +93,7 @@ class Finishing:
             TrainingError: the training had to.
         """
         run = self.folder / FINALISTS / name
-        if (run / RESULT).is_file():
+        if self.done(name):
             return _read(run / RESULT)
         resumes = checkpoint.settled(run / "last").is_dir()
         training = train(
@@ -111,7 +115,7 @@ class Finishing:
     def measured(self, model: Model, name: str, origin: str, title: str) -> Finalist:
         """A network that is trained already, kept, exported and measured."""
         run = self.folder / FINALISTS / name
-        if (run / RESULT).is_file():
+        if self.done(name):
             return _read(run / RESULT)
         if not checkpoint.settled(run / "best").is_dir():
             checkpoint.save(model, run / "best")

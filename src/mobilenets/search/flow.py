@@ -118,13 +118,16 @@ def search(
     with METHODS[wanted.method](searching) as way:
         finalists = [finishing.measured(start, "start", "start", "the start")]
         for found in way.found:
-            telling.said(f"training {found.title}")
+            if not finishing.done(found.name):
+                telling.said(f"training {found.title}")
             finalists.append(finishing.trained(found.model, found.name, "search", found.title))
         chosen = _rungs(searching)
         for rung in chosen.rungs:
-            telling.said(f"training the ladder's {rung.name}: width {rung.width:g} of the start's")
+            name = f"ladder-{rung.name}"
+            if not finishing.done(name):
+                telling.said(f"training the ladder's {rung.name}: width {rung.width:g} of the start's")
             first = inherited(start, rung.spec, seed=wanted.seed)
-            finalists.append(finishing.trained(first, f"ladder-{rung.name}", "ladder", f"ladder {rung.name}"))
+            finalists.append(finishing.trained(first, name, "ladder", f"ladder {rung.name}"))
         return _result(searching, way, finalists, chosen.left_out)
 
 
