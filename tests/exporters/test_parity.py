@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mobilenets.cli.export import show_parity
 from mobilenets.errors import ExportError
 from mobilenets.exporters.checked import model_rounding
 from mobilenets.exporters.parity import Agreement, OutputParity, Parity, compare, differences
@@ -69,7 +70,19 @@ def test_a_share_of_what_is_decoded_may_differ(differing: int, passed: bool) -> 
 
 
 def test_nothing_decoded_agrees() -> None:
-    assert Agreement("detections", "boxes", 0, 0, 0.01).passed
+    nothing = Agreement("detections", "boxes", 0, 0, 0.01)
+    assert nothing.passed
+    assert nothing.told == "no boxes found"  # "0 of 0" would look like a comparison
+
+
+def test_what_was_not_found_is_not_said_to_be_ok(capsys: pytest.CaptureFixture[str]) -> None:
+    found, none = Agreement("detections", "boxes", 0, 8, 0.01), Agreement("detections", "boxes", 0, 0, 0.01)
+    lines = {}
+    for agreement in (found, none):
+        show_parity(replace(parity_of(0.0), agreements=(agreement,)), "the model")
+        lines[agreement] = next(line for line in capsys.readouterr().out.splitlines() if "detections" in line)
+    assert "ok" in lines[found]
+    assert "not compared" in lines[none]
 
 
 def test_what_does_not_pass_is_said() -> None:

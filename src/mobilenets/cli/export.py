@@ -261,13 +261,14 @@ def _finish(
     parity = exported()
     size_bytes = size_of(file)
     if not quiet:
-        _show(parity, standard)
+        show_parity(parity, standard)
         show(f"{file}  {size_bytes / 1e6:.1f} MB")
         note(f"next: {exporter.after.format(shlex.quote(str(file)))}")
     return {"file": str(file), "size_bytes": size_bytes, "passed": parity.passed, "parity": parity.to_data()}
 
 
-def _show(parity: Parity, standard: str) -> None:
+def show_parity(parity: Parity, standard: str) -> None:
+    """Print the comparison of an exported network with `standard`, what it was compared with in words."""
     rows = [
         (
             output.name,
@@ -283,10 +284,10 @@ def _show(parity: Parity, standard: str) -> None:
         (
             same.name,
             same.told,
-            f"{same.share:.2e}",
+            f"{same.share:.2e}" if same.total else "",
             f"{same.tolerance:.0e}",
             "",
-            "ok" if same.passed else "FAILED",
+            ("ok" if same.passed else "FAILED") if same.total else "not compared",
         )
         for same in parity.agreements
     ]

@@ -68,6 +68,8 @@ class Agreement:
     @property
     def told(self) -> str:
         """How many differ, in words; near ties are not passed over, as an accuracy may change by them."""
+        if not self.total:
+            return f"no {self.unit} found"
         ties = f", and {counted(self.ties, 'near tie')}" if self.ties else ""
         return f"{self.differing:,} of {self.total:,} {self.unit}{ties}"
 
