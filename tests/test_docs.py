@@ -76,6 +76,14 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
     ] == []
 
 
+def test_the_readme_links_every_page_for_users() -> None:
+    links = set(re.findall(r"\]\((docs/[^)#]*)", (ROOT / "README.md").read_text()))
+    pages = {
+        str(page.relative_to(ROOT)) for folder in ("guides", "concepts", "papers") for page in ROOT.glob(f"docs/{folder}/*.md")
+    }
+    assert pages - links == set()
+
+
 def script(name: str) -> ModuleType:
     """A module of `scripts/`."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")

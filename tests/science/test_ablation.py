@@ -21,6 +21,7 @@ from mobilenets.science.networks import classifier
 from mobilenets.science.table import REPRODUCTIONS
 from mobilenets.specs.families import backbone
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv, Separable
+from mobilenets.telling import Telling
 
 ALL = (
     networks.table_4,
@@ -122,8 +123,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_what_was_trained_is_not_trained_again_and_variants_share_images(data: str, tmp_path: Path) -> None:
-    asked = Asked(tmp_path, data=data, seeds=2, epochs=1)
+    lines: list[str] = []
+    asked = Asked(tmp_path, data=data, seeds=2, epochs=1, telling=Telling(said=lines.append))
     first = trained(TINY, asked)
+    assert [line.partition(": ")[0] for line in lines[::2]] == [f"{name}, seed {seed}" for seed in range(2) for name in TINY]
+    assert {line.partition(": ")[2] for line in lines[::2]} == {"training begins at step 1 of 1"}
     assert {name: right.shape for name, right in first.right.items()} == {"wide": (2, 16), "narrow": (2, 16)}
     assert len(first.names) == 16
     runs = sorted(tmp_path.glob("runs/*"))
@@ -151,7 +155,10 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(data: str, tmp_path: P
     [run] = (tmp_path / "stopped" / "runs").iterdir()
     assert (run / "last").is_dir()
     assert not (run / RIGHT).exists()
-    assert np.array_equal(trained(spec, asked).right["wide"], expected)
+    lines: list[str] = []
+    again = replace(asked, telling=replace(asked.telling, said=lines.append))
+    assert np.array_equal(trained(spec, again).right["wide"], expected)
+    assert lines == ["wide, seed 0: goes on at step 2 of 3", "wide, seed 0: looking at 16 test images"]
 
 
 def test_other_settings_are_other_runs(data: str, tmp_path: Path) -> None:

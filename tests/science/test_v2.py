@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from torch import nn
 from mobilenets.errors import DataError
 from mobilenets.model import create
 from mobilenets.science.entry import Asked
-from mobilenets.science.v2 import activations, lemma, spiral
+from mobilenets.science.v2 import activations, arenas, lemma, spiral
 from mobilenets.specs.model import InputContract, ModelSpec
 from mobilenets.specs.rows import BackboneSpec, Bottleneck, Conv
 
@@ -87,3 +88,16 @@ def test_nothing_lost_twice_is_not_called_less(monkeypatch: pytest.MonkeyPatch) 
     ]
     monkeypatch.setattr(spiral, "measured", lambda dimensions, asked: rows)
     assert "From each n to the next as much or less is lost." in spiral.figure_1(Asked(Path())).findings[0]
+
+
+@pytest.mark.slow
+def test_the_guide_of_the_engine_has_the_memory_that_is_drawn(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "concepts" / "native_engine.md").read_text()
+    printed = re.findall(
+        r"^\| (?:V|SSDLite|DeepLab|LR-ASPP)\S*.* \| (\d+) \| ([\d.]+) \| ([\d.]+) \| [a-z][^|]* \|$", guide, re.MULTILINE
+    )
+    found = [
+        (str(size), f"{float(layers or 0) / 1e6:.2f}", f"{float(rows or 0) / 1e6:.2f}")
+        for _, size, layers, rows, _ in arenas.arenas(Asked(tmp_path)).rows
+    ]
+    assert found == printed

@@ -27,6 +27,7 @@ REPRODUCTIONS: Table[Reproduction] = Table("reproduction", {
     "v2-figure-4":   Reproduction("V2", "Figure 4", "The blocks of V1, V2, ShuffleNet and NASNet-A, drawn operator by operator", 0.2, "v2.blocks:figure_4"),
     "v2-figure-7":   Reproduction("V2", "Figure 7", "Positive channels behind each ReLU6, with real weights on real photos", 1, "v2.activations:figure_7", ("weights", "images")),
     "v2-table-3":    Reproduction("V2", "Table 3", "The largest map at each resolution: V1, V2 and ShuffleNet", 0.2, "v2.models:table_3"),
+    "v2-memory":     Reproduction("V2", "Section 5.1", "The memory plan of each network, operator by operator and row by row, drawn", 0.3, "v2.arenas:arenas"),
     "v2-table-4":    Reproduction("V2", "Table 4", "V2 beside V1, ShuffleNet and NASNet-A: parameters, MACs, latency", 2, "v2.models:table_4", ("seconds",)),
     "v2-figure-5":   Reproduction("V2", "Figure 5", "Accuracy against MACs for V2, V1, ShuffleNet, NASNet-A, and our latencies against a phone's", 5, "v2.models:figure_5", ("seconds",)),
     "v2-table-6":    Reproduction("V2", "Table 6", "SSDLite on V1 and V2 beside SSD300, SSD512 and YOLOv2", 1, "v2.models:table_6", ("seconds",)),

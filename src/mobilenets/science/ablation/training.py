@@ -125,6 +125,8 @@ def _model(name: str, spec: ModelSpec, recipe: Recipe, dataset: Dataset, run: Pa
     with closing(training):
         first = next(training, None)
         if first is not None:  # else it was done, but for the test split
+            how = "goes on" if begun else "training begins"
+            asked.telling.said(f"{name}, seed {recipe.seed}: {how} at step {first.step:,} of {first.steps:,}")
             with asked.telling.progress(f"{name}, seed {recipe.seed}", first.steps - first.step) as advance:
                 for _ in training:
                     advance(1)
