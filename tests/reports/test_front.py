@@ -37,3 +37,11 @@ def test_one_point_is_a_plot() -> None:
     axes = front(POINTS[:1], x="latency, ms", y="size, MB", higher_is_better=False).axes[0]
     assert [text.get_text() for text in axes.texts] == ["small"]
     assert axes.get_ylim()[0] == 0
+
+
+def test_a_point_that_beats_all_others_has_no_line() -> None:
+    pytest.importorskip("matplotlib")
+    points = (Point("best", "search", 1, 0.9), Point("worse", "ladder", 2, 0.8))
+    legend = front(points, x="latency, ms", y="top1", higher_is_better=True, shares=True).axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["search", "ladder"]

@@ -61,7 +61,9 @@ def front(points: Sequence[Point], *, x: str, y: str, higher_is_better: bool, sh
     figure, axes = figure_of(7.2, 4.6)
     series = list(dict.fromkeys(point.series for point in points))
     best = pareto(points, higher_is_better=higher_is_better)
-    axes.plot([point.x for point in best], [point.y for point in best], "-", color=MUTED, linewidth=1.2, label="Pareto front")
+    if len(best) > 1:  # of one point there is no line
+        across, up = [point.x for point in best], [point.y for point in best]
+        axes.plot(across, up, "-", color=MUTED, linewidth=1.2, label="Pareto front")
     for i, (name, color) in enumerate(zip(series, color_cycle(len(series)), strict=True)):
         own = [point for point in points if point.series == name]
         marker = MARKERS[i % len(MARKERS)]

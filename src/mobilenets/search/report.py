@@ -51,8 +51,9 @@ def write_report(result: Result, *, title: str, facts: Mapping[str, object], nex
     try:
         drawn = _plots(result)
         tables = (networks_table(result), *_way(result), *_shapes(result))
-        content = Content(_subtitle(result), "Against the ladder", " ".join(remarks_of(result)), (), drawn, tables)
-        remarks = tuple(Remark(text, warning=False) for text in remarks_of(result))
+        content = Content(_subtitle(result), "Against the ladder", _introduction(result), (), drawn, tables)
+        doubts = doubts_of(result)
+        remarks = tuple(Remark(text, warning=text in doubts) for text in remarks_of(result))
         page = Page(title, _metrics(result), content, context={"Search": facts}, next_command=next_command, remarks=remarks)
         html = to_html(page)
     except MissingExtraError as error:
@@ -108,9 +109,9 @@ def networks_table(result: Result) -> Table:
 
 
 def remarks_of(result: Result) -> list[str]:
-    """What should be said about the result."""
-    said: list[str] = []
-    rungs = [network for network in result.networks if network.finalist.origin == "ladder"]
+    """What should be said about the result; what puts its figures in doubt comes first."""
+    said = doubts_of(result)
+    rungs = _rungs(result)
     if rungs:
         best, mine = max(rungs, key=lambda network: network.finalist.value), found(result)
         points = 100 * (mine.finalist.value - best.finalist.value)
@@ -133,6 +134,34 @@ def remarks_of(result: Result) -> list[str]:
         worst = max(result.errors, key=abs)
         said.append(f"The latency table mispredicts a whole network by {worst:+.0%}, even after it was corrected.")
     return said
+
+
+def doubts_of(result: Result) -> list[str]:
+    """What the images of the comparison were used for before."""
+    split = result.networks[0].finalist.split
+    if split == "train":
+        return ["The networks were trained on these images: the metrics are better than they would be on new images."]
+    if split == "val":
+        return [
+            "There is no test split: the search chose by the images that the networks are compared on, so that what it found "
+            "is likely to do worse on new ones."
+        ]
+    return []
+
+
+def _rungs(result: Result) -> list[Network]:
+    return [network for network in result.networks if network.finalist.origin == "ladder"]
+
+
+def _introduction(result: Result) -> str:
+    """What the ladder is, and which of its networks were not trained."""
+    if not _rungs(result):
+        return "No network of the ladder, the start at plain widths and input sizes, was trained for comparison."
+    left_out = f" Left out after a short judgment: {', '.join(result.left_out)}." if result.left_out else ""
+    return (
+        "The ladder is the start at plain widths and input sizes within the budget, trained like the network that was found. "
+        f"It takes no search, so a search must beat it.{left_out}"
+    )
 
 
 def _overlap(one: Network, other: Network) -> str:
