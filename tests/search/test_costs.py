@@ -15,6 +15,7 @@ from mobilenets.search.costs import Costs, check_budget
 from mobilenets.search.devices import Here, Measures
 from mobilenets.search.latency import LatencyTable
 from mobilenets.search.pieces import pieces
+from mobilenets.search.telling import Telling, measure
 from mobilenets.specs.deeplab import deeplab
 from mobilenets.specs.families import backbone
 from mobilenets.specs.model import InputContract, ModelSpec
@@ -71,6 +72,17 @@ def test_pieces_that_another_network_has_too_are_measured_once(device: Measures)
     assert costs.learn([one, other]) == 0
     assert costs.table is not None
     assert len(costs.table.ms) == first + 1
+
+
+def test_the_first_pieces_of_a_device_are_told_as_they_can_take_minutes(device: Measures) -> None:
+    costs = Costs(LatencyTable(device.device), device)
+    said: list[str] = []
+    telling = Telling(said=said.append)
+    one, other = _spec("mobilenet_v2"), _spec("mobilenet_v2", size=32)
+    measure(costs, [one], telling)
+    measure(costs, [one, other], telling)
+    assert costs.table is not None
+    assert said == [f"measuring the first {len({part.key for part in costs.parts(one)})} pieces on a board"]
 
 
 def test_a_whole_network_that_was_measured_is_known_again(device: Measures) -> None:

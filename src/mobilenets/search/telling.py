@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mobilenets import telling as base
+from mobilenets.data.text import counted
 from mobilenets.search.costs import RESOURCES, Budget, Costs, fits, spent
 from mobilenets.search.latency import TOLERANCE
 from mobilenets.specs.model import ModelSpec
@@ -40,6 +41,8 @@ def measure(costs: Costs, specs: Sequence[ModelSpec], telling: Telling) -> None:
         return
     missing = len(costs.missing(specs))
     if missing:
+        if not costs.table.ms:  # that of a device far away takes minutes
+            telling.said(f"measuring the first {counted(missing, 'piece')} on {costs.device.device.machine}")
         with telling.progress(f"measuring on {costs.device.device.machine}", missing) as advance:
             costs.learn(specs, advance)
 
