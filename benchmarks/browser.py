@@ -4,6 +4,7 @@ The networks have random weights, and their integers are fitted to one image: on
 worker of its own, as in the page, and what is timed is what the page times: the image goes to the worker, the outputs come
 back. Prints the least, the tenth percentile and the median of all runs, and the median of the ratios to our own engine, round
 by round, with the quartiles. On a machine that does other work as well, the least and the ratios say more than the median.
+It takes the page, which `make web` builds, `pip install playwright`, and a Chromium, which `MOBILENETS_CHROMIUM` may name.
 
     taskset -c 0 python benchmarks/browser.py --models mobilenet_v2 mobilenet_v3_small --rounds 30
 """

@@ -60,6 +60,7 @@ def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
         assert name == "start" or network["cost"]["macs"] <= budget
         assert Predictor.open(tmp_path / "found" / network["export"]).manifest.labels == ("bright", "dark")
     assert err.count("training ") == 2
+    assert err.count("looking for the widest network within the budget at each size of the ladder") == 1
     assert "## Steps" in (tmp_path / "found" / "report.md").read_text()
     assert (tmp_path / "found" / "report.html").is_file()
     assert (tmp_path / "found" / "plots" / "front.png").is_file()

@@ -150,6 +150,7 @@ def best_rungs(searching: Searching, judge: Judge) -> tuple[list[Rung], tuple[st
     wanted, start = searching.wanted, searching.start
     if not wanted.rungs:
         return [], ()
+    searching.telling.said("looking for the widest network within the budget at each size of the ladder")
     rungs = ladder(start.spec, wanted.budget, searching.costs, searching.telling)
     if len(rungs) <= wanted.rungs:
         return rungs, ()
