@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,23 @@ def test_a_link_that_leads_nowhere_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
         files.check_writable(tmp_path / "link" / "folder")
+
+
+def test_who_has_a_place_has_it_alone_until_the_end_and_others_wait(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def later() -> None:
+        with files.alone(tmp_path):
+            order.append("second")
+
+    with files.alone(tmp_path):
+        with files.claimed(tmp_path) as free:
+            assert not free
+        thread = threading.Thread(target=later)
+        thread.start()
+        thread.join(0.05)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    with files.claimed(tmp_path) as free:
+        assert free

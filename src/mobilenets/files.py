@@ -8,7 +8,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mobilenets.errors import UsageError
@@ -232,6 +232,42 @@ def scratch_folder(path: Path, ending: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Waits until no other process or thread has a place, and has it until the block ends; a kill leaves no lock behind.
+
+    Systems and file systems without `flock` do without: there, nobody waits.
+
+    Args:
+        place: a file or a folder that is there.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with _opened(place) as handle:
+        if handle is not None:
+            import fcntl
+
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def claimed(place: Path) -> Iterator[bool]:
+    """Whether no other process or thread has a place, which is then this one's until the block ends; see `alone`."""
+    with _opened(place) as handle:
+        free = True
+        if handle is not None:
+            import fcntl
+
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                free = not isinstance(error, BlockingIOError)
+        yield free
+
+
 def flush(folder: Path) -> None:
     """Have everything in a folder on the disk, not only in the cache of the operating system.
 
@@ -252,6 +288,19 @@ def _beside(path: Path, ending: str) -> Path:
 
 def _old(folder: Path) -> Path:
     return _beside(folder.absolute(), "old")
+
+
+@contextmanager
+def _opened(place: Path) -> Iterator[int | None]:
+    """A place as the operating system knows it; None where a folder cannot be opened."""
+    if os.name != "posix":
+        yield None
+        return
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        yield handle  # closing it releases what was locked
+    finally:
+        os.close(handle)
 
 
 def _flush(file: Path) -> None:

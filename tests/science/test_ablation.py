@@ -12,6 +12,7 @@ from tests.science.conftest import images
 
 from mobilenets.errors import DataError
 from mobilenets.evaluation.intervals import Interval
+from mobilenets.files import claimed
 from mobilenets.science.ablation import networks
 from mobilenets.science.ablation.compared import difference, verdict
 from mobilenets.science.ablation.networks import Ablation, Order
@@ -159,6 +160,20 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(data: str, tmp_path: P
     again = replace(asked, telling=replace(asked.telling, said=lines.append))
     assert np.array_equal(trained(spec, again).right["wide"], expected)
     assert lines == ["wide, seed 0: goes on at step 2 of 3", "wide, seed 0: looking at 16 test images"]
+
+
+def test_two_ablations_do_not_train_one_network_at_the_same_time(data: str, tmp_path: Path) -> None:
+    free: list[bool] = []
+
+    def look(_: str) -> None:
+        [run] = (tmp_path / "runs").iterdir()
+        with claimed(run) as is_free:
+            free.append(is_free)
+
+    trained({"wide": TINY["wide"]}, Asked(tmp_path, data=data, seeds=1, epochs=1, telling=Telling(said=look)))
+    assert free == [False, False]  # when the training begins, and before the test images
+    look("")
+    assert free.pop()
 
 
 def test_other_settings_are_other_runs(data: str, tmp_path: Path) -> None:

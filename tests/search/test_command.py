@@ -11,6 +11,7 @@ from mobilenets import checkpoint
 from mobilenets.cli.reading import Reading
 from mobilenets.cli.search_start import Asked, Target, dataset_of
 from mobilenets.data.samples import Dataset
+from mobilenets.files import claimed
 from mobilenets.model import Model
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.search.costs import Costs
@@ -69,6 +70,19 @@ def test_a_search_fills_its_folder_and_its_networks_keep_to_the_budget(
     assert code == 0, err
     assert _networks(again) == networks
     assert "training " not in err
+
+    with claimed(tmp_path / "found") as free:  # as a process does that searches there
+        assert free
+        code, _, err = search(images, "--out", "found", "--resume", "--json")
+    assert code == 2
+    assert "another process searches in 'found'" in err
+
+
+def test_a_search_that_never_begins_leaves_no_folder(search: Run, images: Path, start: Path, tmp_path: Path) -> None:
+    code, _, err = search(images, "--start", start, "--max-macs", "1", "--table", "missing.jsonl")
+    assert code == 1
+    assert "missing.jsonl" in err
+    assert not list((tmp_path / "runs").iterdir())
 
 
 @pytest.mark.parametrize("kept", ["train", "val"])

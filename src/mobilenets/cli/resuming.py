@@ -35,6 +35,6 @@ def forget(folder: Path, record: str) -> None:
         folder: is left as it is if it holds anything else.
         record: name of the file that says what was asked for.
     """
-    if folder.is_dir() and [path.name for path in folder.iterdir()] == [record]:
-        (folder / record).unlink()
+    if folder.is_dir() and {path.name for path in folder.iterdir()} <= {record}:
+        (folder / record).unlink(missing_ok=True)
         folder.rmdir()

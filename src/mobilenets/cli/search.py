@@ -144,7 +144,7 @@ def command(
         from mobilenets.search.flow import search
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    from mobilenets.cli.search_start import FILE, Asked, Target, begun, costs_of, dataset_of, opened
+    from mobilenets.cli.search_start import FILE, Asked, Target, begun, costs_of, dataset_of, opened, the_only
     from mobilenets.cli.watch import Watch, interrupts
     from mobilenets.search.study import ElsewhereError
     from mobilenets.search.telling import StoppedError, Telling
@@ -182,34 +182,33 @@ def command(
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
     folder = out or _made(data)
-    costs = costs_of(asked, folder)
-    try:
-        with interrupts() as stopping, Watch() as watch:
-            telling = Telling(progress, note, watch.show, stopping)
-            runtime = asked.target.runtime
-            result = search(
-                model,
-                dataset,
-                recipe,
-                asked.wanted(),
-                costs,
-                folder,
-                to=runtime,
-                source=anywhere(data),
-                device=device,
-                telling=telling,
-            )
-    except StoppedError:
-        note("stopped; everything is saved")
-        note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
-        raise typer.Exit(130) from None
-    except ElsewhereError as elsewhere:
-        _end(elsewhere, folder, asked.trials, json=json)
-        return
-    except MobileNetsError:
-        if not resume:
-            forget(folder, FILE)
-        raise
+    with the_only(folder), Watch() as watch:
+        try:
+            costs = costs_of(asked, folder)
+            with interrupts() as stopping:
+                result = search(
+                    model,
+                    dataset,
+                    recipe,
+                    asked.wanted(),
+                    costs,
+                    folder,
+                    to=asked.target.runtime,
+                    source=anywhere(data),
+                    device=device,
+                    telling=Telling(progress, note, watch.show, stopping),
+                )
+        except StoppedError:
+            note("stopped; everything is saved")
+            note(f"go on with: mobilenets search {shlex.quote(data)} --out {shlex.quote(str(folder))} --resume")
+            raise typer.Exit(130) from None
+        except ElsewhereError as elsewhere:
+            _end(elsewhere, folder, asked.trials, json=json)
+            return
+        except MobileNetsError:
+            if not resume:
+                forget(folder, FILE)
+            raise
     _finish(result, asked.start, json=json)
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilenets.errors import CheckpointError, MobileNetsError
-from mobilenets.files import write_text
+from mobilenets.files import alone, write_text
 from mobilenets.runtime.cache import user_cache
 from mobilenets.runtime.cores import cores
 from mobilenets.runtime.engines.gate import Gate
@@ -134,7 +134,7 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy:
     several = any(candidate.threads > 1 for candidate in candidates)
     if len(candidates) == 1 or (busy and several) or _is_quick(first):
         return first, Choice(candidates[0].label)
-    with contextlib.suppress(OSError), _alone(place.with_suffix(".lock")):
+    with contextlib.suppress(OSError), alone(_lock(place)):
         known = _remembered(place, candidates)
         if known is not None:  # another process has measured meanwhile
             if known.name == candidates[0].label:
@@ -281,19 +281,9 @@ def _labelled(candidates: Sequence[Candidate], label: str) -> Candidate:
     return next(candidate for candidate in candidates if candidate.label == label)
 
 
-@contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Waits until no other process or thread is inside; a process that is killed leaves no lock behind.
-
-    Systems without `flock` do without: there, two processes may measure the same.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
+def _lock(place: Path) -> Path:
+    """The file that one process at a time has while it measures; raises OSError if it cannot be written."""
+    lock = place.with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a") as file:
-        with contextlib.suppress(ImportError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
-        yield
+    lock.touch()
+    return lock

@@ -20,7 +20,7 @@ from mobilenets.data.open import fingerprint, open_dataset
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, DataError
 from mobilenets.evaluation.classify.evaluate import evaluate_classification
-from mobilenets.files import drafted
+from mobilenets.files import alone, drafted
 from mobilenets.model import Model, TorchEngine, create
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
@@ -101,17 +101,19 @@ def _right(name: str, spec: BackboneSpec, seed: int, dataset: Dataset, asked: As
     recipe = recipe_of(asked, seed)
     run = asked.folder / "runs" / _key(whole, recipe, dataset)
     file = run / RIGHT
-    if not file.exists():
-        model = _model(name, whole, recipe, dataset, run, asked)
-        predictor = Predictor(manifest_of(model.spec), TorchEngine(model))
-        asked.telling.said(f"{name}, seed {seed}: looking at {len(dataset.split('test')):,} test images")
-        report = evaluate_classification(predictor, dataset.split("test"), dataset.labels)
-        if report.unreadable:
-            image, reason = report.unreadable[0]
-            raise DataError(f"{len(report.unreadable)} test images cannot be read; '{image}': {reason}")
-        order = np.argsort(report.names)
-        with drafted(file) as draft, draft.open("wb") as opened:
-            np.save(opened, (report.logits.argmax(axis=1) == report.truth)[order])
+    run.mkdir(parents=True, exist_ok=True)
+    with alone(run):  # another ablation with this network may be at it
+        if not file.exists():
+            model = _model(name, whole, recipe, dataset, run, asked)
+            predictor = Predictor(manifest_of(model.spec), TorchEngine(model))
+            asked.telling.said(f"{name}, seed {seed}: looking at {len(dataset.split('test')):,} test images")
+            report = evaluate_classification(predictor, dataset.split("test"), dataset.labels)
+            if report.unreadable:
+                image, reason = report.unreadable[0]
+                raise DataError(f"{len(report.unreadable)} test images cannot be read; '{image}': {reason}")
+            order = np.argsort(report.names)
+            with drafted(file) as draft, draft.open("wb") as opened:
+                np.save(opened, (report.logits.argmax(axis=1) == report.truth)[order])
     found: NDArray[np.bool_] = np.load(file, allow_pickle=False)
     if found.shape != (len(dataset.split("test")),) or found.dtype != np.bool_:
         raise CheckpointError(f"'{file}' is damaged", hint="delete it; the same command writes it again")
