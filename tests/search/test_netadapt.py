@@ -14,7 +14,7 @@ from mobilenets.search.devices import Measures
 from mobilenets.search.journal import Journal, Step
 from mobilenets.search.judge import Judged
 from mobilenets.search.latency import LatencyTable
-from mobilenets.search.netadapt import NetAdapt, Plan, SearchError, proposals
+from mobilenets.search.netadapt import NetAdapt, Plan, SearchError, narrowest, proposals, say_if_out_of_reach
 from mobilenets.search.telling import Telling
 from mobilenets.specs.model import ModelSpec
 
@@ -139,6 +139,16 @@ def test_a_journal_is_read_up_to_a_line_that_was_cut_off(model: Model, tmp_path:
 def test_a_budget_out_of_reach_says_how_near_it_came(model: Model, tmp_path: Path) -> None:
     with pytest.raises(SearchError, match="nothing that can be shrunk saves multiply-adds"):
         list(_search(tmp_path, {"macs": 1e-6}, share=0.3).steps(model))
+
+
+@pytest.mark.parametrize(("share", "is_said"), [(0.7, False), (0.01, True)])
+def test_a_budget_out_of_reach_is_said_before_the_first_step(share: float, is_said: bool, model: Model, tmp_path: Path) -> None:
+    costs, said = Costs(), list[str]()
+    budget = {"macs": share * costs.macs(model.spec), "kb_ram": 1e6, "ms": 1e-9}
+    say_if_out_of_reach(model.spec, Plan(budget), costs, Telling(said=said.append))
+    assert [text.startswith("beware: shrinking every layer as far as possible") for text in said] == [True] * is_said
+    least = narrowest(model.spec, 8)
+    assert not proposals(least, "macs", 1e-6, Plan(budget), costs, Telling())
 
 
 def test_latency_is_measured_also_where_another_budget_is_shrunk_for(model: Model, device: Measures, tmp_path: Path) -> None:

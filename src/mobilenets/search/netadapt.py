@@ -80,7 +80,10 @@ class NetAdapt:
         """
         budget = self.plan.budget
         check_budget(budget)
-        done = self.journal.steps() or [self._first(start)]
+        done = self.journal.steps()
+        if not done:
+            say_if_out_of_reach(start.spec, self.plan, self.costs, self.telling)
+            done = [self._first(start)]
         yield from done
         model = self.journal.model(done[-1].number)
         savings = {name: self.plan.share * cost for name, cost in done[0].chosen.cost.items()}
@@ -147,6 +150,27 @@ class NetAdapt:
         step = Step(number, resource, chosen, tuple(judged.values()))
         self.journal.add(step, made)
         return step, made
+
+
+def say_if_out_of_reach(spec: ModelSpec, plan: Plan, costs: Costs, telling: Telling) -> None:
+    """Say which counted costs of the narrowest network that shrinks lead to are above the budget, before any step is taken."""
+    least = narrowest(spec, plan.channels)
+    for name, most in plan.budget.items():
+        cost = RESOURCES[name].of(costs, least) if name != "ms" else 0.0  # a latency would have to be measured
+        if cost > most:
+            title, unit = RESOURCES[name].title, RESOURCES[name].unit
+            telling.said(
+                f"beware: shrinking every layer as far as possible leaves about {cost:.3g} {unit} of {title}, and {most:.3g} "
+                f"{unit} are wanted; a smaller start reaches it: another network, width or input size"
+            )
+
+
+def narrowest(spec: ModelSpec, channels: int) -> ModelSpec:
+    """The network with each axis in turn as narrow as it can be, in multiples of `channels`."""
+    body = spec.backbone
+    for axis in knobs(body, maps=maps_of(spec)):
+        body = (narrower(body, axis, step=channels) or [body])[-1]
+    return replace(spec, backbone=body)
 
 
 def proposals(
