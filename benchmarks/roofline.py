@@ -47,7 +47,7 @@ def main() -> None:
     for precision in PRECISIONS:
         peak = max(macs / seconds for _, macs, seconds in timed(large_convolution(), precision, options.runs))
         columns[precision] = (by_block(timed(network, precision, options.runs)), peak)
-    print(f"{options.model}, {options.size} px, {machine()}")
+    print(f"{options.model}, {options.size} px, {machine().cpu}")
     print(*(f"{precision}: {peak / 1e9:.0f} GMAC/s" for precision, (_, peak) in columns.items()), sep=", ")
     print_table(columns)
 
@@ -108,7 +108,7 @@ def print_row(block: int | None, columns: Mapping[str, tuple[Shares, float]]) ->
         chosen: Sequence[tuple[float, float]] = list(made.values()) if block is None else [made.get(block, (0.0, 0.0))]
         macs, seconds = (sum(column) for column in zip(*chosen, strict=True))
         cells += [f"{seconds * 1e6:,.0f}", f"{macs / seconds / peak:.0%}" if seconds else ""]
-    name = "all" if block is None else "outside" if block < 0 else str(block)
+    name = "all" if block is None else "pool and classes" if block < 0 else str(block)
     print(f"| {name} | {macs / 1e6:.1f} | " + " | ".join(cells) + " |")
 
 

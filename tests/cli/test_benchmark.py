@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from mobilenets.benchmark.flow import Data
 from mobilenets.cli.benchmark_start import Place, Wanted, began, keep
+from mobilenets.cli.benchmark_start import learned as said_of
+from mobilenets.data.open import open_dataset
+from mobilenets.data.writers.lists import write_splits
 
 Run = Callable[..., Any]
 QUICK = ("--seconds", "0.06", "--rounds", "2", "--runtime", "onnx")
@@ -175,3 +179,25 @@ def test_a_networks_name_is_exported_and_measured_everywhere(mobilenets: Run, tm
         assert row["macs"] == pytest.approx(56.5e6, rel=0.01)  # V3, Table 3: 56 M
         assert row["activation_bytes"] == (3 * 224 * 224 + 16 * 112 * 112) * 4  # the image and what the stem makes of it
     assert "mobilenet_v3_small: random weights, so only speed and size mean something" in data["remarks"]
+
+
+@pytest.mark.parametrize(("split", "learned"), [("", "12 of these 16 images"), ("all", "12 of these 16 images")])
+def test_images_that_a_run_learned_from_are_said_to_be_so(
+    split: str, learned: str, mobilenets: Run, trained: Path, tmp_path: Path
+) -> None:
+    for i in range(16):
+        file = tmp_path / "photos" / ("cat" if i % 2 else "dog") / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (i, i, i)).save(file)
+    dataset = open_dataset(tmp_path / "photos", val=0, test=0)
+    samples = [replace(sample, split="test" if i % 4 == 0 else "train") for i, sample in enumerate(dataset.samples)]
+    write_splits(replace(dataset, samples=tuple(samples)), trained / "splits.csv")
+    data = {"source": str(tmp_path / "photos"), "name": "photos", "task": "classify", "labels": ["cat", "dog"]}
+    (trained / "run.json").write_text(json.dumps({"format": 2, "data": data}))
+    asked = Wanted((str(trained),), (), (), (1,), (1,), Data(str(tmp_path / "photos"), split), 1.0, 2, Place())
+    assert learned in " ".join(said_of(asked))
+    assert said_of(replace(asked, data=Data(str(trained / "splits.csv")))) == []  # its own test split
+    assert said_of(replace(asked, data=None)) == said_of(replace(asked, models=("mobilenet_v2",))) == []
+    done = mobilenets("benchmark", trained, *QUICK, "--data", tmp_path / "photos", "--json")
+    assert done.code == 0, done.err
+    assert learned in " ".join(json.loads(done.out)["remarks"])

@@ -121,7 +121,7 @@ def command(
     from mobilenets.benchmark.flow import Data
     from mobilenets.benchmark.remarks import remarks
     from mobilenets.benchmark.tools import ToolError
-    from mobilenets.cli.benchmark_start import FILE, Place, Wanted, began, fresh, keep, latest
+    from mobilenets.cli.benchmark_start import FILE, Place, Wanted, began, fresh, keep, latest, learned
     from mobilenets.files import check_writable
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
@@ -167,7 +167,8 @@ def command(
         note(f"what was measured is in '{folder}'; {_go_on(folder)}")
         raise
     here = machine()
-    known = written.to_data(rows, here, data="" if wanted.data is None else wanted.data.source)
+    texts = [*learned(wanted), *remarks(rows, here)]
+    known = {**written.to_data(rows, here, data="" if wanted.data is None else wanted.data.source), "remarks": texts}
     _keep(rows, folder, known, csv)
     if json:
         show_json(known)
@@ -176,7 +177,6 @@ def command(
     elif any(not row.error for row in rows):
         title, columns, lines = written.table(rows)
         show_table(columns, lines, title=title)
-        texts = remarks(rows, here)
         for text in texts[:NOTES]:
             show(f"note: {text}")
         if len(texts) > NOTES:

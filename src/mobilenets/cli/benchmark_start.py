@@ -13,11 +13,12 @@ from mobilenets.benchmark.flow import Data
 from mobilenets.benchmark.plan import Asked, check_precisions, networks
 from mobilenets.cli.reading import anywhere, check_machine
 from mobilenets.documents import decode, encode, parse
-from mobilenets.errors import CheckpointError, DocumentError, UsageError
+from mobilenets.errors import CheckpointError, DocumentError, MobileNetsError, UsageError
 from mobilenets.files import write_text
 
 if TYPE_CHECKING:
     from mobilenets.benchmark.row import Row
+    from mobilenets.specs.model import Task
     from mobilenets.telling import Telling
 
 RUNS = Path("runs")
@@ -188,3 +189,43 @@ def keep(folder: Path, wanted: Wanted) -> None:
 def _path(name: str) -> str:
     """A path as any folder can call it; what is no path, such as the name of a network, stays as it is."""
     return str(Path(name).absolute()) if Path(name).exists() else name
+
+
+def learned(wanted: Wanted) -> list[str]:
+    """A sentence for each run that learned from images that its accuracy is measured on.
+
+    Of another machine's images nothing is known; what cannot be read here is said when accuracy is measured.
+    """
+    from mobilenets.reports.remarks import copied_remarks
+
+    if wanted.data is None or wanted.place.ssh:
+        return []
+    said = []
+    for model in dict.fromkeys(wanted.models):
+        try:
+            known, images = _learned_of(Path(model), wanted.data)
+        except (MobileNetsError, OSError):
+            continue
+        said += [f"{model}: {remark.text}" for remark in copied_remarks(known, images)]
+    return said
+
+
+def _learned_of(model: Path, data: Data) -> tuple[int, int]:
+    """How many of the images that accuracy is measured on a run learned from, and how many there are."""
+    from mobilenets.cli.measuring import learned_copies, same_source
+    from mobilenets.data.open import open_dataset
+    from mobilenets.evaluation.part import part_of
+    from mobilenets.reports.ancestry import SPLITS, home_of, learned_from
+    from mobilenets.reports.history import facts
+
+    home = home_of(model)
+    if not (home / SPLITS).is_file():
+        return 0, 0
+    recorded = facts(home).get("Data", {})
+    task: Task = recorded.get("task", "classify")  # type: ignore[assignment]  # the record of a run holds a task
+    dataset = open_dataset(data.source, task=task, classes=data.classes, ignore=data.ignore, val=0, test=0)
+    _, samples = part_of(dataset, data.split or None)
+    if any(same_source(data.source, own) for own in (str(recorded.get("source", "")), str(home / SPLITS))):
+        names = learned_from(home)
+        return sum(sample.name in names for sample in samples), len(samples)
+    return len(learned_copies(samples, home, dataset.task)), len(samples)
