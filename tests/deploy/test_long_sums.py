@@ -80,7 +80,7 @@ def test_the_means_of_a_long_sum_are_corrected_for_what_is_read() -> None:
 def test_a_layer_below_the_limit_is_fitted_whole() -> None:
     random = np.random.default_rng(2)
     maps = random.normal(size=(2, 227, 5, 5)).astype(np.float32)  # 2,043 numbers a sum
-    first, _ = moments(CONV, (4, 227, 3, 3), Value(maps, maps))
+    first, _ = moments(CONV, (4, 227, 3, 3), Value(maps, maps), np.ones(len(maps)))
     assert (first.groups, first.length) == (1, 2043)
     around = np.pad(maps[0], ((0, 0), (1, 1), (1, 1))).astype(np.float64)
     seen = np.array([around[:, y : y + 3, x : x + 3].ravel() for y in range(5) for x in range(5)])
@@ -90,7 +90,7 @@ def test_a_layer_below_the_limit_is_fitted_whole() -> None:
 def test_a_part_reads_channels_at_one_place_of_the_window() -> None:
     random = np.random.default_rng(3)
     maps = random.normal(size=(1, 300, 4, 4)).astype(np.float32)  # 2,700 numbers a sum
-    first, _ = moments(CONV, (4, 300, 3, 3), Value(maps, maps))
+    first, _ = moments(CONV, (4, 300, 3, 3), Value(maps, maps), np.ones(len(maps)))
     around = np.pad(maps[0], ((0, 0), (1, 1), (1, 1))).astype(np.float64)
     expected = [around[:, y : y + 4, x : x + 4].mean((1, 2)) for y in range(3) for x in range(3)]
     np.testing.assert_allclose(first.read, expected, atol=1e-6)
@@ -102,7 +102,7 @@ def test_a_long_sum_takes_a_fraction_of_the_memory_of_its_second_moments() -> No
     weight = random.normal(size=(8, 320, 3, 3)).astype(np.float32)
     tracemalloc.start()
     try:
-        quantized(weight, np.zeros(8, np.float32), moments(CONV, weight.shape, Value(maps, maps)), read=READ)
+        quantized(weight, np.zeros(8, np.float32), moments(CONV, weight.shape, Value(maps, maps), np.ones(2)), read=READ)
         kept = 4 * 2880**2 * 8  # of the float and the quantized network, for both halves, before any fit
         assert tracemalloc.get_traced_memory()[1] < kept / 3
     finally:

@@ -17,6 +17,7 @@ from mobilenets.deploy.blends import float_blends
 from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.integers import dequantize
 from mobilenets.deploy.quantization import Quantization, bias_scales
+from mobilenets.deploy.quantize.gather import image_shares, moments
 from mobilenets.deploy.quantize.prepare import before_gates, prepared, useful
 from mobilenets.deploy.quantize.quantize import Result, quantize
 from mobilenets.deploy.quantize.ranges import FAMILIES, WAYS, affine, chosen, sampled, snapped, ways_for
@@ -307,3 +308,42 @@ def _images(graph: Graph, count: int) -> NDArray[np.float32]:
     contrast = random.uniform(0.3, 1.5, (count, 1, 1, 1)).astype(np.float32)
     images: NDArray[np.float32] = np.clip(contrast * (down @ small @ across.T), -1, 1)
     return images
+
+
+def test_an_image_counts_by_its_share_of_noise() -> None:
+    meant = np.ones((4, 2, 3, 3), np.float32)
+    meant[3] *= 100
+    shares = image_shares(meant)
+    assert shares.mean() == pytest.approx(1)
+    np.testing.assert_allclose(shares[:3] / shares[3], (10_000 + 0.1) / 1.1)
+    meant[0] = 0
+    assert image_shares(meant)[0] == pytest.approx(11 * image_shares(meant)[1])  # but an image with nothing does not decide
+    for dead in (np.zeros((4, 2)), np.array([0.0, 0, 0, 1])):
+        assert np.isfinite(image_shares(dead)).all()
+        assert image_shares(dead).mean() == pytest.approx(1)
+
+
+def test_a_few_loud_images_that_are_cut_off_do_not_move_the_sums_of_the_others() -> None:
+    random = np.random.default_rng(0)
+    meant = random.normal(size=(64, 8, 6, 6)).astype(np.float32)
+    meant[::16] *= 40
+    made = np.clip(meant, -4, 4)
+    weight = random.normal(size=(4, 8, 1, 1)).astype(np.float32)
+    sums = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], meant)
+    conv = op.Conv(name="conv", inputs=(INPUT,), output="out", weight="w", bias="b")
+    halves = moments(conv, weight.shape, Value(meant, made), image_shares(sums))
+    layer = quantized(weight, np.zeros(4, np.float32), halves, read=READ)
+    reals = layer.integers.reshape(4, 8) * np.asarray(layer.quantization.scales)[:, None]
+    found = np.einsum("oc,nchw->nohw", reals, made) + layer.bias[:, None, None]
+    quiet = np.arange(64) % 16 > 0
+    assert decibels(sums[quiet], found[quiet]) > 40  # 16 where every square counts alike
+
+
+def test_a_few_loud_images_do_not_decide_for_the_others() -> None:
+    graph = lower(trained(create(SPECS["v1"]())))
+    images = np.random.default_rng(0).normal(size=(96, *graph.shapes()[INPUT])).astype(np.float32)
+    images[::12] *= 20
+    result = quantize(graph, images[:48])
+    expected, made = (reference.run(each, images[48:])["logits"] for each in (graph, result.graph))
+    typical = np.median([decibels(*both) for both in zip(expected, made, strict=True)])
+    assert typical > 33  # 31 where every square counts alike

@@ -2,7 +2,8 @@
 
 The network is gone through once, from the input on. Each operator reads what the quantized network so far makes of the images,
 and is fitted to what the float network makes of them: first weights and bias, then the range of what it makes. So errors do not
-add up, and the mean of every channel is corrected against everything before it (sequential bias correction).
+add up, and the mean of every channel is corrected against everything before it (sequential bias correction). Noise counts by its
+share of what a layer makes of an image, so that a few images with large values do not decide for all others.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from mobilenets.deploy.int8_rules import keeps_scale
 from mobilenets.deploy.integers import dequantize, quantize_bias
 from mobilenets.deploy.quantization import SHARE, Quantization, bias_scales
 from mobilenets.deploy.quantize.equalize import equalized
-from mobilenets.deploy.quantize.gather import moments
+from mobilenets.deploy.quantize.gather import image_shares, moments
 from mobilenets.deploy.quantize.groups import Groups
 from mobilenets.deploy.quantize.prepare import WEIGHTED, before_gates, prepared, useful
 from mobilenets.deploy.quantize.ranges import LEAST_SCALE, SAMPLES, Choice, affine, chosen, sampled, ways_for
@@ -141,12 +142,12 @@ class _Work:
         )
         reads = tuple(self._as(name, integers=integers, block=operator.block) for name in operator.inputs)
         values = [self.values[name] for name in reads]
+        meant = self._run(operator, values, self.graph.tensors, Value.meant_on)
         if integers and isinstance(operator, WEIGHTED):
-            weights = self._fitted(operator, values[0], self.quantization[reads[0]])
+            weights = self._fitted(operator, values[0], self.quantization[reads[0]], image_shares(meant))
         else:
             weights = {name: self.graph.tensors[name] for name in _weight_names(operator)}
             self.tensors.update(weights)
-        meant = self._run(operator, values, self.graph.tensors, Value.meant_on)
         made = self._run(operator, values, weights, Value.made_on)
         result, choice = Value(meant, made), None
         if integers:
@@ -179,12 +180,18 @@ class _Work:
                 self.values[name] = self.values[value].quantized(self.quantization[name])
         return self.converted[value, integers]
 
-    def _fitted(self, operator: Any, value: Value, read: Quantization) -> dict[str, NDArray[Any]]:  # Any: one with weights
+    def _fitted(
+        self,
+        operator: Any,  # Any: one with weights
+        value: Value,
+        read: Quantization,
+        shares: NDArray[np.float64],
+    ) -> dict[str, NDArray[Any]]:
         """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
         fine = isinstance(operator, op.Depthwise) or operator.inputs[0] == INPUT
         grid = EIGHT_BITS if fine else self.grid
-        result = quantized(weight, bias, moments(operator, weight.shape, value), read=read, grid=grid)
+        result = quantized(weight, bias, moments(operator, weight.shape, value, shares), read=read, grid=grid)
         scales = bias_scales(read, result.quantization)
         steps = quantize_bias(result.bias, scales)
         self.tensors[operator.weight], self.tensors[operator.bias] = result.integers, steps

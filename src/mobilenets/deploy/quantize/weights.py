@@ -43,18 +43,24 @@ class Moments:
 
     def __post_init__(self) -> None:
         shape = (self.groups, self.length)
-        self.count = 0
+        self.count = 0.0
         self._read, self._meant = np.zeros(shape), np.zeros(shape)
         self._square, self._cross = (np.zeros((*shape, self.length)) for _ in range(2))
 
-    def add(self, read: NDArray[np.float32], meant: NDArray[np.float32]) -> None:
-        """Take in what the quantized network reads in some places, and what the float network reads there: G K n each."""
+    def add(self, read: NDArray[np.float32], meant: NDArray[np.float32], *, share: float = 1.0) -> None:
+        """Take in what the quantized network reads in some places, and what the float network reads there.
+
+        Args:
+            read, meant: G K n each.
+            share: how much each place counts.
+        """
         x, y = read.astype(np.float64), meant.astype(np.float64)  # variances may be small beside the squares of means
-        self.count += x.shape[2]
-        self._read += x.sum(2)
-        self._meant += y.sum(2)
-        self._square += np.matmul(x, x.swapaxes(1, 2))
-        self._cross += np.matmul(y, x.swapaxes(1, 2))
+        counted = share * x.swapaxes(1, 2)
+        self.count += share * x.shape[2]
+        self._read += counted.sum(1)
+        self._meant += share * y.sum(2)
+        self._square += np.matmul(x, counted)
+        self._cross += np.matmul(y, counted)
 
     def __add__(self, other: Moments) -> Moments:
         """Of the places of both."""
