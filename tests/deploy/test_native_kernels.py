@@ -86,7 +86,7 @@ def test_sums_that_floats_do_and_do_not_count(instructions: str, channels: int, 
         assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
 
 
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (3, 7), (9, 9)])
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (3, 5), (4, 3), (5, 3), (3, 7), (9, 9)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_depthwise_windows_of_every_kind(
@@ -109,6 +109,63 @@ def test_depthwise_windows_of_every_kind(
         )
         for threads in (1, 2):
             assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
+
+
+@pytest.mark.parametrize("activation", ["linear", "relu6"])
+@pytest.mark.parametrize("width", [1, 2, 23, 24, 25, 26, 27, 57])
+def test_maps_whose_channels_are_half_a_block(instructions: str, width: int, activation: str, tmp_path: Path) -> None:
+    """Two of their pixels are computed as one where rows are long enough."""
+    random = np.random.default_rng(width)
+    for height in (1, 2, 5):
+        for padding in [(1, 1, 1, 1), (1, 1, 0, 2), (0, 2, 2, 0)]:
+            fields = {"padding": padding, "activation": activation}
+            graph, x = drawn(random, op.Depthwise, (32, 1, 3, 3), (height, width), **fields)
+            for threads in (1, 2):
+                assert_equals_the_reference(graph, x, tmp_path, instructions, threads=threads)
+
+
+@pytest.mark.parametrize("channels", [30, 32, 72, 144])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("reader", ["one", "two", "output", "curve", "window"])
+def test_what_pointwise_convolutions_and_others_read_of_a_depthwise_one(
+    instructions: str, reader: str, stride: int, channels: int, tmp_path: Path
+) -> None:
+    """It is made as its readers want it if they are all pointwise, and else as it is."""
+    random = np.random.default_rng(channels)
+    side = 3 if reader == "window" else 1
+    shapes = {"made": (channels, 1, 3, 3), "first": (20, channels, side, side), "second": (20, channels, 1, 1)}
+    quantization = {INPUT: scale(random), "made": scale(random, 1, 2)}
+    tensors: dict[str, NDArray[Any]] = {}
+    operators: list[op.Operator] = []
+
+    def add(kind: type[op.Conv | op.Depthwise], name: str, read: str, **fields: Any) -> None:
+        tensors[f"{name}.w"] = random.integers(-127, 128, shapes[name]).astype(np.int8)
+        tensors[f"{name}.b"] = random.integers(-3000, 3000, shapes[name][0]).astype(np.int32)
+        quantization[f"{name}.w"] = Quantization((0.05,))
+        quantization.setdefault(name, scale(random, 5, 6))
+        operators.append(kind(name=name, inputs=(read,), output=name, weight=f"{name}.w", bias=f"{name}.b", **fields))
+
+    add(op.Depthwise, "made", INPUT, stride=(stride, stride), padding=(1, 1, 1, 1), activation="relu6")
+    add(op.Conv, "first", "made", padding=(side // 2,) * 4)
+    if reader in ("two", "window"):
+        add(op.Conv, "second", "made")
+        operators.append(op.Add(name="out", inputs=("first", "second"), output="out"))
+        quantization["out"] = scale(random, 5, 6)
+    if reader == "curve":
+        operators.append(op.Activation(name="out", inputs=("made",), output="out", kind="hard_swish"))
+        quantization["out"] = scale(random, 1, 2)
+    graph = graph_of(operators, quantization, tensors, height=9, width=26, channels=channels)
+    if reader == "output":
+        graph = replace(graph, outputs={**graph.outputs, "made": "made"})
+    if reader == "curve":
+        graph = replace(graph, outputs={**graph.outputs, "first": "first"})
+    x = random.integers(-128, 128, (2, channels, 9, 26)).astype(np.int8)
+    for threads in (1, 2):
+        file.save(graph, tmp_path / "network.graph")
+        engine = library.Engine(str(tmp_path / "network.graph"), instructions=instructions, threads=threads)
+        made = engine.run(x)
+        for name, expected in reference.run(graph, x).items():
+            np.testing.assert_array_equal(made[name], expected)
 
 
 @pytest.mark.parametrize("channels", [128, 512, 1024])

@@ -2,54 +2,9 @@
 // filter sees are interleaved, so that these four are one column of the filter; a column serves all windows that it is in.
 #pragma once
 
-#include "depthwise.hpp"
+#include "row_groups.hpp"
 
 namespace mobilenets {
-
-/// The four vectors of a column, of one group of four rows.
-template <class Block>
-struct Column {
-    typename Block::Vector of[4];
-};
-
-template <class Block>
-ALWAYS_INLINE Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_t at) {
-    const auto a = Block::raised(rows[0] + at), b = Block::raised(rows[1] + at);
-    const auto c = Block::raised(rows[2] + at), d = Block::raised(rows[3] + at);
-    const auto low = Block::low_bytes(a, b), low_next = Block::low_bytes(c, d);
-    const auto high = Block::high_bytes(a, b), high_next = Block::high_bytes(c, d);
-    return {{Block::low_pairs(low, low_next), Block::high_pairs(low, low_next), Block::low_pairs(high, high_next),
-             Block::high_pairs(high, high_next)}};
-}
-
-/// The rows that a filter sees, in groups of four; of a group that is not full, the last row stands for the others.
-template <int Groups>
-class RowGroups {
-public:
-    RowGroups(const DepthwiseRow& row, int channel) : width_(row.width), channels_(index(row.channels)) {
-        const int seen = row.kernel_height + row.out_rows - 1;
-        UNROLLED
-        for (int i = 0; i < 4 * Groups; ++i)
-            rows_[i / 4][i % 4] = reinterpret_cast<const std::int8_t*>(row.rows[i < seen ? i : seen - 1]) + channel;
-        const auto* missing = reinterpret_cast<const std::int8_t*>(row.missing) + channel;
-        UNROLLED
-        for (int i = 0; i < 4; ++i) beside_[i] = missing;
-    }
-
-    /// The column at x, which may lie beside the map unless it is known to be inside.
-    template <class Block, bool Inside>
-    ALWAYS_INLINE Column<Block> column(int group, int x) const {
-        if constexpr (Inside) return interleaved<Block>(rows_[group], index(x) * channels_);
-        const bool is_inside = x >= 0 && x < width_;
-        return interleaved<Block>(is_inside ? rows_[group] : beside_, is_inside ? index(x) * channels_ : 0);
-    }
-
-private:
-    int width_;
-    std::size_t channels_;
-    const std::int8_t* rows_[Groups][4];
-    const std::int8_t* beside_[4];
-};
 
 /// A part of the channels of a row: what its sums are made of, and how they become bytes.
 template <class V, int Channels>
@@ -62,7 +17,7 @@ struct Part {
     int first;            // channel
     int channels;         // that are stored
     typename V::Bounds bounds = V::bounds(by.zero_point, by.low, by.high);
-    bool clips = by.clips();
+    bool clips = by.clips(), makes_cells = by.makes_cells;
 
     typename Block::Vector bias(int vector) const { return Block::load(by.bias + first + Block::sums_at(vector)); }
 
@@ -73,8 +28,17 @@ struct Part {
 
     template <Rescale How>
     auto packed(const typename V::Ints (&made)[V::packed_panels]) const {
-        const auto bytes = Block::template packed<packing_of<V, How>()>(made, bounds);
-        return clips ? V::clipped(bytes, bounds) : bytes;
+        return finished(Block::template packed<packing_of<V, How>()>(made, bounds));
+    }
+
+    /// Bytes as they are stored.
+    template <typename Bytes>
+    Bytes finished(Bytes bytes) const {
+        if (clips) bytes = V::clipped(bytes, bounds);
+        if constexpr (V::offset != 0) {
+            if (makes_cells) bytes = V::raised(bytes);
+        }
+        return bytes;
     }
 };
 
@@ -104,9 +68,11 @@ inline void store_block(const Part<V, Channels>& part, const typename V::templat
 }
 
 /// How a filter moves: its columns, its stride, and how many groups of four rows hold all the rows that are needed for R rows.
-template <int Columns, int Stride, int Groups, int Rows>
+/// Of maps whose channels are half a block, two neighboring pixels may count as one of twice the channels.
+template <int Columns, int Stride, int Groups, int Rows, int Together = 1>
 struct Filter {
     static constexpr int columns = Columns, stride = Stride, groups = Groups, rows = Rows, taps = Columns * Groups;
+    static constexpr int together = Together, seen_rows = Columns + Rows - 1;  // as high as it is wide
 
     /// Columns that some neighboring pixels see.
     static constexpr int seen(int pixels) { return (pixels - 1) * stride + columns; }
@@ -159,9 +125,7 @@ inline void make_pixels(const Part<V, Channels>& part, const Seen& columns, std:
         }
         UNROLLED
         for (int i = 0; i < F::rows * P; ++i) {
-            auto& bytes = made[i / P][i % P];
-            bytes = V::joined(halves[0][i / P][i % P], halves[1][i / P][i % P]);
-            if (part.clips) bytes = V::clipped(bytes, part.bounds);
+            made[i / P][i % P] = part.finished(V::joined(halves[0][i / P][i % P], halves[1][i / P][i % P]));
         }
         UNROLLED
         for (int i = 0; i < F::rows * P; ++i) {
@@ -187,21 +151,27 @@ void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span
     using Block = typename V::template Block<Channels>;
     constexpr int all = F::seen(P), kept = F::columns - F::stride;
     const Part<V, Channels> part = shared;
-    const RowGroups<F::groups> rows(row, part.first);
-    const auto stride = static_cast<std::size_t>(row.channels);
+    const RowGroups<F::groups, F::seen_rows> rows(row, part.first);
+    const auto stride = static_cast<std::size_t>(row.channels * F::together);
     const int left = row.left, width = row.width;
+    const auto column = [&]<bool Inside>(int group, int x) {
+        if constexpr (F::together == 2)
+            return rows.template two_columns<Block, Inside>(group, x);
+        else
+            return rows.template column<Block, Inside>(group, x);
+    };
     std::int8_t* out[F::rows];
     for (int r = 0; r < F::rows; ++r) out[r] = outs[r] + part.first + index(pixels.from) * stride;
     Column<Block> columns[all][F::groups];
     UNROLLED
     for (int i = 0; i < kept * F::groups; ++i)
         columns[i / F::groups][i % F::groups] =
-            rows.template column<Block, false>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
+            column.template operator()<false>(i % F::groups, pixels.from * F::stride + i / F::groups - left);
     const auto step = [&]<bool Inside>(int x) {
         UNROLLED
         for (int i = kept * F::groups; i < all * F::groups; ++i)
             columns[i / F::groups][i % F::groups] =
-                rows.template column<Block, Inside>(i % F::groups, x * F::stride + i / F::groups - left);
+                column.template operator()<Inside>(i % F::groups, x * F::stride + i / F::groups - left);
         make_pixels<V, Channels, F, P, How>(part, columns, out, stride, pixels.to - x);
         UNROLLED
         for (int i = 0; i < kept * F::groups; ++i)
@@ -210,12 +180,37 @@ void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span
         for (int r = 0; r < F::rows; ++r) out[r] += P * stride;
     };
     for (int x = pixels.from; x < pixels.to; x += P) {
-        const int first = x * F::stride + kept - left, last = x * F::stride + all - 1 - left;
+        const int first = x * F::stride + kept - left, last = x * F::stride + all - 1 - left + F::together - 1;
         if (first >= 0 && last < width)
             step.template operator()<true>(x);
         else
             step.template operator()<false>(x);
     }
+}
+
+/// The same for maps of 32 channels and a stride of 1, two pixels at a time as one of 64, so that vectors are whole. What 64
+/// channels are computed with is that of the 32, twice.
+template <class V, int Rows, Rescale How>
+void two_pixels_rows(const Part<V, 32>& half, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
+    using Block = typename V::template Block<64>;
+    using Half = typename V::template Block<32>;
+    using F = Filter<3, 2, 1, Rows, 2>;
+    constexpr int vectors_of_weights = Rows * F::taps * 4;
+    alignas(64) typename V::Cell weights[vectors_of_weights * 64];
+    alignas(64) std::int32_t bias[64];
+    alignas(64) float factors[64], added[64];
+    for (int i = 0; i < vectors_of_weights; ++i) Block::twice(weights + i * 64, half.weights + i * 32);
+    for (int i = 0; i < 4; ++i) {
+        const int from = Half::sums_at(i), to = Block::sums_at(i);
+        Block::twice(bias + to, half.by.bias + from);
+        Block::twice(factors + to, half.by.factors + from);
+        Block::twice(added + to, half.by.half + from);
+    }
+    ByteWeights by = half.by;
+    by.bias = bias, by.factors = factors, by.half = added;
+    const Span pairs{pixels.from / 2, pixels.to / 2};
+    columns_rows<V, 64, F, 2, How>({by, weights, 0, 64}, row, pairs, outs);
+    if (pixels.to % 2 != 0) columns_rows<V, 64, F, 2, How>({by, weights, 0, 32}, row, {pairs.to, pairs.to + 1}, outs);
 }
 
 /// The same for more columns than registers hold: those of some pixels are interleaved first.
@@ -224,7 +219,7 @@ void held_columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row,
     using Block = typename V::template Block<Channels>;
     constexpr int chunk = 4 * P;
     const Part<V, Channels> part = shared;
-    const RowGroups<F::groups> rows(row, part.first);
+    const RowGroups<F::groups, F::seen_rows> rows(row, part.first);
     const auto stride = static_cast<std::size_t>(row.channels);
     Column<Block> columns[F::seen(chunk)][F::groups];
     for (int start = pixels.from; start < pixels.to; start += chunk) {
@@ -285,8 +280,7 @@ struct ByColumns {
     }
     /// Two neighboring rows share the rows that both see, if these still fit into the groups of one.
     static int rows_at_once(const DepthwiseRow& row) {
-        const bool has_tile = row.dilation == 1 && row.stride == 1 && (row.kernel_width == 3 || row.kernel_width == 5);
-        return has_tile && row.kernel_height % 4 != 0 && row.kernel_height < 8 ? 2 : 1;
+        return tile_of(row) > 0 && row.stride == 1 ? 2 : 1;
     }
     static std::size_t part_bytes(int height, int width) {
         return static_cast<std::size_t>(2 * ((height + 3) / 4) * width * 4) * block;
@@ -339,6 +333,15 @@ struct ByColumns {
     }
 
 private:
+    static constexpr int least_in_twos = 24;  // pixels of a row; fewer are done before its weights have been doubled
+
+    /// The tile for a filter, as digits: its side, its stride and the rows that are made at once; 0 if it has none.
+    static int tile_of(const DepthwiseRow& row) {
+        const int side = row.kernel_width;
+        if ((side != 3 && side != 5) || row.kernel_height != side || row.stride > 2 || row.dilation != 1) return 0;
+        return side * 100 + row.stride * 10 + row.out_rows;
+    }
+
     template <int Channels>
     static void compute_part(const ByteWeights& by, const DepthwiseRow& row, int number, Span pixels,
                              std::int8_t* const* outs) {
@@ -361,15 +364,20 @@ private:
 
     template <int Channels, Rescale How>
     static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
-        const int groups = (row.kernel_height + 3) / 4;
-        const int kind = row.dilation == 1 ? row.kernel_width * 1000 + row.stride * 100 + groups * 10 + row.out_rows : 0;
-        switch (kind) {
-            case 3111: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, pixels, outs);
-            case 3112: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, pixels, outs);
-            case 3211: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, pixels, outs);
-            case 5121: return held_columns_rows<V, Channels, Filter<5, 1, 2, 1>, held_pixels, How>(part, row, pixels, outs);
-            case 5122: return held_columns_rows<V, Channels, Filter<5, 1, 2, 2>, held_pixels, How>(part, row, pixels, outs);
-            case 5221: return held_columns_rows<V, Channels, Filter<5, 2, 2, 1>, held_pixels, How>(part, row, pixels, outs);
+        const int tile = tile_of(row);
+        if constexpr (Channels == 32) {
+            if (row.channels == 32 && pixels.size() >= least_in_twos) {  // a whole row, which begins at an even pixel
+                if (tile == 311) return two_pixels_rows<V, 1, How>(part, row, pixels, outs);
+                if (tile == 312) return two_pixels_rows<V, 2, How>(part, row, pixels, outs);
+            }
+        }
+        switch (tile) {
+            case 311: return columns_rows<V, Channels, Filter<3, 1, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 312: return columns_rows<V, Channels, Filter<3, 1, 1, 2>, 2, How>(part, row, pixels, outs);
+            case 321: return columns_rows<V, Channels, Filter<3, 2, 1, 1>, 2, How>(part, row, pixels, outs);
+            case 511: return held_columns_rows<V, Channels, Filter<5, 1, 2, 1>, held_pixels, How>(part, row, pixels, outs);
+            case 512: return held_columns_rows<V, Channels, Filter<5, 1, 2, 2>, held_pixels, How>(part, row, pixels, outs);
+            case 521: return held_columns_rows<V, Channels, Filter<5, 2, 2, 1>, held_pixels, How>(part, row, pixels, outs);
             default: return any_columns_row<V, Channels, How>(part, row, pixels, outs[0]);
         }
     }

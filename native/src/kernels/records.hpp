@@ -54,6 +54,7 @@ struct ByteWeights {
     const Rescale* ways = nullptr;            // of each panel: `any` where floats do not give the same integers
     const std::int32_t* back = nullptr;       // what takes back what the bias has more for floats
     int zero_point = 0, low = -128, high = 127;
+    bool makes_cells = false;  // whether what is made is stored as `to_cells` would leave it; only if a cell is a byte
 
     bool clips() const { return low > -128 || high < 127; }
 };

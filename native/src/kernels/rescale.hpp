@@ -47,33 +47,40 @@ inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, s
 
 /// As many panels as V packs at once, from that at `start` on, as bytes.
 template <class V, int P, int N, Rescale How>
-inline auto packed_panels(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first, int start,
-                          const typename V::Bounds& bounds) {
-    typename V::Ints made[V::packed_panels * vectors<V>];
+inline auto packed_panels(const typename V::Ints (&made)[P][N][vectors<V>], int start, const typename V::Bounds& bounds) {
+    typename V::Ints panels[V::packed_panels * vectors<V>];
     UNROLLED
     for (int q = 0; q < V::packed_panels; ++q) {
         const int at = start + q < P * N ? start + q : P * N - 1;
         UNROLLED
-        for (int j = 0; j < vectors<V>; ++j) {
-            made[q * vectors<V> + j] =
-                rescaled<V, How>(sums[at / N][at % N][j], by, first + static_cast<std::size_t>(at % N * panel + j * V::width));
-        }
+        for (int j = 0; j < vectors<V>; ++j) panels[q * vectors<V> + j] = made[at / N][at % N][j];
     }
-    return V::template packed<packing_of<V, How>()>(made, bounds);
+    return V::template packed<packing_of<V, How>()>(panels, bounds);
 }
 
-/// The sums of P pixels and N panels, of which `count` channels are stored. Nothing is stored before all is packed: what a
-/// compiler has loaded of `by`, it would load again behind every store.
+/// The sums of P pixels and N panels, of which `count` channels are stored. All pixels of a panel are rescaled before the next
+/// panel, so that few of its numbers are in registers. Nothing is stored before all is packed: what a compiler has loaded of
+/// `by`, it would load again behind every store.
 template <class V, int P, int N, Rescale How>
 inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                           std::int8_t* out, std::size_t out_stride, int count) {
     constexpr int side_by_side = N % V::packed_panels == 0 ? V::packed_panels : N % 2 == 0 && V::packed_panels > 1 ? 2 : 1;
     constexpr int all = (P * N + V::packed_panels - 1) / V::packed_panels;
-    const auto bounds = V::bounds(by.zero_point, by.low, by.high);
-    decltype(packed_panels<V, P, N, How>(sums, by, first, 0, bounds)) bytes[all];
+    typename V::Ints made[P][N][vectors<V>];
     UNROLLED
-    for (int i = 0; i < all; ++i) bytes[i] = packed_panels<V, P, N, How>(sums, by, first, i * V::packed_panels, bounds);
+    for (int j = 0; j < N * vectors<V>; ++j) {
+        UNROLLED
+        for (int i = 0; i < P; ++i) {
+            made[i][j / vectors<V>][j % vectors<V>] = rescaled<V, How>(sums[i][j / vectors<V>][j % vectors<V>], by,
+                                                                       first + static_cast<std::size_t>(j * V::width));
+        }
+    }
+    const auto zero_point = V::bounds(by.zero_point, lowest, highest);
+    decltype(packed_panels<V, P, N, How>(made, 0, zero_point)) bytes[all];
+    UNROLLED
+    for (int i = 0; i < all; ++i) bytes[i] = packed_panels<V, P, N, How>(made, i * V::packed_panels, zero_point);
     if (by.clips()) {
+        const auto bounds = V::bounds(by.zero_point, by.low, by.high);
         UNROLLED
         for (int i = 0; i < all; ++i) bytes[i] = V::clipped(bytes[i], bounds);
     }

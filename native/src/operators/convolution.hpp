@@ -119,13 +119,14 @@ private:
 struct ByteConvolution {
     Window window;
     ByteWeights by;
-    int zero_point = 0;  // of what is read
-    int at_once = 1;     // pixels that are copied at once, of a pointwise one that cannot read them where they lie
+    int zero_point = 0;        // of what is read
+    int at_once = 1;           // pixels whose cells a pointwise one reads at once
+    bool reads_cells = false;  // whether what a pointwise one reads was made as cells
 
     template <class Kernels>
     constexpr std::size_t scratch_bytes(const Kernels& kernels) const {
         if (!window.pointwise) return window.rows_bytes(index(kernels.cell_bytes));
-        return reads_in_place(kernels) ? 0 : index(at_once) * pixel_bytes(kernels) + guard;
+        return reads_cells || reads_in_place(kernels) ? 0 : index(at_once) * pixel_bytes(kernels) + guard;
     }
 
     template <class Kernels>
@@ -174,8 +175,11 @@ private:
         }
         for (int first = 0; first < all; first += at_once) {
             const int pixels = smaller(at_once, all - first);
-            to_cells(kernels, job, in + index(first) * index(window.channels), pixels);
-            const void* start = job.scratch;
+            const void* start = in + index(first) * index(window.channels);
+            if (!reads_cells) {
+                to_cells(kernels, job, static_cast<const std::int8_t*>(start), pixels);
+                start = job.scratch;
+            }
             kernels.sum_bytes(by, job.panels, &start, index(by.inner), pixels, out + index(first) * index(by.outputs),
                               index(by.outputs));
         }

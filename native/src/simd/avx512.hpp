@@ -47,6 +47,8 @@ struct Avx512 {
     static Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
     static Ints multiply(Ints a, Ints b) { return _mm512_mullo_epi32(a, b); }
 
+    /// Bytes as cells.
+    static __m512i raised(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
         int i = 0;
         for (; i + 64 <= count; i += 64) _mm512_storeu_si512(to + i, raised(_mm512_loadu_si512(from + i)));
@@ -115,8 +117,13 @@ struct Avx512 {
     /// Four panels as 64 bytes.
     template <Packing How>
     static __m512i packed(const Ints (&panels)[4], const Bounds& by) {
-        const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        return _mm512_permutexvar_epi32(order, packed_by_lanes<How>(panels, by));
+        if constexpr (How == Packing::in_floats) {
+            const __m512i words = joined(alternating(panels[0], panels[1]), alternating(panels[2], panels[3]));
+            return _mm512_permutexvar_epi8(order_of_alternating(), words);
+        } else {
+            const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            return _mm512_permutexvar_epi32(order, packed_by_lanes<How>(panels, by));
+        }
     }
     /// The same, but the first fourth of all panels, then the second, and so on.
     template <Packing How>
@@ -237,13 +244,30 @@ private:
         }();
         return _mm512_load_si512(order.of);
     }
+    /// The lowest 16 bits of two vectors, one of each in turn. Unlike a permutation, no unit does it that multiplies.
+    static __m512i alternating(__m512i first, __m512i second) {
+        return _mm512_mask_blend_epi16(0xAAAAAAAA, first, _mm512_slli_epi32(second, 16));
+    }
+    /// The order in which four panels lie that were packed as two pairs of alternating ones.
+    static __m512i order_of_alternating() {
+        alignas(64) static constexpr auto order = [] {
+            struct {
+                std::uint8_t of[64];
+            } made{};
+            for (int panel = 0; panel < 4; ++panel) {
+                for (int i = 0; i < 16; ++i)
+                    made.of[16 * panel + i] = static_cast<std::uint8_t>(i / 4 * 16 + panel / 2 * 8 + i % 4 * 2 + panel % 2);
+            }
+            return made;
+        }();
+        return _mm512_load_si512(order.of);
+    }
     /// A positive number with the sign of another.
     static __m512 signed_half(__m512 half, __m512i sign) {
         constexpr int half_or_sign = 0xF8;
         return _mm512_castsi512_ps(
             _mm512_ternarylogic_epi32(_mm512_castps_si512(half), sign, _mm512_set1_epi32(INT32_MIN), half_or_sign));
     }
-    static __m512i raised(__m512i bytes) { return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128)); }
     /// The upper halves of twice the products, rounded.
     static __m512i times(__m512i x, __m512i mantissas) {
         const __m512i one = _mm512_set1_epi64(1LL << 30);
@@ -260,6 +284,16 @@ struct Interleaved<64> {
     using Vector = __m512i;
     static Vector load(const void* from) { return _mm512_loadu_si512(from); }
     static Vector raised(const std::int8_t* from) { return _mm512_xor_si512(load(from), _mm512_set1_epi8(-128)); }
+    /// Two halves, raised.
+    static Vector joined(const std::int8_t* first, const std::int8_t* second) {
+        const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first)));
+        const __m512i both = _mm512_inserti64x4(low, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second)), 1);
+        return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
+    }
+    /// Half a vector, twice.
+    static void twice(void* to, const void* half) {
+        _mm512_store_si512(to, _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(half))));
+    }
     static Vector low_bytes(Vector a, Vector b) { return _mm512_unpacklo_epi8(a, b); }
     static Vector high_bytes(Vector a, Vector b) { return _mm512_unpackhi_epi8(a, b); }
     static Vector low_pairs(Vector a, Vector b) { return _mm512_unpacklo_epi16(a, b); }

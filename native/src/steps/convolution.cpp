@@ -46,6 +46,7 @@ public:
         : Convolution(graph, operation, kernels),
           scales_(graph, operation, kernels, place_of),
           of_{window_, scales_.weights, graph.input(operation).zero_point()} {
+        of_.reads_cells = is_made_as_cells(graph, operation.inputs[0], kernels);
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
         const int depth = kernels.depth, numbers = window_.numbers();
         ByteWeights& by = of_.by;

@@ -3,7 +3,7 @@
 
 #include <cstring>
 
-#include "step.hpp"
+#include "windows.hpp"
 
 namespace mobilenets {
 namespace {
@@ -100,6 +100,7 @@ public:
         of_ = {window_, scales_.weights};
         of_.by.panels = packed_.data();
         of_.by.inner = static_cast<int>(taps());
+        of_.by.makes_cells = is_made_as_cells(graph, operation.outputs[0], kernels);
     }
 
     int panels() const override { return kernels_.depthwise_parts(window_.row.channels); }

@@ -22,6 +22,26 @@ inline Window window_of(const Graph& graph, const Operator& operation) {
     return window;
 }
 
+/// Whether a value is made as cells, which spares its readers the way there: what a depthwise convolution makes and pointwise
+/// ones read, whose pixels are whole cells.
+inline bool is_made_as_cells(const Graph& graph, int value, const Kernels& kernels) {
+    if (kernels.cell_bytes != 1 || kernels.offset == 0) return false;
+    const auto is_it = [&](int other) { return graph.values[index(other)].source == value; };
+    for (const Output& output : graph.outputs) {
+        if (is_it(output.value)) return false;
+    }
+    bool is_made = false;
+    for (const Operator& operation : graph.operators) {
+        is_made = is_made || (operation.outputs[0] == value && operation.kind == Kind::depthwise &&
+                              graph.input(operation).quantized() && graph.output(operation).quantized());
+        if (std::none_of(operation.inputs.begin(), operation.inputs.end(), is_it)) continue;
+        if (operation.kind != Kind::conv || operation.inputs[0] != value) return false;
+        const Window window = window_of(graph, operation);
+        if (!window.pointwise || window.channels % kernels.depth != 0) return false;
+    }
+    return is_made;
+}
+
 class Convolution : public Step {
 public:
     Convolution(const Graph& graph, const Operator& operation, const Kernels& kernels)

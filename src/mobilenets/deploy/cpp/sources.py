@@ -18,6 +18,7 @@ HEADERS = (
     "kernels/pixels.hpp",
     "kernels/records.hpp",
     "kernels/rescale.hpp",
+    "kernels/row_groups.hpp",
     "kernels/sums.hpp",
     "operators/boxes.hpp",
     "operators/convolution.hpp",
