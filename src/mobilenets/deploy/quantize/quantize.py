@@ -2,8 +2,8 @@
 
 The network is gone through once, from the input on. Each operator reads what the quantized network so far makes of the images,
 and is fitted to what the float network makes of them: first weights and bias, then the range of what it makes. So errors do not
-add up, and the mean of every channel is corrected against everything before it (sequential bias correction). Noise counts by its
-share of what a layer makes of an image, so that a few images with large values do not decide for all others.
+add up, and the mean of every channel is corrected against everything before it (sequential bias correction). Noise counts by
+its share of what a layer makes of an image, so that a few images with large values do not decide for all others.
 """
 
 from __future__ import annotations
