@@ -212,20 +212,16 @@ def learned(wanted: Wanted) -> list[str]:
 
 def _learned_of(model: Path, data: Data) -> tuple[int, int]:
     """How many of the images that accuracy is measured on a run learned from, and how many there are."""
-    from mobilenets.cli.measuring import learned_copies, same_source
+    from mobilenets.cli.measuring import learned_among
     from mobilenets.data.open import open_dataset
     from mobilenets.evaluation.part import part_of
-    from mobilenets.reports.ancestry import SPLITS, home_of, learned_from
+    from mobilenets.reports.ancestry import SPLITS, home_of
     from mobilenets.reports.history import facts
 
     home = home_of(model)
     if not (home / SPLITS).is_file():
         return 0, 0
-    recorded = facts(home).get("Data", {})
-    task: Task = recorded.get("task", "classify")  # type: ignore[assignment]  # the record of a run holds a task
+    task: Task = facts(home).get("Data", {}).get("task", "classify")  # type: ignore[assignment]  # the record of a run holds a task
     dataset = open_dataset(data.source, task=task, classes=data.classes, ignore=data.ignore, val=0, test=0)
     _, samples = part_of(dataset, data.split or None)
-    if any(same_source(data.source, own) for own in (str(recorded.get("source", "")), str(home / SPLITS))):
-        names = learned_from(home)
-        return sum(sample.name in names for sample in samples), len(samples)
-    return len(learned_copies(samples, home, dataset.task)), len(samples)
+    return len(learned_among(samples, home, data.source, dataset.task)), len(samples)

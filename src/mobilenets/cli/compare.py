@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilenets.cli.measuring import learned_copies, predictor_of, same_source, trained_on_data
+from mobilenets.cli.measuring import is_own, learned_among, predictor_of, trained_on_data
 from mobilenets.cli.output import note, progress, show, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
 from mobilenets.errors import DataError, UsageError
@@ -131,7 +131,7 @@ def _cross_validated(run: Path) -> bool:
 def _evaluated(run: Path, name: str, data: str | None, split: str | None, classes: str, ignore: list[str] | None) -> Measured:
     """What the run's model does on each image of the dataset, or of its own test split."""
     from mobilenets.evaluation.evaluators import evaluate
-    from mobilenets.reports.ancestry import home_of, learned_from
+    from mobilenets.reports.ancestry import home_of
     from mobilenets.reports.history import facts
     from mobilenets.reports.stored import measured_of
 
@@ -142,7 +142,7 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     if not source:
         raise UsageError(f"'{run}' has no report, and does not say what it was trained on", hint="--data DATA")
     task, splits = predictor.manifest.task, home / "splits.csv"
-    own = same_source(source, str(recorded.get("source", ""))) or same_source(source, str(splits))
+    own = is_own(source, home)
     reading = Reading.of(task, classes, ignore)
     if own:
         reading.refuse(source)
@@ -152,5 +152,4 @@ def _evaluated(run: Path, name: str, data: str | None, split: str | None, classe
     part, samples = part_of(dataset, split)
     with progress(f"evaluating {name} on {part}", len(samples)) as advance:
         report = evaluate(predictor, samples, dataset.labels, progress=advance)
-    learned = learned_from(home) if own else learned_copies(samples, home, task)
-    return measured_of(report, name, learned & set(report.names))
+    return measured_of(report, name, learned_among(samples, home, source, task) & set(report.names))

@@ -12,9 +12,9 @@ from mobilenets.cli.measuring import (
     TORCH,
     check_engine,
     engine_line,
+    is_own,
     learned_copies,
     predictor_of,
-    same_source,
     trained_on_data,
 )
 from mobilenets.cli.output import note, progress, show
@@ -113,7 +113,7 @@ def command(
         )
     source = data or trained_on
     splits = home / "splits.csv"
-    own = same_source(source, trained_on) or same_source(source, str(splits))
+    own = is_own(source, home)
     reading = Reading.of(predictor.manifest.task, classes, ignore)
     task = predictor.manifest.task
     if own:

@@ -87,6 +87,14 @@ def same_source(source: str, other: str) -> bool:
     return bool(other) and (source == other or Path(source).resolve() == Path(other).resolve())
 
 
+def is_own(source: str, run: Path) -> bool:
+    """Whether a text names the dataset that a run was trained on, or its splits."""
+    from mobilenets.reports.ancestry import SPLITS
+    from mobilenets.reports.history import facts
+
+    return any(same_source(source, own) for own in (str(facts(run).get("Data", {}).get("source", "")), str(run / SPLITS)))
+
+
 def trained_on_data(splits: Path, recorded: Mapping[str, object], task: Task) -> Dataset:
     """The images of a run, in its splits; boxes and masks are read where they came from."""
     from mobilenets.data.readers.lists import in_splits, read_splits, split_names
@@ -119,3 +127,12 @@ def learned_copies(samples: Sequence[Sample], run: Path, task: Task) -> frozense
         return frozenset()
     names = learned_from(run)
     return copies(samples, [sample for sample in own.samples if sample.name in names])
+
+
+def learned_among(samples: Sequence[Sample], run: Path, source: str, task: Task) -> frozenset[str]:
+    """Names of the images of a dataset that a run, or its first weights, learned from: its own by name, others as copies."""
+    from mobilenets.reports.ancestry import learned_from
+
+    if is_own(source, run):
+        return frozenset(learned_from(run) & {sample.name for sample in samples})
+    return learned_copies(samples, run, task)
