@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from mobilenets.evaluation.intervals import Interval
 from mobilenets.evaluation.metric import Metric
 from mobilenets.reports import words
@@ -24,3 +26,11 @@ def test_what_cannot_be_computed_is_a_dash() -> None:
     nan = float("nan")
     assert (words.value(Metric("nll", "", nan)), words.value(Metric("map", "", nan))) == ("-", "-")
     assert words.interval(Metric("map", "", nan, Interval(nan, nan))) == ""
+
+
+@pytest.mark.parametrize(
+    ("amount", "decimals", "text"),
+    [(0.06, 1, "+0.1"), (-0.06, 1, "-0.1"), (0.04, 1, "0.0"), (-0.04, 1, "0.0"), (0.04, 2, "+0.04"), (-0.0, 3, "0.000")],
+)
+def test_a_difference_that_rounds_to_nothing_has_no_sign(amount: float, decimals: int, text: str) -> None:
+    assert words.difference(amount, decimals) == text

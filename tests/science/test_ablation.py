@@ -99,7 +99,7 @@ def test_an_order_is_judged_by_its_interval(low: float, high: float, words: str)
 def test_two_that_no_image_tells_apart_have_no_order_and_no_interval() -> None:
     nothing = Interval(float("nan"), float("nan"))
     sentence = verdict(Order("a", "b"), 0.0, nothing, np.zeros(2), "V2, Figure 6a")
-    assert "the difference is +0.00 points, by seed +0.00, +0.00: " in sentence
+    assert "the difference is 0.00 points, by seed 0.00, 0.00: " in sentence
     assert "do not tell" in sentence
 
 

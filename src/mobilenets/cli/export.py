@@ -269,6 +269,8 @@ def _finish(
 
 def show_parity(parity: Parity, standard: str) -> None:
     """Print the comparison of an exported network with `standard`, what it was compared with in words."""
+    from mobilenets.reports import words
+
     rows = [
         (
             output.name,
@@ -305,7 +307,7 @@ def show_parity(parity: Parity, standard: str) -> None:
         if math.isnan(accuracy.model) or math.isnan(accuracy.exported):
             show(f"{accuracy.metric}  not measured: {counted(accuracy.images, 'labeled image')} with nothing to find")
             continue
-        change = f"{100 * (accuracy.exported - accuracy.model):+.2f} points"
+        change = f"{words.difference(100 * (accuracy.exported - accuracy.model), 2)} points"
         values = f"{accuracy.model:.1%} {before}, {accuracy.exported:.1%} exported ({change})"
         show(f"{accuracy.metric}  {values}, on {counted(accuracy.images, 'labeled image')}")
     if parity.fast_path is not None:

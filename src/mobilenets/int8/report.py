@@ -232,7 +232,7 @@ def _remarks(done: Quantized) -> list[Remark]:
     if last.float_layers:
         cost = ""
         if done.latency.whole is not None:
-            cost = f", which costs {done.latency.int8 - done.latency.whole:+.2f} ms for an image"
+            cost = f", which costs {words.difference(done.latency.int8 - done.latency.whole, 2)} ms for an image"
         remarks.append(
             Remark(
                 f"{counted(len(last.float_layers), 'layer')} stayed in float{cost}: {', '.join(last.float_layers)}.",

@@ -173,9 +173,7 @@ def _value(comparison: Comparison, value: float) -> str:
 
 
 def _difference(comparison: Comparison, value: float) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{100 * value:+.1f}" if comparison.percent else f"{value:+.3f}"
+    return words.difference(100 * value) if comparison.percent else words.difference(value, 3)
 
 
 def _interval(comparison: Comparison, interval: Interval | None, *, signed: bool = False) -> str:

@@ -39,6 +39,16 @@ def share(part: float) -> str:
     return "-" if math.isnan(part) else f"{part:.1%}"
 
 
+def difference(amount: float, decimals: int = 1) -> str:
+    """A difference with its sign, without one where it rounds to nothing, or a dash where there is none.
+
+    >>> difference(2.24), difference(-0.5), difference(-0.04), difference(0.004, 2), difference(float("nan"))
+    ('+2.2', '-0.5', '0.0', '0.00', '-')
+    """
+    text = f"{amount:+.{decimals}f}"
+    return "-" if math.isnan(amount) else text if float(text) else text[1:]
+
+
 def interval(metric: Metric) -> str:
     """The interval in the unit of its value, or nothing."""
     if metric.interval is None or not metric.interval.known:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mobilenets.errors import UsageError
+from mobilenets.reports import words
 from mobilenets.telling import Telling
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class Comparison:
     def difference(self) -> str:
         """Ours minus the paper's, for people: in points if both are percentages, else in percent of the paper's."""
         if self.unit in SHARES:
-            return f"{round(self.here - self.paper, 1) + 0:+.1f} points"  # + 0 makes -0 a 0
-        return f"{round(100 * (self.here / self.paper - 1), 1) + 0:+.1f}%" if self.paper else f"{self.here:+.4g}"
+            return f"{words.difference(self.here - self.paper)} points"
+        if not self.paper:
+            return f"{self.here:+.4g}" if self.here else "0"
+        return f"{words.difference(100 * (self.here / self.paper - 1))}%"
 
 
 @dataclass(frozen=True, slots=True)

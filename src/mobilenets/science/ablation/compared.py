@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenets.evaluation.intervals import Interval, bootstrap, wilson
+from mobilenets.reports import words
 from mobilenets.reports.plots import ACCENT, INK, figure_of
 from mobilenets.science.ablation import networks
 from mobilenets.science.ablation.networks import Ablation, Order
@@ -90,9 +91,10 @@ def verdict(order: Order, gap: float, interval: Interval, seeds: NDArray[np.floa
         seeds: the same seed by seed.
         where: the place in the paper.
     """
-    reach = f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})" if interval.known else ""  # no image tells them apart
-    words = f"{100 * gap:+.2f} points{reach}, by seed " + ", ".join(f"{100 * one:+.2f}" for one in seeds)
-    said = f"{where}: '{order.better}' is {order.relation} '{order.worse}'. Here the difference is {words}: "
+    low, high = words.difference(100 * interval.low, 2), words.difference(100 * interval.high, 2)
+    reach = f" ({low} to {high})" if interval.known else ""  # no image tells them apart
+    here = f"{words.difference(100 * gap, 2)} points{reach}, by seed " + ", ".join(words.difference(100 * n, 2) for n in seeds)
+    said = f"{where}: '{order.better}' is {order.relation} '{order.worse}'. Here the difference is {here}: "
     side = (interval.low > 0) - (interval.high < 0)
     return said + VERDICTS[order.relation][side]
 

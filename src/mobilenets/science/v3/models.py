@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mobilenets.analysis.layers import LayerGraph
+from mobilenets.reports import words
 from mobilenets.science import draw
 from mobilenets.science.entry import Asked, Cell, Comparison, Result
 from mobilenets.science.latency import CELLS, Latencies, latencies
@@ -145,7 +146,7 @@ def figure_9(asked: Asked) -> Result:
         ratio = found.latencies.ratio(after, before)
         saved = (found.graphs[after].macs - found.graphs[before].macs) / 1e6
         times = f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-        findings.append(f"From '{before}' to '{after}': {saved:+.1f} M multiply-adds, {times} times the latency.")
+        findings.append(f"From '{before}' to '{after}': {words.difference(saved)} M multiply-adds, {times} times the latency.")
     last = found.latencies.ratio(names[-1], names[0])
     source = "V3, Table 3: on a Pixel 1"
     comparison = Comparison(
