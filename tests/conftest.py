@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from tests.slowness import pytest_collection_modifyitems, pytest_runtest_setup
 
 from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.manifest import Manifest
 from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.deeplab import DeepLabHead
 from mobilenets.specs.model import InputContract
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_setup"]  # hooks
 
 Pixels = NDArray[np.uint8]
 
