@@ -253,6 +253,29 @@ def test_other_sites_may_ask_only_if_they_are_named(serve: Serve, color_model: P
         assert server.get("/v2", Origin=origin).headers.get("Access-Control-Allow-Origin") == allowed
 
 
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"Origin": "https://example.com"}, "pages of 'https://example.com' may not ask"),
+        ({"Access-Control-Request-Method": "DELETE"}, "GET and POST, not with 'DELETE'"),
+        ({"Access-Control-Request-Private-Network": "true"}, "private network"),
+    ],
+)
+def test_a_browser_that_asks_in_vain_for_leave_gets_the_reason_in_json(
+    serve: Serve, color_model: Path, asked: dict[str, str], reason: str
+) -> None:
+    server = serve(color=color_model, access=Access(origins=("https://example.org",)))
+    allowed = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    assert server.ask("/predict", method="OPTIONS", headers=allowed).status == 200
+    refused = server.ask("/predict", method="OPTIONS", headers=allowed | asked)
+    assert reason in server.refusal(refused, 400)
+    assert refused.headers["Content-Type"] == "application/json"
+    assert refused.headers["Access-Control-Allow-Methods"] == "GET, POST"
+    named = asked.get("Origin") is None
+    assert (refused.headers.get("Access-Control-Allow-Origin") == "https://example.org") == named
+    assert server.samples("mobilenets_rejected_total")['{reason="request"}'] == 1
+
+
 def test_a_request_has_a_number_and_may_bring_its_own(serve: Serve, color_model: Path) -> None:
     server = serve(color=color_model)
     assert server.get("/v2", **{"X-Request-Id": "mine-1"}).headers["X-Request-Id"] == "mine-1"

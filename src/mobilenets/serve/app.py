@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from mobilenets.errors import MobileNetsError
 from mobilenets.serve import page_routes, predict_routes, protocol_routes
+from mobilenets.serve.cors import Cors
 from mobilenets.serve.described import DESCRIBED, REFUSALS
 from mobilenets.serve.direct import Direct, mistake
 from mobilenets.serve.keys import Keyed
 from mobilenets.serve.limits import Held, Limits
 from mobilenets.serve.metrics import MEDIA, Metrics
 from mobilenets.serve.observed import Observed
-from mobilenets.serve.protocol import HEADER
 from mobilenets.serve.service import Service, refusal
 from mobilenets.serve.site import Site
 
@@ -114,10 +113,7 @@ def application(service: Service, access: Access, *, watch_s: float | None = Non
     if access.key:
         inner = Keyed(inner, access.key, metrics)
     if access.origins:
-        exposed = (HEADER, "Retry-After", "X-Request-Id")
-        inner = CORSMiddleware(
-            inner, allow_origins=access.origins, allow_methods=["GET", "POST"], allow_headers=["*"], expose_headers=exposed
-        )
+        inner = Cors(inner, access.origins, metrics)
     return Observed(inner, metrics, most=service.limits.requests)
 
 
