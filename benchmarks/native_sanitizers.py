@@ -1,9 +1,11 @@
 """The native engine under sanitizers: valid graphs are run, damaged ones are opened, and nothing may be reported.
 
 AddressSanitizer and UndefinedBehaviorSanitizer watch every operator, whole networks and the damaged files; ThreadSanitizer
-watches the same graphs on three threads. It needs a C++20 compiler and CMake.
+watches the same graphs on three threads. It needs a C++20 compiler and CMake. `--cmake` builds with more settings: kernels for
+VNNI, for example, on processors without it.
 
     python benchmarks/native_sanitizers.py --count 1000
+    python benchmarks/native_sanitizers.py --count 10 --cmake MOBILENETS_EMULATED_VNNI=ON
 """
 
 from __future__ import annotations
@@ -32,10 +34,11 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-def built(sanitizers: str, folder: Path) -> Path:
-    """`run_graph` with these sanitizers."""
-    settings = ["-DMOBILENETS_PYTHON=OFF", "-DMOBILENETS_TOOL=ON", f"-DMOBILENETS_SANITIZE={sanitizers}"]
-    subprocess.run(["cmake", "-S", NATIVE, "-B", folder, *settings], check=True, stdout=subprocess.DEVNULL)
+def built(sanitizers: str, folder: Path, more: Sequence[str]) -> Path:
+    """`run_graph` with these sanitizers, and more of CMake's settings."""
+    settings = ["MOBILENETS_PYTHON=OFF", "MOBILENETS_TOOL=ON", f"MOBILENETS_SANITIZE={sanitizers}", *more]
+    options = [f"-D{setting}" for setting in settings]
+    subprocess.run(["cmake", "-S", NATIVE, "-B", folder, *options], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", folder], check=True, stdout=subprocess.DEVNULL)
     return folder / "run_graph"
 
@@ -86,16 +89,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="damaged copies of each of two graphs")
     parser.add_argument("--build", type=Path, help="folder that keeps the builds")
+    parser.add_argument("--cmake", nargs="*", default=[], metavar="NAME=VALUE", help="more settings to build with")
     options = parser.parse_args()
     reports: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder, builds = Path(name), options.build or Path(name)
         graphs = networks(folder)
-        addresses = built("address,undefined", builds / "address")
+        addresses = built("address,undefined", builds / "address", options.cmake)
         reports += run_networks(addresses, graphs, folder, images=2)
         for graph in graphs[:2]:
             reports += open_damaged(addresses, graph, folder, options.count)
-        reports += run_networks(built("thread", builds / "thread"), graphs, folder, images=50)  # threads do not always meet
+        threads = built("thread", builds / "thread", options.cmake)
+        reports += run_networks(threads, graphs, folder, images=50)  # threads do not always meet
     found = [report for report in reports if report]
     print(*found, f"{len(reports)} runs, {len(found)} reports", sep="\n")
     return int(bool(found))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,45 +9,32 @@ import pytest
 from tests.deploy.conftest import SPECS, trained
 from tests.deploy.min_max import quantized_by_min_max
 from tests.deploy.quantized import CASES, integers_for
+from tests.deploy.run_graph import built, output_of
 
-from mobilenets.deploy import file, reference
+from mobilenets.deploy import reference
 from mobilenets.deploy.graph import Graph
 from mobilenets.exporters.lower import lower
 from mobilenets.model import create
 
 pytestmark = pytest.mark.slow
 COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
-NATIVE = Path(__file__).parents[2] / "native"
 
 
 @pytest.fixture(scope="module")
 def tool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`run_graph` for Arm."""
-    missing = [program for program in (COMPILER, EMULATOR, "cmake") if shutil.which(program) is None]
-    if missing:
-        pytest.skip(f"{', '.join(missing)} not installed")
-    folder = tmp_path_factory.mktemp("arm")
     settings = {
-        "MOBILENETS_PYTHON": "OFF",
-        "MOBILENETS_TOOL": "ON",
         "CMAKE_SYSTEM_NAME": "Linux",
         "CMAKE_SYSTEM_PROCESSOR": "aarch64",
         "CMAKE_CXX_COMPILER": COMPILER,
         "CMAKE_EXE_LINKER_FLAGS": "-static",
     }
-    options = [f"-D{name}={value}" for name, value in settings.items()]
-    subprocess.run(["cmake", "-S", NATIVE, "-B", folder, *options], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", folder], check=True, stdout=subprocess.DEVNULL)
-    return folder / "run_graph"
+    return built(tmp_path_factory.mktemp("arm"), settings, (COMPILER, EMULATOR))
 
 
 def emulated(tool: Path, graph: Graph, x: np.ndarray, folder: Path, *, processor: str, instructions: str) -> bytes:
     """The only output, as bytes."""
-    file.save(graph, folder / "network.graph")
-    x.tofile(folder / "images")
-    files = [str(folder / name) for name in ("network.graph", "images", "outputs")]
-    subprocess.run([EMULATOR, "-cpu", processor, str(tool), *files, "2", "fastest", instructions], check=True)
-    return (folder / "outputs").read_bytes()
+    return output_of(tool, graph, x, folder, instructions=instructions, emulator=(EMULATOR, "-cpu", processor))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "argmax"])

@@ -20,7 +20,7 @@ from mobilenets.deploy.quantization import Quantization
 library = pytest.importorskip("mobilenets_native")
 
 
-@pytest.fixture(params=["avx512", "avx2", "neon", "plain"])
+@pytest.fixture(params=["avx512", "avx512_vnni", "avx_vnni", "avx2", "neon", "plain"])
 def instructions(request: pytest.FixtureRequest) -> str:
     """An instruction set that this processor has."""
     if request.param not in library.Engine.instruction_sets:

@@ -8,6 +8,9 @@
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
+#ifdef MOBILENETS_AVX_VNNI
+#include <cpuid.h>
+#endif
 
 namespace mobilenets {
 namespace {
@@ -25,15 +28,33 @@ bool has_avx512() {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
 }
 #endif
+#ifdef MOBILENETS_AVX2
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#endif
+#ifdef MOBILENETS_AVX_VNNI
+/// Not every compiler knows it by name.
+bool has_avx_vnni() {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+#endif
 
 // The fastest first. CMake compiles the sets of the processor that is compiled for; `scripts/wasm.py` compiles those of WebAssembly.
 constexpr std::array sets{
+#ifdef MOBILENETS_EMULATED_VNNI
+    Set{"emulated_vnni", emulated_vnni_kernels, [] { return true; }},
+#endif
 #ifdef MOBILENETS_AVX512
     Set{"avx512_bf16", avx512_bf16_kernels, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
     Set{"avx512", avx512_kernels, has_avx512},
+    Set{"avx512_vnni", avx512_vnni_kernels,
+        [] { return has_avx2() && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni"); }},
+#endif
+#ifdef MOBILENETS_AVX_VNNI
+    Set{"avx_vnni", avx_vnni_kernels, [] { return has_avx2() && has_avx_vnni(); }},
 #endif
 #ifdef MOBILENETS_AVX2
-    Set{"avx2", avx2_kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+    Set{"avx2", avx2_kernels, has_avx2},
 #endif
 #ifdef MOBILENETS_NEON
     Set{"neon", neon_kernels,

@@ -262,7 +262,7 @@ void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Spa
 
 template <class V>
 struct ByColumns {
-    static constexpr int block = 64;
+    static constexpr int block = 64, offset = V::offset;
     static constexpr int held_pixels = 7;  // of a tile whose columns are interleaved first
 
     static int parts(int channels) { return (channels + block - 1) / block; }

@@ -9,7 +9,7 @@ namespace mobilenets {
 template <class V, int P, Rescale How>
 void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
     const int c = p * panel, pairs = (by.inner + 1) / 2;
-    const auto* weights = static_cast<const typename V::Cell*>(by.panels) +
+    const auto* weights = static_cast<const typename V::Tap*>(by.panels) +
                           static_cast<std::size_t>(p) * static_cast<std::size_t>(pairs) * V::tap_cells;
     typename V::Ints sums[P][1][vectors<V>];
     UNROLLED
@@ -31,15 +31,17 @@ void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8
 
 template <class V>
 struct ByPairs {
+    static constexpr int offset = 0;
+
     static int rows_at_once(const DepthwiseRow&) { return 1; }
     static int parts(int channels) { return panels_of(channels); }
     static int place(int channel, int) { return channel / panel * panel + V::place(channel % panel); }
     static std::size_t bytes(int channels, int height, int width) {
         return static_cast<std::size_t>(panels_of(channels)) * static_cast<std::size_t>((height * width + 1) / 2) *
-               V::tap_cells * sizeof(typename V::Cell);
+               V::tap_cells * sizeof(typename V::Tap);
     }
     static void pack(const std::int8_t* weights, int channels, int height, int width, void* to) {
-        auto* cells = static_cast<typename V::Cell*>(to);
+        auto* cells = static_cast<typename V::Tap*>(to);
         const int taps = height * width, pairs = (taps + 1) / 2;
         for (int c = 0; c < channels; ++c) {
             for (int tap = 0; tap < taps; ++tap) {

@@ -32,6 +32,7 @@ struct Kernels {
     int depth;                  // products that one step of an integer sum adds up
     int cell_bytes;             // of one factor of such a product
     int offset;                 // that is added to every integer that is read
+    int depthwise_offset;       // the same for depthwise convolutions
     int pixels;                 // of a tile
     bool has_reals;             // whether it rescales sums in floats
     bool has_float_sums;        // whether sums can be floats from the start
@@ -82,6 +83,9 @@ struct Kernels {
 const Kernels& plain_kernels();
 const Kernels& avx512_bf16_kernels();
 const Kernels& avx512_kernels();
+const Kernels& avx512_vnni_kernels();
+const Kernels& avx_vnni_kernels();
+const Kernels& emulated_vnni_kernels();
 const Kernels& avx2_kernels();
 const Kernels& neon_kernels();
 const Kernels& wasm_kernels();

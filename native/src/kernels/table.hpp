@@ -16,6 +16,7 @@ Kernels table() {
         .depth = V::depth,
         .cell_bytes = sizeof(Cell),
         .offset = V::offset,
+        .depthwise_offset = Depthwise::offset,
         .pixels = V::pixels,
         .has_reals = V::has_reals,
         .has_float_sums = V::has_float_sums,

@@ -13,12 +13,15 @@
 
 namespace mobilenets::simd {
 
-struct Avx2 {
-    static constexpr const char* name = "avx2";
+/// What `Set`, a set that derives from it, has in common with others of these vectors. Each has functions of its own, so that none
+/// that a compiler made for one processor is linked where another one runs.
+template <class Set>
+struct Avx2Vectors {
     static constexpr int width = 8, depth = 2;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
     static constexpr bool has_reals = false, has_float_sums = true, has_shrink = true;
     using Cell = std::int16_t;
+    using Tap = std::int16_t;
     using Floats = __m256;
     using Ints = __m256i;
 
@@ -59,14 +62,15 @@ struct Avx2 {
         return _mm256_set1_epi32(pair);
     }
     static Factors weights(const Cell* b) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(b)); }
-    static Ints dot(Ints sum, Factors a, Factors b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
+    static Ints dot(Ints sum, Factors a, Factors b) { return Set::add_pairs(sum, a, b); }
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * place(channel) + tap; }
-    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         const __m256i a = widened(first), b = widened(second);
-        sums[0] = dot(sums[0], _mm256_unpacklo_epi16(a, b), Avx2::weights(weights));
-        sums[1] = dot(sums[1], _mm256_unpackhi_epi16(a, b), Avx2::weights(weights + 16));
+        const auto* of = reinterpret_cast<const __m256i*>(weights);
+        sums[0] = Set::add_pairs(sums[0], _mm256_unpacklo_epi16(a, b), _mm256_load_si256(of));
+        sums[1] = Set::add_pairs(sums[1], _mm256_unpackhi_epi16(a, b), _mm256_load_si256(of + 1));
     }
 
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
@@ -153,6 +157,13 @@ private:
     static __m256i widened(const std::int8_t* from) {
         return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
     }
+};
+
+struct Avx2 : Avx2Vectors<Avx2> {
+    static constexpr const char* name = "avx2";
+
+    /// Products of 16-bit integers, added in pairs to each sum.
+    static Ints add_pairs(Ints sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 };
 
 }  // namespace mobilenets::simd

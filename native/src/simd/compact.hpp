@@ -10,6 +10,7 @@ struct Compact : Plain {
     static constexpr const char* name = "compact";
     static constexpr int depth = 4, pixels = 2;
     using Cell = std::int8_t;
+    using Tap = std::int8_t;
 
     static void to_cells(Cell* to, const std::int8_t* from, int count) {
         __builtin_memcpy(to, from, static_cast<std::size_t>(count));
@@ -55,7 +56,7 @@ struct Compact : Plain {
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
-    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         _Pragma("GCC unroll 16") for (int i = 0; i < 16; ++i) {
             std::int32_t& sum = sums[i / width].of[i % width];
             sum = wrapped(sum, first[i] * weights[i] + second[i] * weights[16 + i]);

@@ -16,6 +16,7 @@ struct Neon {
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
     static constexpr bool has_reals = false, has_float_sums = true, has_shrink = false;
     using Cell = std::int8_t;
+    using Tap = std::int8_t;
     using Floats = float32x4_t;
     using Ints = int32x4_t;
 
@@ -60,7 +61,7 @@ struct Neon {
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
-    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         add_tap(sums, vld1q_s8(first), vld1q_s8(weights));
         add_tap(sums, vld1q_s8(second), vld1q_s8(weights + 16));
     }

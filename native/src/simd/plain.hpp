@@ -2,7 +2,7 @@
 //
 // A header of this folder is the only place with instructions of one processor. It defines one type with
 //   width, depth     numbers of 32 bits in a vector, and how many products one step of a dot product adds up
-//   Cell             what a factor of such a product is stored in
+//   Cell, Tap        what a factor of such a product, and a weight of a depthwise convolution, is stored in
 //   Floats, Ints     vectors of 32-bit floats and integers
 // and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut
 // off, and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel
@@ -28,6 +28,7 @@ struct Plain {
                                                        // which leaves them as `float_sums` says
     static constexpr bool has_shrink = false;          // whether `shrink` is faster than `scale`
     using Cell = std::int16_t;
+    using Tap = std::int16_t;
     struct Floats {
         float of[width];
     };
@@ -111,11 +112,11 @@ struct Plain {
         return sum;
     }
 
-    /// Where the weight of a channel of a panel at one of two taps lies among `tap_cells` cells.
+    /// Where the weight of a channel of a panel at one of two taps lies among `tap_cells` of them.
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * channel + tap; }
     /// The sums of a panel, plus what 16 channels of two pixels are times their weights.
-    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         for (int i = 0; i < 16; ++i) {
             std::int32_t& sum = sums[i / width].of[i % width];
             sum = wrapped(sum, first[i] * weights[2 * i] + second[i] * weights[2 * i + 1]);

@@ -20,6 +20,7 @@ struct Wasm {
     static constexpr int pixels = 2, tile_panels = 1, byte_panels = 1, packed_panels = 1;  // of 16 registers
     static constexpr bool has_reals = true, has_float_sums = false, has_shrink = false;
     using Cell = std::int16_t;
+    using Tap = std::int16_t;
     using Floats = float __attribute__((vector_size(16)));
     using Ints = v128_t;
 
@@ -66,7 +67,7 @@ struct Wasm {
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * channel + tap; }
-    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         for (int half = 0; half < 2; ++half) {
             const v128_t a = wasm_i16x8_load8x8(first + 8 * half), b = wasm_i16x8_load8x8(second + 8 * half);
             const v128_t low = wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11);

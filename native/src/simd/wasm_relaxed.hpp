@@ -26,6 +26,7 @@ struct WasmDot : WasmRelaxed {
     static constexpr int depth = 4;
     static constexpr int pixels = 6;  // such processors have 32 registers
     using Cell = std::int8_t;
+    using Tap = std::int8_t;
 
     static bool runs_here() {
         const auto product = [](std::int8_t weight, std::int8_t number) {
@@ -43,7 +44,7 @@ struct WasmDot : WasmRelaxed {
     static Ints dot(Ints sum, Factors a, Factors b) { return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(b, a, sum); }
 
     static constexpr int tap_place(int channel, int tap) { return 16 * tap + channel; }
-    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Cell* weights) {
+    static void add_taps(Ints (&sums)[4], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         add_tap(sums, wasm_v128_load(first), wasm_v128_load(weights));
         add_tap(sums, wasm_v128_load(second), wasm_v128_load(weights + 16));
     }

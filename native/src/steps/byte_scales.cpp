@@ -53,7 +53,8 @@ Real real_of(Factor by, int zero_point, bool is_signed, std::int64_t least, std:
     return {};
 }
 
-ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place) {
+ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place,
+                       int offset) {
     const Tensor& tensor = graph.tensor(operation.weight);
     const auto numbers = tensor.copied<std::int8_t>();
     const auto biases = graph.tensor(operation.bias).copied<std::int32_t>();
@@ -84,7 +85,7 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
         const int low = lowest - read.zero_point(), high = highest - read.zero_point();
         const auto at = static_cast<std::size_t>(place(static_cast<int>(o), static_cast<int>(outputs), kernels));
         channels[o] = {o, at, by, biases[o] + positive * low + negative * high, biases[o] + positive * high + negative * low};
-        const std::int64_t moved = (read.zero_point() + kernels.offset) * (positive + negative);
+        const std::int64_t moved = (read.zero_point() + offset) * (positive + negative);
         bias.as<std::int32_t>()[at] = static_cast<std::int32_t>(biases[o] - moved);
         mantissas.as<std::int32_t>()[at] = by.mantissa;
         lefts.as<std::int32_t>()[at] = std::clamp(by.shift, 0, 31);

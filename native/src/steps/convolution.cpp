@@ -44,7 +44,7 @@ class ByteConvolutionStep final : public Convolution {
 public:
     ByteConvolutionStep(const Graph& graph, const Operator& operation, const Kernels& kernels)
         : Convolution(graph, operation, kernels),
-          scales_(graph, operation, kernels, place_of),
+          scales_(graph, operation, kernels, place_of, kernels.offset),
           of_{window_, scales_.weights, graph.input(operation).zero_point()} {
         of_.reads_cells = is_made_as_cells(graph, operation.inputs[0], kernels);
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();

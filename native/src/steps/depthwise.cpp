@@ -91,7 +91,7 @@ private:
 class ByteDepthwiseStep final : public Depthwise {
 public:
     ByteDepthwiseStep(const Graph& graph, const Operator& operation, const Kernels& kernels)
-        : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels, place_of) {
+        : Depthwise(graph, operation, kernels), scales_(graph, operation, kernels, place_of, kernels.depthwise_offset) {
         const auto weights = graph.tensor(operation.weight).copied<std::int8_t>();
         const DepthwiseRow& row = window_.row;
         packed_ = Buffer(kernels.depthwise_size(row.channels, row.kernel_height, row.kernel_width));

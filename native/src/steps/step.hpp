@@ -124,7 +124,8 @@ private:
 struct ByteScales {
     using PlaceOf = int (*)(int channel, int channels, const Kernels& kernels);
 
-    ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place);
+    /// `offset` is added to every integer that is read.
+    ByteScales(const Graph& graph, const Operator& operation, const Kernels& kernels, PlaceOf place, int offset);
 
     Buffer bias, mantissas, lefts, rights, halves, factors, half, back, ways;
     ByteWeights weights;  // all but the panels

@@ -25,7 +25,7 @@ inline Window window_of(const Graph& graph, const Operator& operation) {
 /// Whether a value is made as cells, which spares its readers the way there: what a depthwise convolution makes and pointwise
 /// ones read, whose pixels are whole cells.
 inline bool is_made_as_cells(const Graph& graph, int value, const Kernels& kernels) {
-    if (kernels.cell_bytes != 1 || kernels.offset == 0) return false;
+    if (kernels.cell_bytes != 1 || kernels.depthwise_offset == 0) return false;
     const auto is_it = [&](int other) { return graph.values[index(other)].source == value; };
     for (const Output& output : graph.outputs) {
         if (is_it(output.value)) return false;

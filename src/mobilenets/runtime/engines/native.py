@@ -28,7 +28,8 @@ class NativeEngine(Engine):
         path: the `.graph` file, which `mobilenets export RUN --to native` writes.
         threads: that compute one image; one by default.
         plan: how the operators run.
-        instructions: the instruction set, "avx512", "avx2", "neon" or "plain"; the fastest of this processor if empty.
+        instructions: the instruction set, such as "avx512", "avx_vnni", "avx2", "neon" or "plain"; the fastest of this
+            processor if empty.
 
     Raises:
         CheckpointError: the file is missing, is no graph or is damaged, or this processor does not have the instructions.
