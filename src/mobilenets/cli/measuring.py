@@ -115,8 +115,7 @@ def learned_copies(samples: Sequence[Sample], run: Path, task: Task) -> frozense
 
     There are none if the run's own images are not there any more.
     """
-    from mobilenets.data.checks.leaks import copies
-    from mobilenets.reports.ancestry import SPLITS, learned_from
+    from mobilenets.reports.ancestry import SPLITS
     from mobilenets.reports.history import facts
 
     if not (run / SPLITS).is_file():
@@ -125,8 +124,19 @@ def learned_copies(samples: Sequence[Sample], run: Path, task: Task) -> frozense
         own = trained_on_data(run / SPLITS, facts(run).get("Data", {}), task)
     except (MobileNetsError, OSError):
         return frozenset()
+    return learned_of(samples, own, run)
+
+
+def learned_of(samples: Sequence[Sample], own: Dataset, run: Path) -> frozenset[str]:
+    """Names of the images that a run, or its first weights, learned from: files of its own dataset, or copies of them."""
+    from mobilenets.data.checks.leaks import copies
+    from mobilenets.int8.images import place_of
+    from mobilenets.reports.ancestry import learned_from
+
     names = learned_from(run)
-    return copies(samples, [sample for sample in own.samples if sample.name in names])
+    learned = [sample for sample in own.samples if sample.name in names]
+    places = {place_of(sample) for sample in learned}
+    return copies(samples, learned) | {sample.name for sample in samples if place_of(sample) in places}
 
 
 def learned_among(samples: Sequence[Sample], run: Path, source: str, task: Task) -> frozenset[str]:

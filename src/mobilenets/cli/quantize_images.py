@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.cli.images import image_files
-from mobilenets.cli.measuring import trained_on_data
+from mobilenets.cli.measuring import learned_of, trained_on_data
 from mobilenets.cli.output import note, progress
 from mobilenets.cli.reading import Reading, alike
 from mobilenets.data.text import counted
@@ -125,14 +125,7 @@ def material(
 
 def _trained_on(judged_on: Sequence[Sample], own: Dataset, run: Path) -> tuple[str, ...]:
     """How many of the images that judge are images that the model, or its first weights, learned from; nothing if none is."""
-    from mobilenets.data.checks.leaks import copies
-    from mobilenets.int8.images import place_of
-    from mobilenets.reports.ancestry import learned_from
-
-    names = learned_from(run)
-    learned = {place_of(sample) for sample in own.samples if sample.name in names}
-    copied = copies(judged_on, [sample for sample in own.samples if sample.name in names])
-    known = sum(place_of(sample) in learned or sample.name in copied for sample in judged_on)
+    known = len(learned_of(judged_on, own, run))
     if not known:
         return ()
     part = "the images" if known == len(judged_on) else f"{known:,} of the {len(judged_on):,} images"

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mobilenets.data.text import counted
+from mobilenets.documents import finite
 from mobilenets.evaluation.compare import Compared, Comparison
 from mobilenets.evaluation.intervals import Interval
 from mobilenets.files import write_bytes, write_text
 from mobilenets.reports import plots, words
-from mobilenets.reports.escape import markdown, printable
+from mobilenets.reports.escape import markdown
 from mobilenets.reports.html import render
 from mobilenets.reports.plots import ACCENT, INK, MUTED, WRONG, figure_of, short
 
@@ -123,7 +124,7 @@ def figure(comparison: Comparison) -> Figure:
 def to_json(comparison: Comparison) -> str:
     """The comparison as indented JSON; values that cannot be computed are null."""
     data = {"sentence": sentence(comparison), **asdict(comparison)}
-    return json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(finite(data), indent=1, ensure_ascii=False) + "\n"
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -185,13 +186,3 @@ def _interval(comparison: Comparison, interval: Interval | None, *, signed: bool
 
 def _p(p: float) -> str:
     return "" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _finite(data: object) -> object:
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(item) for item in data]
-    return printable(data) if isinstance(data, str) else data
