@@ -10,6 +10,7 @@ from mobilenets.reports.plots import ACCENT, INK, MUTED, color_cycle, figure_of,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -91,19 +92,19 @@ def scatter(axes: Axes, series: Sequence[Series], *, x: str, y: str, log: bool =
             axes.annotate(label, at, xytext=(5, 3), textcoords="offset points", fontsize=7, color=INK)
     if log:
         axes.set_xscale("log")
-        plain_ticks(axes, min(min(one.x) for one in series), max(max(one.x) for one in series))
+        plain_ticks(axes.xaxis, min(min(one.x) for one in series), max(max(one.x) for one in series))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
 
-def plain_ticks(axes: Axes, low: float, high: float) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written out, on a logarithmic x axis from below `low` to above `high`."""
+def plain_ticks(axis: Axis, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 times powers of ten, written out, on a logarithmic axis from below `low` to above `high`."""
     from matplotlib.ticker import NullLocator
 
     ticks = [step * 10.0**power for power in range(-4, 9) for step in (1, 2, 5)]
     inside = [tick for tick in ticks if low / 1.6 <= tick <= high * 1.6]
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks(inside, [f"{tick:,g}" for tick in inside])
+    axis.set_minor_locator(NullLocator())
+    axis.set_ticks(inside, labels=[f"{tick:,g}" for tick in inside])
 
 
 def line(axes: Axes, xs: Sequence[float], ys: Sequence[float], *, name: str = "") -> None:

@@ -158,7 +158,7 @@ def _draw_sweep(axes: Axes, sweeps: dict[str, list[float]]) -> None:
         axes.plot(RIDGE_POINTS[1:], costs[1:], style, color=color, linewidth=1.5, label=name)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    draw.plain_ticks(axes, 1, 500)
+    draw.plain_ticks(axes.xaxis, 1, 500)
     axes.set_xlabel("ridge point, MACs per byte")
     axes.set_ylabel("time, in millions of MACs")
     axes.legend(frameon=False, fontsize=7, ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
