@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mobilenets import files
+from mobilenets.errors import UsageError
 
 
 def names(folder: Path) -> list[str]:
@@ -117,8 +119,14 @@ def test_a_folder_is_writable_if_it_can_be_made(tmp_path: Path) -> None:
 
 def test_a_folder_in_a_file_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotADirectoryError, match="file"):
+    with pytest.raises(UsageError, match=r"folder' cannot be made: '.*file' is a file, not a folder"):
         files.check_writable(tmp_path / "file" / "folder")
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"^'.*file' is a file, not a folder$"):
+        files.check_writable(tmp_path / "file")
 
 
 def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
@@ -132,6 +140,42 @@ def test_a_link_that_leads_nowhere_is_not_writable(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(FileNotFoundError, match="a link that leads nowhere"):
         files.check_writable(tmp_path / "link" / "folder")
+
+
+def test_a_fork_does_not_hold_a_place_that_its_parent_left(tmp_path: Path) -> None:
+    fork = multiprocessing.get_context("fork")
+    begun, wait = fork.Event(), fork.Event()
+
+    def linger() -> None:
+        begun.set()
+        wait.wait(60)
+
+    with files.claimed(tmp_path) as free:
+        assert free
+        worker = fork.Process(target=linger)
+        worker.start()
+        assert begun.wait(60)
+        with files.claimed(tmp_path) as again:
+            assert not again  # what the fork closed was its own
+    with files.claimed(tmp_path) as free:
+        assert free
+    wait.set()
+    worker.join()
+
+
+def test_a_place_that_was_replaced_meanwhile_is_not_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, open_it = tmp_path / "place", os.open
+    place.mkdir()
+
+    def late(path: Path, flags: int) -> int:
+        handle = open_it(path, flags)
+        place.rename(tmp_path / "elsewhere")
+        place.mkdir()
+        return handle
+
+    monkeypatch.setattr(os, "open", late)
+    with files.claimed(place) as free:
+        assert not free
 
 
 def test_who_has_a_place_has_it_alone_until_the_end_and_others_wait(tmp_path: Path) -> None:

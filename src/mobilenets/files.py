@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from mobilenets.errors import UsageError
@@ -21,6 +22,7 @@ STARTS: dict[bytes, tuple[str, str]] = {
 """How a file begins, in lower case, that stands in the place of another: what it is, and what to do."""
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+_HELD: dict[object, int] = {}  # what is opened now of places that this process waits for or has
 _KEPT = 40  # characters of a name that its draft repeats, so that the draft's name is not too long for the file system
 
 
@@ -52,15 +54,16 @@ def check_writable(folder: Path) -> None:
     """Refuse a folder that cannot be made or written, before work is spent on what it is to hold.
 
     Raises:
-        OSError: it is a file or inside one, or nobody may write there.
-        UsageError: it is the address of a store.
+        OSError: nobody may write there.
+        UsageError: it is a file or inside one, or the address of a store.
     """
     check_folder(folder)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists() or path.is_symlink())
     if not nearest.exists():
         raise FileNotFoundError(errno.ENOENT, "a link that leads nowhere", str(nearest))
     if not nearest.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(nearest))
+        inside = "" if nearest == folder else f"'{folder}' cannot be made: "
+        raise UsageError(f"{inside}'{nearest}' is a file, not a folder", hint="name a new folder, or one that is there")
     if not os.access(nearest, os.W_OK | os.X_OK):
         read_only = os.statvfs(nearest).f_flag & os.ST_RDONLY
         code = errno.EROFS if read_only else errno.EACCES
@@ -255,7 +258,10 @@ def alone(place: Path) -> Iterator[None]:
 
 @contextmanager
 def claimed(place: Path) -> Iterator[bool]:
-    """Whether no other process or thread has a place, which is then this one's until the block ends; see `alone`."""
+    """Whether no other process or thread has a place, which is then this one's until the block ends; see `alone`.
+
+    Where another one removed or replaced the place at this moment, it counts as theirs.
+    """
     with _opened(place) as handle:
         free = True
         if handle is not None:
@@ -263,8 +269,9 @@ def claimed(place: Path) -> Iterator[bool]:
 
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free = os.path.samestat(os.fstat(handle), place.stat())
             except OSError as error:
-                free = not isinstance(error, BlockingIOError)
+                free = not isinstance(error, (BlockingIOError, FileNotFoundError))
         yield free
 
 
@@ -296,11 +303,27 @@ def _opened(place: Path) -> Iterator[int | None]:
     if os.name != "posix":
         yield None
         return
-    handle = os.open(place, os.O_RDONLY)
+    _keep_from_forks()
+    key = object()
+    handle = _HELD[key] = os.open(place, os.O_RDONLY)
     try:
         yield handle  # closing it releases what was locked
     finally:
-        os.close(handle)
+        if key in _HELD:  # else this is a fork
+            del _HELD[key]
+            os.close(handle)
+
+
+@cache
+def _keep_from_forks() -> None:
+    """A lock lasts until every process that has its file open is gone: workers would hold it after a kill of who made them."""
+
+    def let_go() -> None:
+        for handle in _HELD.values():
+            os.close(handle)
+        _HELD.clear()
+
+    os.register_at_fork(after_in_child=let_go)
 
 
 def _flush(file: Path) -> None:

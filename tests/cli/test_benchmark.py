@@ -60,8 +60,8 @@ def test_a_table_files_and_a_plot(mobilenets: Run, color_model: Path, tmp_path: 
     [
         (("gone.onnx",), "error: there is no file or folder 'gone.onnx'"),
         (("mobilenet_v22",), "error: unknown model: no file, folder or network 'mobilenet_v22'; did you mean 'mobilenet_v2'"),
-        (("MODEL", "--out", f"{__file__}/x"), f"error: '{__file__}': Not a directory"),
-        (("MODEL", "--csv", f"{__file__}/rows.csv"), f"error: '{__file__}': Not a directory"),
+        (("MODEL", "--out", f"{__file__}/x"), f"error: '{__file__}/x' cannot be made: '{__file__}' is a file, not a folder"),
+        (("MODEL", "--csv", f"{__file__}/rows.csv"), f"error: '{__file__}' is a file, not a folder"),
         (("MODEL", "--runtime", "tflit"), "error: unknown runtime 'tflit'; did you mean 'tflite'?"),
         (("MODEL", "--precision", "int9"), "error: unknown precision 'int9'; known: float32"),
         (("MODEL", "--threads", "0"), "error: --threads '0' is not a list of numbers from 1 to 4096"),

@@ -73,9 +73,11 @@ def test_what_was_measured_is_shown_where_the_report_cannot_be_written(mobilenet
 
 
 def test_a_report_s_folder_is_tried_before_anything_is_measured(mobilenets: Run, run_folder: Path) -> None:
-    done = mobilenets("evaluate", run_folder, "--out", run_folder / "run.json" / "report")
-    assert (done.code, done.out) == (1, "")
-    assert done.err == f"error: '{run_folder / 'run.json'}': Not a directory\n"
+    file = run_folder / "run.json"
+    for out, told in ((file, ""), (file / "report", f"'{file / 'report'}' cannot be made: ")):
+        done = mobilenets("evaluate", run_folder, "--out", out)
+        assert (done.code, done.out) == (2, "")
+        assert done.err.startswith(f"error: {told}'{file}' is a file, not a folder\n\nhint: ")
 
 
 def test_the_report_of_another_split_leaves_that_of_test_as_it_is(mobilenets: Run, run_folder: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_file_is_no_folder_for_results(mobilenets: Run, tmp_path: Path) -> Non
     (tmp_path / "file").write_text("x")
     done = mobilenets("papers", "v1-equation-5", "--out", tmp_path / "file")
     assert done.code == 2
-    assert "is a file, but --out takes a folder" in done.err
+    assert "is a file, not a folder" in done.err
 
 
 def test_weights_without_bottlenecks_and_folders_without_photos_are_refused(

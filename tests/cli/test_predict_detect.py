@@ -226,7 +226,8 @@ def test_a_classifier_refuses_options_of_others(
 
 
 def test_a_folder_that_cannot_be_written_is_said(mobilenets: Run, cell_model: Path, album: Path) -> None:
-    (album.parent / "found").write_text("a file")
+    (album.parent / "found").mkdir()
+    (album.parent / "found" / "drawn").write_text("a file where a folder of images is to be")
     done = mobilenets("predict", cell_model, album, "--out", album.parent / "found")
     assert done.code == 1
     assert done.err.startswith(f"error: '{album.parent / 'found'}' cannot be written: ")

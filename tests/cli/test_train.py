@@ -20,6 +20,7 @@ from mobilenets.cli.train_start import Chosen, fresh
 from mobilenets.data.open import open_dataset
 from mobilenets.data.writers.shards import write_shards
 from mobilenets.errors import CheckpointError, DataError, MobileNetsError, RecipeError, UsageError
+from mobilenets.files import claimed
 from mobilenets.runtime.classify import Classification
 from mobilenets.runtime.predictor import Predictor
 
@@ -149,6 +150,32 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(photos: Path, tmp_path: P
         _train(photos, "--out", run, "--resume", "--set", "epochs=5")
     with pytest.raises(CheckpointError, match="holds a run already"):
         _train(photos, *TINY, "--out", run)
+
+
+def test_one_process_at_a_time_trains_into_a_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "runs" / "photos"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("not looked at")
+    with claimed(run) as free:  # as a process does that trains there
+        assert free
+        for options in (("--out", run), ("--out", run, "--resume")):
+            with pytest.raises(UsageError, match="is in use: another process trains there"):
+                _train(photos, *TINY, *options)
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UsageError, match="'runs/photos' is in use"):  # the latest
+            _train(photos, "--resume")
+        monkeypatch.setenv("RANK", "1")  # the first process of the same run has it
+        with pytest.raises(UsageError, match="leave out --epochs"):
+            _train(photos, "--out", run, "--resume", "--epochs", 5)
+    assert [path.name for path in run.iterdir()] == ["run.json"]
+
+
+def test_a_training_that_never_begins_leaves_no_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in ((), ("--out", tmp_path / "new" / "run")):
+        with pytest.raises(RecipeError, match="learning_rat"):
+            _train(photos, *TINY, "--set", "learning_rat=1", *out)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 @pytest.mark.parametrize(

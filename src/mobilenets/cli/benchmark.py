@@ -13,7 +13,7 @@ import typer
 
 from mobilenets.cli.output import csv_cell, note, progress, show, show_csv, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption
-from mobilenets.cli.resuming import forget, refuse_typed
+from mobilenets.cli.resuming import forget, refuse_typed, the_only
 from mobilenets.errors import MissingExtraError, MobileNetsError, UsageError
 from mobilenets.evaluation.part import PARTS
 
@@ -126,7 +126,7 @@ def command(
     from mobilenets.runtime.machine import machine
     from mobilenets.telling import Telling
 
-    folder = latest(out) if resume else fresh(out)
+    folder = context.with_resource(the_only([latest(out)] if resume else fresh(out), "measures"))
     if resume and not models:
         refuse_typed(context, GOING_ON, "--resume without MODEL goes on as the benchmark began")
         wanted = began(folder)
@@ -144,8 +144,8 @@ def command(
             place=Place(adb, serial, tuple(tool or ()), ssh, remote),
         )
     wanted.check()
-    for place in (folder, *([Path(csv).parent] if csv not in ("", "-") else [])):
-        check_writable(place)
+    if csv not in ("", "-"):
+        check_writable(Path(csv).parent)
     keep(folder, wanted)
     rows: list[Row] = []
     lost: ToolError | None = None

@@ -12,6 +12,7 @@ from mobilenets.benchmark import saving
 from mobilenets.benchmark.flow import Data
 from mobilenets.benchmark.plan import Asked, check_precisions, networks
 from mobilenets.cli.reading import anywhere, check_machine
+from mobilenets.cli.resuming import unused
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DocumentError, MobileNetsError, UsageError
 from mobilenets.files import write_text
@@ -127,20 +128,19 @@ class Wanted:
         return benchmark(self.asked, folder, data=self.data, settings=settings, telling=telling)
 
 
-def fresh(out: Path | None) -> Path:
-    """The folder of a new benchmark.
+def fresh(out: Path | None) -> Iterator[Path]:
+    """The folder of a new benchmark: the one that was asked for, or those of which the first that is free will do.
 
     Raises:
         UsageError: the folder that was asked for holds something.
     """
     if out is None:
-        names = [RUNS / NAME, *(RUNS / f"{NAME}-{i}" for i in range(2, 10_000))]
-        return next(folder for folder in names if not folder.exists())
+        return unused(RUNS / NAME)
     if any((out / name).exists() for name in (FILE, saving.FILE)):
         raise UsageError(f"'{out}' holds an earlier benchmark", hint="--resume goes on with it; another --out begins anew")
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"'{out}' holds other files already", hint="choose another --out")
-    return out
+    return iter([out])
 
 
 def latest(out: Path | None) -> Path:

@@ -28,9 +28,11 @@ def command(
 
     Triton takes the subfolder 'models' as it is: tritonserver --model-repository photos-server/models
     """
+    from mobilenets.files import check_writable
     from mobilenets.serve.bundle import bundle
     from mobilenets.serve.model import source_of
 
+    check_writable(out)
     files = bundle([source_of(model) for model in models], out, image=image)
     if json:
         show_json({"folder": str(out), "files": [file.as_posix() for file in files]})

@@ -105,11 +105,14 @@ def command(
     Example: mobilenets convert mobilenet_v2_1.0_224_quant.tflite --labels imagenet_labels.txt
     """
     from mobilenets import checkpoint
+    from mobilenets.files import check_writable
     from mobilenets.weights.compare import compare
     from mobilenets.weights.labels import read_labels
     from mobilenets.weights.load import read
     from mobilenets.weights.told import Told
 
+    folder = out or Path(_stem(source))
+    check_writable(folder)
     names = read_labels(labels) if labels else ()
     told = Told(
         pixels=cast("Pixels", pixels),  # `Told` refuses what is none
@@ -125,7 +128,6 @@ def command(
     if comparison is not None:
         reading = comparison.reading
     verified = _verified(reading)
-    folder = out or Path(_stem(source))
     checkpoint.save(reading.model, folder)
     if json:
         output.show_json(_data(reading, folder, comparison))

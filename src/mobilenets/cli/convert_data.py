@@ -11,7 +11,7 @@ from mobilenets.cli import output
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption
 from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
-from mobilenets.files import check_folder
+from mobilenets.files import check_writable
 from mobilenets.specs.model import Task
 
 _SHOWN = 5
@@ -49,7 +49,7 @@ def command(
     from mobilenets.data.writers.shards import PER_SHARD
     from mobilenets.data.writers.table import OUTPUTS, Options
 
-    check_folder(out)
+    check_writable(out)
     writer = OUTPUTS[to]
     for name, given in (("link", link), ("per_shard", per_shard is not None)):
         if given and name not in writer.options:

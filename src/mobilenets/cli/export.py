@@ -14,6 +14,7 @@ from mobilenets.cli.comparing import asked_for
 from mobilenets.cli.output import note, show, show_json, show_table
 from mobilenets.data.text import counted
 from mobilenets.errors import ExportError, UsageError
+from mobilenets.files import check_writable
 from mobilenets.table import unknown_name
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ def command(
     from mobilenets.cli.export_int8 import Asked
 
     kinds = [_kind(format_, "nms" if nms else "argmax" if argmax else "") for format_ in dict.fromkeys(to or ["onnx"])]
+    if out is not None:
+        check_writable(out)
     records: list[Record] = []
     try:
         for kind in kinds:
@@ -254,7 +257,6 @@ def _finish(
         OSError: the folder cannot be written.
     """
     from mobilenets.exporters.drafts import size_bytes as size_of
-    from mobilenets.files import check_writable
 
     check_writable(folder)
     file = folder / exporter.file

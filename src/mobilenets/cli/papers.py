@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilenets.cli import output
-from mobilenets.errors import UsageError
 
 if TYPE_CHECKING:
     from mobilenets.science.entry import Asked
@@ -53,6 +52,7 @@ def command(
 
         mobilenets papers v2-figure-1 v1-equation-5 --out papers/
     """
+    from mobilenets.files import check_writable
     from mobilenets.science.entry import check_options
     from mobilenets.science.table import REPRODUCTIONS
 
@@ -68,8 +68,7 @@ def command(
     options = {option: value for option, value in given.items() if value is not None}
     for name in names:
         check_options(name, REPRODUCTIONS[name], list(options))
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"'{out}' is a file, but --out takes a folder")
+    check_writable(out)
     out.mkdir(parents=True, exist_ok=True)  # what cannot be written is known before anything is computed
     results = []
     for name in dict.fromkeys(names):

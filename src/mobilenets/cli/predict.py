@@ -13,7 +13,7 @@ from mobilenets.cli.measuring import check_engine, engine_line
 from mobilenets.cli.output import note
 from mobilenets.cli.predicting import Asked
 from mobilenets.errors import UsageError
-from mobilenets.files import check_folder
+from mobilenets.files import check_folder, check_writable
 
 if TYPE_CHECKING:
     from mobilenets.specs.model import Task
@@ -176,6 +176,8 @@ def command(
     task = predictor.manifest.task
     check(asked, task)
     kind = "video" if check_video(asked, task) else "images"
+    if asked.out is not None:
+        check_writable(asked.out if kind == "images" else asked.out.parent)
     importlib.import_module(f"mobilenets.cli.predict_{kind}").run(predictor, asked)
 
 

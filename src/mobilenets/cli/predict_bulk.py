@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mobilenets.cli.output import note, progress, show, show_json
+from mobilenets.cli.resuming import the_only
 from mobilenets.data.text import counted
 from mobilenets.errors import UsageError
 
@@ -48,9 +50,13 @@ def run(model: Path, sources: Sequence[str], out: str | None, bulk: Bulk, *, ref
     if "-" in sources:
         raise UsageError("--engine ray does not read standard input", hint="name folders, tar files or addresses")
     from mobilenets.bulk.flow import Asked, predict
+    from mobilenets.bulk.stores import is_address
 
     asked = Asked(bulk.top or 5, bulk.threshold, bulk.workers)
-    done = predict(model, sources, out, asked, bar=progress, say=note)
+    with ExitStack() as claims:
+        if not is_address(out):  # parts are written as a whole; in a store, two processes would only do the work twice
+            claims.enter_context(the_only([Path(out)], "predicts"))
+        done = predict(model, sources, out, asked, bar=progress, say=note)
     if bulk.json:
         show_json({"out": out, **asdict(done)})
         return

@@ -10,6 +10,7 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading
+from mobilenets.cli.resuming import the_only
 from mobilenets.data.text import counted
 from mobilenets.errors import ExportError, MissingExtraError, MobileNetsError, UsageError
 
@@ -23,6 +24,7 @@ LAYERS = 5
 
 
 def command(
+    context: typer.Context,
     model: Annotated[
         Path,
         typer.Argument(metavar="MODEL", help="A run or checkpoint folder, or a float .onnx, .tflite or .graph file."),
@@ -105,6 +107,7 @@ def command(
     home = home_of(model)
     folder = out or _folder(model, home)
     check_free(folder)
+    context.with_resource(the_only([folder], "quantizes"))
     graph = float_graph(model)
     reading = Reading.of(graph.manifest.task, classes, ignore)
     most = affordable(graph)

@@ -11,10 +11,12 @@ import typer
 
 from mobilenets.cli.output import note, progress, show, show_json, show_table
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
-from mobilenets.cli.resuming import forget, refuse_typed
+from mobilenets.cli.resuming import WAIT, forget, refuse_typed, the_only, unused
 from mobilenets.errors import MissingExtraError, MobileNetsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mobilenets.search.flow import Result
     from mobilenets.search.study import ElsewhereError
 
@@ -24,6 +26,8 @@ OF_METHODS = {"netadapt": ("step",), "shapes": ("trials", "finalists", "reward")
 
 GOING_ON = frozenset(("data", "resume", "out", "device", "json", "trials", "storage", "study", "lost_after"))
 """The options of a search that goes on; all others are as they were when it began."""
+
+SHARED = f"{WAIT}; workers that share a search have a folder each, and --storage"
 
 
 def command(
@@ -144,7 +148,7 @@ def command(
         from mobilenets.search.flow import search
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
-    from mobilenets.cli.search_start import FILE, Asked, Target, begun, costs_of, dataset_of, opened, the_only
+    from mobilenets.cli.search_start import FILE, Asked, Target, begun, costs_of, dataset_of, opened
     from mobilenets.cli.watch import Watch, interrupts
     from mobilenets.search.study import ElsewhereError
     from mobilenets.search.telling import StoppedError, Telling
@@ -178,11 +182,11 @@ def command(
     elif method in OF_METHODS:
         others = {name for other, names in OF_METHODS.items() for name in names if other != method}
         refuse_typed(context, context.params.keys() - others, f"the method is {method}")
-    asked = begun(out or _fresh(data), asked, resume=resume)
+    asked = begun(out or next(_fresh(data)), asked, resume=resume)
+    folder = context.with_resource(the_only(_fresh(data) if out is None else [out], "searches", hint=SHARED))
     dataset = dataset_of(asked)
     model, recipe = opened(asked, dataset)
-    folder = out or _made(data)
-    with the_only(folder), Watch() as watch:
+    with Watch() as watch:
         try:
             costs = costs_of(asked, folder)
             with interrupts() as stopping:
@@ -245,19 +249,7 @@ def _end(elsewhere: ElsewhereError, folder: Path, trials: int, *, json: bool) ->
         show_json({"folder": str(folder), "finalists": elsewhere.place, "trials": sampled})
 
 
-def _made(data: str) -> Path:
-    """A new folder, also when several searches begin at the same moment."""
-    while True:
-        folder = _fresh(data)
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-
-
-def _fresh(data: str) -> Path:
-    """runs/search-NAME, or with a number behind where that exists."""
+def _fresh(data: str) -> Iterator[Path]:
+    """runs/search-NAME, and with a number behind, where nothing is yet."""
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in Path(data).name).strip("-.") or "data"
-    names = [RUNS / f"search-{stem}", *(RUNS / f"search-{stem}-{i}" for i in range(2, 10_000))]
-    return next(folder for folder in names if not folder.exists())
+    return unused(RUNS / f"search-{stem}")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from mobilenets.cli.output import note
 from mobilenets.cli.reading import Reading, check_machine
 from mobilenets.documents import decode, encode, parse
 from mobilenets.errors import CheckpointError, DataError, DocumentError, UsageError
-from mobilenets.files import claimed, write_text
+from mobilenets.files import write_text
 
 if TYPE_CHECKING:
     from mobilenets.data.samples import Dataset
@@ -138,23 +137,6 @@ def begun(folder: Path, asked: Asked, *, resume: bool) -> Asked:
             hint="--resume goes on with it; another --out begins anew" if known else "choose another --out",
         )
     return asked
-
-
-@contextmanager
-def the_only(folder: Path) -> Iterator[None]:
-    """Makes the folder, and keeps other processes from searching in it until the block ends.
-
-    Raises:
-        UsageError: another process does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with claimed(folder) as free:
-        if not free:
-            raise UsageError(
-                f"another process searches in '{folder}'",
-                hint="wait until it ends; workers that share a search have a folder each, and --storage",
-            )
-        yield
 
 
 def _check_study(asked: Asked) -> None:

@@ -14,12 +14,15 @@ import typer
 
 from mobilenets.cli.output import note
 from mobilenets.cli.reading import ClassesOption, IgnoreOption, Reading, TaskOption, anywhere
+from mobilenets.cli.resuming import the_only, unused
 from mobilenets.cli.train_cross import cross_validate
 from mobilenets.cli.train_finish import finish
 from mobilenets.cli.train_start import Chosen, Start, checked, fresh, repaired, resumed
 from mobilenets.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mobilenets.data.samples import Split
 
 RUNS = Path("runs")
@@ -32,6 +35,7 @@ LATE = 1.1
 
 
 def command(
+    context: typer.Context,
     data: Annotated[
         str,
         typer.Argument(
@@ -122,17 +126,22 @@ def command(
     from mobilenets.training.cross import whole
     from mobilenets.training.pace import Around
 
-    main = os.environ.get("RANK", "0") == "0"
+    main = os.environ.get("RANK", "0") == "0"  # of the processes of a run; it has the folder, which the others only read
     _speak(main)
     asked_for = {"--model": model, "--width": width, "--size": size, "--recipe": recipe, "--epochs": epochs, "--seed": seed}
     restarted = _begun(out)
+    doing = "trains"
     if resume or restarted:
         run = out or _latest()
+        if main and run.is_dir():
+            context.with_resource(the_only([run], doing))
         given = [name for name, value in asked_for.items() if value is not None and not restarted]
         start = resumed(run, data, given, overrides or [])
     else:
+        if main and out is not None:
+            context.with_resource(the_only([out], doing))
         dataset = Reading.of(task, classes, ignore).open(data, seed=seed or 0)
-        run = out or _fresh(dataset.name)
+        run = out or (context.with_resource(the_only(_fresh(dataset.name), doing)) if main else next(_fresh(dataset.name)))
         dataset = checked(repaired(dataset.with_val_in_train() if with_val else dataset), skip_bad=skip_bad, main=main)
         if with_val and main:
             note(WITH_VAL)
@@ -233,12 +242,10 @@ def _speak(main: bool) -> None:
     logger.propagate = False
 
 
-def _fresh(name: str) -> Path:
-    """runs/NAME, or with a number behind where that exists."""
+def _fresh(name: str) -> Iterator[Path]:
+    """runs/NAME, and with a number behind, where nothing is yet."""
     stem = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name).strip("-.") or "run"
-    if not (RUNS / stem).exists():
-        return RUNS / stem
-    return next(RUNS / f"{stem}-{i}" for i in range(2, 10_000) if not (RUNS / f"{stem}-{i}").exists())
+    return unused(RUNS / stem)
 
 
 def _begun(out: Path | None) -> bool:

@@ -118,8 +118,6 @@ def check_free(folder: Path) -> None:
     """
     if folder.is_dir() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
         raise UsageError(f"'{folder}' holds something else than a quantized model", hint="--out with a new folder")
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"'{folder}' is a file", hint="--out with a new folder")
     try:
         check_writable(folder)
     except OSError as error:
