@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +175,21 @@ def test_two_ablations_do_not_train_one_network_at_the_same_time(data: str, tmp_
     assert free == [False, False]  # when the training begins, and before the test images
     look("")
     assert free.pop()
+
+
+def test_an_ablation_says_that_it_waits_for_another(data: str, tmp_path: Path) -> None:
+    asked, lines, other = Asked(tmp_path, data=data, seeds=1, epochs=1), list[str](), ExitStack()
+    trained({"wide": TINY["wide"]}, asked)
+    [run] = (tmp_path / "runs").iterdir()
+    (run / RIGHT).unlink()
+    assert other.enter_context(claimed(run))
+
+    def said(line: str) -> None:
+        lines.append(line)
+        other.close()
+
+    trained({"wide": TINY["wide"]}, replace(asked, telling=Telling(said=said)))
+    assert lines[0] == "wide, seed 0: another process trains it; waiting until it ends"
 
 
 def test_other_settings_are_other_runs(data: str, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mobilenets.data.open import fingerprint, open_dataset
 from mobilenets.data.samples import Dataset
 from mobilenets.errors import CheckpointError, DataError
 from mobilenets.evaluation.classify.evaluate import evaluate_classification
-from mobilenets.files import alone, drafted
+from mobilenets.files import alone, claimed, drafted
 from mobilenets.model import Model, TorchEngine, create
 from mobilenets.runtime.manifest import manifest_of
 from mobilenets.runtime.predictor import Predictor
@@ -102,6 +102,9 @@ def _right(name: str, spec: BackboneSpec, seed: int, dataset: Dataset, asked: As
     run = asked.folder / "runs" / _key(whole, recipe, dataset)
     file = run / RIGHT
     run.mkdir(parents=True, exist_ok=True)
+    with claimed(run) as free:
+        if not free and not file.exists():
+            asked.telling.said(f"{name}, seed {seed}: another process trains it; waiting until it ends")
     with alone(run):  # another ablation with this network may be at it
         if not file.exists():
             model = _model(name, whole, recipe, dataset, run, asked)
