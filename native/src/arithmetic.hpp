@@ -13,6 +13,9 @@ inline constexpr int lowest = -128, highest = 127;  // the range of 8 bits
 /// lowest 16 bits are such numbers.
 enum class Packing { whole, without_zero_point, in_floats };
 
+/// Which of its neighbors among the floats a result becomes.
+enum class Direction { nearest, down, to_zero };
+
 /// A bfloat16: the upper 16 bits of a 32-bit float.
 struct Half {
     std::uint16_t bits = 0;

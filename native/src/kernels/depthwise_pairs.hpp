@@ -52,6 +52,7 @@ struct ByPairs {
     }
     static void compute(const ByteWeights& by, const DepthwiseRow& row, std::int8_t* const* outs) {
         std::int8_t* out = outs[0];
+        Rounding<V> rounding;
         for (int x = 0; x < row.out_width;) {
             const int pixels = row.out_width - x < pixels_of_taps ? row.out_width - x : pixels_of_taps;
             for (int i = 0; i < pixels; ++i) {
@@ -61,6 +62,7 @@ struct ByPairs {
             }
             std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
             for (int p = row.panels.from; p < row.panels.to; ++p) {
+                rounding.set(direction_of(rescale_of(by, p, 1)));
                 with_tiles<V>(by, p, 1, [&]<Rescale How>() {
                     with_exactly<pixels_of_taps>(pixels, [&]<int P>() { pairs_tile<V, P, How>(by, row, p, here); });
                 });

@@ -37,6 +37,7 @@ template <class V>
 void add_bytes(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count) {
     if constexpr (V::has_reals) {
         if (by.in_reals) {
+            const Rounding<V> rounding(Direction::down);
             const auto first = V::all(by.factors[0]), second = V::all(by.factors[1]), half = V::all(by.half);
             return combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
                 return V::real(x, first, V::multiply_add(V::to_floats(y), second, half));
@@ -59,6 +60,7 @@ void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::
     const auto minus_a = V::all(-by.zero_points[0]), minus_b = V::all(-by.zero_points[1]);
     if constexpr (V::has_reals) {
         if (by.in_reals) {
+            const Rounding<V> rounding(Direction::to_zero);
             const auto factor = V::all(by.factors[0]), half = V::all(by.half);
             return combine<V>(by, a, b, out, count, [&](typename V::Ints x, typename V::Ints y) {
                 return V::signed_real(V::multiply(V::add(x, minus_a), V::add(y, minus_b)), factor, half);

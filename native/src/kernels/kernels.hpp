@@ -35,6 +35,8 @@ struct Kernels {
     int depthwise_offset;       // the same for depthwise convolutions
     int pixels;                 // of a tile
     bool has_reals;             // whether it rescales sums in floats
+    bool has_shrink;            // whether factors whose right shifts are all positive are faster
+    bool rounds_down;           // whether what leads to a sum that is rounded down is rounded down too
     bool has_float_sums;        // whether sums can be floats from the start
     int (*place)(int channel);  // of a channel in a panel of integer sums
     /// Puts the weights of one channel and one stretch into a panel.

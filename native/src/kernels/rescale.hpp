@@ -112,6 +112,29 @@ struct Finished {
 #endif
 };
 
+/// Where an instruction can be told how to round, nothing is set.
+struct RoundsByItself {
+    explicit RoundsByItself(Direction = Direction::nearest) {}
+    void set(Direction) {}
+};
+template <class V>
+struct RoundingBy {
+    using Way = RoundsByItself;
+};
+template <class V>
+    requires requires { typename V::Rounding; }
+struct RoundingBy<V> {
+    using Way = typename V::Rounding;
+};
+template <class V>
+using Rounding = typename RoundingBy<V>::Way;
+
+static inline Direction direction_of(Rescale how) {
+    return how == Rescale::reals          ? Direction::down
+           : how == Rescale::signed_reals ? Direction::to_zero
+                                          : Direction::nearest;
+}
+
 /// How the sums of some neighboring panels are rescaled.
 static inline Rescale rescale_of(const ByteWeights& by, int first, int panels) {
     if (!by.ways) return by.rescale;

@@ -191,7 +191,9 @@ template <class V>
 void sum_bytes(const ByteWeights& by, Span panels, const void* const* starts, std::size_t in_stride, int count,
                std::int8_t* out, std::size_t out_stride) {
     const auto* cells = reinterpret_cast<const typename V::Cell* const*>(starts);
+    Rounding<V> rounding;
     with_panels<V::byte_panels>(panels, [&]<int N>(int p) {
+        rounding.set(direction_of(rescale_of(by, p, N)));
         with_tiles<V>(by, p, N, [&]<Rescale How>() {
             in_tiles<tile_pixels<V, N>>(count, [&]<int P>(int i, int tiles) {
                 byte_tiles<V, P, N, How>(by, cells, static_cast<std::size_t>(i) * in_stride, in_stride, p,

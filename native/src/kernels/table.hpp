@@ -19,6 +19,8 @@ Kernels table() {
         .depthwise_offset = Depthwise::offset,
         .pixels = V::pixels,
         .has_reals = V::has_reals,
+        .has_shrink = V::has_shrink,
+        .rounds_down = requires { typename V::Rounding; },
         .has_float_sums = V::has_float_sums,
         .place = Calls::place,
         .pack_weights =

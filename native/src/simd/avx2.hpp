@@ -19,7 +19,7 @@ template <class Set>
 struct Avx2Vectors {
     static constexpr int width = 8, depth = 2;
     static constexpr int offset = 0, pixels = 6, tile_panels = 1, byte_panels = 1, packed_panels = 1;
-    static constexpr bool has_reals = false, has_float_sums = true, has_shrink = true;
+    static constexpr bool has_reals = true, has_float_sums = true, has_shrink = true;
     using Cell = std::int16_t;
     using Tap = std::int16_t;
     using Floats = __m256;
@@ -46,6 +46,7 @@ struct Avx2Vectors {
     // ---- integers
     static Ints load(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
     static void store(std::int32_t* to, Ints x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x); }
+    static Floats to_floats(Ints x) { return _mm256_cvtepi32_ps(x); }
     static Ints all(std::int32_t number) { return _mm256_set1_epi32(number); }
     static Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
     static Ints multiply(Ints a, Ints b) { return _mm256_mullo_epi32(a, b); }
@@ -90,6 +91,36 @@ struct Avx2Vectors {
         return _mm256_sllv_epi32(_mm256_max_epi32(_mm256_min_epi32(x, highest), lowest), lefts);
     }
 
+    /// How floats are rounded while it lives: down for `real`, toward zero for `signed_real`, else to the nearest. What is computed
+    /// meanwhile is read and stored in between, since compilers do not know of it.
+    class Rounding {
+    public:
+        explicit Rounding(Direction direction = Direction::nearest) { set(direction); }
+        Rounding(const Rounding&) = delete;
+        Rounding& operator=(const Rounding&) = delete;
+        ~Rounding() { set(Direction::nearest); }
+
+        void set(Direction direction) {
+            if (direction == now_) return;
+            now_ = direction;
+            const unsigned others = before_ & ~static_cast<unsigned>(_MM_ROUND_MASK);
+            const unsigned state = direction == Direction::down      ? others | _MM_ROUND_DOWN
+                                   : direction == Direction::to_zero ? others | _MM_ROUND_TOWARD_ZERO
+                                                                     : before_;
+            asm volatile("vldmxcsr %0" : : "m"(state) : "memory");
+        }
+
+    private:
+        unsigned before_ = _mm_getcsr();
+        Direction now_ = Direction::nearest;
+    };
+    static Ints real(Ints x, Floats factors, Floats half) {
+        return _mm256_cvtps_epi32(_mm256_fmadd_ps(_mm256_cvtepi32_ps(x), factors, half));
+    }
+    static Ints signed_real(Ints x, Floats factors, Floats half) {
+        const __m256 sign = _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32(INT32_MIN)));
+        return _mm256_cvttps_epi32(_mm256_fmadd_ps(_mm256_cvtepi32_ps(x), factors, _mm256_or_ps(half, sign)));
+    }
     static constexpr Packing float_sums = Packing::whole;
     static Ints float_sum(Ints x, Floats factors, Floats added) {
         const __m256i zero = _mm256_set1_epi32(0x4B400000);  // the bits of the float that stands for 0

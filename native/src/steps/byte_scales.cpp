@@ -94,7 +94,7 @@ ByteScales::ByteScales(const Graph& graph, const Operator& operation, const Kern
         any_left = any_left || by.shift > 0;
         all_shrink = all_shrink && by.shift < 0;
     }
-    const Rescale in_integers = all_shrink && !kernels.has_reals ? Rescale::shrinking : Rescale::any;
+    const Rescale in_integers = all_shrink && kernels.has_shrink ? Rescale::shrinking : Rescale::any;
     std::fill_n(ways.as<Rescale>(), padded / panel, in_integers);
     std::vector<Way> here;
     if (kernels.has_float_sums) here.push_back({Rescale::float_sums, most_padding, float_sum_of});

@@ -21,6 +21,7 @@ std::optional<Shrinking> shrinking(Factor by) {
 std::array<float, 3> neighbors(float x) { return {x, std::nextafter(x, 0.0F), std::nextafter(x, 2 * x)}; }
 
 constexpr int pairs = 1 << 16;  // of two bytes
+constexpr float infinity = std::numeric_limits<float>::infinity();
 
 /// Between which numbers a result must lie, before it is cut off, for every pair of bytes. One at the end of the range may lie
 /// anywhere beyond it.
@@ -40,8 +41,6 @@ public:
     double beyond(int pair) const { return results_[index(pair)] >= high_ ? infinity : results_[index(pair)] + 1; }
 
 private:
-    static constexpr double infinity = std::numeric_limits<double>::infinity();
-
     int low_, high_;
     std::vector<std::int16_t> results_ = std::vector<std::int16_t>(pairs);
 };
@@ -108,10 +107,14 @@ private:
     }
 
     /// Whether the sums are exact as a processor rounds them.
-    static bool holds(const Wanted& wanted, double a, float b, float half) {
+    bool holds(const Wanted& wanted, double a, float b, float half) const {
         std::array<double, 256> rest{};
-        for (int i = 0; i < 256; ++i)
-            rest[index(i)] = static_cast<double>(std::fma(static_cast<float>(Wanted::second(i)), b, half));
+        for (int i = 0; i < 256; ++i) {
+            const double exact = static_cast<double>(b) * Wanted::second(i) + static_cast<double>(half);
+            float rounded = std::fma(static_cast<float>(Wanted::second(i)), b, half);
+            if (kernels_.rounds_down && static_cast<double>(rounded) > exact) rounded = std::nextafter(rounded, -infinity);
+            rest[index(i)] = static_cast<double>(rounded);
+        }
         for (int i = 0; i < pairs; ++i) {
             const double sum = a * Wanted::first(i) + rest[index(i % 256)];
             if (sum < wanted.least(i) || sum >= wanted.beyond(i)) return false;
