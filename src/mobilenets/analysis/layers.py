@@ -17,6 +17,7 @@ COUNTING_RULE = (
 Kind = Literal[
     "conv", "depthwise", "linear", "matmul", "pool", "add", "multiply", "concat", "resize", "norm", "activation", "other"
 ]
+Function = Literal["linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "silu", "gelu", "softmax"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Layer:
         macs: number of multiply-adds.
         window: the window, if it is a convolution.
         block: index of the backbone's row that it belongs to; -1 for the tail and the head.
+        activation: what its numbers go through.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Layer:
     macs: int = 0
     window: Window | None = None
     block: int = -1
+    activation: Function = "linear"
 
     @property
     def operator(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from mobilenets.analysis.layers import Kind, Layer, LayerGraph, Window
+from mobilenets.analysis.layers import Function, Kind, Layer, LayerGraph, Window
 from mobilenets.errors import SpecError
 from mobilenets.specs.rows import (
     Attention,
@@ -39,7 +39,7 @@ def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> La
         x = _block(run, place, f"backbone.blocks.{i}", i, x)
     x = run.pool("pool", x, -1)
     for i, row in enumerate(backbone.tail):
-        x = run.conv(f"backbone.tail.{i}", x, row.c_out, row.kernel, norm=row.norm)
+        x = run.conv(f"backbone.tail.{i}", x, row.c_out, row.kernel, norm=row.norm, activation=row.activation)
     c_in = run.channels(x)
     logits = run.layer("head.linear", "linear", (x,), (1, classes), params=(c_in + 1) * classes, macs=c_in * classes)
     return LayerGraph(tuple(run.layers), tuple(run.shapes), (logits,))
@@ -53,37 +53,41 @@ def _block(run: _Run, place: Place, name: str, block: int, x: int) -> int:
     try:
         match row:
             case Conv():
-                return run.conv(name, x, row.c_out, row.kernel, stride, dilation, norm=row.norm)
+                return run.conv(name, x, row.c_out, row.kernel, stride, dilation, norm=row.norm, activation=row.activation)
             case Separable():
-                deep = run.depthwise(f"{name}.depthwise", x, row.kernel, stride, dilation)
-                return run.conv(f"{name}.pointwise", deep, row.c_out)
+                deep = run.depthwise(f"{name}.depthwise", x, row.kernel, stride, dilation, activation=row.activation)
+                return run.conv(f"{name}.pointwise", deep, row.c_out, activation=row.activation)
             case Bottleneck():
-                wide = run.conv(f"{name}.expand", x, row.c_expand) if row.c_expand != place.c_in else x
-                deep = run.depthwise(f"{name}.depthwise", wide, row.kernel, stride, dilation)
+                act = row.activation
+                wide = run.conv(f"{name}.expand", x, row.c_expand, activation=act) if row.c_expand != place.c_in else x
+                deep = run.depthwise(f"{name}.depthwise", wide, row.kernel, stride, dilation, activation=act)
                 if row.shortcut == "expansion" and row.stride == 1:
                     deep = run.join(name, "add", deep, wide)
                 if row.c_squeeze:
                     deep = _squeeze_excite(run, f"{name}.squeeze", deep, row.c_squeeze)
-                out = run.conv(f"{name}.project", deep, row.c_out)
+                out = run.conv(f"{name}.project", deep, row.c_out, activation=row.project_activation)
                 return run.join(name, "add", x, out) if same and row.shortcut == "bottleneck" else out
             case Fused():
-                wide = run.conv(f"{name}.expand", x, row.c_expand, row.kernel, stride, dilation)
+                act = row.activation
+                wide = run.conv(f"{name}.expand", x, row.c_expand, row.kernel, stride, dilation, activation=act)
                 out = run.conv(f"{name}.project", wide, row.c_out)
                 return run.join(name, "add", x, out) if same else out
             case Universal():
                 at_start = 1 if row.middle_kernel else stride
                 start = run.depthwise(f"{name}.start", x, row.start_kernel, at_start, dilation)
-                wide = run.conv(f"{name}.expand", start, row.c_expand)
-                deep = run.depthwise(f"{name}.middle", wide, row.middle_kernel, stride, dilation)
+                act = row.activation
+                wide = run.conv(f"{name}.expand", start, row.c_expand, activation=act)
+                deep = run.depthwise(f"{name}.middle", wide, row.middle_kernel, stride, dilation, activation=act)
                 out = run.conv(f"{name}.project", deep, row.c_out, scaled=row.layer_scale)
                 return run.join(name, "add", x, out) if same else out
             case Attention():
                 return _attention(run, row, name, x)
             case ResNetBottleneck():
                 beside = x if same else run.conv(f"{name}.shortcut", x, row.c_out, 1, stride)
-                narrow = run.conv(f"{name}.reduce", x, row.c_reduce)
-                middle = run.conv(f"{name}.middle", narrow, row.c_reduce, row.kernel, stride, dilation)
-                return run.join(name, "add", beside, run.conv(f"{name}.expand", middle, row.c_out))
+                act = row.activation
+                narrow = run.conv(f"{name}.reduce", x, row.c_reduce, activation=act)
+                middle = run.conv(f"{name}.middle", narrow, row.c_reduce, row.kernel, stride, dilation, activation=act)
+                return run.join(name, "add", beside, run.conv(f"{name}.expand", middle, row.c_out), activation=act)
             case _:
                 raise SpecError(f"there is no outline of a row of kind {type(row).__name__}")
     finally:
@@ -92,8 +96,8 @@ def _block(run: _Run, place: Place, name: str, block: int, x: int) -> int:
 
 def _squeeze_excite(run: _Run, name: str, x: int, c_squeeze: int) -> int:
     pooled = run.pool(name, x, run.block)
-    narrow = run.plain_conv(f"{name}.reduce", pooled, c_squeeze, bias=True)
-    weights = run.plain_conv(f"{name}.expand", narrow, run.channels(x), bias=True)
+    narrow = run.plain_conv(f"{name}.reduce", pooled, c_squeeze, bias=True, activation="relu")
+    weights = run.plain_conv(f"{name}.expand", narrow, run.channels(x), bias=True, activation="hard_sigmoid")
     return run.join(name, "multiply", x, weights)
 
 
@@ -111,7 +115,7 @@ def _attention(run: _Run, row: Attention, name: str, x: int) -> int:
     run.shapes[query] = (1, 1, rows, row.key_dim)
     run.shapes[key] = (1, 1, row.key_dim, kv_rows)
     macs = rows * kv_rows * row.key_dim
-    scores = run.layer(name, "matmul", (query, key), (1, 1, rows, kv_rows), macs=macs)
+    scores = run.layer(name, "matmul", (query, key), (1, 1, rows, kv_rows), macs=macs, activation="softmax")
     mixed = run.layer(name, "matmul", (scores, value), (1, rows, row.key_dim), macs=macs)
     c_mixed = row.heads * row.key_dim
     out = run.layer(
@@ -153,11 +157,12 @@ class _Run:
         params: int = 0,
         macs: int = 0,
         window: Window | None = None,
+        activation: Function = "linear",
     ) -> int:
         """Add a layer; the value that it makes."""
         self.shapes.append(shape)
         output = len(self.shapes) - 1
-        self.layers.append(Layer(name, kind, inputs, output, params, macs, window, self.block))
+        self.layers.append(Layer(name, kind, inputs, output, params, macs, window, self.block, activation))
         return output
 
     def conv(
@@ -171,55 +176,71 @@ class _Run:
         *,
         norm: bool = True,
         scaled: bool = False,
+        activation: Function = "linear",
     ) -> int:
         """A full convolution with batch norm, or with a bias; `scaled` adds a learned factor per channel."""
         extra = (2 if norm else 1) + scaled
-        rule: Padding = "tf" if self.like.padding == "end" else self.like.padding
-        return self._convolution(f"{name}.conv", x, c_out, 1, (kernel, stride, dilation), rule, extra)
+        return self._convolution(f"{name}.conv", x, c_out, 1, (kernel, stride, dilation), extra, activation)
 
-    def depthwise(self, name: str, x: int, kernel: int, stride: int = 1, dilation: int = 1) -> int:
+    def depthwise(
+        self, name: str, x: int, kernel: int, stride: int = 1, dilation: int = 1, *, activation: Function = "linear"
+    ) -> int:
         """A depthwise convolution with batch norm; nothing if the kernel is 0."""
         if kernel == 0:
             return x
         channels = self.channels(x)
-        return self._convolution(f"{name}.conv", x, channels, channels, (kernel, stride, dilation), self.like.padding, 2)
+        return self._convolution(f"{name}.conv", x, channels, channels, (kernel, stride, dilation), 2, activation)
 
-    def plain_conv(self, name: str, x: int, c_out: int, *, bias: bool = False) -> int:
+    def plain_conv(self, name: str, x: int, c_out: int, *, bias: bool = False, activation: Function = "linear") -> int:
         """A 1 x 1 convolution without batch norm."""
-        return self._convolution(name, x, c_out, 1, (1, 1, 1), "symmetric", int(bias))
+        return self._convolution(name, x, c_out, 1, (1, 1, 1), int(bias), activation)
 
     def pool(self, name: str, x: int, block: int) -> int:
         """The mean of each channel."""
         self.block = block
         return self.layer(name, "pool", (x,), (1, self.channels(x), 1, 1))
 
-    def join(self, name: str, kind: Kind, first: int, second: int) -> int:
+    def join(self, name: str, kind: Kind, first: int, second: int, *, activation: Function = "linear") -> int:
         """The sum or product of two values."""
-        return self.layer(name, kind, (first, second), self.shapes[first])
+        return self.layer(name, kind, (first, second), self.shapes[first], activation=activation)
 
     def _convolution(
-        self, name: str, x: int, c_out: int, groups: int, window: tuple[int, int, int], rule: Padding, extra: int
+        self, name: str, x: int, c_out: int, groups: int, window: tuple[int, int, int], extra: int, activation: Function
     ) -> int:
         kernel, stride, dilation = window
         _, c_in, height, width = self.shapes[x]
-        shape = (1, c_out, *(_side(side, kernel, stride, dilation, rule) for side in (height, width)))
+        kind: Kind = "depthwise" if groups > 1 else "conv"
+        rule = rule_of(self.like, kind)
+        shape = (1, c_out, *(side_made(side, kernel, stride, dilation, rule) for side in (height, width)))
         of_one_output = c_in // groups * kernel * kernel
         return self.layer(
             name,
-            "depthwise" if groups > 1 else "conv",
+            kind,
             (x,),
             shape,
             params=c_out * (of_one_output + extra),
             macs=c_out * shape[2] * shape[3] * of_one_output,
             window=Window((kernel, kernel), (stride, stride), (dilation, dilation)),
+            activation=activation,
         )
 
 
-def _side(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> int:
-    """The side of the map that a convolution makes."""
+def rule_of(backbone: BackboneSpec, kind: Kind) -> Padding:
+    """How a backbone pads its convolutions of a kind: Keras's V1 pads depthwise ones alone at the end."""
+    return "tf" if backbone.padding == "end" and kind != "depthwise" else backbone.padding
+
+
+def margins(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> tuple[int, int]:
+    """The zeros before and behind a side of the map that a convolution reads."""
     reach = dilation * (kernel - 1)
     if stride == 1 or rule == "symmetric":
-        return (side + 2 * (reach // 2) - reach - 1) // stride + 1
-    if rule == "tf":
-        return -(-side // stride)
-    return (side + max(reach + 1 - stride, 0) - reach - 1) // stride + 1
+        return reach // 2, reach // 2
+    if rule == "end":
+        return 0, max(reach + 1 - stride, 0)
+    total = max((-(-side // stride) - 1) * stride + reach + 1 - side, 0)
+    return total // 2, total - total // 2
+
+
+def side_made(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> int:
+    """The side of the map that a convolution makes."""
+    return (side + sum(margins(side, kernel, stride, dilation, rule)) - dilation * (kernel - 1) - 1) // stride + 1

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mobilenets.analysis.layers import Kind, Layer, LayerGraph, Window
+from mobilenets.analysis.layers import Function, Kind, Layer, LayerGraph, Window
 from mobilenets.errors import SpecError
 from mobilenets.net.backbone import Backbone
 
@@ -41,20 +41,22 @@ KINDS: dict[str, Kind] = {  # torch's operations; what is in neither table is "o
     "aten::upsample_nearest2d": "resize",
     "aten::native_batch_norm": "norm",
     "aten::_native_batch_norm_legit_no_training": "norm",
-    "aten::relu":              "activation",
-    "aten::relu_":             "activation",
-    "aten::hardtanh":          "activation",
-    "aten::hardtanh_":         "activation",
-    "aten::hardswish":         "activation",
-    "aten::hardswish_":        "activation",
-    "aten::hardsigmoid":       "activation",
-    "aten::hardsigmoid_":      "activation",
-    "aten::sigmoid":           "activation",
-    "aten::silu":              "activation",
-    "aten::silu_":             "activation",
-    "aten::gelu":              "activation",
-    "aten::_softmax":          "activation",
-    "aten::_safe_softmax":     "activation",
+}
+FUNCTIONS: dict[str, Function] = {  # all of the kind "activation"
+    "aten::relu":             "relu",
+    "aten::relu_":            "relu",
+    "aten::hardtanh":         "relu6",
+    "aten::hardtanh_":        "relu6",
+    "aten::hardswish":        "hard_swish",
+    "aten::hardswish_":       "hard_swish",
+    "aten::hardsigmoid":      "hard_sigmoid",
+    "aten::hardsigmoid_":     "hard_sigmoid",
+    "aten::sigmoid":          "sigmoid",
+    "aten::silu":             "silu",
+    "aten::silu_":            "silu",
+    "aten::gelu":             "gelu",
+    "aten::_softmax":         "softmax",
+    "aten::_safe_softmax":    "softmax",
 }
 # fmt: on
 FREE = {"aten::constant_pad_nd", "aten::clone", "aten::_unsafe_view", "aten::_to_copy", "aten::contiguous"}
@@ -96,6 +98,7 @@ class _Step:
     macs: int
     window: Window | None
     block: int
+    function: Function
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves the mode's own methods untyped
@@ -143,7 +146,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def __torch_dispatch__(  # Any: what torch hands to every mode
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if KINDS.get(func._schema.name) in ("norm", "activation"):
+        if KINDS.get(func._schema.name) == "norm" or func._schema.name in FUNCTIONS:
             result = _same_shape(func, args[0])
         else:
             result = func(*args, **(kwargs or {}))
@@ -168,13 +171,14 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self, operation: str, args: tuple[Any, ...], tensors: list[Tensor], inputs: tuple[int, ...], output: Tensor
     ) -> None:
         name, block = self.running[-1]
-        kind, window = KINDS.get(operation, "other"), None
+        kind: Kind = "activation" if operation in FUNCTIONS else KINDS.get(operation, "other")
+        window, function = None, FUNCTIONS.get(operation, "linear")
         if kind == "conv":
             window = Window(tuple(args[1].shape[2:]), tuple(args[3]), tuple(args[5]))
             kind = "depthwise" if args[8] > 1 and args[8] == args[0].shape[1] else "conv"
         macs = _macs(kind, output, tensors)
         params = dict(self.learned[id(x)] for x in tensors if id(x) in self.learned)
-        self.steps.append(_Step(name or kind, kind, inputs, self.enter(output), params, macs, window, block))
+        self.steps.append(_Step(name or kind, kind, inputs, self.enter(output), params, macs, window, block, function))
 
 
 def _same_shape(func: Any, x: Tensor) -> Any:  # Any: an operation of torch and what it returns
@@ -206,10 +210,12 @@ def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> LayerGraph:
         changes = step.kind in ("norm", "activation", "multiply", "add") and not others
         if changes and readers[first] == 1 and first in made_by:
             i = made_by[first]
-            layers[i] = replace(layers[i], output=step.output, params=layers[i].params + params)
+            function = step.function if step.kind == "activation" else layers[i].activation
+            layers[i] = replace(layers[i], output=step.output, params=layers[i].params + params, activation=function)
         else:
             i = len(layers)
-            layers.append(Layer(step.name, step.kind, step.inputs, step.output, params, step.macs, step.window, step.block))
+            told = params, step.macs, step.window, step.block, step.function
+            layers.append(Layer(step.name, step.kind, step.inputs, step.output, *told))
         made_by[step.output] = i
     return LayerGraph(tuple(layers), tuple(recorder.shapes), outputs)
 

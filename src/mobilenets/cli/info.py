@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +39,9 @@ def command(
         int | None,
         typer.Option(help="Input px per px of the last feature map: 8, 16 or 32 (default).", show_default=False),
     ] = None,
-    precision: Annotated[str, typer.Option(help="Number format of weights and activations: fp32, fp16 or int8.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 or int8; the default is fp32, or int8 for a run that was trained in it.")
+    ] = "",
     layers: Annotated[bool, typer.Option("--layers", help="Print one row per layer instead of the paper's table.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table alone, as CSV.")] = False,
@@ -53,37 +56,62 @@ def command(
         raise UsageError("--json and --csv cannot be combined")
     if info_file.is_exported(Path(network)):
         changed = {"width": width, "size": size, "classes": classes, "channels": channels, "padding": padding}
-        changed |= {"output-stride": output_stride, "precision": "" if precision == "fp32" else precision}
+        changed |= {"output-stride": output_stride, "precision": precision}
         given = [f"--{name}" for name, value in changed.items() if value not in (None, "")]
         if given:
             raise UsageError(f"{', '.join(given)}: an exported file cannot be changed")
         info_file.show(Path(network), json=json, csv=csv)
         return
-    from mobilenets.analysis.memory import plan
-    from mobilenets.analysis.paper_table import paper_table
-
-    number_format = _precision(precision)
+    number_format = _precision(precision) if precision else None
     shape = _size(size) if size else None
     options = {"width": width, "classes": classes, "channels": channels, "padding": padding, "output-stride": output_stride}
     if _is_checkpoint(network):
         given = [f"--{name}" for name, value in options.items() if value not in (None, "")]
         if given:
             raise UsageError(f"{', '.join(given)}: a checkpoint says this itself", hint="--size and --precision work with both")
-        spec, graph = _of_checkpoint(Path(network), shape)
+        known = _of_checkpoint(Path(network), shape, number_format)
     else:
-        spec, graph = _of_network(network, width, classes, channels, padding, output_stride, shape)
+        spec = _classifier(network, width, classes, channels, padding, output_stride)
+        known = _of_spec(spec, shape or spec.input.shape, number_format or "fp32")
+    _show(known, layers=layers, json=json, csv=csv)
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """What there is to print about.
+
+    Args:
+        spec: what it is.
+        graph: its layers, with the shapes of their values.
+        precision: of weights and values.
+        weights_bytes: size of its weights.
+        row_by_row_bytes: memory of a run whose blocks are computed row by row.
+    """
+
+    spec: ModelSpec
+    graph: LayerGraph
+    precision: Precision
+    weights_bytes: int
+    row_by_row_bytes: int
+
+
+def _show(network: _Network, *, layers: bool, json: bool, csv: bool) -> None:
+    from mobilenets.analysis.memory import plan
+    from mobilenets.analysis.paper_table import paper_table
+
+    spec, graph = network.spec, network.graph
     height, across = graph.shapes[0][2:]
-    memory = plan(graph, number_format)
+    memory = plan(graph, network.precision)
     table = paper_table(spec.backbone, spec.classes, height, across)
     if json:
-        output.show_json(_data(spec, graph, memory, table))
+        output.show_json(_data(network, memory, table))
         return
     columns, rows = (LAYER_COLUMNS, _layer_rows(graph, memory)) if layers else (table.columns, table.lines)
     if csv:
         output.show_csv(columns, rows)
         return
     output.show_table(columns, [[_readable(cell) for cell in row] for row in rows], title=_title(spec, height, across))
-    for line in _summary(graph, memory):
+    for line in _summary(network, memory):
         output.show(line)
 
 
@@ -93,26 +121,45 @@ def _is_checkpoint(network: str) -> bool:
     return network not in BACKBONES and (Path(network).exists() or os.sep in network)
 
 
-def _of_checkpoint(path: Path, shape: tuple[int, int] | None) -> tuple[ModelSpec, LayerGraph]:
-    """The spec of a checkpoint and what its network does at an input size, by default its own."""
+def _of_checkpoint(path: Path, shape: tuple[int, int] | None, asked: Precision | None) -> _Network:
+    """A checkpoint at an input size and in a precision, by default its own."""
     from mobilenets import checkpoint
+    from mobilenets.analysis.memory import BYTES
+    from mobilenets.analysis.sketch import row_by_row_bytes, sized
     from mobilenets.analysis.trace import trace
+    from mobilenets.deploy.arena import fused_plan
+    from mobilenets.exporters.lower import lower
+    from mobilenets.model import with_spec
 
-    model = checkpoint.load(path).floats()
-    return model.spec, trace(model, (1, model.spec.backbone.in_channels, *(shape or model.spec.input.shape)))
+    model = checkpoint.load(path)
+    integers, floats = model.int8_graph(), model.floats()
+    precision: Precision = asked or ("fp32" if integers is None else "int8")
+    spec = floats.spec if shape is None else sized(floats.spec, *shape)
+    graph = trace(floats, (1, spec.backbone.in_channels, *spec.input.shape))
+    weights_bytes = graph.params * BYTES[precision]
+    if integers is not None and precision == "int8":
+        weights_bytes = integers.weights_bytes
+        if shape is None:
+            return _Network(spec, graph, precision, weights_bytes, fused_plan(integers).size_bytes)
+    lowered = lower(floats if shape is None else with_spec(floats, spec))
+    return _Network(spec, graph, precision, weights_bytes, row_by_row_bytes(lowered, precision))
 
 
-def _of_network(
-    name: str,
-    width: float | None,
-    classes: int | None,
-    channels: int | None,
-    padding: str,
-    output_stride: int | None,
-    shape: tuple[int, int] | None,
-) -> tuple[ModelSpec, LayerGraph]:
-    """The spec of a classifier to order and what it does, without importing torch."""
+def _of_spec(spec: ModelSpec, shape: tuple[int, int], precision: Precision) -> _Network:
+    """A classifier that is only specified, without importing torch."""
+    from mobilenets.analysis.memory import BYTES
     from mobilenets.analysis.outline import outline
+    from mobilenets.analysis.sketch import row_by_row_bytes, sketch
+
+    graph = outline(spec.backbone, spec.classes, *shape)
+    memory = row_by_row_bytes(sketch(spec, graph), precision)
+    return _Network(spec, graph, precision, graph.params * BYTES[precision], memory)
+
+
+def _classifier(
+    name: str, width: float | None, classes: int | None, channels: int | None, padding: str, output_stride: int | None
+) -> ModelSpec:
+    """The spec of a classifier to order."""
     from mobilenets.specs.families import backbone
     from mobilenets.specs.model import InputContract, ModelSpec
 
@@ -126,9 +173,7 @@ def _of_network(
         output_stride=32 if output_stride is None else output_stride,
     )
     labels = tuple(str(i) for i in range(1000 if classes is None else classes))
-    contract = InputContract(size=body.size, channels=body.in_channels, mean=(0.5,), std=(0.5,))
-    spec = ModelSpec(body, labels, contract)
-    return spec, outline(body, spec.classes, *(shape or contract.shape))
+    return ModelSpec(body, labels, InputContract(size=body.size, channels=body.in_channels, mean=(0.5,), std=(0.5,)))
 
 
 def _precision(text: str) -> Precision:
@@ -176,31 +221,34 @@ def _title(spec: ModelSpec, height: int, across: int) -> str:
     return f"{body.name}{width}{stride}, input {height}x{across}x{body.in_channels}, {classes}"
 
 
-def _summary(graph: LayerGraph, memory: MemoryPlan) -> list[str]:
+def _summary(network: _Network, memory: MemoryPlan) -> list[str]:
     from mobilenets.analysis.layers import COUNTING_RULE
-    from mobilenets.analysis.memory import BYTES, bottleneck_plan
+    from mobilenets.analysis.memory import bottleneck_plan
     from mobilenets.analysis.receptive_field import receptive_field
 
+    graph = network.graph
     place = graph.layers[memory.peak]
     narrow = bottleneck_plan(graph, memory.precision)
     field = receptive_field(graph)
     return [
         f"parameters       {graph.params:,} ({graph.params / 1e6:.2f} M)",
         f"MACs             {graph.macs:,} ({graph.macs / 1e6:.1f} M)",
-        f"weights          {_bytes(graph.params * BYTES[memory.precision])} in {memory.precision}",
+        f"weights          {_bytes(network.weights_bytes)} in {network.precision}",
         f"peak memory      {_bytes(memory.peak_bytes)} of activations, at {place.name} ({place.operator})",
         f"between blocks   {_bytes(narrow.peak_bytes)}, when blocks are computed piece by piece (V2, section 5.1)",
+        f"row by row       {_bytes(network.row_by_row_bytes)}, when a piece is a row, with the rows that a block keeps inside",
         f"receptive field  {field.size} px by its convolutions, stride {field.stride}",
         "",
         COUNTING_RULE,
     ]
 
 
-def _data(spec: ModelSpec, graph: LayerGraph, memory: MemoryPlan, table: PaperTable) -> dict[str, Any]:  # Any: JSON
+def _data(network: _Network, memory: MemoryPlan, table: PaperTable) -> dict[str, Any]:  # Any: JSON
     from mobilenets.analysis.layers import COUNTING_RULE
-    from mobilenets.analysis.memory import BYTES, bottleneck_plan
+    from mobilenets.analysis.memory import bottleneck_plan
     from mobilenets.analysis.receptive_field import receptive_field
 
+    spec, graph = network.spec, network.graph
     body = spec.backbone
     field = receptive_field(graph)
     columns = ("index", "name", "operator", "output", "params", "macs", "share", "output_bytes", "live_bytes")
@@ -216,11 +264,12 @@ def _data(spec: ModelSpec, graph: LayerGraph, memory: MemoryPlan, table: PaperTa
         "output_stride": body.output_stride,
         "params": graph.params,
         "macs": graph.macs,
-        "precision": memory.precision,
-        "weights_bytes": graph.params * BYTES[memory.precision],
+        "precision": network.precision,
+        "weights_bytes": network.weights_bytes,
         "peak_bytes": memory.peak_bytes,
         "peak_layer": graph.layers[memory.peak].name,
         "peak_bytes_between_blocks": bottleneck_plan(graph, memory.precision).peak_bytes,
+        "peak_bytes_row_by_row": network.row_by_row_bytes,
         "receptive_field": {"size": field.size, "stride": field.stride},
         "counting_rule": COUNTING_RULE,
         "table": [dict(zip(table.columns, line, strict=True)) for line in table.lines],

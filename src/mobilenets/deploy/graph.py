@@ -58,6 +58,11 @@ class Graph:
             shapes.update(zip(operator.made, made, strict=True))
         return shapes
 
+    @property
+    def weights_bytes(self) -> int:
+        """Size of all weights."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     def quantized(self, operator: Operator) -> bool:
         """Whether an operator reads or makes 8-bit integers."""
         return any(name in self.quantization for name in (*operator.inputs, *operator.made))

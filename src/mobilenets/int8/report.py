@@ -156,8 +156,8 @@ def metrics(done: Quantized) -> list[Metric]:
         Metric(
             "size",
             "weights",
-            _weight_bytes(done.int8) / 1e6,
-            note=f"{words.quantity(_weight_bytes(done.graph) / 1e6, 'MB')} in float",
+            done.int8.weights_bytes / 1e6,
+            note=f"{words.quantity(done.graph.weights_bytes / 1e6, 'MB')} in float",
         ),
     ]
 
@@ -219,10 +219,6 @@ def _points(done: Quantized, layer: Sensitivity) -> float:
 
 def _same(done: Quantized) -> float:
     return sum(answer.same for answer in done.answers) / max(len(done.answers), 1)
-
-
-def _weight_bytes(graph: Any) -> int:  # Any: a graph
-    return sum(tensor.nbytes for tensor in graph.tensors.values())
 
 
 def _remarks(done: Quantized) -> list[Remark]:

@@ -26,7 +26,7 @@ def prepared(graph: Graph) -> Graph:
     - Other activations that cannot be fused into an operator on integers stand alone.
     - The factor of a product of tables, as attention has one, goes into the weights that make its first table.
     """
-    operators = tuple(step for operator in graph.operators for step in _split(operator))
+    operators = split(graph)
     tensors = dict(graph.tensors)
     for i, operator in enumerate(operators):
         if isinstance(operator, op.MatMul) and operator.factor != 1:
@@ -38,6 +38,11 @@ def prepared(graph: Graph) -> Graph:
     result = replace(graph, operators=operators, tensors=tensors)
     result.check()
     return result
+
+
+def split(graph: Graph) -> tuple[op.Operator, ...]:
+    """The operators of a graph in floats, with activations apart where operators on integers cannot fuse them."""
+    return tuple(step for operator in graph.operators for step in _split(operator))
 
 
 def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
