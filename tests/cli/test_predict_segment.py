@@ -117,5 +117,5 @@ def test_what_a_segmenter_cannot_write_is_refused(mobilenets: Run, segment_model
 def test_a_folder_that_cannot_be_written_is_named(mobilenets: Run, segment_model: Path, album: Path) -> None:
     (album / "notes").write_text("a file")
     done = mobilenets("predict", segment_model, album / "a.png", "--out", album / "notes")
-    assert done.code == 1
+    assert done.code == 2
     assert "cannot be written" in done.err
