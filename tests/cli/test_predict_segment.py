@@ -118,4 +118,4 @@ def test_a_folder_that_cannot_be_written_is_named(mobilenets: Run, segment_model
     (album / "notes").write_text("a file")
     done = mobilenets("predict", segment_model, album / "a.png", "--out", album / "notes")
     assert done.code == 2
-    assert "cannot be written" in done.err
+    assert "is a file, not a folder" in done.err
