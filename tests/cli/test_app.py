@@ -50,25 +50,6 @@ def test_an_empty_argument_does_not_pass_for_none(mobilenets: Any, arguments: tu
     assert done.err == f"error: {words}\n\nhint: is a variable of the shell not set?\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("info", "mobilenet_v2", "--size", "96", "--size=128"), "--size is given 2 times"),
-        (("train", "photos", "--epochs", "3", "--seed", "1", "--epochs", "3"), "--epochs is given 2 times"),
-        (("models", "--json", "--json", "--json"), "--json is given 3 times"),
-    ],
-)
-def test_an_option_with_one_value_is_not_given_twice(mobilenets: Any, arguments: tuple[str, ...], words: str) -> None:
-    done = mobilenets(*arguments)
-    assert done.code == 2
-    assert done.err == f"error: {words}, but it has one value\n\nhint: leave out all but one\n"
-
-
-def test_an_option_that_is_a_list_may_be_repeated(mobilenets: Any) -> None:
-    done = mobilenets("train", "/nowhere", "--set", "epochs=1", "--set", "batch=2")
-    assert "there is no '/nowhere'" in done.err
-
-
 FLOATS = [
     ("info", "mobilenet_v2", "--width", "nan"),
     ("train", "photos", "--width", "inf"),

@@ -11,12 +11,10 @@ import math
 import os
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from mobilenets.errors import MobileNetsError, UsageError, missing_extra
 from mobilenets.files import check_folder
@@ -60,24 +58,10 @@ def build(first: str) -> typer.Typer:
     app.callback()(_root)
     for name, line in COMMANDS.items():
         if name == first:
-            app.command(name, cls=Once)(_finite(importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command))
+            app.command(name)(_finite(importlib.import_module(f"mobilenets.cli.{name.replace('-', '_')}").command))
         else:
             app.command(name, help=line)(_listed)
     return app
-
-
-class Once(TyperCommand):
-    """A command that refuses an option that is given twice but has one value, of which the first would be forgotten."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: the context of the click that typer brings
-        """Take the values out of the arguments; raises UsageError."""
-        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
-        for parameter, times in Counter(given).items():
-            if times > 1 and not getattr(parameter, "multiple", False):
-                raise UsageError(
-                    f"{parameter.opts[0]} is given {times} times, but it has one value", hint="leave out all but one"
-                )
-        return super().parse_args(ctx, args)
 
 
 def _finite(command: Callable[..., object]) -> Callable[..., object]:
