@@ -57,21 +57,22 @@ struct Avx2Vectors {
 
     using Factors = __m256i;
     using Weights = __m256i;
-    static Factors factors(const Cell* a) {
+    static Factors factors(const void* a) {
         std::int32_t pair;
         std::memcpy(&pair, a, sizeof pair);
         return _mm256_set1_epi32(pair);
     }
-    static Factors weights(const Cell* b) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(b)); }
+    static Factors weights(const void* b) { return _mm256_load_si256(static_cast<const __m256i*>(b)); }
+    /// Products of 16-bit integers, added in pairs to each sum.
+    static Ints add_pairs(Ints sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
     static Ints dot(Ints sum, Factors a, Factors b) { return Set::add_pairs(sum, a, b); }
 
     static constexpr int tap_cells = 32;
     static constexpr int tap_place(int channel, int tap) { return 2 * place(channel) + tap; }
     static void add_taps(Ints (&sums)[2], const std::int8_t* first, const std::int8_t* second, const Tap* weights) {
         const __m256i a = widened(first), b = widened(second);
-        const auto* of = reinterpret_cast<const __m256i*>(weights);
-        sums[0] = Set::add_pairs(sums[0], _mm256_unpacklo_epi16(a, b), _mm256_load_si256(of));
-        sums[1] = Set::add_pairs(sums[1], _mm256_unpackhi_epi16(a, b), _mm256_load_si256(of + 1));
+        sums[0] = Set::add_pairs(sums[0], _mm256_unpacklo_epi16(a, b), Avx2Vectors::weights(weights));
+        sums[1] = Set::add_pairs(sums[1], _mm256_unpackhi_epi16(a, b), Avx2Vectors::weights(weights + 16));
     }
 
     static Ints scale(Ints x, Ints mantissas, Ints rights) {
@@ -192,9 +193,6 @@ private:
 
 struct Avx2 : Avx2Vectors<Avx2> {
     static constexpr const char* name = "avx2";
-
-    /// Products of 16-bit integers, added in pairs to each sum.
-    static Ints add_pairs(Ints sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 };
 
 }  // namespace mobilenets::simd

@@ -5,8 +5,9 @@
 //   Cell, Tap        what a factor of such a product, and a weight of a depthwise convolution, is stored in
 //   Floats, Ints     vectors of 32-bit floats and integers
 // and, where factors whose right shifts are all positive are faster, `shrink`, whose last argument is half of what they cut
-// off; where the processor has one way to round for all instructions, `Rounding`, which sets it; and the functions below. A panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel
-// of a panel lies in these vectors while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
+// off; where the processor has one way to round for all instructions, `Rounding`, which sets it; and the functions below. A
+// panel is 16 channels side by side: 16 / width vectors. `place(channel)` says where a channel of a panel lies in these vectors
+// while its sums are computed, so that packing them to bytes needs no shuffle afterwards.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Vectors of AVX2 with VNNI, without the rest of AVX-512: laptops and desktops with AVX-VNNI since Alder Lake, and servers of Cascade
-// Lake, which lack VBMI. `plain.hpp` says what each function means.
+// Vectors of AVX2 with VNNI, without the rest of AVX-512: laptops and desktops with AVX-VNNI since Alder Lake, and servers of
+// Cascade Lake, which lack VBMI. `plain.hpp` says what each function means.
 //
 // One instruction multiplies four unsigned bytes by four signed ones and adds the products to a sum of 32 bits (vpdpbusd), another
 // does so with pairs of 16 bits (vpdpwssd). What pointwise convolutions read is held with 128 added, which the bias takes back.
@@ -9,7 +9,7 @@
 
 namespace mobilenets::simd {
 
-/// `Set` has the products: `dot` of bytes and `add_pairs` of numbers of 16 bits.
+/// `Set` has the products: `dot` of bytes and, if it is one instruction, `add_pairs` of numbers of 16 bits.
 template <class Set>
 struct VnniVectors : Avx2Vectors<Set> {
     static constexpr int depth = 4, offset = 128;
@@ -21,12 +21,6 @@ struct VnniVectors : Avx2Vectors<Set> {
             _mm_storeu_si128(reinterpret_cast<__m128i*>(to + i), _mm_xor_si128(bytes, _mm_set1_epi8(-128)));
         }
     }
-    static __m256i factors(const Cell* a) {
-        std::int32_t four;
-        std::memcpy(&four, a, sizeof four);
-        return _mm256_set1_epi32(four);
-    }
-    static __m256i weights(const Cell* b) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(b)); }
 };
 
 /// The instructions as AVX encodes them.
@@ -57,7 +51,7 @@ struct Avx512Vnni : VnniVectors<Avx512Vnni> {
     }
 };
 
-/// What both compute, by other instructions: for tests on processors without them.
+/// The same products by other instructions: for tests on processors without them.
 struct EmulatedVnni : VnniVectors<EmulatedVnni> {
     static constexpr const char* name = "emulated_vnni";
 
@@ -67,7 +61,6 @@ struct EmulatedVnni : VnniVectors<EmulatedVnni> {
         const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
         return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
     }
-    static Ints add_pairs(Ints sum, __m256i a, __m256i b) { return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 };
 
 }  // namespace mobilenets::simd
