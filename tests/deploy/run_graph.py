@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.deploy.conftest import SPECS, trained
+from tests.deploy.min_max import quantized_by_min_max
+from tests.deploy.quantized import CASES, integers_for
 
-from mobilenets.deploy import file
+from mobilenets.deploy import file, reference
 from mobilenets.deploy.graph import Graph
+from mobilenets.exporters.lower import lower
+from mobilenets.model import create
+
+OutputOf = Callable[[Graph, NDArray[Any]], bytes]
+"""Runs a graph on numbers; the bytes of its only output."""
+
+OPERATORS = [name for name in CASES if name != "argmax"]
 
 NATIVE = Path(__file__).parents[2] / "native"
 
@@ -37,3 +48,23 @@ def output_of(
     files = [str(folder / name) for name in ("network.graph", "images", "outputs")]
     subprocess.run([*emulator, str(tool), *files, "2", "fastest", instructions], check=True)
     return (folder / "outputs").read_bytes()
+
+
+def assert_operator_is_exact(name: str, run: OutputOf) -> None:
+    """An operator on integers is that of the reference to the bit."""
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        graph = CASES[name].make(random)
+        x = np.ascontiguousarray(integers_for(graph, random))
+        result = run(graph, x)
+        expected = np.ascontiguousarray(reference.run(graph, x)["result"])
+        np.testing.assert_array_equal(np.frombuffer(result, expected.dtype), expected.ravel())
+
+
+def assert_network_is_exact(name: str, run: OutputOf) -> None:
+    """A network in integers is that of the reference to the bit."""
+    model = trained(create(SPECS[name]()))
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 3, *model.spec.input.shape)).astype(np.float32)
+    graph = quantized_by_min_max(lower(model), x)
+    result = run(graph, x)
+    np.testing.assert_array_equal(np.frombuffer(result, np.float32), reference.run(graph, x)["logits"].ravel())
