@@ -5,7 +5,7 @@ without. The other variants are how these two are evaluated, as in the paper: at
 atrous rates double) and MF, the mean over six scales and mirror images. MAdds are counted on the network that runs; those of
 MF are the sum over its sizes.
 
-    python papers/camvid.py CAMVID --weights mobilenet_v2_1.0_224_quant.tflite --variants aspp-16 aspp-8 plain-16
+    python benchmarks/camvid.py CAMVID --weights mobilenet_v2_1.0_224_quant.tflite --variants aspp-16 aspp-8 plain-16
 
 Every variant has a folder in `--out`. What was begun is resumed and what is there is not computed again: the same command
 goes on after an interruption, with more variants it adds to the table. CAMVID holds train, val and test, each with images and
