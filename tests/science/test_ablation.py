@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -188,7 +189,10 @@ def test_an_ablation_says_that_it_waits_for_another(data: str, tmp_path: Path) -
         lines.append(line)
         other.close()
 
+    late = Timer(60, other.close)  # an ablation that waits without a word fails here, and does not wait for ever
+    late.start()
     trained({"wide": TINY["wide"]}, replace(asked, telling=Telling(said=said)))
+    late.cancel()
     assert lines[0] == "wide, seed 0: another process trains it; waiting until it ends"
 
 
