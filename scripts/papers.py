@@ -29,10 +29,10 @@ TITLES: dict[Paper, tuple[str, str]] = {
     "V4": ("MobileNetV4: Universal Models for the Mobile Ecosystem", v4.ARXIV),
 }
 INTRODUCTION = (
-    "What the paper prints, and what this package computes. `mobilenets papers` lists everything; the command under each "
-    "heading makes it again, with the plot, and with the table behind it as CSV. Parameters and multiply-adds are counted on "
-    "the module that runs. Latencies are of one machine, which each section names: compare their ratios, not the "
-    "milliseconds.\n"
+    "This page compares what the paper prints with what this package computes. `mobilenets papers` lists all reproductions; "
+    "the command under each heading recomputes that section, with its plot and with its data as CSV. Parameters and "
+    "multiply-adds are counted on the module that runs. Latencies come from one machine, named in each section: compare their "
+    "ratios, not the milliseconds.\n"
 )
 WORDS = {"weights": "WEIGHTS", "images": "PHOTOS", "data": "CIFAR10"}
 RESULTS, IMAGES = "results", "images"

@@ -90,7 +90,7 @@ def test_the_difference_is_paired_by_image_and_averaged_over_seeds() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.01, 0.03, "the order holds"), (-0.03, -0.01, "the other way round"), (-0.01, 0.03, "do not tell")],
+    [(0.01, 0.03, "the order holds"), (-0.03, -0.01, "it is reversed"), (-0.01, 0.03, "do not tell")],
 )
 def test_an_order_is_judged_by_its_interval(low: float, high: float, words: str) -> None:
     sentence = verdict(Order("a", "b"), (low + high) / 2, Interval(low, high), np.array([low, high]), "V2, Figure 6a")
@@ -107,7 +107,7 @@ def test_two_that_no_image_tells_apart_have_no_order_and_no_interval() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
-    [(0.01, 0.03, "even better"), (-0.03, -0.01, "something is lost"), (-0.01, 0.03, "no loss is seen")],
+    [(0.01, 0.03, "even better"), (-0.03, -0.01, "something is lost"), (-0.01, 0.03, "no loss beyond")],
 )
 def test_what_should_be_as_good_is_judged_by_what_is_lost(low: float, high: float, words: str) -> None:
     order = Order("a", "b", relation="as good as")

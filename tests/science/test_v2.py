@@ -87,7 +87,7 @@ def test_nothing_lost_twice_is_not_called_less(monkeypatch: pytest.MonkeyPatch) 
         (n, 0.1, lost, lost, lost, 0.0, 0.0, 0.0, 3) for n, lost in zip(spiral.DIMENSIONS, (0.7, 0.5, 0.2, 0, 0), strict=True)
     ]
     monkeypatch.setattr(spiral, "measured", lambda dimensions, asked: rows)
-    assert "From each n to the next as much or less is lost." in spiral.figure_1(Asked(Path())).findings[0]
+    assert "From each n to the next, as much or less is lost." in spiral.figure_1(Asked(Path())).findings[0]
 
 
 @pytest.mark.slow

@@ -43,5 +43,5 @@ def test_a_network_is_held_against_those_that_are_as_accurate_and_else_against_t
     halved = [0.5] + [2.0] * (len(RIDGE_POINTS) - 1)
     sweeps = {"MNv2": [0.1] * len(RIDGE_POINTS), "MNv1": ones, "MNv4-Conv-S": halved, "MNv4-Conv-M": halved}
     small, medium = claims(sweeps)
-    assert small == "MNv4-Conv-S costs less than every earlier MobileNet that is as accurate at 1 of 41 ridge points."
-    assert medium == "MNv4-Conv-M costs less than MNv1, the most accurate earlier MobileNet, at 1 of 41 ridge points."
+    assert small == "At 1 of 41 ridge points, MNv4-Conv-S costs less than every earlier MobileNet that is as accurate."
+    assert medium == "At 1 of 41 ridge points, MNv4-Conv-M costs less than MNv1, the most accurate earlier MobileNet."

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from mobilenets.science.networks import Network, ours
 from mobilenets.specs.families import BACKBONES
 
-OPERATIONS = "printed as operations: two for each multiply-add"
-WITHOUT_NORMS = "printed without the scales and shifts of the batch norms"
-NOT_REPRODUCED = "neither 1024 nor 1280 last channels have it"
-TORCHVISION_GOOGLENET = "torchvision's has batch norms, and 3 x 3 in place of 5 x 5 convolutions"
-TORCHVISION_ALEXNET = "torchvision's has one column, without groups"
-TABLES_12_TO_15 = "the paper's own Tables 12 to 15 and the released code have what we count"
+OPERATIONS = "printed in operations, two per multiply-add"
+WITHOUT_NORMS = "the paper omits the scales and shifts of the batch norms"
+NOT_REPRODUCED = "neither 1024 nor 1280 last channels give this number"
+TORCHVISION_GOOGLENET = "torchvision's version has batch norms, and 3 x 3 instead of 5 x 5 convolutions"
+TORCHVISION_ALEXNET = "torchvision's version has one column and no groups"
+TABLES_12_TO_15 = "the paper's own Tables 12 to 15 and the released code match our count"
 LAST_1280 = "the released network has 1024 last channels, the printed one 1280"
 
 

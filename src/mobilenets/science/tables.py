@@ -16,7 +16,7 @@ COUNTS = ("network", "width", "size", "top1_published", "params", "params_printe
 COLUMNS = (*COUNTS, *CELLS, "ms_printed")
 CAPTION = (
     "Bars: counted on the module that runs, and measured on this machine in ONNX Runtime (processor time, one thread, one "
-    "image). Marks: what the paper prints. In brackets: ImageNet top-1 accuracy as published."
+    "image). Marks: the paper's values. In parentheses: published ImageNet top-1 accuracy."
 )
 
 
@@ -125,7 +125,7 @@ def beside(
     printed = {line.name: line.ms or 0 for line in lines}
     comparisons = [
         Comparison(
-            f"latency of {name} over {other}'s",
+            f"latency of {name} relative to {other}",
             printed[name] / printed[other],
             found.times(name, other).value,
             "times",

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 VERDICTS = {  # by what the paper says, and whether the interval is above 0, below it, or contains it
     "better than": {
         1: "the order holds.",
-        -1: "the order does not reproduce at this scale; it is the other way round.",
+        -1: "the order does not reproduce at this scale; it is reversed.",
         0: "these test images do not tell which is better.",
     },
     "as good as": {
         1: "it is even better here.",
         -1: "something is lost at this scale.",
-        0: "no loss is seen beyond the interval.",
+        0: "no loss beyond the interval.",
     },
 }
 
@@ -116,14 +116,14 @@ def _result(build: Callable[[], Ablation], asked: Asked) -> Result:
         better, worse = found.right[order.better], found.right[order.worse]
         gap, interval = difference(better, worse)
         if order.points is not None:
-            what = f"accuracy of '{order.better}' over that of '{order.worse}'"
-            remark = "ImageNet there, small images and short trainings here"
+            what = f"accuracy of '{order.better}' minus that of '{order.worse}'"
+            remark = "ImageNet in the paper, small images and short training runs here"
             comparisons.append(Comparison(what, order.points, 100 * gap, "points", where, remark))
         findings.append(verdict(order, gap, interval, better.mean(axis=1) - worse.mean(axis=1), where))
     recipe = recipe_of(asked, 0)
     caption = (
-        f"Accuracy on {len(found.names):,} test images after {recipe.epochs} epochs at {recipe.size} px. A dot is a seed, with "
-        "its 95% interval; the blue line is their mean. All variants have the same recipe, seeds and images."
+        f"Accuracy on {len(found.names):,} test images after {recipe.epochs} epochs at {recipe.size} px. Each dot is a seed "
+        "with its 95% confidence interval; the blue line is their mean. All variants share the recipe, seeds and images."
     )
     columns = ("variant", "seed", "params", "macs", "test_images", "accuracy", "low", "high")
     return Result(columns, rows, _drawn(found), caption, tuple(comparisons), tuple(findings))

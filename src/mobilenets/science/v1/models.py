@@ -66,13 +66,17 @@ def table_8(asked: Asked) -> Result:
     mobilenet, googlenet, vgg = (line.name for line in found.lines)
     source = "V1, section 4.3"
     comparisons = (
-        Comparison("VGG 16's parameters over MobileNet's", 32, found.params[vgg] / found.params[mobilenet], "times", source),
-        Comparison("VGG 16's MACs over MobileNet's", 27, found.macs[vgg] / found.macs[mobilenet], "times", source),
-        Comparison("GoogLeNet's MACs over MobileNet's", 2.5, found.macs[googlenet] / found.macs[mobilenet], "times", source),
+        Comparison(
+            "VGG 16's parameters relative to MobileNet's", 32, found.params[vgg] / found.params[mobilenet], "times", source
+        ),
+        Comparison("VGG 16's MACs relative to MobileNet's", 27, found.macs[vgg] / found.macs[mobilenet], "times", source),
+        Comparison(
+            "GoogLeNet's MACs relative to MobileNet's", 2.5, found.macs[googlenet] / found.macs[mobilenet], "times", source
+        ),
     )
     below = found.lines[2].top1 - found.lines[0].top1
     findings = [
-        f"By the published accuracies MobileNet is {below:.1f} points below VGG 16, with 1/"
+        f"By published accuracy, MobileNet is {below:.1f} points below VGG 16, with 1/"
         f"{found.params[vgg] / found.params[mobilenet]:.1f} of its parameters.",
         *(slower(name, mobilenet, found.times(name, mobilenet)) for name in (googlenet, vgg)),
     ]
@@ -85,11 +89,11 @@ def table_9(asked: Asked) -> Result:
     reduced, squeezenet, alexnet = (line.name for line in found.lines)
     source = "V1, section 4.3"
     macs, params = found.macs, found.params
-    remark = "the paper counts SqueezeNet in operations, two for each multiply-add, and MobileNet in multiply-adds"
+    remark = "the paper counts SqueezeNet in operations, two per multiply-add, and MobileNet in multiply-adds"
     comparisons = (
-        Comparison("AlexNet's parameters over MobileNet's", 45, params[alexnet] / params[reduced], "times", source),
-        Comparison("AlexNet's MACs over MobileNet's", 9.4, macs[alexnet] / macs[reduced], "times", source),
-        Comparison("SqueezeNet's MACs over MobileNet's", 22, macs[squeezenet] / macs[reduced], "times", source, remark),
+        Comparison("AlexNet's parameters relative to MobileNet's", 45, params[alexnet] / params[reduced], "times", source),
+        Comparison("AlexNet's MACs relative to MobileNet's", 9.4, macs[alexnet] / macs[reduced], "times", source),
+        Comparison("SqueezeNet's MACs relative to MobileNet's", 22, macs[squeezenet] / macs[reduced], "times", source, remark),
     )
     findings = [slower(name, reduced, found.times(name, reduced)) for name in (squeezenet, alexnet)]
     return result(found, "V1, Table 9", comparisons, findings)
@@ -110,7 +114,8 @@ def figure_4(asked: Asked) -> Result:
     legend_above(figure.axes[0], 3)
     fits = {name: float(np.corrcoef(np.log10(xs), tops)[0, 1] ** 2) for name, xs in (("multiply-adds", macs), ("latency", ms))}
     findings = [
-        f"A line over the logarithm of {name} explains {fit:.1%} of the accuracies' variance." for name, fit in fits.items()
+        f"A line fitted to the logarithm of {name} explains {fit:.1%} of the variance in accuracy."
+        for name, fit in fits.items()
     ]
     jump = [np.mean([line.top1 for line in found.lines if line.width == width]) for width in (1.0, 0.75, 0.5, 0.25)]
     drops = [float(a - b) for a, b in pairwise(jump)]
@@ -119,7 +124,8 @@ def figure_4(asked: Asked) -> Result:
         f"{drops[0]:.1f}, {drops[1]:.1f} and {drops[2]:.1f} points."
     )
     caption = (
-        "Left: multiply-adds counted here. Right: processor time measured here, one thread, one image. One color for each size."
+        "Left: multiply-adds counted here. Right: processor time measured here, one thread, one image. One color per input "
+        "size."
     )
     return Result(
         COLUMNS,
@@ -144,7 +150,7 @@ def figure_5(_: Asked) -> Result:
         if same == {1}
         else "The number of parameters changes with the resolution, which the paper's figure excludes."
     )
-    caption = "Parameters counted here, accuracies as published. One color for each size."
+    caption = "Parameters are counted here, accuracies are as published. One color per input size."
     return Result(
         COUNTS,
         found.rows(),

@@ -29,8 +29,8 @@ def equation_5(_: Asked) -> Result:
     savings = [1 / share(row.c_out, row.kernel) for row in backbone("mobilenet_v1").rows if isinstance(row, Separable)]
     source = "V1, section 3.1: 'between 8 to 9 times less computation'"
     comparisons = (
-        Comparison("least saving of a layer of V1", 8, min(savings), "times", source, "the first layer, with 64 channels"),
-        Comparison("largest saving of a layer of V1", 9, max(savings), "times", source),
+        Comparison("smallest saving in a layer of V1", 8, min(savings), "times", source, "the first layer, with 64 channels"),
+        Comparison("largest saving in a layer of V1", 9, max(savings), "times", source),
     )
     worst = max(abs(counted / formula - 1) for _, _, formula, counted in rows)
     return Result(
@@ -39,7 +39,10 @@ def equation_5(_: Asked) -> Result:
         figure,
         "Lines: the equation. Dots: multiply-adds counted on single layers of the package.",
         comparisons,
-        (f"Over {len(rows)} pairs of kernel and channels the count differs from the equation by at most {worst:.1g} of it.",),
+        (
+            f"Over {len(rows)} pairs of kernel and channels, the count differs from the equation by a relative "
+            f"{worst:.1g} at most.",
+        ),
     )
 
 

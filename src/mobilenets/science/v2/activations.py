@@ -72,7 +72,7 @@ def figure_7(asked: Asked) -> Result:
     before, after = found.values()
     below = sum(layer.least <= THRESHOLD for layer in after)
     comparison = Comparison(
-        "trained layers that are not above the threshold everywhere",
+        "trained layers not above the threshold everywhere",
         2,
         below,
         "layers",
@@ -81,15 +81,15 @@ def figure_7(asked: Asked) -> Result:
     spread = [np.mean([layer.most - layer.least for layer in layers]) for layers in (before, after)]
     means = [sum(layer.mean > THRESHOLD for layer in layers) for layers in (before, after)]
     findings = (
-        f"On {len(images)} photos the share of positive channels is above 1/6 at every position in {len(after) - below} of "
+        f"On {len(images)} photos, the share of positive channels is above 1/6 at every position in {len(after) - below} of "
         f"{len(after)} expansions after training, and in {sum(layer.least > THRESHOLD for layer in before)} before.",
-        f"On average over the positions it is above 1/6 in {means[1]} expansions after training, and in {means[0]} before.",
-        f"From the least to the most positive position it spans {spread[1]:.2f} of the channels after training and "
-        f"{spread[0]:.2f} before, on average over the layers.",
+        f"Averaged over the positions, it is above 1/6 in {means[1]} expansions after training, and in {means[0]} before.",
+        f"From the least to the most positive position, it spans {spread[1]:.2f} of the channels after training and "
+        f"{spread[0]:.2f} before, averaged over the layers.",
     )
     caption = (
-        f"Share of the channels behind each expansion's ReLU6 that are positive, over all positions of {len(images)} photos. "
-        "Dashed: 1/6, which is what the expansion's input has."
+        f"Share of the channels that are positive after each expansion's ReLU6, over all positions of {len(images)} photos. "
+        "Dashed: 1/6, the channels of the expansion's input."
     )
     return Result(("moment", "layer", "channels", "least", "mean", "most"), rows, figure, caption, (comparison,), findings)
 

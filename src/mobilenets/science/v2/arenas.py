@@ -57,12 +57,12 @@ def arenas(asked: Asked) -> Result:
         f"Row by row, {least} takes {shares[least]:.0%} of the memory that it takes operator by operator; {most} takes "
         f"{shares[most]:.0%}.",
         f"V2 at 224 px: {table[1][2] / 1e6:.2f} MB operator by operator, {table[1][3] / 1e6:.2f} MB row by row, "  # type: ignore[operator]  # both are numbers
-        "in 32-bit floats with the image in them.",
+        "in 32-bit floats, including the image.",
     )
     caption = (
-        "Across: the steps from first to last, an operator or a block each. Upwards: the arena, on one scale for the two plans "
-        "of a network. A box is a value while it is alive. Orange: the image. Blue: what is kept whole. Teal: maps of which "
-        "only some rows are kept, inside a block. Dashed: the size of the arena."
+        "Horizontal: the steps from first to last, each an operator or a block. Vertical: the arena, with the same scale for "
+        "both plans of a network. A box is a value while it is alive. Orange: the image. Blue: values kept whole. Teal: "
+        "feature maps inside a block, of which only some rows are kept. Dashed: the size of the arena."
     )
     return Result(("network", "size", "layers_bytes", "row_by_row_bytes", "share"), table, figure, caption, (), findings)
 

@@ -39,14 +39,14 @@ def figure_3(_: Asked) -> Result:
     )
     held = [bottleneck_plan(graph, "fp16").peak_bytes / plan(graph, "fp16").peak_bytes for graph in graphs.values()]
     findings = (
-        f"With the same channels the residual block costs {residual.macs / inverted.macs:.1f} times the multiply-adds, because "
-        "its inner convolution is a full one.",
-        f"If the inner maps are never whole (section 5.1), the inverted block needs {held[1]:.0%} of the memory that all its "
-        f"maps take, the residual block {held[0]:.0%}.",
+        f"With the same channels, the residual block costs {residual.macs / inverted.macs:.1f} times the multiply-adds, "
+        "because its inner convolution is a full one.",
+        f"If the inner feature maps are never stored whole (section 5.1), the inverted block needs {held[1]:.0%} of the memory "
+        f"that all its feature maps take, and the residual block {held[0]:.0%}.",
     )
     caption = (
-        f"The height of a map is its number of channels: {NARROW} and {wide}, {SIZE} x {SIZE} px. Hatched: no activation "
-        "behind it. The line above is the shortcut. Drawn from the layers that run."
+        f"The height of a feature map is its number of channels, {NARROW} and {wide}, at {SIZE} x {SIZE} px. Hatched: no "
+        "activation follows. The line at the top is the shortcut. Drawn from the layers that run."
     )
     columns = ("block", "layer", "operator", "channels", "params", "macs")
     table = [
@@ -77,12 +77,12 @@ def figure_4(_: Asked) -> Result:
     ]
     most = max(graphs, key=lambda name: len(graphs[name].layers))
     findings = (
-        f"{most}'s cell has {len(graphs[most].layers)} operators that a runtime starts one after the other, MobileNetV2's "
-        f"block {len(graphs['MobileNetV2, stride 1'].layers)}. Table 4 shows what that costs in latency.",
+        f"{most}'s cell has {len(graphs[most].layers)} operators that a runtime runs one after the other, and MobileNetV2's "
+        f"block has {len(graphs['MobileNetV2, stride 1'].layers)}. Table 4 shows what that costs in latency.",
     )
     caption = (
-        "Every operator that runs, from the input above, with batch norms and activations folded in. Blue: convolutions. "
-        "Teal: depthwise ones. Orange: pooling. Violet: sums and joins."
+        "Every operator that runs, with the input at the top and batch norms and activations folded in. Blue: convolutions. "
+        "Teal: depthwise convolutions. Orange: pooling. Violet: additions and concatenations."
     )
     return Result(("block", "operators", "params", "macs", "c_in", "height", "width"), rows, figure, caption, (), findings)
 

@@ -48,8 +48,9 @@ def lemma_2(asked: Asked) -> Result:
     axes.set_ylabel("inputs with one solution, %")
     legend_above(axes, 2)
     findings = (
-        f"In {agreed} of {total} draws the condition of the lemma and the search for a second solution agree.",
-        f"With an expansion ratio of 1 ReLU can be undone for {rows[0][3]:.1%} of random inputs, with 6 for {rows[-1][3]:.1%}.",
+        f"In {agreed} of {total} draws, the lemma's condition agrees with the search for a second solution.",
+        f"With an expansion ratio of 1, ReLU can be inverted for {rows[0][3]:.1%} of random inputs; with 6, for "
+        f"{rows[-1][3]:.1%}.",
     )
     caption = (
         f"Random matrices B with n = {INPUT} columns and m rows. Line: the chance that at least n of m rows are positive. "

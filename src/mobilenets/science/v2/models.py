@@ -30,12 +30,12 @@ def table_4(asked: Asked) -> Result:
     base = "MobileNetV2"
     comparisons = [
         Comparison(
-            f"latency of {name} over {base}'s",
+            f"latency of {name} relative to {base}",
             ms / printed[base],  # type: ignore[operator]  # the paper prints it
             found.times(name, base).value,
             "times",
             "V2, Table 4: on a Pixel 1",
-            "another processor and another runtime",
+            "different processor and runtime",
         )
         for name, ms in printed.items()
         if ms is not None and name != base
@@ -64,13 +64,13 @@ def figure_5(asked: Asked) -> Result:
     right.set_yscale("log")
     rank, linear = _correlation(_ranks(phone), _ranks(here)), _correlation(np.log(phone), np.log(here))
     findings = (
-        f"Over the {len(here)} networks, our latencies have a rank correlation of {rank:.3f} with those of the authors' "
-        f"Pixel 1; that of the logarithms is {linear:.3f}.",
+        f"Over the {len(here)} networks, the rank correlation of our latencies with the authors' on a Pixel 1 is {rank:.3f}; "
+        f"the correlation of the logarithms is {linear:.3f}.",
         _above("V1", [line.top1 for line in V1_FIGURE_4], macs["V1"], own, [line.top1 for line in found.lines]),
     )
     caption = (
-        "Left: accuracy as published over multiply-adds counted here. Right: processor time here over what the authors "
-        "measured on a phone, for V2 at all widths and sizes."
+        "Left: published accuracy against multiply-adds counted here. Right: processor time here against the authors' "
+        "measurements on a phone, for V2 at all widths and sizes."
     )
     source = "V2, Figure 5, as slim's mobilenet README prints it"
     return Result(COLUMNS, found.rows(), figure, caption, found.comparisons(source), findings)
@@ -91,7 +91,7 @@ def _above(name: str, tops: list[float], macs: list[float], own_macs: list[float
         for cost, score in zip(macs, tops, strict=True)
     )
     return (
-        f"For {better} of {len(tops)} networks of {name} there is a V2 that is at least as accurate with at most as many "
+        f"For {better} of {len(tops)} networks of {name}, there is a V2 that is at least as accurate with no more "
         "multiply-adds."
     )
 
@@ -113,7 +113,7 @@ def table_6(asked: Asked) -> Result:
     comparisons = list(_detector_comparisons(graphs))
     times = timed.ratio(v1.name, v2.name)
     comparisons.append(
-        Comparison("latency of V1's SSDLite over V2's", 270 / 200, times.value, "times", "V2, Table 6: on a Pixel 1")
+        Comparison("latency of V1's SSDLite relative to V2's", 270 / 200, times.value, "times", "V2, Table 6: on a Pixel 1")
     )
     names = list(graphs)
     panels = (
@@ -122,10 +122,10 @@ def table_6(asked: Asked) -> Result:
     )
     findings = (
         "The MACs printed for YOLOv2 are those of the network in its paper, whose passthrough has all 512 channels; the "
-        "parameters are those of the released network for COCO, which reduces it to 64. No one network has both.",
+        "parameters are those of the released network for COCO, which reduces it to 64. No single network has both.",
         slower(v1.name, v2.name, times),
     )
-    caption = "Bars: counted on modules that run, at 300, 512, 416 and 320 px. Marks: what the paper prints."
+    caption = "Bars: counted on modules that run, at 300, 512, 416 and 320 px. Marks: the paper's values."
     columns = ("detector", "map_published", "params", "macs", "params_printed_millions", "macs_printed_billions")
     return Result(columns, rows, draw.bars(names, panels), caption, tuple(comparisons), findings)
 
@@ -155,16 +155,16 @@ def _printed(name: str, column: int) -> float | None:
 
 def _detector_comparisons(graphs: dict[str, LayerGraph]) -> Iterator[Comparison]:
     source = "V2, Table 6"
-    remarks = {"YOLOv2": "printed is the network whose passthrough has 512 channels"}
+    remarks = {"YOLOv2": "the paper prints the network whose passthrough has 512 channels"}
     for name, _, params, macs, _ in V2_TABLE_6:
-        same = "SSD300 and SSD512 are printed with one figure" if name == "SSD300" else ""
+        same = "the paper prints one number for SSD300 and SSD512" if name == "SSD300" else ""
         yield Comparison(f"{name}: parameters", params, graphs[name].params / 1e6, "M", source, same)
         yield Comparison(f"{name}: MACs", macs, graphs[name].macs / 1e9, "billion", source, remarks.get(name, ""))
     yield Comparison(f"{WIDE}: MACs", 17.5, graphs[WIDE].macs / 1e9, "billion", source)
     v2, yolo = graphs["MNet V2 + SSDLite"], graphs["YOLOv2"]
     claim = "V2, section 6.2: '20x more efficient and 10x smaller'"
-    yield Comparison("YOLOv2's MACs over V2 + SSDLite's", 20, yolo.macs / v2.macs, "times", claim)
-    yield Comparison("YOLOv2's parameters over V2 + SSDLite's", 10, yolo.params / v2.params, "times", claim)
+    yield Comparison("YOLOv2's MACs relative to V2 + SSDLite's", 20, yolo.macs / v2.macs, "times", claim)
+    yield Comparison("YOLOv2's parameters relative to V2 + SSDLite's", 10, yolo.params / v2.params, "times", claim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +202,12 @@ def table_3(_: Asked) -> Result:
     )
     rows = [(side, *(held.at(side) for held in networks), *printed) for side, *printed in V2_TABLE_3]
     remarks: dict[tuple[str, float], str] = {
-        ("V1", 7): "1024 x 7 x 7 values of 2 bytes are 100 kB",
-        ("V2", 112): "printed without the first convolution, whose 32 channels are 803 kB",
-        ("V2", 56): "printed are the 32 channels that V2 has at 28 x 28",
-        ("V2", 28): "printed are the 64 channels that V2 has at 14 x 14",
-        ("V2", 14): "printed are the 160 channels that V2 has at 7 x 7",
-        ("V2", 7): "printed without the last convolution, whose 1280 channels are 125 kB",
+        ("V1", 7): "1024 x 7 x 7 values of 2 bytes take 100 kB",
+        ("V2", 112): "the paper omits the first convolution, whose 32 channels take 803 kB",
+        ("V2", 56): "the paper prints the 32 channels that V2 has at 28 x 28",
+        ("V2", 28): "the paper prints the 64 channels that V2 has at 14 x 14",
+        ("V2", 14): "the paper prints the 160 channels that V2 has at 7 x 7",
+        ("V2", 7): "the paper omits the last convolution, whose 1280 channels take 125 kB",
         ("ShuffleNet (x2)", 112): "the stem of the network with 524 M multiply-adds has 48 channels",
     }
     comparisons = tuple(
@@ -231,11 +231,13 @@ def table_3(_: Asked) -> Result:
     legend_above(axes, 3)
     own = {held.name: held.graph for held in networks[:2]}
     findings = tuple(
-        f"{name} needs {plan(graph, 'fp16').peak_bytes / 1000:,.0f} kB in 16 bits if every map is stored, and "
-        f"{bottleneck_plan(graph, 'fp16').peak_bytes / 1000:,.0f} kB if the inner maps of a block are never whole (section "
-        "5.1)."
+        f"{name} needs {plan(graph, 'fp16').peak_bytes / 1000:,.0f} kB in 16 bits if every feature map is stored, "
+        f"and {bottleneck_plan(graph, 'fp16').peak_bytes / 1000:,.0f} kB if the inner feature maps of a block are never "
+        "stored whole (section 5.1)."
         for name, graph in own.items()
     )
-    caption = "Bars: the largest map that outlives its block, counted on the module that runs. Marks: what the paper prints."
+    caption = (
+        "Bars: the largest feature map that outlives its block, counted on the module that runs. Marks: the paper's values."
+    )
     columns = ("side", "v1_kb", "v2_kb", "shufflenet_kb", "v1_printed_kb", "v2_printed_kb", "shufflenet_printed_kb")
     return Result(columns, rows, figure, caption, comparisons, findings)

@@ -36,17 +36,17 @@ def figure_1(asked: Asked) -> Result:
     falls = all(after[2] <= before[2] for before, after in pairwise(rows))
     less = "less" if all(after[2] < before[2] for before, after in pairwise(rows)) else "as much or less"
     findings = (
-        f"With n = {low[0]} ReLU makes {low[2]:.0%} of the spiral's points impossible to recover; with n = {high[0]} it is "
-        f"{high[2]:.2%}. From each n to the next {less} is lost{'' if falls else ', with exceptions'}.",
-        f"The best affine map back from the n outputs misses {rows[0][5]:.0%} of the spiral's variance at n = {rows[0][0]}, "
-        f"{rows[1][5]:.0%} at n = {rows[1][0]} and {rows[-1][5]:.2%} at n = {rows[-1][0]}, on average.",
+        f"With n = {low[0]}, ReLU makes {low[2]:.0%} of the spiral's points unrecoverable; with n = {high[0]}, "
+        f"{high[2]:.2%}. From each n to the next, {less} is lost{'' if falls else ', with exceptions'}.",
+        f"The best affine map from the n outputs back to the spiral misses {rows[0][5]:.0%} of the spiral's variance at "
+        f"n = {rows[0][0]}, {rows[1][5]:.0%} at n = {rows[1][0]} and {rows[-1][5]:.2%} at n = {rows[-1][0]}, on average.",
     )
     return Result(
         COLUMNS,
         rows,
         _drawn(points),
-        "Above: the spiral, and T⁺ReLU(Tx) for one random matrix T of n rows. Below: the same points, orange where ReLU leaves "
-        "fewer than two independent outputs positive, so that nothing can bring the point back.",
+        "Top: the spiral, and T⁺ReLU(Tx) for one random matrix T with n rows. Bottom: the same points, orange where ReLU "
+        "leaves fewer than two independent positive outputs, so the point cannot be recovered.",
         comparisons,
         findings,
     )
@@ -71,13 +71,13 @@ def lost_information(asked: Asked) -> Result:
         for row in rows
     )
     findings = (
-        f"Less than 1% of the points are lost from n = {half} on."
+        f"From n = {half} on, less than 1% of the points are lost."
         if half is not None
         else "More than 1% of the points are lost at every n.",
     )
     caption = (
-        f"Dots: the mean over {asked.repeats} random matrices; gray: their middle nine tenths. Left: points with fewer than "
-        "two independent positive outputs. Right: what a linear layer cannot bring back."
+        f"Dots: the mean over {asked.repeats} random matrices; gray: the middle 90% of them. Left: points with fewer than "
+        "two independent positive outputs. Right: what a linear layer cannot recover."
     )
     return Result(COLUMNS, rows, figure, caption, comparisons, findings)
 

@@ -64,7 +64,7 @@ def measured_variants(specs: Mapping[str, BackboneSpec], asked: Asked) -> Varian
 def table_3(asked: Asked) -> Result:
     """V3 beside V2."""
     pairs = (("V3-Large 1.0", "V2 1.0"), ("V3-Small 1.0", "V2 0.35"))
-    reason = "another processor and another runtime"
+    reason = "different processor and runtime"
     return beside(V3_TABLE_3, asked, pairs, source="V3, Table 3", device="on a Pixel 1", reason=reason)
 
 
@@ -85,7 +85,7 @@ def figure_5(asked: Asked) -> Result:
             100 * (1 - 1 / times[old].value),
             "%",
             f"{source}: 7 ms on a phone",
-            "another processor and another runtime",
+            "different processor and runtime",
         ),
         Comparison("MACs that 16 instead of 32 filters save", 10, macs[wide] - macs["V3-Large"], "M", source),
     )
@@ -109,7 +109,7 @@ def squeeze_excite(asked: Asked) -> Result:
         f"V3's squeeze-excite adds {params['1/4 (V3)'] - params['none']:.2f} M parameters and "
         f"{(found.graphs['1/4 (V3)'].macs - found.graphs['none'].macs) / 1e6:.1f} M multiply-adds.",
         slower("V3-Large", "the network without squeeze-excite", times),
-        slower("The network with squeeze-excite of 1/2", "that of 1/16", sizes),
+        slower("The network with a squeeze-excite ratio of 1/2", "the one with 1/16", sizes),
     )
     return found.result((), findings)
 
@@ -124,7 +124,7 @@ def table_5(asked: Asked) -> Result:
     (_, _, *without), *printed = V3_TABLE_5
     comparisons = [
         Comparison(
-            f"latency of {name} over {RELU}'s, {how}",
+            f"latency of {name} relative to {RELU}, {how}",
             phone / none,
             times[name].value,
             "times",
@@ -150,6 +150,6 @@ def figure_9(asked: Asked) -> Result:
     last = found.latencies.ratio(names[-1], names[0])
     source = "V3, Table 3: on a Pixel 1"
     comparison = Comparison(
-        "latency of V3-Large over V2's", 51 / 64, last.value, "times", source, "another processor and runtime"
+        "latency of V3-Large relative to V2", 51 / 64, last.value, "times", source, "different processor and runtime"
     )
     return found.result((comparison,), findings)

@@ -47,8 +47,8 @@ def figure_6(_: Asked) -> Result:
         "Left and middle: the functions. Right: the hard version minus the smooth one.",
         comparisons,
         (
-            f"The hard sigmoid is at most {worst['sigmoid']:.3f} from the sigmoid (at {where['sigmoid']:.2f} on either side), "
-            f"the hard swish at most {worst['swish']:.3f} from swish (at {where['swish']:.2f}).",
+            f"The hard sigmoid differs from the sigmoid by at most {worst['sigmoid']:.3f} (at ±{where['sigmoid']:.2f}), "
+            f"hard swish from swish by at most {worst['swish']:.3f} (at {where['swish']:.2f}).",
         ),
     )
 

@@ -51,7 +51,7 @@ def figure_4(asked: Asked) -> Result:
         "FusedIB": area * (9 * CHANNELS * WIDE + WIDE * CHANNELS),
     }
     comparisons = [
-        Comparison(f"{name}: MACs", expected[name] / 1e6, macs / 1e6, "M", "V4, Figure 4: the layers that it draws")
+        Comparison(f"{name}: MACs", expected[name] / 1e6, macs / 1e6, "M", "V4, Figure 4: the layers it draws")
         for name, (_, macs, _) in costs.items()
     ]
     panels = (
@@ -61,13 +61,13 @@ def figure_4(asked: Asked) -> Result:
     )
     pairs = (("ExtraDW", "IB"), ("IB", "ConvNext"), ("FusedIB", "IB"))
     findings = [
-        f"ExtraDW has {costs['ExtraDW'][1] / costs['FFN'][1] - 1:.1%} more multiply-adds than the FFN, which sees one pixel "
-        "at a time, and sees 5 x 5.",
+        f"ExtraDW has {costs['ExtraDW'][1] / costs['FFN'][1] - 1:.1%} more multiply-adds than the FFN and sees 5 x 5 "
+        "pixels, where the FFN sees one.",
         *(slower(f"A stack of {name}", f"one of {other}", timed.ratio(name, other)) for name, other in pairs),
     ]
     caption = (
-        f"One block of {CHANNELS} channels, {WIDE} inside, kernels of 3 x 3, on a map of {side} x {side} px: an average over "
-        f"{BLOCKS} in a row. Latency is processor time in ONNX Runtime, one thread, one image."
+        f"One block with {CHANNELS} channels, {WIDE} inside, and 3 x 3 kernels on a feature map of {side} x {side} px, "
+        f"averaged over {BLOCKS} in a row. Latency is processor time in ONNX Runtime, one thread, one image."
     )
     rows = [(name, *cost, *timed.range_ms(name)) for name, cost in costs.items()]
     columns = ("block", "params", "macs", "cpu_ms", "cpu_low_ms_of_all", "cpu_high_ms_of_all")

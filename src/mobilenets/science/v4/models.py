@@ -11,5 +11,5 @@ PAIRS = (("MNv4-Conv-S", "MNv2"), ("MNv4-Conv-S", "MNv1"), ("MNv4-Conv-M", "MNv2
 
 def table_6(asked: Asked) -> Result:
     """V4 and earlier MobileNets, counted and timed."""
-    reason = "another processor, another runtime, and floats in place of 8 bits"
+    reason = "different processor and runtime, and floats instead of 8 bits"
     return beside(V4_TABLE_6, asked, PAIRS, source="V4, Table 6", device="on a Pixel 6's CPU", reason=reason)

@@ -71,14 +71,15 @@ def roofline(asked: Asked) -> Result:
     _draw_sweep(figure.axes[1], sweeps)
     shares = [timed.ms(name) / (1000 * roof.seconds(graph)) for name, graph in graphs.items()]
     findings = (
-        f"One core of this machine multiplies and adds {roof.macs_per_s / 1e9:.1f} billion times a second and moves "
-        f"{roof.bytes_per_s / 1e9:.1f} GB: its ridge point is {roof.ridge_point:.1f} MACs per byte.",
+        f"One core of this machine computes {roof.macs_per_s / 1e9:.1f} billion MACs a second and moves "
+        f"{roof.bytes_per_s / 1e9:.1f} GB a second: its ridge point is {roof.ridge_point:.1f} MACs per byte.",
         f"The networks take {min(shares):.1f} to {max(shares):.1f} times as long as their roofline allows.",
         *claims(sweeps),
     )
     caption = (
-        f"Left: each layer of {DRAWN} by its multiply-adds per byte moved, in 32 bits; left of the line the memory bounds it "
-        "on this machine. Right: cost of whole networks in 8 bits over the ridge point of a machine, as in the paper's sweep."
+        f"Left: each layer of {DRAWN} by its multiply-adds per byte moved, in 32 bits; layers left of the line are "
+        "memory-bound on this machine. Right: cost of whole networks in 8 bits against a machine's ridge point, as in the "
+        "paper's sweep."
     )
     columns = ("network", "top1_published", "params", "macs", "share_of_macs_bound_by_memory", "roofline_ms", *CELLS)
     return Result(columns, rows, figure, caption, (), findings)
@@ -131,9 +132,9 @@ def claims(sweeps: dict[str, list[float]]) -> list[str]:
         whom = "every earlier MobileNet that is as accurate"
         if not rivals:
             rivals = [max(earlier, key=lambda other: tops[other])]
-            whom = f"{rivals[0]}, the most accurate earlier MobileNet,"
+            whom = f"{rivals[0]}, the most accurate earlier MobileNet"
         ahead = sum(all(sweeps[other][i] > costs for other in rivals) for i, costs in enumerate(sweeps[name]))
-        found.append(f"{name} costs less than {whom} at {ahead} of {len(RIDGE_POINTS)} ridge points.")
+        found.append(f"At {ahead} of {len(RIDGE_POINTS)} ridge points, {name} costs less than {whom}.")
     return found
 
 
