@@ -31,22 +31,22 @@ def command(
         list[str] | None,
         typer.Argument(
             metavar="MODEL...",
-            help="Exported files, run or checkpoint folders, or networks that 'mobilenets models' lists.",
+            help="Exported files, run or checkpoint folders, or names from 'mobilenets models'.",
             show_default=False,
         ),
     ] = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,...", help="Runtimes, such as onnx,tflite; all of them by default.", show_default=False),
+        typer.Option(metavar="NAME,...", help="Runtimes, such as onnx,tflite; all by default.", show_default=False),
     ] = None,
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME,...", help="Precisions, such as float32,int8; all that there are by default.", show_default=False
+            metavar="NAME,...", help="Precisions, such as float32,int8; all available ones by default.", show_default=False
         ),
     ] = None,
-    threads: Annotated[str, typer.Option(metavar="N,...", help="Threads that compute one batch.")] = "1",
-    batch: Annotated[str, typer.Option(metavar="N,...", help="Images that go through the network at once.")] = "1",
+    threads: Annotated[str, typer.Option(metavar="N,...", help="Thread counts to measure.")] = "1",
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Batch sizes to measure.")] = "1",
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="Labeled images to measure accuracy on, as for 'evaluate'.", show_default=False),
@@ -59,21 +59,21 @@ def command(
     ] = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
-    seconds: Annotated[float, typer.Option(min=0.05, help="How long each row runs, shared among the rounds.")] = 3.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often the rows take turns.")] = 15,
+    seconds: Annotated[float, typer.Option(min=0.05, help="How long to run each row, over all rounds together.")] = 3.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; in each, every row gets a turn.")] = 15,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Where rows, exports and the plot are kept; in runs/ by default.", show_default=False
+            metavar="FOLDER", help="Where to write rows, exports and the plot; in runs/ by default.", show_default=False
         ),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with the benchmark in --out, or with the latest one; without MODEL exactly as it began."
+            "--resume", help="Resume the benchmark in --out, or the latest one; without MODEL, with the same settings."
         ),
     ] = False,
-    adb: Annotated[bool, typer.Option("--adb", help="Measure on the Android device that is connected.")] = False,
+    adb: Annotated[bool, typer.Option("--adb", help="Measure on the connected Android device.")] = False,
     serial: Annotated[
         str, typer.Option(metavar="SERIAL", help="With --adb: which device, if several are connected.", show_default=False)
     ] = "",
@@ -86,15 +86,19 @@ def command(
         ),
     ] = None,
     ssh: Annotated[
-        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets.", show_default=False)
+        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets installed.", show_default=False)
     ] = "",
-    remote: Annotated[str, typer.Option(metavar="COMMAND", help="With --ssh: how mobilenets is called there.")] = "mobilenets",
+    remote: Annotated[
+        str, typer.Option(metavar="COMMAND", help="With --ssh: the command that runs mobilenets there.")
+    ] = "mobilenets",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    csv: Annotated[str, typer.Option(metavar="FILE", help="Write the rows as CSV; - prints them.", show_default=False)] = "",
+    csv: Annotated[
+        str, typer.Option(metavar="FILE", help="Write the rows to a CSV file; - prints them.", show_default=False)
+    ] = "",
 ) -> None:
-    """Measure models on runtimes, all in turn: latency, throughput, memory, size, cold start, accuracy.
+    """Benchmark models on runtimes, side by side: latency, throughput, memory, size, cold start, accuracy.
 
-    One row for each model, runtime, precision, number of threads and batch size, each in a process of its own:
+    Each combination of model, runtime, precision, threads and batch size is one row, measured in its own process:
 
         mobilenets benchmark runs/photos --runtime all --threads 1,2 --data photos/
 
@@ -104,8 +108,8 @@ def command(
 
         mobilenets benchmark runs/photos --adb --tool android_aarch64_benchmark_model
 
-    A network's name stands for random weights, whose accuracy means nothing. Rows are saved as they are measured. After a
-    stop or a kill, go on with the latest benchmark, or with the one in a folder:
+    A network's name means random weights, so its accuracy means nothing. Rows are saved as they are measured. To resume the
+    latest benchmark, or the one in a folder:
 
         mobilenets benchmark --resume
 

@@ -16,17 +16,17 @@ def command(
         list[str],
         typer.Argument(metavar="MODEL", help="Run folders, export folders or ONNX files; NAME=MODEL to name one."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write; it must not exist, or be empty.")],
-    image: Annotated[str, typer.Option(metavar="NAME", help="What the container's image will be called.")] = "mobilenets-serve",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The folder to write; it must be empty or not exist yet.")],
+    image: Annotated[str, typer.Option(metavar="NAME", help="Name of the container image.")] = "mobilenets-serve",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Write what a cluster serves models from: a Dockerfile, a KServe InferenceService, a Triton model repository.
+    """Write files for serving models on a cluster: a Dockerfile, a KServe InferenceService, a Triton model repository.
 
-    The folder holds the networks, so that it can be moved:
+    The folder includes the models, so you can move it:
 
         mobilenets bundle runs/photos --out photos-server
 
-    Triton takes the subfolder 'models' as it is: tritonserver --model-repository photos-server/models
+    Triton can use the subfolder 'models' directly: tritonserver --model-repository photos-server/models
     """
     from mobilenets.files import check_writable
     from mobilenets.serve.bundle import bundle

@@ -44,7 +44,7 @@ def command(
         ),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="A column of the list; rows with equal values stay in one split.", show_default=False)
+        str | None, typer.Option(help="A column of the list; rows with the same value stay in one split.", show_default=False)
     ] = None,
     task: TaskOption = None,
     classes: ClassesOption = "",
@@ -62,8 +62,8 @@ def command(
 ) -> None:
     """Find problems in a dataset before you train on it.
 
-    Reports broken files, images that are in two splits, wrong boxes and masks, and missing or rare classes. Exits with 1 if
-    there are errors.
+    Reports broken files, images that appear in two splits, invalid boxes and masks, and missing or rare classes. Exits with
+    1 if there are errors.
 
     Example: mobilenets check photos/ --write clean.csv
     """

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders or exports; the first is the base.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Run folders or exports; the first is the baseline.")
+    ],
     data: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATA", help="The dataset to measure all of them on; by default, the one that each was tested on."
-        ),
+        typer.Option(metavar="DATA", help="The dataset to evaluate all of them on; by default, the one each was tested on."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="SPLIT", help="train, val, test or all of DATA; test by default if there is one.")
@@ -34,23 +34,24 @@ def command(
         str,
         typer.Option(
             metavar="NAME",
-            help="top1, balanced_accuracy, macro_f1, nll; map, map50, map75; miou, pixel_accuracy. By default the first.",
+            help="top1, balanced_accuracy, macro_f1, nll; map, map50, map75; miou, pixel_accuracy. By default the "
+            "first for the task.",
         ),
     ] = "",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write comparison.html, .md, .json and .png there.", show_default=False),
+        typer.Option(metavar="FOLDER", help="Write comparison.html, .md, .json and .png to this folder.", show_default=False),
     ] = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Compare runs on the same images, with the interval of each figure and of each difference to the first run.
+    """Compare runs on the same images, with confidence intervals of each metric and of each difference from the first run.
 
         mobilenets compare runs/photos runs/photos-2 --out comparison
 
-    Differences are paired: both models are compared image by image, which shows much smaller differences than two separate
-    intervals do. Predictions come from the runs' reports if they have them; otherwise the runs are evaluated.
+    Differences are paired: models are compared image by image, which reveals much smaller differences than two separate
+    intervals would. Predictions come from the runs' reports if they have them; otherwise the runs are evaluated.
     """
     if len(runs) < 2:
         raise UsageError("there is nothing to compare with one run", hint="mobilenets compare RUN RUN...")

@@ -39,7 +39,7 @@ def command(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The checkpoint folder; by default the file's name without its ending.", show_default=False),
+        typer.Option(help="The checkpoint folder; by default the file's name without its extension.", show_default=False),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -47,12 +47,12 @@ def command(
     ] = None,
     library: Annotated[
         Library | None,
-        typer.Option("--from", help="The library whose format the file has; detected by default.", show_default=False),
+        typer.Option("--from", help="The library that wrote the file; detected by default.", show_default=False),
     ] = None,
     model: Annotated[
         str,
         typer.Option(
-            help="The network you expect, or timm's or the catalogue's name for the file, which gives its input contract.",
+            help="The network you expect, or the file's name in timm or our catalog, which determines its input contract.",
             metavar="NAME",
             show_default=False,
         ),
@@ -61,7 +61,8 @@ def command(
     pixels: Annotated[
         str,
         typer.Option(
-            help="What the network takes, if the file does not say: 0..255, 0..1, -1..1 or imagenet (its mean and std).",
+            help="Pixel range the network expects, if the file does not say: 0..255, 0..1, -1..1 or imagenet (its "
+            "mean and std).",
             metavar="SCALE",
             show_default=False,
         ),
@@ -76,7 +77,7 @@ def command(
     ] = "",
     crop: Annotated[float, typer.Option(help="Share of the image that the network sees, 0 to 1.", show_default=False)] = 0.0,
     size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the input in pixels, for files that do not say.", show_default=False)
+        int | None, typer.Option(min=1, help="Side of the input in px, if the file does not say.", show_default=False)
     ] = None,
     hidden_activation: Annotated[
         str,
@@ -88,19 +89,19 @@ def command(
     ] = "",
     key: Annotated[
         str,
-        typer.Option(help="The state dict to take if the file has several.", metavar="NAME", show_default=False),
+        typer.Option(help="The state dict to use if the file has several.", metavar="NAME", show_default=False),
     ] = "",
     images: Annotated[
         str,
         typer.Option(
-            help="Labeled images, such as one folder per class, for choosing between guesses of pixels and resizing.",
+            help="Labeled images, such as one folder per class, to choose between likely pixel ranges and resize rules.",
             metavar="DATA",
             show_default=False,
         ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Convert weights of torchvision, timm, transformers, Keras or TFLite to a checkpoint that every command takes.
+    """Convert weights from torchvision, timm, transformers, Keras or TFLite to a checkpoint that every command accepts.
 
     Example: mobilenets convert mobilenet_v2_1.0_224_quant.tflite --labels imagenet_labels.txt
     """

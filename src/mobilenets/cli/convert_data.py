@@ -20,26 +20,29 @@ _SHOWN = 5
 def command(
     source: Annotated[
         str,
-        typer.Argument(help="Any dataset that 'train' reads; with boxes, unless tar shards are written."),
+        typer.Argument(metavar="DATA", help="Any dataset that 'train' reads; it needs boxes unless you write tar shards."),
     ],
-    out: Annotated[Path, typer.Argument(help="The folder to write; it appears when it is complete.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to write; it appears once it is complete.")],
     to: Annotated[str, typer.Option(help="Format to write: voc, coco, yolo, csv or shards.", metavar="FORMAT")],
     link: Annotated[bool, typer.Option("--link", help="Link to the images instead of copying them.")] = False,
     per_shard: Annotated[
-        int | None, typer.Option(min=1, help="Images of a tar shard; 1,000 by default.", metavar="N", show_default=False)
+        int | None, typer.Option(min=1, help="Images per tar shard; 1,000 by default.", metavar="N", show_default=False)
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Seed for drawing the splits that the dataset does not define, and for the order in shards.")
+        int,
+        typer.Option(
+            help="Seed for drawing the splits that the dataset does not define, and for the order of images in shards."
+        ),
     ] = 0,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, for programs.")] = False,
 ) -> None:
-    """Write a detection dataset in another format, or any dataset as tar shards.
+    """Convert a detection dataset to another format, or any dataset to tar shards.
 
-    Splits and classes stay the same. Flags for difficult objects and crowds are kept if the format has them. Shards are
-    read from disks and web servers, by several machines.
+    Splits and classes stay the same. Flags for difficult objects and crowds are kept if the format has them. Shards
+    can be read from disks and web servers, by several machines at once.
 
         mobilenets convert-data bccd/ bccd-yolo/ --to yolo
 

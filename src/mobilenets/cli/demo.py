@@ -19,19 +19,17 @@ def command(
         Path,
         typer.Argument(metavar="MODEL", help="A run folder, an exported .onnx file, or a folder that `export --to web` wrote."),
     ],
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port at 127.0.0.1; 0 for any that is free.", metavar="N")
-    ] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for any free one.", metavar="N")] = 0,
     opens: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the default browser.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the address as JSON, for programs.")] = False,
 ) -> None:
     """Run a model in your browser: camera, images and folders. Nothing leaves this machine.
 
-    The page is given out at an address of this machine until you press Ctrl-C:
+    The page is served from this machine until you press Ctrl-C:
 
         mobilenets demo runs/photos
 
-    To put the page on a server of your own, write it with 'mobilenets export RUN --to web'.
+    To host the page yourself, write it with 'mobilenets export RUN --to web'.
     """
     from mobilenets.web.server import page_server
 

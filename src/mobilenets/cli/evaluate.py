@@ -36,7 +36,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="Folder, CSV, tar shards or their address, boxes, or 'elpv'; by default, what the run was trained on.",
+            help="A folder, CSV, tar shards or their address, boxes, or 'elpv'; by default, the dataset the run was "
+            "trained on.",
             show_default=False,
         ),
     ] = None,
@@ -52,7 +53,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="onnx, tflite, ... or torch; by default the fastest that opens an export of RUN, else torch.",
+            help="onnx, tflite, ... or torch; by default the fastest that can open an export of RUN, else torch.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +61,7 @@ def command(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where to write the report; in RUN by default.", show_default=False),
     ] = None,
-    worst: Annotated[int, typer.Option(min=0, metavar="N", help="How many of the worst mistakes to show.")] = 8,
+    worst: Annotated[int, typer.Option(min=0, metavar="N", help="Number of worst mistakes to show.")] = 8,
     batch: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Batch size; chosen automatically by default."),
@@ -69,21 +70,21 @@ def command(
         bool,
         typer.Option(
             "--multi-scale",
-            help="Segmenters: average over six scales and mirror images (the papers' MF); slow.",
+            help="Segmenters: average over six scales and their mirror images (the papers' MF); slow.",
         ),
     ] = False,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say which engine predicts, and why.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print which engine is used, and why.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Measure a model on labeled images and write a report.
 
-    Images are preprocessed exactly as 'mobilenets predict' does it:
+    Images are preprocessed exactly as in 'mobilenets predict':
 
         mobilenets evaluate runs/photos photos/test
 
-    Images that cannot be read are named and not counted. Without DATA, the test split of the run's own dataset is used.
+    Unreadable images are listed and not counted. Without DATA, the test split of the run's own dataset is used.
     """
     if split is not None and split not in PARTS:
         raise UsageError(f"unknown split '{split}'; known: {', '.join(PARTS)}")

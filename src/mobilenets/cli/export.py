@@ -38,29 +38,31 @@ def command(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, a checkpoint folder, the folder of a quantized model, or an exported .onnx or .tflite file.",
+            help="A run folder, a checkpoint folder, the folder of an int8 model, or an exported .onnx or .tflite file.",
         ),
     ],
     to: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FORMAT",
-            help="What to export to, once or more: onnx, the default, openvino, tflite, executorch, coreml, native, web for a "
-            "page that runs the model in the browser, or cpp for C++ that stands alone; tflite-half, coreml-half and "
-            "native-half use 16 bits.",
+            help="Export format; may be repeated: onnx (the default), openvino, tflite, executorch, coreml, native, "
+            "web (a page that runs the model in the browser) or cpp (standalone C++); tflite-half, coreml-half "
+            "and native-half use 16 bits.",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The folder to write; RUN/export by default, or FILE without its ending.", show_default=False, metavar="FOLDER"
+            help="The folder to write; RUN/export by default, or FILE without its extension.",
+            show_default=False,
+            metavar="FOLDER",
         ),
     ] = None,
     images: Annotated[
         str,
         typer.Option(
-            help="Images to compare on: a file, folder or glob; by default those of the run's validation split, if there.",
+            help="Images to compare on: a file, folder or glob; by default the run's validation split, if available.",
             show_default=False,
             metavar="PATH",
         ),
@@ -68,7 +70,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="A labeled dataset: the accuracy of both networks is measured on its test split.",
+            help="A labeled dataset; the accuracy of both networks is measured on its test split.",
             show_default=False,
             metavar="DATA",
         ),
@@ -78,7 +80,7 @@ def command(
         typer.Option(
             "--max-images",
             min=1,
-            help="How many images to take; by default 32 to compare on, and all that are labeled.",
+            help="Maximum number of images; by default 32 for comparing and all for accuracy.",
             show_default=False,
             metavar="N",
         ),
@@ -90,7 +92,8 @@ def command(
         float | None,
         typer.Option(
             min=0,
-            help="Quantized models: largest difference of an output in steps of 256, 16 by default; the mean may be a quarter.",
+            help="Quantized models: largest difference of an output, in steps of 256; 16 by default. The mean may be "
+            "a quarter of it.",
             show_default=False,
             metavar="N",
         ),
@@ -100,20 +103,22 @@ def command(
         typer.Option(
             min=7,
             max=8,
-            help="Quantized models: 7 is right and fast on x86 processors without VNNI in every program.",
+            help="Quantized models: 7 is correct and fast in every runtime on x86 processors without VNNI.",
             metavar="N",
         ),
     ] = 8,
     ends: Annotated[
         str,
-        typer.Option(help="Quantized models: what a TFLite file takes and returns, float, int8 or uint8.", metavar="KIND"),
+        typer.Option(
+            help="Quantized models: type of a TFLite file's inputs and outputs, float, int8 or uint8.", metavar="KIND"
+        ),
     ] = "float",
     batch: Annotated[
         int | None,
         typer.Option(
             min=1,
             max=1024,
-            help="The only number of images that the file takes at once; by default any for onnx and openvino, else 1.",
+            help="Fixed batch size of the file; by default any for onnx and openvino, else 1.",
             show_default=False,
             metavar="N",
         ),
@@ -126,21 +131,21 @@ def command(
 ) -> None:
     """Export a trained model and check it against torch.
 
-    The exported file holds the labels and the preprocessing, so it predicts without torch:
+    The exported file includes the labels and the preprocessing, so it predicts without torch:
 
         mobilenets export runs/photos --to onnx --to tflite --images photos/test
 
         mobilenets predict runs/photos/export/model.onnx image.jpg
 
     A detector's file returns scores and offsets at every anchor, which 'predict' decodes; with --nms it returns boxes.
-    A segmenter's returns coarse logits, which 'predict' enlarges; with --argmax it returns the class of each input pixel.
+    A segmenter's returns coarse logits, which 'predict' upsamples; with --argmax it returns the class of each input pixel.
 
-    A quantized model is exported from the folder that 'quantize' wrote, or from a run that was trained with
-    quantize=int8, and compared with what its integers mean:
+    For an int8 model, give the folder that 'quantize' wrote or a run trained with quantize=int8. The export is compared with
+    a reference that computes in integers:
 
         mobilenets export runs/photos/int8 --to tflite
 
-    A file without its run, such as one that was taught in the browser, is compared with what it is exported to:
+    A file without its run, such as one trained in the browser, is compared with its own export:
 
         mobilenets export taught.onnx --to tflite
     """

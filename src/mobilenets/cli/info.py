@@ -40,15 +40,15 @@ def command(
         typer.Option(help="Input px per px of the last feature map: 8, 16 or 32 (default).", show_default=False),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16 or int8; the default is fp32, or int8 for a run that was trained in it.")
+        str, typer.Option(help="fp32, fp16 or int8; the default is fp32, or int8 for a run trained with quantize=int8.")
     ] = "",
     layers: Annotated[bool, typer.Option("--layers", help="Print one row per layer instead of the paper's table.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the table alone, as CSV.")] = False,
 ) -> None:
-    """Print a network's table as its paper does, with parameters, MACs, memory and receptive field.
+    """Print a network's table as in its paper, with parameters, MACs, memory and receptive field.
 
-    For an exported file, print its operators, their cost, and the memory that the file needs.
+    For an exported file, print its operators, their cost, and the memory it needs.
 
     Example: mobilenets info mobilenet_v2 --width 0.75 --size 192 --layers --precision int8
     """

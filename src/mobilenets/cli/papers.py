@@ -20,33 +20,31 @@ COMPARED = ("Figure", "Paper", "Here", "Difference", "Source")
 
 def command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="What to reproduce; without a name, everything is listed.")
+        list[str] | None, typer.Argument(metavar="NAME", help="What to reproduce; without NAME, list everything.")
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where plots, tables and what is kept on the way go.")] = OUT,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write plots, tables and intermediate results.")] = OUT,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="ImageNet weights, as 'convert' reads them.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="ImageNet weights that 'convert' can read.", show_default=False)
     ] = None,
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A folder of photos.", show_default=False)] = None,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="A dataset to train on, as for 'train'.", show_default=False)
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(min=1, help="How often something random is drawn; 200 by default.", show_default=False)
+        int | None, typer.Option(min=1, help="Number of random draws; 200 by default.", show_default=False)
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.05, help="How long each network is timed; 3 by default.", show_default=False)
+        float | None, typer.Option(min=0.05, help="How long to time each network; 3 by default.", show_default=False)
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many times each network is trained; 2 by default.", show_default=False)
+        int | None, typer.Option(min=1, help="How many times to train each network; 2 by default.", show_default=False)
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="How often a training sees every image; 6 by default.", show_default=False)
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs per training; 6 by default.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """List what can be reproduced of the four papers, or reproduce it: plot, table, and the paper's figures beside ours.
+    """Reproduce a result of the four papers: plot, table, and the paper's numbers beside ours. Without NAME, list them.
 
-    Each gives DIR/NAME.png, .svg, .csv and .json:
+    Each writes DIR/NAME.png, .svg, .csv and .json:
 
         mobilenets papers
 

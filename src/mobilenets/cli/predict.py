@@ -45,25 +45,30 @@ def command(
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON, one line per image.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV: a line per label, box or class of an image.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, one line per label, box or class of an image.")] = False,
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="FOLDER|VIDEO", help="Write images or a video with what was found; --write says what.", show_default=False
+            metavar="FOLDER|VIDEO",
+            help="Write results to a folder (--write says which), or an annotated video.",
+            show_default=False,
         ),
     ] = None,
     write: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="What to write into the folder; may be repeated. Detectors: drawn, coco, csv, yolo. Segmenters: masks, drawn.",
+            help="What to write to the folder; may be repeated. Detectors: drawn, coco, csv, yolo. Segmenters: masks, drawn.",
             show_default=False,
         ),
     ] = None,
     top: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Classifiers: labels per image, 5 for one image, 1 for many.", show_default=False
+            min=1,
+            metavar="N",
+            help="Classifiers: labels per image; by default 5 for one image, 1 for many.",
+            show_default=False,
         ),
     ] = None,
     threshold: Annotated[
@@ -72,48 +77,61 @@ def command(
             min=0,
             max=1,
             metavar="SCORE",
-            help="Detectors: show boxes that score more. The thresholds fitted in training by default, else 0.5.",
+            help="Detectors: show boxes with a higher score; by default the thresholds fitted in training, else 0.5.",
             show_default=False,
         ),
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(min=16, metavar="PX", help="Detectors and segmenters: look at large images in tiles.", show_default=False),
+        typer.Option(
+            min=16,
+            metavar="PX",
+            help="Detectors and segmenters: split large images into tiles of this size.",
+            show_default=False,
+        ),
     ] = None,
     overlap: Annotated[
         float | None,
         typer.Option(
-            min=0, max=0.9, metavar="SHARE", help="Of a tile, shared with the next: 0.2 by default.", show_default=False
+            min=0, max=0.9, metavar="SHARE", help="Share of a tile that overlaps the next; 0.2 by default.", show_default=False
         ),
     ] = None,
     whole: Annotated[
         bool,
-        typer.Option("--whole", help="Detectors: besides tiles look at the whole image, for objects larger than a tile."),
+        typer.Option(
+            "--whole", help="Detectors: predict on the whole image as well as the tiles, for objects larger than a tile."
+        ),
     ] = False,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads to compute with; all cores by default.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Threads to use; all cores by default.", show_default=False)
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Images that go through the network at once; by default what suits it."),
+        typer.Option(min=1, metavar="N", help="Batch size; chosen automatically by default."),
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="onnx, tflite, ...; by default the fastest on this machine, measured once. ray: many machines, to Parquet.",
+            help="onnx, tflite, ...; by default the fastest on this machine, measured once. ray: use many machines "
+            "and write Parquet.",
             show_default=False,
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="With ray: processes; as many as the cluster has cores.", show_default=False),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With ray: number of processes; by default one per core of the cluster.",
+            show_default=False,
+        ),
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say which engine predicts, and why.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print which engine is used, and why.")] = False,
 ) -> None:
     """Classify, detect or segment: an image, a folder, a glob, a list from standard input, a video or a camera.
 
-    Rows appear as they are ready, however many images there are:
+    Results are printed as soon as they are ready, however many images there are:
 
         mobilenets predict runs/photos image.jpg
 
@@ -127,8 +145,8 @@ def command(
 
         mobilenets predict runs/photos s3://bucket/photos/ --out s3://bucket/answers --engine ray
 
-    A folder is searched below too. With "-", standard input is one image or a list of paths, one per line. What cannot be
-    read is named on stderr and skipped; the exit code is 1 only if nothing could be read.
+    Folders are searched recursively. With "-", standard input is one image or a list of paths, one per line. Unreadable
+    images are reported on stderr and skipped; the exit code is 1 only if nothing could be read.
     """
     if json and csv:
         raise UsageError("--json and --csv exclude each other")

@@ -32,7 +32,7 @@ def command(
     images: Annotated[
         str,
         typer.Option(
-            help="Images to calibrate on, a folder or a dataset; by default the run's train split.",
+            help="Calibration images, a folder or a dataset; by default the run's train split.",
             show_default=False,
             metavar="DIR|DATA",
         ),
@@ -40,7 +40,7 @@ def command(
     data: Annotated[
         str,
         typer.Option(
-            help="Labeled images that judge the int8 model; by default the run's validation split.",
+            help="Labeled images to measure the int8 model on; by default the run's validation split.",
             show_default=False,
             metavar="DATA",
         ),
@@ -49,8 +49,8 @@ def command(
         float | None,
         typer.Option(
             min=0,
-            help="Points of accuracy, mAP50 or mean IoU that may be lost: 0.5 by default. Without labels, answers of 100 that "
-            "may change: 3 by default.",
+            help="Maximum drop in points of accuracy, mAP50 or mean IoU; 0.5 by default. Without labels, the "
+            "percentage of answers that may change; 3 by default.",
             show_default=False,
             metavar="POINTS",
         ),
@@ -62,36 +62,36 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Images to calibrate on; by default 128, or as many as fit into 2 GB.",
+            help="Number of calibration images; by default 128, or as many as fit into 2 GB.",
             show_default=False,
             metavar="N",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the images.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for drawing the images.")] = 0,
     weight_bits: Annotated[
         int,
         typer.Option(
             min=4,
             max=8,
-            help="8, or 4 as an experiment: files and speed stay as they are, so that you can see the accuracy.",
+            help="8, or 4 as an experiment that shows only the accuracy: file size and speed stay those of 8 bits.",
             metavar="8|4",
         ),
     ] = 8,
     weight_block: Annotated[
-        int, typer.Option(min=0, help="With 4 bits: how many weights share a factor; 0 for a whole channel.", metavar="N")
+        int, typer.Option(min=0, help="With 4 bits: how many weights share a scale; 0 for a whole channel.", metavar="N")
     ] = 0,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Quantize a model to 8-bit integers with some images, and measure what it loses.
+    """Quantize a model to int8 with some calibration images, and measure the accuracy it loses.
 
         mobilenets quantize runs/photos
 
         mobilenets predict runs/photos/int8 image.jpg
 
-    While more is lost than --max-drop, the layers that make the most noise stay in float; if that does not suffice, nothing but
-    the report is written and the exit code is 1. Every command takes the folder: predict, evaluate, benchmark, export.
+    If the loss exceeds --max-drop, the noisiest layers stay in float; if that is not enough, only the report is written and the
+    exit code is 1. Use the folder with any command: predict, evaluate, benchmark, export.
     """
     import tempfile
 

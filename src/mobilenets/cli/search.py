@@ -35,82 +35,90 @@ def command(
     data: Annotated[str, typer.Argument(metavar="DATA", help="The dataset, as for 'mobilenets train'.")],
     start: Annotated[
         str,
-        typer.Option(metavar="RUN", help="A run or checkpoint folder: the trained network to begin with.", show_default=False),
+        typer.Option(metavar="RUN", help="The trained network to start from: a run or checkpoint folder.", show_default=False),
     ] = "",
     max_ms: Annotated[
-        float | None, typer.Option(metavar="MS", help="Most latency of one image on the device.", show_default=False)
+        float | None, typer.Option(metavar="MS", help="Maximum latency for one image on the device.", show_default=False)
     ] = None,
     max_mb: Annotated[
-        float | None, typer.Option(metavar="MB", help="Most megabytes of weights in 32-bit floats.", show_default=False)
+        float | None, typer.Option(metavar="MB", help="Maximum size of the weights in 32-bit floats.", show_default=False)
     ] = None,
     max_macs: Annotated[
-        float | None, typer.Option(metavar="MILLION", help="Most multiply-adds of one image, in millions.", show_default=False)
+        float | None,
+        typer.Option(metavar="MILLION", help="Maximum multiply-adds for one image, in millions.", show_default=False),
     ] = None,
     max_kb_ram: Annotated[
         float | None,
         typer.Option(
-            metavar="KB", help="Most memory for activations in 32-bit floats; in int8 it is a quarter.", show_default=False
+            metavar="KB", help="Maximum memory for activations in 32-bit floats; int8 needs a quarter.", show_default=False
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="netadapt shrinks step by step; shapes draws networks of many shapes.")
+        str,
+        typer.Option(metavar="NAME", help="netadapt shrinks the start step by step; shapes samples networks of many shapes."),
     ] = "netadapt",
     step: Annotated[
-        float, typer.Option(min=0.001, max=0.5, help="netadapt: share of the start's cost that a step saves.")
+        float, typer.Option(min=0.001, max=0.5, help="netadapt: share of the start's cost to save per step.")
     ] = 0.01,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="shapes: networks that are judged.", show_default="60")
+        int | None, typer.Option(min=1, metavar="N", help="shapes: number of networks to try.", show_default="60")
     ] = None,
-    finalists: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: networks that are trained in full.")] = 1,
+    finalists: Annotated[int, typer.Option(min=1, metavar="N", help="shapes: number of networks to train in full.")] = 1,
     reward: Annotated[
         float,
         typer.Option(
-            metavar="W", help="shapes: aim at accuracy x (cost / budget)^W, such as -0.07; 0 aims at the front of both."
+            metavar="W",
+            help="shapes: maximize accuracy x (cost / budget)^W, with W such as -0.07; 0 looks for the Pareto front of both.",
         ),
     ] = 0.0,
     storage: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="shapes: a database, postgresql://user@host/name, that several workers share.",
+            help="shapes: a database that several workers share, postgresql://user@host/name.",
             show_default=False,
         ),
     ] = "",
     study: Annotated[
-        str, typer.Option(metavar="NAME", help="With --storage: what the workers share there.", show_default="mobilenets")
+        str, typer.Option(metavar="NAME", help="With --storage: the name of the shared study.", show_default="mobilenets")
     ] = "",
     lost_after: Annotated[
-        int, typer.Option(min=4, metavar="S", help="With --storage: a worker that is silent for so long is given up.")
+        int,
+        typer.Option(
+            min=4, metavar="S", help="With --storage: give up on a worker after this many seconds without a sign of life."
+        ),
     ] = 120,
     tune: Annotated[
-        int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps of the short training that judges a network.")
+        int, typer.Option(min=0, metavar="STEPS", help="Optimizer steps to train a network for before judging it.")
     ] = 40,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Judge networks without training, by their loss on some images.")
+        bool, typer.Option("--fast", help="Judge networks by their loss on some images, without training them.")
     ] = False,
     ladder: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Networks of the width and size ladder that are trained for comparison.")
+        int, typer.Option(min=0, metavar="N", help="Number of plain narrower networks to train for comparison.")
     ] = 2,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the full trainings; the start's by default.", show_default=False)
+        int | None, typer.Option(metavar="N", help="Epochs of the full trainings; the start's by default.", show_default=False)
     ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change one thing of the start's recipe; may be repeated.", show_default=False
+            "--set", metavar="KEY=VALUE", help="Change one setting of the start's recipe; may be repeated.", show_default=False
         ),
     ] = None,
-    runtime: Annotated[str, typer.Option(metavar="NAME", help="Runtime that latency is measured with.")] = "onnx",
-    threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads that compute one image.")] = 1,
+    runtime: Annotated[str, typer.Option(metavar="NAME", help="Runtime to measure latency with.")] = "onnx",
+    threads: Annotated[int, typer.Option(min=1, max=4096, help="Threads per image.")] = 1,
     table: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A latency table; by default the cached one of this machine.", show_default=False),
+        typer.Option(metavar="FILE", help="A latency table; by default this machine's cached one.", show_default=False),
     ] = None,
     ssh: Annotated[
-        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets.", show_default=False)
+        str, typer.Option(metavar="HOST", help="Measure on another machine that has mobilenets installed.", show_default=False)
     ] = "",
-    remote: Annotated[str, typer.Option(metavar="COMMAND", help="With --ssh: how mobilenets is called there.")] = "mobilenets",
-    adb: Annotated[bool, typer.Option("--adb", help="Measure on the Android device that is connected.")] = False,
+    remote: Annotated[
+        str, typer.Option(metavar="COMMAND", help="With --ssh: the command that runs mobilenets there.")
+    ] = "mobilenets",
+    adb: Annotated[bool, typer.Option("--adb", help="Measure on the connected Android device.")] = False,
     serial: Annotated[
         str, typer.Option(metavar="SERIAL", help="With --adb: which device, if several are connected.", show_default=False)
     ] = "",
@@ -119,17 +127,17 @@ def command(
         typer.Option(metavar="PATH|URL", help="With --adb: the runtime's benchmark program.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="The folder to fill; in runs/ by default.", show_default=False)
+        Path | None, typer.Option(metavar="FOLDER", help="The folder to write; in runs/ by default.", show_default=False)
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in --out.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of short trainings and fresh weights.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the search in --out.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for short trainings and new weights.")] = 0,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to train.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Device to train on.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Find a network for a budget, from a trained one: shrunk where it costs the least accuracy (NetAdapt, V3, section 4.2).
+    """Shrink a trained network to fit a budget at the least cost in accuracy (NetAdapt, V3, section 4.2).
 
         mobilenets search photos/ --start runs/photos --max-ms 8
 
@@ -141,8 +149,9 @@ def command(
 
         mobilenets search photos/ --start runs/photos --max-ms 8 --method shapes --storage postgresql://me@host/search
 
-    Latency is measured, block by block, on this machine or on a device, and kept for the next search. The folder then holds
-    the network that was found, trained and exported, beside plain narrower networks at smaller sizes, and a report.
+    Latency is measured block by block, on this machine or on a device, and cached for the next search. The folder will
+    contain the network that was found, trained and exported; plain narrower networks at smaller sizes, for comparison; and
+    a report.
     """
     try:
         from mobilenets.search.flow import search

@@ -22,44 +22,46 @@ def command(
         typer.Argument(metavar="MODEL", help="Run folders, export folders or exported files; NAME=MODEL to name one."),
     ],
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="What to listen on; 0.0.0.0 for the whole network.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for the whole network.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="What to listen on; 0 for any free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on; 0 for any free one.")] = 8000,
     grpc: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, metavar="PORT", help="Answer gRPC too, on this port; 0 for any free one.", show_default=False
+            min=0, max=65535, metavar="PORT", help="Serve gRPC too, on this port; 0 for any free one.", show_default=False
         ),
     ] = None,
     api_key_file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A file with the key that requests must carry.", show_default=False),
+        typer.Option(metavar="FILE", help="A file with the API key that requests must send.", show_default=False),
     ] = None,
     cors: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ORIGIN", help="A web site whose pages may ask, https://example.org; may be repeated.", show_default=False
+            metavar="ORIGIN",
+            help="A website whose pages may send requests, https://example.org; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     fetch: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PLACE",
-            help="Where addresses of images may lie, https://example.org/photos/; may be repeated.",
+            help="Accept image URLs below this address, https://example.org/photos/; may be repeated.",
             show_default=False,
         ),
     ] = None,
-    max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="The largest request.")] = 32,
-    max_megapixels: Annotated[float, typer.Option(min=0.001, metavar="MP", help="The largest image.")] = 50,
-    max_images: Annotated[int, typer.Option(min=1, metavar="N", help="The most images in a request.")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.001, metavar="S", help="The time that a request has.")] = 30,
-    queue: Annotated[int, typer.Option(min=1, metavar="N", help="The most requests that wait, for each model.")] = 128,
+    max_mb: Annotated[float, typer.Option(min=0.001, metavar="MB", help="Maximum size of a request.")] = 32,
+    max_megapixels: Annotated[float, typer.Option(min=0.001, metavar="MP", help="Maximum size of an image.")] = 50,
+    max_images: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of images in a request.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.001, metavar="S", help="Time limit for a request.")] = 30,
+    queue: Annotated[int, typer.Option(min=1, metavar="N", help="Maximum number of waiting requests per model.")] = 128,
     watch: Annotated[
         float | None,
-        typer.Option(min=0.1, metavar="S", help="Look for new files of the models this often.", show_default=False),
+        typer.Option(min=0.1, metavar="S", help="Check for new model files this often.", show_default=False),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Threads of each model; all cores by default.", show_default=False)
+        int | None, typer.Option(min=1, metavar="N", help="Threads per model; all cores by default.", show_default=False)
     ] = None,
     engine: Annotated[
         str | None,
@@ -67,11 +69,11 @@ def command(
             metavar="NAME", help="onnx, tflite, ...; by default the fastest on this machine, measured once.", show_default=False
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Write the log as JSON, a line per event.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Write the log as JSON, one line per event.")] = False,
 ) -> None:
-    """Serve classifiers, detectors and segmenters over HTTP.
+    """Serve classifiers, detectors and segmenters over HTTP and gRPC.
 
-    The first line on standard output says where. Then ask from another terminal, or open the address in a browser:
+    The first line on standard output is the address. Send requests from another terminal, or open it in a browser:
 
         mobilenets serve runs/photos
 
@@ -81,8 +83,8 @@ def command(
 
         mobilenets serve photos=runs/photos cells=runs/cells --port 9000 --grpc 9001
 
-    SIGHUP, or --watch, opens models again after an export, without losing a request. SIGTERM and Ctrl-C end the server
-    when it has answered what it accepted.
+    SIGHUP or --watch reloads models after an export without dropping a request. SIGTERM and Ctrl-C stop the server after it
+    has answered every accepted request.
     """
     check_engine(engine)
     from mobilenets.serve.app import Access

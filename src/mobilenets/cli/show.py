@@ -25,15 +25,17 @@ def command(
         str, typer.Argument(metavar="DATA", help="The dataset, as for `mobilenets train`: a folder, list, shards, COCO, ...")
     ],
     count: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many images to show, taken from all classes in turn.")
+        int, typer.Option(min=1, metavar="N", help="Number of images to show, taken from all classes in turn.")
     ] = 60,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The recipe whose augmentation is shown; by default the task's.", show_default=False),
+        typer.Option(metavar="NAME", help="The recipe whose augmentation to show; the task's by default.", show_default=False),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe; may be repeated.", show_default=False),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting of the recipe; may be repeated.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The page to write; show-DATA.html by default.", show_default=False)

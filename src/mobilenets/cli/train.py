@@ -40,71 +40,74 @@ def command(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Folder with a folder per class, CSV, tar shards or their http(s) address, or 'elpv'; boxes as Pascal VOC, "
-            "COCO, YOLO or CSV; masks in images/ and masks/, Pascal VOC or COCO.",
+            help="A folder with one folder per class, a CSV, tar shards or their http(s) address, or 'elpv'; boxes as "
+            "Pascal VOC, COCO, YOLO or CSV; masks in images/ and masks/, or as Pascal VOC or COCO.",
         ),
     ],
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The network; the recipe's by default.", show_default=False)
     ] = None,
     width: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Its width multiplier; the recipe's by default.", show_default=False)
+        float | None, typer.Option(metavar="SHARE", help="Width multiplier; the recipe's by default.", show_default=False)
     ] = None,
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Input size; the recipe's by default.", show_default=False)
     ] = None,
     weights: Annotated[
-        str, typer.Option(metavar="auto|none|PATH|NAME", help="First weights; auto takes public ones where they can be had.")
+        str, typer.Option(metavar="auto|none|PATH|NAME", help="Initial weights; auto uses public ones if available.")
     ] = "auto",
     recipe: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="By default detect for boxes, segment for masks, else finetune with weights and scratch-small without.",
+            help="By default detect for boxes and segment for masks; for labels finetune with weights, scratch-small without.",
             show_default=False,
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one thing of the recipe; may be repeated.", show_default=False),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting of the recipe; may be repeated.", show_default=False
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(metavar="N", help="Short for --set epochs=N.", show_default=False)] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="Of splits, order, augmentation and fresh weights; 0.", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", help="Seed for splits, order, augmentation and new weights; 0 by default.", show_default=False
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="RUN", help="The run folder; runs/DATA by default.", show_default=False)
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, or with the latest one.")] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out files that cannot be read, instead of stopping.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out, or the latest one.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip unreadable files instead of stopping.")] = False,
     task: TaskOption = None,
     classes: ClassesOption = "",
     ignore: IgnoreOption = None,
     with_val: Annotated[
-        bool, typer.Option("--with-val", help="Train on the val split too and keep the last checkpoint, when all is decided.")
+        bool, typer.Option("--with-val", help="Train on the val split too and keep the last checkpoint; for the final model.")
     ] = False,
     no_test: Annotated[
-        bool, typer.Option("--no-test", help="Leave the test split alone and report on val: for trying recipes.")
+        bool, typer.Option("--no-test", help="Leave the test split untouched and report on val; for comparing recipes.")
     ] = False,
     folds: Annotated[
         int | None,
         typer.Option(
             metavar="K",
             min=0,
-            help="Cross-validate: K models measure on images they have not seen, and the final model is trained on all images. "
-            "By default 5 if the data has no splits of its own and a class has under 30 images, or val or test under 100; "
-            "0 never does.",
+            help="Cross-validate: K models are evaluated on images they have not seen, and the final model is trained "
+            "on all images. By default 5 if the data has no splits of its own and a class has under 30 images, "
+            "or val or test under 100; 0 turns it off.",
             show_default=False,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Where to compute.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="auto|cpu", help="Device to train on.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Train a classifier, detector or segmenter on your images.
 
-    What is learned follows from the data; splits, weights and recipe are chosen and said:
+    The data decides the task. Splits, weights and recipe are chosen for you and printed:
 
         mobilenets train photos/ --set dihedral=true --out runs/photos
 
@@ -112,8 +115,8 @@ def command(
 
         mobilenets train streets/ --set wide=480 --size 352 --out runs/streets
 
-    The run folder then holds checkpoints, the exported network, learning curves and a report. Ctrl-C saves; --resume goes on.
-    Several GPUs: torchrun --nproc_per_node 4 -m mobilenets train photos/
+    The run folder will contain checkpoints, the exported network, learning curves and a report. Ctrl-C saves the run and
+    --resume continues it. On several GPUs: torchrun --nproc_per_node 4 -m mobilenets train photos/
     """
     began = time.monotonic()
     try:
