@@ -1,1 +1,1 @@
-"""What happens around a network: NumPy and Pillow, no torch."""
+"""Inference and everything around it: preprocessing, engines and decoding, with NumPy and Pillow and without torch."""

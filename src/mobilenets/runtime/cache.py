@@ -1,4 +1,4 @@
-"""`user_cache`: the folder where this package keeps what can be made again."""
+"""`user_cache`: the user's cache folder, for files that this package can recreate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The checksum in the header of a graph file, which tells damage in the file: in its weights as well as in its header.
+"""The checksum in the header of a graph file. It reveals damage anywhere in the file, weights and header included.
 
-A graph file is a safetensors file: the length of its header, the header as JSON, and numbers. The checksum is one more text in
-the header, and that of the whole file with zeros in its own place. Readers that do not know it pass over it.
+A graph file is a safetensors file: the length of its header, the header as JSON, and the numbers. The checksum is one more
+text entry in the header. It is computed over the whole file, with zeros in place of the checksum itself. Readers that do not
+know the entry ignore it.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ import re
 from mobilenets.errors import CheckpointError
 
 KEY = "sha256"
-"""Its name in the header's metadata."""
+"""The checksum's key in the header's metadata."""
 
 BLANK = "0" * 64
-"""What stands in its place while it is computed."""
+"""What takes the checksum's place while it is computed."""
 
 _WRITTEN = re.compile(rb'"%s":\s?"([0-9a-f]{64})"' % KEY.encode())
-_LONGEST_HEADER = 100_000_000  # as safetensors has it
+_LONGEST_HEADER = 100_000_000  # the limit of safetensors
 
 
 def sealed(file: bytes) -> bytes:
-    """The bytes of a graph file whose header has `BLANK` as its checksum, with the checksum in its place.
+    """The bytes of a graph file with the checksum filled in; its header must have `BLANK` in that place.
 
-    The texts in its header get one order, because safetensors writes them in another one each time: a graph is the same bytes
-    each time.
+    The header's entries are sorted first, because safetensors writes them in a different order each time. The same graph
+    therefore always gives the same bytes.
     """
     file = _ordered(file)
     found = _checksum(file)
@@ -38,11 +39,11 @@ def check_whole(file: bytes, name: str) -> None:
     """Check the bytes of a graph file against its checksum; files of earlier versions have none.
 
     Args:
-        file: its bytes.
-        name: for the error.
+        file: the file's bytes.
+        name: the file's name, for the error message.
 
     Raises:
-        CheckpointError: they are not those that were written.
+        CheckpointError: the bytes are not those that were written.
     """
     found = _checksum(file)
     if found is not None and _digest(file, found) != found[1].decode():
@@ -57,12 +58,12 @@ def _ordered(file: bytes) -> bytes:
     header = json.loads(file[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)  # as safetensors has it, so that numbers are aligned
+    text += b" " * (-len(text) % 8)  # padded as safetensors does, so that the numbers are aligned
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def _checksum(file: bytes) -> re.Match[bytes] | None:
-    """Where the checksum is: quotes in other texts of the header have a backslash before them."""
+    """The checksum's match. Texts elsewhere in the header cannot match, because JSON puts a backslash before their quotes."""
     return _WRITTEN.search(file, 8, 8 + min(int.from_bytes(file[:8], "little"), _LONGEST_HEADER))
 
 

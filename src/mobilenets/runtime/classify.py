@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Classification:
-    """What a classifier says of one image.
+    """A classifier's prediction for one image.
 
     Args:
         labels: class names.
-        scores: of each label, 0 to 1, summing to 1.
-        logits: of each label, as the network gave them.
+        scores: the score of each label, 0 to 1; they sum to 1.
+        logits: the network's output for each label.
     """
 
     labels: tuple[str, ...]
@@ -48,7 +48,7 @@ class Classification:
         return float(self.scores.max())
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` labels with the highest scores, best first; of equal ones the earlier label first."""
+        """The `k` labels with the highest scores, best first; ties go to the earlier label."""
         order = np.argsort(-self.scores, kind="stable")[:k]
         return [(self.labels[i], float(self.scores[i])) for i in order]
 
@@ -60,7 +60,7 @@ class Classification:
         ]
 
     def record(self, top: int = 5) -> Record:
-        """What JSON holds: the best label, its score, and the best `top` labels with theirs."""
+        """The record for JSON: the best label, its score, and the `top` best labels with their scores."""
         scores = [{"label": label, "score": round(score, SCORE_DIGITS)} for label, score in self.top(top)]
         return {**scores[0], "top": scores}
 
@@ -85,9 +85,9 @@ def decode_classifications(
     """One classification per image of the batch.
 
     Args:
-        outputs: of an engine; reads `"logits"`, N classes.
-        manifest: of the network that gave them.
-        placements: of the images; a class has no place.
+        outputs: an engine's outputs; `"logits"`, N classes, is read.
+        manifest: the network's manifest.
+        placements: unused, since a class has no position; decoders of all tasks take it.
 
     Raises:
         CheckpointError: there are no logits, or they do not fit the manifest's labels.
@@ -103,12 +103,12 @@ def decode_classifications(
 
 
 def temperature(head: Head) -> float:
-    """What divides a classifier's logits before softmax."""
+    """The temperature that a classifier's logits are divided by before softmax; 1 for other heads."""
     return head.temperature if isinstance(head, ClassifierHead) else 1.0
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
-    """Scores of each row, after dividing the logits by `temperature`.
+    """Softmax over the last axis, after dividing the logits by `temperature`.
 
     >>> softmax(np.array([[0.0, np.log(3.0)]], np.float32)).round(3).tolist()
     [[0.25, 0.75]]

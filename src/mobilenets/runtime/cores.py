@@ -6,5 +6,5 @@ import os
 
 
 def cores() -> int:
-    """Number of processors this process may run on, at least 1. `taskset` and many containers allow fewer than there are."""
+    """The number of processors this process may run on, at least 1. `taskset` and many containers allow fewer than exist."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

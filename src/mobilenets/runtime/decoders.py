@@ -1,4 +1,4 @@
-"""From a network's outputs to predictions, by task."""
+"""Decoders, by task: they turn a network's outputs into predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Prediction = Classification | Detections | Segmentation
-"""What a predictor says of one image."""
+"""A predictor's result for one image."""
 
 THRESHOLD = 0.5
 """The score that a displayed box must exceed if the model has no thresholds of its own."""
@@ -40,9 +40,9 @@ def decode(
     """One prediction per image of the batch.
 
     Args:
-        outputs: of an engine, by name.
-        manifest: of the network that gave them.
-        placements: where each image lies under the network's input.
+        outputs: an engine's outputs, by name.
+        manifest: the network's manifest.
+        placements: where the network's input lies on each image.
 
     Raises:
         CheckpointError: the outputs do not fit the manifest.
@@ -51,7 +51,7 @@ def decode(
 
 
 def thresholded(head: Head, threshold: float) -> Head:
-    """A detector's head that shows boxes with a higher score than this, of every class.
+    """The detector's head with this display threshold for every class.
 
     Raises:
         UsageError: the head is of another task, or the threshold is not between 0 and 1.
@@ -66,10 +66,10 @@ def thresholded(head: Head, threshold: float) -> Head:
 def shown(head: Head, threshold: float | None = None) -> Head:
     """The head with the display thresholds: the one that is given, otherwise those fitted in training, otherwise 0.5.
 
-    Only detectors have thresholds; without one, other heads are returned unchanged.
+    Only detectors have thresholds. If no threshold is given, heads of other tasks are returned unchanged.
 
     Raises:
-        UsageError: there is a threshold, but the head is no detector's, or it is not between 0 and 1.
+        UsageError: a threshold is given for a head that is not a detector's, or is not between 0 and 1.
     """
     if threshold is not None:
         return thresholded(head, threshold)

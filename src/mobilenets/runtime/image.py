@@ -1,4 +1,4 @@
-"""One image by hand: `image.decode(path)`, then `image.prepare` or `image.normalize`: short names of what `images` holds."""
+"""Short names for the functions of `images`, to process one image by hand: `image.decode(path)`, then `image.prepare(...)`."""
 
 from __future__ import annotations
 

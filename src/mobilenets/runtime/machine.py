@@ -1,4 +1,4 @@
-"""`Machine`: the processor of this machine, how many cores it has, and what it can do with 8-bit integers."""
+"""`Machine`: this machine's processor, its number of cores, and its support for 8-bit integers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from mobilenets.runtime.cores import cores
 
 # fmt: off
-INT8_INSTRUCTIONS: Mapping[str, str] = {  # as the operating system lists it: what people call it
+INT8_INSTRUCTIONS: Mapping[str, str] = {  # name in the operating system: common name
     "avx512_vnni": "AVX-512 VNNI",
     "avx_vnni":    "AVX-VNNI",
     "amx_int8":    "AMX",
@@ -20,19 +20,19 @@ INT8_INSTRUCTIONS: Mapping[str, str] = {  # as the operating system lists it: wh
     "i8mm":        "Arm i8mm",
 }
 # fmt: on
-"""Instructions that multiply and add 8-bit integers four at a time; without them int8 is seldom faster than float."""
+"""Instructions that multiply and add 8-bit integers four at a time. Without them, int8 is seldom faster than float."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine as a benchmark sees it.
+    """A machine, as benchmarks describe it.
 
     Args:
         cpu: the processor's name.
-        cores: that this process may use.
-        system: operating system and architecture, "Linux x86_64".
+        cores: number of cores that this process may use.
+        system: operating system and architecture, such as "Linux x86_64".
         int8: which of `INT8_INSTRUCTIONS` the processor has.
-        memory_bytes: of the machine; 0 if unknown.
+        memory_bytes: size of the machine's memory; 0 if unknown.
     """
 
     cpu: str
@@ -43,7 +43,7 @@ class Machine:
 
     @property
     def lack(self) -> str:
-        """What this processor lacks to be fast in 8-bit integers, in words; "" if nothing."""
+        """What this processor lacks for fast int8, in words; "" if nothing."""
         if self.int8:
             return ""
         known = ", ".join(sorted(set(INT8_INSTRUCTIONS.values())))
@@ -64,15 +64,15 @@ def machine() -> Machine:
 
 
 def sums_overflow() -> bool:
-    """Whether fast kernels of this processor add two products of 8-bit integers in 16 bits, which they can overflow.
+    """Whether this processor's fast kernels add two products of 8-bit integers in 16 bits, which can overflow.
 
-    x86 processors without VNNI do. Only with weights of 7 bits are such sums always right.
+    This is so on x86 without VNNI. Such sums are always right only if the weights use 7 bits.
     """
     return platform.machine().lower() in _X86 and not machine().int8
 
 
 def load() -> float | None:
-    """Programs that wanted to compute, on average over the last minute; None where the system does not say."""
+    """The number of programs that want to run, averaged over the last minute; None if the system does not tell."""
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):
@@ -80,9 +80,9 @@ def load() -> float | None:
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process has had so far; None where the system does not say.
+    """This process's peak memory so far; None if the system does not tell.
 
-    On Linux it is `VmHWM`, the high-water mark of memory in RAM.
+    On Linux it is `VmHWM`, the peak resident memory.
     """
     for line in _read("/proc/self/status").splitlines():
         if line.startswith("VmHWM:"):
@@ -99,10 +99,10 @@ _X86 = ("x86_64", "amd64", "i386", "i686")
 
 
 def _name(cpuinfo: str) -> str:
-    """What the processor is called, by /proc/cpuinfo's text and what else the system says."""
+    """The processor's name, from the text of /proc/cpuinfo and other system information."""
     fields = dict(line.split(":", 1) for line in reversed(cpuinfo.splitlines()) if ":" in line)
     known = {key.strip(): value.strip() for key, value in fields.items()}
-    board = _read("/proc/device-tree/model").strip("\0\n ")  # of a Raspberry Pi and the like
+    board = _read("/proc/device-tree/model").strip("\0\n ")  # on boards such as a Raspberry Pi
     parts = " ".join(known[key] for key in ("CPU implementer", "CPU part") if key in known)
     names = (known.get("model name"), board, known.get("Hardware"), _sysctl("machdep.cpu.brand_string"), parts)
     return next((name for name in names if name), platform.processor() or platform.machine())

@@ -1,7 +1,7 @@
-"""`Manifest`: what a predictor must know about a network besides its numbers. It travels with every exported file.
+"""`Manifest`: everything a predictor must know about a network besides its weights. It accompanies every exported file.
 
-It is in the file's own metadata where the format has room for it (`METADATA_KEY`), else in a `.json`
-beside the file (`beside`), which also says what file it was written for.
+It is in the file's own metadata if the format has room for it (`METADATA_KEY`), otherwise in a `.json` file beside it
+(`beside`), which also identifies the file that it was written for.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from mobilenets.specs.model import ClassifierHead, Head, InputContract, ModelSpe
 
 METADATA_KEY = "mobilenets"
 WEIGHT_BITS_KEY = "mobilenets.weight_bits"
-"""Where ONNX and OpenVINO files say that their 8-bit weights use 7 bits only."""
+"""Key under which ONNX and OpenVINO files state the number of bits that their 8-bit weights use, such as 7."""
 
 FORMAT = 3
 
 Precision = Literal["float32", "float16", "bfloat16", "int8", "int8_weights"]
-"""What a network computes in. "int8" has weights and activations in 8 bits, "int8_weights" only its weights."""
+"""What a network computes in. "int8" has 8-bit weights and activations, "int8_weights" only 8-bit weights."""
 
 _CLASSIFIER = ClassifierHead()
 
@@ -40,10 +40,10 @@ class Manifest:
     Args:
         model: the network's name, for display.
         labels: class names in the order of the logits.
-        input: what happens to an image before the network.
-        head: what the network predicts, and everything its decoder needs besides.
-        precision: what the exported network computes in.
-        profile: what the network costs, for people; it makes no manifest another.
+        input: how an image is preprocessed.
+        head: what the network predicts, and everything else that its decoder needs.
+        precision: the precision that the exported network computes in.
+        profile: the network's cost, for people; it is ignored when manifests are compared.
     """
 
     model: str
@@ -55,20 +55,20 @@ class Manifest:
 
     @property
     def task(self) -> Task:
-        """Which decoder reads the outputs."""
+        """The task, which decides the decoder of the outputs."""
         return self.head.task
 
     def to_json(self) -> str:
-        """The manifest as one line of JSON; `from_json` reads it back to an equal manifest."""
+        """The manifest as one line of JSON; `from_json` reads it back as an equal manifest."""
         return json.dumps({"format": FORMAT, **to_data(self)}, ensure_ascii=False)
 
     @staticmethod
     def from_json(text: str | bytes) -> Manifest:
-        """The manifest that `to_json` of this version or any before wrote.
+        """The manifest from the JSON that `to_json` of this or an earlier version wrote.
 
         Raises:
-            CheckpointError: the text is not JSON or of a newer format, or a field is missing, unknown, of another type or out
-                of range; the message names its path.
+            CheckpointError: the text is not JSON or of a newer format, or a field is missing, unknown, of the wrong type or out
+                of range; the message gives the field's path.
         """
         try:
             return _decoded(_parsed(text))
@@ -78,11 +78,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What tells an exported file from every other one.
+    """Identifies the content of an exported file.
 
     Args:
-        size_bytes: of the file, or of all files in the folder.
-        sha256: of the same; in a folder also of their names.
+        size_bytes: size of the file, or of all files in the folder together.
+        sha256: hash of their content; for a folder also of the file names.
     """
 
     size_bytes: int
@@ -90,7 +90,7 @@ class Content:
 
 
 def beside(path: Path) -> Path:
-    """The file that holds the manifest of an exported file whose format has no room for it.
+    """The file that holds the manifest of an exported file if its format has no room for it.
 
     >>> beside(Path("export/model.tflite")).as_posix()
     'export/model.tflite.json'
@@ -99,7 +99,7 @@ def beside(path: Path) -> Path:
 
 
 def write_beside(path: Path, manifest: Manifest) -> None:
-    """Write the manifest of the exported file `path` beside it, with what tells that file from others.
+    """Write the manifest of the exported file `path` beside it, together with the file's size and hash.
 
     Raises:
         OSError: the file cannot be read, or the folder cannot be written.
@@ -109,10 +109,10 @@ def write_beside(path: Path, manifest: Manifest) -> None:
 
 
 def read_beside(path: Path) -> Manifest:
-    """The manifest that lies beside the exported file `path`, which is the one that it was written for.
+    """The manifest beside the exported file `path`, checked to belong to that file.
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it was written for another file.
+        CheckpointError: there is no manifest, it is damaged, or it was written for another file.
     """
     file = beside(path)
     try:
@@ -145,8 +145,8 @@ def manifest_of(spec: ModelSpec, *, precision: Precision = "float32") -> Manifes
     """The manifest of a model.
 
     Args:
-        spec: the model's.
-        precision: what the exported network computes in.
+        spec: the model's specification.
+        precision: the precision that the exported network computes in.
     """
     return Manifest(spec.backbone.name, spec.labels, spec.input, spec.head, precision)
 
@@ -176,12 +176,12 @@ def _decoded(data: dict[str, Any]) -> Manifest:  # Any: JSON
 
 
 def _upgraded(data: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
-    """The fields of a manifest of any format as this one has them."""
+    """The fields of a manifest of any format, converted to the current one."""
     fields = {key: value for key, value in data.items() if key != "format"}
     written = data["format"]
-    if type(written) is int and 1 < written <= FORMAT:  # format 2 says no precision: it was always float32
+    if type(written) is int and 1 < written <= FORMAT:  # format 2 has no precision: it was always float32
         return fields
-    if type(written) is int and written == 1:  # classifiers only
+    if type(written) is int and written == 1:  # format 1 knew only classifiers
         temperature = fields.pop("temperature", 1.0)
         return {**fields, "head": {"temperature": temperature}}
     raise CheckpointError(

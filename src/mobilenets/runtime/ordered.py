@@ -1,4 +1,4 @@
-"""`in_order`: runs work in threads and yields the results in the order of the items."""
+"""`in_order`: run work in threads and yield the results in the order of the items."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Result = TypeVar("Result")
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], *, threads: int, ahead: int, name: str
 ) -> Generator[Result, None, None]:
-    """The results in the items' order, each as soon as it and all earlier ones are ready.
+    """The results in the order of the items, each as soon as it and all earlier ones are ready.
 
-    Closing the generator, or an error in `work`, cancels what has not started and waits for what has.
+    Closing the generator, or an error in `work`, cancels the items that have not started and waits for those that have.
 
     Args:
-        work: called from the threads.
-        items: taken one by one, only as fast as the results are consumed.
+        work: computes the result of an item; called from the threads.
+        items: read one by one, only as fast as the results are consumed.
         threads: number of threads.
         ahead: how many items may be in progress beyond the one being waited for.
         name: name prefix of the threads.

@@ -1,4 +1,4 @@
-"""A predictor as a notebook shows it."""
+"""The HTML that a notebook shows for a predictor."""
 
 from __future__ import annotations
 

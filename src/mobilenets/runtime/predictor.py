@@ -1,4 +1,4 @@
-"""`Predictor`: preprocess, run, decode. The one way from an image to a prediction, with any engine."""
+"""`Predictor`: preprocess, run, decode. The one way from an image to a prediction, for all engines."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
     Loaded = tuple[NDArray[np.float32], Placement]
 
 BATCH = 8
-"""Images that go through a network at once, unless said otherwise."""
+"""Images that go through a network at once, by default."""
 
-_SIDE_BY_SIDE = 2  # of them for each of several threads: what a small network computes then stays in a core's cache
+_SIDE_BY_SIDE = 2  # images of a batch per thread: a small network's activations then stay in a core's cache
 
 
 class Predictor:
-    """A network with everything around it. It can be pickled, and so sent to other processes, if its engine can.
+    """A network with its preprocessing and decoding. It can be pickled, and so sent to other processes, if its engine can.
 
     Args:
-        manifest: labels and input contract of the network.
+        manifest: labels, head and input contract of the network.
         engine: runs the network.
-        threads: that work on a stream; as many as there are cores by default.
-        runs: how many of them may be inside the engine at once, while the others decode; never more than one unless the engine
-            is concurrent.
-        batch: images of a stream that go through the network at once, unless a stream says otherwise.
-        choice: which runtime was chosen for the engine, and why, if there was a choice.
-        alone: what an image that comes alone may run on, instead of the engine: see `engines.alone.Alone`.
+        threads: number of threads that work on a stream; the number of cores by default.
+        runs: how many threads may be inside the engine at once, while the others decode; always one unless the engine is
+            concurrent.
+        batch: images of a stream that go through the network at once, unless the call to `stream` sets it.
+        choice: which runtime was chosen for the engine and why, if there was a choice.
+        alone: candidates for running a single image instead of the engine: see `engines.alone.Alone`.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class Predictor:
 
         A run or checkpoint folder without an export is exported first, which needs the training extra; the export is kept.
 
-        Where several installed runtimes can open it, the fastest on this machine does. They are compared once, in under two
-        seconds, and the choice is kept in the user's cache folder until the machine, a file or a runtime's version changes.
+        If several installed runtimes can open it, the fastest on this machine is used. They are compared once, in under two
+        seconds. The choice is kept in the user's cache folder until the machine, a file or a runtime's version changes.
 
-        Of a stream, each thread computes images of its own. A single image is computed by all threads together where that is
-        faster; which runtime does that best is compared in the same way, at the first `predict` of a single image.
+        In a stream, each thread computes its own images. A single image is computed by all threads together if that is faster;
+        which runtime does that best is measured in the same way, at the first `predict` of a single image.
 
         Args:
             path: an exported file, the folder that holds it, or a run or checkpoint folder.
-            threads: to compute with; as many as there are cores by default.
+            threads: number of threads; the number of cores by default.
             engine: name of the runtime that opens it, such as "onnx" or "tflite"; nothing is measured then.
-            engines: the runtimes by kind of file; `{**ENGINES, ".toy": Runtime("Toy", ToyEngine)}` adds one.
+            engines: the runtimes, by kind of file; `{**ENGINES, ".toy": Runtime("Toy", ToyEngine)}` adds one.
 
         Raises:
             CheckpointError: there is no exported model, or it cannot be run.
@@ -120,7 +120,7 @@ class Predictor:
         )
 
     def with_head(self, head: Head) -> Predictor:
-        """The same network on the same engine, decoded with another head of its kind: other thresholds, another temperature."""
+        """The same network on the same engine, with another head of its kind: other thresholds, or another temperature."""
         other = Predictor(
             replace(self.manifest, head=head),
             self.engine,
@@ -130,14 +130,14 @@ class Predictor:
             choice=self.choice,
             alone=self.alone,
         )
-        other._gate, other._alone = self._gate, self._alone  # one engine, one gate
+        other._gate, other._alone = self._gate, self._alone  # one engine, hence one gate
         return other
 
     def with_threshold(self, threshold: float) -> Predictor:
-        """The same detector that shows boxes with a higher score than this, of every class.
+        """The same detector with this display threshold for every class.
 
         Raises:
-            UsageError: the model is no detector, or the threshold is not between 0 and 1.
+            UsageError: the model is not a detector, or the threshold is not between 0 and 1.
         """
         return self.with_head(thresholded(self.manifest.head, threshold))
 
@@ -155,12 +155,12 @@ class Predictor:
         Args:
             source: a path, encoded bytes, a file object or anything else with `read()`, a Pillow image, a NumPy array
                 (`H W C`, uint8, RGB), or a list of those.
-            threshold: of a detector: the score that boxes must exceed; its own thresholds by default.
+            threshold: for a detector, the score that boxes must exceed; the model's own thresholds by default.
 
         Raises:
             ImageError: a source is none of those, or cannot be decoded.
             OSError: a file cannot be read.
-            UsageError: there is a threshold, but the model is no detector.
+            UsageError: a threshold is given, but the model is not a detector.
         """
         if threshold is not None:
             return self.with_threshold(threshold).predict(source)
@@ -169,10 +169,10 @@ class Predictor:
         return self._decoded([given.load(source, self.manifest.input)], self._alone)[0]
 
     def predict_decoded(self, images: Sequence[Image.Image]) -> Sequence[Prediction]:
-        """The predictions for images that are decoded: frames of a video, tiles of an image. May be called by many threads.
+        """The predictions for decoded images, such as video frames or tiles. May be called by many threads.
 
         Args:
-            images: upright, as `decode_image` gives them; they go through the network at once.
+            images: upright images, as `decode_image` returns them; they go through the network at once.
         """
         contract = self.manifest.input
         return self._decoded([(prepare(image, contract), placement(*image.size, contract)) for image in images])
@@ -180,18 +180,18 @@ class Predictor:
     def stream(
         self, sources: Source | Iterable[Source], *, batch: int | None = None, threshold: float | None = None
     ) -> Iterator[Result]:
-        """One result per source, in their order, as they are ready; holds a few batches in memory, however many sources.
+        """One result per source, in order, as soon as it is ready. Only a few batches are in memory, however many sources.
 
-        A source that cannot be read or decoded, or is no image at all, gives a result with the reason. Each thread decodes a
-        batch and then runs it, so that decoding and inference overlap.
+        A source that cannot be read or decoded, or is not an image, gives a result with the reason. Each thread decodes a batch
+        and then runs it, so that decoding and inference overlap.
 
         Args:
-            sources: taken one by one, only as far as the results are consumed. A single image is taken as one source.
+            sources: read one by one, only as fast as the results are consumed. A single image counts as one source.
             batch: images that go through the network at once; the predictor's own by default.
-            threshold: of a detector: the score that boxes must exceed; its own thresholds by default.
+            threshold: for a detector, the score that boxes must exceed; the model's own thresholds by default.
 
         Raises:
-            UsageError: there is a threshold, but the model is no detector.
+            UsageError: a threshold is given, but the model is not a detector.
         """
         if threshold is not None:
             return self.with_threshold(threshold).stream(sources, batch=batch)
@@ -200,7 +200,7 @@ class Predictor:
     def run(self, batch: NDArray[np.float32]) -> Outputs:
         """The network's outputs by name, for preprocessed images `N C H W`, averaged over the head's views.
 
-        Tiles, scales and predictions all call this, and nothing else calls the engine: it keeps what the engine asks for.
+        Tiles, scales and predictions all call this, and nothing else calls the engine, so the engine's limits are kept.
 
         Raises:
             CheckpointError: the engine cannot run on this input.
@@ -215,7 +215,7 @@ class Predictor:
     def _in_order(
         self, work: Callable[[list[Source]], Sequence[Any]], sources: Iterable[Source], batch: int
     ) -> Iterator[Any]:  # Any: what work returns of each source
-        """What `work` returns of the sources, batch by batch, done by threads."""
+        """The results of `work` on the sources, batch by batch, computed in threads."""
         iterator = iter(sources)
         chunks = iter(lambda: list(islice(iterator, batch)), [])
         with closing(in_order(work, chunks, threads=self.threads, ahead=2 * self.threads, name="predict")) as done:

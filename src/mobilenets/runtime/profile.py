@@ -1,4 +1,4 @@
-"""`Profile`: what an exported network does, and the memory that it needs. It travels in the manifest, for `mobilenets info`."""
+"""`Profile`: an exported network's operators, their cost and memory. The manifest holds it, for `mobilenets info`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Layer:
     """One operator.
 
     Args:
-        name: of the module that it is from.
-        operator: what it is, for people: "depthwise 3x3 /2".
-        output: shape of what it makes, without the batch: C H W, P C or C.
-        weights: numbers that it has learned. Batch norms are folded into them.
-        macs: multiply-adds of one image.
-        output_bytes: size of what it makes.
-        live_bytes: size of everything that is needed at once while it runs.
+        name: name of the module that it comes from.
+        operator: description for people: "depthwise 3x3 /2".
+        output: shape of its output without the batch: C H W, P C or C.
+        weights: number of parameters. Batch norms are folded into them.
+        macs: multiply-adds for one image.
+        output_bytes: size of its output.
+        live_bytes: total size of all activations that are needed while it runs.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Profile:
     """The cost of one image.
 
     Args:
-        layers: in the order in which they run.
-        arena_bytes: one block of memory that holds all values, when each operator runs after the other.
-        fused_bytes: the same when each block of the backbone runs row by row, so that its wide inner maps are never whole
-            (V2, section 5.1).
+        layers: the operators, in the order in which they run.
+        arena_bytes: size of one memory block that holds all activations, if the operators run one after the other.
+        fused_bytes: the same if each block of the backbone runs row by row, so that its wide inner feature maps are never held
+            as a whole (V2, section 5.1).
     """
 
     layers: Annotated[tuple[Layer, ...], Meta(min_length=1, max_length=100_000)]

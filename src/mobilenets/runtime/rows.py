@@ -1,4 +1,4 @@
-"""Predictions as rows and as JSON: the same words and numbers on the command line, from a server and in bulk."""
+"""Predictions as rows and as JSON, with the same names and numbers on the command line, from a server and in bulk."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import re
 from collections.abc import Mapping
 
 Row = dict[str, str | int | float]
-"""One label, box or class of an image; a list of them makes a data frame."""
+"""One label, box or class of an image; a list of rows makes a data frame."""
 
 Record = dict[str, object]
-"""A prediction as JSON holds it."""
+"""A prediction, as written to JSON."""
 
 SCORE_DIGITS = 6
-"""Digits behind the point of scores and shares of an image."""
+"""Decimal places of scores and of shares of an image."""
 
 EDGE_DIGITS = 2
-"""Digits behind the point of edges of boxes, px."""
+"""Decimal places of the edges of boxes, px."""
 
 _RAW_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def json_line(data: Mapping[str, object]) -> str:
-    """Data as one line of JSON in which no control character stands raw, whatever a file or a label is called.
+    """Data as one line of JSON with all control characters escaped, whatever a file or a label is called.
 
     >>> json_line({"file": "a\\x9b.jpg"})
     '{"file": "a\\\\u009b.jpg"}'
@@ -31,5 +31,5 @@ def json_line(data: Mapping[str, object]) -> str:
 
 
 def escaped(text: str) -> str:
-    """JSON without the control characters that it need not escape but a terminal obeys."""
+    """JSON text in which control characters that terminals obey, but JSON allows, are escaped as well."""
     return _RAW_CONTROLS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,4 +1,4 @@
-"""What can be given to a predictor: a path, encoded bytes, a file object, a Pillow image, a NumPy array, or a reader."""
+"""The sources that a predictor accepts: a path, encoded bytes, a file object, a Pillow image, a NumPy array, or a reader."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 class EncodedImage(Protocol):
-    """Something that returns an encoded image when asked: a `Sample`, a member of an archive."""
+    """Something that returns an encoded image on request: a `Sample`, or a member of an archive."""
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """The image's name in results."""
         ...
 
     def read(self) -> bytes:
@@ -37,14 +37,14 @@ class EncodedImage(Protocol):
 
 Encoded = bytes | bytearray | memoryview | str | os.PathLike[str] | IO[bytes] | EncodedImage
 Source = Encoded | Image.Image | np.ndarray[Any, Any]
-"""One image. A `str` is a path, an array is `H W C` in 8 bits with the channels of the network: RGB, or grey as `H W`."""
+"""One image. A `str` is a path. An array is `H W C` in 8 bits with the network's channels: RGB, or grey as `H W`."""
 
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _TAKEN = "a path, bytes, a file object, a Pillow image or a NumPy array (H W 3, uint8, RGB)"
 
 
 def several(sources: Source | Iterable[Source]) -> Iterable[Source]:
-    """The images of an iterable; a single image as the only one. A `str` is a path, never its letters."""
+    """The images of an iterable; a single image counts as an iterable of one. A `str` is a path, not a sequence of letters."""
     single = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
     if isinstance(sources, single) or callable(getattr(sources, "read", None)):
         return [cast("Source", sources)]
@@ -52,7 +52,7 @@ def several(sources: Source | Iterable[Source]) -> Iterable[Source]:
 
 
 def name_of(source: Source) -> str:
-    """What results call a source: its path or its own name, or what it is."""
+    """The name of a source in results: its path, its own name, or its type."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
     if isinstance(source, bytes | bytearray | memoryview):
@@ -61,7 +61,7 @@ def name_of(source: Source) -> str:
         return "<array>"
     if isinstance(source, Image.Image):
         return str(getattr(source, "filename", "")) or "<image>"
-    name = getattr(source, "name", None)  # of a file object a number at times, or missing
+    name = getattr(source, "name", None)  # a file object's name may be a number or missing
     return name if isinstance(name, str) and name else f"<{type(source).__name__}>"
 
 
@@ -69,7 +69,7 @@ def encoded(source: Encoded) -> bytes | Path:
     """The encoded image of a source, or the file that holds it.
 
     Raises:
-        ImageError: it is nothing that holds an image, or reading it failed.
+        ImageError: it does not hold an image, or reading it failed.
         OSError: reading it failed.
     """
     if isinstance(source, bytes):
@@ -86,7 +86,7 @@ def encoded(source: Encoded) -> bytes | Path:
         data = source.read()
     except (ImageError, OSError):
         raise
-    except Exception as error:  # whatever a reader of someone else's raises
+    except Exception as error:  # a foreign reader may raise anything
         raise ImageError(f"'{name_of(source)}' cannot be read: {error or type(error).__name__}") from error
     if not isinstance(data, bytes | bytearray | memoryview):
         raise ImageError(
@@ -98,7 +98,7 @@ def encoded(source: Encoded) -> bytes | Path:
 
 
 def contents(source: Source) -> Source:
-    """The source with the bytes of its file in place of its path, so that an error says what is wrong but not where.
+    """The source with its path replaced by the file's bytes, so that errors say what is wrong but not where.
 
     Raises:
         OSError: the file cannot be read.
@@ -107,15 +107,15 @@ def contents(source: Source) -> Source:
 
 
 def reason(error: ImageError | OSError) -> str:
-    """Why an image cannot be read, for its `Result`."""
+    """Why an image cannot be read, for `Result.error`."""
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def reusable(source: Source) -> Source:
-    """The source in a form that can be loaded more than once: a file object can only be read once.
+    """The source in a form that can be loaded more than once; a file object can be read only once.
 
     Raises:
-        ImageError: it is nothing that holds an image, or reading it failed.
+        ImageError: it does not hold an image, or reading it failed.
         OSError: reading it failed.
     """
     return source if isinstance(source, Image.Image | np.ndarray) else encoded(source)
@@ -130,7 +130,7 @@ def decoded(source: Source, *, channels: int, decode: Callable[..., Image.Image]
         decode: decodes encoded images: `decode_image`, or `large.decode` for images beyond Pillow's limit.
 
     Raises:
-        ImageError: it is no image, or cannot be decoded.
+        ImageError: it is not an image, or cannot be decoded.
         OSError: it cannot be read.
     """
     if isinstance(source, Image.Image):
@@ -145,7 +145,7 @@ def load(source: Source, contract: InputContract) -> tuple[NDArray[np.float32], 
     """The network's input for one source, C H W, and where it lies on the image.
 
     Raises:
-        ImageError: it is no image, or cannot be decoded.
+        ImageError: it is not an image, or cannot be decoded.
         OSError: it cannot be read.
     """
     if isinstance(source, np.ndarray):
@@ -159,10 +159,10 @@ def load(source: Source, contract: InputContract) -> tuple[NDArray[np.float32], 
 
 
 def checked_pixels(array: np.ndarray[Any, Any], channels: int) -> NDArray[np.uint8]:
-    """The array itself if it is an image in 8 bits with this many channels, `H W C` (or `H W` for one channel).
+    """The array itself, if it is an 8-bit image with this many channels, `H W C` (or `H W` for one channel).
 
     Raises:
-        ImageError: it is something else; the message says what it looks like and how to change it.
+        ImageError: it is something else; the message says what it looks like and how to convert it.
     """
     wanted = "H W, grey" if channels == 1 else "H W 3, RGB" if channels == 3 else f"H W {channels}"
     shape = " x ".join(str(side) for side in array.shape)
@@ -185,7 +185,7 @@ def checked_pixels(array: np.ndarray[Any, Any], channels: int) -> NDArray[np.uin
 
 
 def _is_read(source: object) -> bool:
-    """Whether a file object without more to read has something before its position."""
+    """Whether a file object without more data has been read before, so that it is not simply empty."""
     try:
         return bool(source.tell() > 0)  # type: ignore[attr-defined]  # only files have a position
     except (AttributeError, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Video files and cameras through OpenCV: reads frames, and yields predictions and drawn frames. Only here is it imported."""
+"""Video files and cameras through OpenCV: reads frames, yields predictions and drawn frames. OpenCV is used only here."""
 
 from __future__ import annotations
 

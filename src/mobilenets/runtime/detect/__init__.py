@@ -1,1 +1,1 @@
-"""Detection after the network: boxes from scores and offsets, tiles, drawing."""
+"""Detection after the network: decoding boxes from scores and offsets, tiling, drawing."""

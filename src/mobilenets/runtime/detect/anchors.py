@@ -1,4 +1,4 @@
-"""Where a detector's anchors lie: the boxes that its offsets move."""
+"""A detector's anchors: the default boxes that its predicted offsets move."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from mobilenets.specs.ssd import SsdHead
 
 
 def anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Every anchor as x0 y0 x1 y1 in px of the input, A x 4: map by map, row by row, all shapes of a place together.
+    """Every anchor as x0 y0 x1 y1 in px of the input, A x 4, ordered by feature map, row and column, then by anchor shape.
 
-    The places of a map are spread evenly over the input; an anchor may reach beyond the input.
+    The cells of a feature map are spread evenly over the input. An anchor may extend beyond the input.
 
     Args:
-        head: whose maps and anchors.
-        shape: of the input, height and width, px.
+        head: defines the feature maps and their anchors.
+        shape: height and width of the input, px.
 
     Returns:
-        An array that cannot be written to: calls with the same arguments share it.
+        A read-only array, because calls with the same arguments share it.
     """
     return _anchors(head, shape)
 
 
 def map_sizes(head: SsdHead, shape: tuple[int, int]) -> list[tuple[int, int]]:
-    """Height and width of every map at an input of this height and width: by the map's stride, rounded up."""
+    """Height and width of every feature map for an input of this height and width: divided by the map's stride, rounded up."""
     height, width = shape
     return [(-(-height // stride), -(-width // stride)) for stride in head.strides]
 
@@ -34,7 +34,7 @@ def map_sizes(head: SsdHead, shape: tuple[int, int]) -> list[tuple[int, int]]:
 @lru_cache(maxsize=16)
 def _anchors(head: SsdHead, shape: tuple[int, int]) -> NDArray[np.float32]:
     input_wh = np.array(shape[::-1], np.float32)
-    centers, sides = [], []  # as shares of the input's width and height, as torchvision has them
+    centers, sides = [], []  # as shares of the input's width and height, as in torchvision
     for (h, w), each in zip(map_sizes(head, shape), head.anchors, strict=True):
         y, x = np.meshgrid((np.arange(h) + 0.5) / h, (np.arange(w) + 0.5) / w, indexing="ij")
         centers.append(np.repeat(np.stack([x, y], axis=-1).reshape(-1, 2), len(each), axis=0))

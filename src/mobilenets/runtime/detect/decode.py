@@ -1,4 +1,4 @@
-"""Detection: from scores and offsets at every anchor to boxes on the image."""
+"""Decoding of detections: from the scores and offsets at every anchor to boxes on the image."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ EDGES = ("x0", "y0", "x1", "y1")
 """Names of a box's edges in rows."""
 
 LARGEST = math.log(1000 / 16)
-"""Of the coded width and height: a box grows to at most 62.5 times its anchor, as in torchvision's BoxCoder."""
+"""Limit of the predicted log width and height: a box is at most 62.5 times its anchor, as in torchvision's BoxCoder."""
 
-_ROUNDING = 1e-3  # of logits: an anchor this near to the threshold is decoded, since rounding may lift it
-_FIRST = 8  # times as many boxes as are kept are decoded first
+_ROUNDING = 1e-3  # margin for logits: an anchor this close below the threshold is decoded, since rounding may lift it
+_FIRST = 8  # this many times more boxes than are kept are decoded first
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Detections:
-    """The boxes that a detector found on one image, the highest score first.
+    """A detector's boxes on one image, by descending score.
 
     Args:
-        labels: class names of the model.
+        labels: the model's class names.
         boxes: x0 y0 x1 y1 in px of the upright original image, K x 4.
-        scores: of each box, 0 to 1, K.
-        classes: index into `labels` of each box, K.
-        width, height: of the image, px; 0 if unknown.
+        scores: the score of each box, 0 to 1, K.
+        classes: the index into `labels` of each box, K.
+        width, height: size of the image, px; 0 if unknown.
     """
 
     labels: tuple[str, ...]
@@ -65,7 +65,7 @@ class Detections:
         return tuple(self.labels[i] for i in self.classes)
 
     def each(self) -> list[tuple[str, float, Corners]]:
-        """Label, score and box x0 y0 x1 y1 of each detection, as plain Python values that are not rounded."""
+        """Label, score and box x0 y0 x1 y1 of each detection, as plain Python values without rounding."""
         triples = zip(self.names, self.scores.tolist(), self.boxes.tolist(), strict=True)
         return [(name, score, (x0, y0, x1, y1)) for name, score, (x0, y0, x1, y1) in triples]
 
@@ -78,7 +78,7 @@ class Detections:
         return rows
 
     def record(self) -> Record:
-        """What JSON holds: the size of the image and the rows."""
+        """The record for JSON: the size of the image, and the rows."""
         return {"width": self.width, "height": self.height, "boxes": self.rows()}
 
     def to_json(self) -> str:
@@ -86,7 +86,7 @@ class Detections:
         return json_line(self.record())
 
     def summary(self) -> str:
-        """How many of each label, the most frequent first, for people."""
+        """The number of boxes per label, the most frequent label first, for people."""
         return ", ".join(f"{count} {label}" for label, count in Counter(self.names).most_common()) or "nothing"
 
     def draw(self, image: Image.Image) -> Image.Image:
@@ -98,17 +98,17 @@ class Detections:
         return draw_detections(image, self)
 
     def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
-        """Those at the indices, or where the mask is true."""
+        """The detections at these indices, or where the mask is true."""
         return replace(self, boxes=self.boxes[chosen], scores=self.scores[chosen], classes=self.classes[chosen])
 
     def above(self, thresholds: float | Sequence[float]) -> Detections:
-        """Those whose score is above the threshold, one for all or one per label."""
+        """The detections whose score exceeds the threshold: one threshold for all labels, or one per label."""
         each = np.broadcast_to(np.asarray(thresholds, np.float32), len(self.labels))
         return self.take(self.scores > each[self.classes])
 
 
 def none(labels: tuple[str, ...], width: int = 0, height: int = 0) -> Detections:
-    """No detections, on an image of this size, px."""
+    """An empty result for an image of this size, px."""
     return Detections(labels, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), width, height)
 
 
@@ -117,15 +117,16 @@ def decode_detections(
 ) -> list[Detections]:
     """The detections of each image of the batch, as torchvision's SSD computes them.
 
-    For each class, the best `candidates` boxes above its threshold go through non-maximum suppression; the best of all classes
-    are mapped to the image.
+    For each class, the best `candidates` boxes above its threshold go through non-maximum suppression. The best boxes of all
+    classes are then mapped to the image.
 
     Args:
-        outputs: of an engine: `"logits"`, N A classes + background, and `"offsets"`, N A 4. Or those of a network that decodes
-            inside: `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, -1 for none. A TFLite file that
-            decodes inside gives `"location"`, N K 4, y0 x0 y1 x1 as shares of the input, `"score"` and `"category"`.
-        manifest: of the network that gave them.
-        placements: where each image lies under the input.
+        outputs: an engine's outputs: `"logits"`, N A classes + background, and `"offsets"`, N A 4. A network with a built-in
+            decoder gives `"boxes"`, N K 4 in px of the input, `"scores"`, N K, and `"classes"`, N K, where -1 means no box. A
+            TFLite file with a built-in decoder gives `"location"`, N K 4, y0 x0 y1 x1 as shares of the input, `"score"` and
+            `"category"`.
+        manifest: the network's manifest.
+        placements: where the network's input lies on each image.
 
     Raises:
         CheckpointError: the network has no such outputs, or they do not fit its manifest.
@@ -156,9 +157,9 @@ def decode_detections(
 
 
 def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
-    """Scores of the labels from logits, ... x columns: softmax without the background, which is first; or sigmoid."""
+    """Scores of the labels from logits, ... x columns: sigmoid, or softmax with the background, the first column, dropped."""
     if head.activation == "sigmoid":
-        with np.errstate(over="ignore"):  # of a very low logit: 1 / infinity is the score it should have
+        with np.errstate(over="ignore"):  # a very low logit overflows to 1 / infinity, which is the right score
             scores: NDArray[np.float32] = np.float32(1) / (np.float32(1) + np.exp(-logits))
         return scores
     exponents = logits - logits.max(axis=-1, keepdims=True)
@@ -169,9 +170,9 @@ def activate(logits: NDArray[np.float32], head: SsdHead) -> NDArray[np.float32]:
 
 
 def _likely(logits: NDArray[np.float32], head: SsdHead, lowest: np.float32) -> NDArray[np.int64]:
-    """The anchors at which some label may score above `lowest`. They are few, and only their scores are computed.
+    """The anchors where some label may score above `lowest`. They are few, and scores are computed only for them.
 
-    Softmax gives the best label at most exp(its logit - the background's), whatever the other labels are.
+    With softmax, the best label's score is at most exp(its logit - the background's logit), whatever the other logits are.
     """
     if not 0 < lowest < 1:
         return np.arange(len(logits))
@@ -188,7 +189,7 @@ def boxes_of(
     Args:
         offsets: N x 4.
         anchors: x0 y0 x1 y1, N x 4.
-        variances: what each offset is multiplied by.
+        variances: factors that the offsets are multiplied by.
     """
     sides = anchors[:, 2:] - anchors[:, :2]
     centers = anchors[:, :2] + np.float32(0.5) * sides
@@ -199,7 +200,7 @@ def boxes_of(
 
 
 def thresholds_of(head: SsdHead, classes: int) -> NDArray[np.float32]:
-    """The score that a box of each class must exceed: the larger of the class's threshold and the common one."""
+    """The score that a box of each class must exceed: the larger of the class's threshold and the common threshold."""
     own = np.asarray(head.class_thresholds or (0.0,) * classes, np.float32)
     return np.maximum(own, np.float32(head.score_threshold))
 
@@ -229,11 +230,11 @@ def _image(
 
 
 def _falling(scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int) -> Iterator[NDArray[np.float32]]:
-    """Thresholds that leave about the `most` highest scores, if there are more; then the given thresholds.
+    """Thresholds to try in turn: first one that leaves about the `most` highest scores, if there are more; then the given ones.
 
-    A box never suppresses one with a higher score. So if the highest scores already give enough boxes, the rest need no look.
+    A box never suppresses one with a higher score. So if the highest scores already give enough boxes, the rest can be skipped.
     """
-    lowest = _kth(scores.max(axis=1), most)  # of the best class at each anchor: quick, and never too high
+    lowest = _kth(scores.max(axis=1), most)  # by the best class of each anchor: quick, and never too high
     above = np.maximum(thresholds, np.nextafter(lowest, np.float32(0)))
     lowest = _kth(scores[scores > above], most)
     if (lowest > above).any():
@@ -244,14 +245,14 @@ def _falling(scores: NDArray[np.float32], thresholds: NDArray[np.float32], most:
 
 
 def _kth(scores: NDArray[np.float32], k: int) -> np.float32:
-    """The k-th highest score, 0 where there are fewer."""
+    """The k-th highest score, 0 if there are fewer than `k`."""
     return np.partition(scores, len(scores) - k)[len(scores) - k] if len(scores) >= k else np.float32(0)
 
 
 def candidates(
     scores: NDArray[np.float32], thresholds: NDArray[np.float32], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Anchor and class of the `most` highest scores of each class above its threshold, class by class, anchor by anchor."""
+    """Anchor and class of the `most` highest scores per class that exceed its threshold, ordered by class, then by anchor."""
     indices, classes = np.divmod(np.flatnonzero(scores > thresholds), scores.shape[1])
     order = np.argsort(classes, kind="stable")
     indices, classes = indices[order], classes[order]
@@ -265,7 +266,7 @@ def candidates(
 
 
 def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float32]:
-    """Boxes in px of the input as boxes in px of the image, clipped to it."""
+    """Boxes converted from px of the input to px of the image, clipped to the image."""
     scale = np.array([placement.scale_x, placement.scale_y] * 2, np.float32)
     corner = np.array([placement.left, placement.top] * 2, np.float32)
     whole = np.array([placement.width, placement.height] * 2, np.float32)
@@ -274,7 +275,7 @@ def placed(boxes: NDArray[np.float32], placement: Placement) -> NDArray[np.float
 
 
 def _of_tasks(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> dict[str, NDArray[np.float32]]:
-    """Boxes, scores and classes from the outputs that TFLite's Tasks library knows."""
+    """Boxes, scores and classes from outputs in the format of TFLite's Task Library."""
     height, width = manifest.input.shape
     location, score, category = (_output(outputs, name) for name in ("location", "score", "category"))
     if location.ndim != 3 or location.shape[2] != 4:
@@ -286,7 +287,7 @@ def _of_tasks(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) ->
 def _decoded_inside(
     outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest, placements: Sequence[Placement]
 ) -> list[Detections]:
-    """The detections of a network that decodes inside."""
+    """The detections of a network with a built-in decoder."""
     boxes, scores, classes = (_output(outputs, name) for name in ("boxes", "scores", "classes"))
     thresholds = thresholds_of(_head(manifest), len(manifest.labels))
     if boxes.shape[1:] != (*scores.shape[1:], 4) or scores.shape[1:] != classes.shape[1:] or scores.ndim != 2:
@@ -299,7 +300,7 @@ def _decoded_inside(
     detections = []
     for i, placement in enumerate(placements):
         classes_of_image = classes[i].astype(np.int64)
-        real = (classes_of_image >= 0) & (scores[i] > thresholds[classes_of_image])  # the rest fills the places up
+        real = (classes_of_image >= 0) & (scores[i] > thresholds[classes_of_image])  # the other places are padding
         boxes_on_image = placed(boxes[i][real], placement)
         size = placement.width, placement.height
         detections.append(Detections(manifest.labels, boxes_on_image, scores[i][real], classes_of_image[real], *size))

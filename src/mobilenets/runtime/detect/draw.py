@@ -20,9 +20,9 @@ class Mark:
 
     Args:
         box: x0 y0 x1 y1, px.
-        text: written at its upper left corner; "" for none.
-        color: of lines and of the text's ground.
-        dashed: whether the lines are broken.
+        text: text at the box's upper left corner; "" for none.
+        color: color of the lines and of the text's background.
+        dashed: whether the lines are dashed.
     """
 
     box: tuple[float, float, float, float]
@@ -32,11 +32,11 @@ class Mark:
 
 
 def draw_detections(image: Image.Image, detections: Detections) -> Image.Image:
-    """A copy of the image, in RGB, with each detection's box, label and score in its class's color; the highest on top.
+    """A copy of the image in RGB with each detection's box, label and score in its class's color; the best ones on top.
 
     Args:
         image: upright and at its full size, as `decode_image` gives it.
-        detections: on that image.
+        detections: the detections on that image.
     """
     colors = colors_for(detections.labels)
     rows = zip(detections.each(), detections.classes.tolist(), strict=True)
@@ -47,7 +47,7 @@ def draw_detections(image: Image.Image, detections: Detections) -> Image.Image:
 def draw_marks(
     image: Image.Image, marks: Iterable[Mark], *, text_px: int | None = None, line_px: int | None = None
 ) -> Image.Image:
-    """A copy of the image, in RGB, with the marks on it, later ones on top; all texts lie over all lines.
+    """A copy of the image in RGB with the marks drawn on it, later ones on top. All texts are above all lines.
 
     Args:
         text_px: height of the text; by default a thirtieth of the shorter side.
@@ -69,7 +69,7 @@ def draw_marks(
 
 def _outline(pen: ImageDraw.ImageDraw, mark: Mark, thickness: int) -> None:
     x0, y0 = round(mark.box[0]), round(mark.box[1])
-    x1, y1 = max(x0, round(mark.box[2]) - 1), max(y0, round(mark.box[3]) - 1)  # edges to the pixels inside them
+    x1, y1 = max(x0, round(mark.box[2]) - 1), max(y0, round(mark.box[3]) - 1)  # edges to the last pixels inside them
     if not mark.dashed:
         pen.rectangle((x0, y0, x1, y1), outline=mark.color, width=thickness)
         return
@@ -90,7 +90,7 @@ def _text(
     thickness: int,
     size: tuple[int, int],
 ) -> None:
-    """The text on a ground of the mark's color: above the box, or inside it where there is no room above."""
+    """Draw the text on a background of the mark's color: above the box, or inside it if there is no room above."""
     left, top, right, bottom = pen.textbbox((0, 0), mark.text, font=font)
     width, height = right - left + 4 * thickness, bottom - top + 4 * thickness
     x = max(0, min(round(mark.box[0]), size[0] - round(width)))

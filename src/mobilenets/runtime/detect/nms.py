@@ -1,7 +1,7 @@
-"""Boxes in NumPy: how far they overlap, and non-maximum suppression.
+"""Overlap of boxes and non-maximum suppression, in NumPy.
 
-Suppression in two lines: boxes are sorted along one axis, so that only near ones are compared, as arrays of pairs; and they are
-taken by falling score in blocks, each first thinned out by the boxes kept before and then within itself.
+The suppression sorts the boxes along one axis, so that only boxes near each other are compared, as arrays of pairs. It visits
+the boxes in blocks by descending score. Each block is first thinned out by the boxes kept so far, then within itself.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from numpy.typing import NDArray
 
 Real = TypeVar("Real", np.float32, np.float64)
 
-BLOCK = 1024  # candidates that are compared with one another at once
-PAIRS = 1_000_000  # that are looked at at once: bounds the memory where all boxes overlap
-_SLACK = 1e-3  # px; the line of boxes is only a rough choice, which rounding must not narrow
+BLOCK = 1024  # number of candidates that are compared with one another at once
+PAIRS = 1_000_000  # number of pairs examined at once: bounds the memory if all boxes overlap
+_SLACK = 1e-3  # px; the sorted order is only a coarse filter, and rounding must not make it miss a box
 
 
 def areas(boxes: NDArray[Real]) -> NDArray[Real]:
-    """Of boxes x0 y0 x1 y1, N x 4: px squared."""
+    """Areas of boxes x0 y0 x1 y1, N x 4, in px squared."""
     areas_px: NDArray[Real] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])  # N
     return areas_px
 
 
 def intersections(first: NDArray[Real], second: NDArray[Real]) -> NDArray[Real]:
-    """Area that each pair of boxes shares, px squared; the two arrays broadcast, their last axis is x0 y0 x1 y1."""
+    """Area of the intersection of each pair of boxes, px squared. The arrays broadcast; their last axis is x0 y0 x1 y1."""
     sides = np.minimum(first[..., 2:], second[..., 2:])  # ... 2: right and lower edges
-    sides -= np.maximum(first[..., :2], second[..., :2])  # ... 2: width and height of what is shared
+    sides -= np.maximum(first[..., :2], second[..., :2])  # ... 2: width and height of the intersection
     np.maximum(sides, 0, out=sides)
     shared: NDArray[Real] = sides[..., 0] * sides[..., 1]
     return shared
@@ -55,25 +55,25 @@ def nms(
     *,
     most: int | None = None,
 ) -> NDArray[np.int64]:
-    """Which boxes stay when each box suppresses those of its own class that overlap it and score lower.
+    """The boxes that remain after each box suppresses lower-scoring boxes of its own class that overlap it.
 
     The result is that of `torchvision.ops.batched_nms`; of equal scores the earlier box comes first. Only boxes near each other
     are compared, so many boxes far apart cost little. Memory is bounded even if all boxes lie on top of one another.
 
     Args:
         boxes: x0 y0 x1 y1, N x 4.
-        scores: of each, N.
-        classes: of each, N.
+        scores: the score of each box, N.
+        classes: the class of each box, N.
         iou: a box is suppressed if its overlap with a higher-scoring one exceeds this.
         most: how many boxes to keep, the best ones; all by default.
 
     Returns:
-        Indices of the boxes that stay, by falling score.
+        Indices of the remaining boxes, by descending score.
     """
-    order = np.argsort(-scores, kind="stable")  # N, by falling score: a lower place is a higher score
+    order = np.argsort(-scores, kind="stable")  # N, by descending score: a lower position means a higher score
     line = _line(boxes[order], classes[order])
     limit = len(order) if most is None else most
-    kept = np.zeros(0, np.int64)  # places in `line`, as all below
+    kept = np.zeros(0, np.int64)  # positions in `line`, as everywhere below
     length = min(BLOCK, max(64, 2 * limit))
     for start in range(0, len(order), length):
         block = np.arange(start, min(start + length, len(order)))
@@ -85,20 +85,20 @@ def nms(
 
 
 def float32_below(value: float) -> np.float32:
-    """The largest 32-bit float that does not exceed `value`: comparing 32-bit numbers with it is exact."""
+    """The largest 32-bit float that does not exceed `value`, so that comparisons with 32-bit floats are exact."""
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Boxes along one axis. The classes lie one after another, with gaps, so boxes of two classes are never near.
+    """Boxes along one axis. The classes are placed one after another with gaps, so boxes of different classes are never near.
 
     Args:
         boxes: N x 4.
         areas: N.
         classes: N.
-        begin: left edge, or upper edge if boxes are spread wider vertically, N.
+        begin: left edge, or upper edge if the boxes spread wider vertically, N.
         side: length along that axis, N.
     """
 
@@ -120,7 +120,7 @@ def _line(boxes: NDArray[np.float32], classes: NDArray[np.int64]) -> _Line:
 
 
 def _unbeaten(line: _Line, kept: NDArray[np.int64], block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
-    """The boxes of a block that none of `kept` suppresses."""
+    """The boxes of a block that no box in `kept` suppresses."""
     if not len(kept):
         return block
     alive = np.ones(len(line.begin), np.bool_)
@@ -132,10 +132,10 @@ def _unbeaten(line: _Line, kept: NDArray[np.int64], block: NDArray[np.int64], io
 
 
 def _survivors(line: _Line, block: NDArray[np.int64], iou: float) -> NDArray[np.int64]:
-    """The boxes of a block that no surviving box with a higher score, hence a lower place, suppresses.
+    """The boxes of a block that are not suppressed by a surviving box of a higher score, which is one at a lower position.
 
-    Whether a box survives depends on higher-scoring ones only. So the first round settles the boxes that nothing overlaps, and
-    each further round settles the next link of every chain, until nothing changes.
+    Whether a box survives depends only on higher-scoring boxes. The first round therefore settles the boxes that nothing
+    overlaps, and each further round settles the next link of every chain, until nothing changes.
     """
     pairs = list(_rivals(line, block, block, iou))
     first, second = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1)) if pairs else (block[:0], block[:0])
@@ -152,16 +152,16 @@ def _survivors(line: _Line, block: NDArray[np.int64], iou: float) -> NDArray[np.
 def _rivals(
     line: _Line, first: NDArray[np.int64], second: NDArray[np.int64], iou: float
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Pairs of one class that overlap by more than `iou`, where the box of `first` begins first; in portions.
+    """Pairs of boxes of one class that overlap by more than `iou`, where the box of `first` begins first; in portions.
 
-    Two boxes overlap at most as much as their sides on the line do. To overlap by `iou`, the second must therefore begin within
-    the first (1 - iou) of the first one's side: a range that `searchsorted` finds.
+    The overlap of two boxes is at most the overlap of their sides on the axis. To overlap by `iou`, the second box must
+    therefore begin within the first (1 - iou) of the first box's side, a range that `searchsorted` finds.
     """
     second = second[np.argsort(line.begin[second], kind="stable")]
     begin, reach = line.begin[first], (1 - iou) * line.side[first] + _SLACK
-    low = np.searchsorted(line.begin[second], begin - _SLACK, "left")  # of each of `first`: its first near one
-    counts = np.searchsorted(line.begin[second], begin + reach, "right") - low  # of each of `first`: how many are near
-    portion = (np.cumsum(counts) - counts) // PAIRS  # rows of a portion make about PAIRS pairs
+    low = np.searchsorted(line.begin[second], begin - _SLACK, "left")  # per box of `first`: the first box near it
+    counts = np.searchsorted(line.begin[second], begin + reach, "right") - low  # per box of `first`: how many boxes are near it
+    portion = (np.cumsum(counts) - counts) // PAIRS  # each portion of rows has about PAIRS pairs
     at_most = float32_below(iou)
     for rows in np.split(np.arange(len(first)), np.flatnonzero(np.diff(portion)) + 1):
         count = counts[rows]

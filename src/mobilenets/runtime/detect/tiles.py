@@ -1,9 +1,9 @@
-"""Large images with small objects: a detector looks at each tile, and what several tiles saw becomes one detection.
+"""Detection of small objects in large images: the detector sees each tile, then detections of one object are merged.
 
-Merging in two lines: boxes that a tile's border cuts are linked to those of neighboring tiles that show the same object; linked
-parts are joined, or give way to an entire box, and non-maximum suppression removes the remaining duplicates.
+Merging links boxes that a tile's border cuts to the boxes of neighboring tiles that show the same object. Linked parts are
+joined, or replaced by an uncut box if there is one. Non-maximum suppression removes the remaining duplicates.
 
-The image is decoded once, at 4 bytes a pixel in Pillow; besides it, only the tiles in work are in memory.
+The image is decoded once, at 4 bytes per pixel in Pillow. Beyond that, only the tiles in progress are in memory.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from mobilenets.specs.ssd import SsdHead
 
 OVERLAP = 0.2
 
-_TOUCH = 0.01  # of a tile's side: a box that ends this near to an inner border may continue beyond it
-_LEAST = 1.0  # px of a tile's side, for the same
-_SAME = 0.5  # IoU within the part that two tiles share, above which both saw the same object
-_INSIDE = 0.7  # share of a cut box inside an entire one, above which it is part of that one
+_TOUCH = 0.01  # of a tile's side: a box that ends this close to an inner border may continue beyond it
+_LEAST = 1.0  # lower limit of the same distance, in px of the tile's side
+_SAME = 0.5  # IoU within the area that two tiles share, above which both show the same object
+_INSIDE = 0.7  # share of a cut box inside an uncut box, above which it is a part of that box
 
 Tile = tuple[int, int, int, int]
 """x0 y0 x1 y1, px of the image."""
@@ -50,12 +50,12 @@ def predict_tiles(
     """Detections on an image of up to two gigapixels, tile by tile.
 
     Args:
-        predictor: of a detector.
-        source: the image. One that fits into a tile is predicted as by `Predictor.predict`.
+        predictor: the detector.
+        source: the image. If it fits into one tile, the result is that of `Predictor.predict`.
         tile: side of the tiles, px of the image; each is resized to the network's input.
-        overlap: share of a tile that it shares with the next, 0 to 0.9; best a little more than the objects' size.
-        whole: whether to look at the whole image too, for objects larger than a tile.
-        progress: called after each tile with the number of tiles done and of all tiles.
+        overlap: share of a tile that it shares with the next, 0 to 0.9; best slightly more than the objects' size.
+        whole: whether to run on the whole image too, for objects larger than a tile.
+        progress: called after each tile with the number of tiles done and the total number.
 
     Raises:
         ImageError: the image cannot be decoded.
@@ -75,7 +75,7 @@ def predict_tiles_decoded(
     whole: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Detections:
-    """The same for an image that is decoded and upright."""
+    """As `predict_tiles`, for a decoded, upright image."""
     head = predictor.manifest.head
     if not isinstance(head, SsdHead):
         raise UsageError(f"these tiles are for detectors; this model's task is '{predictor.manifest.task}'")
@@ -98,7 +98,7 @@ def predict_tiles_decoded(
 
 
 def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> list[Tile]:
-    """The tiles of an image, row by row; all of one size where the image is as large, spread evenly.
+    """The tiles of an image, row by row and evenly spread; all have the same size if the image is at least that large.
 
     >>> tiles(1000, 500, tile=640)
     [(0, 0, 640, 500), (360, 0, 1000, 500)]
@@ -112,16 +112,16 @@ def tiles(width: int, height: int, *, tile: int, overlap: float = OVERLAP) -> li
 
 
 def merged(of_tiles: Sequence[Detections], regions: Sequence[Tile], size: tuple[int, int], *, iou: float) -> Detections:
-    """The detections of all tiles as detections of the image.
+    """The detections of all tiles, merged into detections of the image.
 
-    A box that a tile's border cuts shows the same object as another tile's box if both agree on the part that both tiles see,
-    or if it lies inside an entire box. It gives way to an entire box. If there is none, the object is larger than the overlap,
-    and its parts are joined. Non-maximum suppression then removes duplicates.
+    A box that a tile's border cuts shows the same object as another tile's box if both agree within the area that both tiles
+    see, or if it lies inside an uncut box. It is replaced by the uncut box. If there is none, the object is larger than the
+    overlap, and its parts are joined. Non-maximum suppression then removes duplicates.
 
     Args:
         of_tiles: the detections of each tile, in px of the image.
         regions: the tiles, in the same order.
-        size: width and height of the image.
+        size: width and height of the image, px.
         iou: overlap above which a box suppresses others of its label.
     """
     labels = of_tiles[0].labels
@@ -134,7 +134,7 @@ def merged(of_tiles: Sequence[Detections], regions: Sequence[Tile], size: tuple[
     links = _links(boxes, classes, cut, seen_by, regions)
     boxes, scores, stay = _joined(boxes, scores, cut, links)
     fine = (areas(windows) == areas(windows).min())[seen_by]
-    kept = stay[nms(boxes[stay], (scores + fine)[stay], classes[stay], iou)]  # what is seen at full detail first
+    kept = stay[nms(boxes[stay], (scores + fine)[stay], classes[stay], iou)]  # detections at full detail come first
     kept = kept[np.argsort(-scores[kept], kind="stable")]
     return Detections(labels, boxes[kept], scores[kept], classes[kept], *size)
 
@@ -151,7 +151,7 @@ def _spans(length: int, tile: int, overlap: float) -> list[tuple[int, int]]:
 def _look(predictor: Predictor, image: Image.Image, least: int, region: Tile) -> Detections:
     """The detections of one tile, in px of the image.
 
-    If the image is narrower than a tile, the network's mean fills the rest, so that objects keep their size and shape.
+    If the image is narrower than a tile, the rest is filled with the network's mean, so that objects keep their size and shape.
     """
     x0, y0, x1, y1 = region
     width, height = x1 - x0, y1 - y0
@@ -172,7 +172,7 @@ def _look(predictor: Predictor, image: Image.Image, least: int, region: Tile) ->
 
 
 def _cut(boxes: NDArray[np.float32], regions: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Whether each box ends at a border of its tile that is not a border of the image, N."""
+    """Whether each box ends at a border of its tile that is not also a border of the image, N."""
     sides = np.tile(regions[:, 2:] - regions[:, :2], 2)
     near = np.abs(boxes - regions) <= np.maximum(_TOUCH * sides, _LEAST)
     inner = regions != np.array([0, 0, *size], np.float32)  # N 4
@@ -187,7 +187,7 @@ def _links(
     seen_by: NDArray[np.int64],
     regions: Sequence[Tile],
 ) -> dict[int, list[int]]:
-    """For each box, the boxes of other tiles that show the same object; at least one of each two is cut."""
+    """For each box, the boxes of other tiles that show the same object. At least one box of each pair is cut."""
     of_tile = {int(i): np.flatnonzero(seen_by == i) for i in np.unique(seen_by)}
     links: dict[int, list[int]] = defaultdict(list)
     for tile, neighbor in _neighbors(regions):
@@ -209,7 +209,7 @@ def _links(
 
 
 def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of every pair, within what both tiles see, N M."""
+    """Intersection over union of every pair within the area that both tiles see, N M."""
     inside = [np.clip(boxes, np.tile(shared[:2], 2), np.tile(shared[2:], 2)) for boxes in (first, second)]
     common = intersections(inside[0][:, np.newaxis], inside[1][np.newaxis])
     union = areas(inside[0])[:, np.newaxis] + areas(inside[1]) - common
@@ -218,14 +218,14 @@ def _agreement(first: NDArray[np.float32], second: NDArray[np.float32], shared: 
 
 
 def _inside(parts: NDArray[np.float32], entire: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Whether most of each part lies in each entire one, N M."""
+    """Whether most of each part lies inside each uncut box, N M."""
     common = intersections(parts[:, np.newaxis], entire[np.newaxis])
     inside: NDArray[np.bool_] = common > _INSIDE * areas(parts)[:, np.newaxis]
     return inside
 
 
 def _neighbors(regions: Sequence[Tile]) -> Iterator[tuple[int, int]]:
-    """The pairs of tiles that share a part of the image."""
+    """The pairs of tiles that overlap."""
     corners = np.asarray(regions)
     order = np.argsort(corners[:, 1], kind="stable")
     tops = corners[order, 1]
@@ -239,11 +239,11 @@ def _neighbors(regions: Sequence[Tile]) -> Iterator[tuple[int, int]]:
 def _joined(
     boxes: NDArray[np.float32], scores: NDArray[np.float32], cut: NDArray[np.bool_], links: dict[int, list[int]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes and scores after the parts of each object are joined, and the indices of those that stay."""
+    """Boxes and scores after the parts of each object are joined, and the indices of the boxes that remain."""
     boxes, scores = boxes.copy(), scores.copy()
     gone: set[int] = set()
     linked = np.array(sorted(links), np.int64)
-    order = linked[np.lexsort((-scores[linked], cut[linked]))]  # entire ones first, then by score
+    order = linked[np.lexsort((-scores[linked], cut[linked]))]  # uncut boxes first, then by score
     for i in order.tolist():
         if i in gone:
             continue
@@ -259,7 +259,7 @@ def _joined(
 
 
 def _reached(start: int, links: dict[int, list[int]], gone: set[int]) -> list[int]:
-    """All parts that are linked to a part, directly or through others, without itself. Entire boxes took theirs before."""
+    """All parts linked to `start`, directly or through others, without `start`. Uncut boxes have already taken their parts."""
     reached, waiting = {start}, [start]
     while waiting:
         following = [j for j in links[waiting.pop()] if j not in gone and j not in reached]

@@ -1,4 +1,4 @@
-"""`Alone`: the way into a network for an image that comes alone, which several threads compute together where that pays."""
+"""`Alone`: how a single image is run: on several threads together if that is faster than the engine used for streams."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 class Alone:
-    """Streams keep every thread busy with an image of its own, which a single image cannot.
+    """Runs single images. A stream keeps every thread busy with its own image; a single image may need several threads.
 
-    The first image opens the fastest candidate. An image that comes while another is computed goes the way of streams, so that
-    many callers do not wait for each other. `choice` says which candidate was chosen, and why; None before the first image.
+    The first image opens the fastest candidate. An image that arrives while another is computed uses the engine of streams, so
+    that concurrent callers do not wait for each other. `choice` tells which candidate was chosen and why; it is None before the
+    first image.
 
     Args:
-        shared: the way of streams.
-        candidates: the first is the engine behind `shared`, the others compute an image with several threads. With none but
-            the first, every image goes the way of streams.
+        shared: the gate to the engine of streams.
+        candidates: the first is the engine behind `shared`; the others compute one image with several threads. If there is only
+            the first, every image uses `shared`.
     """
 
     def __init__(self, shared: Gate, candidates: Sequence[Candidate]) -> None:
@@ -40,7 +41,7 @@ class Alone:
         """The outputs by name, for a preprocessed image 1 C H W; may be called by many threads.
 
         Raises:
-            CheckpointError: the engine cannot run on this input, or returns another number of results.
+            CheckpointError: the engine cannot run on this input, or returns the wrong number of results.
         """
         if not self._candidates or not self._turn.acquire(blocking=False):
             return self._shared.run(batch)
@@ -51,14 +52,14 @@ class Alone:
             self._turn.release()
 
     def close(self) -> None:
-        """Release the engine, if there is one beside that of streams."""
+        """Release the engine, if one was opened besides that of streams."""
         with self._turn:
             if self._own is not None and self._own is not self._shared:
                 self._own.engine.close()
             self._own, self._candidates = None, ()
 
     def _opened(self) -> Gate:
-        """The fastest candidate's; that of streams where its engine is the fastest, or cannot be opened once more."""
+        """The fastest candidate's gate; `shared` if its engine is the fastest or the fastest cannot be opened again."""
         try:
             engine, self.choice = fastest(self._candidates)
         except MobileNetsError:

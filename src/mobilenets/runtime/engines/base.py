@@ -1,4 +1,4 @@
-"""`Engine`: what every runtime is to the rest of the package."""
+"""`Engine`: the interface that every runtime implements."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Outputs = dict[str, "NDArray[np.float32]"]
-"""What a network returns, by name; the first axis of each is the batch."""
+"""A network's outputs by name; the first axis of each is the batch."""
 
 
 class Runs(Protocol):
-    """Anything that runs a network: an engine, or the gate before one."""
+    """Anything that runs a network: an engine, or the gate in front of it."""
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
         """The outputs by name, for preprocessed images `N C H W`."""
@@ -35,8 +35,9 @@ class FastPath:
         name: what the fast kernels are called, such as "XNNPACK".
         fast: how many operators run on them.
         total: how many operators there are.
-        pieces: how many stretches the fast operators form; each change between fast and slow costs time. None if unknown.
-        slow: how many operators of each kind do not run on them.
+        pieces: how many contiguous groups the fast operators form; each switch between fast and slow costs time. None if
+            unknown.
+        slow: how many operators of each kind run outside the fast kernels.
     """
 
     name: str
@@ -51,7 +52,7 @@ class FastPath:
         return self.fast / max(self.total, 1)
 
     def to_data(self) -> dict[str, object]:
-        """The facts as JSON."""
+        """The facts, for JSON."""
         return {
             "name": self.name,
             "share": self.share,
@@ -64,11 +65,11 @@ class FastPath:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """What a runtime's profile says of one kind of operator.
+    """A runtime's profile of one kind of operator.
 
     Args:
-        count: how many there are.
-        ms: that all of them take in one run.
+        count: number of operators of this kind.
+        ms: time that all of them take together in one run.
     """
 
     count: int
@@ -76,17 +77,17 @@ class OperatorTime:
 
 
 class Engine(Protocol):
-    """Runs one network. A runtime is a class that inherits from this and sets what its defaults do not say.
+    """Runs one network. A runtime is a class that inherits from this and overrides the defaults that do not fit.
 
-    Its manifest is in the file's own metadata, or beside the file where the format has no room: `manifest.read_beside`.
+    The manifest is in the file's own metadata, or beside the file if the format has no room for it: `manifest.read_beside`.
 
-    `Predictor` calls an engine, and it is the only one that does: it never enters an engine twice at once unless the engine is
-    `concurrent`, and it cuts and fills batches to the size that the engine takes.
+    Only `Predictor` calls an engine. It never enters an engine twice at once unless the engine is `concurrent`, and it splits
+    and pads batches to the size that the engine takes.
 
     Args:
-        source: what messages call the network, such as the path of its file.
-        outputs: names of what the network returns.
-        input_shape: height and width of the only input that the network takes, px; None if it takes others too.
+        source: the network's name in messages, such as the path of its file.
+        outputs: names of the network's outputs.
+        input_shape: the only height and width that the network takes, px; None if it also takes others.
         batch: the only number of images that the network takes at once; None for any number.
         concurrent: whether several threads may be inside `run` at the same time.
     """
@@ -109,38 +110,38 @@ class Engine(Protocol):
         """The labels, head and input contract of the network.
 
         Raises:
-            CheckpointError: they are missing, as here, or damaged.
+            CheckpointError: they are missing, as in this default, or damaged.
         """
         raise CheckpointError(f"'{self.source}' has no manifest", hint="give Predictor the manifest")
 
     @property
     def precision(self) -> Precision:
-        """What the network computes in, as its manifest says."""
+        """The precision that the network computes in, according to its manifest."""
         return self.manifest().precision
 
     def fast_path(self) -> FastPath | None:
-        """How many operators run on the runtime's fast kernels, read from the runtime; None, as here, if it does not say."""
+        """How many operators run on the runtime's fast kernels, as the runtime reports; None, the default, if it does not."""
         return None
 
     def operator_times(self) -> Mapping[str, OperatorTime]:
-        """How long each kind of operator takes, by the runtime's own profile; empty, as here, if it has none."""
+        """The time of each kind of operator, from the runtime's own profile; empty, the default, if it has none."""
         return {}
 
     def close(self) -> None:
-        """Release what the runtime holds, which is nothing here; the engine cannot run afterwards."""
-        return  # not abstract: most runtimes need no more
+        """Release what the runtime holds, by default nothing. The engine cannot run afterwards."""
+        return  # not abstract: most runtimes have nothing to release
 
 
 def file_manifest(text: str | None, path: Path, *, hint: str) -> Manifest:
-    """The manifest of the exported file `path`: in its metadata, or in the `.json` file beside it.
+    """The manifest of an exported file, from its metadata or from the `.json` file beside it.
 
     Args:
-        text: the metadata's; None where the file has none.
-        path: the file.
-        hint: what to do where there is no manifest at all.
+        text: the manifest in the file's metadata; None if there is none.
+        path: the exported file.
+        hint: what to do if there is no manifest at all.
 
     Raises:
-        CheckpointError: there is none, or it is damaged; the message names the file.
+        CheckpointError: there is no manifest, or it is damaged; the message names the file.
     """
     if text is None and beside(path).is_file():
         return read_beside(path)
@@ -155,11 +156,11 @@ def file_manifest(text: str | None, path: Path, *, hint: str) -> Manifest:
 
 
 def check_file(path: Path, *, to: str) -> None:
-    """Refuse what no runtime needs to look at.
+    """Check that the file exists and is not empty, before a runtime opens it.
 
     Args:
-        path: of an exported file.
-        to: the format that `mobilenets export` writes such files for.
+        path: the exported file.
+        to: the export format that writes such files, for the message.
 
     Raises:
         CheckpointError: there is no file, or it is empty.
@@ -171,6 +172,6 @@ def check_file(path: Path, *, to: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what a runtime says of a failure; the error's type where it says nothing."""
+    """The first line of a runtime's error message; the error's type if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""`without_chatter`: a library opens a model without what it prints about itself."""
+"""`without_chatter`: silence what a library prints while it opens a model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _ONE_AT_A_TIME = threading.RLock()
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Keep what libraries in C++ print from stderr: ExecuTorch says "Failed" of what is no failure, LiteRT what it made.
+    """Discard what C++ libraries write to stderr: ExecuTorch logs "Failed" without a failure, LiteRT what it created.
 
-    It is the whole process's stderr, so this is for the moment in which a model is opened.
+    This affects stderr of the whole process, so use it only around opening a model.
     """
     with _ONE_AT_A_TIME:
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Core ML: `.mlpackage` folders, with the manifest in their metadata. They are described everywhere and run on macOS alone."""
+"""Core ML: `.mlpackage` folders, with the manifest in their metadata. They can be inspected anywhere but run only on macOS."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class CoreMlEngine(Engine):
-    """Core ML on macOS. It is pickled by its folder, which is opened again on the other side.
+    """Core ML on macOS. Pickling stores the folder's path; unpickling opens it again.
 
     Args:
         path: the `.mlpackage` folder.
-        threads: are chosen by Core ML itself.
+        threads: ignored; Core ML chooses them itself.
 
     Raises:
-        CheckpointError: the folder is missing or is not a network that Core ML can run, or this is not macOS.
+        CheckpointError: the folder is missing or is not a network that Core ML can run, or the system is not macOS.
         MissingExtraError: coremltools is not installed.
     """
 
@@ -46,7 +46,7 @@ class CoreMlEngine(Engine):
             description = self._model.get_spec().description
             [image], returned = description.input, description.output
             shape = [int(side) for side in image.type.multiArrayType.shape]
-        except Exception as error:  # those of coremltools have no common class
+        except Exception as error:  # coremltools' errors have no common base class
             raise CheckpointError(
                 f"'{path}' is not a network that Core ML can run: {first_line(error)}", hint="export it again"
             ) from error
@@ -60,7 +60,7 @@ class CoreMlEngine(Engine):
         self.input_shape = (sides[0], sides[1])
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
+        """The outputs by name, for preprocessed images `N C H W`, with N as the file requires.
 
         Raises:
             CheckpointError: the network does not take such an input.

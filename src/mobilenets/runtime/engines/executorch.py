@@ -26,14 +26,14 @@ _METHOD = "forward"
 
 
 class ExecuTorchEngine(Engine):
-    """ExecuTorch on the CPU, with XNNPACK. It is pickled by its file, which is opened again on the other side.
+    """ExecuTorch on the CPU, with XNNPACK. Pickling stores the file's path; unpickling opens it again.
 
-    Its Python runtime takes and returns torch tensors, so torch has to be installed; programs on a phone need neither.
+    Its Python runtime takes and returns torch tensors, so torch must be installed; programs on a phone need neither.
 
     Args:
-        path: the `.pte` file; its manifest lies beside it.
-        threads: that compute one batch; all cores by default. All files of a process share one set of threads, so the file
-            that was opened last decides.
+        path: the `.pte` file; its manifest is beside it.
+        threads: number of threads per batch; all cores by default. All files of a process share one thread pool, so the file
+            opened last decides.
 
     Raises:
         CheckpointError: the file is missing or is not a network that ExecuTorch can run.
@@ -74,7 +74,7 @@ class ExecuTorchEngine(Engine):
         self.outputs = ("classes",) if whole else ("logits", "offsets")[: len(returned)]
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
+        """The outputs by name, for preprocessed images `N C H W`, with N as the file requires.
 
         Raises:
             CheckpointError: the network does not take such an input.
@@ -95,7 +95,7 @@ class ExecuTorchEngine(Engine):
         return read_beside(self.path)
 
     def fast_path(self) -> FastPath:
-        """How many operators the file gives to XNNPACK, by its own instructions."""
+        """How many operators the file delegates to XNNPACK, according to its instructions."""
         return instructions(self.path.read_bytes())
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class ExecuTorchEngine(Engine):
 
 
 def executorch() -> tuple[ModuleType, ModuleType]:
-    """ExecuTorch's Python runtime, and the library beneath it.
+    """ExecuTorch's Python runtime, and the compiled library beneath it.
 
     Raises:
         MissingExtraError: executorch or torch, whose tensors it takes and returns, is not installed.
@@ -115,7 +115,7 @@ def executorch() -> tuple[ModuleType, ModuleType]:
     try:
         importlib.import_module("torch")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the vendor's, about its own interfaces
+            warnings.simplefilter("ignore")  # the vendor's warnings about its own interfaces
             from executorch import runtime
             from executorch.extension.pybindings import portable_lib
     except ImportError as error:
@@ -125,7 +125,7 @@ def executorch() -> tuple[ModuleType, ModuleType]:
 
 
 def instructions(data: bytes) -> FastPath:
-    """How many operators of a `.pte` file are XNNPACK's: its instructions call kernels, or a part that XNNPACK runs as a whole.
+    """How many operators of a `.pte` file XNNPACK runs. Each instruction calls a kernel, or a delegate: a part run by XNNPACK.
 
     Args:
         data: the file's bytes.
@@ -148,7 +148,7 @@ def instructions(data: bytes) -> FastPath:
 
 
 def _nodes(payload: bytes) -> int:
-    """How many nodes a part for XNNPACK has: the length of the second field of its flatbuffer, a vector."""
+    """The number of nodes in a part delegated to XNNPACK: the length of the vector in the second field of its flatbuffer."""
     start = struct.unpack_from("<I", payload, 10)[0] if payload[4:8] == b"XH00" else 0
     table = start + struct.unpack_from("<I", payload, start)[0]
     layout = table - struct.unpack_from("<i", payload, table)[0]
@@ -157,4 +157,4 @@ def _nodes(payload: bytes) -> int:
     return int(struct.unpack_from("<I", payload, vector)[0])
 
 
-_FLOAT, _INTEGERS = 6, (0, 1, 2, 3, 4)  # torch's numbers for types: float32; uint8, int8, int16, int32, int64
+_FLOAT, _INTEGERS = 6, (0, 1, 2, 3, 4)  # torch's type numbers: float32; uint8, int8, int16, int32, int64

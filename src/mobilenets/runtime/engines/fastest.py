@@ -1,7 +1,8 @@
-"""`fastest`: which of several runtimes that can open a model is the fastest on this machine, measured once and remembered.
+"""`fastest`: the fastest runtime for a model on this machine, measured once and remembered.
 
-The runtimes take turns. The first in the table's order that is within `TIE` of the best is chosen, so that noise does not
-flip the choice. A runtime whose answers differ from those of the first is left out: its file is that of another training.
+The runtimes take turns. The first one in the table's order that is within `TIE` of the best is chosen, so that noise does not
+change the choice. A runtime whose outputs differ from the first one's is left out, because its file comes from another
+training.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ if TYPE_CHECKING:
     from mobilenets.runtime.manifest import Manifest
 
 TIE = 1.01
-"""How many times slower than the best the chosen runtime may be."""
+"""The chosen runtime may be slower than the best by this factor."""
 
 BUDGET_S = 1.2
-"""How long all runtimes together are timed."""
+"""Time for measuring all runtimes together, in seconds."""
 
 QUICK_MS = 1.0
-"""A network that takes less for an image is opened by the first runtime: the others are not even loaded."""
+"""If a network takes less than this per image, the first runtime is chosen and the others are not even loaded."""
 
 _FORMAT = 1
 _SLICE_S = 0.03
-_CLEAR, _CLEAR_RUNS = 1.5, 9  # how many times slower the others are, after how many runs, that nothing is left to measure
-_TOLERANCE = {"float32": 0.01}  # of the largest output; other precisions round
+_CLEAR, _CLEAR_RUNS = 1.5, 9  # if all others are slower by this factor after this many runs, measuring stops
+_TOLERANCE = {"float32": 0.01}  # relative to the largest output; other precisions round more
 _ROUNDED = 0.1
 
 
@@ -52,10 +53,10 @@ class Candidate:
     """A runtime and the file that it would open.
 
     Args:
-        name: of the runtime, as users type it.
+        name: the runtime's name, as users type it.
         runtime: opens the file.
         file: the exported file.
-        threads: that compute an image together.
+        threads: number of threads that compute an image together.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Candidate:
         return self.name if self.threads == 1 else f"{self.name} on {self.threads} threads"
 
     def open(self) -> Engine:
-        """The engine; raises MobileNetsError, also where the file does not fit its manifest."""
+        """The engine; raises MobileNetsError, also if the file does not fit its manifest."""
         engine = self.runtime.open(self.file, threads=self.threads)
         fitting_manifest(engine)
         return engine
@@ -81,8 +82,8 @@ class Choice:
 
     Args:
         name: the chosen candidate's label: the runtime, and its threads if there are several.
-        times_ms: of one image, by candidate; empty if there was nothing to measure.
-        left_out: runtimes that were not used, with the reason.
+        times_ms: time per image of each candidate; empty if nothing was measured.
+        left_out: runtimes that were not used, each with the reason.
     """
 
     name: str
@@ -97,10 +98,10 @@ class Choice:
 
 
 def fitting_manifest(engine: Engine) -> Manifest:
-    """The manifest of an engine, which agrees with the input that it takes.
+    """An engine's manifest, checked against the input that the engine takes.
 
     Raises:
-        CheckpointError: it does not, or it is missing or damaged.
+        CheckpointError: they disagree, or the manifest is missing or damaged.
     """
     manifest = engine.manifest()
     if engine.input_shape not in (None, manifest.input.shape):
@@ -112,17 +113,17 @@ def fitting_manifest(engine: Engine) -> Manifest:
 
 
 def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy: bool | None = None) -> tuple[Engine, Choice]:
-    """The engine of the fastest runtime, and what was measured.
+    """The engine of the fastest runtime, and the measurements behind the choice.
 
     Args:
-        candidates: at least one; the first is the one that the others must agree with.
-        cache: where choices are remembered; the user's cache folder by default. Where it cannot be written nothing is
-            measured and the first runtime is taken.
-        busy: whether other programs want the processor; by default, whether the load is higher than the number of cores. Then
-            candidates with several threads are not measured: the first is taken, and nothing is remembered.
+        candidates: at least one; the outputs of the others must agree with those of the first.
+        cache: folder where choices are remembered; the user's cache folder by default. If it is not writable, nothing is
+            measured and the first runtime is chosen.
+        busy: whether other programs need the processor; by default, whether the load exceeds the number of cores. If so,
+            candidates with several threads are not measured: the first is chosen, and nothing is remembered.
 
     Raises:
-        MobileNetsError: no runtime can open its file; the error is the first one's.
+        MobileNetsError: no runtime can open its file; the error is that of the first one.
     """
     folder = (cache or user_cache()) / "engines"
     place = folder / f"{_key(candidates)}.json"
@@ -136,7 +137,7 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy:
         return first, Choice(candidates[0].label)
     with contextlib.suppress(OSError), alone(_lock(place)):
         known = _remembered(place, candidates)
-        if known is not None:  # another process has measured meanwhile
+        if known is not None:  # another process has measured in the meantime
             if known.name == candidates[0].label:
                 return first, known
             first.close()
@@ -149,12 +150,12 @@ def fastest(candidates: Sequence[Candidate], *, cache: Path | None = None, busy:
 
 
 def is_busy() -> bool:
-    """Whether more programs want to compute than there are cores, on average over the last minute."""
+    """Whether more programs want to run than there are cores, averaged over the last minute."""
     return (load() or 0.0) > cores()
 
 
 def _measured(candidates: Sequence[Candidate], first: Engine, *, busy: bool) -> tuple[Engine, Choice]:
-    """The fastest engine; the others are closed."""
+    """The fastest engine; the other engines are closed."""
     manifest = first.manifest()
     image = _image(manifest)
     expected = Gate(first, 1).run(image)
@@ -181,13 +182,13 @@ def _measured(candidates: Sequence[Candidate], first: Engine, *, busy: bool) -> 
 
 
 def _times_ms(gates: Mapping[str, Gate], image: NDArray[np.float32], *, busy: bool) -> dict[str, float]:
-    """What an image takes on each runtime, which take turns. It ends early when one is the fastest beyond doubt.
+    """Time per image of each runtime. They take turns, and measuring stops early if one is clearly the fastest.
 
     Args:
         gates: the engines, by runtime.
-        image: what they run on.
-        busy: whether other programs want the processor. Then the time that a runtime computed is compared, which they hardly
-            change. Otherwise it is the lower quartile of its runs, which is also right for runtimes that wait for a device.
+        image: the image to run on.
+        busy: whether other programs need the processor. If so, CPU time is compared, which they hardly affect. Otherwise it is
+            the lower quartile of wall-clock times, which also suits runtimes that wait for a device.
     """
     runs: dict[str, list[float]] = {name: [] for name in gates}
     computed = dict.fromkeys(gates, 0.0)
@@ -196,7 +197,7 @@ def _times_ms(gates: Mapping[str, Gate], image: NDArray[np.float32], *, busy: bo
     end = time.perf_counter() + BUDGET_S
     while True:
         for name, gate in gates.items():
-            gate.run(image)  # finds the caches full of what the others computed
+            gate.run(image)  # not timed: it refills the caches after the other runtimes' turns
             before = time.process_time()
             runs[name] += _slice_ms(gate, image)
             computed[name] += 1000 * (time.process_time() - before)
@@ -231,7 +232,7 @@ def _is_quick(engine: Engine) -> bool:
 
 
 def _image(manifest: Manifest) -> NDArray[np.float32]:
-    """Something like a photo, `1 C H W`: large areas of random color."""
+    """A photo-like image, `1 C H W`: large areas of random color."""
     height, width = manifest.input.shape
     areas = np.random.default_rng(0).normal(size=(manifest.input.channels, 8, 8)).astype(np.float32)
     rows, columns = (np.arange(side) * 8 // side for side in (height, width))
@@ -239,7 +240,7 @@ def _image(manifest: Manifest) -> NDArray[np.float32]:
 
 
 def _difference(manifest: Manifest, expected: Outputs, engine: Engine, image: NDArray[np.float32]) -> str:
-    """Why an engine is not the same network as the first; "" if it is."""
+    """How an engine's outputs differ from those of the first network; "" if they agree."""
     if engine.manifest() != manifest:
         return "its file has another manifest"
     outputs = Gate(engine, 1).run(image)
@@ -254,7 +255,7 @@ def _difference(manifest: Manifest, expected: Outputs, engine: Engine, image: ND
 
 
 def _key(candidates: Sequence[Candidate]) -> str:
-    """Changes with the machine, the runtimes' versions and the files."""
+    """A cache key that changes with the machine, the runtimes' versions and the files."""
     here = machine()
     facts: list[object] = [_FORMAT, here.cpu, here.cores, here.system]
     for candidate in candidates:
@@ -282,7 +283,7 @@ def _labelled(candidates: Sequence[Candidate], label: str) -> Candidate:
 
 
 def _lock(place: Path) -> Path:
-    """The file that one process at a time has while it measures; raises OSError if it cannot be written."""
+    """The lock file that a process holds while it measures; raises OSError if it cannot be written."""
     lock = place.with_suffix(".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()

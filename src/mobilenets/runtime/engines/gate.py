@@ -1,4 +1,4 @@
-"""`Gate`: the one way into an engine, for single images, streams, tiles, scales and mirrored views alike."""
+"""`Gate`: the only way into an engine, for single images, streams, tiles, scales and mirrored views."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Keeps the promises that an engine asks for: how many threads are inside it, and how many images it sees at once.
+    """Enforces an engine's limits: how many threads are inside it, and how many images it gets at once.
 
     Args:
-        engine: that runs.
-        runs: threads that may be inside at once; never more than one unless the engine is concurrent.
+        engine: the engine behind the gate.
+        runs: number of threads that may be inside at once; always one unless the engine is concurrent.
     """
 
     def __init__(self, engine: Engine, runs: int) -> None:
@@ -30,7 +30,7 @@ class Gate:
         """The outputs by name, for any number of preprocessed images N C H W; may be called by many threads.
 
         Raises:
-            CheckpointError: the engine cannot run on this input, or returns another number of results.
+            CheckpointError: the engine cannot run on this input, or returns the wrong number of results.
         """
         size = self.engine.batch
         if size is None or size == len(batch):
@@ -48,6 +48,6 @@ class Gate:
 
 
 def _filled(batch: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """The batch with images of zeros behind it, so that there are `size`."""
+    """The batch, padded with images of zeros to `size`."""
     missing = size - len(batch)
     return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch

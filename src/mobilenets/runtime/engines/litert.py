@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 class LiteRtEngine(Engine):
-    """LiteRT on the CPU, as many images at once as the file takes, usually one.
+    """LiteRT on the CPU. It takes as many images at once as the file requires, usually one.
 
-    It is pickled by its file, which is opened again on the other side.
+    Pickling stores the file's path; unpickling opens it again.
 
-    An interpreter of LiteRT computes for one thread only, so that each thread that runs gets one of its own.
+    A LiteRT interpreter serves only one thread, so each calling thread gets its own.
 
     Args:
         path: the `.tflite` file.
-        threads: that compute one image; one by default.
+        threads: number of threads per image; one by default.
 
     Raises:
         CheckpointError: the file is missing or is not a network that LiteRT can run.
@@ -61,7 +61,7 @@ class LiteRtEngine(Engine):
         self.batch, self.input_shape = n, (height, width)
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
+        """The outputs by name, for preprocessed images `N C H W`, with N as the file requires.
 
         Raises:
             CheckpointError: the network does not take such an input.
@@ -85,7 +85,7 @@ class LiteRtEngine(Engine):
         return file_manifest(_metadata(self._data, METADATA_KEY), self.path, hint=hint)
 
     def fast_path(self) -> FastPath:
-        """How many operators LiteRT has given to XNNPACK, by the operators of the interpreter."""
+        """How many operators LiteRT has delegated to XNNPACK, according to the interpreter."""
         interpreter = litert().Interpreter(model_content=self._data, num_threads=self.threads or 1)
         interpreter.allocate_tensors()
         return delegated(interpreter._get_ops_details())  # no public function lists them
@@ -98,12 +98,12 @@ class LiteRtEngine(Engine):
         return LiteRtEngine, (self.path.absolute(), self.threads)
 
     def _runner(self) -> Any:  # Any: LiteRT has no types
-        """This thread's interpreter, by the names of inputs and outputs."""
+        """This thread's interpreter, as a runner that takes inputs and returns outputs by name."""
         if not hasattr(self._interpreters, "runner"):
             runtime = litert()
             try:
                 interpreter = runtime.Interpreter(model_content=self._data, num_threads=self.threads or 1)
-                interpreter.allocate_tensors()  # else the first run would, and say so
+                interpreter.allocate_tensors()  # otherwise the first run does it, and prints a message
                 self._interpreters.runner = interpreter.get_signature_runner()
             except (ValueError, RuntimeError) as error:
                 raise CheckpointError(
@@ -128,9 +128,9 @@ def litert() -> ModuleType:
 
 
 def delegated(operators: Sequence[dict[str, Any]]) -> FastPath:  # Any: indices and names
-    """How many operators the delegates of an interpreter run.
+    """How many operators run in an interpreter's delegates.
 
-    Each delegate is one more operator. It runs those that lead from its inputs to its outputs.
+    A delegate is listed as an additional operator. It replaces the operators that lead from its inputs to its outputs.
 
     Args:
         operators: the interpreter's operators, each with `op_name`, `inputs` and `outputs`; the delegates are last.
@@ -157,7 +157,7 @@ _TAKEN = (np.float32, np.int8, np.uint8)
 
 
 def _stored(image: NDArray[np.float32], details: dict[str, Any]) -> NDArray[Any]:  # Any: LiteRT's own, floats or integers
-    """An image as the file takes it: the floats themselves, or the nearest integers, halves away from zero."""
+    """An image in the file's input type: the floats themselves, or the nearest integers, with halves rounded away from zero."""
     if details["dtype"] == np.float32:
         return image
     scale, zero = details["quantization"]
@@ -169,7 +169,7 @@ def _stored(image: NDArray[np.float32], details: dict[str, Any]) -> NDArray[Any]
 
 
 def _real(output: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:  # Any: as above
-    """What an output stands for, if it is integers with a scale."""
+    """An output as real numbers: integers with a scale are dequantized."""
     scale, zero = details["quantization"]
     if not scale or output.dtype not in (np.int8, np.uint8):
         return output
@@ -178,12 +178,12 @@ def _real(output: NDArray[Any], details: dict[str, Any]) -> NDArray[Any]:  # Any
 
 
 def _channels_first(output: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map N H W C as N C H W; what is no map stays as it is."""
+    """A feature map N H W C as N C H W; any other output unchanged."""
     return np.ascontiguousarray(output.transpose(0, 3, 1, 2)) if output.ndim == 4 else output
 
 
 def _metadata(data: bytes, key: str) -> str | None:
-    """The text of an entry of the file's metadata; None if there is none."""
+    """The text of an entry in the file's metadata; None if there is none."""
     from ai_edge_litert.schema_py_generated import Model
 
     model = Model.GetRootAs(data)

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Plan = Literal["fastest", "fused", "layers"]
-"""How the operators run: as is fastest, every block row by row, or one after the other."""
+"""How the operators run: whichever way is fastest, each block row by row, or one operator after the other."""
 
 
 class NativeEngine(Engine):
-    """The native engine on the CPU, for any number of images at once. It is pickled by its file, which is opened again.
+    """The native engine on the CPU, for any number of images at once. Pickling stores the path; unpickling opens it again.
 
     Args:
         path: the `.graph` file, which `mobilenets export RUN --to native` writes.
-        threads: that compute one image; one by default.
+        threads: number of threads per image; one by default.
         plan: how the operators run.
-        instructions: the instruction set, such as "avx512", "avx_vnni", "avx2", "neon" or "plain"; the fastest of this
-            processor if empty.
+        instructions: the instruction set, such as "avx512", "avx_vnni", "avx2", "neon" or "plain"; "" for the fastest that this
+            processor has.
 
     Raises:
         CheckpointError: the file is missing, is no graph or is damaged, or this processor does not have the instructions.
@@ -81,17 +81,17 @@ class NativeEngine(Engine):
 
     @property
     def arena_bytes(self) -> int:
-        """Memory of all values of one image, which is that of the plan in `mobilenets info`; scratch memory is not in it."""
+        """Memory of all activations of one image, as planned by `mobilenets info`; scratch memory is not included."""
         return int(self._engine.arena_bytes)
 
     @property
     def scratch_bytes(self) -> int:
-        """Memory that operators need besides while they run, for all threads."""
+        """Additional memory that operators need while they run, for all threads together."""
         return int(self._engine.scratch_bytes)
 
     @property
     def instructions(self) -> str:
-        """The instruction set that it runs with."""
+        """The instruction set in use."""
         return str(self._engine.instructions)
 
     def close(self) -> None:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class OnnxEngine(Engine):
-    """ONNX Runtime on the CPU. It is pickled by its file, which is opened again on the other side.
+    """ONNX Runtime on the CPU. Pickling stores the file's path; unpickling opens it again.
 
-    Files in 8-bit integers are computed exactly on every processor. Where the fast kernels would overflow, because the
-    processor has no VNNI and the weights have 8 bits, ONNX Runtime is asked for others, which take about as long as floats.
+    Int8 files are computed exactly on every processor. If the fast kernels would overflow, because the processor has no VNNI
+    and the weights use 8 bits, ONNX Runtime is told to use slower kernels, which take about as long as float32.
 
     Args:
         path: the `.onnx` file.
-        threads: that compute one batch; all cores by default.
+        threads: number of threads per batch; all cores by default.
 
     Raises:
         CheckpointError: the file is missing or is not an ONNX model that ONNX Runtime can run.
@@ -54,7 +54,7 @@ class OnnxEngine(Engine):
             (image, *more), outputs = self._session.get_inputs(), self._session.get_outputs()
             self._input, shape = image.name, image.shape
             self.outputs = tuple(output.name for output in outputs)
-        except Exception as error:  # ONNX Runtime's own have no common class
+        except Exception as error:  # ONNX Runtime's errors have no common base class
             raise CheckpointError(
                 f"'{path}' is not an ONNX model that ONNX Runtime {onnxruntime.__version__} can run: {first_line(error)}",
                 hint="export it again, or update onnxruntime if the file is newer",
@@ -93,7 +93,7 @@ class OnnxEngine(Engine):
         return file_manifest(text, self.path, hint="use a file written by 'mobilenets export'")
 
     def fast_path(self) -> FastPath:
-        """How many operators ONNX Runtime's CPU provider runs, by the profile of one run; in an int8 network those in integers.
+        """How many operators ONNX Runtime's CPU provider runs, from the profile of one run; in an int8 network, those in int8.
 
         Raises:
             CheckpointError: the network cannot be run again.
@@ -106,7 +106,7 @@ class OnnxEngine(Engine):
         return FastPath(_PROVIDER, len(nodes) - slow.total(), len(nodes), slow=dict(slow))
 
     def operator_times(self) -> dict[str, OperatorTime]:
-        """How long each kind of operator takes, by the profile: of the medians of their runs, the sum.
+        """The time of each kind of operator: the sum over operators of their median time in the profile.
 
         Raises:
             CheckpointError: the network cannot be run again.
@@ -121,7 +121,7 @@ class OnnxEngine(Engine):
         return {kind: OperatorTime(len(each), sum(each)) for kind, each in medians.items()}
 
     def _profiled(self, *, seconds: float) -> list[dict[str, Any]]:  # Any: JSON
-        """What the profile says of each operator in each run; there is one run, and more until the seconds are over."""
+        """The profile's entries for each operator and run. There is at least one run, and more until `seconds` have passed."""
         height, width = self.input_shape or self.manifest().input.shape
         image = np.zeros((self.batch or 1, self.manifest().input.channels, height, width), np.float32)
         with tempfile.TemporaryDirectory() as folder:
@@ -138,18 +138,18 @@ class OnnxEngine(Engine):
         del self._session
 
     def _opened(self, *, profile: str = "") -> Any:  # Any: ONNX Runtime has no types
-        """A session for the file, which writes a profile if it is given the beginning of a file's name."""
+        """A session for the file. If `profile`, a file name prefix, is given, it writes a profile."""
         onnxruntime = _runtime()
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL  # what fails is raised; what is logged besides says nothing to a user
+        options.log_severity_level = _FATAL  # failures are raised; other log messages do not help a user
         options.intra_op_num_threads = self.threads or 0
-        # Threads that spin while they wait take the cores that decode the next images.
+        # Threads that spin while waiting occupy the cores that decode the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._exact:
             options.add_session_config_entry("session.x64quantprecision", "1")
         if profile:
             options.enable_profiling, options.profile_file_prefix = True, profile
-        # Without its fallback, which could only be the same provider again and would print so to standard output.
+        # The only fallback would be the same provider again, with a message on standard output.
         return onnxruntime.InferenceSession(str(self.path), options, providers=[_PROVIDER], enable_fallback=0)
 
     def __reduce__(self) -> tuple[type[OnnxEngine], tuple[Path, int | None]]:
@@ -157,7 +157,7 @@ class OnnxEngine(Engine):
 
 
 def _runtime() -> Any:  # Any: ONNX Runtime has no types
-    """The package, which is told first to send nothing: since 1.29 it otherwise reports its use to its makers."""
+    """The package, with telemetry turned off: since 1.29 it otherwise reports its use to its makers."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
@@ -167,16 +167,16 @@ def _runtime() -> Any:  # Any: ONNX Runtime has no types
 
 
 def _may_overflow(known: Mapping[str, str]) -> bool:
-    """Whether a file's integers need slower kernels on this processor to be right."""
+    """Whether a file's integer products may overflow on this processor, so that slower kernels are needed."""
     return known.get(WEIGHT_BITS_KEY) == "8" and sums_overflow()
 
 
 def _in_floats(nodes: Sequence[Mapping[str, Any]], *, outputs: int) -> Counter[str]:  # Any: JSON
-    """How many operators of each kind compute in floats, or convert to or from floats in the midst of a network.
+    """How many operators of each kind compute in floats, or convert to or from floats in the middle of a network.
 
     Args:
-        nodes: of a profile.
-        outputs: that the network returns as floats, so that each may be converted.
+        nodes: the nodes of a profile.
+        outputs: number of the network's outputs; each may be converted to floats.
     """
     slow = Counter(node["op_name"] for node in nodes if "float" in next(iter(node.get("input_type_shape", [])), {}))
     slow["DequantizeLinear"] = sum(node["op_name"] == "DequantizeLinear" for node in nodes)
@@ -184,5 +184,5 @@ def _in_floats(nodes: Sequence[Mapping[str, Any]], *, outputs: int) -> Counter[s
 
 
 _FATAL = 4
-_PROFILED_S = 0.1  # a tiny network runs some hundred times, a large one once
+_PROFILED_S = 0.1  # enough for some hundred runs of a tiny network, and one of a large one
 _PROVIDER = "CPUExecutionProvider"

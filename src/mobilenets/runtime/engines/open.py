@@ -1,4 +1,4 @@
-"""From a path to a running network: which file it means, which runtime opens it, and whether file and manifest agree."""
+"""From a path to a running network: find the file, choose the runtime, and check that file and manifest agree."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Opened:
     """A running network.
 
     Args:
-        engine: runs it, each batch with one thread.
-        manifest: of the network.
-        choice: which runtime was chosen, and why; None for a checkpoint that was not exported.
-        candidates: that there were; none for a checkpoint that was not exported.
+        engine: runs the network, each batch on one thread.
+        manifest: the network's manifest.
+        choice: which runtime was chosen and why; None if a checkpoint had to be exported first.
+        candidates: the runtimes to choose from; empty if a checkpoint had to be exported first.
     """
 
     engine: Engine
@@ -36,7 +36,7 @@ class Opened:
     candidates: Sequence[Candidate] = ()
 
     def on(self, threads: int) -> list[Candidate]:
-        """What one image at a time could run on: the engine's candidate, and each candidate on several threads."""
+        """Candidates for running one image at a time: the engine's own, and each candidate on several threads."""
         chosen = [candidate for candidate in self.candidates if self.choice is not None and candidate.name == self.choice.name]
         return chosen + [replace(candidate, threads=threads) for candidate in self.candidates if threads > 1]
 
@@ -44,15 +44,15 @@ class Opened:
 def opened(
     path: Path, engines: Mapping[str, Runtime] = ENGINES, *, engine: str | None = None, cache: Path | None = None
 ) -> Opened:
-    """What `path` means, opened by the fastest runtime of this machine that can, or by the one that is asked for.
+    """The model at `path`, opened by the fastest runtime that can on this machine, or by the requested one.
 
-    A checkpoint or a quantized network that is not exported yet, or not for the runtime that is asked for, is exported once.
+    A checkpoint or quantized network that is not yet exported, or not for the requested runtime, is exported once.
 
     Args:
-        path: an exported file, a folder with some, or a run or checkpoint folder.
-        engines: the runtimes by kind of file.
-        engine: name of the runtime, such as "onnx".
-        cache: where choices are remembered; the user's cache folder by default.
+        path: an exported file, a folder with exported files, or a run or checkpoint folder.
+        engines: the runtimes, by kind of file.
+        engine: name of the requested runtime, such as "onnx".
+        cache: folder where choices are remembered; the user's cache folder by default.
 
     Raises:
         CheckpointError: there is no exported model, it cannot be run, or it does not fit its manifest.
@@ -60,11 +60,11 @@ def opened(
         UnknownNameError: there is no such runtime.
     """
     if engine is not None:
-        named(engines)[engine]  # a wrong name suggests near ones
+        named(engines)[engine]  # raises for a wrong name, and suggests similar ones
     checkpoint = checkpoint_in(path)
     candidates = candidates_in(path, engines) or (candidates_in(checkpoint, engines) if checkpoint is not None else [])
     if engine is None and holds_graph(path) and not any(candidate.runtime.runs_here for candidate in candidates):
-        candidates = []  # it was exported on another machine; here it is for a runtime of this one
+        candidates = []  # it was exported on another machine; this machine uses a runtime of its own
     choice = None
     usable: list[Candidate] = []
     if not candidates and checkpoint is not None:
@@ -89,10 +89,10 @@ def opened(
 
 
 def candidates_in(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Candidate]:
-    """Each runtime that can open the exported file, or one of those in the folder, in the order of the table.
+    """Each runtime that can open the exported file, or one of the files in the folder, in the order of the table.
 
     Args:
-        path: an exported file, a folder with some, or a run folder. None of its files need be there.
+        path: an exported file, a folder with exported files, or a run folder. Nothing needs to exist.
         engines: the runtimes by kind of file.
     """
     first = _exported_in(path, engines)
@@ -109,9 +109,9 @@ def candidates_in(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[
 
 
 def _exported_for(source: Path, engine: str, engines: Mapping[str, Runtime]) -> list[Candidate]:
-    """The candidate of a named runtime for a checkpoint or a quantized network, which is exported for it where it is not yet.
+    """The candidate of a named runtime for a checkpoint or quantized network, which is exported first if necessary.
 
-    Empty for a runtime from outside, for which nothing here exports.
+    Empty for a runtime from outside, since this package cannot export for it.
     """
     ending, runtime = named(engines)[engine]
     found = candidates_in(source, engines)
@@ -122,12 +122,12 @@ def _exported_for(source: Path, engine: str, engines: Mapping[str, Runtime]) -> 
 
 
 def _usable(path: Path, candidates: Sequence[Candidate], engine: str | None, engines: Mapping[str, Runtime]) -> list[Candidate]:
-    """The candidates that are installed, or the one that is asked for.
+    """The candidates that are installed, or the requested one.
 
-    If none is installed it is all of them: the error of the first says what to install.
+    If none is installed, all are returned: opening the first one gives an error that says what to install.
 
     Raises:
-        CheckpointError: there is no file for the runtime that is asked for.
+        CheckpointError: there is no file for the requested runtime.
     """
     if engine is None:
         return [candidate for candidate in candidates if candidate.runtime.runs_here] or list(candidates)
@@ -143,7 +143,7 @@ def _usable(path: Path, candidates: Sequence[Candidate], engine: str | None, eng
 
 
 def exported(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> Path:
-    """The exported file that `path` means: itself, or the one in an export or run folder.
+    """The exported file at `path`: the file itself, or the one in an export or run folder.
 
     Raises:
         CheckpointError: there is none.
@@ -168,7 +168,7 @@ def exported(path: Path, engines: Mapping[str, Runtime] = ENGINES) -> Path:
 
 
 def _instead(path: Path, engines: Mapping[str, Runtime]) -> str:
-    """What to give in place of a folder without an exported model of the usual name."""
+    """A hint for a folder that has no exported model of the usual name: what to pass instead."""
     if any((path / name).exists() for name in ("best", "last", _WEIGHTS)):
         return f"mobilenets export {shlex.quote(str(path))} --to onnx"
     if holds_cpp(path):
@@ -180,13 +180,13 @@ def _instead(path: Path, engines: Mapping[str, Runtime]) -> str:
 
 
 def checkpoint_in(path: Path) -> Path | None:
-    """The checkpoint folder that `path` means: itself, or a run's best one, or its last one before there is a best."""
+    """The checkpoint folder for `path`: itself, or a run's best checkpoint, or its last one if there is no best yet."""
     folders = (path, path / "best", path / "last")
     return next((folder for folder in folders if all((folder / name).is_file() for name in (_DESCRIPTION, _WEIGHTS))), None)
 
 
 IS_CPP = "it is C++, which a compiler builds, as its README.md says; give its run, or a model exported to another format"
-"""What to do with a folder that `holds_cpp`."""
+"""The hint for a folder that `holds_cpp`."""
 
 
 def holds_cpp(path: Path) -> bool:
@@ -195,31 +195,31 @@ def holds_cpp(path: Path) -> bool:
 
 
 def holds_graph(path: Path) -> bool:
-    """Whether a path is the folder of a quantized network, which can be exported where it is not."""
+    """Whether a path is the folder of a quantized network, which can still be exported if it is not."""
     return (path / _GRAPH).is_file()
 
 
 def _exported_in(path: Path, engines: Mapping[str, Runtime]) -> Path | None:
-    """The file itself if some runtime opens it, or the one in an export or run folder."""
+    """The path itself if some runtime opens it, or the exported file in an export or run folder."""
     if path.is_file() or path.suffix.lower() in engines:  # Core ML's files are folders
         return path if path.suffix.lower() in engines else None
     return _file_in(path, engines) or _file_in(path / "export", engines)
 
 
 def _file_in(folder: Path, engines: Mapping[str, Runtime]) -> Path | None:
-    """The first model of a folder in the order of the table; one whose runtime is installed, if there is any."""
+    """The folder's first model in the order of the table, preferably one whose runtime is installed."""
     files = [(runtime.runs_here, file) for ending, runtime in engines.items() if (file := folder / f"model{ending}").exists()]
     return next((file for runs_here, file in files if runs_here), files[0][1] if files else None)
 
 
 def _engine_of(checkpoint: Path) -> Engine:
-    """The engine for a checkpoint, exported on the way: once, for the export is kept in its folder."""
+    """The engine for a checkpoint, which is exported first. The export is kept in its folder, so this happens once."""
     engine: Engine = _ready(checkpoint).engine_of(checkpoint)
     return engine
 
 
 def _ready(source: Path) -> ModuleType:
-    """What exports a checkpoint or a quantized network. It stands above the torch line, so it is named here, not imported."""
+    """The module that exports checkpoints and quantized networks. It needs torch, so it is imported by name when needed."""
     try:
         return importlib.import_module("mobilenets.exporters.ready")
     except ImportError as error:
@@ -231,6 +231,6 @@ def _ready(source: Path) -> ModuleType:
 
 
 def _engine_of_graph(folder: Path) -> Engine:
-    """The engine for a quantized network that is not exported yet. What does that stands above, so it is named here."""
+    """The engine for a quantized network that is not exported yet. The exporter is in a higher layer, so it is named here."""
     engine: Engine = importlib.import_module("mobilenets.int8.folder").engine_of(folder)
     return engine

@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_IN_ONNX = ("framework",)  # where OpenVINO keeps the metadata of an ONNX file
+_IN_ONNX = ("framework",)  # prefix of the metadata of an ONNX file in OpenVINO
 _NOTHING_TO_RUN = {"Input", "Output", "Const"}
-_PLACES = ("Exception from src/", "Check '")  # beginnings of lines of a failure
-_SLOW = ("ref", "unknown", "undef")  # beginnings of the names of implementations that are not optimized
+_PLACES = ("Exception from src/", "Check '")  # how the lines of an error message begin that name a place in OpenVINO's source
+_SLOW = ("ref", "unknown", "undef")  # name prefixes of implementations that are not optimized
 
 
 class OpenVinoEngine(Engine):
-    """OpenVINO on the CPU, in 32-bit floats or 8-bit integers. It is pickled by its file, and opened again on the other side.
+    """OpenVINO on the CPU, in float32 or int8. Pickling stores the file's path; unpickling opens it again.
 
-    Where integers would overflow, because the processor has no VNNI and the weights have 8 bits, OpenVINO computes with floats
-    that are rounded as the integers are, which takes longer than a network in floats.
+    If int8 products would overflow, because the processor has no VNNI and the weights use 8 bits, OpenVINO simulates int8 in
+    floats with the same rounding. This takes longer than a float network.
 
-    Each thread that runs gets an inference request of its own; the requests share the weights.
+    Each thread that calls `run` gets its own inference request; the requests share the weights.
 
     Args:
-        path: the `.xml` file, whose `.bin` file lies beside it, or an `.onnx` file.
-        threads: that compute one batch; all cores by default.
+        path: the `.xml` file, with its `.bin` file beside it, or an `.onnx` file.
+        threads: number of threads per batch; all cores by default.
 
     Raises:
         CheckpointError: a file is missing or is not a network that OpenVINO can run.
@@ -70,7 +70,7 @@ class OpenVinoEngine(Engine):
             if _metadata(model, WEIGHT_BITS_KEY) == "8" and sums_overflow():
                 settings |= _EXACT
             self._compiled = runtime.Core().compile_model(model, "CPU", settings)
-        except (RuntimeError, IndexError, TypeError) as error:  # those of OpenVINO have no common class
+        except (RuntimeError, IndexError, TypeError) as error:  # OpenVINO's errors have no common base class
             raise CheckpointError(
                 f"'{path}' is not a network that OpenVINO {runtime.__version__.partition('-')[0]} can run: {_reason(error)}",
                 hint="export it again, or update openvino if the file is newer",
@@ -108,15 +108,15 @@ class OpenVinoEngine(Engine):
         return file_manifest(self._manifest, self.path, hint="use a file written by 'mobilenets export'")
 
     def fast_path(self) -> FastPath:
-        """How many operators OpenVINO runs with its optimized kernels, by the graph that it executes; one image is run.
+        """How many operators OpenVINO runs with optimized kernels, according to the executed graph. This runs one image.
 
-        In an int8 network those are the kernels that compute in integers.
+        In an int8 network, only kernels that compute in int8 count.
 
         Raises:
-            CheckpointError: the manifest is missing, which says how large an image is and how many channels it has.
+            CheckpointError: the manifest, which gives the image's size and channels, is missing.
         """
         contract = self.manifest().input
-        self.run(np.zeros((self.batch or 1, contract.channels, *contract.shape), np.float32))  # some kernels are chosen then
+        self.run(np.zeros((self.batch or 1, contract.channels, *contract.shape), np.float32))  # chooses some kernels
         integers = self.precision == "int8"
         kinds: Counter[str] = Counter()
         total = 0
@@ -141,8 +141,8 @@ class OpenVinoEngine(Engine):
         return OpenVinoEngine, (self.path.absolute(), self.threads)
 
 
-_EXACT = {"LP_TRANSFORMS_MODE": "NO", "NUM_STREAMS": 1}  # with several streams OpenVINO 2026.4 then computes nonsense
-_IN_PLACE = {"Reshape", "Reorder"}  # change a shape or an order, and compute nothing
+_EXACT = {"LP_TRANSFORMS_MODE": "NO", "NUM_STREAMS": 1}  # with several streams OpenVINO 2026.4 then gives wrong results
+_IN_PLACE = {"Reshape", "Reorder"}  # only change the shape or layout, without computing
 _FLOATS = {"f32", "bf16", "f16"}
 
 
@@ -156,7 +156,7 @@ def openvino() -> ModuleType:
         import openvino as runtime
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino") from error
-    with _FIRST:  # its tables of NumPy's types are made at their first use, and two threads that make one wait for each other
+    with _FIRST:  # its NumPy type tables are created on first use, which deadlocks if two threads do it at once
         runtime.Type.f32.to_dtype()
         runtime.Tensor(np.zeros(1, np.float32))
     module: ModuleType = runtime
@@ -166,11 +166,11 @@ def openvino() -> ModuleType:
 _FIRST = threading.Lock()
 
 
-def _settings(threads: int | None) -> dict[str, Any]:  # Any: what settings hold
-    """Each batch is computed by `threads`; as many batches side by side as the cores allow.
+def _settings(threads: int | None) -> dict[str, Any]:  # Any: values of settings
+    """Settings for `threads` threads per batch, and as many concurrent batches as the cores allow.
 
-    The precision is given, because a processor with bfloat16 would otherwise compute in that. Threads may move between cores,
-    because other programs use them as well.
+    The precision is set explicitly, because processors with bfloat16 would otherwise use it. Threads are not pinned to cores,
+    because other programs need the cores as well.
     """
     each = min(threads or cores(), cores())
     side_by_side = max(1, cores() // each)
@@ -183,19 +183,19 @@ def _settings(threads: int | None) -> dict[str, Any]:  # Any: what settings hold
 
 
 def _reason(error: Exception) -> str:
-    """What OpenVINO says of a failure, without the lines that say where in its own source that was."""
+    """OpenVINO's error message without the lines that name places in its own source."""
     lines = (line.strip() for line in str(error).splitlines())
     said = [line for line in lines if line and not line.startswith(_PLACES)]
     return said[0].partition(" Please check that model format")[0] if said else first_line(error)
 
 
-def _name(port: Any, otherwise: str) -> str:  # Any: OpenVINO's types are those of a compiled module
+def _name(port: Any, otherwise: str) -> str:  # Any: OpenVINO's types come from a compiled module
     names: set[str] = port.names
     return min(names) if names else otherwise
 
 
 def _metadata(model: Any, key: str) -> str | None:  # Any: as above
-    """The text of an entry of the metadata, such as the manifest; None if there is none."""
+    """The text of an entry in the metadata, such as the manifest; None if there is none."""
     for place in ((key,), (*_IN_ONNX, key)):
         if model.has_rt_info(list(place)):
             return str(model.get_rt_info(list(place)).astype(str))

@@ -1,4 +1,4 @@
-"""`ENGINES`: which runtime opens a file of which kind."""
+"""`ENGINES`: which runtime opens which kind of file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mobilenets.table import Table
 
 
 class OpenEngine(Protocol):
-    """Opens an exported file; the class of an engine is one."""
+    """Opens an exported file; the class of each engine is one."""
 
     def __call__(self, path: Path, threads: int | None = None) -> Engine:
-        """The engine, which computes one batch with this many threads; raises CheckpointError."""
+        """The engine, which computes a batch with this many threads; raises CheckpointError."""
         ...
 
 
@@ -33,16 +33,16 @@ class Runtime:
     """A runtime and how its files are opened.
 
     Args:
-        title: its name, for people.
-        open: opens a file. It imports the runtime, so that only those who use it need it.
-        name: what users type for it, such as "onnx"; "" for the ending of its files without the dot.
-        module: the Python module that is the runtime, "onnxruntime"; "" for none.
-        package: what pip calls that module; "" for the same name.
-        extra: the extra of `mobilenets` that brings it; "" for the base install.
-        source: what pip installs it from where no index has it, "./native" in a clone of this repository; "" for the index.
-        also: endings of files of other runtimes that it reads too.
-        weights: ending of the file beside its own that holds the weights, ".bin"; "" where they are inside.
-        systems: that it runs on, as `sys.platform` names them; empty for all.
+        title: name of the runtime, for people.
+        open: opens a file. It imports the runtime, so that only its users need it.
+        name: what users type, such as "onnx"; "" if that is the file extension without the dot.
+        module: the runtime's Python module, such as "onnxruntime"; "" for none.
+        package: the module's name on PyPI; "" for the same name.
+        extra: the extra of `mobilenets` that installs it; "" for the base install.
+        source: what to give pip if no index has the package, such as "./native" in a clone of this repository; else "".
+        also: extensions of other runtimes' files that it reads too.
+        weights: extension of the separate file that holds the weights, such as ".bin"; "" if they are in the main file.
+        systems: systems that it runs on, as `sys.platform` names them; empty for all.
     """
 
     title: str
@@ -58,12 +58,12 @@ class Runtime:
 
     @property
     def runs_here(self) -> bool:
-        """Whether it runs on this system, and is installed."""
+        """Whether it runs on this system and is installed."""
         return self.fits_system and self.installed
 
     @property
     def fits_system(self) -> bool:
-        """Whether it runs on this system, if it is installed."""
+        """Whether it could run on this system if it were installed."""
         return not self.systems or sys.platform in self.systems
 
     @property
@@ -93,14 +93,14 @@ ENGINES: Table[Runtime] = Table("kind of exported file", {
     ".graph": Runtime("mobilenets-native", NativeEngine, "native", "mobilenets_native", "mobilenets-native", source="./native"),
 })
 # fmt: on
-"""By the ending of the file's name, lower case; of several in one folder the first one counts.
+"""Runtimes by file extension, in lower case. If a folder has several kinds of files, the first in this order counts.
 
-A runtime from outside is one more entry: `Predictor.open(path, engines={**ENGINES, ".toy": Runtime("Toy", ToyEngine)})`.
+To add a runtime of your own: `Predictor.open(path, engines={**ENGINES, ".toy": Runtime("Toy", ToyEngine)})`.
 """
 
 
 def named(engines: Mapping[str, Runtime] = ENGINES) -> Table[tuple[str, Runtime]]:
-    """The runtimes by the name that users type, each with the ending of its files.
+    """The runtimes by the name that users type, each with its file extension.
 
     >>> named()["onnx"][1].title
     'ONNX Runtime'
@@ -111,6 +111,6 @@ def named(engines: Mapping[str, Runtime] = ENGINES) -> Table[tuple[str, Runtime]
 
 
 def known_endings(engines: Mapping[str, Runtime]) -> str:
-    """The endings for a message: `.onnx`, or `.onnx, .tflite or .toy`."""
+    """The extensions for a message: `.onnx`, or `.onnx, .tflite or .toy`."""
     *first, last = engines
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,1 +1,1 @@
-"""From an encoded image to the array a network takes."""
+"""From an encoded image to the array that a network takes."""

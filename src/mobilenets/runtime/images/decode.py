@@ -1,4 +1,4 @@
-"""Encoded image -> upright RGB or grey image, 8 bits: the one decoder outside of training."""
+"""Decoding: from an encoded image to an upright RGB or grey image with 8 bits. Only training has another decoder."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Reason = Literal["missing", "unreadable", "empty", "bomb", "not-an-image", "trun
 
 DECODE_ERRORS = (
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,  # where the caller turned warnings into errors
+    Image.DecompressionBombWarning,  # if the caller turned warnings into errors
     OSError,
-    SyntaxError,  # Pillow's word for a broken PNG or TIFF
+    SyntaxError,  # raised by Pillow for a broken PNG or TIFF
     ValueError,
     TypeError,
     LookupError,
@@ -40,21 +40,22 @@ DECODE_ERRORS = (
     MemoryError,
     struct.error,
 )
-"""What Pillow's decoders raise on broken files."""
+"""The errors that Pillow's decoders raise for broken files."""
 
 MODES = {1: "L", 3: "RGB"}
 
 ALWAYS_DECODED = 256 << 20
-"""Bytes of decoded pixels that any file may have, however small it is."""
+"""Bytes of decoded pixels that are always allowed, however small the file is."""
 
 MOST_TIMES = 1000
-"""Beyond them, decoded bytes per byte of the file. Photos have 5 to 200, a blank JPEG 300, a nearly blank PNG 1,000."""
+"""Above `ALWAYS_DECODED`, the limit of decoded bytes per byte of the file. Photos reach 5 to 200, a blank JPEG 300, a nearly
+blank PNG 1,000."""
 
-_AT_ONCE = 1 << 20  # bytes that are read of a file that grows or shrinks
-_IN_MEMORY = 1 << 30  # bytes of a file that is read at once; a larger one is decoded from the disk
-_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # in memory; of other modes 4
+_AT_ONCE = 1 << 20  # bytes per read while the file grows or shrinks
+_IN_MEMORY = 1 << 30  # bytes; a larger file is decoded from disk instead of being read at once
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # in memory; 4 for other modes
 _ORIENTATION_TAG = 0x0112
-_TURNS = {  # EXIF orientation: what makes it upright
+_TURNS = {  # EXIF orientation: the operation that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -71,12 +72,12 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a", b"II*\0", 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image's header says.
+    """The contents of an image's header.
 
     Args:
-        format: Pillow's name of it: "JPEG", "PNG", ...
+        format: the format's name in Pillow: "JPEG", "PNG", ...
         width, height: px, as stored.
-        turned: whether EXIF exchanges them.
+        turned: whether the EXIF orientation swaps them.
     """
 
     format: str
@@ -86,7 +87,7 @@ class Header:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Width and height, px, of the image as a person sees it."""
+        """Width and height, px, of the upright image."""
         return (self.height, self.width) if self.turned else (self.width, self.height)
 
 
@@ -96,16 +97,16 @@ def decode_image(source: bytes | Path, *, channels: int = 3, at_least: int | Non
     Args:
         source: the encoded image, or the file that holds it.
         channels: 3 for RGB, 1 for grey.
-        at_least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size while its shorter side keeps this many px.
+        at_least: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size if its shorter side keeps at least this many px.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged, no image, or too large to be one.
+        ImageError: the file is missing, empty, truncated, damaged, not an image, or too large.
     """
     return decode_sized(source, channels=channels, at_least=at_least)[0]
 
 
 def decode_sized(source: bytes | Path, *, channels: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """The upright image, and the width and height it would have had at its full size."""
+    """The upright image, and the width and height that it has at full size, px."""
     _check_channels(channels)
 
     def work(file: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
@@ -121,10 +122,10 @@ def decode_sized(source: bytes | Path, *, channels: int, at_least: int | None) -
 
 
 def as_decoded(image: Image.Image, *, channels: int) -> Image.Image:
-    """An image that was opened with Pillow, as `decode_image` gives that of a file: upright, 8 bits, RGB or grey.
+    """An image opened with Pillow, as `decode_image` would return it: upright, 8 bits, RGB or grey.
 
     Args:
-        image: is left as it is, but for its pixels being loaded.
+        image: not changed, except that its pixels are loaded.
         channels: 3 for RGB, 1 for grey.
 
     Raises:
@@ -141,25 +142,25 @@ def as_decoded(image: Image.Image, *, channels: int) -> Image.Image:
 
 
 def read_image_file(path: Path) -> bytes | Path:
-    """The bytes of an image file; the path itself where it is so large that it is better decoded from the disk.
+    """The bytes of an image file, or the path itself if the file is so large that it should be decoded from disk.
 
     Raises:
-        OSError: it cannot be read, or is a folder, a pipe or a device.
+        OSError: it cannot be read, or it is a folder, a pipe or a device.
     """
     with _regular_file(path) as (descriptor, size_bytes):
         if size_bytes > _IN_MEMORY:
             return path
-        data = os.read(descriptor, size_bytes + 1)  # one call where nobody writes to the file meanwhile
+        data = os.read(descriptor, size_bytes + 1)  # one call is enough unless the file is written to at the same time
         while len(data) != size_bytes and (more := os.read(descriptor, _AT_ONCE)):
             data += more
         return data
 
 
 def read_header(source: bytes | Path) -> Header:
-    """What the image's header says; its pixels are not read.
+    """The image's header; pixels are not read.
 
     Raises:
-        ImageError: the file is missing, empty, no image, or too large to be one.
+        ImageError: the file is missing, empty, not an image, or too large.
     """
 
     def work(file: BinaryIO) -> Header:
@@ -170,7 +171,7 @@ def read_header(source: bytes | Path) -> Header:
 
 
 def upright_size(source: bytes | Path) -> tuple[int, int]:
-    """Width and height, px, of the image as a person sees it; its pixels are not read.
+    """Width and height, px, of the upright image; pixels are not read.
 
     Raises:
         ImageError: see `read_header`.
@@ -179,7 +180,7 @@ def upright_size(source: bytes | Path) -> tuple[int, int]:
 
 
 def failure(error: BaseException | None) -> Reason:
-    """Which kind of failure an `ImageError` of `decode_image`, or its cause, stands for."""
+    """The kind of failure that an `ImageError` of `decode_image`, or its cause, represents."""
     if isinstance(error, ImageError):
         return failure(error.__cause__)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
@@ -198,18 +199,18 @@ def failure(error: BaseException | None) -> Reason:
 
 
 class _EmptyFileError(ValueError):
-    """The file has no byte."""
+    """The file is empty."""
 
 
 class _HeaderError(ValueError):
-    """The file begins as an image does, but its header makes no sense."""
+    """The file starts like an image, but its header is invalid."""
 
 
 class _BombError(ValueError):
-    """The file is too small for the pixels that it claims."""
+    """The file is too small for the number of pixels that it claims."""
 
 
-_HEAD = 16  # bytes that tell formats apart
+_HEAD = 16  # bytes that distinguish the formats
 
 
 def _check_channels(channels: int) -> None:
@@ -218,12 +219,12 @@ def _check_channels(channels: int) -> None:
 
 
 def _worked(source: bytes | Path, work: Callable[[BinaryIO], Read], *, whole: bool) -> Read:
-    """What `work` makes of the bytes of an image.
+    """The result of `work` on the bytes of an image.
 
     Args:
         source: the encoded image, or the file that holds it.
         work: reads the image; its errors become an `ImageError`.
-        whole: whether all bytes of a file are needed; it is then read at once, which is faster.
+        whole: whether all bytes of the file are needed; it is then read at once, which is faster.
     """
     head = b""
     try:
@@ -232,7 +233,7 @@ def _worked(source: bytes | Path, work: Callable[[BinaryIO], Read], *, whole: bo
             try:
                 return work(file)
             except ValueError:
-                # Pillow refuses a PNG whose texts or profile take more than a megabyte; they are not part of the image.
+                # Pillow refuses a PNG with more than a megabyte of texts or profile, which are not part of the image.
                 file.seek(0)
                 shorter = without_texts(file.read()) if head.startswith(SIGNATURE) else None
                 if shorter is None:
@@ -257,9 +258,9 @@ def _stream(source: bytes | Path, *, whole: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _regular_file(path: Path) -> Iterator[tuple[int, int]]:
-    """The descriptor of a file that is open for reading, and its bytes.
+    """A descriptor of the file, open for reading, and the file's size in bytes.
 
-    Opening does not wait for the other end of a pipe, and a device, which may have no end, is not read.
+    Opening does not wait for the other end of a pipe, and devices, which may be endless, are not read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -278,7 +279,7 @@ def _regular_file(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _open(file: BinaryIO) -> Image.Image:
-    """The image of a file, not yet loaded; refused where the file is too small for it."""
+    """The opened image, not yet loaded; refused if the file is too small for its number of pixels."""
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     image = _identified(file)
@@ -316,7 +317,7 @@ def _image_error(source: bytes | Path, error: BaseException, head: bytes) -> Ima
 
 
 def _words(error: BaseException, head: bytes) -> tuple[str, str]:
-    """What is wrong with an image, and what to do."""
+    """What is wrong with an image, and what to do about it."""
     kind = failure(error)
     if kind == "missing":
         return "does not exist", ""
@@ -345,7 +346,7 @@ def _words(error: BaseException, head: bytes) -> tuple[str, str]:
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
-    """The image in 8 bits and without transparency, as `mode`."""
+    """The image converted to `mode`, with 8 bits and without transparency."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         image = eight_bits(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
@@ -356,7 +357,7 @@ def _flat(image: Image.Image, mode: str) -> Image.Image:
             white.paste(image, mask=alpha)
             image = white
     elif image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
-        image = _inverted(image)  # Pillow takes every CMYK JPEG for Adobe's inverted kind
+        image = _inverted(image)  # Pillow treats every CMYK JPEG as Adobe's inverted kind
     elif image.mode == "LAB":
         from PIL import ImageCms
 
@@ -370,20 +371,20 @@ def _inverted(image: Image.Image) -> Image.Image:
 
 
 def _upright(flat: Image.Image, opened: Image.Image) -> Image.Image:
-    """Turned as the EXIF orientation of the opened file says."""
+    """The image turned by the EXIF orientation of the opened file."""
     turn = _turn(opened)
     return flat if turn is None else flat.transpose(turn)
 
 
 def _is_turned(opened: Image.Image) -> bool:
-    """Whether width and height are to be exchanged. Of a PNG, EXIF behind the pixels is not looked for: they would be read."""
+    """Whether to swap width and height. EXIF after a PNG's pixels is ignored, because finding it would read the pixels."""
     if opened.format == "PNG" and "exif" not in opened.info:
         return False
     return _turn(opened) in _ACROSS
 
 
 def _turn(opened: Image.Image) -> Image.Transpose | None:
-    """What makes the opened file upright; damaged EXIF says nothing."""
+    """The operation that makes the opened file upright; None if EXIF is damaged or asks for none."""
     try:
         return _TURNS.get(opened.getexif().get(_ORIENTATION_TAG, 1))
     except DECODE_ERRORS:

@@ -1,4 +1,4 @@
-"""Images of 16 bits, 32 bits or floats, as 8 bits."""
+"""Conversion of images with 16 bits, 32 bits or floats to 8 bits."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 _PHOTOMETRIC_TAG = 262
 _MAX_SAMPLE_TAG = 281
-_AT_ONCE = 1 << 20  # pixels that are looked at at once, so that a large image is in memory once
+_AT_ONCE = 1 << 20  # pixels processed at once, so that a large image is not copied
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of more than 8 bits, scaled to 8.
+    """A grey image of more than 8 bits, scaled to 8 bits.
 
-    - Whole numbers: by the full range of 16 bits; of 12 or 8 bits where all values fit into those, as cameras, scanners and
-      microscopes write them into 16-bit files. A TIFF file may state its largest value itself.
-    - Floats: by 0 to 1 or 0 to 255 where they fit into it, else by their own range. Infinite values become the largest or
-      smallest finite one, and NaN the smallest.
+    - Integers: scaled by the full range of 16 bits; by that of 12 or 8 bits if all values fit, since cameras, scanners and
+      microscopes store such values in 16-bit files. A TIFF file may state its largest value itself.
+    - Floats: scaled by 0 to 1 or 0 to 255 if all values fit, otherwise by their own range. Infinite values become the largest
+      or smallest finite value, and NaN the smallest.
 
     Raises:
         ValueError: no value is finite.
@@ -53,7 +53,7 @@ def _finite_range(image: Image.Image) -> tuple[float, float]:
 
 
 def _float_scale(smallest: float, largest: float) -> tuple[float, float]:
-    """What becomes 0 and 255."""
+    """The values that become 0 and 255."""
     if smallest >= 0 and largest <= 255:
         return 0.0, 1.0 if largest <= 1 else 255.0
     return smallest, largest
@@ -63,7 +63,7 @@ def _whole_scale(image: Image.Image) -> tuple[float, float]:
     low, high, expanded = 0.0, 0.0, True
     for _, values in _strips(image):
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-        expanded = expanded and not (values % 257).any()  # 8 bits, spread over 16 by 257
+        expanded = expanded and not (values % 257).any()  # 8-bit values stretched to 16 bits, by a factor of 257
     if low < 0 or high > 65535:
         return low, high
     stated = _tag(image, _MAX_SAMPLE_TAG)
@@ -75,7 +75,7 @@ def _whole_scale(image: Image.Image) -> tuple[float, float]:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """The values of a few rows at a time, with the first row of each."""
+    """Strips of a few rows each: the index of the first row, and the values."""
     rows = max(1, _AT_ONCE // image.width)
     for top in range(0, image.height, rows):
         strip = image.crop((0, top, image.width, min(top + rows, image.height)))
@@ -83,6 +83,6 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
 
 
 def _tag(image: Image.Image, number: int) -> object:
-    """A tag of a TIFF file, its first value where it has several; None of other files."""
+    """A tag of a TIFF file, or the tag's first value if it has several; None for other formats."""
     value = getattr(image, "tag_v2", {}).get(number)
     return value[0] if isinstance(value, tuple) and value else value

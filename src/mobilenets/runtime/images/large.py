@@ -1,4 +1,4 @@
-"""Images beyond Pillow's size limit, for callers who asked for large ones."""
+"""Decoding of images beyond Pillow's size limit, for callers who ask for it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mobilenets.runtime.images.decode import decode_image
 from mobilenets.runtime.images.decode import upright_size as usual_upright_size
 
 MOST = 2_000_000_000
-"""Pixels of the largest image: 8 GB in memory, Pillow takes four bytes a pixel."""
+"""Pixels of the largest image: 8 GB in memory, since Pillow uses four bytes per pixel."""
 
 _turn = Lock()
 
 
 def decode(source: bytes | Path, *, channels: int = 3) -> Image.Image:
-    """As `decode_image`, for images of up to two gigapixels; one at a time.
+    """As `decode_image`, for images of up to two gigapixels. Only one such image is decoded at a time.
 
     Args:
         source: the encoded image, or the file that holds it.
@@ -44,10 +44,10 @@ def upright_size(source: bytes | Path) -> tuple[int, int]:
 
 @contextmanager
 def _lifted() -> Iterator[None]:
-    """Pillow has one limit for all threads: for others it is higher meanwhile, never lower."""
+    """Raise Pillow's limit, which is global. Meanwhile it is higher for other threads too, but never lower."""
     with _turn:
         usual = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = MOST // 2  # Pillow refuses what is twice as large
+        Image.MAX_IMAGE_PIXELS = MOST // 2  # Pillow refuses images above twice its limit
         try:
             yield
         finally:

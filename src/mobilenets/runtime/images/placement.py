@@ -1,7 +1,7 @@
-"""The arithmetic of the resize rules, once: how an image is brought to a network's input, and back.
+"""The arithmetic of the resize rules, in one place: how an image is mapped to a network's input, and back.
 
-Three steps, each of whole pixels, lead from an image to the input: a part of the image is cut out, it is resized, and the input
-lies somewhere on the result. `Fit` holds the three; `Placement` is what they come to for points: a scale and a shift.
+Three steps in whole pixels lead from an image to the input: crop a part of the image, resize it, and place the input somewhere
+on the result. `Fit` holds these steps; `Placement` is the resulting mapping of coordinates, a scale and a shift.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from mobilenets.specs.model import InputContract
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How an image is brought to the input.
+    """How an image is cropped, resized and placed under the input.
 
     Args:
-        cut: x0 y0 x1 y1 of the part of the image that is resized, px of the image.
-        size: width and height that it is resized to, px.
-        left, top: the input's corner on the resized part, px; negative where the input is padded.
+        cut: x0 y0 x1 y1 of the crop, px of the image.
+        size: width and height that the crop is resized to, px.
+        left, top: position of the input's corner on the resized crop, px; negative if the input is padded.
     """
 
     cut: tuple[int, int, int, int]
@@ -29,12 +29,12 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the network's input lies on the image, upright: `x_image = x_input * scale_x + left`, in px, edges at integers.
+    """Where the network's input lies on the upright image: `x_image = x_input * scale_x + left`, px, with edges at integers.
 
     Args:
-        width, height: of the image, px.
+        width, height: size of the image, px.
         scale_x, scale_y: px of the image per px of the input.
-        left, top: of the input's corner on the image; negative where the input is padded.
+        left, top: position of the input's corner on the image, px; negative if the input is padded.
     """
 
     width: int
@@ -46,7 +46,7 @@ class Placement:
 
 
 def fit(width: int, height: int, contract: InputContract) -> Fit:
-    """How an image of `width` x `height` px is brought to the input by the contract's resize rule."""
+    """How an image of `width` x `height` px is fitted to the input by the contract's resize rule."""
     input_height, input_width = contract.shape
     whole = (0, 0, width, height)
     if contract.resize == "letterbox":
@@ -75,12 +75,12 @@ def placement(width: int, height: int, contract: InputContract) -> Placement:
 
 
 def _margin(side: int, crop: float) -> int:
-    """Pixels cut from each end of a side, as `tf.image.central_crop` counts them."""
+    """Pixels cropped from each end of a side, computed as in `tf.image.central_crop`."""
     return int((side - side * crop) / 2)
 
 
 def _with_shorter_side(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """Width and height with that shorter side, the longer rounded down as torchvision's Resize does."""
+    """Width and height with this shorter side; the longer side is rounded down as in torchvision's Resize."""
     if width <= height:
         return shorter, int(shorter * height / width)
     return int(shorter * width / height), shorter

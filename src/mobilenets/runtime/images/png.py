@@ -1,4 +1,4 @@
-"""PNG files without what is not part of the image: texts and color profiles, however large."""
+"""Removes texts and color profiles, which can be very large, from PNG files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _LEFT_OUT = frozenset((b"tEXt", b"zTXt", b"iTXt", b"iCCP"))
 
 
 def without_texts(data: bytes) -> bytes | None:
-    """The bytes of a PNG without its texts and its color profile; None if it has none of them.
+    """The bytes of a PNG without its texts and color profile; None if it has neither.
 
-    A PNG is a row of chunks: length (4 bytes), kind (4), content, checksum (4).
+    A PNG is a sequence of chunks: length (4 bytes), kind (4), content, checksum (4).
     """
     kept = [SIGNATURE]
     start, removed = len(SIGNATURE), False

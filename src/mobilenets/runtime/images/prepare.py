@@ -1,4 +1,4 @@
-"""An upright image -> the array a network takes: the one preprocessing outside of training."""
+"""Preprocessing outside of training: from an upright image to the array that a network takes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ RESAMPLING: dict[Interpolation, Image.Resampling] = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-_WHOLE = 1 << 30  # px that no image has: nothing is shrunk
-_LONGEST = 8  # sides of a network's input: beyond this a resized image is cut before it is made
+_WHOLE = 1 << 30  # px, larger than any image, so that nothing is shrunk
+_LONGEST = 8  # aspect ratio of the resized image above which it is cropped before resizing
 
 
 def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
-    """The network's input for one decoded image, C H W, contiguous: resized, cut, scaled and normalized by its contract.
+    """The network's input for one decoded image, C H W, contiguous: resized, cropped, scaled and normalized by the contract.
 
     Raises:
-        ImageError: the contract asks for a number of channels that no image file has.
+        ImageError: the contract requires a number of channels that no image file has.
     """
     if contract.channels not in MODES:
         raise ImageError(f"the network takes {contract.channels} channels, which no image file has", hint="give it an array")
@@ -44,11 +44,11 @@ def prepare(image: Image.Image, contract: InputContract) -> NDArray[np.float32]:
 
 
 def prepare_channels(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.float32]:
-    """The network's input for an array of pixels H W C, or H W of one channel; C may be any number, each channel by itself.
+    """The network's input for an array of pixels H W C, or H W for one channel. C may be any number.
 
     Args:
-        pixels: with as many channels as the contract.
-        contract: of the network.
+        pixels: must have as many channels as the contract.
+        contract: the network's input contract.
     """
     if contract.channels in MODES:
         return prepare(Image.fromarray(pixels), contract)
@@ -68,7 +68,7 @@ def load_input(source: bytes | Path, contract: InputContract) -> NDArray[np.floa
 
 
 def load_placed(source: bytes | Path, contract: InputContract) -> tuple[NDArray[np.float32], Placement]:
-    """As `load_input`, with where the input lies on the whole image, however much decoding shrank it.
+    """As `load_input`, together with the input's placement on the full-size image, however much decoding shrank it.
 
     Raises:
         ImageError: see `decode_image`.
@@ -78,10 +78,10 @@ def load_placed(source: bytes | Path, contract: InputContract) -> tuple[NDArray[
 
 
 def pixels_needed(contract: InputContract) -> int:
-    """Shorter side, px, to which a JPEG may be shrunk in decoding: twice what the network sees.
+    """The shorter side, px, to which decoding may shrink a JPEG: twice what the network sees.
 
-    At twice the pixels the input differs from that of the whole image by less than one level of 255 on average;
-    at just the pixels needed, by two to four.
+    At twice the pixels, the input differs from that of the full image by less than one level of 255 on average; at just the
+    pixels needed, it differs by two to four.
     """
     if contract.resize == "sample":
         return _WHOLE
@@ -90,9 +90,9 @@ def pixels_needed(contract: InputContract) -> int:
 
 
 def resize(image: Image.Image, contract: InputContract) -> Image.Image:
-    """The image as it lies under the input, by any resize rule but "sample", which gives no image.
+    """The image resized and cropped for the input, by any resize rule but "sample", which does not give an image.
 
-    It has the shape of the input; by "letterbox" only one of its sides is as long, and the rest of the input is padding.
+    It has the shape of the input. With "letterbox" only one side has the full length, and the rest of the input is padding.
     """
     way, method = fit(image.width, image.height, contract), RESAMPLING[contract.interpolation]
     if way.cut != (0, 0, *image.size):
@@ -102,7 +102,7 @@ def resize(image: Image.Image, contract: InputContract) -> Image.Image:
     if width <= input_width and height <= input_height:
         return image.resize(way.size, method)
     inner = (way.left, way.top, way.left + input_width, way.top + input_height)
-    if max(width, height) > _LONGEST * min(width, height):  # cut first: the resized image would be huge
+    if max(width, height) > _LONGEST * min(width, height):  # crop first: the resized image would be huge
         scale_x, scale_y = image.width / width, image.height / height
         box = (inner[0] * scale_x, inner[1] * scale_y, inner[2] * scale_x, inner[3] * scale_y)
         return image.resize((input_width, input_height), method, box=box)
@@ -110,7 +110,7 @@ def resize(image: Image.Image, contract: InputContract) -> Image.Image:
 
 
 def normalize(image: Image.Image | NDArray[np.float32], contract: InputContract) -> NDArray[np.float32]:
-    """An RGB or grey image, or its pixels H W C or H W, as C H W: `(pixel / 255 - mean) / std`, no resizing."""
+    """An RGB or grey image, or its pixels H W C or H W, as C H W: `(pixel / 255 - mean) / std`, without resizing."""
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -125,12 +125,12 @@ def normalize(image: Image.Image | NDArray[np.float32], contract: InputContract)
 
 
 def _padded(inner: NDArray[np.float32], size: tuple[int, int], contract: InputContract) -> NDArray[np.float32]:
-    """The input with the resized image C h w in its place and zeros, the mean, around it.
+    """The input with the resized image C h w in its place, surrounded by zeros, which stand for the mean.
 
     Args:
-        inner: normalized.
-        size: width and height of the image before it was resized.
-        contract: of the network.
+        inner: the resized image, normalized.
+        size: width and height of the image before resizing, px.
+        contract: the network's input contract.
     """
     if inner.shape[1:] == contract.shape:
         return inner

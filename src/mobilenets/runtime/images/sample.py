@@ -1,4 +1,4 @@
-"""Resizing without antialiasing, as torch's plain bilinear interpolation does; some networks were trained with it."""
+"""Bilinear resizing without antialiasing, as torch's interpolation does by default; some networks were trained with it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from PIL import Image
 
 from mobilenets.runtime.segment.upsample import axis
 
-_AT_ONCE = 16  # rows: what is computed for them stays in a core's cache
+_AT_ONCE = 16  # rows, few enough that their intermediate values stay in a core's cache
 
 
 def sampled(image: Image.Image, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """An image at this height and width, H W C or H W of grey, 0 to 255: each pixel from the four nearest to its center.
+    """An image resized to this height and width, H W C, or H W if grey, 0 to 255. Each pixel blends the nearest four.
 
-    It is neither antialiased nor rounded: `torch.nn.functional.interpolate(mode="bilinear")`.
+    There is no antialiasing and no rounding, as in `torch.nn.functional.interpolate(mode="bilinear")`.
     """
     pixels = np.asarray(image)
     height, width = shape
@@ -41,5 +41,5 @@ def _between(
 
 
 def _flat(positions: NDArray[np.intp], channels: int) -> NDArray[np.intp]:
-    """Indices of all channels at these positions, in a row whose pixels have their channels side by side."""
+    """Indices of all channels at these pixel positions, in a row that stores the channels of each pixel side by side."""
     return (positions[:, np.newaxis] * channels + np.arange(channels)).ravel()

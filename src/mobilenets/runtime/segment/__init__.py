@@ -1,1 +1,1 @@
-"""Segmentation after the network: classes of pixels, tiles, scales, drawing."""
+"""Segmentation after the network: decoding, tiling, several scales, drawing."""

@@ -1,4 +1,4 @@
-"""`Segmentation`: what a segmenter says of one image, at the image's own size, and how it follows from the outputs."""
+"""`Segmentation`: a segmenter's prediction for one image at the image's own size, and its decoding from the outputs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = 4
-"""Labels in a summary."""
+"""Number of labels in a summary."""
 
 MOST = 255
-"""Labels that a mask of 8 bits can hold beside the value that counts nowhere."""
+"""Number of labels that an 8-bit mask can hold besides the ignored value."""
 
-_AT_ONCE = 1 << 22  # values that the confidence takes in memory at once
+_AT_ONCE = 1 << 22  # bounds the memory of the confidence: values that are computed at once
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -36,11 +36,11 @@ class Segmentation:
     """The class of every pixel of an image.
 
     Args:
-        labels: of the model.
+        labels: the model's class names.
         colors: red, green and blue of each label.
-        classes: index of each pixel's label, H W, of the upright image.
-        logits: of the network's own coarse map, C h w; no values where none were kept.
-        row_axis, column_axis: where the pixels lie on that map; None if no logits were kept.
+        classes: index of each pixel's label, H W, on the upright image.
+        logits: the network's own coarse logits, C h w; empty if they were not kept.
+        row_axis, column_axis: where the pixels lie on the logits; None if no logits were kept.
     """
 
     labels: tuple[str, ...]
@@ -52,38 +52,38 @@ class Segmentation:
 
     @property
     def width(self) -> int:
-        """Of the image, px."""
+        """Width of the image, px."""
         return int(self.classes.shape[1])
 
     @property
     def height(self) -> int:
-        """Of the image, px."""
+        """Height of the image, px."""
         return int(self.classes.shape[0])
 
     @property
     def areas(self) -> NDArray[np.int64]:
-        """Pixels of each label."""
+        """Number of pixels of each label."""
         counts = np.zeros(256, np.int64)
         flat = self.classes.ravel()
-        for first in range(0, len(flat), _AT_ONCE):  # counting takes eight bytes a pixel
+        for first in range(0, len(flat), _AT_ONCE):  # counting takes eight bytes per pixel
             counts += np.bincount(flat[first : first + _AT_ONCE], minlength=256)
         return counts[: len(self.labels)]
 
     def present(self) -> list[tuple[str, float]]:
-        """The labels that occur, each with its share of the image, 0 to 1, the largest first."""
+        """The labels in the image, each with its share of the image, 0 to 1, largest first."""
         areas = self.areas
         order = np.argsort(-areas, kind="stable")
         return [(self.labels[i], float(areas[i] / self.classes.size)) for i in order if areas[i]]
 
     def rows(self) -> list[Row]:
-        """A row for each label that occurs, the largest first: `label`, `pixels`, and `share` of the image, 0 to 1."""
+        """A row for each label in the image, largest first: `label`, `pixels`, and `share` of the image, 0 to 1."""
         return [
             {"label": label, "pixels": round(share * self.classes.size), "share": round(share, SCORE_DIGITS)}
             for label, share in self.present()
         ]
 
     def record(self) -> Record:
-        """What JSON holds: the size of the image and the rows; the mask itself is `classes`."""
+        """The record for JSON: the size of the image, and the rows. The mask itself is `classes`."""
         return {"width": self.width, "height": self.height, "areas": self.rows()}
 
     def to_json(self) -> str:
@@ -97,7 +97,7 @@ class Segmentation:
         return ", ".join(words) + (f", {len(present) - SHOWN} more" if len(present) > SHOWN else "")
 
     def draw(self, image: Image.Image) -> Image.Image:
-        """A copy of the image in RGB with each class in its color over it.
+        """A copy of the image in RGB, overlaid with the color of each class.
 
         Args:
             image: upright, of any size.
@@ -108,10 +108,10 @@ class Segmentation:
         return f"Segmentation({self.width} x {self.height} px: {self.summary()})"
 
     def confidence(self) -> NDArray[np.float32]:
-        """The score of each pixel's label, 0 to 1, H W; computed when asked for.
+        """The score of each pixel's label, 0 to 1, H W; computed on each call.
 
         Raises:
-            UsageError: the logits were not kept, as when the network itself gives classes.
+            UsageError: the logits were not kept, for instance because the network itself returns classes.
         """
         if self.row_axis is None or self.column_axis is None:
             raise UsageError("the scores of this segmentation were not kept")
@@ -131,13 +131,13 @@ def decode_segmentations(
     """One segmentation per image of the batch.
 
     Args:
-        outputs: of an engine: `"logits"`, N C h w; or what a network gives that decodes inside: `"classes"`, N H W, of the
-            pixels of its input. Those are only repeated or left out to get to the image's size, logits are enlarged to it.
-        manifest: of the network that gave them.
-        placements: where each image lies under the network's input.
+        outputs: an engine's outputs: `"logits"`, N C h w, which are interpolated to the image's size; or, from a network with a
+            built-in decoder, `"classes"`, N H W of its input, which are resized by nearest neighbor.
+        manifest: the network's manifest.
+        placements: where the network's input lies on each image.
 
     Raises:
-        CheckpointError: there is neither, or it does not fit the manifest's labels.
+        CheckpointError: there is neither output, or it does not fit the manifest's labels.
     """
     if "classes" in outputs:
         masks = _classes(outputs["classes"], manifest)  # N H W of the input
@@ -147,10 +147,10 @@ def decode_segmentations(
 
 
 def checked(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> NDArray[np.float32]:
-    """The logits among the outputs, N C h w.
+    """The logits among the outputs, N C h w, checked.
 
     Raises:
-        CheckpointError: there are none, or they do not fit the manifest's labels.
+        CheckpointError: there are no logits, or they do not fit the manifest's labels.
     """
     if "logits" not in outputs:
         raise CheckpointError(f"the network gives {', '.join(outputs) or 'nothing'}, not 'logits'", hint="export it again")
@@ -164,14 +164,14 @@ def checked(outputs: Mapping[str, NDArray[np.float32]], manifest: Manifest) -> N
 
 
 def require_logits(engine: Engine, purpose: str) -> None:
-    """Refuse a network that gives classes of pixels where logits are averaged.
+    """Raise if the network returns classes, where logits are needed for averaging.
 
     Args:
-        engine: of a segmenter.
-        purpose: what averages them, for the message.
+        engine: a segmenter's engine.
+        purpose: what averages the logits, for the message.
 
     Raises:
-        UsageError: it gives none.
+        UsageError: the network returns no logits.
     """
     if "logits" not in engine.outputs:
         raise UsageError(
@@ -181,7 +181,7 @@ def require_logits(engine: Engine, purpose: str) -> None:
 
 
 def segmentation(logits: NDArray[np.float32], manifest: Manifest, rows: Axis, columns: Axis) -> Segmentation:
-    """The segmentation of an image whose pixels lie on the logits, C h w, as the two axes say."""
+    """The segmentation of an image from its logits, C h w; the two axes say where its pixels lie on them."""
     classes = upsampled_largest(logits, rows, columns)
     return Segmentation(manifest.labels, colors(manifest), classes, logits, rows, columns)
 
@@ -192,10 +192,10 @@ def axes(
     """Where the rows and columns of an image lie on the logits, C h w.
 
     Args:
-        logits: of the network.
-        manifest: says which places the logits stand for.
+        logits: the network's logits.
+        manifest: says whether the corners of logits and input are aligned.
         placement: where the input lies on the image.
-        shape: height and width of the network's input, px; the manifest's by default.
+        shape: height and width of the network's input, px; those of the manifest by default.
     """
     height, width = shape if all(shape) else manifest.input.shape
     corners = align_corners(manifest)
@@ -206,12 +206,12 @@ def axes(
 
 
 def align_corners(manifest: Manifest) -> bool:
-    """Whether the first and last logits lie on the first and last pixels of the input."""
+    """Whether the first and last logits are aligned with the first and last pixels of the input."""
     return _head(manifest).align_corners
 
 
 def colors(manifest: Manifest) -> tuple[Color, ...]:
-    """The color of each label: the model's own, or ones of our choice."""
+    """The color of each label: the model's own, or default colors."""
     own = _head(manifest).colors
     return own if len(own) == len(manifest.labels) else colors_for(manifest.labels)
 
@@ -223,7 +223,7 @@ def _head(manifest: Manifest) -> SegmentationHead:
 
 
 def _classes(classes: NDArray[np.float32], manifest: Manifest) -> NDArray[np.uint8]:
-    """Of a network that decodes inside, N H W, when they fit the manifest."""
+    """The classes from a network with a built-in decoder, N H W, checked against the manifest."""
     if classes.shape[1:] != manifest.input.shape:
         shape = " x ".join(str(length) for length in classes.shape)
         height, width = manifest.input.shape
@@ -234,7 +234,7 @@ def _classes(classes: NDArray[np.float32], manifest: Manifest) -> NDArray[np.uin
 
 
 def _looked_up(classes: NDArray[np.uint8], manifest: Manifest, placement: Placement) -> Segmentation:
-    """The segmentation of a network that gives classes, H W: each pixel takes that of the input's nearest pixel."""
+    """The segmentation from a network's classes, H W: each pixel of the image takes the class of the nearest input pixel."""
     height, width = classes.shape
     rows = axis(placement.height, height, size=height, scale=placement.scale_y, start=placement.top)
     columns = axis(placement.width, width, size=width, scale=placement.scale_x, start=placement.left)

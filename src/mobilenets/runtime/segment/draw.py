@@ -1,4 +1,4 @@
-"""Segmentations as images: the classes themselves with a palette, and colors over the photo."""
+"""Drawing of segmentations: the classes as a palette image, and their colors over a photo."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IGNORED: Color = (224, 224, 192)
-"""How VOC colors what counts nowhere, the value 255."""
+"""The color of ignored pixels, value 255, as in VOC."""
 
 OPACITY = 0.6
-_ROWS = 1024  # of a large image that are blended at once
+_ROWS = 1024  # rows of a large image that are blended at once
 
 
 def indexed(classes: NDArray[np.uint8], colors: Sequence[Color]) -> Image.Image:
-    """The classes, H W, as a palette image: its values are the classes, its palette their colors; save it as PNG."""
+    """The classes, H W, as a palette image, to be saved as PNG: its pixel values are the classes, its palette their colors."""
     image = Image.fromarray(np.ascontiguousarray(classes))
     image.putpalette(_palette(colors))
     return image
@@ -30,13 +30,13 @@ def indexed(classes: NDArray[np.uint8], colors: Sequence[Color]) -> Image.Image:
 def overlay(
     photo: Image.Image, classes: NDArray[np.uint8], colors: Sequence[Color], *, opacity: float = OPACITY
 ) -> Image.Image:
-    """The photo in RGB with each class in its color over it; where a class is black or counts nowhere, the photo stays.
+    """The photo in RGB, overlaid with the color of each class; where a class is black or ignored, the photo stays unchanged.
 
     Args:
-        photo: upright, of any size; the classes are brought to it without mixing them.
-        classes: H W.
-        colors: of each class.
-        opacity: of the colors, 0 to 1.
+        photo: upright, of any size; the classes are resized to it by nearest neighbor.
+        classes: the class of each pixel, H W.
+        colors: the color of each class.
+        opacity: opacity of the colors, 0 to 1.
     """
     mask = indexed(classes, colors).resize(photo.size, Image.Resampling.NEAREST)
     visible = [round(255 * opacity) if any(color) else 0 for color in colors]

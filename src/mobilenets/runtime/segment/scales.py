@@ -1,4 +1,4 @@
-"""Inference at several scales and mirrored (the papers' MF): the mean of the scores, several times the work."""
+"""Multi-scale and mirrored inference (the papers' MF): scores are averaged, at several times the cost."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""The V2 paper's (Table 7, MF); with the mirrored images 17.375 times the work of one."""
+"""The scales of the V2 paper (Table 7, MF); with mirrored images, the cost is 17.375 times that of one image."""
 
 
 class MultiScale:
-    """A predictor that looks at each image at several scales, and mirrored; the scores are averaged at its own size.
+    """A predictor that runs each image at several scales, and mirrored; the scores are averaged at its own size.
 
     Args:
-        predictor: of a segmenter; its engine must take inputs of any size.
-        scales: of the input.
-        flip: whether each is seen mirrored too.
+        predictor: a segmenter's predictor; its engine must take inputs of any size.
+        scales: factors of the input's size.
+        flip: whether each scale is also run mirrored.
 
     Raises:
-        UsageError: the engine takes inputs of one size only or gives no logits, or the model is no segmenter.
+        UsageError: the engine takes only one input size or returns no logits, or the model is not a segmenter.
     """
 
     def __init__(self, predictor: Predictor, *, scales: Sequence[float] = SCALES, flip: bool = True) -> None:
@@ -73,7 +73,7 @@ class MultiScale:
         return Segmentation(self.manifest.labels, segment.colors(self.manifest), largest(total), kept)
 
     def stream(self, sources: Source | Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:  # as Predictor's
-        """One result per source, in their order."""
+        """One result per source, in order."""
         for source in several(sources):
             try:
                 yield Result(name_of(source), self.predict(source))
@@ -81,7 +81,7 @@ class MultiScale:
                 yield Result(name_of(source), None, str(error))
 
     def _logits(self, array: NDArray[np.float32], *, mirrored: bool) -> NDArray[np.float32]:
-        """Of one input C H W, as it lies unmirrored."""
+        """The logits of one input C H W, mirrored back if the input was mirrored."""
         seen = np.ascontiguousarray(array[:, :, ::-1]) if mirrored else array
         logits = segment.checked(self._predictor.run(seen[np.newaxis]), self.manifest)[0]
         unmirrored: NDArray[np.float32] = logits[:, :, ::-1] if mirrored else logits
@@ -91,7 +91,7 @@ class MultiScale:
 def scaled(contract: InputContract, scale: float, manifest: Manifest) -> InputContract:
     """The contract with an input of `scale` times the size.
 
-    Where corners are aligned, 513 at 0.5 is 257: what is one more than a multiple of the stride stays so (TensorFlow's
+    If corners are aligned, a size that is a multiple of the stride plus one stays so: 513 at 0.5 becomes 257 (TensorFlow's
     `scale_dimension`).
     """
     extra = 1 if segment.align_corners(manifest) else 0

@@ -1,7 +1,7 @@
-"""Large images in tiles: the network sees each tile at full detail, and where tiles overlap, their logits blend.
+"""Segmentation of large images in tiles: the network sees each tile at full detail, and overlapping logits are blended.
 
-The coarse maps of the tiles are averaged into one map of the whole image, weighted less towards each tile's edge; that map is
-enlarged once. Besides the image and the mask, only the map is in memory: about `4 * classes / stride ** 2` bytes a pixel.
+The tiles' logits are averaged into one coarse map of the whole image, with less weight near each tile's edges. That map is
+upsampled once. Besides the image and the mask, only the map is in memory: about `4 * classes / stride ** 2` bytes per pixel.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Side:
     """How tiles lie along one side of an image.
 
     Args:
-        length: of a tile, px of the network's input.
-        cells: places that the network's map has along it.
-        pitch: px of the input from one place to the next.
-        total: places that the whole image has.
-        starts: the first place of each tile.
-        fade: places over which a tile fades in and out.
+        length: length of a tile, px of the network's input.
+        cells: number of logits along a tile.
+        pitch: distance between neighboring logits, px of the input.
+        total: number of logits along the whole image.
+        starts: index of the first logit of each tile.
+        fade: number of logits over which a tile fades in and out.
     """
 
     length: int
@@ -53,7 +53,7 @@ class Side:
 
     @property
     def weights(self) -> NDArray[np.float32]:
-        """The weight of each place of a tile: less towards its ends, but never zero."""
+        """The weight of each logit of a tile: it falls towards the ends but is never zero."""
         position = np.arange(self.cells) + 0.5
         from_end = np.minimum(position, self.cells - position)
         weights: NDArray[np.float32] = np.minimum(from_end / (self.fade + 0.5), 1).astype(np.float32)
@@ -61,14 +61,14 @@ class Side:
 
 
 def side(pixels: float, length: int, cells: int, *, overlap: float, align_corners: bool) -> Side:
-    """Tiles along one side of an image; the last one ends where the image does, to within one place.
+    """Tiles along one side of an image. The last one ends where the image ends, to within one logit.
 
     Args:
-        pixels: of the image's side, in px of the input.
-        length: of a tile, px of the input.
-        cells: places along a tile.
+        pixels: length of the image's side, px of the input.
+        length: length of a tile, px of the input.
+        cells: number of logits along a tile.
         overlap: share of a tile that it shares with the next, 0 to below 1.
-        align_corners: whether the first and last place lie on the tile's first and last pixel.
+        align_corners: whether the first and last logits are aligned with the tile's first and last pixels.
     """
     pitch = (length - 1) / max(cells - 1, 1) if align_corners else length / cells
     total = math.ceil((pixels - 1) / pitch - 1e-6) + 1 if align_corners else math.ceil(pixels / pitch - 1e-6)
@@ -91,18 +91,18 @@ def predict_tiles(
     """The segmentation of an image of any size, tile by tile.
 
     Args:
-        predictor: of a segmenter.
-        source: the image. One that fits into a tile is stretched to it, as by `Predictor.predict`.
+        predictor: the segmenter.
+        source: the image. If it fits into one tile, it is stretched to it, as by `Predictor.predict`.
         overlap: share of a tile that it shares with the next, 0 to 0.9.
-        scale: px of the image per px of the network's input: 2 takes tiles of twice the side, at half the detail.
-        progress: called after each tile with the number of tiles done and of all tiles.
+        scale: px of the image per px of the network's input: 2 uses tiles of twice the side, at half the detail.
+        progress: called after each tile with the number of tiles done and the total number.
 
     Raises:
         ImageError: the image cannot be decoded.
         OSError: the file cannot be read.
-        UsageError: the model is no segmenter, its export gives no logits, or a value is out of range.
+        UsageError: the model is not a segmenter, its export gives no logits, or a value is out of range.
     """
-    _check(predictor, overlap=overlap, scale=scale)  # before a large image is decoded
+    _check(predictor, overlap=overlap, scale=scale)  # check before decoding a large image
     image = decoded(source, channels=predictor.manifest.input.channels, decode=large.decode)
     return _predicted(predictor, image, overlap=overlap, scale=scale, progress=progress)
 
@@ -115,7 +115,7 @@ def predict_tiles_decoded(
     scale: float = 1.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Segmentation:
-    """The same for an image that is decoded and upright."""
+    """As `predict_tiles`, for a decoded, upright image."""
     _check(predictor, overlap=overlap, scale=scale)
     return _predicted(predictor, image, overlap=overlap, scale=scale, progress=progress)
 
@@ -164,7 +164,7 @@ class _Tiles:
     """The tiles of one image.
 
     Args:
-        predictor: that looks at them.
+        predictor: the segmenter that runs on them.
         image: upright.
         scale: px of the image per px of the input.
     """
@@ -174,13 +174,13 @@ class _Tiles:
     scale: float
 
     def logits(self, top: float, left: float) -> NDArray[np.float32]:
-        """C h w of the tile whose corner is there, px of the input."""
+        """The logits, C h w, of the tile with this upper left corner, px of the input."""
         outputs = self.predictor.run(self._prepared(top, left)[np.newaxis])
         logits: NDArray[np.float32] = segment.checked(outputs, self.predictor.manifest)[0]
         return logits
 
     def _prepared(self, top: float, left: float) -> NDArray[np.float32]:
-        """The network's input; beyond the image its last pixels are repeated."""
+        """The network's input for a tile; beyond the image, its last pixels are repeated."""
         contract = self.predictor.manifest.input
         height, width = contract.shape
         x0, y0 = left * self.scale, top * self.scale
@@ -206,7 +206,7 @@ def _joined(
     threads: int,
     progress: Callable[[int, int], object] | None,
 ) -> NDArray[np.float32]:
-    """The map of the whole image, C h w: at each place the weighted mean of the tiles that cover it; the first is known."""
+    """The logits of the whole image, C h w: at each place the weighted mean of the tiles that cover it. `first` is given."""
     total = np.zeros((len(first), down.total, across.total), np.float32)  # C h w
     weight = np.zeros((down.total, across.total), np.float32)  # h w
     window = down.weights[:, np.newaxis] * across.weights  # of one tile

@@ -1,7 +1,7 @@
-"""From the coarse map of a segmenter to a class for every pixel: bilinear interpolation, only where it matters.
+"""From a segmenter's coarse logits to a class for every pixel, with bilinear interpolation only where it matters.
 
-If the four places around a pixel prefer the same class, every weighted mean of them prefers it too. So only the cells whose
-corners disagree are interpolated; the result is the same as interpolating everything.
+If the four logits around a pixel favor the same class, every weighted mean of them does too. So only the cells whose corners
+disagree are interpolated. The result is the same as interpolating everything.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_AT_ONCE = 1 << 15  # values of one class that are interpolated together: they stay in the cache
-_PAIRS = 1 << 18  # places of one row of the map that are looked at together
+_AT_ONCE = 1 << 15  # values of one class that are interpolated together, few enough to stay in the cache
+_PAIRS = 1 << 18  # places of one row of the map that are processed together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Axis:
-    """Where the pixels of one side of an image lie between the places of one side of a map.
+    """Where the pixels along one side of an image lie between the places along one side of a map.
 
     Args:
-        low: the place before each pixel, rising.
-        share: of the place after it, 0 to 1.
-        places: how many there are.
+        low: the place before each pixel, ascending.
+        share: the weight of the place after it, 0 to 1.
+        places: number of places.
     """
 
     low: NDArray[np.intp]
@@ -34,25 +34,25 @@ class Axis:
 
     @property
     def high(self) -> NDArray[np.intp]:
-        """The place after each pixel; behind the last place the last."""
+        """The place after each pixel; the last place has none, so it repeats."""
         return np.minimum(self.low + 1, self.places - 1)
 
     def part(self, first: int, last: int) -> Axis:
-        """The same for the pixels from `first` to before `last`."""
+        """The axis of only the pixels from `first` to before `last`."""
         return Axis(self.low[first:last], self.share[first:last], self.places)
 
 
 def axis(pixels: int, places: int, *, size: float, scale: float = 1.0, start: float = 0.0, align_corners: bool = False) -> Axis:
-    """How the pixels of one side of an image lie on a map; beyond the map's ends they lie at its ends.
+    """How the pixels along one side of an image lie on a map. Pixels beyond the map are moved to its ends.
 
     Args:
-        pixels: of the image's side.
-        places: of the map's side.
-        size: of the network's input, px, that the map stands for.
+        pixels: length of the image's side.
+        places: length of the map's side.
+        size: length of the network's input that the map covers, px.
         scale: px of the image per px of the input.
-        start: of the input on the image, px.
-        align_corners: whether the first and last place lie on the centers of the input's first and last pixel, as in
-            TensorFlow's DeepLab; else each place lies in the center of its share of the input.
+        start: position of the input on the image, px.
+        align_corners: whether the first and last place are aligned with the centers of the input's first and last pixel, as in
+            TensorFlow's DeepLab; otherwise each place is at the center of its share of the input.
     """
     edges = (np.arange(pixels) + 0.5 - start) / scale
     at = (edges - 0.5) * ((places - 1) / max(size - 1, 1)) if align_corners else edges * (places / size) - 0.5
@@ -62,11 +62,11 @@ def axis(pixels: int, places: int, *, size: float, scale: float = 1.0, start: fl
 
 
 def upsampled(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray[np.float32]:
-    """The values at every pixel.
+    """The values interpolated at every pixel.
 
     Args:
-        values: C h w.
-        rows, columns: where the pixels lie on them.
+        values: the map, C h w.
+        rows, columns: where the pixels lie on the map.
 
     Returns:
         C H W.
@@ -83,7 +83,7 @@ def upsampled(values: NDArray[np.float32], rows: Axis, columns: Axis) -> NDArray
 
 
 def largest(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Index along the first axis of the largest value, the first of equal ones; up to 256 of them."""
+    """Index along the first axis of the largest value; ties go to the first. At most 256 values."""
     classes = np.zeros(values.shape[1:], np.uint8)
     best = values[0].copy()
     for k in range(1, len(values)):
@@ -99,8 +99,8 @@ def upsampled_largest(values: NDArray[np.float32], rows: Axis, columns: Axis) ->
     pixel rows between two rows of the map, and each pixel column of a mixed cell in it is one line to interpolate.
 
     Args:
-        values: C h w.
-        rows, columns: where the pixels lie on them.
+        values: the map, C h w.
+        rows, columns: where the pixels lie on the map.
 
     Returns:
         H W.
@@ -133,7 +133,7 @@ def _resolve(
     across: NDArray[np.intp],
     height: int,
 ) -> None:
-    """Fill in the pixels of `classes` in these columns of these bands; `height` is that of the highest band.
+    """Fill in the pixels of `classes` in these columns of these bands; `height` is that of the tallest band.
 
     Down a column, the value of each class is linear: `top + change * ratio`. The largest one wins, class by class.
     """
@@ -145,7 +145,7 @@ def _resolve(
     change = flat[:, corner + width]
     change += (flat[:, corner + width + 1] - change) * share
     change -= top  # C n
-    # Rows beyond a lower band repeat its last row, which is then written twice with the same answer.
+    # Rows beyond a shorter band repeat its last row, which is then written twice with the same class.
     down = np.minimum(first[bands] + np.arange(height)[:, np.newaxis], np.maximum(first[bands + 1] - 1, 0))
     ratio = rows.share[down]
     best = top[0] + change[0] * ratio  # height n
@@ -164,7 +164,7 @@ def _resolve(
 
 
 def _with_two_places(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The values with each side of length 1 doubled, so that there are cells."""
+    """The values with each side of length 1 doubled, so that there are cells to interpolate."""
     for side in (1, 2):
         if values.shape[side] == 1:
             values = np.repeat(values, 2, axis=side)
