@@ -1,1 +1,1 @@
-"""From a graph in floats to one in 8-bit integers, with a few images: post-training quantization, in NumPy."""
+"""Post-training quantization in NumPy: a float graph and a few calibration images become an int8 graph."""

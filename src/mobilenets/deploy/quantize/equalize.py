@@ -1,12 +1,13 @@
-"""An equal float network whose channels use the 256 integers of their value better: equalization across layers.
+"""Cross-layer equalization: rescales the channels of a float network so that they use the 256 integers of a value better.
 
-A value has one scale for all its channels, so one loud channel leaves few integers to the others. What a channel is divided by
-can be multiplied into the weights that read it, and the network stays the same, wherever everything between is linear or a
-ReLU (Nagel et al. 2019, section 4.1). Then the noise moves from the value to the weights. How far is best follows from both:
-a channel is divided by its range to the power a, over the size of the weights that read it to the power 1 - a (SmoothQuant,
-Xiao et al. 2023, eq. 4), with the a that promises least noise, or not at all.
+All channels of a value share one scale, so a channel with a large range leaves few integers to the others. A channel can be
+divided by a factor and the weights that read it multiplied by the same factor; the network stays the same as long as everything
+in between is linear or a ReLU (Nagel et al. 2019, section 4.1). This moves quantization noise from the activations to the
+weights. To balance the two, a channel is divided by range**a / size**(1 - a), where range is its own range and size that of the
+weights that read it (SmoothQuant, Xiao et al. 2023, eq. 4). The a with the lowest estimated noise is used; if none lowers it
+enough, the channels stay as they are.
 
-Networks whose channels training left hundreds of times apart, as it may where batch norms are folded, become as good as others.
+This rescues networks whose channel ranges differ by a factor of hundreds, as can happen after batch norm folding.
 """
 
 from __future__ import annotations
@@ -27,28 +28,28 @@ from mobilenets.deploy.quantize.prepare import WEIGHTED
 
 Channels = NDArray[np.float64]
 
-_HOMOGENEOUS = ("linear", "relu")  # twice the input makes twice the output
-_SAME_CHANNELS = (op.Add, op.Pool, op.Resize, op.Flatten, op.Multiply)  # and these pass a factor of a channel on
-_SHARES = (0.25, 0.5, 0.75, 1.0)  # a
-_GAIN = 0.5  # of the noise may be left at most, or the network stays as it is: a promise of less does not always hold
-_QUIET = 1e-6  # of the loudest channel: below it a channel is dead
+_HOMOGENEOUS = ("linear", "relu")  # activations with f(s x) = s f(x) for s > 0
+_SAME_CHANNELS = (op.Add, op.Pool, op.Resize, op.Flatten, op.Multiply)  # operators that pass on a factor of a channel
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # candidates for a
+_GAIN = 0.5  # equalize only if the estimated noise falls to less than this share: the estimate does not always hold
+_QUIET = 1e-6  # a channel with less than this share of the largest range is dead
 _IMAGES = 64
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Channels of a value on some images: the largest magnitude, and the mean square."""
+    """The largest magnitude and the mean square of each channel of a value, over some images."""
 
     largest: Channels
     square: Channels
 
 
 def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
-    """The network with other scales of its channels; it computes the same up to the rounding of floats.
+    """The network with rescaled channels; it computes the same, up to floating-point rounding.
 
     Args:
-        graph: prepared for integers.
-        images: N C H W; the first 64 are looked at.
+        graph: a graph that `prepared` returned.
+        images: calibration images, N C H W; only the first 64 are used.
     """
     seen = _observed(graph, images[:_IMAGES])
     tensors: dict[str, NDArray[Any]] = dict(graph.tensors)  # Any: floats of 16 or 32 bits
@@ -62,7 +63,7 @@ def equalized(graph: Graph, images: NDArray[np.float32]) -> Graph:
 
 
 def tied(graph: Graph) -> list[frozenset[str]]:
-    """Values whose channels must be divided by the same numbers, where they may be divided at all."""
+    """Groups of values whose channels must all be divided by the same factors; values that must not change are left out."""
     ties = Groups()
     fixed = {INPUT, *graph.outputs.values()}
     for operator in graph.operators:
@@ -103,13 +104,13 @@ def _observed(graph: Graph, images: NDArray[np.float32]) -> dict[str, _Seen]:
 def rescaled(
     graph: Graph, tensors: Mapping[str, NDArray[Any]], group: frozenset[str], factors: Channels
 ) -> dict[str, NDArray[Any]]:  # Any: floats of 16 or 32 bits
-    """The weights with which the channels of these values are divided by factors and the network computes the same.
+    """The weights after the channels of a group of values are divided by factors; the outputs of the network stay the same.
 
     Args:
         graph: the network.
-        tensors: its weights so far.
-        group: one of `tied`.
-        factors: positive, one for each channel.
+        tensors: its current weights.
+        group: a group that `tied` returned.
+        factors: a positive factor for each channel.
     """
     made: dict[str, NDArray[Any]] = dict(tensors)
     for operator in graph.operators:
@@ -128,14 +129,14 @@ def rescaled(
 def _factors(
     graph: Graph, tensors: Mapping[str, NDArray[Any]], group: frozenset[str], seen: Mapping[str, _Seen]
 ) -> Channels | None:
-    """What each channel of a group is best divided by; None where it had better stay."""
+    """The best factors to divide the channels of a group by; None if the group should stay as it is."""
     ranges = np.max([seen[name].largest for name in group], 0)
     reading = [operator for operator in graph.operators if operator.inputs[0] in group]
     readers = [
         (operator.inputs[0], weight)
         for operator in reading
         if isinstance(operator, op.Conv | op.Dense)
-        and len(weight := _relative(tensors[operator.weight], seen[operator.inputs[0]]))  # not a dead layer
+        and len(weight := _relative(tensors[operator.weight], seen[operator.inputs[0]]))  # skip dead layers
     ]
     depthwise = [operator.inputs[0] for operator in reading if isinstance(operator, op.Depthwise)]
     alive = ranges > _QUIET * ranges.max(initial=0)
@@ -150,7 +151,7 @@ def _factors(
         factors = np.ones_like(ranges)
         factors[alive] = ranges[alive] ** share / size[alive] ** (1 - share)
         factors[alive] /= np.exp(np.log(factors[alive]).mean())
-        factors[~alive] = factors[alive].min()  # whatever reads a dead channel must not decide the scale of the weights
+        factors[~alive] = factors[alive].min()  # weights that read a dead channel must not determine the scale
         candidates.append(factors)
     noises = [_noise(factors, readers, depthwise, seen) for factors in candidates]
     best = int(np.argmin(noises))
@@ -158,7 +159,7 @@ def _factors(
 
 
 def _relative(weight: NDArray[np.float32], read: _Seen) -> NDArray[np.float64]:
-    """Magnitudes of weights, O C k·k, as shares of what each output amounts to."""
+    """Magnitudes of the weights, O C k·k, relative to the magnitude of each output; dead outputs are left out."""
     shaped = np.abs(weight.reshape(*weight.shape[:2], -1)).astype(np.float64)
     amount = np.sqrt((np.square(shaped).sum(2) * read.square).sum(1))
     shares: NDArray[np.float64] = shaped[amount > 0] / amount[amount > 0, np.newaxis, np.newaxis]
@@ -168,14 +169,14 @@ def _relative(weight: NDArray[np.float32], read: _Seen) -> NDArray[np.float64]:
 def _noise(
     factors: Channels, readers: list[tuple[str, NDArray[np.float64]]], depthwise: list[str], seen: Mapping[str, _Seen]
 ) -> float:
-    """Noise to signal that rounding values and weights brings to the readers of a group, summed over their channels."""
+    """Noise-to-signal ratio at the layers that read a group, from rounding activations and weights, summed over channels."""
     noise = 0.0
     for name, weight in readers:
         scaled = weight * factors[:, np.newaxis]
         noise += _step(seen[name], factors) ** 2 * np.square(scaled).sum()
         steps = scaled.max((1, 2)) / HIGHEST
         noise += np.square(steps).sum() * (seen[name].square / np.square(factors)).sum() * weight.shape[2]
-    for name in depthwise:  # each channel has weights of its own, whose rounding does not depend on the factors
+    for name in depthwise:  # each channel has its own weight scale, so weight rounding does not depend on the factors
         alive = seen[name].square > 0
         noise += _step(seen[name], factors) ** 2 * (np.square(factors[alive]) / seen[name].square[alive]).sum()
     return float(noise)

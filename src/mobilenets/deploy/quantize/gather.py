@@ -1,4 +1,4 @@
-"""Moments of what a weighted operator reads, in the network in floats and in the quantized one."""
+"""Means and second moments of the inputs of convolutions and linear layers, in the float and in the quantized network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mobilenets.deploy.quantize.weights import Moments
 
 Numbers = NDArray[np.float32]
 
-_LEAST = 0.1  # of the typical power, added to each, so that no image with next to nothing decides
-_PLACES = 1 << 16  # that moments are taken of, at most, for each operator
+_LEAST = 0.1  # this share of the typical power is added to each image's, so that nearly empty images do not dominate
+_PLACES = 1 << 16  # most output positions per operator that the moments are computed from
 
 
 def image_shares(meant: NDArray[Any]) -> NDArray[np.float64]:  # Any: floats of 16 or 32 bits
-    """How much each image counts, N and 1 on average, so that noise counts by its share of what a layer makes of the image.
+    """The weight of each image in the fit, N, with mean 1: inversely proportional to the power of the layer's output.
 
-    What a layer makes of some images has a hundred times the power of what it makes of others. If every square counts alike,
-    weights are fitted to these few images, and the answers for all others pay for it (LOG.md).
+    The output of a layer can have a hundred times more power for some images than for others. If all squared errors counted
+    equally, the weights would be fitted to those few images at the expense of all others (LOG.md).
 
     Args:
-        meant: what the layer makes in floats, N ....
+        meant: the output of the layer in the float network, N ....
     """
     power = np.asarray([np.mean(np.square(image, dtype=np.float64)) for image in meant])
     typical = np.median(power) or power.mean() or 1.0
@@ -38,19 +38,19 @@ def image_shares(meant: NDArray[Any]) -> NDArray[np.float64]:  # Any: floats of 
 def moments(
     operator: op.Weighted, shape: tuple[int, ...], value: Value, shares: NDArray[np.float64]
 ) -> tuple[Moments, Moments]:
-    """Of what a weighted operator reads, in places of every other image, and of the rest; of one image the same twice.
+    """The moments of a layer's inputs, on the images with even and on those with odd index; twice the same for one image.
 
     Args:
         operator: a convolution or linear layer.
-        shape: of its weights.
-        value: that it reads.
-        shares: how much each image counts, N.
+        shape: the shape of its weights.
+        value: the value that it reads.
+        shares: the weight of each image, N.
     """
     groups = shape[0] if isinstance(operator, op.Depthwise) else 1
     parts = Parts.of(shape)
     halves = (Moments(groups * parts.count, parts.length), Moments(groups * parts.count, parts.length))
     each = max(1, _PLACES // (len(value) * (16 if isinstance(operator, op.Depthwise) else 1)))
-    for i in range(len(value)):  # one at a time: windows of a map are many times as large as the map
+    for i in range(len(value)):  # one image at a time: the windows of a feature map are many times larger than the map
         one = slice(i, i + 1)
         meant, read = (layout.seen(operator, shape, x) for x in (value.meant_on(one), value.made_on(one)))
         places = read.shape[-1]
@@ -60,6 +60,6 @@ def moments(
 
 
 def _together(seen: Numbers, parts: Parts) -> Numbers:
-    """N G K places as G K n, each group in parts."""
+    """Reshape N G K positions to G K n, with each group cut into its parts."""
     together = np.ascontiguousarray(seen.transpose(1, 2, 0, 3)).reshape(*seen.shape[1:3], -1)
     return parts.apart(together).reshape(-1, parts.length, together.shape[2])

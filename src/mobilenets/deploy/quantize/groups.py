@@ -1,10 +1,10 @@
-"""`Groups`: values that belong together, because of operators that tie one to another."""
+"""`Groups`: sets of values that operators tie together, as a union-find structure."""
 
 from __future__ import annotations
 
 
 class Groups:
-    """Names in groups, every name alone at first.
+    """Disjoint groups of names; at first every name is a group of its own.
 
     >>> groups = Groups()
     >>> groups.join("a", "b")
@@ -16,13 +16,13 @@ class Groups:
         self._parent: dict[str, str] = {}
 
     def join(self, name: str, other: str) -> None:
-        """Put two names, and all that belong to either, into one group."""
+        """Merge the groups of two names."""
         first, second = self.of(name), self.of(other)
         if first != second:
             self._parent[first] = second
 
     def of(self, name: str) -> str:
-        """The name that stands for the group."""
+        """The name that represents the group of this name."""
         while name in self._parent:
             name = self._parent[name]
         return name

@@ -1,4 +1,4 @@
-"""A float graph in the form that integers can take: the same network, operator by operator what the int8 rules allow."""
+"""`prepared` rewrites a float graph so that each of its operators can be quantized under the int8 rules."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ WEIGHTED = op.Weighted
 """The operators with weights."""
 
 _MOVES = (op.Flatten, op.Rows, op.Places)
-_KNEE = 3.0  # of hard swish and hard sigmoid, both ways
+_KNEE = 3.0  # hard swish and hard sigmoid have knees at -3 and 3
 
 
 def prepared(graph: Graph) -> Graph:
-    """An equal graph whose activations and factors are those that operators on integers have.
+    """An equivalent graph with only the activations and factors that int8 operators support.
 
-    - Hard swish becomes x times its hard sigmoid: runtimes compute both in integers on their fast path, where many have no
-      hard swish on integers.
-    - Other activations that cannot be fused into an operator on integers stand alone.
-    - The factor of a product of tables, as attention has one, goes into the weights that make its first table.
+    - Hard swish becomes x times hard sigmoid of x: runtimes have fast int8 kernels for both, and many have no int8 hard swish.
+    - Other activations that cannot be fused into an int8 operator become operators of their own.
+    - The factor of a matrix product, as in attention, is folded into the weights of the layer that produces its first matrix.
     """
     operators = split(graph)
     tensors = dict(graph.tensors)
@@ -41,17 +40,17 @@ def prepared(graph: Graph) -> Graph:
 
 
 def split(graph: Graph) -> tuple[op.Operator, ...]:
-    """The operators of a graph in floats, with activations apart where operators on integers cannot fuse them."""
+    """The operators of a float graph, with the activations that int8 operators cannot fuse split off."""
     return tuple(step for operator in graph.operators for step in _split(operator))
 
 
 def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
-    """The range beyond which a value makes no difference, for values that only hard swish or hard sigmoid reads.
+    """The range outside of which clipping changes nothing, for each value that only hard swish or hard sigmoid reads.
 
-    Hard sigmoid is constant beyond -3 and 3. Hard swish is 0 below -3, so that a value that is cut off there is as good.
+    Hard sigmoid is constant below -3 and above 3. Hard swish is 0 below -3, so values below can be clipped to -3.
 
     Args:
-        graph: prepared.
+        graph: a prepared graph.
     """
     readers: dict[str, list[op.Operator]] = {}
     for operator in graph.operators:
@@ -71,12 +70,13 @@ def useful(graph: Graph) -> Mapping[str, tuple[float, float]]:
 
 
 def before_gates(graph: Graph) -> Mapping[str, op.Conv]:
-    """The convolution that alone reads a value of one place, where only a hard sigmoid reads what it makes.
+    """The convolutions that compute a gate, by the name of their input.
 
-    So it is with the reduced maps of squeeze-and-excite.
+    Such a convolution is the only reader of a 1 x 1 feature map, and only a hard sigmoid reads its output: the second
+    convolution of squeeze-and-excite.
 
     Args:
-        graph: prepared.
+        graph: a prepared graph.
     """
     shapes, reading, ranges = graph.shapes(), graph.readers(), useful(graph)
     return {
@@ -90,7 +90,7 @@ def before_gates(graph: Graph) -> Mapping[str, op.Conv]:
 
 
 def _split(operator: op.Operator) -> Iterator[op.Operator]:
-    """The operator, and what it can no longer fuse."""
+    """The operator, followed by the activation that it cannot fuse in int8."""
     kind: op.ActivationKind = getattr(operator, "activation", "linear")
     if isinstance(operator, op.Activation) and operator.kind == "hard_swish":
         yield from _swish(operator.name, operator.inputs[0], operator.output, operator.block)
@@ -113,7 +113,7 @@ def _swish(name: str, read: str, made: str, block: int) -> Iterator[op.Operator]
 
 
 def _maker(before: tuple[op.Operator, ...], value: str, readers: Mapping[str, int]) -> op.Weighted | None:
-    """The linear layer that makes a value which nothing else reads, however it is moved afterwards."""
+    """The layer without activation that produces a value, possibly reshaped in between; None if others read it too."""
     for operator in reversed(before):
         if operator.output != value or readers[value] != 1:
             continue

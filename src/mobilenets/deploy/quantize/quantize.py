@@ -1,9 +1,10 @@
-"""`quantize`: a float graph and a few images in, a graph of 8-bit integers with float ends out.
+"""`quantize` turns a float graph and a few calibration images into an int8 graph whose input and outputs are still floats.
 
-The network is gone through once, from the input on. Each operator reads what the quantized network so far makes of the images,
-and is fitted to what the float network makes of them: first weights and bias, then the range of what it makes. So errors do not
-add up, and the mean of every channel is corrected against everything before it (sequential bias correction). Noise counts by
-its share of what a layer makes of an image, so that a few images with large values do not decide for all others.
+It passes through the network once, from the input to the outputs. Each operator reads the activations of the part of the
+network that is already quantized, and is fitted to reproduce the activations of the float network: first its weights and bias,
+then the quantization range of its output. So errors do not accumulate, and the mean of every channel is corrected for the
+quantization of all earlier layers (sequential bias correction). The noise of an image is weighted relative to the power of the
+layer's output for that image, so that a few images with large activations do not dominate the fit.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ from mobilenets.deploy.quantize.values import Value, computed
 from mobilenets.deploy.quantize.weights import EIGHT_BITS, Grid, quantized
 
 Numbers = NDArray[np.float32]
-_MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
+_MOST_RATIO = 2.0**7  # input scale / output scale; runtimes refuse a file where this ratio is 2**8
 _JOINED_ON = 16  # images
-_ROOM = 1.1  # of the range of outputs: the largest logit decides, and other images may have a larger one
+_ROOM = 1.1  # widens the range of the outputs: the largest logit decides, and other images may have a larger one
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What quantization did to one value.
+    """The quantization noise of one value.
 
     Args:
-        operator: that makes it.
-        value: its name.
-        choice: its range; None where the specification or what is read fixes it.
-        decibels: signal to quantization noise, over all images: 10 log10 of the float network's squares over those of the
-            difference.
+        operator: name of the operator that produces the value.
+        value: name of the value.
+        choice: the chosen range; None if the int8 specification or the operator's input determines it.
+        decibels: signal-to-quantization-noise ratio over all images, in dB: 10 log10 of the sum of the float network's squared
+            activations over the sum of the squared differences.
     """
 
     operator: str
@@ -57,12 +58,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class Result:
-    """A quantized network, and how it came to be.
+    """A quantized network, with its noise and the float network to compare it with.
 
     Args:
-        graph: checked.
-        noise: of each value, in the order of the network.
-        prepared: the float network operator by operator as it was quantized, with the same names.
+        graph: the int8 graph; it has passed `Graph.check`.
+        noise: the noise of each value, in the order of the network.
+        prepared: the float graph that was quantized, with the same operators and names, after preparation and equalization.
     """
 
     graph: Graph
@@ -78,17 +79,17 @@ def quantize(
     weights: Grid = EIGHT_BITS,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Result:
-    """The network in 8-bit integers, with a float input and float outputs.
+    """The int8 version of a network, with a float input and float outputs.
 
     Args:
-        graph: in floats.
-        images: for calibration, prepared, N C H W; some hundred of the kind that the network will see.
-        keep: names of operators that stay in floats.
-        weights: what integers the weights may be; depthwise layers and those that read the image always have 8 bits.
+        graph: the float network.
+        images: preprocessed calibration images, N C H W; a few hundred that resemble what the network will see in use.
+        keep: names of the operators to keep in floats.
+        weights: the integers that weights may take; depthwise layers and layers that read the image always use 8 bits.
         advance: called with 1 after each operator.
 
     Raises:
-        GraphError: the graph is quantized already, or none.
+        GraphError: the graph is quantized already, or is not a valid graph.
     """
     work = _Work(equalized(prepared(graph), images), images, keep, weights)
     for operator in work.graph.operators:
@@ -136,7 +137,7 @@ class _Work:
         return Result(graph, tuple(self.noise), self.graph)
 
     def take(self, operator: op.Operator) -> None:
-        """Go on by one operator."""
+        """Quantize the next operator."""
         integers = (
             operator.name not in self.keep and not isinstance(operator, op.ArgMax) and getattr(operator, "factor", 1) == 1
         )
@@ -164,7 +165,7 @@ class _Work:
                     self.values.pop(copy, None)
 
     def _as(self, value: str, *, integers: bool, block: int = -1) -> str:
-        """The name of a value as integers or as floats; an operator that converts it is added where there is none yet."""
+        """The name of the integer or float version of a value; adds an operator that converts it if there is none yet."""
         if (value in self.quantization) == integers:
             return value
         if (value, integers) not in self.converted:
@@ -187,7 +188,7 @@ class _Work:
         read: Quantization,
         shares: NDArray[np.float64],
     ) -> dict[str, NDArray[Any]]:
-        """The weights of an operator as integers, kept in `tensors`; returns the reals that they stand for."""
+        """Quantize the weights and bias of an operator into `tensors`; returns them dequantized."""
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (operator.weight, operator.bias))
         fine = isinstance(operator, op.Depthwise) or operator.inputs[0] == INPUT
         grid = EIGHT_BITS if fine else self.grid
@@ -206,7 +207,7 @@ class _Work:
         tensors: Mapping[str, Any],
         read: Callable[[Value, slice], Numbers],
     ) -> NDArray[Any]:  # Any: floats of 16 or 32 bits
-        """What an operator makes of what it reads on all images."""
+        """The output of an operator on all images."""
 
         def made(some: slice) -> Numbers:
             return reference.compute(operator, [read(value, some) for value in values], tensors)
@@ -229,7 +230,10 @@ class _Work:
         return chosen(made, meant, ways_for(value.made.size))
 
     def _before_gate(self, gate: op.Conv, value: Value) -> Choice:
-        """The range of the numbers, N C, that make up a gate, by the error behind it: beyond its knees nothing counts."""
+        """The range of the input, N C, of a gate's convolution, chosen by the error of the gate.
+
+        The hard sigmoid is constant beyond its knees, so errors there do not count.
+        """
         weight, bias = (self.graph.tensors[name].astype(np.float32) for name in (gate.weight, gate.bias))
         low, high = self.useful[gate.output]
         rows = weight.reshape(len(weight), -1)
@@ -253,7 +257,7 @@ class _Work:
 
 
 def _fixed(operator: op.Operator) -> Quantization | None:
-    """What the specification says of a value, or what is exact for it."""
+    """The quantization of an operator's output where the int8 specification sets it, or where a fixed one is exact."""
     if isinstance(operator, op.Softmax):
         return SHARE
     if isinstance(operator, op.Activation):
@@ -266,7 +270,7 @@ def _weight_names(operator: op.Operator) -> tuple[str, ...]:
 
 
 def _final(graph: Graph) -> frozenset[str]:
-    """The values that are read out, as they are or moved or resized."""
+    """The outputs of the graph, and the values that only reshaping, resizing or argmax separates from them."""
     shapes, final = graph.shapes(), set(graph.outputs.values())
     for operator in reversed(graph.operators):
         if operator.output in final and (keeps_scale(operator, shapes) or isinstance(operator, op.ArgMax)):
@@ -275,7 +279,7 @@ def _final(graph: Graph) -> frozenset[str]:
 
 
 def _joined(graph: Graph, images: Numbers) -> dict[str, tuple[float, float]]:
-    """The range of all values that are joined with each other, for each of them: they must share one scale."""
+    """The common range of values that are concatenated with each other, by name of the value: they must share one scale."""
     together = Groups()
     shapes = graph.shapes()
     concats = [operator for operator in graph.operators if isinstance(operator, op.Concat)]

@@ -1,7 +1,7 @@
-"""The range of a value: which reals its 256 integers stand for, chosen by the error on numbers that did not choose it.
+"""Choice of a value's quantization range, the interval of reals that its 256 integers cover, by cross-validated error.
 
-The ways that are tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): all that was seen, all but the
-rarest numbers, the least squared error, and the least loss of entropy.
+Methods tried (Krishnamoorthi 2018, section 2.4; Nagel et al. 2021, section 2.3): minimum and maximum, percentiles, least
+squared error, and least loss of entropy.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from mobilenets.deploy.quantization import HIGHEST, LOWEST, Quantization
 Numbers = NDArray[np.float32]
 Ends = tuple[float, float]
 Error = Callable[[float, float], float]
-"""The mean squared error that a range leaves, by its ends."""
+"""The mean squared error for a range with the given ends."""
 
 Way = Callable[[Numbers, Error], Ends]
 Seen = Callable[[Numbers], Numbers]
-"""What becomes of numbers before an error in them counts, row by row where they have several axes."""
+"""A function applied to activations before their error is measured; it works on each row if they have several axes."""
 
 LEAST_SCALE = 2.0**-20
-"""A value that is 0 on every image still gets a scale that runtimes accept."""
+"""The smallest scale, so that a value that is 0 on every image still gets one that runtimes accept."""
 
 _STEPS = HIGHEST - LOWEST
-SAMPLES = 1 << 16  # numbers that a range is chosen by
+SAMPLES = 1 << 16  # size of the sample of activations from which a range is chosen
 _SHARES = np.linspace(1, 0.3, 36)
 _BINS = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A range, and how it was chosen.
+    """A quantization range, and how it was chosen.
 
     Args:
-        low, high: the reals that the least and the greatest integer stand for, about.
-        way: a key of `WAYS`.
-        error: mean squared error on numbers that were not looked at to choose.
+        low, high: the reals that the smallest and the largest integer represent, approximately.
+        way: the method, a key of `WAYS`.
+        error: mean squared error on activations that the method did not see.
     """
 
     low: float
@@ -50,12 +50,12 @@ class Choice:
     error: float
 
     def quantization(self, *, least: float = LEAST_SCALE) -> Quantization:
-        """Scale and zero point; 0 is an integer exactly."""
+        """Scale and zero point for this range; an integer represents 0 exactly."""
         return affine(self.low, self.high, least=least)
 
 
 def affine(low: float, high: float, *, least: float = LEAST_SCALE) -> Quantization:
-    """The quantization whose integers reach from `low` to `high`, both widened to hold 0.
+    """The quantization whose integers cover `low` to `high`, a range that is first widened to contain 0.
 
     >>> affine(0.0, 255.0).zero_point, affine(-1.0, 1.0).zero_point
     (-128, 0)
@@ -67,7 +67,7 @@ def affine(low: float, high: float, *, least: float = LEAST_SCALE) -> Quantizati
 
 
 def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
-    """The reals that the numbers become as 8-bit integers."""
+    """The numbers after quantization to 8-bit integers and dequantization."""
     scale, zero = np.float32(quantization.scale), quantization.zero_point
     steps = np.clip(np.rint(numbers / scale), LOWEST - zero, HIGHEST - zero)
     nearest: Numbers = steps * scale
@@ -77,23 +77,23 @@ def snapped(numbers: Numbers, quantization: Quantization) -> Numbers:
 def chosen(
     made: Numbers, meant: Numbers, ways: Mapping[str, Way] | None = None, *, seen: Seen = lambda numbers: numbers
 ) -> Choice:
-    """The range that brings the numbers, once they are integers, closest to what they are meant to be.
+    """The range with which the quantized activations come closest to those of the float network, in mean squared error.
 
-    Each way proposes a range for one half of the images and is judged by the other half, both ways round. The best way then
-    proposes a range for all.
+    Two-fold cross-validation selects the method: each proposes a range from one half of the images and is judged on the other
+    half. The best method then proposes a range from all images.
 
-    An error counts where it is seen. Numbers that make up the gates of squeeze-and-excite may be far beyond those at which a
-    gate is fully open or closed, and are judged by the gates.
+    The error is measured after `seen`. For example, the inputs of a squeeze-and-excite gate may lie far beyond the values at
+    which the gate is fully open or closed; such a range is judged by the error of the gates.
 
     Args:
-        made: what the quantized network makes, before it is 8 bits, image after image along the first axis.
-        meant: what the float network makes in the same places.
-        ways: how ranges are proposed; `WAYS` by default.
-        seen: what becomes of numbers before their error counts.
+        made: activations of the quantized network before they are rounded to 8 bits, ordered by image along the first axis.
+        meant: activations of the float network in the same places.
+        ways: methods that propose a range; `WAYS` by default.
+        seen: applied to the activations before their error is measured.
     """
     ways = ways or WAYS
     middle = len(made) // 2
-    cuts = (slice(middle), slice(middle, None)) if middle else (slice(None),) * 2  # of one number the same twice
+    cuts = (slice(middle), slice(middle, None)) if middle else (slice(None),) * 2  # a single row serves as both halves
     halves = [(made[cut], _error_of(made[cut], meant[cut], seen)) for cut in cuts]
     errors = {
         way: sum(error(*propose(*looked)) for looked, (_, error) in (halves, halves[::-1])) for way, propose in ways.items()
@@ -103,16 +103,17 @@ def chosen(
 
 
 def ways_for(count: int) -> Mapping[str, Way]:
-    """How the range of so many numbers is proposed: beyond all of them only where there are few.
+    """The methods to try for a value with this many activations; ranges wider than minimum to maximum only if there are few.
 
-    Where all numbers are looked at, other images have larger ones. Where a sample stands for many more, most of what a range
-    beyond it gains is the square of a few numbers, and every other number, of every image, becomes coarser for it.
+    If all activations are examined, images not seen yet may well have larger ones, so that a wider range can pay off. If they
+    are a sample of many more, a wider range mostly helps a few outliers, whose squares are large, and costs every other
+    activation of every image resolution.
     """
     return WAYS if count <= SAMPLES else {way: propose for way, propose in WAYS.items() if way not in _BEYOND}
 
 
 def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
-    """Enough of the numbers to choose a range by, one axis, in their order; the same places of each array of a size."""
+    """A random sample of at most `SAMPLES` numbers, flattened, in order; arrays of equal size are sampled in the same places."""
     flat = numbers.reshape(-1)
     if flat.size > SAMPLES:
         flat = flat[np.sort(np.random.default_rng(flat.size).integers(0, flat.size, SAMPLES))]
@@ -120,7 +121,7 @@ def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
 
 
 def _error_of(made: Numbers, meant: Numbers, seen: Seen) -> Error:
-    """The error of any range on these numbers."""
+    """A function that measures the error of a range on these activations."""
     wanted = seen(meant)
 
     def error(low: float, high: float) -> float:
@@ -144,7 +145,7 @@ def _common(made: Numbers, error: Error, *, rare: float) -> Ends:
 
 
 def _nearest(made: Numbers, error: Error) -> Ends:
-    """The least squared error over shares of the whole range, one end after the other."""
+    """The range with the least squared error; each end in turn is shrunk to a fraction of the full range."""
     low, high = _all(made, error)
     for _ in range(2):
         high = min((float(share) * high for share in _SHARES), key=lambda end: error(low, end))
@@ -153,7 +154,7 @@ def _nearest(made: Numbers, error: Error) -> Ends:
 
 
 def _entropy(made: Numbers, error: Error) -> Ends:
-    """The top at which the histogram of 256 steps loses least against the whole one (Migacz 2017)."""
+    """The upper end at which a histogram of 256 bins diverges least from the full histogram (KL divergence, Migacz 2017)."""
     low, top = min(float(made.min()), 0.0), float(made.max())
     if top <= 0:
         return low, top
@@ -184,7 +185,7 @@ WAYS: dict[str, Way] = {
     "mse": _nearest,
     "entropy": _entropy,
 }
-"""How ranges are proposed; the percentiles keep that share of the numbers at each end."""
+"""The methods that propose a range; a percentile method keeps that share of the numbers at each end."""
 
 _BEYOND = ("min-max + 10%", "min-max + 25%")
 
@@ -198,4 +199,4 @@ FAMILIES: dict[str, str] = {
     "mse": "mse",
     "entropy": "entropy",
 }
-"""The idea behind each of `WAYS`."""
+"""The family of each method in `WAYS`."""

@@ -1,4 +1,4 @@
-"""`Value`: what two networks, the float and the quantized one, make in one place of the graph, kept small for many images."""
+"""`Value`: the activations of the float and of the quantized network at one point of the graph, stored compactly."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mobilenets.deploy.quantization import Quantization
 
 Numbers = NDArray[np.float32]
 
-_NUMBERS_AT_ONCE = 1 << 20  # of a value that an operator reads or makes, unless one image has more
+_NUMBERS_AT_ONCE = 1 << 20  # most numbers of one value in a batch of images; a batch has at least one image
 _MOST_AT_ONCE = 8  # images
-_PIECE = 1 << 16  # numbers that are worked on while they lie in the processor's cache
-_HALF_MOST = 6e4  # beyond it 16-bit floats overflow
+_PIECE = 1 << 16  # numbers processed at a time, so that they fit the processor's cache
+_HALF_MOST = 6e4  # 16-bit floats overflow beyond it
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value on all images, N ....
+    """The activations of both networks for one value on all images, N ....
 
     Args:
-        meant: what the float network makes, in floats of 16 bits where their range allows it: 72 dB or better.
-        made: what the quantized network makes, as integers, or in floats where it has no quantization.
-        quantization: what those integers stand for.
+        meant: of the float network; in 16-bit floats if their range suffices, which leaves 72 dB or better.
+        made: of the quantized network: integers, or floats if the value is not quantized.
+        quantization: scale and zero point of those integers.
     """
 
     meant: NDArray[Any]  # Any: floats of 16 or 32 bits
@@ -38,11 +38,11 @@ class Value:
         return len(self.meant)
 
     def meant_on(self, some: slice) -> Numbers:
-        """What is meant on some of the images, as 32-bit floats."""
+        """Activations of the float network on some of the images, as 32-bit floats."""
         return self.meant[some].astype(np.float32)
 
     def made_on(self, some: slice) -> Numbers:
-        """What is made on some of the images, as 32-bit floats."""
+        """Activations of the quantized network on some of the images, dequantized to 32-bit floats."""
         made = self.made[some].astype(np.float32)
         if self.quantization is not None:
             made -= np.float32(self.quantization.zero_point)
@@ -50,7 +50,7 @@ class Value:
         return made
 
     def quantized(self, quantization: Quantization) -> Value:
-        """The value as integers."""
+        """The value with the quantized network's activations rounded to 8-bit integers."""
         made = np.empty(self.made.shape, np.int8)
         flat, source = made.reshape(-1), replace(self, meant=self.meant.reshape(-1), made=self.made.reshape(-1))
         for piece in _pieces(flat.size):
@@ -58,7 +58,7 @@ class Value:
         return Value(self.meant, made, quantization)
 
     def decibels(self) -> float:
-        """Signal to quantization noise over all images."""
+        """Signal-to-quantization-noise ratio over all images, in dB."""
         signal = noise = 0.0
         flat = replace(self, meant=self.meant.reshape(-1), made=self.made.reshape(-1))
         for piece in _pieces(self.meant.size):
@@ -69,12 +69,12 @@ class Value:
 
 
 def computed(rule: Callable[[slice], Numbers], count: int, numbers: int) -> NDArray[Any]:  # Any: floats of 16 or 32 bits
-    """The results of a rule for some images after the other, in one array of floats that is as small as they allow.
+    """The results of a function for all images, computed in batches; in 16-bit floats unless they would overflow.
 
     Args:
-        rule: what it makes of some of the images, n ....
+        rule: maps a slice of the images to their results, n ....
         count: how many images there are.
-        numbers: that the rule reads or makes of an image, about, so that not too many images are in memory at once.
+        numbers: size of the largest value that the function reads or returns for one image; it limits the batch size.
     """
     at_once = int(np.clip(_NUMBERS_AT_ONCE // numbers, 1, _MOST_AT_ONCE))
     result: NDArray[Any] | None = None
@@ -96,7 +96,7 @@ def _pieces(count: int) -> Iterator[slice]:
 
 
 def decibels(meant: NDArray[Any], made: NDArray[Any]) -> float:  # Any: floats
-    """Signal to noise: infinite where both are equal.
+    """Signal-to-noise ratio in dB; infinite if both arrays are equal.
 
     >>> round(decibels(np.ones(4), np.array([1.1, 0.9, 1.1, 0.9])), 6)
     20.0

@@ -1,9 +1,9 @@
-"""Weights as 8-bit integers: a scale for each output channel, and a rounding that makes up for the rounding before it.
+"""Quantization of weights to 8-bit integers: a scale per output channel, and rounding that compensates earlier rounding errors.
 
-Rounding each weight to its nearest integer is not best for the sum: what one weight lost, the next ones can give back, as far
-as what they are multiplied with is correlated (GPTQ, Frantar et al. 2023). Here the sums are those of the float network and the
-inputs those that the quantized network really reads, so that the errors of earlier layers are corrected, too. All of it is
-linear algebra on second moments.
+Rounding each weight to the nearest integer does not minimize the error of the weighted sum: later weights can compensate the
+rounding error of earlier ones as far as their inputs are correlated (GPTQ, Frantar et al. 2023). Here the target is the sum in
+the float network, and the inputs are those of the quantized network, so that the errors of earlier layers are corrected too.
+Everything is linear algebra on second moments.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from mobilenets.deploy.quantize.parts import Parts
 from mobilenets.deploy.rounding import Matrix, compensated, nearest
 
 _SHRINKS = np.linspace(1.0, 0.75, 11)
-_BIAS_BITS = 30  # a bias must stay below 2**30 of its steps, so that it and the sums fit 32 bits
-_DAMPING = 0.01  # of the mean variance, added to each
-_TRUSTS = (1.0, 10.0, 100.0, np.inf)  # mean variances that say the float weights are right, against what some images show
-_ROUNDINGS = (0.01, 0.1, np.inf)  # damping of the correlations that a rounding may lean on; the last leans on none
+_BIAS_BITS = 30  # a bias must stay below 2**30 steps, so that the bias plus the sum fits 32 bits
+_DAMPING = 0.01  # this share of the mean variance is added to each variance
+_TRUSTS = (1.0, 10.0, 100.0, np.inf)  # ridge penalties that pull toward the float weights, in units of the mean variance
+_ROUNDINGS = (0.01, 0.1, np.inf)  # damping of the correlations used for compensation; infinite means plain rounding
 
 
 @dataclass
 class Moments:
-    """Means and second moments of what weights are multiplied with, gathered image by image before any of them is asked for.
+    """Means and second moments of the inputs that weights are multiplied with; `add` all images before reading a property.
 
-    Groups have weights of their own: the channels of a depthwise convolution, or the parts of a sum that is too long to be
+    Each group has weights of its own: the channels of a depthwise convolution, or the parts of a sum that is too long to be
     fitted whole. Other operators have one group.
 
     Args:
-        groups: how many.
-        length: numbers that one output, or one part of it, is the weighted sum of.
+        groups: the number of groups, G.
+        length: the number of inputs in the weighted sum of one output, or of one part of it, K.
     """
 
     groups: int
@@ -48,13 +48,13 @@ class Moments:
         self._square, self._cross = (np.zeros((*shape, self.length)) for _ in range(2))
 
     def add(self, read: NDArray[np.float32], meant: NDArray[np.float32], *, share: float = 1.0) -> None:
-        """Take in what the quantized network reads in some places, and what the float network reads there.
+        """Add the inputs at n output positions, in the quantized network (`read`) and in the float network (`meant`).
 
         Args:
             read, meant: G K n each.
-            share: how much each place counts.
+            share: the weight of each position.
         """
-        x, y = read.astype(np.float64), meant.astype(np.float64)  # variances may be small beside the squares of means
+        x, y = read.astype(np.float64), meant.astype(np.float64)  # variances may be small compared to squared means
         counted = share * x.swapaxes(1, 2)
         self.count += share * x.shape[2]
         self._read += counted.sum(1)
@@ -63,7 +63,7 @@ class Moments:
         self._cross += np.matmul(y, counted)
 
     def __add__(self, other: Moments) -> Moments:
-        """Of the places of both."""
+        """The moments over the positions of both."""
         both = Moments(self.groups, self.length)
         both.count = self.count + other.count
         both._read, both._meant = self._read + other._read, self._meant + other._meant
@@ -72,26 +72,26 @@ class Moments:
 
     @cached_property
     def read(self) -> Matrix:
-        """Means of what the quantized network reads, G K."""
+        """Means of the inputs in the quantized network, G K."""
         return self._read / self.count
 
     @cached_property
     def meant(self) -> Matrix:
-        """Means of what the float network reads, G K."""
+        """Means of the inputs in the float network, G K."""
         return self._meant / self.count
 
     @property
     def covariance(self) -> Matrix:
-        """Of what the quantized network reads, G K K."""
+        """Covariance of the inputs in the quantized network, G K K."""
         return self._square / self.count - self.read[:, :, None] * self.read[:, None, :]
 
     @property
     def cross(self) -> Matrix:
-        """Of what the float network reads with what the quantized one does, G K K."""
+        """Covariance of the inputs in the float network with those in the quantized network, G K K."""
         return self._cross / self.count - self.meant[:, :, None] * self.read[:, None, :]
 
     def damping(self, share: float) -> Matrix:
-        """A share of the mean variance, and more where few places say little of many numbers; on the diagonal, G K K."""
+        """A diagonal matrix to add to the covariance, G K K: a share of the mean variance, more if positions are few."""
         mean = np.trace(self.covariance, axis1=1, axis2=2) / self.length
         damping: Matrix = ((share + self.length / self.count) * mean + 1e-12)[:, None, None] * np.eye(self.length)
         return damping
@@ -99,12 +99,12 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """Weights as integers.
+    """The quantized weights of a layer.
 
     Args:
-        integers: in the weights' shape, -127 to 127.
+        integers: -127 to 127, in the shape of the weights.
         quantization: their scales.
-        bias: in reals, O: corrected for what rounding and the layers before have moved the mean by.
+        bias: in reals, O; corrected for the shift of the mean that rounding and earlier layers caused.
     """
 
     integers: NDArray[np.int8]
@@ -114,14 +114,14 @@ class Quantized:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The integers that weights may be: multiples of q in 8 bits, where q has fewer bits and the factor is a block's own.
+    """The integers that weights may take: q times the factor of a block, where q has `bits` bits and the product fits 8.
 
-    Weights of 4 bits are an experiment: every runtime computes with them, but files store each in 8 bits.
+    4-bit weights are an experiment: every runtime can compute with them, but files store each in 8 bits.
 
     Args:
-        bits: of each weight, 8 or 4.
-        block: weights of an output, one after the other, that share a factor from 1 to 18; 0 for all of them. In 8 bits there
-            is no room for factors.
+        bits: bits of q, 8 or 4.
+        block: how many consecutive weights of an output share a factor from 1 to 18; 0 for no factors. With 8 bits there is
+            no room for factors.
     """
 
     bits: Literal[4, 8] = 8
@@ -129,11 +129,11 @@ class Grid:
 
     @property
     def most(self) -> int:
-        """The greatest q."""
+        """The largest q."""
         return int(2 ** (self.bits - 1) - 1)
 
     def factors(self, target: Matrix, scales: Matrix) -> Matrix:
-        """The factor of each weight, G O K, for weights G O K whose integers have these scales, G O."""
+        """The factor of each weight, G O K, given the weights, G O K, and the scales of their integers, G O."""
         if not self.block:
             return np.ones_like(target)
         factors = np.ones_like(target)
@@ -145,7 +145,7 @@ class Grid:
 
     @property
     def highest(self) -> int:
-        """The greatest integer."""
+        """The largest integer."""
         return self.most * (HIGHEST // self.most if self.block else 1)
 
 
@@ -160,17 +160,17 @@ def quantized(
     read: Quantization,
     grid: Grid = EIGHT_BITS,
 ) -> Quantized:
-    """The integers of a layer's weights.
+    """The quantized weights of a layer.
 
-    How far weights may move, and whether roundings lean on each other, is what does best on one half of the images when the
-    other half decided, both ways round. Then all images decide.
+    Two-fold cross-validation over the images selects two settings: how far the weights may move away from the float weights,
+    and how much rounding may compensate earlier rounding. The weights are then fitted on all images with these settings.
 
     Args:
-        weight: O C, O C kh kw or, of a depthwise convolution, C 1 kh kw. Group g of G has the rows from g O/G on.
+        weight: O C, O C kh kw or, for a depthwise convolution, C 1 kh kw. The rows of group g of G start at g O/G.
         bias: O.
-        halves: what the layer reads on two halves of the images, each sum in the `Parts` of the weights' shape.
-        read: of the value it reads.
-        grid: what integers the weights may be.
+        halves: moments of the layer's inputs on two halves of the images, split into the `Parts` of the weights' shape.
+        read: quantization of the value that the layer reads.
+        grid: the integers that the weights may take.
     """
     parts = Parts.of(weight.shape)
     groups, length = halves[0].groups, halves[0].length
@@ -217,7 +217,7 @@ class _Steps:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """The half of the images that decides and the one that judges, and the float weights times `other.cross`, G O/G K."""
+    """One fold: moments of the half to fit on and of the half to judge on, and float weights times `other.cross`, G O/G K."""
 
     known: Moments
     other: Moments
@@ -229,11 +229,11 @@ class _Layer:
     """A layer in floats.
 
     Args:
-        weight: G O/G K, where groups one after the other may be the parts of one sum.
-        bias: of each sum.
-        read: the scale of what is read.
-        grid: the integers that weights may be.
-        parts: groups that make up one sum.
+        weight: G O/G K; consecutive groups may be the parts of one sum.
+        bias: the bias of each sum.
+        read: the scale of the layer's input.
+        grid: the integers that the weights may take.
+        parts: the number of groups that make up one sum.
     """
 
     weight: Matrix
@@ -243,12 +243,12 @@ class _Layer:
     parts: int
 
     def joined(self, numbers: Matrix) -> Matrix:
-        """Numbers of each part, G O/G K, side by side."""
+        """Put the parts of each sum, G O/G K, side by side."""
         apart = numbers.reshape(-1, self.parts, *numbers.shape[1:]).swapaxes(1, 2)
         return apart.reshape(-1, numbers.shape[1], self.parts * numbers.shape[2])
 
     def moved(self, known: Moments, trust: float) -> Matrix:
-        """The weights that make the float network's sums from what the quantized one reads, not far from the float weights."""
+        """Weights that reproduce the float network's sums from the quantized inputs: ridge regression toward the float weights."""
         if trust == np.inf:
             return self.weight
         variance = np.trace(known.covariance, axis1=1, axis2=2) / known.length
@@ -258,7 +258,7 @@ class _Layer:
         return weights
 
     def shifted(self, weight: Matrix, known: Moments) -> Matrix:
-        """The biases with which other weights keep the means of the float network's sums."""
+        """The biases with which these weights keep the means of the float network's sums."""
         meant = np.matmul(self.weight, known.meant[:, :, None])[:, :, 0]
         made = np.matmul(weight, known.read[:, :, None])[:, :, 0]
         meant, made = (each.reshape(-1, self.parts, each.shape[1]).sum(1) for each in (meant, made))
@@ -266,13 +266,13 @@ class _Layer:
         return bias
 
     def error(self, weight: Matrix, turn: _Turn) -> float:
-        """Mean square of what such weights make wrong on the other images, but for what no weights change."""
+        """Mean squared error of these weights on the other half of the images, up to a constant that no weights change."""
         off = self.shifted(weight, turn.known) - self.shifted(weight, turn.other)
         spread = (np.matmul(weight, turn.other.covariance) - 2 * turn.crossed) * weight
         return float(spread.sum() + np.square(off).sum())
 
     def rounded(self, weight: Matrix, known: Moments, damping: float) -> _Steps:
-        """The weights as integers; with a finite damping, each rounding makes up for those before it."""
+        """The weights as integers; with a finite damping, each rounding compensates the errors of the previous ones."""
         covariance = known.covariance + known.damping(min(damping, 1.0))
         diagonal = np.diagonal(covariance, axis1=1, axis2=2)[:, None, :]
         floor = np.abs(self.shifted(weight, known)) / (self.read * 2.0**_BIAS_BITS)
@@ -285,7 +285,7 @@ class _Layer:
 
 
 def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Matrix:
-    """For each row the share of its largest weight with the least weighted error, G O/G."""
+    """The scale of each row, G O/G, with the least weighted error; candidates map a share of its largest weight to the top."""
     largest = np.abs(target).max(2)
     best, best_error = np.maximum(largest / grid.highest, floor), np.full(largest.shape, np.inf)
     for shrink in _SHRINKS:
@@ -295,5 +295,5 @@ def _scales(target: Matrix, importance: Matrix, floor: Matrix, grid: Grid) -> Ma
         error = (np.square(off) * importance).sum(2)
         best = np.where(error < best_error, scales, best)
         best_error = np.minimum(error, best_error)
-    stored: Matrix = best.astype(np.float32).astype(np.float64)  # as a file keeps them
+    stored: Matrix = best.astype(np.float32).astype(np.float64)  # files store scales in 32 bits
     return stored
