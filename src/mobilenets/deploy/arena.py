@@ -1,8 +1,8 @@
-"""Where each value of a graph lies in memory while it is needed: lifetimes, and offsets in one block of memory, the arena.
+"""Memory planning: the lifetime of each value of a graph, and its offset in one block of memory, the arena.
 
-A value is alive from the operator that makes it to the last that reads it; what the caller gets lives to the end. Offsets are
-chosen greedily, the largest value first, each in the smallest gap that is free during its life: the rule of TFLite's planner,
-near the bound that no plan can beat, the most that is alive at once.
+A value is alive from the operator that produces it to the last one that reads it; outputs of the graph live to the end. Offsets
+are assigned greedily, the largest value first, each in the smallest gap that is free during its lifetime. This is the rule of
+TFLite's planner; it comes close to the lower bound of any plan, the largest total size of values alive at once.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.shapes import Shape
 
 ALIGNMENT = 64
-"""Bytes that every offset is a multiple of, as vector instructions like it."""
+"""Every offset is a multiple of this many bytes, as suits vector instructions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """When a value is alive, and how large it is.
+    """The lifetime and size of a value.
 
     Args:
-        first: index of the step that makes it, an operator or a block that runs as one; -1 for the input.
+        first: index of the step that produces it, where a step is an operator or a fused block; -1 for the input.
         last: index of the last step that reads it.
-        size_bytes: of one image's value.
+        size_bytes: its size for one image.
     """
 
     first: int
@@ -40,12 +40,12 @@ class Life:
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """The memory of one run.
+    """The memory plan of one run.
 
     Args:
-        lives: of every value.
-        offsets: where it begins, bytes.
-        live_bytes: what is alive at each operator, or at each block that runs as one.
+        lives: the lifetime of every value.
+        offsets: the offset of every value, in bytes.
+        live_bytes: the total size of the values alive at each step.
     """
 
     lives: Mapping[str, Life]
@@ -54,47 +54,47 @@ class Arena:
 
     @property
     def size_bytes(self) -> int:
-        """Length of the block of memory."""
+        """The size of the arena."""
         return max((self.offsets[name] + life.size_bytes for name, life in self.lives.items()), default=0)
 
     @property
     def peak_bytes(self) -> int:
-        """The most that is alive at once: no arena can be smaller."""
+        """The largest total size of values alive at once; no arena can be smaller."""
         return max(self.live_bytes, default=0)
 
 
 def plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
-    """The memory of a graph that is run operator by operator.
+    """The memory plan of a graph that runs operator by operator.
 
-    A reshape takes no room: its value is that of its input under another name.
+    The output of a reshape takes no memory of its own: it is an alias of the input.
 
     Args:
         graph: a network.
-        number_bytes: of one float: 4 or 2. Quantized values take 1, indices 8.
+        number_bytes: size of a float, 4 or 2. Quantized numbers and indices take 1 byte.
     """
     return planned(graph, [[i] for i in range(len(graph.operators))], number_bytes=number_bytes)
 
 
 def fused_plan(graph: Graph, *, number_bytes: int = 4) -> Arena:
-    """The memory of a graph whose blocks are computed row by row (V2, section 5.1).
+    """The memory plan of a graph whose blocks are fused, that is computed row by row (V2, section 5.1).
 
-    Of a map that only its own block reads, through a window or number by number, the rows that the next row needs are all
-    that is kept: three of the wide map before a 3x3 depthwise convolution, one after it. What is read as a whole is kept as
-    a whole, such as the map that squeeze-and-excite pools before it scales it. The first convolution, with all that stands
-    around it alone, runs with the block behind it, as in Table 3 of the paper. An image that is only quantized is read
-    where its caller has it, and takes no room.
+    If only operators of its own block read a feature map, by a sliding window or elementwise, only the rows needed for the next
+    row are kept: three rows of the expanded map before a 3x3 depthwise convolution, one after it. A map that is read as a whole
+    is kept as a whole, such as the one that squeeze-and-excite pools and then scales. The first convolution and the single
+    operators around it run with the block after it, as in Table 3 of the paper. An image that is only quantized is read
+    from the caller's memory and takes none.
 
     Args:
         graph: a network.
-        number_bytes: of one float, as for `plan`.
+        number_bytes: size of a float, as for `plan`.
     """
     return planned(graph, blocks(graph), number_bytes=number_bytes)
 
 
 def blocks(graph: Graph) -> list[list[int]]:
-    """The operators of each block that runs as one, by index; an operator outside of blocks stands alone.
+    """The indices of the operators of each fused block; an operator outside of blocks is a step of its own.
 
-    Making logits large and finding the class of each pixel runs as a block: there are no large logits then.
+    Resizing logits and taking their argmax are fused too, so that the resized logits are never stored.
     """
     steps: list[list[int]] = []
     for i, operator in enumerate(graph.operators):
@@ -103,25 +103,25 @@ def blocks(graph: Graph) -> list[list[int]]:
         else:
             steps.append([i])
     weighted = [i for i, operator in enumerate(graph.operators) if isinstance(operator, op.Conv | op.Depthwise | op.Dense)]
-    stem = weighted[1] if len(weighted) > 1 else 0  # how many operators stand before the second with weights
+    stem = weighted[1] if len(weighted) > 1 else 0  # the number of operators before the second one with weights
     while len(steps) > 1 and steps[0][-1] < stem:
         steps[:2] = [[*steps[0], *steps[1]]]
     return steps
 
 
 def _continues(before: op.Operator, operator: op.Operator) -> bool:
-    """Whether an operator runs with that before it."""
+    """Whether an operator belongs to the same step as the previous one."""
     in_block = operator.block >= 0 and before.block == operator.block
     return in_block or (isinstance(before, op.Resize) and isinstance(operator, op.ArgMax))
 
 
 def planned(graph: Graph, steps: Sequence[Sequence[int]], *, number_bytes: int = 4) -> Arena:
-    """The memory of a graph whose operators run in these steps, each of one operator or of several row by row.
+    """The memory plan of a graph that runs in these steps, each a single operator or several that are fused.
 
     Args:
         graph: a network.
-        steps: its operators by index, in their order.
-        number_bytes: of one float, as for `plan`.
+        steps: the indices of each step's operators, in the order of the graph.
+        number_bytes: size of a float, as for `plan`.
     """
     lives = _lives(graph, steps, number_bytes)
     lives |= {name: replace(lives[name], size_bytes=0) for name in left_outside(graph, steps) | _never_made(graph, steps)}
@@ -130,7 +130,7 @@ def planned(graph: Graph, steps: Sequence[Sequence[int]], *, number_bytes: int =
 
 
 def left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
-    """The image, if operators run as blocks, and quantizing it is all that is done with it."""
+    """The image if it stays in the caller's memory: blocks are fused, and the image is only quantized."""
     readers = [operator for operator in graph.operators if INPUT in operator.inputs]
     is_only_quantized = all(isinstance(operator, op.Quantize) for operator in readers)
     is_needed = INPUT in graph.quantization or INPUT in graph.outputs.values()
@@ -139,14 +139,14 @@ def left_outside(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
 
 
 def _never_made(graph: Graph, steps: Sequence[Sequence[int]]) -> Set[str]:
-    """Maps that are to be made large for an argmax in the same step, which does without."""
+    """Resized feature maps that are never stored, because the argmax of the same step reads the small map."""
     parts = [[graph.operators[i] for i in step] for step in steps]
     pairs = [(part, resize_of(graph, operator)) for part in parts for operator in part]
     return {large.output for part, large in pairs if large and large in part}
 
 
 def resize_of(graph: Graph, operator: op.Operator) -> op.Resize | None:
-    """What makes a map of floats large for this argmax alone, which then reads the small map instead, in the same step."""
+    """The resize of a float map for this argmax alone, or None; as one step, the argmax reads the small map instead."""
     if not isinstance(operator, op.ArgMax) or graph.readers()[operator.inputs[0]] > 1:
         return None
     found = (other for other in graph.operators if isinstance(other, op.Resize) and other.output == operator.inputs[0])
@@ -155,21 +155,21 @@ def resize_of(graph: Graph, operator: op.Operator) -> op.Resize | None:
 
 
 def lifetimes(graph: Graph, *, number_bytes: int) -> dict[str, Life]:
-    """When each value is alive, operator by operator; values that only rename another are left out."""
+    """The lifetime of each value, counted in operators; outputs of reshapes, which are aliases, are left out."""
     return _lives(graph, [[i] for i in range(len(graph.operators))], number_bytes)
 
 
 def value_bytes(graph: Graph, name: str, shape: Shape, *, number_bytes: int = 4) -> int:
-    """Size of one image's value: floats, 8-bit integers, or the indices of an argmax."""
+    """The size of a value for one image: floats, 8-bit integers, or the indices of an argmax."""
     if name in graph.quantization:
         return math.prod(shape)
     return math.prod(shape) * (_INDEX_BYTES if len(shape) == 2 and name in _indices(graph) else number_bytes)
 
 
 def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> dict[str, Life]:
-    """When each value is alive, counted in steps; a map that lives in one step alone has only the rows that it needs."""
+    """The lifetime of each value, counted in steps; a feature map that lives in a single step has only the rows it needs."""
     shapes = graph.shapes()
-    source = {name: name for name in shapes}  # whose memory a value stands in
+    source = {name: name for name in shapes}  # the value whose memory each value occupies
     for operator in graph.operators:
         if isinstance(operator, _RENAMING):
             source[operator.output] = source[operator.inputs[0]]
@@ -198,11 +198,11 @@ def _lives(graph: Graph, steps: Sequence[Sequence[int]], number_bytes: int) -> d
 
 @dataclass(frozen=True, slots=True)
 class _Pace:
-    """How far a map of a few rows is when its block has made one more row.
+    """The progress of a feature map of which only a few rows are kept, relative to the output rows of its block.
 
     Args:
-        newest: the newest row, where the block's own is row 0.
-        gain: rows that it gains for each of the block's.
+        newest: index of the newest row when row 0 of the block's output is computed.
+        gain: rows computed for each row of the block's output.
     """
 
     newest: int = 0
@@ -210,14 +210,15 @@ class _Pace:
 
 
 def _rows_kept(graph: Graph, readers: Sequence[op.Operator], paces: Mapping[str, _Pace]) -> tuple[int, _Pace] | None:
-    """How many rows of a map its readers need at once, and its pace; None if one of them needs all.
+    """The number of rows of a feature map that its readers need at once, and its pace; None if one of them needs all rows.
 
-    One reader needs the rows that it sees. Several may be at different rows: of a shortcut around a window, more are kept.
+    A single reader needs the rows in its window. Several readers may be at different rows, so more rows are kept, for example
+    for a shortcut around a convolution.
 
     Args:
-        graph: theirs.
-        readers: all in the block of the map.
-        paces: of the maps made behind this one of which only rows are kept.
+        graph: the graph of the readers.
+        readers: the readers of the map, all in its block.
+        paces: the paces of later maps of which only a few rows are kept.
     """
     rows, newest, oldest, gain = 1, 0, 0, 1
     for i, reader in enumerate(readers):
@@ -243,7 +244,7 @@ def _indices(graph: Graph) -> set[str]:
 
 
 def place(lives: Mapping[str, Life]) -> dict[str, int]:
-    """An offset for each value, bytes, so that no two that are alive together overlap."""
+    """An offset for each value, in bytes, such that no two values alive at the same time overlap."""
     offsets: dict[str, int] = {}
     for name in sorted(lives, key=lambda name: (-lives[name].size_bytes, lives[name].first)):
         life = lives[name]

@@ -1,4 +1,4 @@
-"""Bilinear resizing along one side: which two old places make each new one, and with which weights."""
+"""Bilinear interpolation along one axis: the two source positions of each new position, and their weights."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from mobilenets.deploy.operators import Coordinates
 
 RESIZE_BITS = 10
-"""Bits of the weights on integers."""
+"""Bits of the integer weights of int8 resizing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Blends:
-    """What each new place is made of.
+    """The source positions and weights of each new position.
 
     Args:
-        length: old places.
-        places: the one before each new place and the one behind it, new x 2; the same one twice at an end.
-        weights: of both, new x 2: 32-bit floats that add up to 1, or integers that add up to 2**RESIZE_BITS.
+        length: number of source positions.
+        places: the source positions before and after each new position, new x 2; the same one twice at an end.
+        weights: their weights, new x 2: 32-bit floats that add up to 1, or integers that add up to 2**RESIZE_BITS.
     """
 
     length: int
@@ -29,7 +29,7 @@ class Blends:
     weights: NDArray[Any]  # Any: floats or integers
 
     def matrix(self) -> NDArray[Any]:  # Any: as above
-        """The same as a matrix, new x length."""
+        """The interpolation as a matrix, new x length."""
         matrix = np.zeros((len(self.places), self.length), self.weights.dtype)
         for i in range(2):
             np.add.at(matrix, (np.arange(len(matrix)), self.places[:, i]), self.weights[:, i])
@@ -37,7 +37,7 @@ class Blends:
 
 
 def float_blends(length: int, new: int, coordinates: Coordinates) -> Blends:
-    """Weights in 32-bit floats."""
+    """The interpolation with weights in 32-bit floats."""
     at = np.arange(new, dtype=np.float64)
     if coordinates == "align_corners":
         at = at * ((length - 1) / (new - 1)) if new > 1 else at * 0
@@ -49,7 +49,7 @@ def float_blends(length: int, new: int, coordinates: Coordinates) -> Blends:
 
 
 def byte_blends(length: int, new: int, coordinates: Coordinates) -> Blends:
-    """Weights in 10 bits, as TFLite's reference kernels have them."""
+    """The interpolation with 10-bit integer weights, as in TFLite's reference kernels."""
     one = 1 << RESIZE_BITS
     at = np.arange(new)
     if coordinates == "align_corners":

@@ -1,4 +1,4 @@
-"""The files of a network for the page in the browser: ONNX; beside it operators for our own engine, and TFLite for LiteRT."""
+"""The files of a network for the browser page: ONNX, operators for our own engine, and TFLite for LiteRT."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mobilenets.runtime.engines.litert import LiteRtEngine
 from mobilenets.runtime.engines.onnx import OnnxEngine
 
 TOLERANCE = 1e-3
-"""Largest difference of an output of the two files, relative to its largest value; what the page itself asks for."""
+"""Largest difference between an output of the two files, relative to its largest value; the same as the page's own limit."""
 
 
 def networks(onnx: Path, folder: Path, graph: Graph | None = None) -> dict[str, Path]:
     """The exported file for each runtime in the browser.
 
-    Files that do not come from this package have ONNX alone. Our own engine reads the weights in the ONNX file, and beside it
-    a file with the operators. The TFLite file is left out where the extra that writes and runs it is not installed, for
-    networks in integers, and where it does not compute the same.
+    An ONNX file from elsewhere is returned alone. Our own engine reads the weights from the ONNX file and the operators from a
+    second file. There is no TFLite file for a quantized network, if the extra that writes and runs it is not installed, or if
+    it does not compute the same.
 
     Args:
         onnx: the exported ONNX file.
-        folder: to write the other files to.
-        graph: that the ONNX file was written from; it is read back by default.
+        folder: where the other files are written.
+        graph: the graph that the ONNX file was written from; by default it is read back from the file.
 
     Raises:
         OSError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""The curves of a network, number by number, in 32-bit floats: activations and softmax."""
+"""The activations of a network, and softmax, in 32-bit floats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Array = NDArray[np.float32]
 
 
 def softmax(x: Array) -> Array:
-    """Shares of each row, which add up to 1."""
+    """Softmax over the last axis."""
     grown = np.exp(x - x.max(-1, keepdims=True))
     share: Array = grown / grown.sum(-1, keepdims=True)
     return share
@@ -48,4 +48,4 @@ ACTIVATIONS: dict[ActivationKind, Callable[[Array], Array]] = {
     "gelu":         _gelu,
 }
 # fmt: on
-"""Every activation, of each number."""
+"""Every elementwise activation."""

@@ -1,4 +1,4 @@
-"""The ends of a quantized network: what it takes and returns, floats or the integers themselves."""
+"""Int8 input and outputs for a quantized network, instead of floats that it converts itself."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from mobilenets.errors import GraphError
 
 
 def with_integer_ends(graph: Graph) -> Graph:
-    """The graph without the conversions at its ends: it takes 8-bit integers, and returns them where it computed with them.
+    """The graph without quantization of its input and dequantization of its outputs.
+
+    It takes 8-bit integers and returns 8-bit integers, except for outputs that were computed in floats.
 
     Args:
-        graph: quantizes its input.
+        graph: a graph that quantizes its input.
 
     Raises:
-        GraphError: the input is read as floats, because the first layer is in floats.
+        GraphError: the first layer computes in floats.
     """
     starts = {
         operator.output for operator in graph.operators if isinstance(operator, op.Quantize) and operator.inputs == (INPUT,)

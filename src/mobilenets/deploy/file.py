@@ -1,4 +1,4 @@
-"""A graph as one file: safetensors, whose header holds operators, outputs and manifest. Loading it runs no code."""
+"""Graph files: safetensors files whose header holds operators, outputs and manifest. Loading one runs no code."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _GRAPH_KEY = "graph"
-_SCALES = "scales/"  # before the name of what is quantized: the tensor of its scales
+_SCALES = "scales/"  # prefix of a tensor that holds the scales of a value or weight
 _TYPES = {np.dtype(np.float32): "F32", np.dtype(np.int8): "I8", np.dtype(np.int32): "I32"}
 ZeroPoint = Annotated[int, Meta(ge=LOWEST, le=HIGHEST)]
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A graph without its manifest, weights and scales: what the header says of it.
+    """The part of a graph that is stored in the header: everything but manifest, weights and scales.
 
     Args:
-        format: `FORMAT`, or that of an earlier version.
-        operators, outputs: as the graph has them.
-        zero_points: of what is quantized, by name.
+        format: `FORMAT`, or the format of an earlier version.
+        operators, outputs: those of the graph.
+        zero_points: of quantized values and weights, by name.
     """
 
     format: int
@@ -55,11 +55,11 @@ def save(graph: Graph, path: Path) -> None:
     """Write a graph.
 
     Args:
-        graph: is checked first.
-        path: the `.safetensors` file; its folder is made.
+        graph: checked before it is written.
+        path: the `.safetensors` file; its folder is created.
 
     Raises:
-        GraphError: the graph is none.
+        GraphError: the graph is not valid.
         OSError: the file cannot be written.
     """
     from safetensors.numpy import save as packed
@@ -69,17 +69,18 @@ def save(graph: Graph, path: Path) -> None:
 
 
 def save_without(graph: Graph, path: Path, behind: bytes) -> None:
-    """Write a graph without what stands in another file: the bytes of both, one behind the other, are what `save` writes.
+    """Write a graph without the tensors that another file contains.
 
-    Every tensor whose bytes are in the other file is read there.
+    The bytes of this file followed by those of the other file are a valid graph file. Every tensor whose bytes occur in the
+    other file is read from there.
 
     Args:
-        graph: is checked first.
-        path: the file; its folder is made.
+        graph: checked before it is written.
+        path: the file; its folder is created.
         behind: content of the other file, such as an ONNX file with the same weights.
 
     Raises:
-        GraphError: the graph is none.
+        GraphError: the graph is not valid.
         OSError: the file cannot be written.
     """
     graph.check()
@@ -98,10 +99,10 @@ def save_without(graph: Graph, path: Path, behind: bytes) -> None:
 
 
 def load(path: Path) -> Graph:
-    """The graph that `save` wrote.
+    """Load a graph that `save` wrote.
 
     Raises:
-        GraphError: the file is missing, damaged, of another format, or its operators are no network.
+        GraphError: the file is missing, damaged or in another format, or its operators are not a valid network.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -135,7 +136,7 @@ def load(path: Path) -> Graph:
 
 
 def _tensors(graph: Graph) -> dict[str, NDArray[np.generic]]:
-    """Weights and scales, as they lie in a file: an array is written as it lies in memory, whatever the order of its axes."""
+    """Weights and scales as contiguous arrays: safetensors writes an array's memory, whatever the order of its axes."""
     scales = {_SCALES + name: np.asarray(quantization.scales, np.float32) for name, quantization in graph.quantization.items()}
     return {name: np.ascontiguousarray(numbers) for name, numbers in {**graph.tensors, **scales}.items()}
 

@@ -1,4 +1,4 @@
-"""`Graph`: a network as plain data, and the checks that make it one."""
+"""`Graph`: a network as plain data, with checks that it is valid."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INPUT = "image"
-"""Name of the value that a graph begins with."""
+"""Name of the input value of every graph."""
 
 _MOST_NUMBERS = 2**31 - 1  # in one value
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A network as a device sees it: norms folded, activations fused, weights as arrays.
+    """A network as a device sees it: batch norms folded, activations fused, weights as arrays.
 
     Args:
         manifest: labels, head and input contract.
-        operators: in an order in which each reads only what was made before it.
+        operators: in topological order: each reads only values that earlier ones produce.
         tensors: weights by name.
-        outputs: what the network returns: the name that the decoder knows ("logits") and the value that has it.
-        quantization: of values and weights that are 8-bit integers, by name; empty for a network in floats. Biases, 32-bit
-            integers, have none of their own: `quantization.bias_scales` follows from it.
+        outputs: maps each output's name, as the decoder knows it ("logits"), to the name of its value.
+        quantization: of the values and weights that are 8-bit integers, by name; empty for a float network. Biases are 32-bit
+            integers without an entry: `quantization.bias_scales` derives their scales.
     """
 
     manifest: Manifest
@@ -46,10 +46,10 @@ class Graph:
     quantization: Mapping[str, Quantization] = field(default_factory=dict)
 
     def shapes(self) -> dict[str, Shape]:
-        """The shape of every value, without the batch; the input first.
+        """The shape of every value, without the batch axis; the input first.
 
         Raises:
-            GraphError: an operator does not fit what it reads.
+            GraphError: an operator does not fit the shapes of its inputs.
         """
         contract = self.manifest.input
         shapes: dict[str, Shape] = {INPUT: (contract.channels, *contract.shape)}
@@ -60,25 +60,25 @@ class Graph:
 
     @property
     def weights_bytes(self) -> int:
-        """Size of all weights."""
+        """Size of all weights, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
     def quantized(self, operator: Operator) -> bool:
-        """Whether an operator reads or makes 8-bit integers."""
+        """Whether an operator reads or produces 8-bit integers."""
         return any(name in self.quantization for name in (*operator.inputs, *operator.made))
 
     def readers(self) -> Counter[str]:
-        """How many read each value; the caller of the network is one."""
+        """The number of readers of each value; an output of the network counts as one more."""
         counts = Counter(name for operator in self.operators for name in operator.inputs)
         counts.update(self.outputs.values())
         return counts
 
     def check(self) -> None:
-        """Say what keeps these operators from being a network.
+        """Check that this is a valid network.
 
         Raises:
-            GraphError: a value is read before it is made or made twice, a weight is missing or not finite, shapes do not fit,
-                or integers are used in a way that the int8 specification does not know.
+            GraphError: a value is read before it is produced or is produced twice, a weight is missing or not finite, shapes do
+                not fit, or integers are used in a way that the int8 specification does not allow.
         """
         for problem in _problems(self):
             raise GraphError(problem)

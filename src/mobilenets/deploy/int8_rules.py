@@ -1,4 +1,4 @@
-"""What a graph with 8-bit integers must keep to, so that every runtime computes the same: the TFLite int8 specification."""
+"""The rules of the TFLite int8 specification that a quantized graph must follow so that every runtime computes the same."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
 
 HIGHEST_OF_7_BITS = 64
-"""The largest weight with which two products with 8 bits always fit 16 bits: 2 * 255 * 64 < 2**15."""
+"""The largest weight with which the sum of two products with 8-bit activations always fits 16 bits: 2 * 255 * 64 < 2**15."""
 
 FUSED: tuple[op.ActivationKind, ...] = ("linear", "relu", "relu6")
-"""The activations that an operator on integers can apply itself."""
+"""The activations that can be fused into an int8 operator."""
 
 
 def weight_bits(graph: Graph) -> int:
-    """How many bits the 8-bit weights of a graph use: 7 if none is beyond -64 and 64, else 8."""
+    """How many bits the int8 weights of a graph use: 7 if all are within -64 and 64, else 8."""
     weights = [graph.tensors[name] for name in graph.quantization if name in graph.tensors]
     return 7 if all(max(-int(weight.min()), int(weight.max())) <= HIGHEST_OF_7_BITS for weight in weights) else 8
 
 
 def int8_problems(graph: Graph, shapes: Mapping[str, Shape]) -> Iterator[str]:
-    """What is wrong with the integers of a graph, in words.
+    """Messages about violations of the int8 rules in a graph.
 
     Args:
-        graph: its operators fit each other.
-        shapes: of its values.
+        graph: a graph whose shapes fit.
+        shapes: the shapes of its values.
     """
     known = shapes.keys() | graph.tensors.keys()
     for name, quantization in graph.quantization.items():
@@ -101,7 +101,7 @@ def _scale_problems(
 
 
 def keeps_scale(operator: op.Operator, shapes: Mapping[str, Shape]) -> bool:
-    """Whether integers pass through an operator as they are."""
+    """Whether an operator's output must have the scale of its inputs."""
     if isinstance(operator, op.Pool):
         return shapes[operator.inputs[0]][1:] != operator.kernel
     return isinstance(operator, op.Resize | op.Concat | op.Flatten | op.Rows | op.Places)

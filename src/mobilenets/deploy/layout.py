@@ -1,4 +1,4 @@
-"""How numbers are moved without being changed, whatever they are: windows, padding, joins, reshapes, and which is largest."""
+"""Operations that compute no new numbers, alike for floats and integers: windows, padding, concatenation, reshapes, argmax."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Values = NDArray[Any]  # Any: floats or integers
 
 
 def windows(x: Values, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int] = (1, 1)) -> Values:
-    """What each place of a window sees as it moves over a padded map: N C kh kw h w, a view."""
+    """A view of a padded feature map as sliding windows, N C kh kw h w: the inputs of each kernel position."""
     reach = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     every = np.lib.stride_tricks.sliding_window_view(x, reach, axis=(2, 3))  # N C h w reach reach
     seen = every[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]  # N C h w kh kw
@@ -22,7 +22,7 @@ def windows(x: Values, kernel: Sequence[int], stride: Sequence[int], dilation: S
 
 
 def columns(x: Values, kernel: Sequence[int], operator: op.Conv) -> tuple[Values, tuple[int, int]]:
-    """What each filter of a convolution is multiplied with, N C·kh·kw h·w, and the height and width of what it makes."""
+    """The im2col matrix of a convolution, N C·kh·kw h·w, and the height and width of its output."""
     x = padded(x, operator.padding)
     if tuple(kernel) == (1, 1):
         seen = x[:, :, :: operator.stride[0], :: operator.stride[1]]
@@ -33,9 +33,9 @@ def columns(x: Values, kernel: Sequence[int], operator: op.Conv) -> tuple[Values
 
 
 def seen(operator: op.Weighted, shape: Sequence[int], x: Values) -> Values:
-    """What each output of a layer with weights of this shape is the weighted sum of: N G K places, in G groups of K numbers.
+    """The inputs whose weighted sum is each output of a layer with weights of this shape: N G K positions, K inputs per sum.
 
-    A depthwise convolution has as many groups as channels, another layer one.
+    A depthwise convolution has as many groups G as channels; other layers have one.
     """
     if isinstance(operator, op.Dense):
         return x[:, None, :, None]
@@ -46,7 +46,7 @@ def seen(operator: op.Weighted, shape: Sequence[int], x: Values) -> Values:
 
 
 def padded(x: Values, padding: op.Margins) -> Values:
-    """A map with zeros around it."""
+    """A feature map with zeros around it."""
     top, bottom, left, right = padding
     return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(padding) else x
 
@@ -81,4 +81,4 @@ MOVES: dict[type[op.Operator], Callable[[Any, Sequence[Values]], Values]] = {  #
     op.ArgMax:  _argmax,
 }
 # fmt: on
-"""The operators that compute nothing: they mean the same for floats and for integers."""
+"""The operators that only move numbers or pick an index, and so work alike on floats and integers."""

@@ -1,8 +1,9 @@
-"""`narrowed`: the weights of a quantized network in 7 bits, fitted to what it computes with 8.
+"""`narrowed`: reduces the weights of a quantized network to 7 bits while approximating its results with 8.
 
-x86 processors without VNNI add two products of 8-bit integers in 16 bits, and overflow unless weights are within -64 and 64.
-The network is gone through once, from the input on: each layer reads what the narrow layers before it make, what rounding one
-weight loses is made up for by the next ones (GPTQ, Frantar et al. 2023), and the bias keeps the mean of every channel.
+x86 processors without VNNI add two products of 8-bit integers in 16 bits, which overflows unless weights are within -64 and 64.
+The code passes through the network once, from input to outputs. Each layer reads the activations of the already narrowed
+layers, later weights compensate the rounding errors of earlier ones (GPTQ, Frantar et al. 2023), and the bias keeps the mean of
+every channel.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from mobilenets.deploy.quantization import Quantization, bias_scales
 from mobilenets.deploy.rounding import Matrix, compensated
 
 _AT_ONCE = 8  # images
-_PLACES = {op.Conv: 4096, op.Depthwise: 512, op.Dense: 4096}  # of an image that correlations are taken of, at most
-_DAMPING = 0.01  # of the mean variance, added to each: a rounding may lean on correlations only so far
+_PLACES = {op.Conv: 4096, op.Depthwise: 512, op.Dense: 4096}  # most positions per image used to estimate correlations
+_DAMPING = 0.01  # this share of the mean variance is added to each, which limits how far rounding relies on correlations
 
 
 def narrowed(graph: Graph, images: NDArray[np.float32], *, advance: Callable[[int], object] = lambda _: None) -> Graph:
-    """The graph with every 8-bit weight within -64 and 64; scales and biases of its weights change, and nothing else.
+    """The graph with every int8 weight within -64 and 64; only weights, their scales and biases change.
 
-    Channels whose weights are within these bounds already keep them.
+    Channels whose weights are within these bounds already keep their scales.
 
     Args:
-        graph: quantized, with a float input.
-        images: preprocessed, N C H W; some tens of the kind that the network will see.
+        graph: a quantized graph with a float input.
+        images: preprocessed calibration images, N C H W; a few dozen that resemble what the network will see in use.
         advance: called with 1 after each operator.
     """
     made, values = graph, {INPUT: _Value(images, images)}
@@ -57,7 +58,7 @@ def narrowed(graph: Graph, images: NDArray[np.float32], *, advance: Callable[[in
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A value on all images, with wide and with narrow weights."""
+    """A value's activations on all images, in the network with wide and in the one with narrow weights."""
 
     wide: NDArray[Any]  # Any: floats or 8-bit integers
     narrow: NDArray[Any]
@@ -65,9 +66,9 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What weights are multiplied with: its mean with wide weights and with narrow ones, G K, and its covariance, G K K.
+    """The inputs of a layer: their means in the wide and in the narrow network, G K, and their covariance in the narrow, G K K.
 
-    A depthwise convolution has as many groups G as channels, another layer one; K numbers make up a sum.
+    A depthwise convolution has as many groups G as channels, other layers have one; K is the number of inputs in a sum.
     """
 
     wide: Matrix
@@ -91,7 +92,7 @@ def _run(graph: Graph, operator: op.Operator, inputs: Sequence[NDArray[Any]]) ->
 
 
 def _with_narrow(made: Graph, graph: Graph, operator: op.Weighted, value: _Value) -> Graph:
-    """The graph made so far with the weights of one more operator in 7 bits."""
+    """The graph narrowed so far, with the weights of one more operator in 7 bits."""
     weight, quantization = graph.tensors[operator.weight], graph.quantization[operator.weight]
     taken = graph.quantization[operator.inputs[0]]
     read = _read(operator, weight.shape, value, taken)
@@ -133,11 +134,11 @@ def _read(operator: op.Weighted, shape: tuple[int, ...], value: _Value, taken: Q
     wide, narrow = wide / count, narrow / count
     covariance = square / count - narrow[:, :, None] * narrow[:, None, :]
     variance = np.trace(covariance, axis1=1, axis2=2) / length
-    share = _DAMPING + length / count  # few places say little of many numbers
+    share = _DAMPING + length / count  # damp more if there are few positions for many inputs
     return _Read(wide, narrow, covariance + (share * variance + 1e-12)[:, None, None] * np.eye(length))
 
 
 def _sums(weights: Matrix, means: Matrix) -> Matrix:
-    """The mean of each output without its bias, G O/G."""
+    """The mean of each output without bias, G O/G."""
     sums: Matrix = (weights @ means[:, :, None])[:, :, 0]
     return sums

@@ -13,7 +13,7 @@ from mobilenets.runtime.detect.decode import LARGEST
 
 
 class Nodes(Protocol):
-    """What nodes and constants are appended to: `write_onnx`'s writer."""
+    """The interface for appending nodes and constants, which the writer of `write_onnx` implements."""
 
     def constant(self, name: str, values: object, kind: type = ...) -> str:
         """Add a constant and return its name."""
@@ -29,7 +29,7 @@ class Nodes(Protocol):
 
 
 class _Steps:
-    """Nodes and constants that are numbered behind a name."""
+    """Appends nodes and constants and numbers them under a common prefix."""
 
     def __init__(self, nodes: Nodes, name: str) -> None:
         self._nodes, self._name, self._count = nodes, name, 0
@@ -41,7 +41,7 @@ class _Steps:
         return self._nodes.node(kind, inputs, output or self._next(kind.lower()), **attributes)
 
     def best(self, values: str, most: str, *, axis: int, scores: str = "") -> tuple[str, str]:
-        """The `most` largest along an axis, and where they are."""
+        """The `most` largest values along an axis, and their indices."""
         names = scores or self._next("best"), self._next("places")
         self._nodes.several("TopK", [values, most], names, axis=axis)
         return names
@@ -74,10 +74,10 @@ def write_nms(nodes: Nodes, operator: op.Nms, thresholds: NDArray[Any], count: i
     """Write non-maximum suppression.
 
     Args:
-        nodes: to append to.
-        operator: what to write.
+        nodes: the writer to append to.
+        operator: the operator to write.
         thresholds: of each class.
-        count: of boxes.
+        count: number of boxes.
     """
     add, classes = _Steps(nodes, operator.output), len(thresholds)
     boxes, whole = operator.inputs
@@ -86,11 +86,11 @@ def write_nms(nodes: Nodes, operator: op.Nms, thresholds: NDArray[Any], count: i
         first, last, axis = (add.constant([value], np.int64) for value in (operator.first, operator.first + classes, 2))
         whole = add("Slice", whole, first, last, axis)  # N A classes
     scores = add("Transpose", whole, perm=[0, 2, 1])  # N classes A
-    # Those above their thresholds, and of these the best of each class; all others are 0.
+    # Keep scores above their thresholds, and of these the best of each class; set all others to 0.
     above = add("Where", add("Greater", scores, add.constant(thresholds[:, np.newaxis])), scores, add.constant(0))
     best, places = add.best(above, add.constant([min(operator.candidates, count)], np.int64), axis=2)
     scores = add("ScatterElements", add("Sub", above, above), places, best, axis=2)
-    # The operator expects boxes as y x y x; these are x y x y, because the overlaps are the same.
+    # The operator expects boxes as y x y x; x y x y gives the same overlaps.
     most = add.constant([operator.most], np.int64)
     kept = add("NonMaxSuppression", boxes, scores, most, add.constant([operator.iou]), add.constant([0.0]))  # M x (n, class, A)
     survivors = add("ScatterND", add("Sub", scores, scores), kept, add("GatherND", scores, kept))  # N classes A

@@ -1,7 +1,7 @@
-"""The operators of a lowered graph: fifteen kinds, enough for every backbone, head and tail of the package, and two for int8.
+"""The operators of a lowered graph: enough kinds for every backbone, head and tail of the package, and two for int8.
 
-A map is a value C H W, a table of rows P C: P rows of C numbers. Every value also has the batch N as its first axis, which no
-operator mixes. Weights are named, and stand in the graph's `tensors`.
+A feature map is a value C H W; a table is a value P C with P rows of C numbers. Every value also has the batch N as its first
+axis, and no operator mixes images. Operators refer to weights by name; the graph's `tensors` holds them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from mobilenets.documents import Choice, Choices
 
 NonLinear = Literal["relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "gelu"]
 ActivationKind = Literal["linear", NonLinear]
-"""What is applied to each number: hard swish is x relu6(x + 3) / 6, hard sigmoid relu6(x + 3) / 6 (V3, section 5.2)."""
+"""An elementwise activation: hard swish is x relu6(x + 3) / 6, hard sigmoid relu6(x + 3) / 6 (V3, section 5.2)."""
 
 Coordinates = Literal["half_pixel", "align_corners"]
-"""Where a resized map's places lie on the other: pixel centers, or corner on corner."""
+"""How pixels of a resized map correspond to the original: by the pixels' centers, or with the corner pixels aligned."""
 
 Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 Margin = Annotated[int, Meta(ge=0, le=1 << 16)]
@@ -32,7 +32,7 @@ class Operator(Protocol):
 
     @property
     def name(self) -> str:
-        """The module it comes from, the beginning of its weights' names; unique in the graph."""
+        """The module it comes from, which is also the prefix of its weights' names; unique in the graph."""
         ...
 
     @property
@@ -42,17 +42,17 @@ class Operator(Protocol):
 
     @property
     def output(self) -> str:
-        """Name of the value it makes."""
+        """Name of the value it produces."""
         ...
 
     @property
     def block(self) -> int:
-        """The block of the backbone that it is part of, by index; -1 for the tail and the head."""
+        """Index of the backbone's block that it is part of; -1 for the tail and the head."""
         ...
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Names of all values it makes: the output, or several that begin with its name."""
+        """Names of all values it produces: the output, or several whose names begin with the output's."""
         ...
 
 
@@ -65,20 +65,20 @@ class _Named:
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Names of all values it makes."""
+        """Names of all values it produces."""
         return (self.output,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv(_Named):
-    """A convolution of a map, C H W, by filters O C k k, with bias and activation.
+    """A convolution of a feature map, C H W, with filters O C kh kw, bias and activation.
 
     Args:
         weight: name of the filters, O C kh kw.
         bias: name of the bias, O.
-        stride, dilation: down and across.
-        padding: zeros at the top, bottom, left and right.
-        activation: of the sum.
+        stride, dilation: vertical and horizontal.
+        padding: zeros added at the top, bottom, left and right.
+        activation: applied to the sum.
     """
 
     weight: str
@@ -91,7 +91,7 @@ class Conv(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depthwise(_Named):
-    """A convolution with one filter per channel; the fields of `Conv`, filters C 1 kh kw."""
+    """A depthwise convolution, with one filter per channel; its fields are those of `Conv`, its filters C 1 kh kw."""
 
     weight: str
     bias: str
@@ -103,12 +103,12 @@ class Depthwise(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dense(_Named):
-    """A linear layer on one row, C to O.
+    """A linear layer that maps a vector of C numbers to O.
 
     Args:
         weight: name of the matrix, O C.
         bias: name of the bias, O.
-        activation: of the sum.
+        activation: applied to the sum.
     """
 
     weight: str
@@ -122,23 +122,23 @@ Weighted = Conv | Depthwise | Dense
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add(_Named):
-    """The sum of two values of one shape, with an activation."""
+    """The sum of two values of the same shape, with an activation."""
 
     activation: ActivationKind = "linear"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Multiply(_Named):
-    """The product of a map C H W and a map of its shape, or of one place, C 1 1, which counts for every place."""
+    """The elementwise product of a feature map C H W and another of the same shape or of shape C 1 1, which is broadcast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool(_Named):
-    """The mean over a window of a map; nothing is padded.
+    """Average pooling without padding.
 
     Args:
-        kernel: height and width of the window; the map's own for one place.
-        stride: down and across.
+        kernel: height and width of the window; those of the feature map for global pooling.
+        stride: vertical and horizontal.
     """
 
     kernel: Pair
@@ -154,11 +154,11 @@ class Activation(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resize(_Named):
-    """A map at another height and width, bilinearly.
+    """Bilinear resizing of a feature map.
 
     Args:
         size: the new height and width.
-        coordinates: where the places lie.
+        coordinates: how new pixels correspond to old ones.
     """
 
     size: Pair
@@ -167,35 +167,35 @@ class Resize(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concat(_Named):
-    """Maps joined along their channels, or tables of rows one below the other."""
+    """Concatenation: feature maps along their channels, or tables along their rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flatten(_Named):
-    """A map of one place, C 1 1, as a row C."""
+    """A 1 x 1 feature map, C 1 1, as a vector of C numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows(_Named):
-    """A map C H W as rows of `columns` numbers: place after place, and at each place its channels in groups of `columns`."""
+    """A feature map C H W as a table: pixel by pixel, and at each pixel its channels in rows of `columns` numbers."""
 
     columns: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places(_Named):
-    """What `Rows` does, undone: rows as a map of this height and width."""
+    """The inverse of `Rows`: a table as a feature map of this height and width."""
 
     size: Pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatMul(_Named):
-    """The product of two tables, P K by K Q.
+    """The matrix product of two tables, P K by K Q.
 
     Args:
-        transposed: whether the second is Q K.
-        factor: that the product is multiplied by.
+        transposed: whether the second table is stored as Q K.
+        factor: multiplies the product.
     """
 
     transposed: bool = False
@@ -204,21 +204,21 @@ class MatMul(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Softmax(_Named):
-    """Softmax over the numbers of each row."""
+    """Softmax over each row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgMax(_Named):
-    """The channel with the largest value at each place of a map, H W in unsigned 8 bits; of equal ones the first."""
+    """The index of the largest channel at each pixel of a feature map, H W in unsigned 8 bits; of equal ones the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boxes(_Named):
-    """Boxes x0 y0 x1 y1 in px, A 4, from offsets at anchors, A 4 (SSD, eq. 2), clipped to the input.
+    """Boxes x0 y0 x1 y1 in px, A 4, decoded from offsets relative to anchors, A 4 (SSD, eq. 2), and clipped to the input.
 
     Args:
         anchors: name of the anchors, x0 y0 x1 y1 in px, A 4.
-        variances: what each offset is multiplied by.
+        variances: factors of the four offsets.
         size: height and width of the input.
     """
 
@@ -229,17 +229,17 @@ class Boxes(_Named):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nms(_Named):
-    """Non-maximum suppression of boxes, A 4, by scores, A columns, class by class; then the best of all classes.
+    """Non-maximum suppression of boxes, A 4, with scores, A columns, for each class; then the best of all classes.
 
-    It makes three values: `boxes`, K 4; `scores`, K, by falling score; `classes`, K. What is left over has the score 0 and the
+    It produces three values: `boxes`, K 4; `scores`, K, in descending order; `classes`, K. Unused places have score 0 and
     class -1.
 
     Args:
-        thresholds: name of the scores that boxes of each class must exceed.
-        first: the column of the first class; columns before it are no classes.
-        iou: a box is suppressed if its overlap with a better one exceeds this.
-        candidates: boxes of each class that take part, the best.
-        most: boxes that are kept.
+        thresholds: name of the thresholds, one per class, that scores must exceed.
+        first: the column of the first class; earlier columns, such as the background's, are not classes.
+        iou: a box is suppressed if its IoU with a better one exceeds this.
+        candidates: how many of the best boxes of each class enter suppression.
+        most: how many boxes are kept at most.
     """
 
     thresholds: str
@@ -250,18 +250,18 @@ class Nms(_Named):
 
     @property
     def made(self) -> tuple[str, ...]:
-        """Names of all values it makes."""
+        """Names of all values it produces."""
         return tuple(f"{self.output}.{part}" for part in ("boxes", "scores", "classes"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantize(_Named):
-    """Floats as 8-bit integers, or 8-bit integers at another scale; the graph has the quantization of its output."""
+    """Conversion of floats, or of 8-bit integers of another scale, to 8-bit integers with the quantization of the output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dequantize(_Named):
-    """8-bit integers as the floats that they stand for."""
+    """Conversion of 8-bit integers to the floats that they represent."""
 
 
 KINDS: dict[str, type[Operator]] = {
@@ -285,7 +285,7 @@ KINDS: dict[str, type[Operator]] = {
     "quantize": Quantize,
     "dequantize": Dequantize,
 }
-"""Every kind of operator, by the name that files know it by."""
+"""Every kind of operator, by its name in files."""
 
 CHOICES: Choices = {Operator: Choice("operator", KINDS)}
-"""What may stand in the place of an operator."""
+"""The kinds that a document may have for an operator."""

@@ -1,4 +1,4 @@
-"""The profile of a graph: operators in words, multiply-adds, weights and memory."""
+"""The profile of a graph: a description of each operator, its multiply-adds, weights and memory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mobilenets.runtime.profile import Layer, Profile
 
 
 def profiled(graph: Graph) -> Graph:
-    """The graph with its profile in the manifest, where exported files keep it."""
+    """The graph with its profile in the manifest, which exported files contain."""
     return replace(graph, manifest=replace(graph.manifest, profile=profile(graph)))
 
 
 def profile(graph: Graph) -> Profile:
-    """What a graph costs for one image."""
+    """The cost of a graph for one image."""
     shapes, arena = graph.shapes(), plan(graph)
     layers = tuple(
         Layer(
@@ -41,7 +41,7 @@ def _weights(operator: op.Operator) -> tuple[str, ...]:
 
 
 def macs_of(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> int:
-    """Multiply-adds of the sums of products: convolutions, linear layers, and attention's matrix products."""
+    """Multiply-adds of an operator: only convolutions, linear layers and the matrix products of attention have any."""
     made = shapes[operator.made[0]]
     if isinstance(operator, op.MatMul):
         return math.prod(made) * shapes[operator.inputs[0]][1]
@@ -51,7 +51,7 @@ def macs_of(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) ->
 
 
 def _described(graph: Graph, operator: op.Operator, shapes: Mapping[str, Shape]) -> str:
-    """What an operator is: its kind and its window."""
+    """A short description of an operator: its kind and window."""
     kind = _NAMES[type(operator)]
     if isinstance(operator, op.Activation):
         return operator.kind.replace("_", " ")

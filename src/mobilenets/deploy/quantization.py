@@ -1,7 +1,7 @@
-"""`Quantization`: what the integers of a value or weight stand for, by the TFLite int8 specification.
+"""`Quantization`: the scales and zero point of an int8 value or weight, following the TFLite int8 specification.
 
-Values are 8 bits with one scale and a zero point. Weights are 8 bits with one scale, or one for each output channel, and the
-zero point 0. Biases are 32 bits, and their scale follows: that of the value read times that of the weights, channel by channel.
+Values have 8 bits, one scale and a zero point. Weights have 8 bits, one scale or one per output channel, and zero point 0.
+Biases have 32 bits; their scale is the scale of the operator's input times the scale of the weights, per channel.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LOWEST, HIGHEST = -128, 127
-"""The range of 8 bits."""
+"""The range of signed 8-bit integers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How integers are read: real = scale * (integer - zero point).
+    """The reals that integers represent: real = scale * (integer - zero point).
 
     Args:
-        scales: one, or one for each index of the first axis; positive. They are kept in the precision of 32-bit floats, as
-            runtimes keep them.
-        zero_point: the integer that stands for 0, -128 to 127.
+        scales: one, or one for each index of the first axis; positive. They are rounded to 32-bit floats, as in runtimes.
+        zero_point: the integer that represents 0, -128 to 127.
 
     Raises:
         GraphError: a scale is not positive and finite, or the zero point is out of range.
@@ -51,19 +50,19 @@ class Quantization:
 
     @property
     def scale(self) -> float:
-        """The scale of a value, which has only one."""
+        """The only scale of a value."""
         [scale] = self.scales
         return scale
 
     def along(self, rank: int) -> NDArray[np.float64]:
-        """The scales in a shape that multiplies an array of this rank along its first axis."""
+        """The scales, reshaped to broadcast along the first axis of an array of this rank."""
         return np.reshape(np.asarray(self.scales, np.float64), (-1, *[1] * (rank - 1)))
 
 
 SHARE = Quantization((1 / 256,), LOWEST)
-"""What the specification fixes for numbers from 0 to 1: the outputs of softmax and of the sigmoid."""
+"""The quantization that the specification prescribes for the outputs of softmax and sigmoid, which lie between 0 and 1."""
 
 
 def bias_scales(read: Quantization, weight: Quantization) -> NDArray[np.float64]:
-    """The scales of a bias: those of what its operator reads and of its weights, multiplied."""
+    """The scales of a bias: the input scale of its operator times the scales of its weights."""
     return read.scale * np.asarray(weight.scales, np.float64)

@@ -1,7 +1,7 @@
-"""`within_reach`: sums whose inputs have scales that XNNPACK can add; it refuses those that are far below the scale made.
+"""`within_reach`: raises input scales of additions that XNNPACK would refuse because they are far below the output scale.
 
-A branch that is dead on all calibration images has a scale near 0, and adds nothing to a value of usual size. Written with a
-larger scale, its numbers are rounded to what they count for in the sum.
+A branch that is dead on all calibration images has a scale near 0 and adds practically nothing to the sum. With a larger scale,
+its values are rounded to the precision that matters in the sum.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from mobilenets.deploy.quantization import Quantization
 from mobilenets.deploy.reference_int8 import six_times
 
 LEAST_RATIO = 2.0**-10
-"""Of the scale that a sum reads to the scale that it makes, by XNNPACK."""
+"""The smallest ratio of input scale to output scale of an addition that XNNPACK accepts."""
 
-_STEP = 2.0**7  # the most that a conversion between integers may change a scale by, by XNNPACK
+_STEP = 2.0**7  # the largest change of scale in one conversion between integers that XNNPACK accepts
 
 
 def within_reach(graph: Graph) -> Graph:
-    """The graph with a `Quantize` before each sum or hard sigmoid that reads a scale too small for XNNPACK.
+    """The graph with a `Quantize` before each addition or hard sigmoid whose input scale is too small for XNNPACK.
 
     Args:
-        graph: in integers, in floats, or both.
+        graph: a quantized, float or mixed graph.
     """
     operators: list[op.Operator] = []
     quantization = dict(graph.quantization)

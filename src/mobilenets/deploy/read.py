@@ -1,4 +1,4 @@
-"""`read`: the graph of an exported file of any kind that can be read back."""
+"""`read`: reads the graph of an exported file, for the formats that allow it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READERS: dict[str, Callable[[Path], Graph]] = {
     ".graph": file.load,
     ".safetensors": file.load,
 }
-"""By the ending of the file's name, lower case. Other formats do not keep the operators as they were."""
+"""The reader for each file extension, in lower case. Other formats do not keep the operators as they were."""
 
 
 def read(path: Path) -> Graph:
@@ -25,11 +25,11 @@ def read(path: Path) -> Graph:
 
     Args:
         path: an `.onnx`, `.tflite` or `.graph` file that `mobilenets export` wrote, or a `.safetensors` file with a graph. A
-            `.tflite` file must be in floats.
+            `.tflite` file must be a float model.
 
     Raises:
         CheckpointError: the file has no manifest.
-        GraphError: the file is missing or damaged, or holds no network that can be read back.
+        GraphError: the file is missing or damaged, or its network cannot be read back.
         MissingExtraError: a library that reads such files is not installed.
     """
     if not path.is_file():
@@ -43,10 +43,10 @@ def read(path: Path) -> Graph:
 
 
 def read_floats(path: Path) -> Graph:
-    """The graph of a file with a float network; as `read`.
+    """The same as `read`, for float networks only.
 
     Raises:
-        GraphError: the network is quantized; or as of `read`.
+        GraphError: the network is quantized, or for the reasons of `read`.
     """
     graph = read(path)
     if graph.quantization:

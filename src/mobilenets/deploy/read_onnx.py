@@ -1,9 +1,10 @@
-"""A graph from an ONNX file that `write_onnx` wrote: the way back, operator by operator.
+"""`read_onnx`: reads the graph back from an ONNX file that `write_onnx` wrote, operator by operator.
 
-What the writer needs several nodes for, such as a layout change or GELU, is remembered as a part until the node that ends it.
+The writer needs several nodes for some operators, such as a layout change or GELU. The reader remembers these nodes as parts
+until it reads the last one.
 
-Integers are written between conversions. What is read is the value of integers itself, and an operator is one on integers if
-its result is converted to them.
+Int8 operators are written as float nodes between conversions (QDQ). The reader skips the conversion back to floats and makes
+an operator int8 if its result is quantized.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from mobilenets.deploy.shapes import Shape, shapes_of
 from mobilenets.errors import CheckpointError, GraphError, MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
-_LINEAR = "/linear"  # after the name of a value: what its activation is applied to
-_MADE = "/made"  # after the name of a value of integers: the floats that are converted to it
-_UNSIGNED = 128  # what was added to integers in signed 8 bits
+_LINEAR = "/linear"  # suffix of the value that an activation is applied to
+_MADE = "/made"  # suffix of the floats that are quantized to an int8 value
+_UNSIGNED = 128  # the writer added this to signed 8-bit integers
 
 
 def read_onnx(path: Path) -> Graph:
@@ -69,7 +70,7 @@ def read_onnx(path: Path) -> Graph:
 
 
 class _Reader:
-    """The operators so far."""
+    """Collects the operators of a file."""
 
     def __init__(self, graph: Any, manifest: Manifest) -> None:  # Any: protobuf messages
         from onnx import numpy_helper
@@ -82,7 +83,7 @@ class _Reader:
         self.operators: list[op.Operator] = []
         self.tensors: dict[str, NDArray[Any]] = {}
         self.outputs: dict[str, str] = {}
-        self.parts: dict[str, tuple[Any, ...]] = {}  # Any: what kind of part it is, and what of
+        self.parts: dict[str, tuple[Any, ...]] = {}  # Any: the kind of part, and the value it is a part of
         self.reals: dict[str, str] = {}  # floats: the integers that they were converted from
         self.stored: dict[str, Quantization] = {}  # of weights
         self.quantization: dict[str, Quantization] = {}
@@ -100,7 +101,7 @@ class _Reader:
     def add(
         self, kind: Callable[..., op.Operator], node: Any, inputs: Sequence[str], /, **fields: Any
     ) -> None:  # Any: as above
-        """Append an operator, called as what it makes."""
+        """Append an operator, named after its output."""
         name = node.output[0]
         plain = name.removesuffix(_MADE)
         read = tuple(self.reals.get(value, value) for value in inputs)
@@ -118,9 +119,9 @@ class _Reader:
         self.add(kind, node, [source], weight=weight, bias=bias, **fields)
 
     def activate(self, node: Any, kind: op.NonLinear, source: str) -> None:  # Any: as above
-        """Put an activation into the operator that it was written for, or make one of its own."""
+        """Fuse an activation into the operator that it was split from, or append it as an operator of its own."""
         name = node.output[0]
-        if self.parts.get(source, ("",))[0] == "shifted":  # the cut of hard sigmoid
+        if self.parts.get(source, ("",))[0] == "shifted":  # the clipping of hard sigmoid
             self.parts[name] = self.parts[source]
             return
         last = self.operators[-1] if self.operators else None
@@ -274,9 +275,9 @@ def _quantization(reader: _Reader, node: Any) -> Quantization:  # Any: as above
 
 
 def _converted(operators: Sequence[op.Operator], quantization: Mapping[str, Quantization]) -> Iterator[op.Operator]:
-    """The operators; a conversion is in the block that reads what it makes.
+    """The operators with their conversions; each conversion belongs to the block that reads its output.
 
-    An operator on floats that reads integers, such as a layer that was taught in the browser, gets what they stand for.
+    A float operator that reads an int8 value, such as a layer that was trained in the browser, gets a `Dequantize` before it.
     """
     blocks = {name: operator.block for operator in reversed(operators) for name in operator.inputs}
     reals: dict[str, str] = {}

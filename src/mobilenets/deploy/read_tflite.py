@@ -1,4 +1,4 @@
-"""A graph from a TFLite file that `write_tflite` wrote: the way back, operator by operator."""
+"""`read_tflite`: reads the graph back from a TFLite file that `write_tflite` wrote, operator by operator."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mobilenets.deploy.write_tflite import same_margins
 from mobilenets.errors import CheckpointError, GraphError, MissingExtraError
 from mobilenets.runtime.manifest import METADATA_KEY, Manifest
 
-_LINEAR = "/linear"  # after the name of a value: what its activation is applied to
+_LINEAR = "/linear"  # suffix of the value that an activation is applied to
 _NO_MARGINS: op.Margins = (0, 0, 0, 0)
 
 
 def read_tflite(path: Path) -> Graph:
-    """The graph that an exported TFLite file was written from, weights in 16 bits as the 32 bits that they stand for.
+    """The graph that an exported TFLite file was written from; 16-bit weights are converted to 32 bits.
 
     Raises:
         CheckpointError: the file has no manifest.
-        GraphError: the file is damaged, comes from elsewhere, is quantized already, or decodes its outputs itself.
+        GraphError: the file is damaged, comes from elsewhere, is already quantized, or decodes its outputs itself.
         MissingExtraError: ai-edge-litert, which has the schema, is not installed.
     """
     try:
@@ -68,7 +68,7 @@ def read_tflite(path: Path) -> Graph:
 
 
 class _Reader:
-    """The operators so far. Tensors are known by their index in the file."""
+    """Collects the operators of a file, whose tensors are identified by index."""
 
     def __init__(self, model: Any, manifest: Manifest, schema: ModuleType) -> None:  # Any: the schema has no types
         self.model, self.graph, self.schema = model, model.subgraphs[0], schema
@@ -77,10 +77,10 @@ class _Reader:
         self.names: dict[int, str] = {self.graph.inputs[0]: INPUT}  # of the values of the graph
         self.operators: list[op.Operator] = []
         self.tensors: dict[str, NDArray[Any]] = {}  # Any: floats
-        self.halves: dict[int, int] = {}  # a weight, and the one in 16 bits that it is made of
+        self.halves: dict[int, int] = {}  # a weight: the stored 16-bit tensor that it is converted from
         self.pads: dict[int, tuple[int, op.Margins]] = {}
         self.factors: dict[int, tuple[int, float]] = {}
-        self.cuts: dict[int, int] = {}  # relu6(x + 3), and x
+        self.cuts: dict[int, int] = {}  # relu6(x + 3): x
 
     def take(self, operator: Any) -> None:  # Any: as above
         """Read the next operator.
@@ -95,7 +95,7 @@ class _Reader:
         _READERS[kind](self, [int(i) for i in operator.inputs], int(operator.outputs[0]), operator.builtinOptions)
 
     def constant(self, index: int) -> NDArray[Any] | None:  # Any: floats or integers
-        """The numbers of a tensor that is stored in the file; None for one that an operator makes."""
+        """The numbers of a tensor that is stored in the file; None for one that an operator produces."""
         tensor = self.graph.tensors[self.halves.get(index, index)]
         stored = self.model.buffers[tensor.buffer].data
         if stored is None or not len(stored):
@@ -108,7 +108,7 @@ class _Reader:
         """The numbers of a tensor that must be stored in the file.
 
         Raises:
-            GraphError: it is not.
+            GraphError: an operator computes the tensor.
         """
         values = self.constant(index)
         if values is None:
@@ -123,7 +123,7 @@ class _Reader:
     def add(
         self, kind: Callable[..., op.Operator], made: int, inputs: Sequence[int], /, **fields: Any
     ) -> None:  # Any: they differ
-        """Append an operator, called as what it makes."""
+        """Append an operator, named after its output."""
         name = self.name(made)
         plain = name.removesuffix(_LINEAR)
         reads = tuple(self.names[i] for i in inputs)
@@ -135,7 +135,7 @@ class _Reader:
     def weighted(
         self, kind: Callable[..., op.Operator], made: int, inputs: Sequence[int], axes: Sequence[int], **fields: Any
     ) -> None:  # Any: they differ
-        """Append an operator with weights, whose axes are put in the order of the graph."""
+        """Append an operator with weights, whose axes are transposed to the order of the graph."""
         source, *weights = inputs
         weight, bias = (self.name(i) for i in weights)
         self.tensors[weight] = np.ascontiguousarray(self.stored(weights[0]).transpose(axes), np.float32)
@@ -143,7 +143,7 @@ class _Reader:
         self.add(kind, made, [source], weight=weight, bias=bias, **fields)
 
     def activate(self, made: int, kind: op.NonLinear, source: int) -> None:
-        """Put an activation into the operator that it was written for, or make one of its own."""
+        """Fuse an activation into the operator that it was split from, or append it as an operator of its own."""
         name = self.name(made)
         last = self.operators[-1] if self.operators else None
         if isinstance(last, FUSING) and last.output == self.names[source] == f"{name}{_LINEAR}":
@@ -153,10 +153,10 @@ class _Reader:
             self.add(op.Activation, made, [source], kind=kind)
 
     def fused(self, options: Any) -> op.ActivationKind:  # Any: as above
-        """The activation that an operator of the file applies itself.
+        """The fused activation of an operator in the file.
 
         Raises:
-            GraphError: the writer never writes that one.
+            GraphError: the writer never writes this activation.
         """
         kinds = self.schema.ActivationFunctionType
         known: dict[int, op.ActivationKind] = {kinds.NONE: "linear", kinds.RELU: "relu", kinds.RELU6: "relu6"}
@@ -166,7 +166,7 @@ class _Reader:
 
 
 def _window(reader: _Reader, source: int, kernel: Sequence[int], options: Any) -> tuple[int, dict[str, Any]]:  # Any: as above
-    """What a window moves over, before it is padded, and how it moves."""
+    """The input of a convolution before padding, and the fields of its window."""
     window: dict[str, Any] = {  # Any: fields of a convolution
         "stride": (options.strideH, options.strideW),
         "dilation": (options.dilationHFactor, options.dilationWFactor),

@@ -1,4 +1,4 @@
-"""What the readers of exported files share."""
+"""Functions that the readers of exported files share."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mobilenets.errors import GraphError
 from mobilenets.runtime.manifest import Manifest
 
 FUSING = (op.Conv, op.Depthwise, op.Dense, op.Add)
-"""The operators that apply an activation themselves."""
+"""The operators that can have a fused activation."""
 
 _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)(?:[./]|$)")
 
 
 def block_of(name: str) -> int:
-    """The block of the backbone that an operator is part of: files keep it only in the name of its module. -1 for none.
+    """The index of the backbone's block that an operator is part of, from the name of its module; -1 for none.
 
     >>> block_of("backbone.blocks.3.expand"), block_of("backbone.blocks.0/linear"), block_of("head.linear")
     (3, 0, -1)
@@ -26,7 +26,7 @@ def block_of(name: str) -> int:
 
 
 def refuse_quantized(path: Path, manifest: Manifest) -> None:
-    """Refuse a file of integers.
+    """Raise an error for a quantized file.
 
     Raises:
         GraphError: the manifest says that the file is quantized.

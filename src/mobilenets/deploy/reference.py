@@ -1,6 +1,6 @@
-"""The meaning of a graph: every operator in NumPy, slow and plain. Writers and engines are compared to it.
+"""The reference implementation of a graph: every operator in plain, slow NumPy. Writers and engines are compared with it.
 
-Here are the operators on 32-bit floats; `reference_int8` has those on quantized values.
+This module has the operators on 32-bit floats; `reference_int8` has those on quantized values.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ Array = NDArray[np.float32]
 
 
 def run(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # Any: floats, 8-bit integers, the indices of an argmax
-    """The outputs by name.
+    """The outputs of a graph, by name.
 
     Args:
         graph: a network.
-        batch: preprocessed images, N C H W; integers where the graph begins with them.
+        batch: preprocessed images, N C H W; integers if the input of the graph is quantized.
     """
     values = run_all(graph, batch)
     return {name: values[value] for name, value in graph.outputs.items()}
 
 
 def run_all(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # Any: as above
-    """Every value by name, the input too: what ranges are observed on, and where two runtimes first differ.
+    """Every value by name, including the input; quantized values are 8-bit integers.
 
-    Quantized values are 8-bit integers.
+    Calibration observes ranges on these values, and comparisons find where two runtimes first differ.
     """
     values: dict[str, NDArray[Any]] = {INPUT: batch}
     for operator in graph.operators:
@@ -51,11 +51,11 @@ def run_all(graph: Graph, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # An
 
 
 def compute(operator: op.Operator, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> NDArray[Any]:  # Any: as above
-    """What one operator makes of floats.
+    """The output of one operator on floats.
 
     Args:
-        operator: of any kind but those for integers.
-        inputs: what it reads, N ... each.
+        operator: of any kind except `Nms` and those for integers.
+        inputs: its input values, N ... each.
         tensors: its weights, by name.
     """
     if type(operator) in layout.MOVES:
@@ -64,7 +64,7 @@ def compute(operator: op.Operator, inputs: Sequence[Array], tensors: Mapping[str
 
 
 def activate(x: Array, kind: ActivationKind) -> Array:
-    """An activation of each number."""
+    """Apply an activation elementwise."""
     return curves.ACTIVATIONS[kind](x)
 
 
@@ -107,7 +107,7 @@ def _activation(operator: op.Activation, inputs: Sequence[Array], tensors: Mappi
 
 
 def _resize(operator: op.Resize, inputs: Sequence[Array], tensors: Mapping[str, Any]) -> Array:
-    """Across, then down, each product and each sum rounded: engines do the same, so that ties between classes stay ties."""
+    """Horizontally, then vertically, rounding each product and sum; engines do the same, so ties between classes stay ties."""
     down, across = (
         float_blends(old, new, operator.coordinates) for old, new in zip(inputs[0].shape[2:], operator.size, strict=True)
     )

@@ -1,7 +1,7 @@
-"""The meaning of operators on 8-bit integers: the TFLite int8 specification in NumPy.
+"""The reference implementation of int8 operators: the TFLite int8 specification in NumPy.
 
-These rules are equal to TFLite's reference kernels to the bit, except hard swish and softmax: curves are computed in floats and
-rounded once, and what the kernels approximate in integers is within one step of that.
+It is bit-exact with TFLite's reference kernels except for hard swish and softmax: here these are computed in floats and rounded
+once, while the kernels approximate them in integers, to within one step of our results.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 Bytes = NDArray[np.int8]
 
 ADD_BITS = 20
-"""How many bits further left the numbers of a sum are than they were read."""
+"""How many bits the inputs of an addition are shifted left before they are rescaled."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A value that an operator reads: its integers, and what they stand for."""
+    """An input of an operator: its integers and their quantization."""
 
-    numbers: NDArray[Any]  # Any: 8 bits, or floats that are to be quantized
+    numbers: NDArray[Any]  # Any: 8-bit integers, or floats that are to be quantized
     quantization: Quantization
 
     def offsets(self) -> Integers:
-        """How far each number is from the zero point."""
+        """The difference of each integer from the zero point."""
         return self.numbers.astype(np.int64) - self.quantization.zero_point
 
 
 def compute(graph: Graph, operator: op.Operator, inputs: Sequence[NDArray[Any]]) -> NDArray[Any]:  # Any: as in `_Read`
-    """What an operator makes of 8-bit integers.
+    """The output of an int8 operator.
 
     Args:
-        graph: of the operator; it has weights and quantizations.
-        operator: one that reads or makes integers.
-        inputs: what it reads; floats only if it quantizes them.
+        graph: the graph of the operator, with its weights and quantizations.
+        operator: an operator that reads or produces integers.
+        inputs: its input values; floats only if it quantizes them.
     """
     if isinstance(operator, op.Dequantize):
         return dequantize(inputs[0], graph.quantization[operator.inputs[0]])
@@ -59,7 +59,7 @@ def compute(graph: Graph, operator: op.Operator, inputs: Sequence[NDArray[Any]])
 
 
 def bounds(kind: op.ActivationKind, made: Quantization) -> tuple[int, int]:
-    """The least and greatest integer that a fused activation lets through."""
+    """The smallest and the largest integer in the output of a fused activation."""
     cut = [LOWEST, HIGHEST]
     for i, knee in enumerate(_KNEES[kind]):
         if knee is not None:
@@ -69,30 +69,33 @@ def bounds(kind: op.ActivationKind, made: Quantization) -> tuple[int, int]:
 
 
 def six_times(made: Quantization) -> Quantization:
-    """The quantization in which the same integers stand for six times as much."""
+    """The quantization in which the same integers represent six times as much."""
     return Quantization((6 * made.scale,), made.zero_point)
 
 
 def weighted_factor(read: Quantization, weight: Quantization, made: Quantization) -> Factor:
-    """What the sums of an operator with weights are multiplied by: one factor, or one for each output channel."""
+    """The factor by which the sums of a layer are rescaled to its output: one, or one per output channel."""
     return factor(bias_scales(read, weight) / made.scale)
 
 
 def sum_factors(first: Quantization, second: Quantization, made: Quantization) -> tuple[Factor, Factor, Factor]:
-    """What brings two numbers with `ADD_BITS` more bits to twice the larger scale, and their sum to the scale made."""
+    """The factors that rescale both inputs of an addition, shifted by `ADD_BITS`, to a common scale, and the sum to the output.
+
+    The common scale is twice the larger of the two input scales.
+    """
     scales = [np.float32(quantization.scale) for quantization in (first, second)]
     common = float(2 * max(scales))
     return factor(float(scales[0]) / common), factor(float(scales[1]) / common), factor(common / (2**ADD_BITS * made.scale))
 
 
 def product_factor(first: Quantization, second: Quantization, made: Quantization) -> Factor:
-    """What a product of two integers is multiplied by."""
+    """The factor by which a product of two integers is rescaled to the output."""
     a, b, out = (np.float32(quantization.scale) for quantization in (first, second, made))
     return factor(a * b / out)
 
 
 def mean_factor(read: Quantization, made: Quantization, count: int) -> Factor:
-    """What the sum of all places of a map is multiplied by: the division by their count goes into the factor."""
+    """The factor by which the sum over a feature map is rescaled to its mean; it includes the division by the count."""
     whole = factor(read.scale / made.scale)
     shift = min(count.bit_length() - 1, _BITS + int(whole.shifts))
     return Factor((whole.mantissas << shift) // count, whole.shifts - shift)
@@ -103,14 +106,14 @@ def _made(totals: Integers, by: Factor, made: Quantization, kind: op.ActivationK
 
 
 def _weighted(totals: Integers, read: _Read, graph: Graph, operator: op.Weighted, made: Quantization) -> Bytes:
-    """The sums of an operator with weights as 8 bits; the channels are the axis behind the batch."""
+    """The sums of a layer, rescaled to 8 bits; the axis after the batch is the channels."""
     by = weighted_factor(read.quantization, graph.quantization[operator.weight], made)
     shape = (-1, *[1] * (totals.ndim - 2))
     return _made(totals, Factor(by.mantissas.reshape(shape), by.shifts.reshape(shape)), made, operator.activation)
 
 
 def _product(first: ArrayLike, second: ArrayLike) -> Integers:
-    """The product of two matrices of integers. 64-bit floats hold every sum exactly, and are multiplied much faster."""
+    """The product of two integer matrices, in 64-bit floats: they represent every sum exactly and multiply much faster."""
     sums: Integers = np.matmul(np.asarray(first, np.float64), np.asarray(second, np.float64)).astype(np.int64)
     return sums
 
@@ -144,7 +147,7 @@ def _add(graph: Graph, operator: op.Add, read: Sequence[_Read], made: Quantizati
 
 
 def _sum(first: _Read, second: _Read, made: Quantization, kind: op.ActivationKind) -> Bytes:
-    """Both numbers are brought to one scale, twice the larger, with 20 more bits; their sum is rounded to the scale made."""
+    """Rescale both inputs to a common scale with 20 more bits, add them, and rescale the sum to the output."""
     to_common, other_to_common, to_made = sum_factors(first.quantization, second.quantization, made)
     totals = scaled(first.offsets() << ADD_BITS, to_common) + scaled(second.offsets() << ADD_BITS, other_to_common)
     return _made(totals, to_made, made, kind)
@@ -171,12 +174,12 @@ def _cut(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
 
 
 def _hard_sigmoid(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
-    """relu6(x + 3) at six times the scale made: the same integers are then a sixth of it."""
+    """relu6(x + 3) at six times the output scale: at the output scale, the same integers represent a sixth of it."""
     return _sum(x, _THREE, six_times(made), "relu6")
 
 
 def _curve(x: _Read, kind: op.NonLinear, made: Quantization) -> Bytes:
-    """By a table of what each of the 256 integers becomes."""
+    """Apply an activation with a lookup table for all 256 integers."""
     every = np.arange(LOWEST, HIGHEST + 1)
     table = quantize(curves.ACTIVATIONS[kind](dequantize(every, x.quantization)), made)
     return table[x.numbers.astype(np.int64) - LOWEST]

@@ -1,4 +1,4 @@
-"""The shape that each operator makes of the shapes it reads, without the batch: one function a kind, in one table."""
+"""Shape inference: the output shape of each kind of operator from its input shapes, without the batch axis."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Tensors = Mapping[str, "NDArray[np.generic]"]
 
 
 def shapes_of(operator: Operator, inputs: Sequence[Shape], tensors: Tensors) -> tuple[Shape, ...]:
-    """The shapes of all that an operator makes; arguments and errors as of `shape_of`."""
+    """The shapes of all values that an operator produces; arguments and errors are those of `shape_of`."""
     first = shape_of(operator, inputs, tensors)
-    return (first, *((first[0],) for _ in operator.made[1:]))  # a number of each row: scores and classes of boxes
+    return (first, *((first[0],) for _ in operator.made[1:]))  # one number per row: scores and classes of boxes
 
 
 def shape_of(operator: Operator, inputs: Sequence[Shape], tensors: Tensors) -> Shape:
-    """The shape of what an operator makes.
+    """The shape of an operator's output; of `Nms`, that of its boxes.
 
     Args:
-        operator: any.
-        inputs: the shapes of what it reads.
+        operator: any operator.
+        inputs: the shapes of its inputs.
         tensors: the graph's weights.
 
     Raises:
@@ -42,7 +42,7 @@ def shape_of(operator: Operator, inputs: Sequence[Shape], tensors: Tensors) -> S
 
 
 def window_shape(size: tuple[int, int], kernel: Sequence[int], operator: op.Conv | op.Depthwise | op.Pool) -> tuple[int, int]:
-    """Height and width of what a window gives, which moves over a map of this height and width."""
+    """Height and width of a convolution's or pooling's output for a feature map of this height and width."""
     dilation, padding = ((1, 1), (0, 0, 0, 0)) if isinstance(operator, op.Pool) else (operator.dilation, operator.padding)
     sides = []
     for i in range(2):
@@ -178,7 +178,7 @@ def _error(operator: Operator, problem: str) -> GraphError:
 
 
 class _Several:
-    """Ranks of one or more inputs, all alike."""
+    """Accepts one or more inputs, all feature maps or all tables."""
 
     def __contains__(self, ranks: object) -> bool:
         return isinstance(ranks, tuple) and len(ranks) > 0 and set(ranks) in ({2}, {3})
@@ -186,7 +186,7 @@ class _Several:
 
 Rule = Callable[[Any, Sequence[Shape], Tensors], Shape]  # Any: the operator of the rule's kind
 # fmt: off
-_RULES: dict[type[Operator], tuple[Rule, Any]] = {  # the rule, and the ranks of what is read
+_RULES: dict[type[Operator], tuple[Rule, Any]] = {  # the rule, and the ranks of the inputs
     op.Conv:       (_conv,      {(3,)}),
     op.Depthwise:  (_depthwise, {(3,)}),
     op.Dense:      (_dense,     {(1,)}),

@@ -1,7 +1,7 @@
-"""Hard sigmoid and hard swish on integers, in the forms that runtimes compute fast; the integers stay those of the graph.
+"""Int8 hard sigmoid and hard swish in forms that runtimes compute fast, without changing any integer.
 
-Hard sigmoid is relu6(x + 3) / 6. A file needs no division: six times the scale reads the same integers as six times as much,
-and whatever multiplies them next takes the sixth into a scale of its own.
+Hard sigmoid is relu6(x + 3) / 6. A file can do without the division: with six times the scale, the same integers represent six
+times as much, and the scale of the next multiplication absorbs the factor 1/6.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SIX = 6.0
 
 
 def undivided(graph: Graph) -> tuple[Graph, frozenset[str]]:
-    """The graph with scales in which hard sigmoids need not be divided by 6, and the names of their values.
+    """The graph with scales that save hard sigmoids the division by 6, and the names of the values concerned.
 
-    Those values have six times their scale, and so have the products that read them; the weights that follow have a sixth of
-    theirs. Every integer stays as it is. A hard sigmoid whose reader cannot take the factor in is left as it was.
+    The scales of these values, and of the products that read them, are multiplied by 6; the scales of the weights that follow
+    are divided by 6. No integer changes. A hard sigmoid whose reader cannot absorb the factor is left as it is.
 
     Args:
-        graph: in integers, in floats, or both.
+        graph: a quantized, float or mixed graph.
     """
     readers: dict[str, list[op.Operator]] = {}
     for operator in graph.operators:
@@ -54,16 +54,16 @@ def undivided(graph: Graph) -> tuple[Graph, frozenset[str]]:
 
 
 def fused(graph: Graph) -> Graph:
-    """The graph with every hard swish, where it is x times its hard sigmoid, fused into the operator that makes x.
+    """The graph with each hard swish that is written as x times hard sigmoid of x fused into the operator that produces x.
 
-    What is between them is no longer rounded to 8 bits. The int8 rules do not allow this form: it is for runtimes that compute
-    an activation in floats before they round.
+    Intermediate values are then no longer rounded to 8 bits. The int8 rules do not allow this form: it is for runtimes that
+    compute an activation in floats before they round.
 
     Args:
-        graph: in integers, in floats, or both.
+        graph: a quantized, float or mixed graph.
     """
     counts, makers = graph.readers(), {operator.output: operator for operator in graph.operators}
-    made: dict[str, str] = {}  # what hard swish reads: what it makes
+    made: dict[str, str] = {}  # the input of a hard swish: its output
     gone: set[str] = set()
     for operator in graph.operators:
         if not isinstance(operator, op.Multiply):
@@ -90,7 +90,7 @@ def fused(graph: Graph) -> Graph:
 
 
 def _scaled(graph: Graph, gates: frozenset[str]) -> Mapping[str, Quantization]:
-    """The quantizations in which the integers of `gates` stand for six times as much."""
+    """The quantizations after the scales of `gates` are multiplied by 6."""
     factors: dict[str, float] = {}
     quantization = dict(graph.quantization)
     for operator in graph.operators:

@@ -1,4 +1,4 @@
-"""Tails: what decodes a network's outputs, appended to its graph, so that a file returns boxes or classes of pixels."""
+"""Tails: operators that decode a network's outputs, appended to its graph so that a file returns boxes or classes of pixels."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Tail = Literal["nms", "argmax"]
 
 
 def with_argmax(graph: Graph) -> Graph:
-    """A segmenter that returns "classes": of each pixel of the input, an index into the labels, N H W in 8 bits.
+    """A segmenter that returns "classes": the index of each input pixel's label, N H W in 8 bits.
 
     Args:
-        graph: returns "logits", C h w.
+        graph: a segmenter whose output is "logits", C h w.
 
     Raises:
-        GraphError: it does not, or has more labels than 8 bits can hold.
+        GraphError: the graph has other outputs, or more labels than 8 bits can hold.
     """
     [logits] = _outputs(graph, "logits")
     if len(graph.manifest.labels) > MOST:
@@ -46,16 +46,16 @@ def with_argmax(graph: Graph) -> Graph:
 
 
 def with_nms(graph: Graph) -> Graph:
-    """A detector that returns boxes, the highest score first, of as many places as its head's `detections`.
+    """A detector that returns boxes, the highest score first, K of them at most: the head's `detections`.
 
     The outputs are "boxes", N K 4, x0 y0 x1 y1 in px of the input; "scores", N K; and "classes", N K, indices into the labels.
-    Places that are not used have the score 0 and the class -1. The head's thresholds are built in.
+    Unused places have score 0 and class -1. The head's thresholds are built in.
 
     Args:
-        graph: returns "logits", A columns, and "offsets", A 4.
+        graph: a detector whose outputs are "logits", A columns, and "offsets", A 4.
 
     Raises:
-        GraphError: it does not, or is no detector.
+        GraphError: the graph has other outputs, or is not a detector.
     """
     logits, offsets = _outputs(graph, "logits", "offsets")
     head, shape = graph.manifest.head, graph.manifest.input.shape
@@ -102,14 +102,14 @@ def _outputs(graph: Graph, *names: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A tail, and what is said of it.
+    """A tail and its description.
 
     Args:
-        task: of the models that may have it.
-        option: that asks for it on the command line.
-        only: the reason why another model cannot have it.
-        gives: what the option gives.
-        add: appends it.
+        task: task of the models that may have this tail.
+        option: the command line option for it.
+        only: why other models cannot have it, for an error message.
+        gives: what the option does, for messages.
+        add: appends the tail to a graph.
     """
 
     task: Task
@@ -127,4 +127,4 @@ TAILS: dict[Tail, Known] = {
     ),
 }
 # fmt: on
-"""Every tail, by the name that exports have it under."""
+"""Every tail, by the name that exports use for it."""

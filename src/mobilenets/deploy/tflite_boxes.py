@@ -1,8 +1,8 @@
-"""Boxes in TFLite: decoding as plain operators, and the operator for non-maximum suppression that detectors on phones end with.
+"""Boxes in TFLite: decoding with builtin operators, and the custom operator for non-maximum suppression.
 
-That operator, `TFLite_Detection_PostProcess`, is not in the schema but in every runtime of TFLite. It decodes boxes itself, by
-rules that differ a little from ours: nothing is clipped. So it is given boxes that are decoded, clipped and coded again, for
-one anchor that covers the input: center, and logarithm of the size. What it decodes are exactly these boxes.
+That operator, `TFLite_Detection_PostProcess`, is not in the schema, but every TFLite runtime has it. It decodes boxes itself,
+slightly differently from us: it does not clip them. So we decode and clip the boxes, then encode them again relative to an
+anchor that covers the input, as center and logarithm of the size. The operator then decodes exactly these boxes.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mobilenets.deploy.tflite_metadata import OUTPUTS
 from mobilenets.runtime.detect.decode import LARGEST
 
 _OPERATOR = "TFLite_Detection_PostProcess"
-_SMALLEST = 1e-6  # share of a side: the operator refuses empty boxes
+_SMALLEST = 1e-6  # smallest side, as a share of the input's: the operator refuses empty boxes
 
 
 class _Steps:
-    """Operators whose results are numbered behind a name."""
+    """Appends operators and numbers their outputs under a common prefix."""
 
     def __init__(self, draft: Draft, name: str) -> None:
         self.draft, self._name, self._count = draft, name, 0
@@ -41,7 +41,7 @@ class _Steps:
         return self.draft.operator(kind, inputs, self.draft.value(self.name(kind), shape, kind=type_), **options)
 
     def slice(self, source: int, shape: Sequence[int], first: int) -> int:
-        """Part of the last axis, from `first` on."""
+        """Part of the last axis, starting at `first`."""
         begin = self.constant([0] * (len(shape) - 1) + [first], np.int32)
         return self("SLICE", [source, begin, self.constant(shape, np.int32)], shape)
 
@@ -52,11 +52,11 @@ def write_boxes(
     """Write the decoding of boxes.
 
     Args:
-        draft: to append to.
-        operator: what to write.
-        offsets: the tensor that is read, N A 4.
+        draft: the file to append to.
+        operator: the operator to write.
+        offsets: index of the input tensor, N A 4.
         anchors: x0 y0 x1 y1 in px, A 4.
-        made: the tensor that is made, N A 4.
+        made: index of the output tensor, N A 4.
         batch: N.
     """
     add = _Steps(draft, operator.output)
@@ -88,15 +88,15 @@ def write_nms(
     shape: Sequence[int],
     size: tuple[int, int],
 ) -> dict[str, int]:
-    """Write non-maximum suppression; returns the tensors that it makes, by the names of `OUTPUTS`.
+    """Write non-maximum suppression; returns the indices of its output tensors, by the names of `OUTPUTS`.
 
     Args:
-        draft: to append to.
-        operator: what to write.
-        boxes, scores: the tensors that are read, 1 A 4 and 1 A columns.
+        draft: the file to append to.
+        operator: the operator to write.
+        boxes, scores: indices of the input tensors, 1 A 4 and 1 A columns.
         thresholds: of each class.
-        shape: of the scores, A columns.
-        size: height and width of the input.
+        shape: shape of the scores, A columns.
+        size: height and width of the network's input.
     """
     add, (count, columns) = _Steps(draft, operator.output), shape
     half, whole, all_scores = (1, count, 2), (1, count, 4), (1, count, columns)
@@ -122,7 +122,7 @@ def write_nms(
         last = add.slice(top, (1, columns, 1), operator.candidates - 1)
         limits = add("TRANSPOSE", [last, add.constant([0, 2, 1], np.int32)], (1, 1, columns))
         scores = _where(add, "GREATER_EQUAL", scores, limits, all_scores)
-    # The operator takes scores from the threshold on, ours are beyond it.
+    # The operator keeps scores >= the threshold; ours must exceed it.
     threshold = float(np.nextafter(thresholds.min(), np.float32(1), dtype=np.float32))
     anchors = add.constant(np.tile(np.asarray([0, 0, 1, 1], np.float32), (count, 1)))  # center y x, height, width
     most = operator.most
@@ -146,7 +146,7 @@ def write_nms(
 
 
 def _where(add: _Steps, kind: str, scores: int, limits: int, shape: Sequence[int]) -> int:
-    """The scores that compare with the limits; 0 in place of the others."""
+    """The scores for which the comparison with the limits holds; 0 in place of the others."""
     mask = add(kind, [scores, limits], shape, type_="BOOL")
     factor = add("CAST", [mask], shape, inDataType="BOOL", outDataType="FLOAT32")
     return add("MUL", [scores, factor], shape, fusedActivationFunction="NONE")

@@ -1,4 +1,4 @@
-"""`Draft`: tensors and operators as they are written into a TFLite file, by the format's own published schema."""
+"""`Draft`: builds a TFLite file from tensors and operators, with the format's published schema."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIGNATURE = "serving_default"
-"""The name under which programs ask for inputs and outputs by name."""
+"""The name of the signature, which lets programs refer to inputs and outputs by name."""
 
-_ALIGNMENT = 16  # bytes, as the schema says of every buffer
+_ALIGNMENT = 16  # bytes; the schema requires it of every buffer
 _TENSOR_TYPES = {
     "float32": "FLOAT32",
     "float16": "FLOAT16",
@@ -30,7 +30,7 @@ _TENSOR_TYPES = {
     "uint8": "UINT8",
 }
 # fmt: off
-_OPTIONS = {  # operator: its options in the schema, and the versions that a runtime must know for floats and for 8 bits
+_OPTIONS = {  # operator: the table of its options, and the operator versions for floats and for int8
     "ADD":               ("AddOptions", 1, 2),
     "ARG_MAX":           ("ArgMaxOptions", 1, 2),
     "AVERAGE_POOL_2D":   ("Pool2DOptions", 1, 2),
@@ -69,7 +69,7 @@ _OPTIONS = {  # operator: its options in the schema, and the versions that a run
 
 
 class Draft:
-    """A file in the making.
+    """A TFLite file under construction.
 
     Raises:
         MissingExtraError: ai-edge-litert, which has the schema, or flatbuffers is not installed.
@@ -79,11 +79,11 @@ class Draft:
         self._schema = _schema()
         self._tensors: list[Any] = []  # Any: the schema's classes have no types
         self._operators: list[Any] = []
-        self._buffers: list[Any] = [self._schema.BufferT()]  # the first is that of tensors without data
+        self._buffers: list[Any] = [self._schema.BufferT()]  # the first one is for tensors without data
         self._codes: dict[tuple[str, int], int] = {}
 
     def value(self, name: str, shape: Sequence[int], *, kind: str = "FLOAT32", quantization: Quantization | None = None) -> int:
-        """The index of a new tensor that an operator will make: 8-bit integers if it has a quantization, signed or "UINT8"."""
+        """The index of a new tensor for an operator's output; with a quantization it is int8, or unsigned if "UINT8"."""
         unsigned = kind == "UINT8"
         index = self._tensor(name, shape, kind if unsigned or not quantization else "INT8", buffer=0)
         if quantization:
@@ -96,10 +96,10 @@ class Draft:
         """The index of a new tensor with data.
 
         Args:
-            name: for people.
-            values: floats, or integers of a type that the format knows.
-            scales: of integers that stand for real numbers; the integer 0 stands for 0.
-            axis: along which there are several scales.
+            name: shown in viewers; it has no other use.
+            values: floats, or integers of a type that the format supports.
+            scales: of quantized numbers, with zero point 0.
+            axis: the axis that several scales belong to.
         """
         self._buffers.append(self._buffer(np.ascontiguousarray(values).tobytes()))
         index = self._tensor(name, values.shape, _TENSOR_TYPES[values.dtype.name], buffer=len(self._buffers) - 1)
@@ -108,12 +108,12 @@ class Draft:
         return index
 
     def custom(self, kind: str, inputs: Sequence[int], made: Sequence[int], options: Mapping[str, int | float | bool]) -> None:
-        """Append an operator that the schema does not have, but the runtime may know by its name.
+        """Append a custom operator: one that is not in the schema, but that the runtime may know by name.
 
         Args:
             kind: its name.
-            inputs, made: indices of the tensors that it reads and makes.
-            options: go into the file as a FlexBuffer, as such operators expect.
+            inputs, made: indices of its input and output tensors.
+            options: its options, which are stored as a FlexBuffer.
         """
         from flatbuffers import flexbuffers
 
@@ -131,14 +131,14 @@ class Draft:
     def operator(
         self, kind: str, inputs: Sequence[int], made: int, *others: int, **options: Any
     ) -> int:  # Any: what options hold
-        """Append an operator; returns the index of the tensor that it makes.
+        """Append an operator; returns the index of its (first) output tensor.
 
         Args:
-            kind: the schema's name of it.
-            inputs: indices of the tensors it reads.
-            made: index of the tensor it makes.
-            others: indices of more tensors that it makes.
-            options: the fields of its options; names of padding, activation and types are looked up.
+            kind: its name in the schema.
+            inputs: indices of its input tensors.
+            made: index of its output tensor.
+            others: indices of further output tensors.
+            options: the fields of its options; padding, activation and types are given by name.
         """
         schema = self._schema
         table, *versions = _OPTIONS[kind]
@@ -160,8 +160,8 @@ class Draft:
         """The bytes of the file.
 
         Args:
-            inputs, outputs: tensors by the names that programs ask for.
-            manifest: is kept in the file's metadata, whole under our name and in the form of the Tasks library under its own.
+            inputs, outputs: indices of the tensors, by the names that programs use.
+            manifest: stored in the file's metadata, complete under our key and in the Tasks library's format under its key.
         """
         import flatbuffers
 
@@ -200,7 +200,7 @@ class Draft:
         schema = self._schema
 
         class Aligned(schema.BufferT):  # type: ignore[name-defined, misc]  # a class of a module found at run time
-            """A buffer that begins where the schema asks for it; the generated code forgets that."""
+            """A buffer with the alignment that the schema requires, which the generated code ignores."""
 
             def Pack(self, builder: Any) -> Any:  # noqa: N802  # Any: flatbuffers has no types
                 builder.StartVector(1, len(data), _ALIGNMENT)

@@ -1,8 +1,8 @@
-"""Metadata of TFLite files in the format's own form: what goes in, what comes out, and the labels, for the Tasks library.
+"""TFLite metadata for the Tasks library: a description of inputs and outputs, and the labels.
 
-The form is `metadata_schema.fbs` of TensorFlow Lite Support (Apache-2.0), a FlatBuffer of its own inside the file. Only the
-tables that are needed are written here, by the number of each field in that schema. Labels are a text file in a ZIP archive
-behind the network, as the library expects; programs that only run the network never read that far.
+The schema is `metadata_schema.fbs` of TensorFlow Lite Support (Apache-2.0); the metadata is a separate FlatBuffer inside the
+file. Only the tables that are needed are written here, by the number of each field in that schema. As the library expects,
+labels are a text file in a ZIP archive after the network; programs that only run the network never read that far.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ KEY = "TFLITE_METADATA"
 """Name of the metadata in the file."""
 
 LABELS = "labels.txt"
-"""Name of the file of labels, one a line."""
+"""Name of the file with the labels, one per line."""
 
 OUTPUTS = ("location", "category", "score", "number of detections")
-"""Names that the Tasks library knows: boxes y0 x0 y1 x1 as shares of the input's sides, 1 K 4; classes, 1 K; scores, 1 K; and
-how many are real, 1."""
+"""The Tasks library's names of outputs: boxes y0 x0 y1 x1 as shares of the input's sides, 1 K 4; classes, 1 K; scores, 1 K;
+and the number of valid boxes, 1."""
 
 _IDENTIFIER = b"M001"
 _AXIS_LABELS, _VALUE_LABELS = 2, 3  # AssociatedFileType
@@ -35,7 +35,7 @@ _BOUNDARIES = 1  # BoundingBoxType
 
 @dataclass(frozen=True, slots=True)
 class _Byte:
-    """An enumeration, which takes one byte."""
+    """A value of an enumeration, which is stored as one byte."""
 
     value: int
 
@@ -48,8 +48,8 @@ def metadata(manifest: Manifest, outputs: Sequence[str]) -> bytes:
     """The metadata of a network.
 
     Args:
-        manifest: of the network.
-        outputs: names of what the file returns, in its order.
+        manifest: the manifest of the network.
+        outputs: names of the file's outputs, in order.
     """
     import flatbuffers
 
@@ -67,7 +67,7 @@ def metadata(manifest: Manifest, outputs: Sequence[str]) -> bytes:
 
 
 def with_labels(data: bytes, labels: Sequence[str]) -> bytes:
-    """The bytes of a file with its labels behind them, in a ZIP archive that is not compressed and has no date."""
+    """The bytes of a file followed by its labels in a ZIP archive, uncompressed and with a fixed date."""
     packed = io.BytesIO()
     packed.write(data)
     with zipfile.ZipFile(packed, "a", zipfile.ZIP_STORED) as archive:
@@ -111,7 +111,7 @@ def _content(kind: int, properties: _Table, *, range_: tuple[int, int] | None = 
 
 
 def _written(builder: Any, table: _Table) -> int:  # Any: flatbuffers has no types
-    """Write a table and return where it is. What it points to has to be written first."""
+    """Write a table and return its position. Whatever it points to has to be written first."""
     places = {number: _placed(builder, field) for number, field in table.items()}
     builder.StartObject(max(table, default=-1) + 1)
     for number, field in table.items():
@@ -130,7 +130,7 @@ def _placed(builder: Any, field: Any) -> int:  # Any: as above, and the kinds of
     if isinstance(field, Mapping):
         return _written(builder, field)
     if isinstance(field, _Byte | int):
-        return 0  # stands in the table itself
+        return 0  # stored in the table itself
     if all(isinstance(entry, Mapping) for entry in field):
         tables = [_written(builder, entry) for entry in field]
         builder.StartVector(4, len(tables), 4)

@@ -1,9 +1,9 @@
-"""A graph as ONNX: one operator each, or a few; any batch size; labels and input contract in the metadata.
+"""`to_onnx` writes a graph as ONNX, one or a few nodes per operator, with labels and input contract in the metadata.
 
-Integers are written as QDQ: values in unsigned 8 bits between QuantizeLinear and DequantizeLinear, weights in signed 8 bits,
-and operators on floats between them, which runtimes fuse. Unsigned, because ONNX Runtime's kernels are faster with them. On x86
-processors without VNNI these kernels overflow where two neighboring weights are beyond 64, that is 7 bits; the metadata say
-whether any are.
+Quantized graphs are written as QDQ: values in unsigned 8 bits between QuantizeLinear and DequantizeLinear, weights in signed 8
+bits, and float operators between them, which runtimes fuse. Values are unsigned because ONNX Runtime's kernels are faster with
+them. On x86 processors without VNNI, these kernels can overflow if two neighboring weights exceed 64, that is 7 bits; the
+metadata say how many bits the weights use.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ if TYPE_CHECKING:
 
 OPSET = 18
 IR_VERSION = 9
-"""Of the file, which older versions of ONNX Runtime read too."""
+"""The IR version of the file; older versions of ONNX Runtime read it too."""
 
 BATCH = "batch"
 _UNSIGNED = 128  # added to signed 8 bits to make them unsigned
 
 
 def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
-    """The graph as an ONNX model, its input `image`, N C H W, its outputs named as the graph's.
+    """The graph as an ONNX model; its input is `image`, N C H W, and its outputs have the graph's names.
 
     Args:
         graph: a network.
-        batch: the only N that the model takes; None for any.
+        batch: a fixed batch size N; None for any.
 
     Raises:
-        GraphError: the graph reads or returns integers instead of beginning with `Quantize` and ending with `Dequantize`, or
-            its names clash in ONNX, such as those of an output and a value.
+        GraphError: the graph takes or returns integers instead of starting with `Quantize` and ending with `Dequantize`, or
+            names clash in ONNX, such as those of an output and a value.
         MissingExtraError: onnx is not installed.
     """
     for value in (INPUT, *graph.outputs.values()):
@@ -80,7 +80,7 @@ def to_onnx(graph: Graph, *, batch: int | None = None) -> onnx.ModelProto:
 
 
 class _Writer:
-    """The nodes and constants so far."""
+    """The nodes and constants of the file under construction."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -88,7 +88,7 @@ class _Writer:
         self.nodes: list[Any] = []  # Any: protobuf messages
         self.constants: list[Any] = []
         self.weights: set[str] = set()
-        self.kinds: dict[str, int] = {}  # of values that are no floats
+        self.kinds: dict[str, int] = {}  # of values that are not floats
 
     def weight(self, name: str) -> str:
         """A weight of the graph, under its own name; several operators may share it."""
@@ -97,14 +97,14 @@ class _Writer:
         return name
 
     def constant(self, name: str, values: object, kind: type = np.int64) -> str:
-        """A constant that the operators of ONNX need besides the weights."""
+        """Add a constant other than a weight; returns its name."""
         from onnx import numpy_helper
 
         self.constants.append(numpy_helper.from_array(np.asarray(values, kind), name))
         return name
 
     def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:  # Any: what attributes hold
-        """Append a node, called as its output."""
+        """Append a node, named after its output."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"{output}/{kind}", **attributes))
@@ -113,13 +113,13 @@ class _Writer:
     def several(
         self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any
     ) -> None:  # Any: what attributes hold
-        """Append a node with several outputs, called as the first."""
+        """Append a node with several outputs, named after the first."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(kind, list(inputs), list(outputs), name=f"{outputs[0]}/{kind}", **attributes))
 
     def scales(self, name: str, quantization: Quantization, kind: type) -> list[str]:
-        """Scales and zero points of this type, as constants of a value or weight."""
+        """The names of the constants with the scales and zero points, of this type, of a value or weight."""
         constants = [f"{name}/scale", f"{name}/zero_point"]
         if constants[0] not in self.weights:
             scales = np.asarray(quantization.scales if len(quantization.scales) > 1 else quantization.scale)
@@ -129,7 +129,7 @@ class _Writer:
         return constants
 
     def real(self, name: str) -> str:
-        """The floats that a value of integers stands for; a value of floats is itself."""
+        """The dequantized version of an int8 value; a float value itself."""
         if name not in self.graph.quantization:
             return name
         real = f"{name}/real"
@@ -139,19 +139,19 @@ class _Writer:
         return real
 
     def quantize(self, real: str, output: str) -> None:
-        """The integers of floats, as a value of the graph."""
+        """Quantize floats to a value of the graph."""
         scales = self.scales(output, self.graph.quantization[output], np.uint8)
         self.node("QuantizeLinear", [real, *scales], output)
 
     def stored(self, name: str, quantization: Quantization) -> None:
-        """A weight that is stored as integers, as the floats that it stands for."""
+        """Add a weight that is stored as integers, followed by its dequantization."""
         values = self.graph.tensors[name]
         kind = values.dtype.type
         inputs = [self.constant(f"{name}/stored", values, kind), *self.scales(name, quantization, kind)]
         self.weights.add(self.node("DequantizeLinear", inputs, name, axis=0))
 
     def activated(self, kind: ActivationKind, output: str, write: Callable[[str], str]) -> None:
-        """What `write` makes, then the activation, as `output`."""
+        """Write an operator with `write`, then its activation, whose result is `output`."""
         if kind == "linear":
             write(output)
         else:
@@ -159,7 +159,7 @@ class _Writer:
 
 
 def _write_integers(writer: _Writer, operator: op.Operator) -> None:
-    """An operator that reads or makes integers: what it does to floats, between the conversions."""
+    """Write an int8 operator: the float operator between dequantization of its inputs and quantization of its output."""
     quantization = writer.graph.quantization
     reals = tuple(writer.real(name) for name in operator.inputs)
     if isinstance(operator, op.Quantize):
@@ -179,9 +179,9 @@ def _write_integers(writer: _Writer, operator: op.Operator) -> None:
 
 
 def _write_shifted(writer: _Writer, real: str, output: str) -> None:
-    """Hard sigmoid of integers: relu6(x + 3), stored at six times the scale that it is read with.
+    """Write an int8 hard sigmoid as relu6(x + 3), quantized at six times the scale at which it is then dequantized.
 
-    Runtimes add in integers, but compute HardSigmoid in floats.
+    Runtimes have an int8 addition, but compute HardSigmoid in floats.
     """
     six = six_times(writer.graph.quantization[output])
     three, shifted = f"{output}/three", f"{output}/shifted"
@@ -189,7 +189,7 @@ def _write_shifted(writer: _Writer, real: str, output: str) -> None:
     constant = [writer.constant(f"{three}/stored", [255], np.uint8), *scales]
     writer.node("Add", [real, writer.node("DequantizeLinear", constant, three)], shifted)
     low, high = (six.scale * (end - six.zero_point) for end in (LOWEST, HIGHEST))
-    if low < 0 or high > SIX + six.scale / 2:  # else 8 bits end where ReLU6 does
+    if low < 0 or high > SIX + six.scale / 2:  # otherwise quantization clips as ReLU6 does
         _relu6(writer, shifted, f"{output}/cut")
         shifted = f"{output}/cut"
     writer.node("QuantizeLinear", [shifted, *writer.scales(f"{output}/six", six, np.uint8)], output)
@@ -245,7 +245,7 @@ def _activation(writer: _Writer, operator: op.Activation) -> None:
 
 
 def _resize(writer: _Writer, operator: op.Resize) -> None:
-    # Batch and channels are taken from the map: not every runtime knows Resize with axes.
+    # Batch and channels are taken from the input: not every runtime supports Resize with axes.
     map_, name = operator.inputs[0], operator.output
     front = writer.node("Shape", [map_], f"{name}/front", start=0, end=2)
     size = writer.node("Concat", [front, writer.constant(f"{name}/size", operator.size)], f"{name}/shape", axis=0)
@@ -292,7 +292,7 @@ def _softmax(writer: _Writer, operator: op.Softmax) -> None:
 def _argmax(writer: _Writer, operator: op.ArgMax) -> None:
     from onnx import TensorProto
 
-    # Of equal ones the first, as in NumPy.
+    # Among equal values the first wins, as in NumPy.
     best = writer.node("ArgMax", operator.inputs, f"{operator.output}/index", axis=1, keepdims=0)
     writer.node("Cast", [best], operator.output, to=TensorProto.UINT8)
     writer.kinds[operator.output] = TensorProto.UINT8

@@ -1,7 +1,7 @@
-"""A graph as TFLite, written directly: channels last without a transpose, activations fused, weights as they are stored.
+"""`to_tflite` writes a graph as a TFLite file directly: channels last without transposes, with fused activations.
 
-A map is 1 H W C in the file, rows are 1 P C and a row is 1 C. The batch is one image, as the runtimes of small devices want it.
-Values with a quantization are written as 8-bit integers.
+In the file, a feature map is 1 H W C, a table 1 P C and a vector 1 C. The batch is one image by default, as runtimes for small
+devices expect. Values with a quantization are written as 8-bit integers.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from mobilenets.deploy.tflite_file import Draft
 from mobilenets.errors import GraphError
 
 FUSED: dict[ActivationKind, str] = {"linear": "NONE", "relu": "RELU", "relu6": "RELU6"}
-"""Activations that TFLite's operators apply themselves."""
+"""The activations that TFLite can fuse into an operator, by their names in its schema."""
 
 
 def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1, unsigned: bool = False) -> bytes:
-    """The graph as a `.tflite` file, its input `image`, N H W C, its outputs named as the graph's.
+    """The graph as the bytes of a `.tflite` file; its input is `image`, N H W C, and its outputs have the graph's names.
 
-    The outputs of a graph that ends with `Nms` are called as the Tasks library calls them: `tflite_metadata.OUTPUTS`.
+    The outputs of a graph that ends with `Nms` have the names of the Tasks library, `tflite_metadata.OUTPUTS`.
 
     Args:
         graph: a network.
-        half: whether weights are kept in 16 bits, half as large; they are computed with in 32.
+        half: whether weights are stored in 16 bits, which halves the file; computation uses 32 bits.
         batch: N, the number of images at once.
-        unsigned: whether integers that the graph takes or returns are unsigned in the file, 128 more each.
+        unsigned: whether int8 inputs and outputs of the graph are unsigned in the file, that is larger by 128.
 
     Raises:
         GraphError: the runtime's non-maximum suppression takes one image only.
@@ -55,12 +55,12 @@ def to_tflite(graph: Graph, *, half: bool = False, batch: int = 1, unsigned: boo
 
 
 def channels_last(shape: Shape) -> tuple[int, ...]:
-    """The shape in the file of a value of one image."""
+    """The shape in the file of a value, for one image."""
     return (1, *shape[1:], *shape[:1]) if len(shape) == 3 else (1, *shape)
 
 
 def same_margins(size: Sequence[int], kernel: Sequence[int], operator: op.Conv | op.Depthwise) -> op.Margins:
-    """The margins that TensorFlow's padding "SAME" gives a map of this height and width."""
+    """The margins of TensorFlow's padding "SAME" for a feature map of this height and width."""
     margins: list[int] = []
     for i in range(2):
         reach, stride = operator.dilation[i] * (kernel[i] - 1) + 1, operator.stride[i]
@@ -70,7 +70,7 @@ def same_margins(size: Sequence[int], kernel: Sequence[int], operator: op.Conv |
 
 
 class _Writer:
-    """The file so far, and which of its tensors has each value of the graph."""
+    """The file under construction, and the tensor index of each value of the graph."""
 
     def __init__(self, graph: Graph, *, half: bool, batch: int) -> None:
         self.graph, self.undivided = undivided(within_reach(graph))
@@ -78,11 +78,11 @@ class _Writer:
         self.shapes = self.graph.shapes()
         self.draft = Draft()
         self.values: dict[str, int] = {}
-        self.detections: dict[str, int] = {}  # the tensors of the outputs, where boxes are made
+        self.detections: dict[str, int] = {}  # the output tensors of non-maximum suppression, if any
         self.taken = self.make(INPUT)
 
     def stored(self, shape: Shape) -> tuple[int, ...]:
-        """The shape in the file of a value of the batch."""
+        """The shape in the file of a value, for the whole batch."""
         return (self.batch, *channels_last(shape)[1:])
 
     def inputs(self, operator: op.Operator) -> list[int]:
@@ -90,11 +90,11 @@ class _Writer:
         return [self.values[name] for name in operator.inputs]
 
     def weights(self, operator: op.Weighted, axes: Sequence[int]) -> list[int]:
-        """The tensors of the weight and the bias of an operator.
+        """The tensors of an operator's weight and bias.
 
         Args:
-            operator: that has them.
-            axes: of the graph's weight, in the order of the file.
+            operator: the operator.
+            axes: the axes of the graph's weight in the order of the file.
         """
         weight, bias = self.graph.tensors[operator.weight].transpose(axes), self.graph.tensors[operator.bias]
         quantization = self.graph.quantization.get(operator.weight)
@@ -107,7 +107,7 @@ class _Writer:
         ]
 
     def _floats(self, name: str, values: NDArray[Any]) -> int:  # Any: floats
-        """A tensor of floats; in 16 bits with an operator that makes 32 of them."""
+        """A tensor of floats; if stored in 16 bits, with an operator that converts them to 32."""
         if not self.half:
             return self.draft.constant(name, np.asarray(values, np.float32))
         stored = self.draft.constant(f"{name}/half", np.asarray(values, np.float16))
@@ -120,12 +120,12 @@ class _Writer:
         return self.values[name]
 
     def take_unsigned(self) -> None:
-        """Have the file take unsigned integers, from which the signed ones of the graph are made."""
+        """Make the file's input unsigned, with an operator that converts it to the graph's signed integers."""
         self.taken = self._unsigned(INPUT)
         self.draft.operator("QUANTIZE", [self.taken], self.values[INPUT])
 
     def returned(self, value: str) -> int:
-        """The tensor of an output: unsigned if it is integers, else as it is."""
+        """The tensor of an output; int8 outputs are converted to unsigned integers."""
         if value not in self.graph.quantization:
             return self.values[value]
         return self.draft.operator("QUANTIZE", [self.values[value]], self._unsigned(value))
@@ -135,11 +135,11 @@ class _Writer:
         return self.draft.value(f"{value}/unsigned", self.stored(self.shapes[value]), kind="UINT8", quantization=quantization)
 
     def made(self, operator: op.Operator) -> int:
-        """A new tensor for what an operator makes."""
+        """A new tensor for the output of an operator."""
         return self.make(operator.output)
 
     def activated(self, kind: ActivationKind, operator: op.Operator, write: Callable[[str, int], int]) -> None:
-        """What `write` makes with a fused activation, then what cannot be fused."""
+        """Write an operator with its activation, fused if TFLite can, otherwise as an operator after it."""
         if kind in FUSED:
             write(FUSED[kind], self.made(operator))
             return
@@ -149,7 +149,7 @@ class _Writer:
 
 
 def _window(writer: _Writer, operator: op.Conv | op.Depthwise) -> tuple[int, dict[str, Any]]:  # Any: what options hold
-    """The tensor that a window moves over, padded where no rule of TFLite does it, and how it moves."""
+    """The input tensor of a convolution, with a PAD if TFLite's padding modes do not suffice, and the options of its window."""
     [source] = writer.inputs(operator)
     channels, *size = writer.shapes[operator.inputs[0]]
     kernel = writer.graph.tensors[operator.weight].shape[2:]
@@ -248,7 +248,7 @@ def _concat(writer: _Writer, operator: op.Concat) -> None:
 
 
 def _reshape(writer: _Writer, operator: op.Flatten | op.Rows | op.Places) -> None:
-    shape = [-1, *writer.stored(writer.shapes[operator.output])[1:]]  # any number of images: a program may resize the input
+    shape = [-1, *writer.stored(writer.shapes[operator.output])[1:]]  # for any batch size: a program may resize the input
     numbers = writer.draft.constant(f"{operator.output}/shape", np.asarray(shape, np.int32))
     inputs = [*writer.inputs(operator), numbers]
     writer.draft.operator("RESHAPE", inputs, writer.made(operator), newShape=shape)
@@ -311,9 +311,9 @@ def _one_operator(kind: str) -> Callable[[_Writer, int, str], None]:
 
 
 def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
-    """relu6(x + 3) / 6: TFLite has no operator for it. Integers stay as they are when they are divided by 6.
+    """relu6(x + 3) / 6, for which TFLite has no operator. In int8, dividing by 6 changes only the scale, not the integers.
 
-    The division costs an operator only where the next one cannot take it in.
+    The division needs an operator only if the next one cannot absorb it.
     """
     draft, made = writer.draft, writer.graph.quantization.get(value)
     shape = writer.stored(writer.shapes[value])
@@ -336,7 +336,7 @@ def _hard_sigmoid(writer: _Writer, source: int, value: str) -> None:
 
 
 # fmt: off
-_ACTIVATIONS: dict[ActivationKind, Callable[[_Writer, int, str], None]] = {  # of a tensor, as a value of the graph
+_ACTIVATIONS: dict[ActivationKind, Callable[[_Writer, int, str], None]] = {  # from a tensor to a value of the graph
     "relu":         _one_operator("RELU"),
     "relu6":        _one_operator("RELU6"),
     "hard_swish":   _one_operator("HARD_SWISH"),

@@ -113,7 +113,7 @@ def ways_for(count: int) -> Mapping[str, Way]:
 
 
 def sampled(numbers: NDArray[Any]) -> Numbers:  # Any: floats of 16 or 32 bits
-    """A random sample of at most `SAMPLES` numbers, flattened, in order; arrays of equal size are sampled in the same places."""
+    """A random sample of at most `SAMPLES` numbers, flattened, in order; arrays of one size are sampled in the same places."""
     flat = numbers.reshape(-1)
     if flat.size > SAMPLES:
         flat = flat[np.sort(np.random.default_rng(flat.size).integers(0, flat.size, SAMPLES))]

@@ -248,7 +248,7 @@ class _Layer:
         return apart.reshape(-1, numbers.shape[1], self.parts * numbers.shape[2])
 
     def moved(self, known: Moments, trust: float) -> Matrix:
-        """Weights that reproduce the float network's sums from the quantized inputs: ridge regression toward the float weights."""
+        """Weights that reproduce the float network's sums from quantized inputs, by ridge regression to the float weights."""
         if trust == np.inf:
             return self.weight
         variance = np.trace(known.covariance, axis1=1, axis2=2) / known.length
