@@ -1,1 +1,1 @@
-"""From a float model and some images to an int8 model that is measured: what `mobilenets quantize` does, without torch."""
+"""`mobilenets quantize` without torch: turns a float model and some images into an int8 model, and measures it."""

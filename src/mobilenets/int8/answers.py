@@ -1,4 +1,4 @@
-"""How far two networks give the same answer for an image, by task."""
+"""How well the predictions of two networks for an image agree, for each task."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from mobilenets.runtime.segment.decode import Segmentation
 from mobilenets.specs.model import Task
 
 MATCH = 0.5
-"""The overlap (IoU) from which on two boxes are the same answer."""
+"""The least overlap (IoU) with which two boxes count as the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What both networks say of one image.
+    """The predictions of both networks for one image.
 
     Args:
         picture: the image.
-        real: what the float network says.
-        int8: what the quantized network says.
-        same: the share of the answer that is the same, 0 to 1.
+        real: the prediction of the float network.
+        int8: the prediction of the quantized network.
+        same: the share of the prediction that is the same, 0 to 1.
     """
 
     picture: Picture
@@ -39,14 +39,14 @@ class Answer:
 
     @property
     def name(self) -> str:
-        """Of the image."""
+        """The name of the image."""
         return name_of(self.picture)
 
 
 def answers(
     real: Predictor, int8: Predictor, pictures: Sequence[Picture], *, advance: Callable[[int], object] = lambda _: None
 ) -> Iterator[Answer]:
-    """What two networks say of each image that can be read."""
+    """The predictions of two networks for each image that can be read."""
     results = zip(pictures, real.stream(pictures), int8.stream(pictures), strict=True)
     for picture, first, second in results:
         advance(1)
@@ -55,10 +55,10 @@ def answers(
 
 
 def same(first: Prediction, second: Prediction) -> float:
-    """The share of two answers about one image that is the same, 0 to 1.
+    """The share of two predictions for one image that is the same, 0 to 1.
 
-    Of classifiers it is 1 for the same label and else 0; of detectors the share of boxes that the other has too, with the same
-    label and an overlap of `MATCH`; of segmenters the share of pixels of the same class.
+    For classifiers it is 1 for the same label and otherwise 0; for detectors, the share of boxes that both predict, with the
+    same label and an overlap of at least `MATCH`; for segmenters, the share of pixels with the same class.
     """
     return _SAME[type(first)](first, second)
 
@@ -76,7 +76,7 @@ def _same_boxes(first: Detections, second: Detections) -> float:
     overlaps = ious(first.boxes, second.boxes)
     overlaps = np.where(first.classes[:, None] == second.classes[None], overlaps, 0)
     matched = 0
-    for row in overlaps:  # the highest score first, as they are sorted
+    for row in overlaps:  # boxes are sorted, the highest score first
         best = int(row.argmax())
         if row[best] >= MATCH:
             matched += 1
@@ -95,4 +95,4 @@ _SAME: dict[type, Callable[[Any, Any], float]] = {  # Any: predictions of that k
 }
 
 NOUNS: dict[Task, str] = {"classify": "answers", "detect": "boxes", "segment": "pixels"}
-"""What is counted."""
+"""What an agreement counts, for each task."""

@@ -1,4 +1,4 @@
-"""What speaks against the calibration images: noise on other images, values beyond their range, and images like noise."""
+"""Checks of the calibration images: noise on other images, values beyond their range, and images that look like noise."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WORSE_DB = 6.0
-"""How much more noise on other images than on the calibration images is told: four times as much. Weights and ranges fit the
-images that they were chosen on a little better than others."""
+"""Warn if the signal-to-noise ratio is this much lower on other images, that is with four times the noise. Weights and ranges
+always fit the images that they were chosen on slightly better."""
 
 GAIN_DB = 1.0
-"""How much twice as many images must have gained to be told."""
+"""Warn if doubling the number of calibration images gained at least this much."""
 
 FEW = 64
-"""Below this number of images it is measured what twice as many have gained."""
+"""With fewer images than this, the gain from doubling their number is measured."""
 
 PHOTO_LIKE = 0.5
-"""Correlation of neighboring pixels below which images look like noise. Photos have 0.8 and more."""
+"""Images look like noise if the correlation of neighboring pixels is below this. Photos have 0.8 or more."""
 
-_IMAGES = 32  # that noise is measured on
-_CLIPPED_ON = 8  # that ranges are measured on
+_IMAGES = 32  # images for measuring noise
+_CLIPPED_ON = 8  # images for measuring how much lies beyond the ranges
 
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """How much of a value lies beyond its range in the float network.
+    """How much of a float value lies beyond its quantization range.
 
     Args:
-        value: its name.
-        calibration: share of its numbers on calibration images, 0 to 1.
-        other: the same on images that were not calibrated on; NaN if there are none.
+        value: name of the value.
+        calibration: share of its numbers beyond the range on calibration images, 0 to 1.
+        other: the same on images not used for calibration; NaN if there are none.
     """
 
     value: str
@@ -53,15 +53,15 @@ class Clipped:
 
 @dataclass(frozen=True, slots=True)
 class Doubts:
-    """How well the calibration images stand for others.
+    """How representative the calibration images are.
 
     Args:
-        calibration_db: signal to quantization noise of the outputs on calibration images.
+        calibration_db: signal-to-quantization-noise ratio of the outputs on calibration images, in dB.
         other_db: the same on other images; None if there are none.
-        half_db: the same on other images if only half of the calibration images are used; None if it was not measured.
-        correlation: of neighboring pixels of the calibration images, the median, -1 to 1.
-        clipped: of each value whose range was chosen.
-        warnings: in words, with what was measured.
+        half_db: the same on other images, after calibration on half of the images; None if it was not measured.
+        correlation: median correlation of neighboring pixels in the calibration images, -1 to 1.
+        clipped: the share beyond the range, for each value whose range was chosen.
+        warnings: messages with the measured figures.
     """
 
     calibration_db: float
@@ -85,18 +85,18 @@ def doubts(
     keep: frozenset[str] = frozenset(),
     weights: Grid = EIGHT_BITS,
 ) -> Doubts:
-    """Measure how well the calibration images stand for others.
+    """Measure how representative the calibration images are.
 
     Args:
-        graph: in floats.
-        result: the graph quantized with `images`.
+        graph: the float network.
+        result: the network quantized with `images`.
         images: the calibration images, N C H W.
-        others: that were not calibrated on, N C H W; None if there are none.
-        real, int8: both networks, running.
-        folder: for a file of the network that is quantized with half of the images.
-        bar: how progress is shown.
-        keep: names of operators that stay in floats.
-        weights: what integers the weights may be.
+        others: images not used for calibration, N C H W; None if there are none.
+        real, int8: both networks on a runtime.
+        folder: for the file of a network that is quantized with half of the images.
+        bar: shows progress.
+        keep: names of the operators that stay in floats.
+        weights: the integers that weights may take.
     """
     calibration_db = signal_to_noise(real.engine, int8.engine, images[:_IMAGES])
     other_db = None if others is None else signal_to_noise(real.engine, int8.engine, others[:_IMAGES])
@@ -114,7 +114,7 @@ def doubts(
 
 
 def neighbor_correlation(images: NDArray[np.float32]) -> float:
-    """How far neighboring pixels of images are alike: the median over the images of their correlation, -1 to 1.
+    """The correlation of horizontally neighboring pixels, -1 to 1: the median over the images.
 
     Images of a single color count as 1.
 
@@ -144,7 +144,7 @@ def _clipped(result: Result, images: NDArray[np.float32], others: NDArray[np.flo
 
 
 def _shares(graph: Graph, images: NDArray[np.float32], ranges: dict[str, Quantization]) -> dict[str, float]:
-    """Share of the numbers of each value that lie beyond its range by more than half a step."""
+    """The share of each value's numbers that lie beyond its range by more than half a step."""
     totals = dict.fromkeys(ranges, 0.0)
     for i in range(len(images)):
         values = reference.run_all(graph, images[i : i + 1])

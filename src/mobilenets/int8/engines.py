@@ -1,4 +1,4 @@
-"""Engines for graphs: a file for a runtime of this machine that computes what the reference executor computes."""
+"""Engines for graphs: export to a runtime on this machine whose results agree with the reference executor's."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALIKE_DB = 15.0
-"""Signal to noise of a runtime's outputs against the reference executor's from which on it counts as right. Fast kernels round
-in their own ways, one step of 256 in a value, which gives 17 dB and more even in networks that amplify every noise."""
+"""A runtime counts as correct if the signal-to-noise ratio of its outputs, relative to the reference executor's, is at least
+this. Fast kernels round differently, by one step of 256, which leaves 17 dB or more even in networks that amplify all noise."""
 
 _LOOKED_AT = 2  # images that both run
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A graph that runs.
+    """A graph on a runtime.
 
     Args:
-        engine: runs it, with one thread.
-        title: of the runtime, with its version.
-        file: that the engine runs; None for the reference executor.
-        refused: runtimes that are installed but do not compute this network right here, with the reason.
+        engine: runs the graph with one thread.
+        title: name and version of the runtime.
+        file: the file that the engine runs; None for the reference executor.
+        refused: the runtimes that were tried first and could not run this network correctly here, each with the reason.
     """
 
     engine: Engine
@@ -53,7 +53,7 @@ class Running:
 
 
 class ReferenceEngine(Engine):
-    """The reference executor as an engine: right on every machine, and slow."""
+    """The reference executor as an engine: correct on every machine, but slow."""
 
     concurrent = True
 
@@ -67,21 +67,21 @@ class ReferenceEngine(Engine):
         return reference.run(self.graph, batch)
 
     def manifest(self) -> Manifest:
-        """The graph's."""
+        """The manifest of the graph."""
         return self.graph.manifest
 
 
 def running(graph: Graph, stem: Path, images: NDArray[np.float32], *, like: Running | None = None) -> Running:
-    """The graph on the first runtime of this machine that computes it right; files of the others are removed.
+    """The graph on the first runtime of this machine that computes it correctly; files for the others are removed.
 
-    A runtime may have no kernel for an operator, or another idea of it, so each is compared with the reference executor before
-    it is used.
+    A runtime may lack a kernel for an operator or implement it differently, so each is compared with the reference executor
+    before it is used.
 
     Args:
-        graph: in floats or integers.
-        stem: of the file to write, without ending.
-        images: preprocessed, N C H W; the first ones are run.
-        like: take the runtime of this one if possible, so that both can be compared.
+        graph: a float or quantized network.
+        stem: path of the file to write, without extension.
+        images: preprocessed, N C H W; only the first ones are run.
+        like: try the runtime of this one first, so that both can be compared.
     """
     some = images[:_LOOKED_AT]
     expected = reference.run(graph, some)
@@ -89,7 +89,7 @@ def running(graph: Graph, stem: Path, images: NDArray[np.float32], *, like: Runn
     endings = sorted(_WRITERS, key=lambda ending: like is None or like.file is None or like.file.suffix != ending)
     for ending in endings:
         file = stem.with_name(stem.name + ending)
-        title = f"{ENGINES[ending].title} {ENGINES[ending].version}".strip()  # no version where it is not installed
+        title = f"{ENGINES[ending].title} {ENGINES[ending].version}".strip()  # no version if it is not installed
         try:
             engine = _written(graph, file, ending)
             gate = Gate(engine, 1)
@@ -111,13 +111,13 @@ def running(graph: Graph, stem: Path, images: NDArray[np.float32], *, like: Runn
 
 
 def on_runtime_of(other: Running, graph: Graph, now: Running, stem: Path, images: NDArray[np.float32]) -> Running:
-    """A graph on the runtime that another one runs on, so that times can be compared: as it runs now, if that is the same.
+    """A graph on the same runtime as another one, so that latencies can be compared; `now` if it is already the same.
 
     Args:
-        other: on the runtime that is wanted.
-        graph: to run.
-        now: how it runs so far.
-        stem, images: as for `running`. It is another runtime nevertheless where that one does not compute the graph right.
+        other: the graph whose runtime is wanted.
+        graph: the graph to run.
+        now: the graph on its current runtime.
+        stem, images: as for `running`, which picks another runtime after all if that one does not compute the graph correctly.
     """
     if now.title == other.title:
         return now
@@ -134,13 +134,13 @@ def outputs_of(engine: Engine, images: NDArray[np.float32], *, at_once: int = 8)
 
 
 def signal_to_noise(real: Engine, int8: Engine, images: NDArray[np.float32]) -> float:
-    """Signal to quantization noise of the outputs, dB; of several outputs the mean of their noise shares."""
+    """Signal-to-quantization-noise ratio of the outputs, in dB; for several outputs, see `joined_decibels`."""
     meant, made = outputs_of(real, images), outputs_of(int8, images)
     return joined_decibels([decibels(meant[name], made[name]) for name in meant])
 
 
 def joined_decibels(each: list[float]) -> float:
-    """Of several outputs: the mean of what share of the signal is noise, in dB.
+    """The mean of several signal-to-noise ratios in dB, averaged as noise-to-signal ratios.
 
     >>> joined_decibels([10.0, 10.0]), round(joined_decibels([10.0, 60.0]), 2)
     (10.0, 13.01)
@@ -153,7 +153,7 @@ def _written(graph: Graph, file: Path, ending: str) -> Engine:
     """The engine for a new file.
 
     Raises:
-        MobileNetsError: what writes or runs it is not installed, or cannot do so.
+        MobileNetsError: the library that writes or runs it is not installed, or cannot do so.
     """
     _WRITERS[ending](graph, file)
     engine: Engine = _OPEN[ending](file, threads=1)
@@ -172,7 +172,7 @@ def _write_tflite(graph: Graph, path: Path) -> None:
     write_bytes(path, to_tflite(graph))
 
 
-# The runtimes of devices come first, since the drop is to be what their files lose. The native engine is exact, so that nothing
-# falls to the reference executor where it is installed.
+# Runtimes of devices come first, since the measured drop should be that of their files. The native engine comes last: it is
+# exact, so the slow reference executor is never needed where it is installed.
 _WRITERS: dict[str, Callable[[Graph, Path], None]] = {".onnx": _write_onnx, ".tflite": _write_tflite, ".graph": save}
 _OPEN: dict[str, Any] = {".onnx": OnnxEngine, ".tflite": LiteRtEngine, ".graph": NativeEngine}  # Any: take a path and threads

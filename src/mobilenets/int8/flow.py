@@ -1,4 +1,4 @@
-"""`quantized`: everything about one quantization, from a float graph and images to what is written and reported."""
+"""`quantized`: quantizes a float graph with images and measures everything that is written and reported about it."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.telling import Telling
 
 ANSWERS = 256
-"""Images whose answers are compared one by one for the report, at most."""
+"""Most images whose predictions are compared one by one for the report."""
 
-_NAMED = 5  # unreadable images that are named
-_OTHERS = 32  # images to look at that were not calibrated on
+_NAMED = 5  # most unreadable images that a message names
+_OTHERS = 32  # most images not used for calibration that are examined
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Median time of an image on one thread, milliseconds.
+    """Median latency per image on one thread, in milliseconds.
 
     Args:
         real: of the float network.
         int8: of the quantized network.
-        whole: of the network with every layer in integers; None if that is the quantized network.
+        whole: of the network with every layer quantized; None if that is the quantized network.
     """
 
     real: float
@@ -45,18 +45,18 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quantized:
-    """A quantization, measured.
+    """A quantization and its measurements.
 
     Args:
         graph: the float network.
-        calibration: the images.
+        calibration: the calibration images.
         gated: the attempts and the drop.
-        doubts: about the calibration images.
+        doubts: how representative the calibration images are.
         latency: of both networks.
-        answers: of both networks, image by image.
-        labels: names of the true classes; empty where nobody knows them.
-        weights: what integers the weights may be.
-        cautions: why what is measured may not be so on new images.
+        answers: the predictions of both networks, for each image.
+        labels: names of the true classes; empty if unknown.
+        weights: the integers that weights may take.
+        cautions: reasons why the drop may differ on new images.
     """
 
     graph: Graph
@@ -76,7 +76,7 @@ class Quantized:
 
     @property
     def changed(self) -> list[Answer]:
-        """The images whose answers differ, the most different first."""
+        """The images whose predictions differ, the most different first."""
         return sorted((answer for answer in self.answers if answer.same < 1), key=lambda answer: answer.same)
 
 
@@ -96,16 +96,16 @@ def quantized(
     """Quantize a network and measure it.
 
     Args:
-        graph: in floats.
-        pictures: to calibrate on, in the order in which they are taken.
-        truth: what the quantized network is judged by.
-        count: images to calibrate on.
-        limit: the drop that is allowed, percentage points.
-        folder: for files on the way; it stays as long as the result is used.
-        others: images that are not calibrated on; by default those that the network is judged on.
-        weights: what integers the weights may be.
-        cautions: what is known of the images beforehand that may make the drop differ on new ones.
-        telling: how progress is shown.
+        graph: the float network.
+        pictures: candidates for calibration images, in the order in which they are used.
+        truth: measures the drop of the quantized network.
+        count: number of calibration images.
+        limit: the largest drop allowed, in percentage points.
+        folder: for intermediate files; it must exist as long as the result is used.
+        others: images not used for calibration; by default those that the network is evaluated on.
+        weights: the integers that weights may take.
+        cautions: facts about the images, known beforehand, because of which the drop may differ on new ones.
+        telling: shows progress.
 
     Raises:
         DataError: no image can be read, or the drop cannot be measured on these images.
@@ -156,7 +156,7 @@ def quantized(
     if len(gate.attempts) > 1:
         whole = gate.attempts[0]
         alike = on_runtime_of(last.running, whole.result.graph, whole.running, folder / "int8-timed", calibration.values)
-        if alike.title == last.running.title:  # times on two runtimes say nothing about the layers
+        if alike.title == last.running.title:  # latencies on two different runtimes say nothing about the layers
             timed.append(alike)
     times = latencies_ms([ready.engine for ready in timed])
     latency = Latency(times[0], times[1], times[2] if len(times) == 3 else None)

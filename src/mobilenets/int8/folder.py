@@ -1,4 +1,4 @@
-"""The folder of a quantized network: the graph, the file that predicts, what is known of it, and the report."""
+"""The folder of a quantized network: the graph, the exported file for prediction, a description, and the report."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ if TYPE_CHECKING:
     from mobilenets.deploy.graph import Graph
 
 FORMAT = 1
-"""Of the description."""
+"""The format of the description."""
 
 GRAPH = "graph.safetensors"
 ABOUT = "quantize.json"
 REPORT = "quantization"
 """Names in the folder."""
 
-_OF_THE_RUN = ("run.json", "splits.csv")  # say where the data is; with them `evaluate` and `compare` take the folder as a run
+_OF_THE_RUN = ("run.json", "splits.csv")  # they say where the data is, so `evaluate` and `compare` accept the folder as a run
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a quantized network.
+    """The description of a quantized network.
 
     Args:
         source: the float network, as the user named it.
-        images: how many it was calibrated on.
-        seed: that drew them.
-        max_drop: the limit of the gate, percentage points.
-        passed: whether the drop is within it.
-        metric: what was measured: "top1", "map50", "miou" or "same_answers".
-        real, int8: its values in float and in int8, 0 to 1.
-        drop: the difference, percentage points.
-        drop_low, drop_high: its 95% interval; None if unknown.
-        judged_on: how many images it was measured on.
-        float_layers: layers that stayed in floats.
-        runtime: that measured.
-        latency_ms, float_latency_ms: of an image on one thread.
+        images: number of calibration images.
+        seed: the seed that they were drawn with.
+        max_drop: the largest drop allowed, in percentage points.
+        passed: whether the drop is within this limit.
+        metric: the metric: "top1", "map50", "miou" or "same_answers".
+        real, int8: its values for the float and the quantized network, 0 to 1.
+        drop: the difference, in percentage points.
+        drop_low, drop_high: its 95% confidence interval; None if unknown.
+        judged_on: number of images that it was measured on.
+        float_layers: the layers that stayed in floats.
+        runtime: the runtime of the measurement.
+        latency_ms, float_latency_ms: latency per image on one thread.
         signal_to_noise_db: of the outputs, on calibration images; None if there is no noise.
-        warnings: about the images that it was calibrated on and judged by.
-        weight_bits: of each weight, 8 or 4; the first layer and depthwise layers always have 8.
-        weight_block: weights that share a factor where they have 4 bits; 0 for a whole channel.
-        format: of this description.
+        warnings: about the calibration and evaluation images.
+        weight_bits: bits per weight, 8 or 4; the first layer and depthwise layers always have 8.
+        weight_block: number of 4-bit weights that share a factor; 0 for a whole channel.
+        format: the format of this description.
     """
 
     source: str
@@ -83,7 +83,7 @@ class About:
 
 
 def about(done: Quantized, *, source: str, seed: int) -> About:
-    """What is to be remembered of a quantization."""
+    """The description of a quantization."""
     gate, drop, last = done.gated, done.gated.last.drop, done.gated.last
     low, high, decibels = (finite(value) for value in (drop.low, drop.high, done.doubts.calibration_db))
     return About(
@@ -111,10 +111,10 @@ def about(done: Quantized, *, source: str, seed: int) -> About:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder whose content is not that of a quantization, which would be replaced.
+    """Check that a folder may be replaced: it is empty, missing, or holds a quantized model.
 
     Raises:
-        UsageError: it holds something else, is a file, or cannot be written.
+        UsageError: it contains something else, is a file, or cannot be written.
     """
     if folder.is_dir() and not (folder / ABOUT).is_file() and any(folder.iterdir()):
         raise UsageError(f"'{folder}' holds something else than a quantized model", hint="--out with a new folder")
@@ -125,20 +125,20 @@ def check_free(folder: Path) -> None:
 
 
 def write(done: Quantized, folder: Path, *, known: About, run: Path | None, title: str, next_command: str) -> list[str]:
-    """Write the folder; it replaces an older one as a whole.
+    """Write the folder, replacing an older one as a whole.
 
-    A network that did not pass the gate is not written; its report and its description are.
+    If the network did not pass the gate, only its report and description are written.
 
     Args:
         done: the quantization.
-        folder: to write.
-        known: what is remembered of it.
-        run: the run that the float network is from, whose data the folder then knows; None for none.
-        title: of the report.
-        next_command: what to type next.
+        folder: the folder to write.
+        known: its description.
+        run: the run of the float network, so that the folder refers to its data; None if there is none.
+        title: title of the report.
+        next_command: the command that the report suggests next.
 
     Returns:
-        What is missing of the report and why, in words.
+        Messages about missing parts of the report, with the reason.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -175,14 +175,14 @@ def read_about(folder: Path) -> About:
 
 
 def is_quantized(folder: Path) -> bool:
-    """Whether a folder is that of a quantized network."""
+    """Whether a folder contains a quantized network."""
     return (folder / GRAPH).is_file()
 
 
 def quantized_graph(model: Path) -> Graph | None:
-    """The graph of a quantized network, whose exported files cannot be read back.
+    """The graph of a quantized network; it is stored because exported int8 files cannot be read back.
 
-    None where the model is another one, or nothing is installed that reads it: safetensors comes with the extra 'train'.
+    None for any other model, or if safetensors, which comes with the extra 'train', is not installed.
     """
     try:
         return graph_of(model) if is_quantized(model) else None
@@ -202,10 +202,9 @@ def graph_of(folder: Path) -> Graph:
 
 
 def engine_of(folder: Path) -> Engine:
-    """The engine for a quantized network that has no exported file: it is exported now, for a runtime that computes it right.
+    """The engine for a quantized network without an exported file: exports it now for a runtime that computes it correctly.
 
-    Where the native engine is installed, its file is written too. From then on, whichever of the two is faster opens the
-    folder.
+    If the native engine is installed, its file is written too. From then on, the faster of the two opens the folder.
 
     Raises:
         GraphError: the graph is damaged.
@@ -218,7 +217,7 @@ def engine_of(folder: Path) -> Engine:
 
 
 def _made_up(graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Two images of large areas of random color, N C H W."""
+    """Two synthetic images with large areas of random color, N C H W."""
     contract = graph.manifest.input
     areas = np.random.default_rng(0).normal(size=(2, contract.channels, 8, 8)).astype(np.float32)
     rows, columns = (np.arange(side) * 8 // side for side in contract.shape)
@@ -226,7 +225,7 @@ def _made_up(graph: Graph) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 
 
 def _copy_export(done: Quantized, folder: Path) -> None:
-    """The file that was measured; none if it was the reference executor."""
+    """Copy the file that was measured; there is none if the reference executor was used."""
     made = done.gated.last.running.file
     if made is not None:
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""The gate: operators go back to floats, the most sensitive first, until a quantized network loses no more than it may."""
+"""The gate: reverts layers to floats, the most sensitive first, until the accuracy drop is within the limit."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_SHARE = 0.5
-"""Share of the layers that may stay in floats; beyond it a network is hardly an int8 network any more."""
+"""Largest share of layers that may stay in floats; with more, a network is hardly an int8 network any more."""
 
-_MARGIN = 0.7  # of the limit that the next attempt aims at: noise and drop are not exactly proportional
+_MARGIN = 0.7  # the next attempt aims at this share of the limit, since noise and drop are not exactly proportional
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """One quantized network, and what it loses.
+    """One quantized network and its drop.
 
     Args:
         float_layers: the layers that stay in floats, the most sensitive first.
-        drop: what it loses.
+        drop: its drop.
         result: the network.
-        running: the network as a file that runs.
+        running: the network on a runtime.
     """
 
     float_layers: tuple[str, ...]
@@ -49,13 +49,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gated:
-    """Where the gate ended.
+    """The result of the gate.
 
     Args:
         real: the float network, on the same runtime.
         attempts: at least one; the last one counts.
-        sensitivities: of all layers, by the first attempt, in the order of the network.
-        limit: the drop that is allowed, percentage points.
+        sensitivities: of all layers, measured on the first attempt, in the order of the network.
+        limit: the largest drop allowed, in percentage points.
     """
 
     real: Running
@@ -92,20 +92,20 @@ def gated(
     say: Callable[[str], object],
     weights: Grid = EIGHT_BITS,
 ) -> Gated:
-    """Quantize a network, and again with more and more layers in floats while it loses more than the limit.
+    """Quantize a network, then again with more and more layers in floats as long as the drop exceeds the limit.
 
-    The drop is taken to be proportional to the noise of the layers in integers. So each attempt keeps as many layers in floats
-    as that asks for, measures, and corrects itself.
+    The drop is assumed to be proportional to the noise of the quantized layers. Each attempt keeps as many layers in floats as
+    this predicts, measures the drop, and the next attempt starts from there.
 
     Args:
-        graph: in floats.
-        images: to calibrate on, preprocessed, N C H W.
+        graph: the float network.
+        images: preprocessed calibration images, N C H W.
         truth: measures the drop.
-        limit: the drop that is allowed, percentage points.
+        limit: the largest drop allowed, in percentage points.
         folder: for the files of the attempts.
-        bar: how progress is shown.
-        say: is told each attempt.
-        weights: what integers the weights may be.
+        bar: shows progress.
+        say: called with a message about each attempt.
+        weights: the integers that weights may take.
     """
     layers = layers_of(graph, prepared(graph))
     operators = sum(map(len, layers.values()))
@@ -141,7 +141,7 @@ def gated(
 
 
 def told(drop: Drop) -> str:
-    """What a network loses, in words.
+    """A sentence about a drop.
 
     >>> told(Drop("top1", "accuracy", 0.85, 0.83, 0.5, 3.5, 200))
     'accuracy falls by 2.00 points (0.50 to 3.50, paired, with 95% confidence) on 200 images'
@@ -157,12 +157,12 @@ def told(drop: Drop) -> str:
 
 
 def _next(ranked: Sequence[Sensitivity], kept: int, points: float, limit: float) -> tuple[str, ...]:
-    """The layers to keep in floats next: as many as bring the noise that is left down as far as the drop must fall.
+    """The layers to keep in floats next: enough to reduce the remaining noise by the same ratio as the drop must fall.
 
     Args:
         ranked: the most sensitive first.
-        kept: how many stay in floats already.
-        points, limit: the drop that this has, and the one that is allowed.
+        kept: how many layers already stay in floats.
+        points, limit: the drop with these, and the largest drop allowed.
     """
     left = sum(layer.share for layer in ranked[kept:])
     wanted = left * max(_MARGIN * limit, 0.0) / points

@@ -1,4 +1,4 @@
-"""The images that a network is calibrated on, preprocessed, and how many of them fit into memory."""
+"""Preprocessed calibration images, and how many of them fit into memory."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Picture = Path | Sample
 """An image: its file, or a sample of a dataset."""
 
 COUNT = 128
-"""Images to calibrate on, unless the user says otherwise."""
+"""Default number of calibration images."""
 
 MOST_BYTES = 2 << 30
-"""Memory that the values of the calibration images may take, unless the user gives a number of images."""
+"""Most memory for the activations of the calibration images, unless the user gives a number of images."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +34,9 @@ class Inputs:
     """Preprocessed images.
 
     Args:
-        pictures: those that could be read, N.
-        values: what the network takes, N C H W.
-        unreadable: name and reason of each image that could not be read.
+        pictures: the images that could be read, N.
+        values: the network's input, N C H W.
+        unreadable: name of each image that could not be read, and the reason.
     """
 
     pictures: tuple[Picture, ...]
@@ -48,12 +48,12 @@ class Inputs:
 
 
 def name_of(picture: Picture) -> str:
-    """What messages and reports call an image."""
+    """The name of an image in messages and reports."""
     return picture.name or str(picture.path) if isinstance(picture, Sample) else str(picture)
 
 
 def place_of(picture: Picture) -> tuple[str, tuple[int, int] | None]:
-    """Where the bytes of an image are: two images with the same place are the same image."""
+    """The location of an image's bytes: two images with the same location are the same image."""
     if isinstance(picture, Sample):
         return picture.url or str(picture.path.resolve()), picture.member
     return str(picture.resolve()), None
@@ -63,13 +63,13 @@ def read_image(picture: Picture) -> bytes:
     """The encoded image.
 
     Raises:
-        ImageError, OSError: it cannot be read.
+        ImageError, OSError: the image cannot be read.
     """
     return picture.read() if isinstance(picture, Sample) else picture.read_bytes()
 
 
 def drawn(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:
-    """The images in an order that is drawn by seed, so that the first ones stand for all of them."""
+    """The images, shuffled with a seed, so that the first ones represent all of them."""
     order = np.random.default_rng(seed).permutation(len(pictures))
     return tuple(pictures[i] for i in order)
 
@@ -77,11 +77,11 @@ def drawn(pictures: Sequence[Picture], seed: int) -> tuple[Picture, ...]:
 def inputs(
     pictures: Sequence[Picture], contract: InputContract, count: int, *, advance: Callable[[int], object] = lambda _: None
 ) -> Inputs:
-    """The first `count` images that can be read.
+    """The first `count` images that can be read, preprocessed.
 
     Args:
         pictures: in the order in which they are tried.
-        contract: how they are preprocessed.
+        contract: how to preprocess them.
         count: at least 1.
         advance: called with 1 after each image.
 
@@ -109,10 +109,10 @@ def inputs(
 
 
 def affordable(graph: Graph) -> int:
-    """How many calibration images fit into `MOST_BYTES`, 1 to `COUNT`.
+    """The number of calibration images that fit into `MOST_BYTES`, 1 to `COUNT`.
 
-    While an operator is fitted, what it reads and makes is in memory for all images, in floats, twice: of the float network and
-    of the quantized one.
+    While an operator is fitted, its inputs and outputs on all images are in memory as floats, both for the float and for the
+    quantized network.
     """
     shapes = graph.shapes()
     numbers = max(sum(prod(shapes[name]) for name in (*operator.inputs, *operator.made)) for operator in graph.operators)

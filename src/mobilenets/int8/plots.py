@@ -1,4 +1,4 @@
-"""The plots of the page about a quantization."""
+"""The plots of the quantization report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYERS = 24
-"""Layers that the plot of sensitivities shows, the most sensitive."""
+"""Number of layers, the most sensitive ones, in the plot of sensitivities."""
 
 
 def plots(done: Quantized) -> Iterator[Plot]:
@@ -52,7 +52,7 @@ def plots(done: Quantized) -> Iterator[Plot]:
 
 
 def noise(done: Quantized) -> Figure:
-    """Signal to noise of each value, in the order of the network."""
+    """Signal-to-noise ratio of each value, in the order of the network."""
     figure, axes = figure_of(9.0, 3.4)
     values = [entry.decibels for entry in done.gated.last.result.noise]
     known = [(i, value) for i, value in enumerate(values) if math.isfinite(value)]
@@ -95,7 +95,7 @@ def attempts(done: Quantized) -> Figure:
 
 
 def ranges(done: Quantized) -> Figure:
-    """The range of each value as a line from its least to its greatest number."""
+    """The range of each value as a line from its smallest to its largest number."""
     figure, axes = figure_of(9.0, 3.4)
     result = done.gated.last.result
     colors = {"min-max": ACCENT, "percentile": TEAL, "mse": AMBER, "entropy": INK}
@@ -116,6 +116,6 @@ def ranges(done: Quantized) -> Figure:
 
 
 def _float_places(done: Quantized) -> set[int]:
-    """Places in the network of the operators that stayed in floats."""
+    """Positions in the network of the operators that stayed in floats."""
     kept = done.gated.float_operators
     return {i for i, entry in enumerate(done.gated.last.result.noise) if entry.operator in kept}

@@ -1,4 +1,4 @@
-"""The page about a quantization: what it costs, where the noise comes from, the ranges, and where predictions changed."""
+"""The quantization report: the drop, the sources of noise, the ranges, and the images whose predictions changed."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from mobilenets.runtime.detect.decode import Detections
 from mobilenets.runtime.segment.decode import Segmentation
 
 IMAGES = 12
-"""Images with changed predictions that the page shows, at most."""
+"""Most images with changed predictions that the report shows."""
 
 _GAP_PX = 8  # between the two halves of an image
 
 
 def write_report(done: Quantized, folder: Path, *, title: str, facts: Mapping[str, object], next_command: str) -> list[str]:
-    """Write `report.json`, and `report.html` and `report.md` with plots and images where the libraries for that are installed.
+    """Write `report.json`, and, if the libraries for it are installed, `report.html` and `report.md` with plots and images.
 
     Args:
         done: the quantization.
-        folder: to fill.
-        title: of the page.
-        facts: about the quantization, for people.
-        next_command: what to type next.
+        folder: the folder to write to.
+        title: title of the report.
+        facts: facts about the quantization that the report shows.
+        next_command: the command that the report suggests next.
 
     Returns:
-        What is missing and why, in words; empty if all is written.
+        Messages about what is missing, with the reason; empty if everything is written.
 
     Raises:
         OSError: the folder cannot be written.
@@ -85,7 +85,7 @@ def write_report(done: Quantized, folder: Path, *, title: str, facts: Mapping[st
 
 
 def data(done: Quantized) -> dict[str, Any]:  # Any: JSON
-    """What `report.json` and `--json` hold: the drop, and each attempt, layer, value and changed answer."""
+    """The content of `report.json` and `--json`: the drop, and each attempt, layer, value and changed prediction."""
     last = done.gated.last
     return {
         "passed": done.gated.passed,
@@ -136,7 +136,7 @@ def data(done: Quantized) -> dict[str, Any]:  # Any: JSON
 
 
 def metrics(done: Quantized) -> list[Metric]:
-    """The cards of the page."""
+    """The cards of the report."""
     drop, doubts, latency = done.gated.last.drop, done.doubts, done.latency
     title = f"{drop.title} in int8" if drop.metric != "same_answers" else drop.title
     before = f"{drop.real:.1%} in float; " if drop.metric != "same_answers" else ""
@@ -180,7 +180,7 @@ _VALUE_KEYS = ("operator", "value", "low", "high", "way", "signal_to_noise_db", 
 
 
 def _values(done: Quantized) -> list[tuple[Any, ...]]:  # Any: text and numbers
-    """A row for each value with integers, as `_VALUE_KEYS`."""
+    """A row for each quantized value, with the columns `_VALUE_KEYS`."""
     result = done.gated.last.result
     clipped = {value.value: value for value in done.doubts.clipped}
     rows: list[tuple[Any, ...]] = []
@@ -213,7 +213,7 @@ def _drop(done: Quantized) -> dict[str, object]:
 
 
 def _points(done: Quantized, layer: Sensitivity) -> float:
-    """The part of the first attempt's drop that falls to a layer by its share of the noise."""
+    """The part of the first attempt's drop that is attributed to a layer, in proportion to its noise."""
     return layer.share * done.gated.attempts[0].drop.points
 
 
@@ -280,14 +280,14 @@ def _shown(done: Quantized, answer: Answer) -> Shown:
 
 
 def _true_label(done: Quantized, answer: Answer) -> str:
-    """The true label of an image; "" where nobody knows it."""
+    """The true label of an image; "" if unknown."""
     sample = answer.picture
     known = isinstance(sample, Sample) and 0 <= sample.label < len(done.labels)
     return done.labels[sample.label] if known and isinstance(sample, Sample) else ""
 
 
 def _side_by_side(image: Image.Image, *, answer: Answer) -> Image.Image:
-    """What both networks see in the image, one beside the other."""
+    """The predictions of both networks for an image, side by side."""
     both = [prediction.draw(image) for prediction in (answer.real, answer.int8)]
     wide = Image.new("RGB", (2 * both[0].width + _GAP_PX, both[0].height), "white")
     for i, drawn in enumerate(both):

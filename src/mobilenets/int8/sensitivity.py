@@ -1,7 +1,7 @@
-"""Which operators the noise comes from: the outputs when one operator is in integers and all others are in floats.
+"""The sensitivity of each layer: the noise of the outputs when only this layer is quantized and all others are in floats.
 
-Each image goes through the float network once. From the values that are kept, each operator in turn is computed with its
-integers, and only what comes after it is computed again.
+Each image passes through the float network once, and its activations are kept. Then each layer in turn is computed with its
+integers, and only the operators after it are computed again.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     Values = dict[str, NDArray[Any]]  # Any: floats, and the indices of an argmax
 
 IMAGES, LEAST_IMAGES = 8, 2
-"""Images that the noise is measured on: it is a mean over all numbers of the outputs, and varies little from image to image."""
+"""Images for measuring the noise. A few suffice: it is a mean over all outputs and varies little between images."""
 
-_PIXELS = 224 * 224  # of an input up to which all of these images are used; of larger ones fewer
+_PIXELS = 224 * 224  # for inputs with more pixels than this, fewer images are used
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What quantizing one layer does to the outputs.
+    """The effect of quantizing one layer on the outputs.
 
     Args:
-        layer: name of an operator of the float network.
-        operators: of the quantized network that it became.
-        decibels: signal to noise of the outputs when only this layer is in integers; infinite if it makes no noise.
-        share: of the noise that all layers make, each alone, 0 to 1.
+        layer: name of an operator in the float network.
+        operators: names of the corresponding operators in the quantized network.
+        decibels: signal-to-noise ratio of the outputs when only this layer is quantized; infinite if it adds no noise.
+        share: its noise as a share of the sum over all layers, each quantized alone, 0 to 1.
     """
 
     layer: str
@@ -49,11 +49,11 @@ class Sensitivity:
 
 
 def layers_of(graph: Graph, prepared: Graph) -> dict[str, tuple[str, ...]]:
-    """The operators of the prepared network that each operator of the float network has become.
+    """The operators of the prepared network that correspond to each operator of the float network.
 
     Args:
         graph: the float network.
-        prepared: the same with activations split off, whose names begin with that of their operator.
+        prepared: the same network with activations split off; their names begin with the name of their operator.
     """
     names = {operator.name for operator in graph.operators}
     layers: dict[str, list[str]] = {}
@@ -66,7 +66,7 @@ def layers_of(graph: Graph, prepared: Graph) -> dict[str, tuple[str, ...]]:
 
 
 def images_of(graph: Graph) -> int:
-    """How many images the noise of a network's layers is measured on."""
+    """The number of images on which the noise of a network's layers is measured."""
     height, width = graph.manifest.input.shape
     return max(LEAST_IMAGES, min(IMAGES, IMAGES * _PIXELS // (height * width)))
 
@@ -74,12 +74,12 @@ def images_of(graph: Graph) -> int:
 def sensitivities(
     graph: Graph, result: Result, images: NDArray[np.float32], *, advance: Callable[[int], object] = lambda _: None
 ) -> tuple[Sensitivity, ...]:
-    """The noise of each layer alone, in the order of the network.
+    """The sensitivity of each layer, in the order of the network.
 
     Args:
-        graph: in floats.
-        result: the graph quantized.
-        images: preprocessed, N C H W; the first `images_of` are used.
+        graph: the float network.
+        result: the quantized network.
+        images: preprocessed, N C H W; only the first `images_of(graph)` are used.
         advance: called with 1 after each image and layer.
     """
     layers = layers_of(graph, result.prepared)
@@ -104,7 +104,7 @@ def sensitivities(
 
 
 class _Integers:
-    """The operators of a quantized network, each to be computed alone."""
+    """The operators of a quantized network, which can be computed one at a time in a float network."""
 
     def __init__(self, result: Result) -> None:
         self.prepared, self.made = result.prepared, result.graph
@@ -117,11 +117,11 @@ class _Integers:
         }
 
     def only(self, names: frozenset[str], values: Mapping[str, NDArray[Any]]) -> Values:  # Any: as in `Values`
-        """Every value that becomes another when only these operators are in integers.
+        """The values that change when only these operators are quantized.
 
         Args:
-            names: of operators of the prepared network.
-            values: of the float network for the same image.
+            names: names of operators in the prepared network.
+            values: all values of the float network for the same image.
         """
         changed: Values = {}
         for operator in self.prepared.operators:
@@ -133,8 +133,8 @@ class _Integers:
         return changed
 
     def _rounded(self, operator: op.Operator, inputs: list[NDArray[Any]]) -> NDArray[Any]:  # Any: as above
-        """What an operator makes with weights and result in integers. The mean error of its weights in each channel is taken
-        out, as the bias does in the quantized network."""
+        """The output of an operator with quantized weights and output. The mean error of each channel that its weights cause is
+        removed, as the corrected bias does in the quantized network."""
         made = reference.compute(operator, inputs, self.prepared.tensors)
         if isinstance(operator, WEIGHTED) and operator.weight in self.weights:
             linear = replace(operator, activation="linear")

@@ -1,4 +1,4 @@
-"""`why_slower`: why a network in integers takes longer than in floats on the runtime that measured both."""
+"""`why_slower`: explains why a quantized network is slower than the float network on the runtime that measured both."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from mobilenets.int8.flow import Quantized
 
 ALIKE = 1.05
-"""How many times as long int8 may take as floats before that is said: less is noise."""
+"""The ratio of int8 latency to float latency above which int8 counts as slower; below it, the difference may be noise."""
 
 
 def why_slower(done: Quantized, here: Machine | None = None) -> str:
-    """That int8 is slower, by how much, and why; "" where it is not.
+    """A message that int8 is slower, by how much, and why; "" if it is not slower.
 
     Args:
-        done: a quantization, measured.
+        done: the quantization and its measurements.
         here: this machine.
     """
     latency, floats = done.latency, done.gated.last.float_layers

@@ -1,4 +1,4 @@
-"""`latencies_ms`: how long networks take for an image, side by side."""
+"""`latencies_ms`: measures the latencies of several networks, interleaved."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.engines.gate import Gate
 
 SECONDS = 1.5
-"""How long all networks together are timed."""
+"""Total time of the measurement, for all networks together."""
 
-_LEAST, _MOST = 5, 400  # runs of each
+_LEAST, _MOST = 5, 400  # runs of each network
 
 
 def latencies_ms(engines: Sequence[Engine]) -> tuple[float, ...]:
-    """The median time of each engine for one image on one thread. They take turns, so that what disturbs one disturbs all.
+    """The median latency of each engine for one image on one thread. They take turns, so that disturbances affect all alike.
 
     Args:
-        engines: that take images of the same size.
+        engines: engines with the same input size.
     """
     contract = engines[0].manifest().input
     image = np.random.default_rng(0).normal(size=(1, contract.channels, *contract.shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What a quantized network is judged by: a metric on labeled images, or, without labels, whether answers stay the same."""
+"""Evaluation of a quantized network: by a metric on labeled images or, without labels, by the predictions that stay the same."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from mobilenets.specs.model import Task
 from mobilenets.telling import Bar, no_bar
 
 METRICS: Mapping[Task, str] = {"classify": "top1", "detect": "map50", "segment": "miou"}
-"""What is measured on labeled images."""
+"""The metric for labeled images."""
 
 POINTS, CHANGED = 0.5, 3.0
-"""Unless the user says otherwise: percentage points of the metric that may be lost, and answers of 100 that may change where
-there are no labels."""
+"""Default limits: the largest drop of the metric, in percentage points, and without labels, the largest share of predictions
+that may change, in percent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """What a quantized network loses.
+    """The drop of a metric through quantization.
 
     Args:
-        metric: "top1", "map50", "miou", or "same_answers" where there are no labels.
-        title: what people call it.
-        real, int8: its values of both networks, 0 to 1.
-        low, high: 95% interval of the difference between them, paired image by image, percentage points; NaN if unknown.
-        images: how many were measured.
+        metric: "top1", "map50", "miou", or "same_answers" if there are no labels.
+        title: the name of the metric for users.
+        real, int8: its values for both networks, 0 to 1.
+        low, high: 95% confidence interval of the difference, paired by image, in percentage points; NaN if unknown.
+        images: number of images.
     """
 
     metric: str
@@ -51,42 +51,42 @@ class Drop:
 
     @property
     def points(self) -> float:
-        """How much less the quantized network reaches, percentage points; negative if it reaches more."""
+        """The drop in percentage points; negative if the quantized network is better."""
         return round(100 * (self.real - self.int8), 10) + 0.0  # no negative zero
 
 
 class Truth(Protocol):
-    """Judges a quantized network. It has the names of the true classes, if those are known."""
+    """Evaluates a quantized network; it also has the names of the true classes, if known."""
 
     labels: Sequence[str]
 
     @property
     def pictures(self) -> Sequence[Picture]:
-        """The images that it is judged on."""
+        """The images for the evaluation."""
         ...
 
     def drop(self, real: Predictor, int8: Predictor) -> Drop:
-        """What is lost. The float network must be the same in every call.
+        """The drop from the float to the quantized network. The float network must be the same in every call.
 
         Raises:
-            DataError: it cannot be measured on these images.
+            DataError: the drop cannot be measured on these images.
         """
         ...
 
 
 def judging(dataset: Dataset) -> tuple[Sample, ...]:
-    """The images of a dataset that judge: its validation split, or its test split; all where there are no splits."""
+    """The images of a dataset for the evaluation: its validation split, else its test split, else all."""
     return dataset.split("val") or dataset.split("test") or dataset.samples
 
 
 @dataclass
 class Labels:
-    """Judges by labeled images. What the float network reaches is measured once.
+    """Evaluates on labeled images. The float network is measured only once.
 
     Args:
-        samples: with labels, boxes or masks.
+        samples: images with labels, boxes or masks.
         labels: names of their classes.
-        bar: how progress is shown.
+        bar: shows progress.
     """
 
     samples: Sequence[Sample]
@@ -96,7 +96,7 @@ class Labels:
 
     @property
     def pictures(self) -> Sequence[Picture]:
-        """The images."""
+        """The images for the evaluation."""
         return self.samples
 
     def drop(self, real: Predictor, int8: Predictor) -> Drop:
@@ -127,11 +127,11 @@ class Labels:
 
 @dataclass
 class SameAnswers:
-    """Judges by what share of its answers a network keeps, where nobody knows which are right.
+    """Evaluates by the share of predictions that stay the same, for images without labels.
 
     Args:
-        pictures: the images.
-        bar: how progress is shown.
+        pictures: the images for the evaluation.
+        bar: shows progress.
     """
 
     pictures: Sequence[Picture]
@@ -139,7 +139,7 @@ class SameAnswers:
     labels: Sequence[str] = field(default=(), init=False)
 
     def drop(self, real: Predictor, int8: Predictor) -> Drop:
-        """The share of answers that change.
+        """The share of predictions that change.
 
         Raises:
             DataError: no image can be read.

@@ -1,1 +1,1 @@
-"""A graph as a folder of C++ that stands alone: kernels, packed weights, and a schedule in memory that is planned here."""
+"""Export of a graph as a self-contained folder of C++: kernels, packed weights, and a schedule with planned memory."""

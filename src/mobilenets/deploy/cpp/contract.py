@@ -1,4 +1,4 @@
-"""`contract.hpp`: how an image becomes the network's input, and in which views, for the example."""
+"""`contract.hpp`: the preprocessing and the test-time views of the network's input, for the example program."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ inline constexpr bool mirrors_across = {across}, mirrors_down = {down};  // view
 
 
 def contract_header(contract: InputContract, head: Head) -> str:
-    """The text of the header."""
+    """The text of `contract.hpp`."""
     views = {axis for axes in axes_of(head) for axis in axes}
     return _TEXT.format(
         resize=contract.resize,

@@ -1,4 +1,4 @@
-"""The operators of heads, tails and attention as records: resizing, joining, products of tables, softmax, boxes."""
+"""The operators of heads, tails and attention as C++ records: resizing, concatenation, matrix products, softmax, boxes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _resize(context: Context, operator: op.Resize) -> Step:
 
 
 def _blends(context: Context, operator: op.Resize, *, is_bytes: bool) -> tuple[dict[str, Record], tuple[Array, ...]]:
-    """What each new row and each new place is made of, and the arrays that hold it."""
+    """The records of the vertical and the horizontal interpolation, and the arrays that they refer to."""
     read, made = context.places[operator.inputs[0]], context.places[operator.output]
     blends_of, number = (byte_blends, np.int32) if is_bytes else (float_blends, np.float32)
     arrays: list[Array] = []
@@ -134,4 +134,4 @@ HEADS: dict[type[op.Operator], Callable[[Context, Any], Step]] = {  # Any: the r
     op.Nms:     _nms,
 }
 # fmt: on
-"""The rule of each kind."""
+"""The function that writes each kind of operator."""

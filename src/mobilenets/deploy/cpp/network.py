@@ -1,4 +1,4 @@
-"""`network.hpp` and `network.cpp`: the interface, and one call for every step of the network."""
+"""`network.hpp` and `network.cpp`: the interface, and the code that calls every step of the network."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.runtime.classify import temperature
 
 _OPERATORS = ("boxes", "convolution", "depthwise", "elementwise", "image", "maps", "pool", "tables")
-_WIDTH = 124  # characters of a line
-_ALIGNMENT = 64  # bytes, of the arena and of what lies behind it
+_WIDTH = 124  # characters per line
+_ALIGNMENT = 64  # bytes; of the arena and of the memory after it
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a network's source is written from.
+    """The input for writing a network's source.
 
     Args:
         graph: the network.
-        schedule: how it runs.
-        steps: its operators that compute, by index.
-        image: what brings an image to the network: from floats, and from pixels.
+        schedule: the order of its rows, and their memory.
+        steps: the C++ records of the operators that compute anything, by index.
+        image: the steps that read an image from floats and from 8-bit pixels.
     """
 
     graph: Graph
@@ -36,7 +36,7 @@ class Parts:
 
     @property
     def starts(self) -> dict[int, tuple[Step, Step]]:
-        """Operators that read the image where its caller has it, each with its two ways."""
+        """The operators that read the image from the caller's memory, by index, each with its steps for floats and pixels."""
         stays, operators = self.schedule.image_stays, self.graph.operators
         return {i: self.image for i in self.steps if stays and operators[i].inputs == (INPUT,)}
 
@@ -88,7 +88,7 @@ def header(graph: Graph, arena_bytes: int) -> str:
 
     Args:
         graph: the network.
-        arena_bytes: of its schedule.
+        arena_bytes: size of the arena.
     """
     contract, manifest, about = graph.manifest.input, graph.manifest, kind_of(graph).about
     outputs = returned(graph)
@@ -183,7 +183,7 @@ def source(parts: Parts) -> str:
 
 
 def _declared(output: Returned) -> str:
-    """A member of `Outputs`."""
+    """The declaration of a member of `Outputs`."""
     return f"const {type_name(output.number)} (&{output.name}){output.extents}"
 
 
@@ -249,12 +249,12 @@ def _orders(schedule: Schedule) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> str:
-    """A long line as several."""
+    """A long line, wrapped."""
     return textwrap.fill(text, _WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _operators(stage: Stage) -> list[int]:
-    """The operators of a stage, by index, in their order."""
+    """The indices of a stage's operators, in order."""
     return sorted(set(stage.rows))
 
 

@@ -1,4 +1,4 @@
-"""What exported C++ returns: each output with its type and shape, and what programs and people are told of them."""
+"""The outputs of exported C++: their types and shapes, and their descriptions in code and documentation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Returned:
     """One output.
 
     Args:
-        name: that the decoder knows.
-        value: of the graph.
+        name: the name that the decoder expects.
+        value: name of the graph's value.
         number: type of its numbers.
-        shape: as it lies in memory: a map as H W C.
-        is_map: whether it is a map, C H W in Python.
+        shape: shape in memory; a feature map is H W C.
+        is_map: whether it is a feature map, C H W in Python.
     """
 
     name: str
@@ -36,24 +36,24 @@ class Returned:
 
     @property
     def extents(self) -> str:
-        """The shape as C++ writes it: `[12][16][3]`."""
+        """The shape in C++ notation: `[12][16][3]`."""
         return "".join(f"[{length}]" for length in self.shape)
 
     @property
     def size_bytes(self) -> int:
-        """Of one image's output."""
+        """The size of the output for one image."""
         return math.prod(self.shape) * self.number.itemsize
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a folder is for, by its task and the names of its outputs.
+    """The purpose of an exported folder, which follows from the task and the names of the outputs.
 
     Args:
-        does: what the network does, in words.
-        show: the file that becomes `show.hpp`.
-        arguments: what the example is called with.
-        about: what each output holds.
+        does: what the network does, for its documentation.
+        show: the file that is copied as `show.hpp`.
+        arguments: the arguments of the example program.
+        about: a description of each output.
     """
 
     does: str
@@ -89,14 +89,14 @@ KINDS: dict[tuple[Task, frozenset[str]], Kind] = {
     ),
 }
 # fmt: on
-"""Every kind of folder."""
+"""Every kind of folder, by task and outputs."""
 
 
 def kind_of(graph: Graph) -> Kind:
-    """What the folder of a graph is for.
+    """The kind of folder for a graph.
 
     Raises:
-        GraphError: its outputs are none that the task's decoder knows.
+        GraphError: the decoders of the task do not know its outputs.
     """
     task, names = graph.manifest.task, frozenset(graph.outputs)
     if (task, names) not in KINDS:
@@ -106,7 +106,7 @@ def kind_of(graph: Graph) -> Kind:
 
 
 def returned(graph: Graph) -> tuple[Returned, ...]:
-    """The outputs in their order."""
+    """The outputs of a graph, in order."""
     shapes = graph.shapes()
     types: dict[str, np.dtype[Any]] = {  # Any: as in `Returned`
         operator.output: np.dtype(np.uint8) for operator in graph.operators if isinstance(operator, op.ArgMax)
@@ -120,11 +120,11 @@ def returned(graph: Graph) -> tuple[Returned, ...]:
 
 
 def parsed(data: bytes, outputs: tuple[Returned, ...]) -> dict[str, NDArray[Any]]:  # Any: as in `Returned`
-    """What the program `check` wrote, as arrays by name, with the shapes that they have in Python.
+    """The output of the program `check` as arrays by name, in the shapes used in Python.
 
     Args:
-        data: for each image all outputs, one after the other.
-        outputs: of the network.
+        data: all outputs of each image, one after the other.
+        outputs: the outputs of the network.
     """
     each = np.frombuffer(data, np.uint8).reshape(-1, sum(output.size_bytes for output in outputs))
     arrays: dict[str, NDArray[Any]] = {}

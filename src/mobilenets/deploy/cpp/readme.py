@@ -1,4 +1,4 @@
-"""`README.md` of an exported folder: what it needs and how it is built."""
+"""`README.md` of an exported folder: its requirements and how to build it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mobilenets.deploy.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a network needs.
+    """The memory that a network needs.
 
     Args:
-        constant_bytes: weights and tables.
-        arena_bytes: all values of a run.
-        fused_bytes: the same if every block ran row by row, as `mobilenets info` prints.
-        banded: blocks that run row by row.
+        constant_bytes: size of weights and tables.
+        arena_bytes: size of all values of a run.
+        fused_bytes: the same if every block were computed row by row, as `mobilenets info` prints it.
+        banded: the number of blocks that are computed row by row.
     """
 
     constant_bytes: int
@@ -33,7 +33,7 @@ _TEMPLATE = Path(__file__).parent / "files" / "README.md"
 
 
 def readme(graph: Graph, figures: Figures) -> str:
-    """The text of the file."""
+    """The text of `README.md`."""
     manifest, kind = graph.manifest, kind_of(graph)
     height, width = manifest.input.shape
     stages = "stages of blocks run" if figures.banded != 1 else "stage of a block runs"
@@ -62,7 +62,7 @@ def readme(graph: Graph, figures: Figures) -> str:
 
 
 def _calls_math(graph: Graph) -> bool:
-    """Whether code for exponentials and the error function is linked: for floats, softmax and boxes."""
+    """Whether code for exponentials and the error function is linked: for float activations, softmax and boxes."""
     return any(
         isinstance(operator, op.Softmax) or (isinstance(operator, _CURVED) and not graph.quantized(operator))
         for operator in graph.operators

@@ -1,7 +1,7 @@
-"""The order in which rows are computed, and where they lie: worked out before the C++ is written.
+"""The static schedule of exported C++: the order in which rows are computed, and their places in memory.
 
-A block runs row by row where that saves memory of the whole network, and operator by operator elsewhere: whole maps fill the
-kernels' tiles, and weights are read once. The memory is never more than that of `fused_plan`.
+A block is computed row by row only if that lowers the network's peak memory. Otherwise it runs operator by operator, which is
+faster: whole feature maps fill the kernels' tiles, and weights are read once. Memory never exceeds that of `fused_plan`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from mobilenets.deploy.graph import INPUT, Graph
 from mobilenets.deploy.shapes import Shape
 
 RENAMING = (op.Flatten, op.Rows, op.Places)
-"""Operators whose output stands in the memory of what they read."""
+"""Operators whose output is an alias of their input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value lies.
+    """The place of a value in memory.
 
     Args:
-        offset: bytes from the beginning of the arena.
-        height: rows of the value.
-        held: rows that are kept: all, or the last few.
-        row_bytes: of one row.
-        width: places of a row.
-        channels: numbers of a place.
+        offset: bytes from the start of the arena.
+        height: number of rows.
+        held: number of rows that are kept: all, or the last few.
+        row_bytes: size of a row.
+        width: pixels in a row.
+        channels: numbers per pixel.
     """
 
     offset: int
@@ -40,17 +40,17 @@ class Place:
 
     @property
     def is_ring(self) -> bool:
-        """Whether only the last rows are kept."""
+        """Whether only the last rows are kept, in a ring buffer."""
         return self.held < self.height
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What computes one whole value.
+    """The computation of one whole value.
 
     Args:
-        rows: operators by index, one for each row that is computed; each computes its rows in their order. Where there is only
-            one, it computes all rows at once.
+        rows: the index of the operator that computes each row, in the order of computation; each operator computes its own rows
+            in order. A single entry means that this operator computes all rows at once.
     """
 
     rows: tuple[int, ...]
@@ -63,13 +63,13 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a network runs.
+    """The schedule of a network.
 
     Args:
-        places: of every value, reshapes included.
-        stages: in their order.
-        arena_bytes: length of the block of memory.
-        image_stays: whether the image is read where its caller has it.
+        places: of every value, including outputs of reshapes.
+        stages: in the order in which they run.
+        arena_bytes: size of the arena.
+        image_stays: whether the image is read from the caller's memory.
     """
 
     places: Mapping[str, Place]
@@ -79,12 +79,12 @@ class Schedule:
 
     @property
     def operators(self) -> list[int]:
-        """Those that compute anything, by index."""
+        """The indices of the operators that compute anything."""
         return sorted({i for stage in self.stages for i in stage.rows})
 
 
 def scheduled(graph: Graph) -> Schedule:
-    """The schedule of a graph: as few blocks row by row as the least memory allows, which is that of `fused_plan` or less."""
+    """The schedule with the least memory, at most that of `fused_plan`, and with as few fused blocks as this memory allows."""
     enlarging = [resize_of(graph, operator) for operator in graph.operators]
     steps = [part for step in blocks(graph) for part in _possible(graph, step)]
     least = planned(graph, steps).size_bytes
@@ -104,13 +104,13 @@ def scheduled(graph: Graph) -> Schedule:
             operator = graph.operators[i]
             if not (places[operator.made[0]].is_ring or isinstance(operator, RENAMING) or operator in enlarging):
                 order = _Rows(graph, places, step).order(i)
-                assert order is not None  # `_possible` has tried
+                assert order is not None  # `_possible` has checked this
                 stages.append(Stage(order))
     return Schedule(places, tuple(stages), arena.size_bytes, image_stays)
 
 
 def needed(graph: Graph, operator: op.Operator, i: int, rows: range, places: Mapping[str, Place]) -> range:
-    """Which rows of its input `i` an operator needs for these rows of its output."""
+    """The rows of input `i` that an operator needs to compute these rows of its output."""
     read = places[operator.inputs[i]]
     match operator:
         case op.Conv() | op.Depthwise():
@@ -132,7 +132,10 @@ def _window(rows: range, stride: int, top: int, reach: int, height: int) -> rang
 
 
 def _possible(graph: Graph, step: Sequence[int]) -> list[list[int]]:
-    """The step, or its operators apart if a row would be lost that is read later. It is so for no block of the papers."""
+    """The fused step, or its operators one by one if a row would be overwritten before it is read.
+
+    No block of the papers has that problem.
+    """
     apart = [[i] for i in step]
     if len(step) == 1:
         return apart
@@ -159,24 +162,24 @@ def _places(graph: Graph, arena: Arena) -> dict[str, Place]:
 
 
 def _sides(shape: Shape) -> tuple[int, int, int]:
-    """Height, width and channels of a map C H W, a table P C or a row C, whose places lie one behind the other."""
+    """Height, width and channels in memory of a feature map C H W, a table P C or a vector C."""
     if len(shape) == 3:
         return shape[1], shape[2], shape[0]
     return (shape[0], 1, shape[1]) if len(shape) == 2 else (1, 1, shape[0])
 
 
 class _Rows:
-    """The order of rows of one step, found by asking for each row what it is made of."""
+    """Finds the order of rows in one step, by recursing from each row to the rows that it is computed from."""
 
     def __init__(self, graph: Graph, places: Mapping[str, Place], step: Sequence[int]) -> None:
         self._graph = graph
         self._places = places
         self._makers = {name: i for i in step for name in graph.operators[i].made}
-        self._made: dict[str, int] = {}  # rows of each ring so far
+        self._made: dict[str, int] = {}  # rows of each ring computed so far
         self._order: list[int] = []
 
     def order(self, i: int) -> tuple[int, ...] | None:
-        """The order of rows that makes all rows of what an operator makes; None if a ring would lose a row too early."""
+        """The order that computes all rows of an operator's output; None if a ring would lose a row too early."""
         operator = self._graph.operators[i]
         if not any(self._is_ring(name) for name in operator.inputs):
             return (i,)

@@ -1,4 +1,4 @@
-"""The kernels' headers, which the native engine and exported C++ share: the wheel has copies, a checkout the files."""
+"""The kernels' headers, shared by the native engine and exported C++: found as copies in the wheel, or in the checkout."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HEADERS = (
     "simd/neon.hpp",
     "simd/plain.hpp",
 )
-"""What exported C++ includes, all of it freestanding."""
+"""The headers that exported C++ includes; all of them are freestanding."""
 
 _PLACES = (Path(__file__).parent / "kernels", Path(__file__).parents[4] / "native" / "src")
 
@@ -45,7 +45,7 @@ def copy_headers(folder: Path) -> None:
     """Copy the headers.
 
     Args:
-        folder: to copy into; it is made.
+        folder: the folder to copy to; it is created.
 
     Raises:
         ExportError: this installation lacks them.

@@ -1,4 +1,4 @@
-"""`Step`: an operator as a record of the kernels' headers, and `Context`: what the rules that make them look at."""
+"""`Step`: an operator as a record of the kernels' headers; `Context`: the input of the functions that create steps."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Step:
 
     Args:
         kind: the record's type in C++.
-        fields: of the record.
-        panels: that the channels are computed in; 1 where they cannot be divided.
-        arrays: that the record names.
-        scratch: the bytes of memory that the operator needs besides, in C++, with {} for the record.
-        reads: the values that it reads, if there are others than the operator's inputs.
+        fields: the fields of the record.
+        panels: number of panels of channels; 1 if the channels cannot be divided.
+        arrays: the arrays that the record refers to.
+        scratch: a C++ expression for the bytes of scratch memory that the operator needs, with {} for the record.
+        reads: the values that it reads, if they differ from the operator's inputs.
     """
 
     kind: str
@@ -40,12 +40,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a rule looks at.
+    """The input of a function that creates a step.
 
     Args:
-        graph: of the operator.
-        places: of all values.
-        number: of the operator, for the names of its arrays.
+        graph: the graph of the operator.
+        places: the places of all values.
+        number: index of the operator, for the names of its arrays.
     """
 
     graph: Graph
@@ -53,7 +53,7 @@ class Context:
     number: int
 
     def quantization(self, name: str) -> Quantization | None:
-        """Of a value or a weight; None for floats."""
+        """The quantization of a value or weight; None for floats."""
         return self.graph.quantization.get(name)
 
     def array(self, part: str, numbers: NDArray[Any], about: str = "") -> Array:

@@ -1,4 +1,4 @@
-"""Each operator as a record of the kernels' headers, with the arrays that it needs: one function a kind, in one table."""
+"""`step_of`: each operator as a record of the kernels' headers, with the arrays that it needs; one function per kind."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mobilenets.errors import GraphError
 
 
 def step_of(graph: Graph, places: Mapping[str, Place], number: int) -> Step:
-    """The operator of this number, ready to run.
+    """The step for the operator with this index.
 
     Raises:
         GraphError: a sum may not fit 32 bits.
@@ -97,7 +97,7 @@ def _depthwise(context: Context, operator: op.Depthwise) -> Step:
 
 
 def _beside(quantization: Quantization | None, channels: int) -> Array:
-    """One place beside a map, whose numbers stand for 0. Operators share it: of equal names, the longest is kept."""
+    """A padding pixel, whose numbers represent 0. Operators share it: of arrays with the same name, the longest is kept."""
     if quantization is None:
         return Array("beside_floats", np.zeros(channels, np.float32).view("V1"), "a place beside a map")
     zero = quantization.zero_point
@@ -126,7 +126,7 @@ def _float_weights(context: Context, operator: op.Weighted, packed: NDArray[Any]
 
 
 def _byte_weights(context: Context, operator: op.Weighted, packed: NDArray[Any]) -> tuple[tuple[Array, ...], Record]:
-    """The arrays of an operator on integers, and the fields of `ByteWeights` that they fill."""
+    """The arrays of an int8 operator's weights, and the fields of `ByteWeights` that refer to them."""
     graph = context.graph
     weight, bias = graph.tensors[operator.weight], graph.tensors[operator.bias].astype(np.int64)
     read, made = graph.quantization[operator.inputs[0]], graph.quantization[operator.output]
@@ -202,7 +202,7 @@ def _multiply(context: Context, operator: op.Multiply) -> Step:
 
 
 def _own_gate(graph: Graph, product: op.Multiply) -> op.Activation | None:
-    """The activation that makes the second factor from the first, as hard-swish is written: the product is a curve too."""
+    """The activation that computes the second factor from the first, as in hard swish; the product is then a curve, too."""
     for operator in graph.operators:
         if isinstance(operator, op.Activation) and (*operator.inputs, operator.output) == product.inputs:
             return operator
@@ -252,7 +252,7 @@ def _quantize(context: Context, operator: op.Quantize) -> Step:
 
 
 def _table(context: Context, *operators: op.Activation | op.Quantize | op.Multiply) -> Step:
-    """What each of the 256 integers becomes by operators that read it, and what those before them make of it."""
+    """A lookup table for all 256 integers, for an operator or for several in sequence that depend on one input."""
     every = [np.arange(LOWEST, HIGHEST + 1, dtype=np.int8)[np.newaxis]]
     for operator in operators:
         every.append(compute(context.graph, operator, every[: len(operator.inputs)]))
@@ -273,7 +273,7 @@ def _numbers(context: Context, name: str) -> int:
 
 
 _LARGEST = 2**31 - 1
-_TILED = (3, 5)  # widths of filters for which two rows of floats are made at once
+_TILED = (3, 5)  # kernel widths for which float kernels compute two rows at once
 _CLIPS = ("relu", "relu6", "hard_swish", "hard_sigmoid")
 _SCRATCH_FLOATS, _SCRATCH_BYTES, _SCRATCH_WINDOW = (
     "{}.scratch_bytes()",

@@ -1,4 +1,4 @@
-"""Python's numbers, records and arrays as C++ text."""
+"""Conversion of Python numbers, records and arrays to C++ source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH = 124
-"""Characters of a line of numbers."""
+"""Characters per line of numbers."""
 
 _TYPES = {"int8": "std::int8_t", "uint8": "std::uint8_t", "int32": "std::int32_t", "float32": "float", "void8": "std::byte"}
 _LEAST = -(2**31)
@@ -21,9 +21,9 @@ class Array:
     """A constant array.
 
     Args:
-        name: in C++.
-        numbers: of a type that C++ has, any shape.
-        about: what it is, for people.
+        name: its name in C++.
+        numbers: of a type that C++ has, in any shape.
+        about: a description, for a comment.
     """
 
     name: str
@@ -32,25 +32,25 @@ class Array:
 
     @property
     def declaration(self) -> str:
-        """The array without its numbers."""
+        """The declaration, without numbers."""
         return f"extern const {type_name(self.numbers.dtype)} {self.name}[{self.numbers.size}];"
 
     @property
     def definition(self) -> str:
-        """The array with its numbers."""
+        """The definition, with its numbers."""
         about = f"// {comment(self.about)}\n" if self.about else ""
         kind = type_name(self.numbers.dtype)
         return f"{about}alignas(16) const {kind} {self.name}[{self.numbers.size}] = {{\n{_lines(self.numbers)}}};\n"
 
     @property
     def size_bytes(self) -> int:
-        """Room that the numbers take."""
+        """Size of the numbers."""
         return self.numbers.nbytes
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name of C++, as a value of a record."""
+    """A C++ name as the value of a field."""
 
     name: str
 
@@ -64,7 +64,7 @@ def type_name(number: np.dtype[Any]) -> str:  # Any: of a number that C++ has
 
 
 def record(value: Field) -> str:
-    """A record or a value as a C++ initializer. Fields that are None are left out, and stay as C++ has them."""
+    """A record or value as a C++ initializer. Fields that are None are left out and keep their C++ defaults."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -81,7 +81,7 @@ def record(value: Field) -> str:
 
 
 def real(number: float) -> str:
-    """A 32-bit float, exactly.
+    """A 32-bit float as a literal that represents it exactly.
 
     >>> real(0.1), real(3.0), real(1e-9)
     ('0.1F', '3.0F', '1e-09F')
@@ -90,13 +90,13 @@ def real(number: float) -> str:
 
 
 def text_literal(text: str) -> str:
-    """A text as a C++ literal; bytes of UTF-8 beyond ASCII are escaped."""
+    """A string as a C++ literal; UTF-8 bytes beyond ASCII are escaped."""
     plain = "".join(chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
     return f'"{plain}"'
 
 
 def comment(text: str) -> str:
-    """A text for the end of a line of C++: no character of it ends the line or joins it with the next."""
+    """A text that is safe in a C++ line comment: no character of it ends the line or joins it with the next."""
     return "".join(character if character.isprintable() and character != "\\" else "?" for character in text)
 
 

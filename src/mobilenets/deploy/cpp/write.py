@@ -1,4 +1,4 @@
-"""`write_cpp`: a graph as a folder of C++ that is built with CMake and needs no library."""
+"""`write_cpp`: writes a graph as a folder of C++ that builds with CMake and needs no library."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _FILES = Path(__file__).parent / "files"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a folder needs of a device.
+    """The memory that the code of a folder needs on a device.
 
     Args:
-        constant_bytes: of weights and tables, which may stay in flash.
-        arena_bytes: of the memory that holds all values.
+        constant_bytes: size of weights and tables, which may stay in flash.
+        arena_bytes: size of the RAM for all values.
     """
 
     constant_bytes: int
@@ -47,15 +47,15 @@ class Written:
 
 
 def write_cpp(graph: Graph, folder: Path) -> Written:
-    """Write a network as C++ that stands alone.
+    """Write a network as self-contained C++.
 
     Args:
-        graph: in floats or in integers.
-        folder: is made.
+        graph: a float or quantized network.
+        folder: created by this function.
 
     Raises:
         ExportError: the kernels' sources are missing.
-        GraphError: its outputs are none that are known, or its sums do not fit 32 bits.
+        GraphError: its outputs are not known, or its sums do not fit 32 bits.
         OSError: a file cannot be written.
     """
     graph.check()
@@ -91,7 +91,7 @@ def write_cpp(graph: Graph, folder: Path) -> Written:
 
 
 def _image(graph: Graph, steps: dict[int, Step], *, stays: bool) -> tuple[Step, Step]:
-    """What brings floats, and what brings pixels, to the network."""
+    """The steps that read an image from floats and from 8-bit pixels."""
     contract = graph.manifest.input
     channels, width = contract.channels, contract.shape[1]
     if not stays:
@@ -114,7 +114,7 @@ def _image(graph: Graph, steps: dict[int, Step], *, stays: bool) -> tuple[Step, 
 
 
 def _merged(arrays: Iterable[Array]) -> list[Array]:
-    """Of arrays with one name, the longest."""
+    """The longest array of each name."""
     merged: dict[str, Array] = {}
     for array in arrays:
         if array.name not in merged or merged[array.name].size_bytes < array.size_bytes:
