@@ -1,4 +1,4 @@
-"""Evaluation of a quantized network: by a metric on labeled images or, without labels, by the predictions that stay the same."""
+"""Evaluation of a quantized network by a metric on labeled images or, without labels, by how many predictions stay the same."""
 
 from __future__ import annotations
 
