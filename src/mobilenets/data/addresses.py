@@ -1,4 +1,4 @@
-"""Tells addresses of files on web servers from paths; `remote` reads them."""
+"""Distinguishes web addresses of files from paths; `remote` reads such files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Box`: where an object is in an image, and what it is."""
+"""`Box`: the bounding box and class of an object in an image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Box:
         x0, y0: left and top edge.
         x1, y1: right and bottom edge; `x1 - x0` is the width in px.
         difficult: whether it is hard to recognize even for people (Pascal VOC). It counts neither as a hit nor as a miss, and
-            a detector learns neither to find it nor to find nothing there.
-        crowd: whether it contains many objects (COCO). Finding one of them is no mistake, and it is not learned either.
+            in training it is neither a positive nor a negative example.
+        crowd: whether it contains many objects (COCO). A detection inside it is not an error, and training ignores it too.
     """
 
     label: int
@@ -35,12 +35,12 @@ class Box:
 
     @property
     def width(self) -> float:
-        """In px; not positive for a box that is none."""
+        """Width in px; not positive if the box is empty or its corners are swapped."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
-        """In px; not positive for a box that is none."""
+        """Height in px; not positive if the box is empty or its corners are swapped."""
         return self.y1 - self.y0
 
 

@@ -1,4 +1,4 @@
-"""Guards cells of CSV files: names and labels are untrusted, and a spreadsheet runs a cell that begins with `=`."""
+"""Protects CSV files against formulas: names and labels are untrusted, and a spreadsheet executes a cell starting with `=`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def guarded(text: str) -> str:
-    """The text of a cell that a spreadsheet shows as it is: `'` is put before what looks like a formula. Numbers stay.
+    """The text as a cell that a spreadsheet shows literally: a leading `'` disables formulas. Numbers stay unchanged.
 
     >>> guarded("=cmd|' /C calc'!A0"), guarded("cat"), guarded("-1.5")
     ("'=cmd|' /C calc'!A0", 'cat', '-1.5')

@@ -1,4 +1,4 @@
-"""Reads JSON, XML and YAML files within limits. The error for an unreadable file is one line that names it."""
+"""Reads JSON, XML and YAML files within size limits. Errors are one line that names the file."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _DECLARED = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9
 _DEEP = f"is nested too deeply; at most {limits.DEPTH} levels are read"
 
 Plain = str | None | list["Plain"] | dict[str, "Plain"]
-"""A value of YAML: the text of a scalar as it is written, so that `no` and `007` stay what they are; None for an empty one."""
+"""A value of YAML: the text of a scalar exactly as written, so that `no` and `007` keep their meaning; None if empty."""
 
 
 def read_json(path: Path) -> Any:  # Any: JSON
     """The value in a JSON file.
 
     Raises:
-        DataError: it cannot be read or is not JSON; says where.
+        DataError: it cannot be read or is not JSON; the message says where.
     """
     text = read_text(path, most=limits.JSON_BYTES)
     try:
@@ -42,7 +42,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     """The root element of an XML file in any encoding that Python knows.
 
     Raises:
-        DataError: it cannot be read, is not XML, or defines entities; says where.
+        DataError: it cannot be read, is not XML, or defines entities; the message says where.
     """
     data = read_bytes(path, most=limits.XML_BYTES)
     text = _xml_text(data, path)
@@ -65,7 +65,7 @@ def read_yaml(path: Path) -> Plain:
     """The value in a YAML file, with scalars as text.
 
     Raises:
-        DataError: it cannot be read, is not YAML, or repeats values too often; says where.
+        DataError: it cannot be read, is not YAML, or repeats values too often; the message says where.
     """
     import yaml
 

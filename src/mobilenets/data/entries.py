@@ -1,4 +1,4 @@
-"""`Entry` and `Listing`: the images that a reader finds, before labels become indices and splits are drawn."""
+"""`Entry` and `Listing`: the images that a reader finds, before labels become indices and splits are assigned."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Entry:
         path: the image file, or the tar file that contains it.
         label: the name of its class; "" if it has boxes or a mask instead.
         name: its name in reports, which is unique in the source.
-        split: its split; None if the source does not say.
+        split: its split; None if the source does not define one.
         weight, group, member, url, mask, stated, checksum: as in `Sample`.
         stratum: the part of its class whose share is the same in every split; "" for none.
         boxes: the objects in the image, for detection.
@@ -93,7 +93,7 @@ def image_files(folder: Path) -> Iterator[Path]:
 
 
 def split_in(path: str) -> Split | None:
-    """The split that the folders of a path name; None if they name none or several.
+    """The split that the folders of a path name; None if they name no split, or several.
 
     >>> split_in("set/Train/images/a.jpg"), split_in("train/test/a.jpg")
     ('train', None)

@@ -1,4 +1,4 @@
-"""`Fault`: a mistake in a dataset that a reader left out or corrected, and that `check` reports."""
+"""`Fault`: a mistake in a dataset that a reader skipped or corrected, and that `check` reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits on the size and depth of a dataset's description: far above any real one, and far below what stops a machine."""
+"""Limits on the size and depth of a dataset's description: far above any real one, but low enough to protect the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ YAML_BYTES = 1 << 20
 """A data.yaml with the 21,000 classes of ImageNet is 0.5 MB."""
 
 YAML_VALUES = 200_000
-"""Most values in a YAML file; a value counts as often as an alias repeats it."""
+"""Most values in a YAML file; values repeated by aliases count each time."""
 
 DEPTH = 64
 """Most levels of nested lists and mappings; real descriptions have about six."""

@@ -1,7 +1,7 @@
-"""`Locator` finds the image that an annotation file means, however the file writes its path.
+"""`Locator` finds the image that an annotation file refers to, however the file writes its path.
 
-Annotation files come from other machines. Their paths may have backslashes, drives, percent escapes, another case, folders
-that no longer exist, or no ending. The path as written is tried first; any other reading must lead to exactly one file.
+Annotation files come from other machines. Their paths may have backslashes, drives, percent escapes, different case, folders
+that no longer exist, or no extension. The path as written is tried first. Any other interpretation must match exactly one file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 _ELSEWHERE = re.compile(r"^([A-Za-z]:|[a-z0-9]+:/)/")  # a drive, or an object store such as gs://bucket/
-_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, in common file systems
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # limits in bytes of common file systems
 
 
 class Locator:
@@ -74,7 +74,7 @@ class Locator:
         return None
 
     def _by_its_end(self, reading: str) -> str | None:
-        """The only image whose path ends like the reading; a reading without a file ending matches any image of its name."""
+        """The only image whose path ends like the given one; a name without extension matches any image of that name."""
         if not self._by_name:
             for image in self._tree.images():
                 self._by_name.setdefault(image.rpartition("/")[2].lower(), []).append(image)
@@ -88,7 +88,7 @@ class Locator:
         best = max(alike, default=0)
         foreign = reading.startswith("/") or _ELSEWHERE.match(reading) is not None
         if best < 2 and len(parts) > 1 and not (foreign and len(candidates) == 1):
-            return None  # the reading names a folder, but the image is in another one
+            return None  # the path names a folder, but the image is in another one
         fitting = [candidate for candidate, count in zip(candidates, alike, strict=True) if count == best]
         return fitting[0] if len(fitting) == 1 else None
 
@@ -111,7 +111,7 @@ def checked_path(written: str, where: str) -> str:
 
 
 def _readings(written: str) -> list[str]:
-    """The ways to read a path, the most likely first."""
+    """The possible interpretations of a path, the most likely first."""
     local = written.removeprefix("file://")
     forms = [local]
     if os.sep == "/" and "\\" in local:

@@ -1,4 +1,4 @@
-"""`Located`: where the bytes of a file are: on a disk, inside a tar file, or on a web server."""
+"""`Located`: the location of a file's bytes: on disk, inside a tar file, or on a web server."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Located:
         path: the file, or the tar file that contains it.
         member: offset and size in bytes inside `path`, if that is a tar file.
         url: the address of `path` on a web server, of which `path` is only the name; "" for a local file.
-        checksum: of the member of a tar file on a web server, so that changed bytes are noticed; "" if not known.
-        name: of the member, for messages.
+        checksum: checksum of a member of a tar file on a web server, to detect changed bytes; "" if unknown.
+        name: the member's name, for messages.
     """
 
     path: Path
@@ -30,7 +30,7 @@ class Located:
 
     @property
     def shown(self) -> str:
-        """What messages call it."""
+        """The file's name in messages."""
         return self.name or str(self.path)
 
     def read(self) -> bytes:

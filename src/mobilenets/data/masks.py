@@ -1,4 +1,4 @@
-"""`Mask`: where the class of every pixel of an image is stored; and `read`, which returns the classes as H W of uint8."""
+"""`Mask`: where the class of every pixel of an image is stored. `read` returns the classes, H W of uint8."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Mask:
     Args:
         path: an image whose values or colors stand for classes, or the tar file that contains it; None if there are regions
             instead.
-        coding: what is looked up: "index": the value of a single channel or of the palette, in `classes`; "alpha": the value
-            of the alpha channel, in `classes`; "color": the color, in `colors`.
+        coding: how pixels encode classes: "index": the value of a single channel or of the palette, looked up in `classes`;
+            "alpha": the value of the alpha channel, looked up in `classes`; "color": the color, looked up in `colors`.
         classes: the class of each value, or of each color in `colors`; `IGNORE` if it is ignored, -1 if it belongs to no
             class. The value 255 is ignored if `classes` is too short to have it; with (), values are classes.
         colors: red, green and blue of each class, for "color".
@@ -250,7 +250,7 @@ def resized(classes: NDArray[np.uint8], width: int, height: int) -> NDArray[np.u
     """A mask H W, resized to another size in px by nearest neighbor, so that no values are mixed."""
     if classes.shape == (height, width):
         return classes
-    return np.array(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))  # its own: it may be changed
+    return np.array(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))  # a copy: callers may change it
 
 
 def _by_value(image: Image.Image, where: str) -> NDArray[np.uint16]:

@@ -29,8 +29,8 @@ from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import Task
 from mobilenets.table import did_you_mean
 
-_MASKS_LOOKED_AT = 2000  # of larger sets any part has some of every class, and looking would take long
-_BESIDE = 5000  # names that are looked through for one like that of a source that is not there
+_MASKS_LOOKED_AT = 2000  # in larger datasets any part has some of every class, and reading all masks would take long
+_BESIDE = 5000  # number of names searched for one similar to a source that does not exist
 
 
 def open_dataset(
@@ -135,7 +135,7 @@ def _titles(kinds: Mapping[str, Format], what: str) -> str:
 
 
 def _left_out(source: Source, listing: Listing) -> list[str]:
-    """The note that a folder has images which its annotations do not list; masks and reported faults do not count."""
+    """The note that a folder has images that its annotations do not list. Masks and reported faults do not count."""
     if source.tree is None or listing.task == "segment" or any(entry.member is not None for entry in listing.entries):
         return []
     named = {entry.name for entry in listing.entries} | {fault.file for fault in listing.faults}
@@ -147,7 +147,7 @@ def _left_out(source: Source, listing: Listing) -> list[str]:
 
 
 def _refuse_foreign(source: Source) -> None:
-    """Refuse a folder whose annotations cannot be read, instead of taking its folders for classes."""
+    """Raise if a folder's annotations cannot be read, instead of taking its folders for classes."""
     foreign = foreign_annotations(source.tree) if source.tree is not None else None
     if foreign is not None:
         message, hint = foreign
@@ -157,7 +157,7 @@ def _refuse_foreign(source: Source) -> None:
 def _dataset(listing: Listing, seed: int, val: float, test: float) -> Dataset:
     for label in listing.labels:
         if not _is_text(label):
-            class_name(label, f"the list '{legible(listing.name)}'")  # its error says what is wrong
+            class_name(label, f"the list '{legible(listing.name)}'")  # raises an error that says what is wrong
     index = {label: i for i, label in enumerate(listing.labels)}
     faults = (*listing.faults, *_near_twins(listing.labels), *_missing_labels(listing.labels), *_composed(listing))
     listing = replace(listing, entries=_legible(listing.entries), faults=faults)
@@ -236,7 +236,7 @@ def _size(sample: Sample) -> int:
 
 
 def _check_options(name: str, kind: Format, asked: Asked) -> None:
-    """Refuse options that the source's format does not have."""
+    """Raise if an option does not exist for the source's format."""
     if asked.group is not None and "group" not in kind.options:
         hint = "list the images in a CSV with that column"
         raise UsageError(f"a dataset of the format '{name}' has no column '{asked.group}'", hint=hint)
@@ -258,13 +258,13 @@ def _near_twins(labels: Sequence[str]) -> list[Fault]:
 
 
 def _missing_labels(labels: Sequence[str]) -> list[Fault]:
-    """Classes whose names are what programs write for a value that is missing."""
+    """Classes whose names look like a program's notation for a missing value."""
     blank = [label for label in labels if label.lower() in ("nan", "null", "<na>", "#n/a")]
     return [Fault("contradiction", f"the class '{label}' looks like a missing label, not a class", "") for label in blank]
 
 
 def _composed(listing: Listing) -> list[Fault]:
-    """Classes of images that are several others, as where images show several things."""
+    """Classes that combine several others, as when images show several things."""
     known = set(listing.labels) if listing.task == "classify" else set()
     parts = {label: [part.strip() for part in re.split(r"[|;,+&]", label)] for label in sorted(known)}
     several = [label for label, names in parts.items() if len(names) > 1 and known.issuperset(names)]

@@ -1,4 +1,4 @@
-"""`Region`: a part of an image, as polygons or run lengths like COCO's, and its pixels."""
+"""`Region`: a part of an image as polygons or run lengths, as in COCO, and its pixels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def from_polygons(label: int, polygons: Iterable[Sequence[float]]) -> Region:
 
 
 def from_runs(label: int, counts: Sequence[int] | str) -> Region:
-    """The region from COCO's `counts`: run lengths as numbers, or compressed to a text.
+    """The region from COCO's `counts`: run lengths as numbers, or compressed to text.
 
     Raises:
         ImageError: the text is not such run lengths.
@@ -46,7 +46,7 @@ def from_runs(label: int, counts: Sequence[int] | str) -> Region:
 
 
 def from_pixels(label: int, within: NDArray[np.bool_]) -> Region:
-    """The region of these pixels, H W."""
+    """The region that consists of these pixels, H W."""
     flat = within.T.ravel()
     turns = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     lengths = np.diff(np.concatenate([[0], turns, [flat.size]]))
@@ -85,9 +85,10 @@ def inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
 
 
 def decompressed(text: str) -> NDArray[np.int64]:
-    """COCO's compressed run lengths as numbers: five bits a character, from the fourth on the change to the last but one.
+    """COCO's compressed run lengths as numbers: five bits per character. From the fourth on, they are differences to the number
+    two places before.
 
-    As rleFrString of cocoapi's maskApi.c reads them.
+    This follows rleFrString in cocoapi's maskApi.c.
 
     Raises:
         ImageError: the text is not such run lengths.
@@ -114,7 +115,7 @@ def decompressed(text: str) -> NDArray[np.int64]:
 
 
 def _polygon(corners: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
-    """Pixels inside a polygon, H W, exactly those of cocoapi: its outline is drawn finely, then crossed column by column."""
+    """Pixels inside a polygon, H W, exactly as in cocoapi: its outline is drawn finely, then filled column by column."""
     x, y = (np.trunc(_FINE * corners.reshape(-1, 2).T + 0.5)).astype(np.int64)
     if len(x) < 2:
         return np.zeros((height, width), np.bool_)

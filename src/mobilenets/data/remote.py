@@ -1,6 +1,6 @@
-"""Reads files on web servers, whole or in parts, through urllib3. What a server sends is compared with what was asked for.
+"""Reads files on web servers, whole or in parts, through urllib3. Responses are checked against what was requested.
 
-urllib3 takes a tenth of a second to import, so this module is imported by the functions that read from a server.
+Importing urllib3 takes a tenth of a second, so this module is imported only inside functions that read from a server.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 TIMEOUT_S = 30.0
 BACKOFF_S = 0.5
-"""Pause in seconds before the third request to a server; it doubles with each further one, up to 10."""
+"""Pause before the third request to a server, in seconds; it doubles with each further one, up to 10."""
 
 LEAST_RATE = 1_000
-"""Bytes per second; a server that is slower over `PATIENCE_S` seconds is given up."""
+"""Bytes per second; a server that is slower than this over `PATIENCE_S` seconds is given up."""
 
 PATIENCE_S = 30.0
 MOST_BYTES = 1 << 30
@@ -38,7 +38,7 @@ _REDIRECTS = 5
 _LONGEST_WAIT_S = 60.0
 _BUSY = frozenset((408, 425, 429, 500, 502, 503, 504))
 _PARTIAL = 206
-_HEAD = 512  # bytes that are asked for to learn about a file
+_HEAD = 512  # bytes requested to learn about a file
 _CHUNK = 1 << 20
 _HEADERS = {"User-Agent": "mobilenets", "Accept-Encoding": "identity"}
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -51,8 +51,8 @@ class RemoteFile:
     Args:
         url: its address.
         length: size in bytes; -1 if the server does not say.
-        version: its ETag, else the time of its last change; empty if the server gives neither.
-        ranges: whether the server sends parts of it.
+        version: its ETag, otherwise the time of its last change; empty if the server states neither.
+        ranges: whether the server can send parts of it.
     """
 
     url: str
@@ -62,7 +62,7 @@ class RemoteFile:
 
 
 class _Retry(urllib3.Retry):
-    """urllib3's retries, except that no server may ask for a wait of hours."""
+    """urllib3's retries, but a server cannot make the client wait for hours."""
 
     def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
         wait = super().get_retry_after(response)
@@ -70,7 +70,7 @@ class _Retry(urllib3.Retry):
 
 
 class _Pools:
-    """The open connections of this process, one pool per proxy; a forked process begins with none."""
+    """This process's open connections, one pool per proxy; a forked process starts without any."""
 
     def __init__(self) -> None:
         self._process = 0
@@ -93,7 +93,7 @@ def ask(url: str, *, timeout_s: float | None = None) -> RemoteFile:
 
     Args:
         url: its address.
-        timeout_s: the time to give up after, without another try; by default the server is tried several times.
+        timeout_s: give up after this time, without another try; by default the server is tried several times.
 
     Raises:
         ConnectionError: the server cannot be reached.
@@ -114,7 +114,7 @@ def read(url: str, *, most: int = MOST_BYTES) -> bytes:
         most: most bytes; a larger file is refused.
 
     Raises:
-        ConnectionError: the server cannot be reached, is too slow, or breaks off again and again.
+        ConnectionError: the server cannot be reached, is too slow, or repeatedly breaks off.
         OSError: there is no such file, or it is too large.
     """
     return _again(lambda: b"".join(_whole(url, most)))
@@ -124,7 +124,7 @@ def read_part(url: str, offset: int, size: int) -> bytes | None:
     """Part of a file, or None if the server sends whole files only.
 
     Raises:
-        ConnectionError: the server cannot be reached, is too slow, or sends another part than it was asked for.
+        ConnectionError: the server cannot be reached, is too slow, or sends a different part.
         OSError: there is no such file, or the part is too large.
     """
     if size > MOST_BYTES:
@@ -173,10 +173,10 @@ def save(file: RemoteFile, path: Path, *, most: int, advance: Callable[[int], ob
 
 
 class Stream:
-    """A file of a server that sends parts, read from front to back; a broken connection is taken up where it broke.
+    """A file that the server can send in parts, read from start to end; after a broken connection, reading resumes there.
 
     Args:
-        file: as `ask` describes it.
+        file: the file's description from `ask`.
     """
 
     def __init__(self, file: RemoteFile) -> None:
@@ -193,7 +193,7 @@ class Stream:
         """Up to `size` bytes; none at the end.
 
         Raises:
-            ConnectionError, OSError: as `read_part`; also if the file changed since it was asked about.
+            ConnectionError, OSError: as `read_part`; also if the file changed since `ask`.
         """
         data = self._left or next(self._chunks, b"")
         self._left = data[size:]
@@ -209,7 +209,7 @@ class _NoRangesError(Exception):
 
 
 def _ranged(url: str, first: int, last: int, version: str) -> Generator[bytes, None, None]:
-    """The bytes from `first` to `last`, asked for again from where a connection broke."""
+    """The bytes from `first` to `last`; after a broken connection, the rest is requested again."""
     at, failures = first, 0
     while at <= last:
         try:
@@ -239,7 +239,7 @@ def _whole(url: str, most: int) -> Iterator[bytes]:
 
 
 def _again(attempt: Callable[[], T]) -> T:
-    """The result of an attempt; a download that breaks off is begun anew."""
+    """The result of an attempt; a download that breaks off is restarted."""
     failures = 0
     while True:
         try:
@@ -256,7 +256,7 @@ def _give_up_or_wait(failures: int, reason: str) -> None:
 
 
 def _body(response: urllib3.BaseHTTPResponse, most: int) -> Iterator[bytes]:
-    """What the server sends, up to `most` bytes, as it comes; a server that only drips is given up."""
+    """The response's bytes as they arrive, up to `most`; a server that is too slow is given up."""
     received, waited = 0, 0.0
     while received < most:
         begun = time.monotonic()
@@ -288,7 +288,7 @@ def _retries(tries: int) -> _Retry:
 def _get(
     url: str, first: int = 0, last: int = -1, *, tries: int = _TRIES, timeout_s: float = TIMEOUT_S
 ) -> urllib3.BaseHTTPResponse:
-    """The server's answer, whose body has not been read yet; busy servers are asked again, redirects are followed."""
+    """The server's response with its body unread. Busy servers are retried, and redirects are followed."""
     part = {"Range": f"bytes={first}-{last}"} if last >= 0 else {}
     timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
     try:
@@ -315,7 +315,7 @@ def _get(
 
 
 def _check_part(url: str, response: urllib3.BaseHTTPResponse, first: int, last: int, version: str) -> None:
-    """Refuse another part than the one that was asked for, and a part of another version of the file."""
+    """Raise if the response is another part than requested, or belongs to another version of the file."""
     content_range = response.headers.get("Content-Range", "")
     span = _RANGE.fullmatch(content_range)
     if span is None or int(span[1]) != first or not first <= int(span[2]) <= last:
@@ -332,7 +332,7 @@ def _version(response: urllib3.BaseHTTPResponse) -> str:
 
 
 def _proxy(url: str) -> str:
-    """The address of the proxy that this machine uses for an address; "" for none."""
+    """The address of the proxy that this machine uses for a URL; "" for none."""
     address = urllib.parse.urlsplit(url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(address.scheme) or proxies.get("all") or ""
@@ -347,7 +347,7 @@ def _pool_behind(proxy: str) -> urllib3.PoolManager:
 
 
 def _words(error: BaseException) -> str:
-    """What urllib3 says, without the object it begins with."""
+    """urllib3's message, without the object at its beginning."""
     if isinstance(error, NewConnectionError) and error.__cause__ is not None:
         return str(error.__cause__)
     return re.sub(r"^(<[^>]*>|\w+\(host=[^)]*\)): ", "", str(error))

@@ -1,4 +1,4 @@
-"""Keeps shards that servers send only whole in the user's cache folder, up to a limit; and says where indices are kept."""
+"""Caches shards that servers send only whole in the user's cache folder, up to a size limit, and defines where indices are."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mobilenets.data.remote import RemoteFile
 from mobilenets.runtime.cache import user_cache
 
 LIMIT_GB = 50.0
-"""Space that kept shards may take, unless the environment variable `MOBILENETS_CACHE_GB` says otherwise."""
+"""Disk space for cached shards, unless the environment variable `MOBILENETS_CACHE_GB` sets another limit."""
 
 _SPARE = 256 << 20  # bytes that stay free on the disk
-_ABANDONED_S = 86_400.0  # age from which on a half download belongs to no running program
+_ABANDONED_S = 86_400.0  # a partial download older than this belongs to no running program
 log = logging.getLogger("mobilenets.data")
 _downloading = threading.Lock()
-_used: set[Path] = set()  # by this process; never thrown out to make room
+_used: set[Path] = set()  # files used by this process, which are never deleted to make room
 
 
 def cache_file(url: str, suffix: str) -> Path:
-    """The path for something about an address, in the folder `mobilenets` of the user's cache folder."""
+    """The path of a cached file for a URL, in the folder `mobilenets` of the user's cache folder."""
     return user_cache() / "shards" / (hashlib.sha256(url.encode()).hexdigest()[:32] + suffix)
 
 
@@ -58,7 +58,7 @@ def kept(file: RemoteFile) -> Path:
         _used.add(target)
         if target.is_file():
             with contextlib.suppress(OSError):
-                os.utime(target)  # the one that was used last
+                os.utime(target)  # marks it as used last
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
@@ -69,18 +69,18 @@ def kept(file: RemoteFile) -> Path:
 
 
 def read_member(url: str, offset: int, size: int, checksum: str) -> bytes:
-    """Part of a shard, compared with the checksum that the shard's index has for it.
+    """Part of a shard, verified with the checksum from the shard's index.
 
     From a server that sends no parts, the shard is downloaded once into the cache folder and read there.
 
     Args:
-        url: of the shard.
-        offset, size: bytes.
-        checksum: as `checksum_of` gives it; "" if it is not known.
+        url: the shard's address.
+        offset, size: in bytes.
+        checksum: as from `checksum_of`; "" if unknown.
 
     Raises:
-        ConnectionError: the server cannot be reached, or sends other bytes than it sent for the index.
-        OSError: there is no such file, or it cannot be kept.
+        ConnectionError: the server cannot be reached, or the bytes differ from those that were indexed.
+        OSError: there is no such file, or it cannot be cached.
     """
     copy = cache_file(url, ".tar")
     data = None if copy.is_file() or not size else remote.read_part(url, offset, size)

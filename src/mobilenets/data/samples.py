@@ -19,7 +19,7 @@ from mobilenets.specs.model import Task
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-_BLOCK = 1024  # files that a thread asks for at a time
+_BLOCK = 1024  # number of files whose size a thread looks up at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Dataset:
         ignored: files among the images that do not have the name of an image.
         task: the task that the dataset is for.
         colors: red, green and blue of each label, 0 to 255, if the dataset has colors.
-        faults: what the reader left out or corrected.
+        drawn: whether all splits were drawn at random because the source names none.
         drawn: whether all splits were drawn because the source names none.
     """
 

@@ -1,4 +1,4 @@
-"""`spelled_as`: a dataset whose labels are spelled as a model's, where they differ only in case, spaces, `-` or `_`."""
+"""`spelled_as`: rename a dataset's labels to the model's spelling if they differ only in case, spaces, `-` or `_`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIFFER = "differ only in case, spaces, '-' or '_'"
 def twins(labels: Sequence[str], known: Sequence[str]) -> dict[str, str]:
     """The model's label for each label of the data that only differs from it in case, spaces, `-` or `_`.
 
-    A label that might be two of the model's, or that has such a twin in the data, is left out.
+    A label that matches two of the model's, or two of the data's, is left out.
 
     >>> twins(("Traffic Light", "car", "Bus"), ("traffic_light", "car", "bus", "BUS"))
     {'Traffic Light': 'traffic_light'}

@@ -1,6 +1,6 @@
-"""Draws splits into train, val and test by seed: stratified, and with groups kept whole.
+"""Splits a dataset into train, val and test by seed, stratified and with groups kept together.
 
-The split of an image depends on the names and the seed, and not on the order of the images.
+The split of an image depends only on the names and the seed, not on the order of the images.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fill(entries: Sequence[Entry], *, seed: int, val: float, test: float) -> tup
 
 
 def are_drawn(entries: Sequence[Entry]) -> bool:
-    """Whether `fill` has to draw a split: the source names none, or train without val."""
+    """Whether `fill` has to draw a split: the source names none, or it has train without val."""
     known = {entry.split for entry in entries} - {None}
     return not known or ("train" in known and "val" not in known)
 
@@ -88,7 +88,7 @@ def digest(name: str, seed: int) -> bytes:
     text = f"{seed}\0{name}"
     try:
         data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a surrogate pair, which JSON can hold
+    except UnicodeEncodeError:  # a lone surrogate, which JSON can contain
         data = text.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(data, digest_size=8).digest()
 
@@ -155,7 +155,7 @@ def _apportioned(sizes: Mapping[Key, int], total: int, most: Mapping[Key, int], 
 
 
 def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, float]) -> list[Split]:
-    """The split of each entry. Groups are placed one by one, the largest first, where their kinds of images are scarcest."""
+    """The split of each entry. Groups are placed one by one, largest first, where their kinds of images are needed most."""
     kinds = {kind: k for k, kind in enumerate(sorted({(entry.label, entry.stratum) for entry in entries}))}
     groups: dict[str, list[int]] = defaultdict(list)
     for i, entry in enumerate(entries):
@@ -169,7 +169,7 @@ def _whole_groups(entries: Sequence[Entry], seed: int, shares: Mapping[Split, fl
     splits: list[Split] = ["train"] * len(entries)
     for group in sorted(groups, key=lambda group: (-len(groups[group]), digest(group, seed))):
         own_kinds, counts = np.unique([kinds[entries[i].label, entries[i].stratum] for i in groups[group]], return_counts=True)
-        # how much the squared shortage falls, per kind and overall, for each split that the group could join
+        # decrease of the squared shortage, per kind and overall, for each split that the group could join
         gain = ((2 * missing[:, own_kinds] - counts) * counts / sizes[own_kinds]).sum(axis=1)
         gain += (2 * missing.sum(axis=1) - counts.sum()) * counts.sum() / sizes.sum()
         best = int(np.lexsort((-wanted, -np.round(gain, 9)))[0])

@@ -47,7 +47,7 @@ class Text:
         return re.split(r"\r\n|\n|\r", self.content)
 
     def faults(self, shown: str) -> list[Fault]:
-        """A fault that says the encoding was guessed, if it was; `shown` is the file's name for display."""
+        """A fault if the encoding was guessed; `shown` is the file's name for display."""
         if not self.guessed:
             return []
         named = {"cp1252": "Windows-1252 (Western European)", "gb18030": "GB 18030 (Chinese)"}.get(self.encoding, self.encoding)
@@ -76,7 +76,7 @@ def read_bytes(path: Path, *, most: int) -> bytes:
         if status.st_size > most:
             raise DataError(f"'{path}' has {status.st_size:,} bytes; at most {most:,} are read")
         with path.open("rb") as file:
-            return file.read(status.st_size)  # read(most) would reserve that many bytes first
+            return file.read(status.st_size)  # read(most) would allocate that many bytes first
     except (OSError, ValueError, MemoryError) as error:
         raise DataError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error or 'out of memory'}") from error
 
@@ -155,7 +155,7 @@ def class_name(name: str, where: str) -> str:
 
 
 def folder_class(name: str, where: str) -> str:
-    """The class that a folder stands for. Bytes of an old encoding in its name are decoded if the encoding is recognized.
+    """The class that a folder represents. Bytes of an old encoding in its name are decoded if the encoding is recognized.
 
     Raises:
         DataError: as for `class_name`.

@@ -154,7 +154,7 @@ def walk(root: Path, *, only: frozenset[str] | None = None) -> Iterator[Folder]:
             if only is not None and not path and name.lower() not in only:
                 continue
             inner = below(path, name)
-            tried = linked or name in links  # behind a link, a plain folder may contain itself too
+            tried = linked or name in links  # behind a link, even a plain folder may contain itself
             reason = _loop(os.path.join(absolute, name), above | {key}, entered) if tried else ""  # noqa: PTH118
             if inner.count("/") >= _DEEPEST:
                 reason = f"is more than {_DEEPEST} folders deep and is left out"
@@ -215,7 +215,7 @@ def _loop(path: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[i
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
-        return ""  # named when it is entered
+        return ""  # reported when it is entered
     key = status.st_dev, status.st_ino
     if key in above:
         return "leads back to a folder above it and is not followed"

@@ -1,1 +1,1 @@
-"""What was predicted against what is true."""
+"""Evaluation: predictions compared with the ground truth."""

@@ -1,4 +1,4 @@
-"""`compare`: several models on the same images, with the interval of each figure and of each paired difference."""
+"""`compare`: several models on the same images, with a confidence interval for each figure and each paired difference."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Arrays = Mapping[str, NDArray[Any]]  # Any: arrays of several types
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """What one model did on each image.
+    """One model's results for each image.
 
     Args:
-        name: of the model, as people read it.
-        task: of the network.
-        labels: of the model.
-        names: of the images, N.
-        arrays: by name; which there are depends on the task, see `reports/<task>/report.py`.
-        trained_on: names of images that this model was trained on, as far as is known.
+        name: the model's name, for people.
+        task: the network's task.
+        labels: the model's class names.
+        names: names of the images, N.
+        arrays: the results, by name; which ones depends on the task, see `reports/<task>/report.py`.
+        trained_on: names of images that this model was trained on, as far as known.
     """
 
     name: str
@@ -45,16 +45,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One model beside the first.
+    """One model compared with the first.
 
     Args:
-        name: of the model.
+        name: the model's name.
         value: its figure on the images that all models were measured on.
-        interval: of that, with 95% confidence; None if none could be computed.
-        difference: to the first model, positive if this one's figure is higher; 0 for the first.
-        paired: interval of the difference over the same draws of images; None for the first.
-        p: of the hypothesis that the two do not differ: McNemar's exact test for accuracy, else from the paired bootstrap; NaN
-            for the first.
+        interval: 95% confidence interval of the figure; None if it could not be computed.
+        difference: its figure minus that of the first model; 0 for the first.
+        paired: confidence interval of the difference, from the same draws of images; None for the first.
+        p: p-value for the hypothesis that the two do not differ: McNemar's exact test for accuracy, otherwise from the paired
+            bootstrap; NaN for the first.
         verdict: "better", "worse", "no clear difference", or "" for the first.
     """
 
@@ -73,13 +73,13 @@ class Comparison:
 
     Args:
         metric: name of the figure.
-        title: what people call it.
+        title: the figure's title, for people.
         percent: whether it is a share.
         rising: whether higher is better.
-        images: how many images all models were measured on.
-        left_out: images that some of them were not measured on.
-        rows: the models, in the order given.
-        trained_on: names of the models that were trained on some of these images, as far as is known.
+        images: number of images that all models were measured on.
+        left_out: number of images that only some of the models were measured on.
+        rows: the models, in the given order.
+        trained_on: names of the models that were trained on some of these images, as far as known.
     """
 
     metric: str
@@ -94,11 +94,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """How a figure is computed from what is known of each image.
+    """How a figure is computed from the results for each image.
 
     Args:
-        title: what people call it.
-        draws: its value, and its values for each bootstrap draw of images.
+        title: the figure's title, for people.
+        draws: computes the figure, and its value for each bootstrap draw of images.
         percent: whether it is a share.
         rising: whether higher is better.
     """
@@ -110,15 +110,15 @@ class Figure:
 
 
 def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
-    """Compare models on the images that all of them were measured on; the differences are to the first.
+    """Compare models on the images that all of them were measured on; differences are relative to the first model.
 
     Args:
-        measured: two or more.
-        metric: "top1", "balanced_accuracy", "macro_f1" or "nll" of classifiers; "map", "map50" or "map75" of detectors; "miou"
-            or "pixel_accuracy" of segmenters. The first of them by default.
+        measured: at least two models.
+        metric: "top1", "balanced_accuracy", "macro_f1" or "nll" for classifiers; "map", "map50" or "map75" for detectors;
+            "miou" or "pixel_accuracy" for segmenters. By default, the first of these.
 
     Raises:
-        DataError: the models have different tasks or no image in common, or the truth differs.
+        DataError: the models have different tasks or no image in common, or their ground truth differs.
         UnknownNameError: there is no such metric.
     """
     task = measured[0].task
@@ -155,7 +155,7 @@ def compare(measured: Sequence[Measured], metric: str = "") -> Comparison:
 
 
 def _with_verdict(row: Compared, *, rising: bool) -> Compared:
-    """The row with a verdict: the interval of the difference must not reach 0, and `p` must agree, exact for few images."""
+    """The row with its verdict. A clear difference needs an interval without 0 and a small `p`, exact even for few images."""
     verdict = "no clear difference"
     if row.paired is not None and (row.paired.low > 0 or row.paired.high < 0) and not row.p >= 1 - CONFIDENCE:
         verdict = "better" if (row.difference > 0) == rising else "worse"
@@ -163,7 +163,7 @@ def _with_verdict(row: Compared, *, rising: bool) -> Compared:
 
 
 def _common(measured: Sequence[Measured]) -> tuple[str, ...]:
-    """Names of the images that all were measured on, in the order of the first."""
+    """Names of the images that all models were measured on, in the order of the first model."""
     names = set.intersection(*(set(model.names) for model in measured))
     common = tuple(dict.fromkeys(name for name in measured[0].names if name in names))
     if len(common) == 1:
@@ -181,19 +181,19 @@ def _common(measured: Sequence[Measured]) -> tuple[str, ...]:
 
 
 def _of_images(measured: Measured, names: Sequence[str]) -> Measured:
-    """What is known of these images, in this order."""
+    """The results for these images, in this order."""
     place = {name: i for i, name in enumerate(measured.names)}
     chosen = np.array([place[name] for name in names], np.int64)
     return Measured(measured.name, measured.task, measured.labels, tuple(names), _CHOOSE[measured.task](measured, chosen))
 
 
 def _rows(measured: Measured, chosen: NDArray[np.int64]) -> Arrays:
-    """Arrays with a row for each image."""
+    """Results with one row per image."""
     return {name: array[chosen] for name, array in measured.arrays.items()}
 
 
 def _detections(measured: Measured, chosen: NDArray[np.int64]) -> Arrays:
-    """Detections of the chosen images, numbered anew."""
+    """Detections of the chosen images, with image indices renumbered."""
     arrays = measured.arrays
     numbers = np.full(len(measured.names), -1)
     numbers[chosen] = np.arange(len(chosen))
@@ -204,7 +204,7 @@ def _detections(measured: Measured, chosen: NDArray[np.int64]) -> Arrays:
 
 
 def _check_truth(measured: Sequence[Measured]) -> None:
-    """Refuse models whose images have the same names and other answers."""
+    """Raise if images of the same name have different ground truth."""
     first = measured[0]
     truth = _truth(first)
     for other in measured[1:]:
@@ -218,7 +218,7 @@ def _check_truth(measured: Sequence[Measured]) -> None:
 
 
 def _truth(measured: Measured) -> list[object]:
-    """The answer of each image, or what of it can be compared: the label; how many objects; how many pixels."""
+    """The comparable part of each image's ground truth: the label, the number of objects, or the number of pixels."""
     if measured.task == "classify":
         return [measured.labels[i] for i in measured.arrays["truth"]]
     totals = measured.arrays["objects"].sum(axis=0) if measured.task == "detect" else measured.arrays["support"].sum(axis=1)
@@ -226,7 +226,7 @@ def _truth(measured: Measured) -> list[object]:
 
 
 def _of_counts(of: Callable[[Measured], Statistic]) -> Callable[[Measured], tuple[float, NDArray[np.float64]]]:
-    """Value and draws of a figure that is a function of how often each image counts."""
+    """Value and draws of a figure that depends only on how often each image counts."""
 
     def both(measured: Measured) -> tuple[float, NDArray[np.float64]]:
         statistic, images = of(measured), len(measured.names)
@@ -276,7 +276,7 @@ def _map_at(overlaps: slice) -> Callable[[Measured], tuple[float, NDArray[np.flo
 
 
 def _ranked(arrays: Arrays) -> list[list[Ranked]]:
-    """Of each overlap and class."""
+    """The ranked detections for each overlap and class."""
     levels = []
     for overlap in range(10):
         at = arrays["overlap"] == overlap
@@ -295,15 +295,15 @@ def _interval(model: tuple[Measured, float, NDArray[np.float64]], metric: str) -
 
 
 def _only(first: Measured, other: Measured) -> int:
-    """How many images the first gets right and the other does not."""
+    """Number of images that the first gets right and the other does not."""
     right_first, right_other = (model.arrays["truth"] == model.arrays["predicted"] for model in (first, other))
     return int((right_first & ~right_other).sum())
 
 
 def _mcnemar(gained: int, lost: int) -> float:
-    """McNemar's exact test (binomial, two-sided) of the images that only one of two classifiers gets right.
+    """McNemar's exact test (binomial, two-sided) on the images that only one of two classifiers gets right.
 
-    The chance of so uneven a split or a more uneven one, if each of these images were as likely to be either's.
+    It is the probability of a split at least this uneven if either classifier were equally likely to get each image right.
     """
     total, fewer = gained + lost, min(gained, lost)
     if not total:
@@ -313,7 +313,7 @@ def _mcnemar(gained: int, lost: int) -> float:
 
 
 def _p_of(differences: NDArray[np.float64]) -> float:
-    """Two-sided, from the share of bootstrap draws in which the difference has the other sign."""
+    """Two-sided p-value: from the share of bootstrap draws in which the difference has the other sign."""
     known = differences[~np.isnan(differences)]
     if not len(known):
         return math.nan

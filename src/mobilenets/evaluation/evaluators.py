@@ -1,4 +1,4 @@
-"""`evaluate`: measure a network of any task, and the table of each task's evaluation."""
+"""`evaluate`: measure a network of any task, with a table of the evaluation function of each task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Evaluate(Protocol):
 
     def __call__(
         self,
-        predictor: Any,  # Any: a `Predictor`, and for a segmenter a `MultiScale` too
+        predictor: Any,  # Any: a `Predictor`, or for a segmenter a `MultiScale`
         samples: Iterable[Sample],
         labels: Sequence[str],
         *,
@@ -53,10 +53,10 @@ def evaluate(
     ("map", "map50"), segmenters by IoU ("miou").
 
     Args:
-        predictor: with any engine; its task decides what is measured.
-        samples: with labels, boxes or masks, as `open_dataset` returns them; classes are indices into `labels`.
+        predictor: a predictor with any engine; its task decides what is measured.
+        samples: samples with labels, boxes or masks, as `open_dataset` returns them; classes are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model.
-        progress: called with the number of images done since the last call.
+        progress: called with the number of images processed since the last call.
         batch: images that go through the network at once; the predictor's own by default.
 
     Raises:

@@ -14,9 +14,9 @@ FOLDS = 5
 
 
 def folds(count: int, parts: int = FOLDS, *, seed: int = 0) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Indices to fit on and indices to judge by, for each of `parts` folds; each index is judged once.
+    """Indices to fit on and indices to test on, for each of `parts` folds; each index is tested once.
 
-    With fewer indices than parts, each is a fold of its own. With fewer than two there are no folds.
+    With fewer indices than parts, each index is a fold of its own. With fewer than two indices there are no folds.
     """
     order = np.random.default_rng(seed).permutation(count)
     parts = min(parts, count)

@@ -1,4 +1,4 @@
-"""How sure a figure is: Wilson's interval of a share, and bootstrap intervals over images."""
+"""Confidence intervals: Wilson's interval for a share, and bootstrap intervals over images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 ROUNDS = 1000
-_ROUNDING = 1e-12  # relative difference of values that are the same but for rounding
+_ROUNDING = 1e-12  # relative difference below which values differ only by rounding
 
 Statistic = Callable[["NDArray[np.int64]"], float]
-"""A figure as a function of how often each image was drawn, N counts that sum to N."""
+"""A figure as a function of how often each image was drawn, given as N counts that sum to N."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether it could be computed; its ends are NaN otherwise."""
+        """Whether the interval could be computed; otherwise its ends are NaN."""
         return not math.isnan(self.low)
 
 
 def ends(interval: Interval | None) -> tuple[float | None, float | None]:
-    """The ends of an interval; None where none could be computed, as JSON has no NaN.
+    """The ends of an interval; None if it could not be computed, because JSON has no NaN.
 
     >>> ends(Interval(0.5, 0.75)), ends(Interval(math.nan, math.nan)), ends(None)
     ((0.5, 0.75), (None, None), (None, None))
@@ -61,15 +61,15 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
 
 
 def paired(gained: int, lost: int, drawn: NDArray[np.float64], trials: int) -> Interval:
-    """The interval of a difference between two shares of the same images.
+    """The confidence interval of a difference between two shares, measured on the same images.
 
-    Draws show nothing where no image, or every image, speaks for the same one; then it follows from Wilson's bound on the share
-    of other images.
+    If no image, or every image, favors the same side, the bootstrap draws do not vary. The interval then comes from Wilson's
+    bound for the share of unseen images.
 
     Args:
-        gained, lost: images that only the second or only the first gets right.
+        gained, lost: number of images that only the second or only the first gets right.
         drawn: the difference in each bootstrap draw.
-        trials: how many images there are.
+        trials: number of images.
 
     >>> none = paired(0, 0, np.zeros(3), 10)
     >>> round(none.low, 4), round(none.high, 4)
@@ -97,20 +97,20 @@ def bootstrap(
     The same seed draws the same samples, so the intervals of two models on the same images are comparable.
 
     Args:
-        statistic: of how often each sample was drawn; a draw for which it is NaN is left out.
-        samples: N.
-        rounds: how many times N samples are drawn.
+        statistic: a function of how often each sample was drawn; draws for which it is NaN are left out.
+        samples: number of samples, N.
+        rounds: number of draws of N samples.
     """
     return percentiles(draws(statistic, samples, rounds=rounds, seed=seed), confidence)
 
 
 def draws(statistic: Statistic, samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> NDArray[np.float64]:
-    """The value of a statistic for each draw with replacement; NaN where it has none. Arguments as of `bootstrap`."""
+    """The value of a statistic for each bootstrap draw; NaN where it is undefined. Arguments as for `bootstrap`."""
     return np.array([statistic(counts) for counts in drawn_counts(samples, rounds=rounds, seed=seed)])
 
 
 def drawn_counts(samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> Iterator[NDArray[np.int64]]:
-    """How often each of N samples is drawn, for each of `rounds` draws of N with replacement; the same for the same seed."""
+    """How often each of N samples is drawn, for each of `rounds` draws of N with replacement; depends only on the seed."""
     generator = np.random.default_rng(seed)
     chances = np.full(samples, 1 / samples)
     for _ in range(rounds):
@@ -120,8 +120,8 @@ def drawn_counts(samples: int, *, rounds: int = ROUNDS, seed: int = 0) -> Iterat
 def percentiles(values: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
     """The interval that holds the middle `confidence` of the values; NaNs are left out.
 
-    It is NaN to NaN where all values are the same. If every image is right, so is every draw of them, which does not tell how
-    many other images are wrong.
+    It is NaN to NaN if all values are the same. If every image is right, every draw is right too, which does not tell how many
+    unseen images would be wrong.
     """
     values = values[~np.isnan(values)]
     if not len(values) or np.ptp(values) <= _ROUNDING * np.abs(values).max():

@@ -1,4 +1,4 @@
-"""`Metric`: one figure of an evaluation, and what the evaluations of all tasks share."""
+"""`Metric`: one figure of an evaluation, and helpers shared by the evaluations of all tasks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mobilenets.errors import DataError
 from mobilenets.evaluation.intervals import Interval
 from mobilenets.table import unknown_name
 
-NAMED = 5  # labels in a message
+NAMED = 5  # maximum number of labels in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,10 @@ class Metric:
     """One line of the table of metrics.
 
     Args:
-        name: its key in `report.json`.
-        title: what people call it.
+        title: its title, for people.
         value: the figure.
         interval: 95% confidence interval; None if none is computed.
+        note: a short explanation.
         note: what the figure means, in a few words.
         minor: whether it is a variant of another metric; reports list it in a table and do not give it a card.
     """
@@ -35,10 +35,10 @@ class Metric:
 
 
 def metric_named(metrics: Iterable[Metric], name: str) -> Metric:
-    """The metric of that name.
+    """The metric with this name.
 
     Raises:
-        UnknownNameError: there is none.
+        UnknownNameError: there is no such metric.
     """
     named = {metric.name: metric for metric in metrics}
     if name not in named:
@@ -47,7 +47,7 @@ def metric_named(metrics: Iterable[Metric], name: str) -> Metric:
 
 
 def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
-    """For each label of the data, its column in the model's outputs, matched by name.
+    """For each label of the data, the index of the model's output with the same name.
 
     Raises:
         DataError: the model does not know a label.
@@ -70,7 +70,7 @@ def label_columns(labels: Sequence[str], known: Sequence[str]) -> tuple[int, ...
 
 
 def nothing_read(unreadable: Sequence[tuple[str, str]]) -> DataError:
-    """The error of an evaluation that could not read a single image.
+    """The error for an evaluation in which no image could be read.
 
     Args:
         unreadable: name and reason of each image that could not be read.

@@ -1,4 +1,4 @@
-"""`part_of`: which split of a dataset is evaluated."""
+"""`part_of`: choose the split of a dataset to evaluate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARTS = ("train", "val", "test", "all")
 
 
 def part_of(dataset: Dataset, split: str | None) -> tuple[str, tuple[Sample, ...]]:
-    """The split to evaluate and its samples: test where there are splits, everything where there are none.
+    """The split to evaluate and its samples. The default is the test split, or all samples if there are no splits.
 
     Raises:
         DataError: the dataset has no such split.

@@ -1,4 +1,4 @@
-"""Reports of several models, each on images of its own, as one: what cross-validation measures."""
+"""Pooled reports: one report from those of several models on disjoint images, as in cross-validation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mobilenets.specs.model import Task
 
 
 def pooled(reports: Sequence[AnyReport], task: Task) -> AnyReport:
-    """One report on all images of the given ones.
+    """One report on the images of all given reports.
 
     Args:
-        reports: at least one, all of the same labels; no image is in two of them.
-        task: of all of them.
+        reports: at least one, all with the same labels; no image may be in two of them.
+        task: the task of all of them.
     """
     return _POOLED[task](reports)
 
 
 def at_temperature(report: Report, temperature: float) -> Report:
-    """The report of a classifier with other scores for the same logits."""
+    """A classifier's report with the scores recomputed from the same logits at this temperature."""
     return replace(report, scores=softmax(report.logits / temperature), temperature=temperature)
 
 

@@ -19,15 +19,15 @@ EDGES = (0.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, float("inf"))
 """Bounds of the bins, as the square root of a box's area in px of the input."""
 
 SMALLEST = 8.0
-"""The square root of an area in px of the input; a smaller object can hardly be told from its surroundings."""
+"""The square root of an area in px of the input; smaller objects can hardly be distinguished from their surroundings."""
 
 MATCHED = 0.5
-"""An anchor that overlaps a box this much learns it (SSD, section 2.2)."""
+"""An anchor whose overlap with a box is at least this is trained on it (SSD, section 2.2)."""
 
 UNCOVERED = 0.25
 """A box whose best overlap with any anchor is lower can hardly be learned: its side is half that of the smallest anchor."""
 
-_MOST = 50_000  # boxes that are compared with the anchors
+_MOST = 50_000  # maximum number of boxes that are compared with the anchors
 _BLOCK = 256
 
 
@@ -94,8 +94,8 @@ def default_head(labels: Sequence[str]) -> SsdHead:
 def box_sizes(dataset: Dataset, images: Sequence[tuple[int, int] | None], head: SsdHead, shape: tuple[int, int]) -> BoxSizes:
     """Sizes and overlaps of a dataset's objects on an input to which images are stretched.
 
-    Boxes without area, crowds and difficult objects are skipped, because no anchor learns them. Of more than 50,000 boxes,
-    every k-th is taken.
+    Boxes without area, crowds and difficult objects are skipped, because no anchor is trained on them. Of more than 50,000
+    boxes, every k-th is taken.
 
     Args:
         dataset: a detection dataset.

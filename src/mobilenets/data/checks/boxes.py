@@ -1,4 +1,4 @@
-"""Checks the boxes of a dataset; and `repaired`, which corrects them for training by fixed rules."""
+"""Checks the boxes of a dataset. `repaired` corrects them for training by fixed rules."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ BEYOND = 0.5
 """How far a box may reach beyond its image because of rounding, px."""
 
 SAME = 0.9
-"""Two boxes of one class that overlap by this much are taken for one object that was annotated twice."""
+"""Two boxes of one class with at least this overlap are considered one object that was annotated twice."""
 
 THINNEST = 1.0
-"""Least width and height, px, of a box that is trained on, after it is clipped to the image."""
+"""Minimum width and height of a box for training, after clipping it to the image, px."""
 
 REPAIRED = frozenset({"swapped", "no-area", "outside"})
 """Codes of the problems that `repaired` corrects, so that training can go on."""
@@ -153,7 +153,7 @@ def _size(sample: Sample) -> Size | None:
     try:
         return upright_size(sample.path if sample.member is None else sample.read())
     except (ImageError, OSError):
-        return None  # the image is broken; it is named elsewhere
+        return None  # the image is broken, which is reported elsewhere
 
 
 def _geometry(box: Box, size: Size | None) -> tuple[str, str] | None:

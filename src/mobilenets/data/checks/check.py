@@ -141,7 +141,7 @@ def _findings(dataset: Dataset, looks: Sequence[Look], items: list[Finding], sam
     faults = (Remark(fault.code, fault.message, fault.file) for fault in dataset.faults)
     boxes = box_remarks(dataset, _uprights(looks)) if dataset.task == "detect" else ()
     read_past = faults if dataset.task == "classify" else ()  # `box_remarks` and `check_masks` repeat them
-    classes = _classes(without(dataset, broken)) if dataset.task != "segment" else ()  # its masks tell
+    classes = _classes(without(dataset, broken)) if dataset.task != "segment" else ()  # the masks' check does this instead
     items = [*_files(both), *classes, *_remarked(boxes), *_remarked(read_past), *items]
     headers = [image.header for image in looks if image.header and not image.reason]
     return Findings(
@@ -219,7 +219,7 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _without_boxes(dataset: Dataset) -> str:
-    """What keeps a dataset of boxes from having any."""
+    """Why a detection dataset has no boxes."""
     message = f"none of the {counted(len(dataset.samples), 'image')} has a box"
     if any(fault.code == "unknown-class" for fault in dataset.faults):
         return f"{message}: all boxes are of classes that the dataset does not list, and were left out"

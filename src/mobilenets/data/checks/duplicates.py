@@ -19,7 +19,7 @@ LEAST_CORRELATION = 0.98
 still does; two different photos do not."""
 
 DARK = 15
-"""An image without a brighter gray level is almost black. It is what values of 12 bits leave in a color file of 16."""
+"""An image without a brighter gray level is almost black, for instance because 12-bit values were stored in 16-bit color."""
 
 _THUMB = 16
 _BANDS = 4  # of 16 bits: hashes that differ in at most 7 bits have a band that differs in at most 1
@@ -35,7 +35,7 @@ def small(image: Image.Image) -> NDArray[np.float32]:
 
 
 def is_flat(grey: NDArray[np.float32]) -> bool:
-    """Whether a 32 x 32 gray image shows a single tone."""
+    """Whether a 32 x 32 gray image is uniform."""
     return float(grey.std()) < _FLAT
 
 
@@ -48,7 +48,7 @@ def perceptual_hash(grey: NDArray[np.float32]) -> int:
     """64 bits: which of the lowest 8 x 8 cosine coefficients of a 32 x 32 image exceed their median (Zauner 2010, pHash)."""
     coefficients = (_COSINES @ grey @ _COSINES.T).ravel()
     bits = coefficients > np.median(coefficients[1:])
-    bits[0] = False  # the mean brightness says nothing
+    bits[0] = False  # the mean brightness carries no information
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
@@ -93,7 +93,7 @@ def near_pairs(hashes: NDArray[np.uint64], *, most: int = MOST_BITS) -> Iterator
         for flip in (0, *(1 << bit for bit in range(16))):
             wanted = values ^ np.uint64(flip)
             first = np.searchsorted(in_order, wanted, "left")
-            if not flip:  # those after itself in its own bucket
+            if not flip:  # only later ones in its own bucket
                 first = np.empty_like(first)
                 first[order] = np.arange(1, len(order) + 1)
             counts = np.minimum(np.searchsorted(in_order, wanted, "right") - first, _MOST_PER_BUCKET)
@@ -134,7 +134,7 @@ def _joined(parent: NDArray[np.int64], pairs: NDArray[np.int64]) -> NDArray[np.i
 
 
 def _bit_count(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Set bits of each value (Warren, Hacker's Delight, figure 5-2); `np.bitwise_count` is of NumPy 2."""
+    """Number of set bits of each value (Warren, Hacker's Delight, figure 5-2); `np.bitwise_count` needs NumPy 2."""
     u = np.uint64
     values = values - ((values >> u(1)) & u(0x5555555555555555))
     values = (values & u(0x3333333333333333)) + ((values >> u(2)) & u(0x3333333333333333))

@@ -1,4 +1,4 @@
-"""Finds images that are in two splits: a model that saw a test image in training looks better than it is."""
+"""Finds images that are in two splits, which makes a model look better than it is."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.runtime.cores import cores
 
 PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("val", "train"))
-"""Pairs of splits: one that metrics are measured on, and one that the model or a decision was fitted on."""
+"""Pairs of splits: one used for metrics, and one that the model or a decision was fitted on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
     """The images of one split that are also in another.
 
-    Args:
-        split: the split that metrics are measured on.
+    split: the split used for metrics.
+    other: the other split that contains the same images.
         other: the other split that has the same images.
         names: names of these images in `split`.
         images: the number of all images in `split`.
@@ -91,8 +91,8 @@ def copies(samples: Sequence[Sample], others: Sequence[Sample], *, threads: int 
     """Names of the images that are, byte for byte, among others; as cheap to find as `copied_leaks`.
 
     Args:
-        samples: what is looked for.
-        others: where they are looked for.
+        samples: the images to look for.
+        others: the images to search.
         threads: number of threads that read; one per core by default.
     """
     sizes, known = [_size(sample) for sample in samples], [_size(sample) for sample in others]
@@ -122,4 +122,4 @@ def _digest(sample: Sample) -> bytes:
     try:
         return hashlib.blake2b(sample.read(), digest_size=16).digest()
     except OSError:
-        return b""  # named elsewhere
+        return b""  # reported elsewhere

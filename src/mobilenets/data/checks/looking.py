@@ -1,4 +1,4 @@
-"""Looks at one image: whether it can be decoded, its size, and the hashes for comparing it with others."""
+"""Examines one image: whether it can be decoded, its size, and the hashes for comparing it with others."""
 
 from __future__ import annotations
 

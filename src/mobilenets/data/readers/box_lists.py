@@ -1,8 +1,8 @@
 """Reads CSV and TSV lists of boxes: `path,x0,y0,x1,y1,label[,split,difficult,crowd,group]`, one row per box, edges in px.
 
-In place of the edges there may be a corner or the center with the width and height of the box, or one column with all four
-numbers, `[x, y, width, height]`. If all of them lie between 0 and 1, they are shares of the image. An image without objects has
-one row with its path only.
+Instead of the four edges, a list may give a corner or the center with the width and height of the box, or one column with all
+four numbers, `[x, y, width, height]`. If all of them lie between 0 and 1, they are shares of the image. An image without
+objects has one row with only its path.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
 
 
 def _columns(header: Sequence[str]) -> tuple[Form, dict[str, int]]:
-    """How boxes are written, and the position of each column that is read: of edges where no way has all its columns."""
+    """How boxes are written, and the position of each column that is read; edges are assumed if no form has all its columns."""
     names = _names_of_bare(header)
     if names:
         return _EDGES, {column: i for i, column in enumerate(names) if column}
@@ -184,7 +184,7 @@ def _apart(header: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unpacked(rows: Rows) -> tuple[Rows, tuple[str, ...]]:
-    """The rows with four columns in place of one that holds whole boxes, and what is said about that; else as they are.
+    """The rows with four columns in place of one that holds whole boxes, and a note about that; otherwise unchanged.
 
     Raises:
         DataError: a cell of that column does not hold four values; the message names the line.
@@ -208,7 +208,7 @@ def _unpacked(rows: Rows) -> tuple[Rows, tuple[str, ...]]:
 
 
 def _names_of_bare(header: Sequence[str]) -> tuple[str, ...]:
-    """The names of the columns if the first line is no header but a row, with four numbers where boxes stand; () otherwise."""
+    """The names of the columns if the first line is data instead of a header, with four numbers as a box; () otherwise."""
     for names in (_REQUIRED, _AUTOML):
         if len(header) == len(names) and all(_is_number(header[names.index(corner)]) for corner in CORNERS):
             first = header[0].lower()
@@ -279,7 +279,7 @@ def _in_px(path: Path, entries: Iterable[Entry]) -> Iterator[Entry]:
         try:
             width, height = entry.stated if entry.url and entry.stated is not None else upright_size(entry.path)
         except ImageError:
-            yield replace(entry, boxes=())  # named as broken when it is looked at
+            yield replace(entry, boxes=())  # reported as broken when it is decoded
             continue
         boxes = (
             replace(box, x0=box.x0 * width, y0=box.y0 * height, x1=box.x1 * width, y1=box.y1 * height) for box in entry.boxes

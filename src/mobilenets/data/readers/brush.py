@@ -1,7 +1,8 @@
-"""Decodes what Label Studio's brush paints: bits of thi.ng/rle-pack, which hold red, green, blue and alpha of each pixel.
+"""Decodes Label Studio's brush strokes: the bits of thi.ng/rle-pack, which hold red, green, blue and alpha of each pixel.
 
-A header of 32 bits says how many values there are, 5 bits how long a value is, and 4 x 4 bits how long a run's count may be.
-A run is a bit that says whether one value is repeated, 2 bits that choose one of the four lengths, a count, and its values.
+A header has 32 bits for the number of values, 5 bits for the length of a value, and 4 x 4 bits for the four possible lengths
+of a run's count. A run is one bit that says whether a single value is repeated, 2 bits that select one of the four lengths, a
+count, and its values.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ _HEADER = 32 + 5 + 4 * 4
 
 
 def decoded_brush(data: Sequence[int], width: int, height: int) -> NDArray[np.bool_]:
-    """The pixels that are painted, H W: those whose alpha is not 0.
+    """The painted pixels, H W: those whose alpha is not 0.
 
     Raises:
-        ImageError: the bytes are not of an image of this size.
+        ImageError: the bytes do not represent an image of this size.
     """
     count = _CHANNELS * width * height
     try:
@@ -49,7 +50,7 @@ def decoded_brush(data: Sequence[int], width: int, height: int) -> NDArray[np.bo
 
 
 def _number(bits: NDArray[np.uint8], start: int, length: int) -> int:
-    """The number in some bits, the highest first; 0 after their end."""
+    """The number in some bits, highest first; missing bits after the end are 0."""
     return int.from_bytes(np.packbits(bits[start : start + length]).tobytes(), "big") >> (-length % 8)
 
 

@@ -24,7 +24,7 @@ from mobilenets.data.walk import Tree, below
 from mobilenets.errors import DataError, ImageError
 from mobilenets.specs.model import Task
 
-_TRIED = 20  # images that are looked for to find the folder they are in
+_TRIED = 20  # number of images that are searched to find their folder
 
 Record = Mapping[str, object]
 
@@ -79,7 +79,7 @@ def listing(source: Source, entries: Sequence[Entry], labels: Sequence[str], not
 
 
 def once(entries: Sequence[Entry], faults: list[Fault]) -> dict[str, Entry]:
-    """The entries by name. An image that is in train and in another split stays only in the other one."""
+    """The entries by name. An image that is in train and in another split is kept only in the other one."""
     by_name: dict[str, Entry] = {}
     for entry in entries:
         first = by_name.get(entry.name)
@@ -169,7 +169,7 @@ class CocoFile:
         return kept
 
     def _categories(self, records: Sequence[Record]) -> dict[object, str]:
-        """Names by id, in the order of the ids."""
+        """Category names by id, in the order of the ids."""
         by_id: dict[object, str] = {}
         names: set[str] = set()
         above: set[object] = set()

@@ -17,7 +17,7 @@ LAYOUT = "expected a COCO file, with the lists images, annotations and categorie
 _IMAGES = re.compile(rb'"images"\s{0,100}:\s{0,100}\[')
 _OTHERS = re.compile(rb'"(?:annotations|categories)"\s{0,100}:\s{0,100}\[')
 _OF_OTHER_TASKS = ("captions", "keypoints", "panoptic", "stuff", "image_info", "labels_tr_val")
-_DEEPEST = 3  # folders inside the dataset's in which a file may lie
+_DEEPEST = 3  # how many folders below the dataset's a file may be
 
 
 def is_coco(source: Source) -> bool:
@@ -80,7 +80,7 @@ def coco_split(path: str) -> Split | None:
 
 
 def _is_array(path: Path) -> bool:
-    """Whether a JSON file is a list, which COCO's is not."""
+    """Whether a JSON file is a list, which a COCO file is not."""
     try:
         with path.open("rb") as file:
             return file.read(200).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")

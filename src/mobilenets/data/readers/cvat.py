@@ -1,4 +1,4 @@
-"""Reads CVAT's own XML ("CVAT for images 1.1"): one file with all images, and what is drawn on them in px."""
+"""Reads CVAT's own XML ("CVAT for images 1.1"): one file with all images, and the shapes drawn on them in px."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _KINDS: dict[str, Kind] = {
     "polyline": "line",
 }
 _TAGGED = "to train a classifier, export the task as ImageNet 1.0, a folder per class"
-_DEEPEST = 2  # folders inside the dataset's in which the file may lie
+_DEEPEST = 2  # how many folders below the dataset's the file may be
 
 
 def is_cvat(source: Source) -> bool:

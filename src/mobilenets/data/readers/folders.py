@@ -53,7 +53,7 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
         entries, empty, ignored = [], [], list(_files(tree, root))
         has_labels = any(_inner(tree, _unwrapped(tree, folder)) for folder, _ in by_split)
         if not has_labels:
-            by_split.sort(key=lambda item: SPLITS.index(item[1]))  # the error is about train
+            by_split.sort(key=lambda item: SPLITS.index(item[1]))  # raises the error for train first
         for folder, split in by_split:
             class_root = _unwrapped(tree, folder)
             classes, loose = _inner(tree, class_root), _files(tree, class_root)
@@ -85,7 +85,7 @@ def has_classes(tree: Tree) -> bool:
 
 
 def are_parts(tree: Tree) -> bool:
-    """Whether the names of the folders with images differ in nothing but a number, as images_part_1 and images_part_2."""
+    """Whether the names of the folders with images differ only in a number, as images_part_1 and images_part_2."""
     held = [name for name, path in tree.inner("").items() if tree.images(path)]
     return len(held) > 1 and len({re.sub(r"\d+", "", name) for name in held}) == 1
 
@@ -144,7 +144,7 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
 
 
 def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
-    """Refuse folders that are named after the kind of files in them (images/, labels/): these are never classes."""
+    """Raise if folders are named after the kind of files in them (images/, labels/), since these are never classes."""
     held = [path for path in folders if tree.images(path)]
     roles = all(_is_role(path) for path in held) or any(_name(path).lower() in NO_CLASSES for path in held)
     if not held or not (roles or (len(held) == 1 and _has_other_data(tree))):

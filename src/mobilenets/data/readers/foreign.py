@@ -1,4 +1,4 @@
-"""Recognizes formats that are not read, so that the error names them and says what to do instead of guessing."""
+"""Recognizes formats that cannot be read, so that the error names them and says what to do instead of guessing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilenets.data.text import counted, some
 from mobilenets.data.walk import Tree
 
 # fmt: off
-_UNREAD = {  # ending: name, way out
+_UNREAD = {  # extension: name, what to do
     ".heic": ("HEIC image", "convert them to JPEG or PNG first, for instance with: magick mogrify -format jpg *.HEIC"),
     ".heif": ("HEIF image", "convert them to JPEG or PNG first, for instance with: magick mogrify -format jpg *.HEIF"),
     ".dcm":  ("DICOM image", "convert them to 8-bit PNG first, with the window that a radiologist would use"),
@@ -49,7 +49,7 @@ _UNREAD = {  # ending: name, way out
 }
 _ELSE = "export the annotations as COCO, YOLO or Pascal VOC instead"
 _NUMBER = r"-?\d{1,9}(\.\d{0,20})?"
-_SIGNS = (  # what is at the beginning of a JSON file, what writes such files
+_SIGNS = (  # text at the beginning of a JSON file: the program that writes such files
     (re.compile(r'"(_via_settings|_via_img_metadata|region_attributes)"'), "VGG Image Annotator's JSON"),
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
     (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
@@ -57,7 +57,7 @@ _SIGNS = (  # what is at the beginning of a JSON file, what writes such files
     (re.compile(r'"box2d"\s{0,9}:\s{0,9}\{'), "BDD100K's JSON"),
     (re.compile(r'^\s{0,9}\[\s{0,9}\{[^{}]{0,400}"(bbox|segmentation)"[^{}]{0,400}"score"'), "COCO's list of results"),
 )
-_LINES = (  # what a line of a text file beside the images looks like, what such files are, the way out
+_LINES = (  # pattern of a line of a text file beside the images: what such files are, what to do
     (re.compile(rf"[A-Za-z_-]+ {_NUMBER} -?\d( {_NUMBER}){{12,13}}"), "KITTI's labels", _ELSE),
     (re.compile(rf"({_NUMBER} ){{8}}[A-Za-z][\w-]* \d"), "DOTA's rotated boxes", _ELSE),
     (re.compile(rf"[^\W\d][\w -]*( {_NUMBER}){{4}}\s*(\n|$)"), "boxes with names, such as those of OIDv4 ToolKit",
@@ -85,7 +85,7 @@ def unread_images(tree: Tree) -> tuple[str, str] | None:
 
 
 def unread_beside(tree: Tree) -> str:
-    """What the files beside a folder's images are that is not read, and what to do; "" if they are of no known kind."""
+    """The kind of unreadable files beside a folder's images, and what to do; "" if they are of no known kind."""
     suffix = next((suffix for suffix in tree.counts() if suffix in _UNREAD), "")
     if not suffix:
         return ""

@@ -1,7 +1,7 @@
-"""Reads Label Studio's own export, "JSON" or "JSON-MIN": all images in one file, with what was drawn on them in percent.
+"""Reads Label Studio's own export, "JSON" or "JSON-MIN": one file for all images, with shapes in percent of the image.
 
-Of several annotations of an image, the one that is marked as ground truth counts, or else the first. Images that nobody
-annotated, or that were skipped, are left out.
+If an image has several annotations, the one marked as ground truth counts, otherwise the first. Images that nobody annotated,
+or that were skipped, are left out.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 from mobilenets.errors import DataError, ImageError
 
 _DRAWN = ("original_width", "rectanglelabels", "polygonlabels", "brushlabels", "ellipselabels")
-_DEEPEST = 2  # folders inside the dataset's in which a file may lie
-_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # before the names of uploaded files
+_DEEPEST = 2  # how many folders below the dataset's a file may be
+_PREFIX = re.compile(r"^[0-9a-f]{8}-")  # prefix of the names of uploaded files
 _UNCHOSEN = ("created_at", "updated_at")  # texts of JSON-MIN that are neither the image nor a choice
 
 _Record = Mapping[str, object]
@@ -194,12 +194,12 @@ def _opened(source: Source) -> _Export:
 
 
 def _note(n: int, one: str, many: str) -> tuple[str, ...]:
-    """The note about that many images; none about none."""
+    """The note about this number of images; empty if it is 0."""
     return (counted(n, f"image {one}", f"images {many}"),) if n else ()
 
 
 def _annotations(record: _Record, where: str) -> list[list[_Record]]:
-    """The results of each annotation of a task, the one to read first; in JSON-MIN, the results of the only one."""
+    """The results of each annotation of a task, preferred one first; in JSON-MIN, the results of the only annotation."""
     listed = record.get("annotations", record.get("completions"))
     if listed is None:
         return [[item for value in record.values() if isinstance(value, list) for item in value if isinstance(item, dict)]]
@@ -257,7 +257,7 @@ def _size(results: tuple[_Record, ...]) -> tuple[int, int] | None:
 
 
 def _shapes(task: _Task) -> Iterator[Shape]:
-    """What was drawn on an image, with corners in px. What has no label is left out: with separate tags it comes twice."""
+    """The shapes drawn on an image, corners in px. A shape without label is skipped: with separate tags it is listed twice."""
     size = task.entry.stated
     for i, result in enumerate(task.results, start=1):
         labels = next((texts for key in result if key.endswith("labels") and (texts := _texts(result[key]))), [])
@@ -292,7 +292,7 @@ def _kind(result: _Record) -> Kind | None:
 
 
 def _corners(result: _Record, where: str, size: tuple[int, int]) -> list[Corner]:
-    """The corners of a box, polygon or ellipse. A box turns about its top left corner, an ellipse about its center."""
+    """The corners of a box, polygon or ellipse. A box rotates about its top left corner, an ellipse about its center."""
     width, height = size[0] / 100, size[1] / 100
     points = result.get("points")
     if points is not None:

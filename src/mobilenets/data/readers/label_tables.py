@@ -1,4 +1,4 @@
-"""What tables of labels look like: a column that names images, and a label or a column of 0 and 1 for each class."""
+"""Recognizes tables of labels: a column that names images, and a label or a column of 0 and 1 for each class."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "split": ("split", "subset", "set", "partition"),
     "group": ("group",),
 }  # fmt: skip
-"""The columns that are read of tables by any program, each with the names that it may have."""
+"""The columns that are read in any program's tables, each with its possible names."""
 
-_TEXTS = 40  # text files that are looked into: datasets of boxes have one for each image
-_DEEPEST = 2  # folders inside the dataset's in which a table may lie
+_TEXTS = 40  # number of text files that are examined: detection datasets have one per image
+_DEEPEST = 2  # how many folders below the dataset's a table may be
 _BOXES = (
     "bbox",
     "bboxes",
@@ -45,7 +45,7 @@ _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
 
 
 def with_names(rows: Rows, tree: Tree) -> Rows:
-    """A table of two columns whose names are not known, or which has none: the one with images of the folder, then labels."""
+    """A table of two columns without known names or without a header: the one that names the folder's images, then labels."""
     if len(rows.header) != 2 or "path" in columns_of(rows.header, COLUMNS):
         return rows
     images = _Images(tree, rows)
@@ -57,9 +57,10 @@ def with_names(rows: Rows, tree: Tree) -> Rows:
 
 
 def class_columns(rows: Rows, known: Mapping[str, int]) -> tuple[int, ...]:
-    """The positions of the columns of 0 and 1 that say of each class whether an image shows it.
+    """The positions of the columns of 0 and 1 that say for each class whether an image shows it.
 
-    () if there are no two such columns, or if most images show several classes or none: the columns are something else then.
+    () if there are fewer than two such columns, or if most images show several classes or none, since the columns then mean
+    something else.
 
     Args:
         rows: the table.
@@ -91,7 +92,7 @@ def is_text_list(path: Path) -> bool:
 
 
 def tables(tree: Tree) -> list[str]:
-    """The tables in a folder that may be about its images; forms for answers to a contest are not."""
+    """The tables in a folder that may describe its images; submission forms of competitions are skipped."""
     texts = [path for path in tree.with_suffix(".txt")[:_TEXTS] if is_text_list(tree.root / path)]
     found = [*tree.with_suffix(".csv", ".tsv", ".jsonl"), *texts]
     return [path for path in found if path.count("/") <= _DEEPEST and "submission" not in path.lower()]
@@ -103,12 +104,12 @@ def label_lists(tree: Tree) -> list[str]:
 
 
 def unread_table(tree: Tree) -> str:
-    """Why the first table in a folder says nothing about its images; "" if there is no table."""
+    """Why the first table in a folder does not describe its images; "" if there is no table."""
     return next((_fault(tree, path) for path in tables(tree)), "")
 
 
 def boxes_in(path: Path) -> str:
-    """In which column a table has boxes that are not read, and which are; "" if it has none."""
+    """The column in which a table has boxes that cannot be read, and examples; "" if it has none."""
     header = read_header(path)
     boxed = columns_of(header, {"boxes": _BOXES})
     if not boxed:
@@ -122,14 +123,14 @@ def _cell(row: Sequence[str], i: int) -> str:
 
 
 def _lacks(header: Sequence[str]) -> str:
-    """What columns a table of labels lacks, and which it has."""
+    """The columns that a table of labels lacks, and those that it has."""
     columns = columns_of(header, COLUMNS)
     lacking = [f"the {what} (call it '{what}')" for what in ("path", "label") if what not in columns]
     return f"has the columns {columns_shown(header)}, but none for {' and '.join(lacking)}"
 
 
 def _fault(tree: Tree, path: str) -> str:
-    """Why a table says nothing about the images in the folder; "" if it does."""
+    """Why a table does not describe the images in the folder; "" if it does."""
     header = read_header(tree.root / path)
     if boxed := boxes_in(tree.root / path):
         return f"'{path}' {boxed}"

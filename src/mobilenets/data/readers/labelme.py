@@ -40,10 +40,10 @@ from mobilenets.errors import DataError
 from mobilenets.runtime.images.decode import DECODE_ERRORS
 
 _KEYS = ("shapes", "imagePath")
-_GLANCED = 20  # files that tell whether a folder's JSON files are labelme's
+_GLANCED = 20  # number of files examined to decide whether a folder's JSON files are labelme's
 _KINDS: dict[str, Kind] = {
     "rectangle": "box",
-    "rotation": "outline",  # X-AnyLabeling's turned box
+    "rotation": "outline",  # X-AnyLabeling's rotated box
     "polygon": "outline",
     "circle": "outline",
     "mask": "pixels",

@@ -37,7 +37,7 @@ def read_list_file(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images of a CSV or TSV file: see `read_list`.
 
     Raises:
-        DataError: also if it has boxes in a form that is not read, and the task is not said.
+        DataError: as for `read_list`; also if it has boxes in a form that cannot be read, and no task is given.
     """
     boxed = boxes_in(source.path) if asked.task is None else ""
     if boxed:
@@ -52,7 +52,7 @@ def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None)
         path: the list.
         group: the column that names groups; by default the column called "group".
         tree: the dataset's folder, in which images are looked for; by default the folder of the list. A list inside a dataset
-            is by another program, whose weights may be those of things.
+            comes from another program, whose weights may mean something else.
 
     Raises:
         DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.

@@ -50,16 +50,16 @@ IGNORED = frozenset(
 """Names of classes that are ignored, in lower case."""
 
 MOST_VALUES = 64
-"""Most different values that masks without class names may have; more means that they are something else."""
+"""Most different values in masks without class names; with more, the files are probably not masks."""
 
 NO_OBJECT = "background"
 """The name of the value 0 if only the other class has a name."""
 
 _ENDS = 0.98  # least share of pixels near 0 or 255 in a mask that was black and white before lossy compression
-_NOISE = 8  # fewest different values in such a mask; with fewer, it is clean
+_NOISE = 8  # fewest different values in such a mask; a mask with fewer is clean
 _NOISE_OF_LOSSY = 3  # the same where the file's format is lossy: any value besides 0 and 255 is noise then
 _OBJECT_IS_255 = "if 255 is the object and not to be ignored, name both classes: --classes background,object"
-_PEEKED = 30  # masks that are looked at when one answer holds for all
+_PEEKED = 30  # number of masks that are examined for questions with one answer for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def find_classes(
 
 
 def named_classes(classes: str | Path | Sequence[str], *, ignore: Sequence[str] = ()) -> Classes:
-    """The classes of masks whose values are the places of the names.
+    """The classes of masks whose values are the positions of the names.
 
     Args:
         classes: a file of names, or names in the order of their values, as a sequence or separated by commas.
@@ -208,7 +208,7 @@ def _with_colors(named: tuple[Named, ...], folders: Sequence[Path]) -> tuple[Nam
         try:
             colored = [entry for entry in read_names(path) if entry.color]
         except DataError:
-            continue  # its names were not asked for
+            continue  # its names were not requested
         by_name = {entry.name.lower(): entry.color for entry in colored}
         by_value = {entry.value: entry.color for entry in colored}
         for colors in ([by_name.get(entry.name.lower()) for entry in named], [by_value.get(entry.value) for entry in named]):
@@ -315,7 +315,7 @@ def _values(path: Path, channel: Coding) -> tuple[int, ...]:
         return tuple(np.flatnonzero(np.bincount(masks.stored(Mask(path, channel)).ravel())).tolist())
     except ImageError as error:
         if isinstance(error.__cause__, Exception):
-            return ()  # a file that cannot be read is named when it is checked or drawn
+            return ()  # an unreadable file is reported when it is checked or drawn
         raise DataError(str(error), hint=error.hint) from error
 
 

@@ -65,7 +65,7 @@ def _images(file: CocoFile, notes: list[str], faults: list[Fault]) -> list[tuple
         label = file.labels.get(id_of(annotation.get("category_id")))
         key = id_of(annotation.get("image_id"))
         if label is None or key not in entries:
-            continue  # `CocoFile.entries` names it
+            continue  # already reported by `CocoFile.entries`
         where = f"annotations[{i}]"
         region = _region(f"'{file.path}': {where}", annotation)
         if region is None:

@@ -32,7 +32,7 @@ OBJECT = "object"
 """The class of all objects, which have no names."""
 
 _NUMBERED = re.compile(r"(.+)[_ -]masks?([_-]?\d+)?", re.IGNORECASE)
-_LEAST = 2  # objects of some image: a folder with one mask of an image is usual otherwise too
+_LEAST = 2  # fewest objects in some image: with one mask per image, the folder is an ordinary one
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,19 @@ class Group:
 
 
 def is_instances(source: Source) -> bool:
-    """Whether there are images with a folder of masks each, of several objects."""
+    """Whether each image has a folder of masks, one for each of several objects."""
     return source.tree is not None and any(len(group.objects) >= _LEAST for group in groups(source.tree))
 
 
 def read_instances(source: Source, asked: Asked = NOTHING) -> Listing:
-    """The images in a folder with masks in which every object of an image is of one class.
+    """The images in a folder with masks in which all objects have the same class.
 
-    A file of an object that cannot be read, or has another size than its image, is left out and reported, as is an image
-    without any other.
+    An object's file that cannot be read, or whose size differs from the image's, is left out and reported. An image without any
+    other file is left out too.
 
     Args:
         source: a folder with one of the layouts above.
-        asked: nothing.
+        asked: not used.
 
     Raises:
         DataError: it is no such folder, or no file of an object can be read.
@@ -131,7 +131,7 @@ def _read(tree: Tree, group: Group) -> tuple[Mask | None, Sequence[Fault]]:
     try:
         width, height = upright_size(tree.root / group.image)
     except ImageError:
-        return Mask(width=1, height=1), ()  # the image is named as broken when it is looked at
+        return Mask(width=1, height=1), ()  # the image is reported as broken when it is decoded
     within = np.zeros((height, width), np.bool_)
     faults = []
     for path in group.objects:

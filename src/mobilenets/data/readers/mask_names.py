@@ -55,7 +55,7 @@ def read_names(path: Path) -> tuple[Named, ...]:
     else:
         lines = [(number, line.strip()) for number, line in enumerate(read_text(path).lines, start=1)]
         kept = [(number, line) for number, line in lines if line and not line.startswith("#")]
-        if kept and kept[0][1] == "__ignore__":  # labelme's name of 255
+        if kept and kept[0][1] == "__ignore__":  # labelme's name for 255
             del kept[0]
         named = tuple(_line(f"'{path}' line {number}", i, line) for i, (number, line) in enumerate(kept))
     if not named:
@@ -68,7 +68,7 @@ def read_names(path: Path) -> tuple[Named, ...]:
 
 
 def repeated(values: Sequence[object]) -> object | None:
-    """The first value that stands there a second time; None if there is none."""
+    """The first value that occurs a second time; None if there is none."""
     seen: set[object] = set()
     for value in values:
         if value in seen:

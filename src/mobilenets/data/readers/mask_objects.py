@@ -80,7 +80,7 @@ def sized(entry: Entry, file: Path) -> Entry:
 
 
 def is_far_outside(region: Region, size: tuple[int, int]) -> bool:
-    """Whether a polygon leaves its image by more than ten times its size, so that its outline would take long to draw."""
+    """Whether a polygon extends beyond its image by more than ten times its size, so that drawing it would take too long."""
     corners = [np.abs(np.frombuffer(polygon, np.float64)) for polygon in region.polygons]
     return any(float(values.max()) > 10 * max(size) for values in corners)
 

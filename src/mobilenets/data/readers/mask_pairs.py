@@ -25,14 +25,14 @@ ENDINGS = (
 _OF_MASKS = ("_mask", "-mask", " mask", "_masks", "_seg", "_segmentation", "_labelids", "_groundtruth")  # beside the image
 _ALONE = frozenset(("mask", "label", "gt", "seg", "segmentation", "annotation"))  # whole names, beside image.png
 _BESIDE = ("annot", "_annot", "_annotations", "_labels", "_label", "_masks", "_mask", "_gt", "-masks", "-labels")
-_GLANCED = 5  # pairs of files that are looked at to decide which folder holds masks
-_FEW = 40  # most different values of a mask; photos have more
-_ALIKE = 0.6  # least share of names that two folders have in common
+_GLANCED = 5  # number of file pairs that are examined to decide which folder holds masks
+_FEW = 40  # most different values in a mask; photos have more
+_ALIKE = 0.6  # minimum share of names that two folders have in common
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A folder of images and the folder of their masks, which is the same one if they lie side by side.
+    """A folder of images and the folder of their masks; both are the same if images and masks are side by side.
 
     Args:
         images, masks: the folders, as paths relative to the dataset's.
@@ -65,7 +65,7 @@ def bare_stem(stem: str) -> str:
 
 
 def without_common_words(by_stem: Mapping[str, str]) -> dict[str, str]:
-    """Files by what their names do not have in common: 007 of img_007 among img_001, img_002, and so on.
+    """Files by the part in which their names differ: 007 for img_007 among img_001, img_002, and so on.
 
     >>> without_common_words({"img_07_rgb": "a", "img_08_rgb": "b"})
     {'07': 'a', '08': 'b'}
@@ -77,7 +77,7 @@ def without_common_words(by_stem: Mapping[str, str]) -> dict[str, str]:
 
 
 def _common_start(words: Sequence[str]) -> str:
-    """What all words begin with, but for digits at its end, which belong to numbers."""
+    """The common start of all words, without digits at its end, which belong to numbers."""
     first, last = min(words, default=""), max(words, default="")
     length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return first[:length].rstrip("0123456789")
@@ -160,7 +160,7 @@ class _Look(NamedTuple):
 
 
 def _look(tree: Tree, path: str) -> _Look | None:
-    """What a glance at an image shows; None if it cannot be read."""
+    """The size and kind of an image; None if it cannot be read."""
     try:
         with Image.open(tree.root / path) as image:
             size = image.size

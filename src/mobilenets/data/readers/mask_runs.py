@@ -1,7 +1,7 @@
 """Reads masks in a column of a CSV, as on Kaggle: `ImageId,EncodedPixels`, with pairs of a start, from 1, and a length.
 
-Pixels are counted down the columns, or along the rows: the masks themselves tell, because objects fall into shreds if
-they are read the other way.
+Pixels are counted down the columns or along the rows. The masks themselves reveal which: read the wrong way, objects fall
+apart.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "width": ("width",),
     "height": ("height",),
 }
-_NOTHING = ("", "-1", "nan", "none", "null")  # for an image without objects
-_TRIED = 20  # masks that tell which way their pixels are counted
+_NOTHING = ("", "-1", "nan", "none", "null")  # cells of an image without objects
+_TRIED = 20  # number of masks that are tried in both directions
 
 _Pairs = NDArray[np.int64]
 
@@ -123,7 +123,7 @@ def _entries(path: Path, tree: Tree | None, found: dict[str, list[tuple[str, str
 
 
 def _apart(rows: Rows, column: int) -> tuple[Rows, Sequence[str]]:
-    """The rows with the images alone in a column that also has the class, and the class of each row."""
+    """The rows with only the image left in a column that also has the class, and the class of each row."""
     names = [row[column].rpartition("_") if column < len(row) else ("", "", "") for _, row in rows.cells]
     cells = [(line, [*row[:column], name[0], *row[column + 1 :]]) for (line, row), name in zip(rows.cells, names, strict=True)]
     return replace(rows, cells=tuple(cells)), [name[2] for name in names]
@@ -141,7 +141,7 @@ def _pairs(text: str, where: str) -> _Pairs:
 
 
 def _counts_down(masks: Sequence[tuple[_Pairs, tuple[int, int]]]) -> bool:
-    """Whether pixels are counted down the columns: then fewer neighbors differ than along the rows."""
+    """Whether pixels are counted down the columns: if so, fewer neighboring pixels differ than along the rows."""
     edges = [0, 0]
     for runs, (width, height) in masks:
         for way, down in enumerate((True, False)):

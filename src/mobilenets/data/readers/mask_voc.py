@@ -36,8 +36,8 @@ def is_voc_masks(source: Source) -> bool:
 def read_voc_masks(source: Source, asked: Asked = NOTHING) -> Listing:
     """The images in the split files, with their masks; without split files, all images that have a mask.
 
-    The classes are named as `mask_classes` says, and without any file as the challenge does where the folder is called
-    after one (VOC2012).
+    Classes are named as in `mask_classes`. If no file names them and the folder is named after a VOC challenge (VOC2012), they
+    are the challenge's classes.
 
     Args:
         source: the folder of one year, or the folder above it.

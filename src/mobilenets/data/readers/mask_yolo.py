@@ -40,7 +40,7 @@ def read_yolo_masks(source: Source, asked: Asked = NOTHING) -> Listing:
         try:
             size = upright_size(entry.path)
         except ImageError:
-            size = 1, 1  # named as broken when it is looked at
+            size = 1, 1  # reported as broken when it is decoded
         objects = _objects(places, entry, size)
         boxed += len(entry.boxes) - len(objects)
         outlined += len(objects)
@@ -56,7 +56,7 @@ def read_yolo_masks(source: Source, asked: Asked = NOTHING) -> Listing:
 
 
 def _objects(places: Places, entry: Entry, size: tuple[int, int]) -> list[Outlined]:
-    """The polygons of an image's label file, in px; those of unknown classes are named by `read_yolo`."""
+    """The polygons of an image's label file, in px; `read_yolo` reports those of unknown classes."""
     path = places.labels.get(entry.path)
     if path is None or not entry.boxes:
         return []

@@ -21,11 +21,11 @@ LABEL_SUFFIXES = (".json", ".txt", ".cls")
 """Endings of members that name a class; if a key has several, the first in this order counts."""
 
 MASK_WORDS = ("mask", "masks", "seg", "segmentation")
-"""What stands between the key and the ending of a member that is a mask."""
+"""The part between key and extension in the name of a member that is a mask."""
 
 SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt, key.json or key.mask.png"
 _LABEL_BYTES = 1 << 20
-_FORMAT = 3  # of the kept indices
+_FORMAT = 3  # version of cached indices
 log = logging.getLogger("mobilenets.data")
 
 
@@ -34,8 +34,8 @@ class Part:
     """A member that is the mask of a key.
 
     Args:
-        name: of the member.
-        offset, size: in the shard, in bytes.
+        name: the member's name.
+        offset, size: position in the shard, in bytes.
         checksum: as for an image.
     """
 
@@ -134,7 +134,7 @@ def _remote_keys(url: str) -> list[Key]:
     if known is not None:
         return known
     log.info("reading '%s' once to index its images", file.url)
-    cache_file(file.url, ".tar").unlink(missing_ok=True)  # of an earlier version
+    cache_file(file.url, ".tar").unlink(missing_ok=True)  # left by an earlier version
     if file.ranges:
         with remote.Stream(file) as stream:
             readable = cast("IO[bytes]", stream)  # "r|" calls `read` alone
@@ -213,7 +213,7 @@ def _labelled(tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]
     """The members that are images or name classes, each with its key and suffix."""
     end = -1
     for member in tar:
-        if member.size < 0 or member.offset < end:  # tarfile would go round in circles
+        if member.size < 0 or member.offset < end:  # otherwise tarfile would loop forever
             raise tarfile.ReadError(f"the header at byte {member.offset:,} is damaged")
         end = member.offset_data
         name, suffix = split_name(member)
@@ -228,7 +228,7 @@ def _chunks(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 def _check_end(shard: str, at: int, block: bytes) -> None:
-    """Refuse a shard that does not end with a block of zeros, as tar files do; tarfile would not report it."""
+    """Raise if a shard does not end with a block of zeros, as tar files do; tarfile would not report it."""
     if len(block) < tarfile.BLOCKSIZE:
         raise DataError(f"shard '{shard}' is truncated: it breaks off after {at + len(block):,} bytes", hint="copy it again")
     if block.count(0) != len(block):

@@ -1,4 +1,4 @@
-"""What the keys of tar shards say of their images: a label, boxes, or a mask.
+"""Annotations in tar shards: the label, boxes or mask that a key has for its image.
 
 - A label is the content of `key.cls` or `key.txt`, or "label" in `key.json`. A number counts the lines of `labels.txt`.
 - Boxes are the list "boxes" in `key.json`. Each has a "label" and either the edges "x0", "y0", "x1", "y1" in px, or COCO's
@@ -38,7 +38,7 @@ LABELS_FILE = "labels.txt"
 """The file beside the shards with the class names, one per line; line i names the class that `.cls` files call i."""
 
 _LABEL_KEYS = ("label", "class", "cls")
-_PEEKED = 30  # masks that are looked at for their palette
+_PEEKED = 30  # number of masks whose palette is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Packed:
     """An image in a shard.
 
     Args:
-        key: its key; it has an image.
-        shard: the file or the address of the shard.
-        name: of the image in reports.
+        key: its key, which has an image.
+        shard: the file or address of the shard.
+        name: the image's name in reports.
         about: the key's JSON; empty if it has none.
     """
 
@@ -59,12 +59,12 @@ class Packed:
 
     @property
     def where(self) -> str:
-        """The image, for messages."""
+        """The image's location, for messages."""
         return f"{shard_name(self.shard)}/{self.key.name}{self.key.suffix}"
 
     @property
     def label(self) -> str:
-        """The class as it is written: a name, or a number of `labels.txt`; "" if there is none."""
+        """The class as written: a name, or a line number of `labels.txt`; "" if there is none."""
         if self.key.label_suffix != ".json":
             return self.key.label
         return str(next((self.about[name] for name in _LABEL_KEYS if name in self.about), ""))
@@ -73,7 +73,7 @@ class Packed:
         """The image without its annotation.
 
         Raises:
-            DataError: its split or weight is none.
+            DataError: its split or weight is not valid.
         """
         remote = is_remote(self.shard)
         return Entry(
@@ -90,7 +90,7 @@ class Packed:
         )
 
     def mask_file(self) -> Located | None:
-        """Where its mask is; None if it has none."""
+        """The location of its mask; None if it has none."""
         part = self.key.mask
         if part is None:
             return None
@@ -119,9 +119,9 @@ class Annotated:
     """The images of shards with their annotations.
 
     Args:
-        entries: the images that have one.
+        entries: the annotated images.
         labels: the class names.
-        colors: of the labels, if masks have palettes.
+        colors: the labels' colors, if masks have palettes.
         notes: what was decided, one line each for people to read.
         faults: the images that were left out.
     """
@@ -137,9 +137,9 @@ def packed(key: Key, shard: str, lead: str) -> Packed:
     """An image in a shard, with what its JSON says.
 
     Args:
-        key: of the image.
+        key: the image's key.
         shard: the file or address of the shard.
-        lead: stands before the image's name if there are several shards.
+        lead: prefix of the image's name if there are several shards.
 
     Raises:
         DataError: its JSON cannot be read.
@@ -158,7 +158,7 @@ def packed(key: Key, shard: str, lead: str) -> Packed:
 
 
 def task_of(images: Sequence[Packed]) -> Task:
-    """What shards are for if nobody says: boxes come before labels, and labels before masks."""
+    """The default task for shards: boxes take precedence over labels, and labels over masks."""
     if any("boxes" in image.about for image in images):
         return "detect"
     return "segment" if any(image.key.mask for image in images) and not any(image.label for image in images) else "classify"
@@ -168,7 +168,7 @@ def labelled(images: Sequence[Packed], names: tuple[str, ...], asked: Asked) -> 
     """The images with their labels.
 
     Raises:
-        DataError: an image has none.
+        DataError: an image has no label.
     """
     entries = tuple(_labelled(image, names, asked) for image in images)
     notes = ("the labels were read; the shards also have masks, for the task segment",) if _have_masks(images) else ()
@@ -179,7 +179,7 @@ def boxed(images: Sequence[Packed], names: tuple[str, ...], asked: Asked) -> Ann
     """The images with their boxes. An image whose JSON has no list of boxes is left out and reported.
 
     Raises:
-        DataError: no image has boxes, or a box is none.
+        DataError: no image has boxes, or a box is not valid.
     """
     entries, faults = [], []
     for image in images:
@@ -202,7 +202,7 @@ def masked(images: Sequence[Packed], names: tuple[str, ...], asked: Asked) -> An
     """The images with their masks. An image without a mask is left out and reported.
 
     Raises:
-        DataError: no image has a mask, or nothing names the classes.
+        DataError: no image has a mask, or the classes are not named.
     """
     files = [image.mask_file() for image in images]
     if not any(files):
@@ -245,7 +245,7 @@ def _have_masks(images: Sequence[Packed]) -> bool:
 
 
 def _labels(used: Iterable[str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in `labels.txt`, if they are all that are used; else those that are used."""
+    """The names in `labels.txt` if they include all used names; otherwise the used names."""
     labels = in_order(used)
     return names if names and set(labels) <= set(names) else labels
 

@@ -21,7 +21,7 @@ MASKS = frozenset((
 """Usual names of a folder of masks or annotations, in lower case."""
 
 NO_CLASSES = (MASKS - {"label", "target", "targets"}) | {"images", "imgs", "img", "jpegimages"}
-"""Names of folders that are never those of classes."""
+"""Names of folders that are never classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _may_match(annotation: str, image: str) -> bool:
 
 
 def _nearness(annotation: str, image: str) -> tuple[int, int, int]:
-    """How similar the folders of both are, for sorting; a folder of images counts in favor, a folder of masks against."""
+    """How similar both folders are, as a sort key; a folder of images counts in favor, a folder of masks against."""
     of_annotation, of_image = (path.lower().split("/")[:-1] for path in (annotation, image))
     same = of_annotation == of_image
     shared = sum(min(of_annotation.count(part), of_image.count(part)) for part in set(of_annotation) - MASKS)

@@ -27,11 +27,11 @@ Locate = Callable[[str, str], Path]
 """Finds the path of an image from its path in a row; the second argument is the file and line, for errors."""
 
 _OWN = (b",name,offset,size", b",name,offset,size,checksum", b",picture")  # how the header of our own lists ends
-_STATED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # a first line that says how cells are separated
+_STATED = re.compile(r"sep=(.)\s*$", re.IGNORECASE)  # a first line that states the separator
 UNASSIGNED = "unassigned"
 """What Vertex AI writes for the split of an image that has none, in lower case."""
 
-_TRIED = 20  # images that are looked for to decide whether the paths of a list are right
+_TRIED = 20  # number of images that are searched to decide whether the paths of a list are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def refuse_half_splits(path: Path, entries: Collection[Entry]) -> None:
 def read_rows(path: Path) -> Rows:
     """The rows of a CSV or TSV file, of a file of JSON lines, or of a text file whose lines end with the second of two columns.
 
-    The delimiter is what a first line such as `sep=;` says, as Excel writes it; else a tab in a `.tsv` file; else a comma, or a
-    semicolon or a tab if the first line has no comma.
+    The delimiter is the one that a first line such as `sep=;` states, as Excel writes it; otherwise a tab in a `.tsv` file;
+    otherwise a comma, or a semicolon or tab if the first line has no comma.
 
     Raises:
         DataError: the file cannot be read, or a row has more cells than the header; the message names the line.
@@ -263,7 +263,7 @@ def _text(path: Path) -> Text:
 
 
 def _words(line: str) -> list[str]:
-    """What stands on a line of a text file: the last word, and all before it, which may be a path with spaces."""
+    """The words on a line of a text file: the last word, and everything before it, which may be a path with spaces."""
     return line.strip().rsplit(None, 1)
 
 

@@ -1,4 +1,4 @@
-"""`Drawn`: images with the shapes that people drew on them, whatever program wrote them, read as boxes or as masks."""
+"""`Drawn`: images with the shapes that people drew on them, from any program, to be read as boxes or masks."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from mobilenets.errors import DataError
 Corner = tuple[float, float]
 Kind = Literal["box", "outline", "pixels", "line", "point"]
 
-_STEPS = 72  # corners of the polygon that stands for an ellipse
+_STEPS = 72  # number of corners of the polygon that approximates an ellipse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shape:
-    """What was drawn.
+    """A drawn shape.
 
     Args:
-        kind: an "outline" is a polygon or ellipse; a "point" stands for all that is neither a box nor has one around it.
+        kind: an "outline" is a polygon or ellipse; a "point" is anything that is neither a box nor enclosed by one.
         label: its class.
-        corners: of the polygon, line or turned box; of "pixels", the top left and bottom right of the rectangle around them.
+        corners: corners of the polygon, line or rotated box; for "pixels", top left and bottom right of their rectangle.
         where: which shape it is, for errors: "shape 2".
-        runs: of "pixels", lengths of runs along the rows of the rectangle; the first is outside.
-        layer: shapes of higher layers lie above those of lower ones.
-        object: shapes of one class and the same name are parts of one object; "" for an object of its own.
+        runs: for "pixels", lengths of runs along the rows of the rectangle; the first run is outside.
+        layer: shapes of higher layers are drawn above those of lower ones.
+        object: shapes with the same class and name here are parts of one object; "" for a separate object.
     """
 
     kind: Kind
@@ -53,7 +53,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class DrawnImage:
-    """An image, without boxes or mask, and what was drawn on it; `file` is the file that says so, relative to the dataset's."""
+    """An image without boxes or mask, and the shapes drawn on it; `file` is their file, relative to the dataset's folder."""
 
     entry: Entry
     shapes: tuple[Shape, ...]
@@ -62,14 +62,14 @@ class DrawnImage:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a program wrote.
+    """The contents of a program's annotation files.
 
     Args:
         path: its file, or the folder with its files, for errors.
-        images: what it lists.
-        declared: the classes that it lists, in its order; they need not occur.
-        tagged: what to do with tags of whole images if there are no shapes; "" if there are no tags.
-        notes, faults: as of the listing.
+        images: the listed images.
+        declared: the listed classes, in the program's order; they need not occur.
+        tagged: a hint about tags of whole images if there are no shapes; "" if there are no tags.
+        notes, faults: as in `Listing`.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class Drawn:
     faults: tuple[Fault, ...] = ()
 
     def labels(self, used: Sequence[str]) -> tuple[str, ...]:
-        """The classes that occur, in the order of the program; those that it does not declare come last."""
+        """The classes that occur, in the program's order; undeclared ones come last."""
         return tuple(dict.fromkeys([*(label for label in self.declared if label in used), *used]))
 
 
@@ -88,7 +88,7 @@ def boxes_of(whole: Drawn, source: Source) -> Listing:
     """The images with their boxes; polygons, ellipses, lines and masks become the boxes around them.
 
     Raises:
-        DataError: nothing that was drawn has a box around it.
+        DataError: no shape has a box around it.
     """
     entries = [replace(image.entry, boxes=tuple(_boxes(image))) for image in whole.images]
     if not any(entry.boxes for entry in entries):
@@ -106,11 +106,11 @@ def boxes_of(whole: Drawn, source: Source) -> Listing:
 def masks_of(whole: Drawn, source: Source, ignore: Sequence[str]) -> Listing:
     """The images with masks of their polygons, ellipses and pixels.
 
-    Shapes lie above each other by their layers, and smaller ones above larger ones. An image without shapes is all background.
-    Boxes, lines and points are left out.
+    Shapes are stacked by layer, and within a layer smaller ones are above larger ones. An image without shapes is all
+    background. Boxes, lines and points are left out.
 
     Raises:
-        DataError: nothing that was drawn has an outline, or there is no such class to ignore.
+        DataError: no shape has an outline, or a class to ignore does not exist.
     """
     faults = list(whole.faults)
     images = [replace(image, entry=sized(image.entry, whole.path)) for image in whole.images]
@@ -133,7 +133,7 @@ def masks_of(whole: Drawn, source: Source, ignore: Sequence[str]) -> Listing:
 
 
 def name_of(source: Source) -> str:
-    """The name of a dataset: of its folder, or of its file."""
+    """The name of a dataset: that of its folder or file."""
     return source.path.resolve().name if source.tree is not None else source.path.stem
 
 
@@ -143,13 +143,13 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> list[Corner]:
 
 
 def ellipse(center: Corner, radii: Corner) -> list[Corner]:
-    """The corners of a polygon that stands for an ellipse."""
+    """The corners of a polygon that approximates an ellipse."""
     steps = (2 * math.pi * i / _STEPS for i in range(_STEPS))
     return [(center[0] + radii[0] * math.cos(step), center[1] + radii[1] * math.sin(step)) for step in steps]
 
 
 def turned(corners: Sequence[Corner], center: Corner, degrees: float) -> list[Corner]:
-    """The corners after a rotation, clockwise."""
+    """The corners rotated clockwise."""
     angle = math.radians(degrees)
     if not angle:
         return list(corners)

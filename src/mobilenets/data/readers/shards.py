@@ -92,7 +92,7 @@ def _lines_of(path: Path) -> list[str]:
 
 
 def read_shards(source: str, asked: Asked = NOTHING) -> Listing:
-    """The images in shards; each is later read by its offset in the tar file. `packed` says what their keys hold.
+    """The images in shards; each is later read by its offset in the tar file. `packed` describes their annotations.
 
     A shard whose name begins with a split (`train-0003.tar`) is in that split; `"split"` in a key's JSON overrides it.
     A shard on a web server is read once to index its images; each image is then fetched when it is needed.
@@ -146,7 +146,7 @@ def _label_names(shard: str) -> tuple[str, ...]:
             from mobilenets.data.remote import read
 
             text = read(urljoin(shard, LABELS_FILE), most=_LABELS_BYTES).decode("utf-8-sig", "replace")
-            text = "" if text.lstrip().startswith("<") else text  # a page that says there is none
+            text = "" if text.lstrip().startswith("<") else text  # a web page saying that there is none
         else:
             text = Path(shard).with_name(LABELS_FILE).read_bytes().decode("utf-8-sig", "replace")
     except ConnectionError as error:

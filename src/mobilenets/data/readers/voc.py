@@ -37,7 +37,7 @@ LABELS_FILE = "labels.txt"
 Counting = Literal["from 1", "labelImg", "edges"]
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
-_GLANCED = 20  # files that tell whether a folder's XML files are VOC's
+_GLANCED = 20  # number of files examined to decide whether a folder's XML files are VOC's
 _LAYOUT = "expected one XML file per image, beside it or in Annotations/, and optionally ImageSets/Main/*.txt"
 
 
@@ -192,7 +192,7 @@ def _in_sets(tree: Tree, sets: str, root: str, items: list[_Item], notes: list[s
     listed = []
     for stem, split in splits.items():
         item = by_stem.get(stem, _Item(None, None, None))
-        image = item.image or below(folder, f"{stem}.jpg")  # named as missing when it is looked at
+        image = item.image or below(folder, f"{stem}.jpg")  # reported as missing when it is decoded
         listed.append(_Item(image, item.annotation, split))
     rest = [by_stem[stem] for stem in sorted(by_stem) if stem not in splits]
     whole = [item for item in rest if item.image is not None and item.annotation is not None]

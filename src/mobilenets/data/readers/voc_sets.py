@@ -10,14 +10,14 @@ from mobilenets.data.samples import Split
 from mobilenets.data.text import read_text
 from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
 
-_FLAGS = ("1", "0", "-1")  # what VOC's files of one class add to a stem
+_FLAGS = ("1", "0", "-1")  # flags that VOC's files of a single class add to a stem
 _ORDER: dict[Split | None, int] = {"train": 0, "val": 1, "test": 2, None: 3}
 
 
 def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[dict[str, Split | None], list[Fault]]:
     """The split of each image, by its name without folders and ending.
 
-    A name that only trainval.txt lists is in train; CVAT's default.txt names no split.
+    A name that is only in trainval.txt belongs to train; CVAT's default.txt names no split.
 
     Args:
         tree: the dataset's files.
@@ -52,7 +52,7 @@ def read_sets(tree: Tree, folder: str | None, stems: Collection[str]) -> tuple[d
 
 
 def _stem(line: str, stems: Collection[str]) -> str:
-    """The image that a line names: with or without folders, ending, and the flag of a class."""
+    """The image on a line, which may have folders, an extension, and the flag of a class."""
     whole = line.strip()
     if whole in stems:
         return whole

@@ -1,6 +1,6 @@
 """Reads YOLO: one text file per image and one line per box, `class center_x center_y width height`, as shares of its sides.
 
-The labels of `images/train/a.jpg` are in `labels/train/a.txt`, or beside the image, or in a folder of another name. An image
+The labels of `images/train/a.jpg` are in `labels/train/a.txt`, beside the image, or in a folder with another name. An image
 without such a file shows no object.
 """
 
@@ -113,7 +113,7 @@ def _entry(places: Places, image: Path, split: Split | None, faults: list[Fault]
     try:
         width, height = upright_size(image)
     except ImageError:
-        return Entry(image, "", name, split)  # named as broken when it is looked at
+        return Entry(image, "", name, split)  # reported as broken when it is decoded
     boxes = (
         NamedBox(places.names[line.class_index], line.x0 * width, line.y0 * height, line.x1 * width, line.y1 * height)
         for line in known

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from mobilenets.data.text import shown
 from mobilenets.errors import DataError
 
-_MOST = 2.0  # shares beyond this are px
-_CLEAR = 20  # characters of a wrong number that an error shows
+_MOST = 2.0  # larger values are px, not shares
+_CLEAR = 20  # characters of a wrong number shown in an error
 
 
 class Line(NamedTuple):
@@ -32,7 +32,7 @@ class Line(NamedTuple):
 
 
 def is_label(line: str) -> bool:
-    """Whether a line is a class and at least four shares.
+    """Whether a line is a class followed by at least four shares.
 
     >>> is_label("0 .5 .5 .2 .2"), is_label("0 48 36 20 20"), is_label("a cat")
     (True, False, False)
@@ -50,7 +50,7 @@ def read_lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Lin
     Args:
         path: the file, for errors.
         lines: its lines.
-        keypoints: how many numbers a pose has after its box; 0 if that is not known.
+        keypoints: how many numbers a pose has after its box; 0 if unknown.
 
     Raises:
         DataError: a line is not such an object; the message names it.
@@ -68,7 +68,7 @@ def read_lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Lin
 
 
 def _words(line: str) -> list[str]:
-    """The numbers on a line. A comma is a point if numbers are separated by spaces and none has a point; else it separates."""
+    """The numbers on a line. If spaces separate them and none has a point, commas are decimal points; otherwise separators."""
     words = line.split()
     decimal = len(words) >= 5 and "." not in line and any("," in word.rstrip(",") for word in words[1:])
     return [word.replace(",", ".") for word in words] if decimal else line.replace(",", " ").split()
@@ -95,6 +95,6 @@ def _line(where: str, words: list[str], values: list[float], keypoints: int) -> 
 
 
 def _has_visibilities(values: list[float]) -> bool:
-    """Whether a box is followed by points of x, y and a visibility of 0, 1 or 2, which no polygon has at every third place."""
+    """Whether a box is followed by points of x, y and a visibility of 0, 1 or 2, a pattern that no polygon has."""
     rest = values[5:]
     return len(rest) >= 6 and len(rest) % 3 == 0 and all(value in (0, 1, 2) for value in rest[2::3])

@@ -28,7 +28,7 @@ LISTS = frozenset(
 """Text files that are not the labels of an image, in lower case."""
 
 LAYOUT = "expected data.yaml with the keys names and train, or classes.txt beside images/ and labels/"
-_GLANCED = 30  # text files that are looked at to decide whether they are YOLO's
+_GLANCED = 30  # number of text files examined to decide whether they are YOLO's
 _NAMES_DEPTH = 2  # how many folders below the dataset's a file of class names may be
 
 
@@ -246,7 +246,7 @@ def _roots(file: Path, data: Mapping[str, Plain]) -> list[Tree]:
 
 
 def _first_folders(data: Mapping[str, Plain]) -> frozenset[str]:
-    """The folders inside the stated one that images and labels may be in; the stated one itself may be a whole disk."""
+    """Folders inside the stated one that may hold images and labels. The stated one itself may be a whole disk."""
     values = [value if isinstance(value, list) else [value] for key, value in data.items() if key.lower() in SPLIT_WORDS]
     paths = (path.replace("\\", "/").split("/") for listed in values for path in listed if isinstance(path, str))
     named = {next((part for part in parts if part not in ("", ".", "..")), "").lower() for parts in paths}
@@ -307,7 +307,7 @@ def _existing(written: str, roots: Sequence[Tree]) -> list[Path]:
 
 
 def _by_end(written: str, roots: Sequence[Tree]) -> Path | None:
-    """The file or folder that an absolute path of another machine ends like, such as /content/cells-1/train/images."""
+    """The file or folder that matches the end of another machine's absolute path, such as /content/cells-1/train/images."""
     if not (written.startswith("/") or written[1:3] == ":/"):
         return None
     parts = [part for part in written.split("/") if part not in ("", ".", "..")]
@@ -359,7 +359,7 @@ def _keypoints(stated: Plain) -> int:
 
 
 def _file(tree: Tree, description: str, written: str) -> Path:
-    """A file that obj.data names, which is also looked for beside obj.data under its name alone."""
+    """A file that obj.data names. It is also looked for beside obj.data, by its name alone."""
     checked_path(written, f"'{tree.root / description}'")
     folder = description.rpartition("/")[0]
     slashed = written.replace("\\", "/")

@@ -96,7 +96,7 @@ def _write_voc(dataset: Dataset, placed: Sequence[Placed], folder: Path) -> list
             item = ElementTree.SubElement(root, "object")
             _add(item, name=dataset.labels[box.label], pose="Unspecified", truncated="0")
             _add(item, difficult="01"[box.difficult or box.crowd])
-            x0, y0, x1, y1 = box.corners  # VOC counts pixels from 1, and the last one is inside
+            x0, y0, x1, y1 = box.corners  # VOC counts pixels from 1, inclusive
             corners = {"xmin": number(x0 + 1), "ymin": number(y0 + 1), "xmax": number(x1), "ymax": number(y1)}
             _add(ElementTree.SubElement(item, "bndbox"), **corners)
         ElementTree.indent(root, "\t")

@@ -131,7 +131,7 @@ class _Csv:
 
 
 class _Yolo:
-    """The score is the sixth number on a line, as in the files of YOLO's own tools."""
+    """The score is the sixth number on a line, as in YOLO's own tools."""
 
     def __init__(self, folder: Path, labels: tuple[str, ...]) -> None:
         self._labels = folder / "labels"
@@ -149,7 +149,7 @@ class _Yolo:
 
 
 class _Draft:
-    """A text file that is written in parts and appears when it is closed."""
+    """A text file that is written in parts and appears only when closed."""
 
     def __init__(self, path: Path) -> None:
         self._drafting = files.drafted(path)

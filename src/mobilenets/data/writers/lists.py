@@ -1,4 +1,4 @@
-"""Writes lists of images and boxes as CSV, which the readers of lists read back whatever the names of the files are."""
+"""Writes lists of images and boxes as CSV, which the readers of lists read back, whatever the file names are."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def table(columns: Sequence[str], rows: Iterable[dict[str, str]]) -> str:
     writer = csv.DictWriter(buffer, columns, lineterminator="\n", restval="", extrasaction="ignore")
     quoting = csv.DictWriter(
         buffer, columns, lineterminator="\n", restval="", extrasaction="ignore", quoting=csv.QUOTE_ALL
-    )  # not every Python quotes a cell for a carriage return
+    )  # some Python versions do not quote a cell with a carriage return
     writer.writeheader()
     for row in rows:
         cells = {column: guarded(cell) for column, cell in row.items()}
@@ -62,7 +62,7 @@ def table(columns: Sequence[str], rows: Iterable[dict[str, str]]) -> str:
 
 
 def number(value: float) -> str:
-    """A number of px with the fewest characters that read back as the same number.
+    """A number of px, with as few characters as possible that read back as the same number.
 
     >>> number(12.0), number(0.5)
     ('12', '0.5')

@@ -1,4 +1,4 @@
-"""Writes tar shards as `readers.packed` describes them: images byte by byte, with labels, boxes or masks beside them."""
+"""Writes tar shards as described in `readers.packed`: unchanged image files, with labels, boxes or masks beside them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mobilenets.runtime.images.decode import upright_size
 from mobilenets.specs.model import Task
 
 PER_SHARD = 1000
-"""Images of a shard."""
+"""Images per shard."""
 
 
 def write_shards(
@@ -70,7 +70,7 @@ def write_shards(
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
-    """What stands beside an image: further fields of its JSON, and further members by their endings."""
+    """An image's annotation: additional fields of its JSON, and additional members by extension."""
 
     about: Mapping[str, object] = field(default_factory=dict)
     members: Mapping[str, bytes] = field(default_factory=dict)
@@ -114,7 +114,7 @@ def _mask(sample: Sample, data: bytes, dataset: Dataset) -> _Annotation:
     if sample.mask is None:
         raise DataError(f"'{sample.name}' has no mask")
     image = Image.fromarray(masks.read(sample.mask))
-    if dataset.colors:  # all 256 of them: a PNG of few colors has few bits, which cannot hold 255
+    if dataset.colors:  # all 256 colors: a PNG with few colors uses few bits, which cannot hold 255
         image.putpalette(bytes(chain(*dataset.colors)).ljust(3 * 256, b"\0"))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=False)

@@ -17,12 +17,12 @@ from mobilenets.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user says about a written dataset; an output takes those that it names.
+    """The user's options for writing a dataset; an output uses those that it lists.
 
     Args:
         link: whether images are linked instead of copied.
-        per_shard: images of a tar file.
-        seed: of the order of images in tar files.
+        per_shard: number of images per tar file.
+        seed: seed for the order of images in tar files.
         advance: called with 1 after each image.
     """
 
@@ -38,10 +38,10 @@ class Output:
 
     Args:
         title: the files that are written, for messages and documentation.
-        tasks: whose datasets it can hold.
+        tasks: the tasks whose datasets it can hold.
         write: writes a dataset to a folder, which appears when it is complete; returns what was left out or changed, one line
             each for people to read.
-        options: fields of `Options` that it has a use for, besides `seed` and `advance`.
+        options: fields of `Options` that it uses, besides `seed` and `advance`.
     """
 
     title: str

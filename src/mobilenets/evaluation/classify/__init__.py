@@ -1,1 +1,1 @@
-"""How well a classifier does."""
+"""Evaluation of classifiers."""

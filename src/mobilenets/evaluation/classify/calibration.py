@@ -1,4 +1,4 @@
-"""Do scores mean what they say? Calibration error, the reliability diagram, and the temperature that corrects scores."""
+"""Calibration of scores: calibration error, the reliability diagram, and the temperature that corrects overconfidence."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ BINS = 15
 COLDEST, HOTTEST = 0.05, 20.0
 
 PRIOR = 0.25
-"""Standard deviation of the prior on log temperature, whose mean is 0: about 50 images weigh as much as the prior."""
+"""Standard deviation of the prior on log temperature, whose mean is 0. About 50 images outweigh the prior."""
 
 FEWEST = 20
-"""Validation images below which no temperature is fitted: cross-validation on so few says nothing."""
+"""With fewer validation images than this, no temperature is fitted, because cross-validation would be meaningless."""
 
-_MOST = 5000  # images that the cross-validation looks at
+_MOST = 5000  # maximum number of images used for the cross-validation
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """One bar of a reliability diagram: predictions whose score is above `low` and at most `high`.
+    """One bar of a reliability diagram: the predictions whose score is above `low` and at most `high`.
 
     Args:
         low, high: range of scores.
-        count: number of predictions in it.
+        count: number of predictions in that range.
         score: their mean score; 0 if there are none.
-        accuracy: share of them that is right; 0 if there are none.
+        accuracy: share of them that are right; 0 if there are none.
     """
 
     low: float
@@ -47,7 +47,7 @@ def reliability(scores: NDArray[np.float32], correct: NDArray[np.bool_], bins: i
     """Accuracy and mean score in bins of equal width (Guo et al. 2017, section 2).
 
     Args:
-        scores: of the predicted class, N.
+        scores: the score of the predicted class, N.
         correct: whether that class is the true one, N.
     """
     edges = np.linspace(0, 1, bins + 1)
@@ -62,18 +62,18 @@ def reliability(scores: NDArray[np.float32], correct: NDArray[np.bool_], bins: i
 
 
 def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
-    """Mean distance between score and accuracy over the bins, weighted by their counts (Guo et al. 2017, eq. 3)."""
+    """Mean gap between score and accuracy over the bins, weighted by their counts (Guo et al. 2017, eq. 3)."""
     total = sum(bar.count for bar in bins)
     return sum(bar.count * abs(bar.accuracy - bar.score) for bar in bins) / total
 
 
 def negative_log_likelihood(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: float = 1.0) -> float:
-    """Mean of -log score of the true class, in nats."""
+    """Mean negative log likelihood of the true class, in nats."""
     return float(losses(logits, truth, temperature).mean())
 
 
 def losses(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: float = 1.0) -> NDArray[np.float64]:
-    """-log score of the true class of each image, in nats, N."""
+    """Negative log likelihood of the true class of each image, in nats, N."""
     scaled = logits.astype(np.float64) / temperature
     peak = scaled.max(axis=1)
     total = peak + np.log(np.exp(scaled - peak[:, np.newaxis]).sum(axis=1))
@@ -82,15 +82,15 @@ def losses(logits: NDArray[np.float32], truth: NDArray[np.int64], temperature: f
 
 
 def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    """The softmax temperature to ship: fitted under a prior at 1, and kept only if it helps on images it was not fitted on.
+    """The softmax temperature to ship: fitted with a prior at 1, and kept only if it helps on held-out images.
 
-    A few images, or images that are all predicted right, say little about how wrong answers score. The prior keeps the
+    A few images, or images that are all predicted right, say little about the scores of wrong predictions. The prior keeps the
     temperature near 1 until there is evidence. Cross-validation then compares the loss on held-out images with the loss at
-    temperature 1: the temperature stays 1 unless the mean gain is above its standard error.
+    temperature 1. The temperature stays 1 unless the mean gain exceeds its standard error.
 
     Args:
-        logits: of a split that was not trained on, N classes, at temperature 1.
-        truth: class of each row.
+        logits: logits at temperature 1 of a split that was not trained on, N classes.
+        truth: index of the true class of each row.
 
     Raises:
         DataError: there are no rows, or a logit is not finite.
@@ -112,13 +112,13 @@ def fit_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> fl
 
 
 def likeliest_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64], *, prior: float = float("inf")) -> float:
-    """The softmax temperature with the least negative log likelihood (Guo et al. 2017, section 4.2), between 0.05 and 20.
+    """The softmax temperature with the lowest negative log likelihood (Guo et al. 2017, section 4.2), between 0.05 and 20.
 
-    Newton steps on the log of the inverse temperature, kept inside a bracket that shrinks.
+    It is found by Newton steps on the log of the inverse temperature, inside a shrinking bracket.
 
     Args:
         logits: N classes, at temperature 1.
-        truth: class of each row.
+        truth: index of the true class of each row.
         prior: standard deviation of a normal prior on log temperature; infinite for none.
 
     Raises:
@@ -127,7 +127,7 @@ def likeliest_temperature(logits: NDArray[np.float32], truth: NDArray[np.int64],
     _check(logits)
     centered = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     true_mean = centered[np.arange(len(truth)), truth].mean()
-    pull = 1 / prior**2 / len(logits)  # of the prior, per image
+    pull = 1 / prior**2 / len(logits)  # weight of the prior, per image
     low, high = -float(np.log(HOTTEST)), -float(np.log(COLDEST))
     x = 0.0  # log of the inverse temperature
     for _ in range(80):

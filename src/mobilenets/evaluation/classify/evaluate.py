@@ -1,4 +1,4 @@
-"""`evaluate_classification`: run the shipped predictor over labelled images and measure its answers."""
+"""`evaluate_classification`: run the shipped predictor on labeled images and measure its predictions."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Row:
     """One image of an evaluation.
 
     Args:
-        name: of the image.
-        truth: its label.
+        name: the image's name.
+        truth: its true label.
         predicted: the label with the highest score.
-        score: that score.
+        score: the score of the predicted label.
         truth_score: the score of the true label.
     """
 
@@ -53,12 +53,12 @@ class Report:
 
     Args:
         model: the network's name.
-        labels: of the model, in the order of the columns.
-        names: of the images that were read, N.
-        truth: index of the true label of each, N.
-        logits: N classes, before the temperature.
-        scores: N classes.
-        temperature: the scores were computed with it.
+        labels: the model's class names, in the order of the columns.
+        names: names of the images that were read, N.
+        truth: index of each image's true label, N.
+        logits: logits before the temperature is applied, N classes.
+        scores: scores of the labels, N classes.
+        temperature: the temperature that the scores were computed with.
         unreadable: name and reason of each image that could not be read.
         seconds: duration of the evaluation, decoding included.
         metrics: the table of metrics, computed from the above.
@@ -98,27 +98,27 @@ class Report:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Counts `[true label, predicted label]`."""
+        """Number of images per `[true label, predicted label]`."""
         return metrics.confusion_matrix(self.truth, self.predicted, len(self.labels))
 
     @property
     def reliability(self) -> tuple[Bin, ...]:
-        """The bars of the reliability diagram."""
+        """The bins of the reliability diagram."""
         return calibration.reliability(self.confidence, self.predicted == self.truth)
 
     @property
     def positive(self) -> NDArray[np.bool_] | None:
-        """With two labels that both occur, whether each image truly is of the second; else None."""
+        """For two labels that both occur: whether each image truly has the second; otherwise None."""
         if len(self.labels) != 2 or len(np.unique(self.truth)) != 2:
             return None
         positive: NDArray[np.bool_] = self.truth == 1
         return positive
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name.
+        """The metric with this name.
 
         Raises:
-            UnknownNameError: there is none.
+            UnknownNameError: there is no such metric.
         """
         return metric_named(self.metrics, name)
 
@@ -133,10 +133,10 @@ class Report:
         return tuple(self._row(int(i)) for i in order[:k])
 
     def best(self, k: int = 3) -> tuple[Row, ...]:
-        """Right predictions, the most confident first, taken from each class in turn."""
+        """Right predictions with the highest scores, taken from each class in turn."""
         right = np.flatnonzero(self.predicted == self.truth)
         order = right[np.argsort(-self.confidence[right], kind="stable")]
-        turns = np.zeros(len(order), np.int64)  # of each, how many of its class come before it
+        turns = np.zeros(len(order), np.int64)  # for each image, how many of its class come before it
         for label in np.unique(self.truth[order]):
             own = self.truth[order] == label
             turns[own] = np.arange(own.sum())
@@ -156,13 +156,13 @@ def evaluate_classification(
     progress: Callable[[int], None] | None = None,
     batch: int | None = None,
 ) -> Report:
-    """How well a classifier does on labelled images. Images that cannot be read are named in the report and not counted.
+    """A classifier's performance on labeled images. Unreadable images are listed in the report and not counted.
 
     Args:
-        predictor: with any engine; images are preprocessed exactly as in production.
+        predictor: a predictor with any engine; images are preprocessed exactly as in production.
         samples: images whose labels are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
-        progress: called with the number of images done since the last call.
+        progress: called with the number of images processed since the last call.
         batch: images that go through the network at once; the predictor's own by default.
 
     Raises:
@@ -212,7 +212,7 @@ def _metrics(report: Report) -> Iterable[Metric]:
         yield Metric(f"top{k}", f"top-{k} accuracy", hits / len(report), wilson(hits, len(report)), note)
 
     support = np.bincount(truth)
-    even = len(set(support[support > 0].tolist())) == 1  # then balanced accuracy is accuracy
+    even = len(set(support[support > 0].tolist())) == 1  # then balanced accuracy equals accuracy
     for name, title, statistic, note, minor in (
         ("balanced_accuracy", "balanced accuracy", metrics.balanced_accuracy, "mean recall of the classes", even),
         ("macro_f1", "macro F1", metrics.macro_f1, "mean F1 of the classes", False),

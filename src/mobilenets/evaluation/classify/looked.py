@@ -1,6 +1,6 @@
-"""Where a classifier looked: how far hiding a part of an image lowers its answer (occlusion; Zeiler and Fergus, 2014).
+"""Occlusion maps of a classifier: how much its prediction drops when a part of the image is hidden (Zeiler and Fergus, 2014).
 
-It asks the network itself, whatever runs it, in floats or integers: no gradients and no inner maps are needed.
+Only the network's outputs are needed, no gradients or feature maps, so this works with every engine, in float and int8.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.runtime.sources import Source, load
 
 CELLS = 7
-"""Places on each side of the input at which a part is hidden."""
+"""Number of hidden positions along each side of the input."""
 
-_AT_ONCE = 8  # inputs that go through the network together
-_REACH = 1.0  # cells that a hidden part reaches beyond its middle, up and down, left and right
+_AT_ONCE = 8  # number of inputs that go through the network together
+_REACH = 1.0  # cells that the hidden part extends from its center in each direction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
-    """Where a classifier looked on one image.
+    """The occlusion map of one image.
 
     Args:
-        importance: of each place of the input, 0 to 1, rows by columns; all 0 where nothing that is hidden lowers the answer.
+        importance: importance of each position of the input, 0 to 1, rows x columns; all 0 if hiding never lowers the
+            prediction.
         placement: where the input lies on the image.
-        shape: of the input, height and width, px.
+        shape: height and width of the input, px.
     """
 
     importance: NDArray[np.float32]
@@ -37,10 +38,10 @@ class Looked:
 
 
 def looked(predictor: Predictor, image: Source) -> Looked:
-    """How far the logit of the predicted label falls, against the mean of all, when the part around each place is hidden.
+    """The drop of the predicted label's logit, relative to the mean logit, when the area around each position is hidden.
 
     Args:
-        predictor: of a classifier.
+        predictor: a classifier's predictor.
         image: one image.
 
     Raises:
@@ -53,7 +54,7 @@ def looked(predictor: Predictor, image: Source) -> Looked:
     label = int(whole.argmax())
     hidden = np.repeat(x[np.newaxis], CELLS * CELLS, axis=0)  # N C H W
     for place, part in enumerate(_parts(contract.shape)):
-        hidden[(place, slice(None), *part)] = 0  # the mean color
+        hidden[(place, slice(None), *part)] = 0  # zero is the mean color
     batches = np.split(hidden, range(_AT_ONCE, len(hidden), _AT_ONCE))
     left = np.concatenate([_against_mean(predictor.run(batch)["logits"])[:, label] for batch in batches])
     falls = np.maximum(whole[label] - left, 0).reshape(CELLS, CELLS)
@@ -61,13 +62,13 @@ def looked(predictor: Predictor, image: Source) -> Looked:
 
 
 def _against_mean(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits without what is common to all of an image, which softmax does not see."""
+    """Logits minus their mean over each image's labels, which softmax does not depend on."""
     against: NDArray[np.float32] = logits - logits.mean(axis=1, keepdims=True)
     return against
 
 
 def _parts(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
-    """The rows and columns that are hidden around each place, row by row."""
+    """The rows and columns that are hidden around each position, row by row."""
     rows, columns = (
         [
             slice(max(0, round((i - _REACH + 0.5) * side / CELLS)), round((i + _REACH + 0.5) * side / CELLS))

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """How well one class is predicted.
+    """Precision, recall and F1 of one class.
 
     Args:
-        label: its name.
+        label: the class's name.
         precision: share of the images predicted as this class that truly belong to it; 0 if there are none.
-        recall: share of the images of this class that were predicted as it; 0 if there are none.
+        recall: share of the images of this class that were predicted as this class; 0 if there are none.
         f1: harmonic mean of precision and recall.
         support: number of images that truly belong to this class.
     """
@@ -32,7 +32,7 @@ class ClassMetrics:
 
 
 def ranks(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rank of the true class among the scores of each row, 0 for the highest; of equal scores the earlier class comes first."""
+    """Rank of the true class among the scores of each row, 0 for the highest; ties are ordered by class index."""
     own = scores[np.arange(len(truth)), truth][:, np.newaxis]
     ahead = (scores > own) | ((scores == own) & (np.arange(scores.shape[1]) < truth[:, np.newaxis]))
     rank: NDArray[np.int64] = ahead.sum(axis=1)
@@ -40,7 +40,7 @@ def ranks(scores: NDArray[np.float32], truth: NDArray[np.int64]) -> NDArray[np.i
 
 
 def confusion_matrix(truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Counts `[true class, predicted class]`."""
+    """Number of samples per `[true class, predicted class]`."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
@@ -57,7 +57,7 @@ def per_class(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[Clas
 def macro_f1(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, counts: NDArray[np.int64] | None = None
 ) -> float:
-    """Mean F1 of the classes that occur in `truth`; each sample counts `counts` times."""
+    """Mean F1 of the classes that occur in `truth`, with each sample weighted by `counts`."""
     hits, predicted_as, support = _margins(truth, predicted, classes, counts)
     return float(_share(2 * hits, predicted_as + support)[support > 0].mean())
 
@@ -65,7 +65,7 @@ def macro_f1(
 def balanced_accuracy(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, counts: NDArray[np.int64] | None = None
 ) -> float:
-    """Mean recall of the classes that occur in `truth`; each sample counts `counts` times."""
+    """Mean recall of the classes that occur in `truth`, with each sample weighted by `counts`."""
     hits, _, support = _margins(truth, predicted, classes, counts)
     return float(_share(hits, support)[support > 0].mean())
 
@@ -80,12 +80,12 @@ def roc_curve(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> tuple
 
 
 def roc_auc(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> float:
-    """The chance that a positive scores above a negative, equal scores counting half (Mann-Whitney); NaN without both kinds."""
+    """Probability that a positive scores above a negative, ties counting half (Mann-Whitney); NaN if one kind is missing."""
     return auc_of_counts(positive, scores)(np.ones(len(scores), np.int64))
 
 
 def auc_of_counts(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> Callable[[NDArray[np.int64]], float]:
-    """`roc_auc` as a function of how often each sample counts; sorts once, for `bootstrap`."""
+    """`roc_auc` as a function of how often each sample counts. It sorts only once, for use in `bootstrap`."""
     order, ends = _descending(scores)
     sorted_positive = positive[order]
 
@@ -100,7 +100,7 @@ def auc_of_counts(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> C
 
 
 def _descending(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of falling scores, and the last place of each group of equal ones."""
+    """The order of descending scores, and the last position of each group of ties."""
     order = np.argsort(-scores, kind="stable")
     return order, np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
 
@@ -108,7 +108,7 @@ def _descending(scores: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray
 def _margins(
     truth: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, counts: NDArray[np.int64] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Hits, predictions and support of each class, each sample weighted by its count."""
+    """Hits, predictions and support of each class, with each sample weighted by its count."""
     weights = np.ones(len(truth)) if counts is None else counts.astype(np.float64)
     return (
         _totals(truth, weights * (truth == predicted), classes),

@@ -1,1 +1,1 @@
-"""How well a detector does."""
+"""Evaluation of detectors."""

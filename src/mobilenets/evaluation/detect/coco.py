@@ -1,4 +1,4 @@
-"""COCO's metrics of a detector, in NumPy; a test compares every figure with pycocotools."""
+"""COCO's detection metrics in NumPy; a test compares every figure with pycocotools."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OVERLAPS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 Range = tuple[float, float]
 
 # fmt: off
-SIZES: dict[str, tuple[Range, str]] = {  # area in px squared, both ends included, and what people call it; in COCO's order
+SIZES: dict[str, tuple[Range, str]] = {  # area in px squared, both ends included, and its description; in COCO's order
     "all":    ((0,       1e10),    "any size"),
     "small":  ((0,       32 ** 2), "below 32 x 32 px"),
     "medium": ((32 ** 2, 96 ** 2), "32 x 32 to 96 x 96 px"),
@@ -27,16 +27,16 @@ SIZES: dict[str, tuple[Range, str]] = {  # area in px squared, both ends include
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coco:
-    """COCO's metrics; NaN where there is nothing to measure.
+    """COCO's metrics; NaN if there is nothing to measure.
 
     Args:
         map: mean average precision, over overlaps 0.50 to 0.95 and the classes that have objects.
-        map50, map75: at overlap 0.50 and 0.75.
-        map_of_size: of "small", "medium" and "large" objects, by area.
-        recall: share of the objects that at most 100 detections per class and image find, over the same overlaps.
-        recall_of_size: by area.
-        map_of_class, map50_of_class: of each class.
-        ranked: the ranked detections of each class at each overlap, objects of any size; T x classes.
+        map50, map75: average precision at overlap 0.50 and 0.75.
+        map_of_size: the same as `map` for "small", "medium" and "large" objects, by area.
+        recall: share of the objects found by at most 100 detections per class and image, averaged over the same overlaps.
+        recall_of_size: the same by area.
+        map_of_class, map50_of_class: values of each class.
+        ranked: the ranked detections of each class at each overlap, for objects of any size; T x classes.
     """
 
     map: float
@@ -54,8 +54,8 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
     """The metrics over all images.
 
     Args:
-        judged: what was found in each image, and what is there.
-        classes: how many the model knows.
+        judged: detections and ground truth of each image.
+        classes: number of the model's classes.
     """
     ranked = {size: _ranked(images, classes) for size, images in _by_size(judged).items()}
     precision = {size: _table(of_size, average_precision) for size, of_size in ranked.items()}  # each T classes
@@ -75,9 +75,9 @@ def coco_metrics(judged: Sequence[Judged], classes: int) -> Coco:
 
 
 def _by_size(judged: Sequence[Judged]) -> dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]]:
-    """For each size, each image's best detections and objects, what those find, T x K, and which objects are ignored, M.
+    """For each size, and for each image: its best detections and objects, the matches, T x K, and the ignored objects, M.
 
-    An object outside the range of sizes counts neither way, and neither does a detection outside it that finds nothing.
+    Objects outside the range of sizes are ignored, and so are unmatched detections outside it.
     """
     by_size: dict[str, list[tuple[Judged, NDArray[np.int64], NDArray[np.bool_]]]] = {size: [] for size in SIZES}
     for detections, truth in judged:

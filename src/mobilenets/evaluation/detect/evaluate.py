@@ -1,4 +1,4 @@
-"""`evaluate_detection`: run the shipped predictor over images with boxes and measure its detections."""
+"""`evaluate_detection`: run the shipped predictor on images with bounding boxes and measure its detections."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COUNTED = 200_000_000
-"""Detections that may be counted for an interval: fewer rounds are drawn where there are many."""
+"""Limit of detections counted for a confidence interval: with many detections, fewer bootstrap rounds are drawn."""
 
 FEWEST = 200
-"""Rounds below which there is no interval."""
+"""With fewer rounds than this there is no interval."""
 
-_AT_ONCE = 4_000_000  # detections and images that are counted in one array
+_AT_ONCE = 4_000_000  # detections times images that are counted in one array
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionClass:
-    """How well one class is detected; NaN where there is nothing to measure.
+    """The metrics of one class; NaN if there is nothing to measure.
 
     Args:
-        label: its name.
+        label: the class's name.
         ap: COCO's average precision, over overlaps 0.50 to 0.95.
         ap50: average precision at overlap 0.50.
-        threshold: the score threshold for the following.
+        threshold: the score threshold that the following metrics use.
         precision: share of the detections that are right.
         recall: share of the objects that were found.
-        f1: harmonic mean of the two.
+        f1: harmonic mean of precision and recall.
         support: number of objects to find.
     """
 
@@ -63,14 +63,15 @@ class DetectionClass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """One image: what was detected above the thresholds, and what is there.
+    """One image: its detections above the thresholds, and its ground truth.
 
     Args:
-        name: of the image.
+        name: the image's name.
         shown: the detections above the thresholds, K.
-        truth: the objects, M.
-        found: for each detection, the object it found or confused with another class, `FALSE` or `IGNORED`, K.
-        by: for each object, the detection that did so, `FALSE` or `IGNORED`, M.
+        truth: the true objects, M.
+        found: for each detection, the index of the object that it found or confused with another class, or `FALSE` or
+            `IGNORED`, K.
+        by: for each object, the index of the detection that found or confused it, or `FALSE` or `IGNORED`, M.
     """
 
     name: str
@@ -81,12 +82,12 @@ class Verdict:
 
     @property
     def false(self) -> NDArray[np.int64]:
-        """Detections where nothing is."""
+        """Detections that match no object."""
         return np.flatnonzero(self.found == FALSE)
 
     @property
     def confused(self) -> NDArray[np.int64]:
-        """Detections of an object of another class."""
+        """Detections that match an object of another class."""
         paired = np.flatnonzero(self.found >= 0)
         chosen: NDArray[np.int64] = paired[self.truth.classes[self.found[paired]] != self.shown.classes[paired]]
         return chosen
@@ -116,16 +117,16 @@ class DetectionReport:
 
     Args:
         model: the network's name.
-        labels: of the model.
-        names: of the images that were read, N.
-        judged: what was found in each, and what is there, N.
-        model_thresholds: the score thresholds that come with the model; empty if it has none.
-        inside: whether the network itself leaves out what is not above them, so that lower scores cannot be measured.
+        labels: the model's class names.
+        names: names of the images that were read, N.
+        judged: detections and ground truth of each image, N.
+        model_thresholds: the model's own score thresholds; empty if it has none.
+        inside: whether the network itself drops detections below its thresholds, so that lower scores cannot be measured.
         unreadable: name and reason of each image that could not be read.
         seconds: duration of the evaluation, decoding included.
         coco: COCO's metrics.
-        ranked: the detections of each class by falling score.
-        thresholds: of each class: the model's, or those with the best F1 on these images.
+        ranked: the detections of each class, by descending score.
+        thresholds: the threshold of each class: the model's, or the one with the best F1 on these images.
         metrics: the table of metrics.
         classes: the metrics of each class.
     """
@@ -158,30 +159,30 @@ class DetectionReport:
 
     @property
     def confusion(self) -> NDArray[np.int64]:
-        """Counts `[true class, predicted class]`; last row: background detected as an object; last column: misses."""
+        """Counts per `[true class, predicted class]`; last row: false detections of background; last column: misses."""
         return detect_metrics.confusion(self.judged, len(self.labels), self.thresholds)
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name.
+        """The metric with this name.
 
         Raises:
-            UnknownNameError: there is none.
+            UnknownNameError: there is no such metric.
         """
         return metric_named(self.metrics, name)
 
     def verdicts(self) -> Iterator[Verdict]:
-        """One per image that was read, in order."""
+        """One verdict per image that was read, in order."""
         for name, (detections, truth) in zip(self.names, self.judged, strict=True):
             shown = detections.above(self.thresholds)
             yield Verdict(name, shown, truth, *judge(shown, truth))
 
     def worst(self, k: int = 3) -> tuple[Verdict, ...]:
-        """The images with the most, and the most confident, mistakes; the worst first."""
+        """The images with the most and most confident mistakes, worst first."""
         flawed = [verdict for verdict in self.verdicts() if verdict.severity > 0]
         return tuple(sorted(flawed, key=lambda verdict: -verdict.severity)[:k])
 
     def best(self, k: int = 3) -> tuple[Verdict, ...]:
-        """Images without a mistake, those with the most objects first."""
+        """The images without mistakes, those with the most objects first."""
         flawless = [verdict for verdict in self.verdicts() if verdict.severity == 0 and len(verdict.hits)]
         return tuple(sorted(flawless, key=lambda verdict: -len(verdict.hits))[:k])
 
@@ -194,20 +195,20 @@ def evaluate_detection(
     progress: Callable[[int], None] | None = None,
     batch: int | None = None,
 ) -> DetectionReport:
-    """How well a detector does on images with boxes. Images that cannot be read are named in the report and not counted.
+    """A detector's performance on images with bounding boxes. Unreadable images are listed in the report and not counted.
 
-    Average precision looks at every score: the score thresholds of the model's classes are lifted while detecting, and apply
-    to precision, recall and the confusion matrix.
+    Average precision needs all scores, so detection ignores the model's score thresholds. The thresholds apply to precision,
+    recall and the confusion matrix.
 
     Args:
-        predictor: with any engine; images are preprocessed exactly as in production.
+        predictor: a predictor with any engine; images are preprocessed exactly as in production.
         samples: images with boxes, whose labels are indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
-        progress: called with the number of images done since the last call.
+        progress: called with the number of images processed since the last call.
         batch: images that go through the network at once; the predictor's own by default.
 
     Raises:
-        CheckpointError: the network is no detector.
+        CheckpointError: the network is not a detector.
         DataError: a class of the data is unknown to the model, or no image could be read.
     """
     head = predictor.manifest.head
@@ -249,11 +250,11 @@ def evaluate_detection(
 
 
 def mean_ap_draws(ranked: Sequence[Sequence[Ranked]], images: int, *, seed: int = 0) -> NDArray[np.float64]:
-    """mAP of images drawn with replacement, for each bootstrap round; empty if that would take too long.
+    """The mAP of each bootstrap round, with images drawn with replacement; empty if that would take too long.
 
     Args:
-        ranked: of each overlap and class, T x classes; the mean is over both.
-        images: how many there are.
+        ranked: detections for each overlap and class, T x classes; the mean is over both.
+        images: number of images.
     """
     rounds = min(ROUNDS, COUNTED // max(1, sum(len(of_class.scores) for of_overlap in ranked for of_class in of_overlap)))
     if rounds < FEWEST or images < 2:
@@ -288,7 +289,7 @@ def _metrics(report: DetectionReport) -> Iterator[Metric]:
     occurring = [size for size, value in coco.map_of_size.items() if value == value]
     for size in occurring:
         note = f"{detect_coco.SIZES[size][1]}; recall {coco.recall_of_size[size]:.1%}"
-        alone = len(occurring) == 1  # then it is the mAP above
+        alone = len(occurring) == 1  # then it equals the mAP above
         yield Metric(f"map_{size}", f"mAP, {size} objects", coco.map_of_size[size], note=note, minor=alone)
     voc = detect_metrics.ranked(report.judged, len(report.labels), pairing=match_voc)
     areas = [detect_metrics.voc_average_precision(of_class) for of_class in voc if of_class.support]
@@ -298,7 +299,7 @@ def _metrics(report: DetectionReport) -> Iterator[Metric]:
 
 
 def _interval(ranked: Sequence[Sequence[Ranked]], images: int) -> Interval | None:
-    """Of the mean average precision, by bootstrap over images; None if that would take too long."""
+    """Confidence interval of the mean average precision, by bootstrap over images; None if that would take too long."""
     values = mean_ap_draws(ranked, images)
     return percentiles(values) if len(values) else None
 

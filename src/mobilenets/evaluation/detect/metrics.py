@@ -1,4 +1,4 @@
-"""Metrics of a detector: precision-recall curves and what follows from them."""
+"""Detection metrics: precision-recall curves and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mobilenets.evaluation.detect.truth import IGNORED, IOU, Truth, judge, match
 from mobilenets.runtime.detect.decode import Detections
 
 RECALLS = np.linspace(0, 1, 101)
-"""Recalls at which COCO reads the curve."""
+"""The recalls at which COCO samples the curve."""
 
 MOST = 100
-"""Detections of a class in one image that COCO counts, the best ones."""
+"""COCO counts only this many detections per class and image, those with the highest scores."""
 
 Judged = tuple[Detections, Truth]
-"""What was found in an image, and what is there."""
+"""The detections in an image, and its ground truth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranked:
-    """The detections of one class in all images, by falling score, without those that count neither way.
+    """The detections of one class in all images, by descending score, without ignored ones.
 
     Args:
-        scores: N.
-        hits: whether each found an object, N.
-        images: index of the image of each, N.
+        scores: the score of each detection, N.
+        hits: whether each detection found an object, N.
+        images: index of each detection's image, N.
         objects: number of objects to find in each image.
     """
 
@@ -43,7 +43,7 @@ class Ranked:
         return int(self.objects.sum())
 
     def of_images(self, chosen: NDArray[np.int64]) -> Ranked:
-        """The part that comes from the images at these indices."""
+        """The detections in the images with these indices."""
         among = np.zeros(len(self.objects), np.bool_)
         among[chosen] = True
         kept = among[self.images]
@@ -52,12 +52,12 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Precision and recall of a class as the score threshold falls, one point per distinct score.
+    """Precision and recall of a class as the score threshold decreases, one point per distinct score.
 
     Args:
-        scores: the lowest score that still counts.
-        precision: share of the detections with at least that score that are right.
-        recall: share of the objects that they find.
+        scores: the lowest score that is kept at each point.
+        precision: share of the kept detections that are right.
+        recall: share of the objects that the kept detections find.
     """
 
     scores: NDArray[np.float32]
@@ -66,7 +66,7 @@ class Curve:
 
     @property
     def f1(self) -> NDArray[np.float64]:
-        """Harmonic mean of the two."""
+        """Harmonic mean of precision and recall."""
         total = self.precision + self.recall
         return np.divide(2 * self.precision * self.recall, total, out=np.zeros(len(total)), where=total > 0)
 
@@ -78,13 +78,13 @@ def ranked(
     iou: float = IOU,
     pairing: Callable[[Detections, Truth, float], NDArray[np.int64]] = match,
 ) -> tuple[Ranked, ...]:
-    """The detections of each class, paired with the objects image by image.
+    """The detections of each class, matched with the objects image by image.
 
     Args:
-        judged: every image.
-        classes: how many the model knows.
-        iou: a detection finds an object that it overlaps by at least this.
-        pairing: COCO's or Pascal VOC's.
+        judged: detections and ground truth of every image.
+        classes: number of the model's classes.
+        iou: a detection finds an object if their overlap is at least this.
+        pairing: the matching rule, COCO's or Pascal VOC's.
     """
     best = [(detections.take(best_of_each(detections.classes)), truth) for detections, truth in judged]
     return ranked_from([(kept, truth, pairing(kept, truth, iou), truth.ignored) for kept, truth in best], classes)
@@ -93,11 +93,11 @@ def ranked(
 def ranked_from(
     paired: Sequence[tuple[Detections, Truth, NDArray[np.int64], NDArray[np.bool_]]], classes: int
 ) -> tuple[Ranked, ...]:
-    """The detections of each class, of images whose detections are paired.
+    """The detections of each class, from images whose detections are already matched.
 
     Args:
-        paired: of each image its detections, its objects, what each detection finds, and which objects count neither way.
-        classes: how many the model knows.
+        paired: for each image its detections, its objects, the match of each detection, and which objects are ignored.
+        classes: number of the model's classes.
     """
     objects = np.zeros((classes, len(paired)), np.int64)
     for i, (_, truth, _, ignored) in enumerate(paired):
@@ -113,7 +113,7 @@ def ranked_from(
 
 
 def best_of_each(classes: NDArray[np.int64], most: int = MOST) -> NDArray[np.int64]:
-    """Indices of the first `most` detections of each class; detections are ordered by falling score."""
+    """Indices of the first `most` detections of each class; detections must be ordered by descending score."""
     order = np.argsort(classes, kind="stable")
     counts = np.bincount(classes)
     rank = np.arange(len(classes)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -129,7 +129,7 @@ def curve(ranked: Ranked) -> Curve:
 
 
 def average_precision(ranked: Ranked, counts: NDArray[np.int64] | None = None) -> float:
-    """COCO's average precision: mean over 101 recalls of the best precision from there on; NaN without objects.
+    """COCO's average precision: the mean over 101 recalls of the best precision at that recall or higher; NaN without objects.
 
     Args:
         counts: how often each image counts; once by default.
@@ -145,7 +145,7 @@ def average_precision(ranked: Ranked, counts: NDArray[np.int64] | None = None) -
 
 
 def mean_average_precision(ranked: Sequence[Ranked], counts: NDArray[np.int64] | None = None) -> float:
-    """Mean over the classes that have objects; NaN if none has."""
+    """Mean average precision of the classes that have objects; NaN if none has."""
     values = [value for value in (average_precision(of_class, counts) for of_class in ranked) if value == value]
     return sum(values) / len(values) if values else float("nan")
 
@@ -162,7 +162,7 @@ def average_precisions(ranked: Ranked, counts: NDArray[np.int64]) -> NDArray[np.
     precision = np.maximum.accumulate((hits / np.maximum(total, 1e-9))[:, ::-1], axis=1)[:, ::-1]
     precision = np.concatenate([precision, np.zeros((len(counts), 1))], axis=1)  # R N+1
     recall = np.concatenate([hits / np.maximum(support, 1)[:, np.newaxis], np.full((len(counts), 1), 1.5)], axis=1)
-    # Each row's recalls rise from 0 to 1.5; with 2 added per row, all rows together are one sorted list to search in.
+    # Each row's recalls lie between 0 and 1.5; adding 2 per row makes one sorted list of all rows to search in.
     rows = 2.0 * np.arange(len(counts))[:, np.newaxis]
     places = np.searchsorted((recall + rows).ravel(), (RECALLS + rows).ravel(), side="left")
     values = precision.ravel()[places].reshape(len(counts), -1).mean(axis=1)
@@ -170,7 +170,7 @@ def average_precisions(ranked: Ranked, counts: NDArray[np.int64]) -> NDArray[np.
 
 
 def voc_average_precision(ranked: Ranked) -> float:
-    """The area under the curve of the best precision from each recall on (Pascal VOC 2010); NaN without objects."""
+    """Area under the curve of the best precision at each recall or higher (Pascal VOC 2010); NaN without objects."""
     if not ranked.support:
         return float("nan")
     hits = np.cumsum(ranked.hits)
@@ -179,27 +179,27 @@ def voc_average_precision(ranked: Ranked) -> float:
 
 
 def voc_11_points(ranked: Ranked) -> float:
-    """Mean of the best precision from recall 0, 0.1, ... 1 on (Pascal VOC 2007); NaN without objects."""
+    """Mean of the best precision at recall 0, 0.1, ... 1 or higher (Pascal VOC 2007); NaN without objects."""
     if not ranked.support:
         return float("nan")
     hits = np.cumsum(ranked.hits)
     precision = np.append(_envelope(hits / np.arange(1, len(hits) + 1)), 0.0)
-    tenths = np.arange(11) * ranked.support  # recall hits / support >= tenth / 10, in whole numbers
+    tenths = np.arange(11) * ranked.support  # compares recall hits / support >= tenth / 10 in integers
     return float(precision[np.searchsorted(hits * 10, tenths, side="left")].mean())
 
 
 def confusion(judged: Sequence[Judged], classes: int, thresholds: Sequence[float], iou: float = IOU) -> NDArray[np.int64]:
-    """Counts `[true class, predicted class]`; the last row is background detected as an object, the last column misses.
+    """Counts per `[true class, predicted class]`; the last row is false detections of background, the last column misses.
 
     Args:
-        thresholds: of each class; detections above them count.
+        thresholds: the threshold of each class; only detections above it count.
     """
     counts = np.zeros((classes + 1, classes + 1), np.int64)
     for detections, truth in judged:
         shown = detections.above(thresholds)
         matches, by = judge(shown, truth, iou)
         real = matches != IGNORED
-        true = np.append(truth.classes, classes)[matches[real]]  # FALSE is the last index: background
+        true = np.append(truth.classes, classes)[matches[real]]  # FALSE, -1, selects the last entry: background
         np.add.at(counts, (true, shown.classes[real]), 1)
         missed = truth.classes[by == -1]
         np.add.at(counts, (missed, np.full(len(missed), classes)), 1)
@@ -207,5 +207,5 @@ def confusion(judged: Sequence[Judged], classes: int, thresholds: Sequence[float
 
 
 def _envelope(precision: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best precision from each place on."""
+    """The best precision from each position on."""
     return np.maximum.accumulate(precision[::-1])[::-1]

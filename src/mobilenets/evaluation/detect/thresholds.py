@@ -1,4 +1,4 @@
-"""The score thresholds that a detector is shipped with, fitted on validation images and kept only if they help."""
+"""A detector's score thresholds, fitted on validation images and kept only if they help."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mobilenets.evaluation.detect.metrics import Judged, Ranked, curve, ranked
 from mobilenets.evaluation.folds import folds
 
 UNKNOWN_THRESHOLD = 0.5
-"""The threshold where nothing says that another one is better."""
+"""The threshold if there is no evidence for another one."""
 
 
 def best_threshold(ranked: Ranked) -> float:
-    """The score threshold with the highest F1: half way from the last score that counts to the next one below it.
+    """The score threshold with the highest F1: halfway between the lowest score that is kept and the next one below it.
 
-    A decoder keeps what is above the threshold. `UNKNOWN_THRESHOLD` if nothing was found.
+    A decoder keeps scores above the threshold. The result is `UNKNOWN_THRESHOLD` if no object was found.
     """
     points = curve(ranked)
     if not ranked.hits.any() or not ranked.support:
@@ -30,16 +30,15 @@ def best_threshold(ranked: Ranked) -> float:
 def fit_thresholds(judged: Sequence[Judged], classes: int) -> tuple[float, ...]:
     """A score threshold for each class, as simple as the validation images justify.
 
-    There are three candidates: 0.5; the threshold that is best for all classes together; the one that is best for the class.
-    Cross-validation over images compares their F1 on held-out images, and a candidate replaces the simpler one before it only
-    if its F1 there is higher.
+    There are three candidates: 0.5, the best threshold for all classes together, and the best one for each class.
+    Cross-validation compares their F1 on held-out images, and a candidate replaces a simpler one only if its F1 is higher.
 
     Args:
-        judged: what was found in each validation image, and what is there.
-        classes: how many the model knows.
+        judged: detections and ground truth of each validation image.
+        classes: number of the model's classes.
     """
     per_class = ranked(judged, classes)
-    plain, common, own = np.zeros((3, classes, 3), np.int64)  # hits, detections and objects of each class, in held-out images
+    plain, common, own = np.zeros((3, classes, 3), np.int64)  # hits, detections and objects of each class, on held-out images
     for fitted_on, held_out in folds(len(judged)):
         parts = [of_class.of_images(fitted_on) for of_class in per_class]
         threshold = best_threshold(_together(parts))
@@ -55,7 +54,7 @@ def fit_thresholds(judged: Sequence[Judged], classes: int) -> tuple[float, ...]:
 
 
 def _together(per_class: Sequence[Ranked]) -> Ranked:
-    """The detections of all classes as if they were of one."""
+    """The detections of all classes, as if they were one class."""
     scores = np.concatenate([of_class.scores for of_class in per_class])
     order = np.argsort(-scores, kind="stable")
     hits = np.concatenate([of_class.hits for of_class in per_class])[order]
@@ -65,7 +64,7 @@ def _together(per_class: Sequence[Ranked]) -> Ranked:
 
 
 def _counts(ranked: Ranked, threshold: float) -> NDArray[np.int64]:
-    """Hits, detections and objects above a threshold."""
+    """Numbers of hits, detections and objects at a threshold."""
     above = ranked.scores > np.float32(threshold)
     return np.array([ranked.hits[above].sum(), above.sum(), ranked.support], np.int64)
 

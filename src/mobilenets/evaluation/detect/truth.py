@@ -16,7 +16,7 @@ IOU = 0.5
 """A detection finds an object if they overlap by at least this."""
 
 FALSE, IGNORED = -1, -2
-"""In place of an object's index: the detection matched nothing; or it matched something that counts neither way."""
+"""Used instead of an object's index: the detection matches no object, or matches an ignored object."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,9 +25,9 @@ class Truth:
 
     Args:
         boxes: x0 y0 x1 y1, px, M x 4.
-        classes: index into the model's labels of each, M.
+        classes: index of each object's class among the model's labels, M.
         difficult, crowd: as in `Box`, M.
-        dropped: number of boxes without any area, which are no objects and are left out.
+        dropped: number of boxes without area, which are left out.
     """
 
     boxes: NDArray[np.float32]
@@ -46,7 +46,7 @@ class Truth:
 
 
 def truth_of(boxes: Sequence[Box], columns: Sequence[int]) -> Truth:
-    """The objects among `boxes`.
+    """The ground truth from a sample's boxes.
 
     Args:
         columns: for each label of the data, its index among the model's.
@@ -62,7 +62,7 @@ def truth_of(boxes: Sequence[Box], columns: Sequence[int]) -> Truth:
 
 
 def match(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.int64]:
-    """The object that each detection finds, paired as COCO's evaluation does; see `match_at`.
+    """The object that each detection finds, by COCO's matching; see `match_at`.
 
     Returns:
         Indices into `truth`, or `FALSE` or `IGNORED`, K.
@@ -74,14 +74,15 @@ def match(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.
 def match_at(
     detections: Detections, truth: Truth, thresholds: Sequence[float], ignored: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """The object that each detection finds, for several overlaps and several choices of ignored objects at once.
+    """The object that each detection finds, for several overlaps and several sets of ignored objects at once.
 
-    By falling score, a detection takes the free object of its class that it overlaps most, by at least the threshold; if there
-    is none, it takes an ignored object. A crowd is never used up; its overlap is the share of the detection that lies in it.
+    By descending score, each detection takes the free object of its class with the highest overlap, if that reaches the
+    threshold. If there is none, it takes an ignored object. A crowd can be taken repeatedly; its overlap is the share of the
+    detection that lies inside it.
 
     Args:
         thresholds: T overlaps.
-        ignored: A choices of the objects that count neither way, A x M.
+        ignored: A sets of ignored objects, A x M.
 
     Returns:
         Indices into `truth`, or `FALSE` or `IGNORED`, A x T x K.
@@ -98,7 +99,7 @@ def match_at(
     for i in np.flatnonzero((overlaps >= least.min()).any(axis=1)):
         near = free & (overlaps[i] >= least[:, np.newaxis])  # A T M
         own = np.where(near & real, overlaps[i] + 1, np.where(near, overlaps[i], 0))  # real objects come first
-        best = last - own[..., ::-1].argmax(axis=-1)  # the last of equal ones, as pycocotools: A T
+        best = last - own[..., ::-1].argmax(axis=-1)  # the last of ties, as in pycocotools: A T
         a, t = np.nonzero(near.any(axis=-1))
         taken = best[a, t]
         matched[a, t, i] = np.where(ignored[a, taken], IGNORED, taken)
@@ -107,10 +108,10 @@ def match_at(
 
 
 def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray[np.int64]:
-    """The object that each detection finds, paired as Pascal VOC's development kit does.
+    """The object that each detection finds, matched as in Pascal VOC's development kit.
 
-    A detection is about the object of its class that it overlaps most, free or not: the first one finds it, and each further
-    one is false. If that object is ignored, all its detections are.
+    A detection refers to the object of its class with the highest overlap, even if that is already taken: the first detection
+    finds the object, and each further one is false. If that object is ignored, all its detections are.
     """
     matched = np.full(len(detections), FALSE)
     if not len(truth) or not len(detections):
@@ -127,11 +128,11 @@ def match_voc(detections: Detections, truth: Truth, iou: float = IOU) -> NDArray
 
 
 def judge(detections: Detections, truth: Truth, iou: float = IOU) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """As `match`; then what is left over on both sides is paired regardless of class, as confused with another class.
+    """As `match`, but then the remaining detections and objects are matched regardless of class, as confused classes.
 
     Returns:
-        Indices into `truth`, or `FALSE` or `IGNORED`, K; and for each object the index of the detection that found it or
-        confused it, or `FALSE` if it was missed, or `IGNORED`, M.
+        Indices into `truth`, or `FALSE` or `IGNORED`, K; and for each object the index of the detection that found or confused
+        it, or `FALSE` if it was missed, or `IGNORED`, M.
     """
     matched = match(detections, truth, iou)
     by = np.full(len(truth), FALSE)

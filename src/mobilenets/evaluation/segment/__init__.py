@@ -1,1 +1,1 @@
-"""How well a segmenter does."""
+"""Evaluation of segmenters."""

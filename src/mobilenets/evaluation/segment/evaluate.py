@@ -1,4 +1,4 @@
-"""`evaluate_segmentation`: run the shipped predictor over images with masks and compare them pixel by pixel, at full size."""
+"""`evaluate_segmentation`: run the shipped predictor on images with masks and compare them pixel by pixel, at full size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT, KEPT_SIDE = 24, 480
-"""Number of worst images, and of best ones, whose masks a report keeps to show them; longer side of those masks, px."""
+"""Number of worst and of best images whose masks a report keeps for display, and the longer side of those masks, px."""
 
 
 class Segmenter(Protocol):
@@ -36,26 +36,26 @@ class Segmenter(Protocol):
 
     @property
     def manifest(self) -> Manifest:
-        """Of the network."""
+        """The network's manifest."""
         ...
 
     def stream(self, sources: Iterable[Source], *, batch: int | None = None) -> Iterator[Result]:
-        """One result per source, in their order."""
+        """One result per source, in order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LabelMetrics:
-    """How well one class is segmented.
+    """The metrics of one class.
 
     Args:
-        label: its name.
-        iou: intersection over union, 0 to 1; NaN if the class is neither in the truth nor predicted.
+        label: the class's name.
+        iou: intersection over union, 0 to 1; NaN if the class occurs neither in the ground truth nor in the prediction.
         recall: share of its pixels that were found; NaN if it has none.
         precision: share of the pixels predicted as this class that truly belong to it; NaN if there are none.
-        boundary_f: how well its boundaries agree, the mean over images; NaN if it has none.
+        boundary_f: boundary F-score, averaged over images; NaN if the class has no boundary.
         pixels: number of pixels that truly belong to it.
-        images: number of images that truly show it.
+        images: number of images that truly contain it.
     """
 
     label: str
@@ -69,11 +69,11 @@ class LabelMetrics:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetrics:
-    """How well one image is segmented.
+    """The metrics of one image.
 
     Args:
-        name: of the image.
-        mean_iou: over the classes that it truly shows; NaN if every pixel is ignored.
+        name: the image's name.
+        mean_iou: mean IoU of the classes that truly occur in it; NaN if every pixel is ignored.
         accuracy: share of its pixels that are right.
     """
 
@@ -84,10 +84,10 @@ class ImageMetrics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """The masks of one image, made small without mixing classes.
+    """The masks of one image, downsampled without mixing classes.
 
     Args:
-        truth, predicted: index of the label of each pixel, h w; `IGNORE` in the truth where a pixel is not counted.
+        truth, predicted: label index of each pixel, h w; `IGNORE` in the ground truth for pixels that do not count.
     """
 
     truth: NDArray[np.uint8]
@@ -95,7 +95,7 @@ class Compared:
 
 
 Kept = tuple[float, int, str, Compared]
-"""Rank, number, name and masks of an image."""
+"""An image's rank, number and name, and its masks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,16 +104,16 @@ class SegmentationReport:
 
     Args:
         model: the network's name.
-        labels: of the model.
-        colors: of the labels.
-        names: of the images that were read, N.
-        hits: pixels of each class that were predicted right, by image, N classes.
+        labels: the model's class names.
+        colors: the labels' colors.
+        names: names of the images that were read, N.
+        hits: correctly predicted pixels of each class, per image, N classes.
         support: pixels that truly belong to each class, N classes.
-        called: pixels predicted as each class, N classes; ignored ones are in none of the three.
-        confusion: pixels `[true label, predicted label]` of all images.
-        boundary_f: of each label by image, N classes; NaN where a label has no boundary.
-        kept: the masks of the worst and the best images by name.
-        tiles: parts of images with the most pixels of each cell of the confusion matrix; none if many classes occur.
+        called: pixels predicted as each class, N classes; ignored pixels are in none of the three.
+        confusion: pixels of all images per `[true label, predicted label]`.
+        boundary_f: boundary F-score of each label per image, N classes; NaN if a label has no boundary.
+        kept: masks of the worst and the best images, by name.
+        tiles: for each cell of the confusion matrix, the image tiles with the most of its pixels; empty if many classes occur.
         unreadable: name and reason of each image or mask that could not be read.
         seconds: duration of the evaluation, decoding and masks included.
         metrics: the table of metrics, computed from the above.
@@ -147,20 +147,20 @@ class SegmentationReport:
         return len(self.names)
 
     def metric(self, name: str) -> Metric:
-        """The metric of that name.
+        """The metric with this name.
 
         Raises:
-            UnknownNameError: there is none.
+            UnknownNameError: there is no such metric.
         """
         return metric_named(self.metrics, name)
 
     def worst(self, k: int = 3) -> tuple[ImageMetrics, ...]:
-        """The images with the lowest mean IoU, the worst first; those without a pixel that counts are left out."""
+        """The images with the lowest mean IoU, worst first. Images without pixels that count are left out."""
         known = [row for row in self.images if not np.isnan(row.mean_iou)]
         return tuple(sorted(known, key=lambda row: row.mean_iou)[:k])
 
     def best(self, k: int = 3) -> tuple[ImageMetrics, ...]:
-        """The images with the highest mean IoU, the best first, without those that `worst` would show too."""
+        """The images with the highest mean IoU, best first, without those that `worst` would list too."""
         known = sorted((row for row in self.images if not np.isnan(row.mean_iou)), key=lambda row: -row.mean_iou)
         return tuple(known[: min(k, len(known) // 2)])
 
@@ -174,15 +174,15 @@ def evaluate_segmentation(
     batch: int | None = None,
     boundaries: bool = True,
 ) -> SegmentationReport:
-    """How well a segmenter does on images with masks, at their own size. What cannot be read is named and not counted.
+    """A segmenter's performance on images with masks, at full size. Unreadable images are listed and not counted.
 
     Args:
-        predictor: with any engine; images are preprocessed exactly as in production.
+        predictor: a predictor with any engine; images are preprocessed exactly as in production.
         samples: images whose masks hold indices into `labels`.
         labels: names of the data's classes; each must be a label of the model, in any order. The model may know more.
-        progress: called with the number of images done since the last call.
+        progress: called with the number of images processed since the last call.
         batch: images that go through the network at once; the predictor's own by default.
-        boundaries: whether to compare boundaries too, which takes as long as all other counting together.
+        boundaries: whether to compare boundaries too, which takes as long as everything else together.
 
     Raises:
         DataError: a class of the data is unknown to the model, or no image could be read.
@@ -205,7 +205,7 @@ def evaluate_segmentation(
     edges: list[NDArray[np.float64]] = []
     confusion = np.zeros((classes, classes), np.int64)
     tiles: Tiles = {}
-    worst: list[Kept] = []  # heaps: of the worst images the best one comes first, of the best ones the worst
+    worst: list[Kept] = []  # heaps: the best of the worst images is first, and the worst of the best ones
     best: list[Kept] = []
     for result in predictor.stream(remembered(), batch=batch):
         sample = waiting.pop(0)
@@ -252,10 +252,10 @@ def evaluate_segmentation(
 
 
 def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The true and the predicted class of each pixel, both H W.
+    """The true and the predicted class of each pixel, each H W.
 
     Raises:
-        ImageError: the image or the mask cannot be read, or they are of different sizes.
+        ImageError: the image or the mask cannot be read, or their sizes differ.
     """
     if result.prediction is None:
         raise ImageError(result.error)
@@ -271,7 +271,7 @@ def _both(sample: Sample, result: Result) -> tuple[NDArray[np.uint8], NDArray[np
 
 
 def _small(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mask with no side above `KEPT_SIDE`, by leaving out rows and columns, so that classes do not mix."""
+    """The mask subsampled so that no side exceeds `KEPT_SIDE`. Rows and columns are dropped, so classes do not mix."""
     longer = max(mask.shape)
     if longer <= KEPT_SIDE:
         return mask.copy()
@@ -318,7 +318,7 @@ def mean_iou_of(hits: NDArray[np.int64], support: NDArray[np.int64], predicted: 
 
 
 def _metrics(report: SegmentationReport) -> Iterator[Metric]:
-    """Each with its interval over images drawn with replacement."""
+    """The metrics, each with its confidence interval by bootstrap over images."""
     present = int((report.support.sum(axis=0) > 0).sum())
 
     def figure(name: str, title: str, of: Statistic, note: str, minor: bool = False) -> Metric:
@@ -337,7 +337,7 @@ def _metrics(report: SegmentationReport) -> Iterator[Metric]:
 
     yield figure("miou", "mean IoU", miou, f"mean over the {present} classes that occur")
     yield figure("pixel_accuracy", "pixel accuracy", accuracy, f"of {int(report.support.sum()):,} pixels that count")
-    alone = present == 1  # then it is the pixel accuracy
+    alone = present == 1  # then it equals the pixel accuracy
     yield figure("mean_accuracy", "mean accuracy", mean_accuracy, "mean recall of the classes", alone)
     known = ~np.isnan(report.boundary_f)
     if known.any():

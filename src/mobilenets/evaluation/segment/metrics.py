@@ -1,4 +1,4 @@
-"""Metrics of a segmenter, in NumPy, from a small confusion matrix and a few counts per image."""
+"""Segmentation metrics in NumPy, computed from a small confusion matrix and a few counts per image."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE = 0.0075
-"""Distance up to which two boundaries agree, as a share of the image's diagonal (Csurka et al. 2013)."""
+"""Distance within which two boundaries match, as a share of the image's diagonal (Csurka et al. 2013)."""
 
-_AT_ONCE = 1 << 20  # pixels that are counted at once: counting takes eight bytes each
-_BITS = 64  # classes whose boundaries are looked at together
+_AT_ONCE = 1 << 20  # pixels that are counted at once; counting takes eight bytes per pixel
+_BITS = 64  # number of classes whose boundaries are processed together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Boundaries:
-    """Pixels on the boundaries of each class of one image.
+    """Boundary pixels of each class in one image.
 
     Args:
-        predicted, true: number of boundary pixels in the prediction and in the truth.
-        predicted_hits, true_hits: how many of them have a boundary pixel of the same class on the other side within the
+        predicted, true: number of boundary pixels in the prediction and in the ground truth.
+        predicted_hits, true_hits: how many of these have a boundary pixel of the same class on the other side within the
             tolerance.
     """
 
@@ -36,18 +36,18 @@ class Boundaries:
 
     @property
     def f_scores(self) -> NDArray[np.float64]:
-        """F-score of each class, 0 to 1; NaN for a class without a boundary in either."""
+        """F-score of each class, 0 to 1; NaN for a class without a boundary on either side."""
         precision = shares(self.predicted_hits, self.predicted)
         recall = shares(self.true_hits, self.true)
         return shares(2 * precision * recall, precision + recall, empty=0.0, known=self.predicted + self.true > 0)
 
 
 def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Pixels `[true class, predicted class]` of one image; those whose true class is `IGNORE` are not counted.
+    """Pixels of one image per `[true class, predicted class]`; pixels whose true class is `IGNORE` are not counted.
 
     Args:
-        truth, predicted: H W, or of any equal shapes.
-        classes: how many there are.
+        truth, predicted: H W, or any equal shapes.
+        classes: number of classes.
     """
     total = np.zeros((256 if truth.size else 0) * classes, np.int64)
     flat_truth, flat_predicted = truth.ravel(), predicted.ravel()
@@ -60,10 +60,10 @@ def confusion(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: i
 
 
 def ious(hits: NDArray[np.int64], support: NDArray[np.int64], called: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each class, 0 to 1; NaN for a class that is neither in the truth nor predicted.
+    """Intersection over union of each class, 0 to 1; NaN for a class that is neither in the ground truth nor predicted.
 
     Args:
-        hits: pixels of each class that were predicted right.
+        hits: correctly predicted pixels of each class.
         support: pixels that truly belong to the class.
         called: pixels that were predicted as the class.
     """
@@ -71,29 +71,29 @@ def ious(hits: NDArray[np.int64], support: NDArray[np.int64], called: NDArray[np
 
 
 def mean_iou(hits: NDArray[np.int64], support: NDArray[np.int64], called: NDArray[np.int64]) -> float:
-    """Mean intersection over union of the classes that occur in the truth; NaN if none does. Arguments as of `ious`."""
+    """Mean intersection over union of the classes in the ground truth; NaN if there are none. Arguments as for `ious`."""
     present = support > 0
     return float(ious(hits, support, called)[present].mean()) if present.any() else float("nan")
 
 
 def mean_accuracy(hits: NDArray[np.int64], support: NDArray[np.int64]) -> float:
-    """Mean recall of the classes that occur in the truth; NaN if none does."""
+    """Mean recall of the classes in the ground truth; NaN if there are none."""
     present = support > 0
     return float((hits[present] / support[present]).mean()) if present.any() else float("nan")
 
 
 def boundaries(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int, *, radius: int) -> Boundaries:
-    """How well the boundaries of the classes agree in one image.
+    """How well the boundaries of each class match in one image.
 
-    The boundary of a class is its pixels beside another class. Ignored pixels, and pixels beside them, have no boundary.
+    The boundary of a class is its pixels next to another class. Ignored pixels and their neighbors have no boundary.
 
-    The idea: each boundary pixel sets the bit of its class; spreading the bits over a disk marks everything within the radius;
-    a boundary pixel agrees if its own bit is set in the other side's spread.
+    Each boundary pixel sets the bit of its class. Dilating the bits by a disk marks everything within the radius. A boundary
+    pixel matches if its own bit is set in the other side's dilated bits.
 
     Args:
         truth, predicted: H W.
-        classes: how many there are.
-        radius: distance in px within which boundaries agree.
+        classes: number of classes.
+        radius: distance within which boundaries match, px.
     """
     counts = np.zeros((4, classes), np.int64)
     predicted = np.where(truth == IGNORE, np.uint8(IGNORE), predicted)
@@ -110,7 +110,7 @@ def boundaries(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: 
 
 
 def tolerance(height: int, width: int) -> int:
-    """Distance in px within which boundaries agree in an image of that size; at least 1."""
+    """Distance within which boundaries match in an image of this size, px; at least 1."""
     return max(1, round(TOLERANCE * float(np.hypot(height, width))))
 
 
@@ -121,19 +121,19 @@ def shares(
     empty: float = float("nan"),
     known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
-    """`part / whole`; `empty` where the whole is 0, NaN where it is not `known`."""
+    """`part / whole`; `empty` where the whole is 0, and NaN where `known` is false."""
     part, whole = np.nan_to_num(part.astype(np.float64)), np.nan_to_num(whole.astype(np.float64))
     quotient: NDArray[np.float64] = np.divide(part, whole, out=np.full(len(part), empty), where=whole > 0)
     return quotient if known is None else np.where(known, quotient, np.nan)
 
 
 def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of each column without its NaNs; NaN for a column of NaNs alone."""
+    """The mean of each column, ignoring NaNs; NaN for a column of only NaNs."""
     return shares(np.nan_to_num(values).sum(axis=0), (~np.isnan(values)).sum(axis=0))
 
 
 def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels with a neighbor of another class above, below, left or right; `IGNORE` is no class."""
+    """Pixels with a neighbor of another class above, below, left or right; `IGNORE` does not count as a class."""
     edge = np.zeros(mask.shape, np.bool_)
     known = mask != IGNORE
     for first, second in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
@@ -144,7 +144,7 @@ def _edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _bits(mask: NDArray[np.uint8], edge: NDArray[np.bool_], first: int) -> NDArray[np.uint64]:
-    """A bit for the class of each edge pixel, counted from class `first`; 0 for other pixels and classes."""
+    """A bit for the class of each edge pixel, counting from class `first`; 0 for other pixels and classes."""
     table = np.zeros(256, np.uint64)
     last = min(first + _BITS, IGNORE)
     table[first:last] = np.uint64(1) << np.arange(last - first, dtype=np.uint64)
@@ -152,7 +152,7 @@ def _bits(mask: NDArray[np.uint8], edge: NDArray[np.bool_], first: int) -> NDArr
 
 
 def _within(bits: NDArray[np.uint64], radius: int) -> NDArray[np.uint64]:
-    """The bits of all pixels within `radius` px, a disk that is built row by row."""
+    """The bits of all pixels within `radius` px, dilated by a disk built row by row."""
     height, width = bits.shape
     result = bits.copy()
     wide = bits.copy()  # bits within `reach` px in the same row

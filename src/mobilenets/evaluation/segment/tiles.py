@@ -1,4 +1,4 @@
-"""Tiles: for each cell of a segmenter's confusion matrix, the parts of images with the most of its pixels."""
+"""Example tiles: for each cell of a segmenter's confusion matrix, the parts of images with the most of its pixels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MOST_CLASSES = 20
-"""Classes that may occur; of more, no tiles are kept."""
+"""If more classes than this occur, no tiles are kept."""
 
 MOST_TILES, MOST_SIDE = 6, 160
-"""Tiles of a cell that are kept, and the longer side of what is kept of one, px."""
+"""Number of tiles kept per cell, and the longer side of the mask that is kept of each, px."""
 
-_BLOCKS = 8  # of the shorter side of an image; a tile is half of them wide and high
+_BLOCKS = 8  # along the shorter side of an image; a tile is half as many blocks wide and high
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,10 +25,10 @@ class Tile:
     """A part of an image.
 
     Args:
-        name: of the image.
-        pixels: of the whole image that belong to the cell.
+        name: the image's name.
+        pixels: number of pixels of the whole image that belong to the cell.
         box: x0 y0 x1 y1, px of the image.
-        inside: which pixels of the part belong to the cell, made smaller: h w.
+        inside: which pixels of the tile belong to the cell, subsampled: h w.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Tile:
 
 
 Tiles = Mapping[tuple[int, int], tuple[Tile, ...]]
-"""Of each cell `[true class, predicted class]`, the tile with the most pixels first."""
+"""The tiles of each cell `[true class, predicted class]`, those with the most pixels first."""
 
 
 def tiles_of(
     name: str, matrix: NDArray[np.int64], truth: NDArray[np.uint8], predicted: NDArray[np.uint8], *, beside: Tiles
 ) -> Tiles:
-    """A tile of each cell in which an image has more pixels than one of those whose tiles are kept.
+    """A new tile for each cell in which this image has more pixels than one of the kept tiles.
 
     Args:
-        name: of the image.
-        matrix: its pixels `[true class, predicted class]`.
+        name: the image's name.
+        matrix: its pixels per `[true class, predicted class]`.
         truth, predicted: the class of each pixel, H W.
-        beside: the tiles that are kept so far.
+        beside: the tiles kept so far.
     """
     found: dict[tuple[int, int], tuple[Tile, ...]] = {}
     for i, j in np.argwhere(matrix).tolist():
@@ -64,13 +64,13 @@ def tiles_of(
 
 
 def merged(tiles: Tiles, more: Tiles) -> Tiles:
-    """Those with the most pixels of both."""
+    """The tiles with the most pixels from both."""
     both = {cell: sorted((*tiles.get(cell, ()), *of_cell), key=lambda tile: -tile.pixels) for cell, of_cell in more.items()}
     return {**tiles, **{cell: tuple(of_cell[:MOST_TILES]) for cell, of_cell in both.items()}}
 
 
 def _fullest(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """The square with the most of these pixels, half as high as the shorter side of the image: x0 y0 x1 y1."""
+    """The square that contains the most of these pixels, half as high as the image's shorter side: x0 y0 x1 y1."""
     height, width = inside.shape
     step = max(1, min(inside.shape) // _BLOCKS)
     blocks = np.add.reduceat(inside, np.arange(0, height, step), axis=0, dtype=np.int64)
@@ -83,6 +83,6 @@ def _fullest(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
 
 
 def _small(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Every so many rows and columns, so that no side is above `MOST_SIDE`."""
+    """Every n-th row and column, so that no side exceeds `MOST_SIDE`."""
     step = -(-max(inside.shape) // MOST_SIDE)
     return inside[step // 2 :: step, step // 2 :: step].copy()
