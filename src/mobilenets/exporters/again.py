@@ -1,4 +1,4 @@
-"""`export_again`: an exported file without its run, such as one taught in the browser, as a file for another runtime."""
+"""`export_again`: exports a file to another format without its run, such as one that was trained in the browser."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def readable(path: Path) -> bool:
 
 
 def refuse_itself(file: Path, made: Path) -> None:
-    """Refuse to write an export over the file that it is made from.
+    """Check that an export does not overwrite the file that it is made from.
 
     Raises:
-        ExportError: both are one file.
+        ExportError: both are the same file.
     """
     if made.exists() and made.samefile(file):
         raise ExportError(f"'{file}' would be replaced by its own export", hint="--out FOLDER, another one")
@@ -51,11 +51,11 @@ def export_again(
         images: files or encoded bytes to compare on, in addition to made-up images.
         tolerance: the largest allowed difference, relative to the largest value of an output in a batch.
         labeled: images to measure the accuracy of both files on.
-        batch: the only number of images that the file takes at once; by default that of the format.
+        batch: a fixed batch size; by default that of the format.
 
     Raises:
         ExportError: the file would be replaced by its own export, or the export failed or does not match it.
-        GraphError: the file holds no float network that can be read back.
+        GraphError: the file does not contain a float network that can be read back.
         ImageError: an image cannot be decoded.
         MissingExtraError: a library that the format or the file needs is not installed.
         UnknownNameError: there is no such format.

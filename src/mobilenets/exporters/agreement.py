@@ -1,4 +1,4 @@
-"""How far the predictions of two networks agree: the first label, boxes that match, classes of pixels."""
+"""Agreement between the predictions of two networks: top labels, matching boxes, classes of pixels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STRAY = 0.01
-"""Share of detections that may be unmatched: equal scores, and overlaps right at the threshold, can be decided either way."""
+"""Share of detections that may be unmatched: equal scores and overlaps right at the threshold can go either way."""
 
 NEAR_TIES = 0.001
 """Share of pixels whose class may differ: if two logits are equal up to rounding, either class is correct."""
@@ -28,34 +28,34 @@ NEAR_TIES = 0.001
 _NEAR = 1e-3  # share of the input's longer side: how far apart matched boxes may be
 
 Pair = tuple[Outputs, Outputs]
-"""What the model and the exported network return for one batch."""
+"""The outputs of the model and of the exported network for one batch."""
 
 Compared = tuple[tuple[OutputParity, ...], Agreement]
-"""How far decoded numbers differ, and how many decoded results agree."""
+"""The differences of decoded numbers, and how many decoded results agree."""
 
 
 class Compare(Protocol):
     """Compares the predictions of a model and of an exported network."""
 
     def __call__(self, pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:
-        """What differs.
+        """The differences over all batches.
 
         Args:
-            pairs: of each batch.
-            manifest: of both networks.
-            tolerance: of the outputs; a larger share of results may then differ.
+            pairs: the outputs of both for each batch.
+            manifest: the manifest of both networks.
+            tolerance: the tolerance of the outputs; a larger one allows a larger share of results to differ.
         """
         ...
 
 
 def both(model: Runs, exported: Runs, batches: Iterable[NDArray[np.float32]]) -> Iterator[Pair]:
-    """What two networks return for each batch of preprocessed images, N C H W."""
+    """The outputs of two networks for each batch of preprocessed images, N C H W."""
     for batch in batches:
         yield model.run(batch), exported.run(batch)
 
 
 def compare_labels(pairs: Iterable[Pair], manifest: Manifest, *, tolerance: float = 0.0) -> Compared:
-    """Count the images whose first label differs, and those of near ties: both labels score the same up to the tolerance."""
+    """Count the images whose top label differs, and near ties, where both labels score the same up to the tolerance."""
     differing = ties = total = 0
     for expected, exported in pairs:
         logits, others = expected["logits"], exported["logits"]
@@ -99,7 +99,7 @@ COMPARE: Mapping[Task, Compare] = {"classify": compare_labels, "detect": compare
 
 
 def _predictions(pairs: Iterable[Pair], manifest: Manifest) -> Iterator[tuple[Prediction, Prediction]]:
-    """The predictions of two networks for each image, where the image is exactly the network's input."""
+    """The predictions of two networks for each image, taking the network's input as the original image."""
     height, width = manifest.input.shape
     for expected, outputs_of_file in pairs:
         places = [Placement(width, height, 1, 1, 0, 0)] * len(next(iter(expected.values())))

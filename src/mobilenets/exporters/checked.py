@@ -1,4 +1,4 @@
-"""`export_checked`: a model lowered, written, opened by the runtime, compared with torch, and only then given its name."""
+"""`export_checked`: lowers a model, writes it, and compares it with torch in its runtime before the file gets its name."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def export_checked(
     tail: Tail | None = None,
     batch: int | None = None,
 ) -> Parity:
-    """Write `path`, after comparing what the runtime computes from it with what the model computes.
+    """Write `path` after comparing the runtime's outputs with the model's.
 
-    The file is written elsewhere first: a failed export leaves `path` as it was.
+    The file is first written to a separate folder: a failed export leaves `path` as it was.
 
     Args:
-        model: is left as it is.
-        path: the file to write; its folder is made.
-        format: what writes the file and runs it.
-        images: files or encoded bytes to compare on, besides made-up images.
-        tolerance: largest difference, relative to the largest value of an output in a batch. Outputs in 8-bit integers may
-            differ by `STEPS` of their steps instead.
-        labeled: images to measure both networks on.
-        tail: what decodes the outputs inside the file; None to leave them as they are.
-        batch: the only number of images that the file takes at once; by default what the format does.
+        model: the model to export; it is not modified.
+        path: the file to write; its folder is created.
+        format: writes the file and opens it.
+        images: files or encoded bytes to compare on, in addition to synthetic images.
+        tolerance: the largest allowed difference, relative to the largest value of an output in a batch. Outputs of an int8
+            model may differ by `STEPS` steps instead.
+        labeled: images to measure the accuracy of both networks on.
+        tail: decodes the outputs inside the file; None for the raw outputs.
+        batch: a fixed batch size; by default that of the format.
 
     Raises:
         CheckpointError: there are more classes than the tail can hold.
         DataError: a labeled image cannot be read, or has a class that the model does not know.
-        ExportError: the model cannot be lowered, the runtime does not have the tail, the file cannot be written or run, or its
-            outputs differ by more than `tolerance`.
+        ExportError: the model cannot be lowered, the runtime does not support the tail, the file cannot be written or run, or
+            its outputs differ by more than `tolerance`.
         ImageError: an image cannot be decoded.
         MissingExtraError: a library that the format needs is not installed.
     """
@@ -74,13 +74,13 @@ def export_checked(
 
 
 def model_rounding(model: Model, runs: Iterable[tuple[NDArray[np.float32], Outputs]]) -> float:
-    """How far a model in 32 bits is from itself in 64, relative to the largest value of an output in a batch; the worst.
+    """The rounding error of a model in 32-bit floats, compared with 64 bits, relative to the largest output of a batch.
 
-    A network whose outputs are nearly 0, or that attention makes sensitive, differs from itself more than others do.
+    The largest error over all batches counts. It is large for networks with outputs near 0, or sensitive due to attention.
 
     Args:
-        model: is left as it is.
-        runs: batches, and what the model in 32 bits makes of them.
+        model: the model; it is not modified.
+        runs: batches, and the outputs of the model in 32 bits for them.
     """
     precise = copy.deepcopy(model).double().eval()
     pairs = []

@@ -1,4 +1,4 @@
-"""`export_compared`: a graph written, run by the runtime, compared with what it must compute, and only then given its name."""
+"""`export_compared`: writes a graph, and compares it with a reference in its runtime before the file gets its name."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ from mobilenets.runtime.predictor import Predictor
 from mobilenets.specs.model import InputContract, Task
 
 RANDOM_BATCHES = (1, 2, 5)
-"""Sizes of the batches of made-up images that two networks are compared on."""
+"""Batch sizes of the synthetic images on which two networks are compared."""
 
 STEPS = 16.0
-"""Largest difference of an output from the integer reference, in steps of 256; the mean may be a quarter of it. Runtimes round
-in ways of their own, and a rounding that falls elsewhere makes others fall elsewhere: trained networks were up to 3 steps apart
-on average and 12 at most."""
+"""Largest allowed difference of an output from the int8 reference, in steps of 256; the mean may be a quarter of it. Runtimes
+round differently, and one different rounding leads to others: trained networks differed by up to 3 steps on average and by 12
+at most."""
 
 INT8_TOLERANCE = 0.05
-"""Largest difference of an output in floats, relative to its largest value; share of boxes or pixels that may differ."""
+"""Largest allowed difference of a float output, relative to its largest value; also the share of boxes or pixels that may
+differ."""
 
 METRICS: dict[Task, str] = {"classify": "top1", "detect": "map", "segment": "miou"}
-"""The metric by which both are measured on labeled images."""
+"""The metric for labeled images."""
 
 _IMAGES_A_BATCH = 8
-_FINEST = 64  # cells on a side of the finest blobs of a made-up image
+_FINEST = 64  # cells per side of the finest blobs in a synthetic image
 
 Run = tuple[NDArray[np.float32], Outputs]
 """A batch of preprocessed images, and the outputs for it."""
@@ -57,7 +58,7 @@ class Labeled:
     """Labeled images on which the model and the exported network are measured.
 
     Args:
-        samples: with labels, boxes or masks.
+        samples: images with labels, boxes or masks.
         labels: names of their classes.
     """
 
@@ -67,15 +68,15 @@ class Labeled:
 
 @dataclass(frozen=True, slots=True)
 class Standard:
-    """What an exported file must compute.
+    """The reference that an exported file must match.
 
     Args:
         graph: the network without a tail; its manifest goes into the file.
-        reference: computes its outputs.
-        tolerance: largest difference of an output in floats, relative to its largest value in a batch.
-        steps: largest difference of an output of a network in 8-bit integers, in steps of its scale.
-        before: the network whose accuracy is given beside the file's; None for the reference.
-        rounding: how far the reference is from itself in 64 bits, relative as the tolerance is; asked where that fails.
+        reference: computes the expected outputs.
+        tolerance: the largest allowed difference of a float output, relative to its largest value in a batch.
+        steps: the largest allowed difference of an int8 network's output, in steps of its scale.
+        before: the network whose accuracy is reported next to the file's; None for the reference.
+        rounding: computes the rounding error of the reference, as `model_rounding`; called only if the tolerance is exceeded.
     """
 
     graph: Graph
@@ -86,9 +87,9 @@ class Standard:
     rounding: Callable[[Sequence[Run]], float] = lambda runs: 0.0
 
     def scales(self, expected: Sequence[Outputs]) -> dict[str, float]:
-        """The scale of each output of a network in 8-bit integers.
+        """The scale of each output of an int8 network.
 
-        Where the last layer is in floats, what it reads was rounded all the same: its scale is that of 8 bits for its range.
+        If the last layer is in floats, its inputs were still rounded; the scale is then the output's range divided by 255.
 
         Args:
             expected: the outputs for some images.
@@ -114,24 +115,24 @@ def export_compared(
     tail: Tail | None = None,
     batch: int | None = None,
 ) -> Parity:
-    """Write `path`, after comparing what the runtime computes from it with what it must.
+    """Write `path` after comparing the runtime's outputs with the reference.
 
-    The file is written elsewhere first: a failed export leaves `path` as it was. Where this machine cannot run the format,
-    nothing is compared, and the note says so.
+    The file is first written to a separate folder: a failed export leaves `path` as it was. If this machine cannot run the
+    format, nothing is compared, and the note says so.
 
     Args:
-        standard: what it must compute.
-        path: the file to write; its folder is made.
-        format: what writes the file and runs it.
-        images: files or encoded bytes to compare on, besides made-up images.
-        labeled: images to measure both networks on.
-        tail: what decodes the outputs inside the file; None to leave them as they are.
-        batch: the only number of images that the file takes at once; by default what the format does.
+        standard: the reference.
+        path: the file to write; its folder is created.
+        format: writes the file and opens it.
+        images: files or encoded bytes to compare on, in addition to synthetic images.
+        labeled: images to measure the accuracy of both networks on.
+        tail: decodes the outputs inside the file; None for the raw outputs.
+        batch: a fixed batch size; by default that of the format.
 
     Raises:
         CheckpointError: there are more classes than the tail can hold.
         DataError: a labeled image cannot be read, or has a class that the model does not know.
-        ExportError: the runtime does not have the tail, the file cannot be written or run, or its outputs differ by too much.
+        ExportError: the runtime does not support the tail, the file cannot be written or run, or its outputs differ too much.
         ImageError: an image cannot be decoded.
         MissingExtraError: a library that the format needs is not installed.
     """
@@ -186,7 +187,7 @@ def _range(values: Sequence[NDArray[np.float32]]) -> float:
 
 
 def _export_unchecked(graph: Graph, path: Path, format: Format, parity: Parity, batch: int | None) -> Parity:
-    """Write `path` where nothing can run it."""
+    """Write `path` without a comparison, because nothing here can run it."""
     with drafted(path, "new") as drafts:
         facts = format.write(graph, drafts / path.name, batch) or Facts()
         settle(drafts, path)
@@ -194,7 +195,7 @@ def _export_unchecked(graph: Graph, path: Path, format: Format, parity: Parity, 
 
 
 def refuse_half(format: Format, to: str) -> None:
-    """Refuse a format with 16-bit weights for a network whose weights have 8.
+    """Check that a network with 8-bit weights is not exported to a format with 16-bit weights.
 
     Args:
         format: the format.
@@ -209,10 +210,10 @@ def refuse_half(format: Format, to: str) -> None:
 
 
 def prepared_batches(contract: InputContract, images: Sequence[bytes | Path]) -> Iterator[NDArray[np.float32]]:
-    """What networks are compared on: made-up images that are smooth as photos are, then the given ones, preprocessed.
+    """Preprocessed batches for a comparison: synthetic images, smooth like photos, then the given ones.
 
     Args:
-        contract: of the networks.
+        contract: the input contract of the networks.
         images: files or encoded bytes.
 
     Raises:
@@ -227,7 +228,7 @@ _KINDS = {"classify": "classifier", "detect": "detector", "segment": "segmenter"
 
 
 def _refuse(manifest: Manifest, format: Format, tail: Tail | None) -> None:
-    """Raise the error for a tail that the model's task or the runtime does not have."""
+    """Raise an error for a tail that the model's task or the runtime does not support."""
     if tail is None:
         return
     task, known = manifest.task, TAILS[tail]
@@ -256,7 +257,7 @@ def _run(engine: Engine, batches: Sequence[NDArray[np.float32]]) -> list[Outputs
 
 
 def _accuracy(reference: Engine, exported: Engine, labeled: Labeled, *, floats: bool) -> Accuracy:
-    """What both networks reach on labeled images."""
+    """The accuracy of both networks on labeled images."""
     manifest = reference.manifest()
     metric = METRICS[manifest.task]
     reports = [
@@ -275,9 +276,9 @@ def _random_batches(contract: InputContract) -> Iterator[NDArray[np.float32]]:
 
 
 def _blobs(generator: np.random.Generator, channels: int, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """A made-up image, C H W, 0 to 1: blobs of every size, the larger the stronger, as in photos.
+    """A synthetic image, C H W, 0 to 1: blobs of every size, the larger the stronger, as in photos.
 
-    Plain noise would be unlike any image. Networks with attention amplify rounding on it, which says nothing about photos.
+    White noise is unlike any photo: on it, networks with attention amplify rounding errors in a way that they do not on photos.
     """
     height, width = shape
     total = np.zeros((channels, height, width))

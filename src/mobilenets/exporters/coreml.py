@@ -1,4 +1,4 @@
-"""Core ML: an `.mlpackage` folder, with the manifest in its metadata. It is written on any system and runs on macOS and iOS."""
+"""Core ML: an `.mlpackage` folder with the manifest in its metadata, written on any system, for macOS and iOS."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ NOT_RUN = (
 
 
 def write_coreml(graph: Graph, path: Path, batch: int | None = 1) -> None:
-    """Write a graph as a Core ML package, and check the inputs, outputs and manifest that the package states.
+    """Write a graph as a Core ML package, and check the inputs, outputs and manifest that the package declares.
 
-    The converter runs in a process of its own; where it is missing, in an environment of its own, which is installed first.
+    The converter runs in a separate process; if it is missing, it is first installed into an environment of its own.
 
     Args:
-        graph: a network; its manifest says in which precision the package computes.
+        graph: a network; its manifest determines the precision of the package.
         path: the `.mlpackage` folder.
-        batch: how many images it takes at once.
+        batch: batch size.
 
     Raises:
-        ExportError: Core ML Tools cannot convert it, or the package states something else.
+        ExportError: Core ML Tools cannot convert it, or the package declares something else.
     """
     shapes, batch = graph.shapes(), batch or 1
     manifest = graph.manifest.to_json()
@@ -68,16 +68,16 @@ def write_coreml(graph: Graph, path: Path, batch: int | None = 1) -> None:
             raise ExportError(f"the Core ML package has the {part} {known[part]}, but the network has {wanted}")
     if known["metadata"].get(METADATA_KEY) != manifest:
         raise ExportError("the Core ML package does not hold the manifest that was written into it")
-    write_beside(path, graph.manifest)  # for `info`, where packages cannot be opened
+    write_beside(path, graph.manifest)  # for `info` on systems that cannot open packages
 
 
 def _unstated(described: dict[str, list[int]], wanted: dict[str, list[int]]) -> bool:
-    """Whether the names are right and shapes, where the package states any, too: Core ML may leave those of outputs open."""
+    """Whether names or shapes differ from the expected ones; a package may leave the shapes of outputs open."""
     return described.keys() == wanted.keys() and all(shape in ([], wanted[name]) for name, shape in described.items())
 
 
 class _ProgramEngine(Engine):
-    """The torch program that a package is made from."""
+    """The torch program that a package is converted from, as an engine."""
 
     def __init__(self, graph: Graph) -> None:
         self._program = Program(graph).eval()
@@ -96,7 +96,7 @@ class _ProgramEngine(Engine):
 
 
 def _open(path: Path, graph: Graph) -> Engine:
-    """The package on macOS; elsewhere the program that it is made from."""
+    """The package on macOS; elsewhere the program that it was converted from."""
     return CoreMlEngine(path) if _RUNS else _ProgramEngine(graph)
 
 
@@ -115,7 +115,7 @@ COREML = Format(
 )
 """`.mlpackage` folders that compute in 32-bit floats: the input is "image", 1 C H W, and the outputs are the model's.
 
-Quantized networks have weights in 8 bits and values that are rounded to 8 bits, and need iOS 17 or macOS 14.
+Quantized networks have 8-bit weights and round activations to 8 bits; they need iOS 17 or macOS 14.
 """
 
 COREML_HALF = replace(COREML, precision="float16", tolerance=HALF_TOLERANCE)

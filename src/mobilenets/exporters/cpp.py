@@ -1,4 +1,4 @@
-"""C++ that stands alone: a folder of kernels, weights and a schedule, for microcontrollers and whatever has a compiler."""
+"""Self-contained C++: a folder of kernels, weights and a schedule, for microcontrollers and any device with a compiler."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FLAGS = ("-std=c++20", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-ffp-contract=off")
-"""What the folder is compiled with; `CMakeLists.txt` has the same."""
+"""The compiler flags; `CMakeLists.txt` has the same."""
 
 SOURCES = ("network.cpp", "weights.cpp", "check.cpp")
-"""What the program that compares it is made of."""
+"""The sources of the program that is compared with the model."""
 
 _COMPILERS = ("c++", "g++", "clang++")
 
@@ -38,12 +38,12 @@ def compiler() -> str | None:
 
 
 class CppEngine(Engine):
-    """Runs an exported folder: it is compiled into a program, which runs on files of images.
+    """Runs an exported folder: compiles it into a program that reads images from files.
 
     Args:
-        folder: that was exported.
-        manifest: of the network.
-        returned: what it returns.
+        folder: the exported folder.
+        manifest: the manifest of the network.
+        returned: its outputs.
 
     Raises:
         CheckpointError: it does not compile.
@@ -109,7 +109,7 @@ def _unchecked() -> str:
     return "" if compiler() else "not checked: no C++ compiler"
 
 
-_SAID = 2000  # characters of what a compiler says that are passed on
+_SAID = 2000  # most characters of compiler output in an error message
 
 CPP = Format(
     "C++",
@@ -121,4 +121,4 @@ CPP = Format(
     raw_too=False,
     unchecked=_unchecked,
 )
-"""Folders that a compiler builds: kernels, packed weights, `CMakeLists.txt`, an interface of two functions, an example."""
+"""Folders of C++ source: kernels, packed weights, `CMakeLists.txt`, an interface of two functions, an example."""

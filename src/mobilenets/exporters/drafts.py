@@ -33,8 +33,8 @@ def drafted(path: Path, ending: str) -> Iterator[Path]:
 def settle(drafts: Path, path: Path) -> None:
     """Move everything in the draft folder beside `path`, and last the file or folder of that name itself.
 
-    The exported file is complete only with the files that it needs beside it. Where there are such files, an older `path` is
-    removed first, so that a reader never finds the new ones with the old file.
+    Some exports need other files beside them. In that case an older `path` is removed first, so that a reader never finds the
+    new files together with the old one.
 
     Args:
         drafts: the folder of drafts.
@@ -54,7 +54,7 @@ def settle(drafts: Path, path: Path) -> None:
 
 
 def size_bytes(path: Path) -> int:
-    """The size of an exported file or folder, with what it needs beside it: OpenVINO's weights, a manifest."""
+    """The size of an exported file or folder, including files that it needs beside it: OpenVINO's weights, a manifest."""
     companions = [beside(path), *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     every = [path, *companions, *(path.rglob("*") if path.is_dir() else ())]
     return sum(file.stat().st_size for file in every if file.is_file())

@@ -28,10 +28,9 @@ VENDOR = Vendor("ExecuTorch", "executorch.exir", ("executorch==1.5.1", "torchao=
 
 
 def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> Facts:
-    """Write a graph as a `.pte` file with its manifest beside it; returns how much is delegated to XNNPACK.
+    """Write a graph as a `.pte` file with its manifest beside it; returns how many operators are delegated to XNNPACK.
 
-    ExecuTorch's converter runs in a process of its own; where it is missing, in an environment of its own, which is installed
-    first.
+    ExecuTorch's converter runs in a separate process; if it is missing, it is first installed into an environment of its own.
 
     Raises:
         ExportError: ExecuTorch cannot convert it.
@@ -45,7 +44,7 @@ def write_executorch(graph: Graph, path: Path, batch: int | None = 1) -> Facts:
 
 
 def _open(path: Path, graph: Graph) -> Engine:
-    """The engine for the file: ExecuTorch in this process, or that of the environment that converted it."""
+    """The engine for the file: ExecuTorch in this process, or in the environment of the converter."""
     try:
         return ExecuTorchEngine(path, threads=1)
     except MissingExtraError:
@@ -53,7 +52,7 @@ def _open(path: Path, graph: Graph) -> Engine:
 
 
 class _OtherProcess(Engine):
-    """Runs a `.pte` file with the ExecuTorch of another environment, in a process that ends when this engine is closed."""
+    """Runs a `.pte` file with ExecuTorch from another environment, in a process that ends when this engine is closed."""
 
     def __init__(self, path: Path, outputs: Sequence[str], batch: int = 1) -> None:
         self.source = str(path)
@@ -62,7 +61,7 @@ class _OtherProcess(Engine):
         self._process = vendor.start(VENDOR, _VENDORS / "executorch_run.py", [path])
 
     def run(self, batch: NDArray[np.float32]) -> Outputs:
-        """The outputs by name, for preprocessed images `N C H W`, as many as the file takes.
+        """The outputs by name, for preprocessed images `N C H W`, where N is the file's batch size.
 
         Raises:
             ExportError: the process ended.
@@ -96,4 +95,4 @@ EXECUTORCH = Format(
     refused={"nms": "ExecuTorch has no operator for non-maximum suppression"},
     raw_too=False,
 )
-"""`.pte` files for XNNPACK: the input is one image, 1 C H W, and the outputs are the model's, in their order."""
+"""`.pte` files for XNNPACK: the input is one image, 1 C H W, and the outputs are the model's, in the same order."""

@@ -1,4 +1,4 @@
-"""`Format`: a kind of exported file, what writes it and what runs it."""
+"""`Format`: a kind of exported file, with the functions that write and open it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mobilenets.runtime.engines.base import Engine, FastPath
 from mobilenets.runtime.manifest import Precision
 
 HALF_PRECISIONS: tuple[Precision, ...] = ("float16", "bfloat16")
-"""Of formats whose weights have 16 bits."""
+"""The precisions of formats with 16-bit weights."""
 
 HALF_TOLERANCE = 0.05
-"""Largest difference of an output, relative to its largest value, when weights or all numbers are rounded to 16 bits."""
+"""Largest allowed difference of an output, relative to its largest value, if weights or all numbers are rounded to 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a writer knows of its file.
+    """Facts that the writer of a file knows about it.
 
     Args:
-        fast_path: how much runs on fast kernels; None where the engine says that.
-        memory: what the file takes of a device; None where a runtime decides that.
+        fast_path: how many operators run on fast kernels; None if the engine reports that.
+        memory: the memory that it needs on a device; None if a runtime decides that.
     """
 
     fast_path: FastPath | None = None
@@ -34,15 +34,15 @@ class Facts:
 
 
 class Write(Protocol):
-    """Writes a graph to a file, and what that needs beside it."""
+    """Writes a graph to a file, and any files that it needs beside it."""
 
     def __call__(self, graph: Graph, path: Path, batch: int | None) -> Facts | None:
-        """What is known of the file; None for nothing.
+        """Write the file; returns facts about it, or None.
 
         Args:
-            graph: what to write.
+            graph: the network.
             path: the file.
-            batch: the only number of images that it takes at once; None for any number.
+            batch: a fixed batch size; None for any.
         """
         ...
 
@@ -52,18 +52,18 @@ class Format:
     """A kind of exported file.
 
     Args:
-        title: the name of the runtime that runs it, for people.
-        write: writes it.
-        open: opens the file to compare it with the model. Of the graph it was written from, only Core ML needs anything.
-        version: of the runtime; raises MissingExtraError if that is not installed and has to be.
-        batch: how many images a file takes at once unless the caller says otherwise; None for any number.
-        any_batch: whether a file can take any number.
-        precision: what the network computes in.
-        tolerance: the least tolerance that makes sense for this precision.
+        title: the name of its runtime, for users.
+        write: writes a file.
+        open: opens a file to compare it with the model; gets the graph too, which only Core ML uses.
+        version: returns the version of the runtime; raises MissingExtraError if the runtime is required but not installed.
+        batch: the default batch size of a file; None for any.
+        any_batch: whether a file can take any batch size.
+        precision: the precision of the network's computation.
+        tolerance: the smallest sensible tolerance for this precision.
         refused: tails that the runtime cannot run, each with the reason.
-        raw_too: whether a network with a tail is also written and compared without it; not where that takes a minute.
-        note: what a reader of the comparison has to know.
-        unchecked: why files cannot be compared with the model here; empty if they can.
+        raw_too: whether a network with a tail is also written and compared without it; false if that takes a minute.
+        note: a note for readers of the comparison.
+        unchecked: returns why files cannot be compared with the model here; empty if they can.
     """
 
     title: str

@@ -1,8 +1,8 @@
-"""`lower`: a model as a graph, from the calls that it makes while it runs once.
+"""`lower`: converts a model to a graph, from the torch calls that it makes in one run.
 
-The calls are read from the first to the last. What only changes how numbers are stored disappears: a batch norm goes
-into the weights of the convolution before it, an activation into its operator, padding into the convolution behind it. A norm,
-factor or activation that stands alone, behind a value that others read too, becomes an operator of its own.
+The calls are read in order, and folded where possible: a batch norm into the weights of the convolution before it, an
+activation into its operator, padding into the convolution after it. A batch norm, factor or activation whose input has other
+readers too becomes an operator of its own.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _SCALING = (op.Conv, op.Depthwise)
 
 
 def lower(model: Model) -> Graph:
-    """The graph of a model, in evaluation mode, at the size of its input contract.
+    """The graph of a model in evaluation mode, for the input size of its contract.
 
     Args:
-        model: is left as it is. One that was trained with quantization has the graph of its integers already.
+        model: the model; it is not modified. A model from quantization-aware training already has an int8 graph.
 
     Raises:
-        GraphError: the model has an operation that no operator stands for.
+        GraphError: the model has an operation without a corresponding operator.
     """
     graph = model.int8_graph()
     if graph is not None:
@@ -57,7 +57,7 @@ def lower(model: Model) -> Graph:
 
 
 class _Lowering:
-    """The operators so far, and which value each node of the program has become."""
+    """The operators lowered so far, and the value that corresponds to each node of the program."""
 
     def __init__(self, program: Program, blocks: Mapping[str, int]) -> None:
         self.operators: list[Operator] = []
@@ -67,22 +67,22 @@ class _Lowering:
         self.pads: dict[Call, tuple[Call, op.Margins]] = {}
         self.channels_last: dict[Call, Call] = {}
         self.names: Counter[str] = Counter()
-        self.blocks = blocks  # by the name of any module inside
+        self.blocks = blocks  # the block's index, by the name of any module inside it
 
     def read(self, node: Call) -> None:
-        """Turn the next operation of the program into operators."""
+        """Lower the next operation of the program."""
         if node.function not in _READERS:
             raise GraphError(f"'{_module(node)}' calls {node.function}, which no operator of a graph stands for")
         _READERS[node.function](self, node)
 
     def single_precision(self) -> dict[str, NDArray[np.float32]]:
-        """The weights as they are kept."""
+        """The weights in 32-bit floats."""
         return {name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in self.tensors.items()}
 
     def add(
         self, operator: Callable[..., Operator], node: Call, inputs: Sequence[Call], **fields: Any
     ) -> None:  # Any: they differ
-        """Append an operator that makes the node's value; both are called after the module."""
+        """Append an operator that produces the node's value; both are named after the module."""
         module = _module(node).removesuffix(".conv")
         self.names[module] += 1
         name = module if self.names[module] == 1 else f"{module}.{self.names[module]}"
@@ -96,11 +96,11 @@ class _Lowering:
         self.values[node] = name
 
     def passed(self, node: Call, source: Call) -> None:
-        """The operation changes nothing."""
+        """Skip an operation that changes nothing."""
         self.values[node] = self.values[source]
 
     def maker(self, node: Call, kinds: tuple[type[Operator], ...]) -> int | None:
-        """Index of the linear operator of these kinds that made a node's value, if nobody else reads that."""
+        """Index of the operator without activation, of these kinds, that produced a node's value, if it has no other reader."""
         value = self.values[node]
         for i, operator in reversed(list(enumerate(self.operators))):
             if operator.output == value:
@@ -109,7 +109,7 @@ class _Lowering:
         return None
 
     def scale(self, node: Call, source: Call, factor: Wide, shift: Wide) -> None:
-        """Multiply each channel of a map and add to it: in the weights before it where that can be, else by an operator."""
+        """Scale and shift each channel of a map: folded into the weights before it if possible, else as an operator."""
         i = self.maker(source, _SCALING)
         if i is None:
             self.add(op.Depthwise, node, [source], weight=factor[:, None, None, None], bias=shift)
@@ -121,7 +121,7 @@ class _Lowering:
         self.values[node] = operator.output
 
     def activate(self, node: Call, source: Call, kind: op.NonLinear) -> None:
-        """Apply an activation: in the operator before it where that can be, else by one of its own."""
+        """Apply an activation: fused into the operator before it if possible, else as an operator of its own."""
         i = self.maker(source, _FUSING)
         if i is None:
             self.add(op.Activation, node, [source], kind=kind)
@@ -241,7 +241,7 @@ def _permute(lowering: _Lowering, node: Call) -> None:
     if axes == [0, 2, 3, 1]:
         lowering.channels_last[node] = source
     elif axes == [0, 3, 1, 2] and source in lowering.values:
-        lowering.passed(node, source)  # `_reshape` has made a map of it
+        lowering.passed(node, source)  # `_reshape` has already produced a feature map
     else:
         raise GraphError(f"'{_module(node)}' permutes axes as {axes}")
 
@@ -260,7 +260,7 @@ def _attention(lowering: _Lowering, node: Call) -> None:
     query, key, value = _arguments(node, "query", "key", "value")
     factor = query.shape[-1] ** -0.5
     lowering.add(op.MatMul, node, [query, key], transposed=True, factor=factor)  # N HW·heads hw
-    lowering.add(op.Softmax, node, [node])  # each step takes the place of the one before
+    lowering.add(op.Softmax, node, [node])  # each step replaces the value of the one before
     lowering.add(op.MatMul, node, [node, value])  # N HW·heads key_dim
 
 
@@ -283,7 +283,7 @@ def _activation(kind: op.NonLinear) -> Callable[[_Lowering, Call], None]:
 
 
 def _blocks(network: Model) -> dict[str, int]:
-    """The index of the backbone's block that each module is, or is inside of."""
+    """The index of the backbone's block that each module is or belongs to."""
     return {
         f"{backbone}.blocks.{i}{inside and '.'}{inside}": i
         for backbone, part in network.named_modules()
@@ -294,7 +294,7 @@ def _blocks(network: Model) -> dict[str, int]:
 
 
 def _arguments(node: Call, *names: str, **defaults: Any) -> list[Any]:  # Any: what functions of torch are given
-    """The arguments of a call by name, in this order; `defaults` are those that a call may leave out."""
+    """The arguments of a call with these names, in this order; `defaults` are those that a call may omit."""
     values = [*names, *defaults]
     return [
         node.arguments[i] if i < len(node.arguments) else node.options.get(name, defaults.get(name))
@@ -308,7 +308,7 @@ def _pair(sides: Any) -> tuple[int, int]:  # Any: a number, or one or two of the
 
 
 def _module(node: Call) -> str:
-    """The module that a call is from; "network" for the model itself."""
+    """The module that made a call; "network" for the model itself."""
     return node.module or "network"
 
 
@@ -322,7 +322,7 @@ _READERS: dict[str, Callable[[_Lowering, Call], None]] = {
     "mul":         _multiply,
     "__mul__":     _multiply,
     "__getitem__": _more_axes,
-    "unsqueeze":   _same,  # one head of attention
+    "unsqueeze":   _same,  # a single attention head
     "squeeze":     _same,
     "mean":        _mean,
     "avg_pool2d":  _pool,

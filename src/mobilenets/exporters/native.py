@@ -17,12 +17,12 @@ def _write(graph: Graph, path: Path, batch: int | None) -> None:
 
 
 def _version() -> str:
-    native()  # raises where it is not installed, before anything is computed
+    native()  # raises if it is not installed, before anything is computed
     return version("mobilenets-native")
 
 
 NATIVE = Format("the native engine", _write, lambda path, graph: NativeEngine(path), _version)
-"""`.graph` files, which take any number of images at once."""
+"""`.graph` files, for any batch size."""
 
 NATIVE_HALF = replace(NATIVE, precision="bfloat16", tolerance=HALF_TOLERANCE)
-"""The same file, whose manifest asks to multiply numbers of 16 bits. A processor without bfloat16 computes in 32 bits."""
+"""The same file, but its manifest requests bfloat16 products. A processor without bfloat16 computes in 32 bits."""

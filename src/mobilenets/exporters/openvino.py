@@ -1,4 +1,4 @@
-"""OpenVINO: an `.xml` file and its weights in a `.bin` file beside it, made from the same ONNX model that `onnx` writes."""
+"""OpenVINO: an `.xml` file with its weights in a `.bin` file, converted from the same ONNX model that `onnx` writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilenets.runtime.manifest import METADATA_KEY, WEIGHT_BITS_KEY
 def write_openvino(graph: Graph, path: Path, batch: int | None = None) -> None:
     """Write a graph as an `.xml` and a `.bin` file, with the manifest in the metadata.
 
-    In 8-bit integers, hard swish is part of the convolution before it: OpenVINO computes it in floats before it rounds.
+    In int8 networks, hard swish is fused into the convolution before it: OpenVINO computes it in floats before rounding.
     """
     runtime = openvino()
     model = runtime.Core().read_model(model=to_onnx(fused(graph), batch=batch).SerializeToString(), weights=b"")

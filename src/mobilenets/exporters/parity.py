@@ -1,4 +1,4 @@
-"""`Parity`: how far an exported network's outputs differ from the model's."""
+"""`Parity`: how much the outputs of an exported network differ from the model's."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mobilenets.runtime.engines.base import FastPath, Outputs, Runs
 TOLERANCE = 1e-4
 
 _MEAN_SHARE = 4
-_NEARLY = 1.001  # what floats make of a whole number of steps
-_ROUNDINGS = 4  # times the model's own rounding that another order of the same sums may be off by, at most
+_NEARLY = 1.001  # allows for float rounding in a whole number of steps
+_ROUNDINGS = 4  # summation in another order may deviate by at most this many times the model's own rounding error
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class OutputParity:
         name: the output's name.
         max_abs: the largest absolute difference of two values.
         max_rel: the largest absolute difference in a batch, divided by the model's largest absolute output in that batch.
-        cosine: of the angle between both outputs of an image, taken as vectors; the least of all images.
-        steps, mean_steps: the largest absolute difference and the mean one, in steps of the output's scale; None of one in
-            floats.
+        cosine: cosine similarity of both outputs of an image, the smallest over all images.
+        steps, mean_steps: the largest and the mean absolute difference, in steps of the output's scale; None for a float
+            network.
     """
 
     name: str
@@ -47,15 +47,15 @@ class OutputParity:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many decoded results differ from the model's, over all batches. Near ties can be decided either way.
+    """How many decoded results differ from the model's, over all batches. Near ties can go either way.
 
     Args:
-        name: what the results are.
-        unit: what is counted: "images", "pixels" or "boxes".
+        name: name of the results.
+        unit: the counted unit: "images", "pixels" or "boxes".
         differing: how many differ.
         total: how many were compared.
         tolerance: the share that may differ.
-        ties: how many others differ, but only between results that are equal up to the tolerance of the outputs.
+        ties: how many others differ only as near ties, between results that are equal up to the tolerance of the outputs.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Agreement:
 
     @property
     def told(self) -> str:
-        """How many differ, in words; near ties are not passed over, as an accuracy may change by them."""
+        """A phrase saying how many differ; it mentions near ties, since they can change the accuracy."""
         if not self.total:
             return f"no {self.unit} found"
         ties = f", and {counted(self.ties, 'near tie')}" if self.ties else ""
@@ -86,13 +86,13 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """What the model and the exported network reach on the same labeled images.
+    """The accuracy of the model and of the exported network on the same labeled images.
 
     Args:
-        metric: its name: "top1", "map" or "miou".
-        model, exported: its value, 0 to 1.
-        images: how many images were measured.
-        floats: whether the model was measured in floats though the file computes in integers.
+        metric: the metric: "top1", "map" or "miou".
+        model, exported: its values, 0 to 1.
+        images: number of images.
+        floats: whether the model was measured in floats although the file computes in int8.
     """
 
     metric: str
@@ -112,14 +112,15 @@ class Parity:
         images: how many real images were compared.
         batches: the batch sizes that were compared.
         outputs: one comparison per output.
-        agreements: comparisons of what is decoded: first labels, boxes or classes of pixels.
-        accuracies: of both on labeled images; empty where there are none.
+        agreements: comparisons of decoded results: top labels, boxes or classes of pixels.
+        accuracies: of both on labeled images; empty if there are none.
         fast_path: how many operators run on the runtime's fast kernels; None if the runtime does not say.
-        memory: what the exported network takes of a device where it stands alone; None where a runtime decides that.
-        note: what a reader has to know besides, such as that the file itself cannot run here.
-        rounding: how far the model is from itself in 64 bits, as `OutputParity.max_rel`; measured where the tolerance fails.
-        steps: the largest difference that passes of an output in 8-bit integers, in steps of its scale. The mean difference may
-            be a quarter of it: runtimes that round differently are far apart in few numbers only.
+        memory: the memory that a self-contained export needs on a device; None if a runtime decides that.
+        note: a note for readers, such as that the file itself cannot run here.
+        rounding: the rounding error of the model compared with 64 bits, as `OutputParity.max_rel`; measured only if the
+            tolerance is exceeded.
+        steps: the largest difference that passes for an output of an int8 network, in steps of its scale. The mean difference
+            may be a quarter of it: runtimes that round differently are far apart in only a few numbers.
     """
 
     runtime: str
@@ -137,9 +138,9 @@ class Parity:
 
     @property
     def limit(self) -> float:
-        """The largest `max_rel` that passes: the tolerance, or what 32 bits explain in a network that is sensitive to them.
+        """The largest `max_rel` that passes: the tolerance, or more for a network that is sensitive to 32-bit rounding.
 
-        A tolerance that is stricter than the usual one is meant as it is.
+        A tolerance stricter than the default is applied as it is.
         """
         return self.tolerance if self.tolerance < TOLERANCE else max(self.tolerance, _ROUNDINGS * self.rounding)
 
@@ -155,10 +156,10 @@ class Parity:
         return output.steps <= self.steps * _NEARLY and output.mean_steps <= self.steps / _MEAN_SHARE
 
     def check(self) -> None:
-        """Raise an error that lists what did not pass.
+        """Raise an error that lists everything that did not pass.
 
         Raises:
-            ExportError: something did not pass.
+            ExportError: at least one comparison did not pass.
         """
         if self.passed:
             return
@@ -212,9 +213,9 @@ def differences(
     """The largest difference of each output.
 
     Args:
-        pairs: what the reference and the network under test return for each batch. The second must have every output of the
-            first, in the same shape.
-        scales: of outputs that stand for 8-bit integers, by name.
+        pairs: the outputs of the reference and of the network under test for each batch. The second must have every output of
+            the first, in the same shape.
+        scales: scales of int8 outputs, by name.
     """
     worst: dict[str, tuple[float, float, float]] = {}
     totals: dict[str, tuple[float, int]] = {}
@@ -243,7 +244,7 @@ def differences(
 
 
 def _cosine(expected: NDArray[np.float32], exported: NDArray[np.float32]) -> float:
-    """The least cosine of an image; that of two vectors of zeros is 1."""
+    """The smallest cosine similarity over all images; that of two zero vectors is 1."""
     expected_rows, rows = (values.reshape(len(values), -1).astype(np.float64) for values in (expected, exported))
     lengths = np.linalg.norm(expected_rows, axis=1) * np.linalg.norm(rows, axis=1)
     products = (expected_rows * rows).sum(axis=1)
@@ -256,7 +257,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def write_parity(parity: Parity, path: Path) -> None:
-    """Keep a comparison as JSON beside the exported file.
+    """Write a comparison as JSON beside the exported file.
 
     Raises:
         ExportError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""`Program`: a lowered graph as a torch module again, for vendors' converters, which want one."""
+"""`Program`: a lowered graph as a torch module, for vendors' converters that take one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mobilenets.exporters import program_int8
 class Program(nn.Module):
     """Computes a graph's operators one after another, with its folded weights: no batch norm, no attention module, no branch.
 
-    Attention is plain matrix products and a softmax, because converters lower scaled dot product attention and `expand` badly.
+    Attention is plain matrix products and a softmax, since converters handle scaled dot product attention and `expand` poorly.
 
     Args:
-        graph: what to compute.
+        graph: the network.
     """
 
     three: Tensor
@@ -40,7 +40,7 @@ class Program(nn.Module):
         self.buffer_names = {name: f"weight_{i}" for i, name in enumerate(tensors)}
         for name, tensor in tensors.items():
             self.register_buffer(self.buffer_names[name], tensor)
-        # As tensors: ExecuTorch makes a copy of each plain number at every run, outside XNNPACK.
+        # As tensors: ExecuTorch copies each plain number in every run, outside XNNPACK.
         self.register_buffer("three", torch.full((1,), 3.0))
         self.register_buffer("sixth", torch.full((1,), 1 / 6))
 
@@ -56,11 +56,11 @@ class Program(nn.Module):
         return self.weight(operator.weight), self.weight(operator.bias)
 
     def activate(self, x: Tensor, kind: ActivationKind) -> Tensor:
-        """The activation of each number."""
+        """Apply an activation elementwise."""
         return _ACTIVATIONS[kind](self, x)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """The graph's outputs, in their order, for preprocessed images N C H W."""
+        """The graph's outputs, in order, for preprocessed images N C H W."""
         values = {INPUT: image}
         for operator in self.graph.operators:
             inputs = [values[name] for name in operator.inputs]
@@ -74,12 +74,12 @@ def _compute(program: Program, operator: op.Operator, inputs: Sequence[Tensor]) 
 
 
 def exported(graph: Graph, *, batch: int | None = 1, most: int = 64) -> torch.export.ExportedProgram:
-    """The graph as the program that `torch.export` makes of it.
+    """The graph as a program of `torch.export`.
 
     Args:
-        graph: what to compute.
-        batch: the only number of images that it takes at once; None for 1 to `most`.
-        most: the largest batch, where the batch may vary.
+        graph: the network.
+        batch: a fixed batch size; None for 1 to `most`.
+        most: the largest batch size, if it may vary.
     """
     contract = graph.manifest.input
     example = torch.zeros(2 if batch is None else batch, contract.channels, *contract.shape)
@@ -89,14 +89,14 @@ def exported(graph: Graph, *, batch: int | None = 1, most: int = 64) -> torch.ex
 
 
 def saved(program: torch.export.ExportedProgram, path: Path) -> None:
-    """Write a program as torch itself does, for a converter in another process."""
+    """Write a program in torch's own format, for a converter in another process."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about how it packs programs
+        warnings.simplefilter("ignore")  # warnings of torch about its own format
         torch.export.save(program, path)
 
 
 def _windowed(x: Tensor, operator: op.Conv | op.Depthwise) -> tuple[Tensor, tuple[int, int]]:
-    """The map that a window moves over, and the padding that the convolution itself does: that which is even on both sides."""
+    """The input of a convolution and the padding argument for torch; uneven padding is applied to the input instead."""
     top, bottom, left, right = operator.padding
     if (top, left) == (bottom, right):
         return x, (top, left)

@@ -1,7 +1,7 @@
-"""Operators on 8-bit integers in a torch program: what they do to reals, between conversions that vendors' converters know.
+"""Int8 operators in a torch program: float operators between conversions that vendors' converters recognize.
 
-The conversions are torch's own `quantized_decomposed` operators with the graph's scales. XNNPACK takes a convolution with its
-conversions as one operator on integers; the integers are those that LiteRT computes.
+The conversions are torch's own `quantized_decomposed` operators with the graph's scales. XNNPACK recognizes a convolution with
+its conversions as one int8 operator, which computes the same integers as LiteRT.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _THREE = Quantization((3 / HIGHEST,))
 
 
 def register() -> Any:  # Any: torch's namespace of operators
-    """The conversions; importing the module that has them makes them known to torch."""
+    """The namespace of the conversions, which torch knows once their module is imported."""
     from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers them
 
     return torch.ops.quantized_decomposed
 
 
 def tensors(graph: Graph) -> dict[str, Tensor]:
-    """What the conversions need besides the graph's tensors: biases as reals, scales and zero points of weights, and the 3.
+    """Tensors that the conversions need besides the graph's: dequantized biases, scales and zero points of weights, and the 3.
 
     Args:
-        graph: with integers.
+        graph: a quantized graph.
     """
     made = {}
     for operator in graph.operators:
@@ -51,7 +51,7 @@ def tensors(graph: Graph) -> dict[str, Tensor]:
 
 
 def quantize(real: Tensor, quantization: Quantization) -> Tensor:
-    """The integers of reals."""
+    """Quantize reals to 8-bit integers."""
     made: Tensor = register().quantize_per_tensor.default(
         real, quantization.scale, quantization.zero_point, LOWEST, HIGHEST, torch.int8
     )
@@ -59,7 +59,7 @@ def quantize(real: Tensor, quantization: Quantization) -> Tensor:
 
 
 def dequantize(integers: Tensor, quantization: Quantization) -> Tensor:
-    """The reals that integers stand for."""
+    """Dequantize 8-bit integers to reals."""
     made: Tensor = register().dequantize_per_tensor.default(
         integers, quantization.scale, quantization.zero_point, LOWEST, HIGHEST, torch.int8
     )
@@ -67,19 +67,19 @@ def dequantize(integers: Tensor, quantization: Quantization) -> Tensor:
 
 
 def weights(program: Program, operator: op.Weighted) -> tuple[Tensor, Tensor]:
-    """Weight and bias of an operator on integers, as reals; the weight is stored in 8 bits."""
+    """Dequantized weight and bias of an int8 operator; the weight is stored in 8 bits."""
     stored, scales, zeros = (program.weight(f"{operator.weight}{part}") for part in ("", "/scales", "/zeros"))
     real: Tensor = register().dequantize_per_channel.default(stored, scales, zeros, 0, -HIGHEST, HIGHEST, torch.int8)
     return real, program.weight(f"{operator.bias}/real")
 
 
 def compute(program: Program, operator: op.Operator, inputs: Sequence[Tensor]) -> Tensor:
-    """What an operator that reads or makes integers makes of them.
+    """The output of an int8 operator.
 
     Args:
-        program: has its weights.
-        operator: of its graph.
-        inputs: integers, or floats where it makes integers of them.
+        program: the program with its weights.
+        operator: an operator of its graph.
+        inputs: integers, or floats if the operator quantizes them.
     """
     from mobilenets.exporters.program import RULES
 
@@ -96,7 +96,7 @@ def compute(program: Program, operator: op.Operator, inputs: Sequence[Tensor]) -
 
 
 def _shifted(program: Program, x: Tensor, made: Quantization) -> Tensor:
-    """relu6(x + 3), the hard sigmoid before its division. Where 8 bits end at 0 and 6, they are the ReLU6."""
+    """relu6(x + 3), the hard sigmoid before its division. If 8 bits cover exactly 0 to 6, quantization itself is the ReLU6."""
     total = x + dequantize(program.weight("three/int8"), _THREE)
     low, high = (made.scale * (end - made.zero_point) for end in (LOWEST, HIGHEST))
     return torch.clamp(total, 0, SIX) if low < 0 or high > SIX + made.scale / 2 else total

@@ -1,4 +1,4 @@
-"""`export_quantized`: a network in 8-bit integers as a file for a runtime, compared with the integers that it stands for."""
+"""`export_quantized`: exports an int8 network to a file for a runtime, and compares it with the int8 reference."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from mobilenets.runtime.engines.base import Engine
 from mobilenets.runtime.images.prepare import load_input
 
 NARROW = 7
-"""Bits of weights whose products fast kernels of every processor add without overflow."""
+"""Bits of weights with which the fast int8 kernels of every processor add products without overflow."""
 
 
 def quantized_in(path: Path) -> Path | None:
-    """The file of a quantized network that a path means: itself, or the one in the folder; None if it means something else."""
+    """The file of a quantized network at a path, which may be the file itself or its folder; None if there is none."""
     file = path / GRAPH if path.is_dir() else path
     return file if file.name == GRAPH and file.is_file() else None
 
@@ -93,7 +93,7 @@ def export_quantized(
 
 
 def _narrowed(graph: Graph, images: Sequence[bytes | Path], advance: Callable[[int], object]) -> tuple[Graph, str]:
-    """The graph with weights in 7 bits, and what that changes, in words.
+    """The graph with 7-bit weights, and a message about the change.
 
     Raises:
         ExportError: there are no images.
@@ -108,10 +108,10 @@ def _narrowed(graph: Graph, images: Sequence[bytes | Path], advance: Callable[[i
 
 
 def _exporter(to: str, ends: Ends) -> Exporter:
-    """How a quantized network is exported.
+    """The exporter for a quantized network.
 
     Raises:
-        ExportError: there is no such export of quantized networks.
+        ExportError: quantized networks cannot be exported this way.
         UnknownNameError: there is no such format.
     """
     exporter = EXPORTERS[to]

@@ -1,4 +1,4 @@
-"""Makes a checkpoint ready to predict: it is exported silently when it is first opened, and the export is kept."""
+"""Prepares a checkpoint for prediction: it is exported silently when it is first opened, and the export is kept."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ FILE = "model.onnx"
 def engine_of(checkpoint: Path) -> Engine:
     """The engine for a checkpoint folder: its ONNX export, or torch if it cannot be exported or the folder is not writable.
 
-    Where the native engine is installed, its file is written too. From then on, whichever of the two is faster opens the
-    folder.
+    If the native engine is installed, its file is written too. From then on, the faster of the two opens the folder.
 
     Raises:
         CheckpointError: the checkpoint is damaged.
@@ -41,10 +40,10 @@ def engine_of(checkpoint: Path) -> Engine:
 
 
 def export_for(source: Path, runtime: str) -> None:
-    """Export a checkpoint or a quantized network for a runtime, into the folder where opening it looks for files.
+    """Export a checkpoint or a quantized network for a runtime, into the folder where it is looked for when opened.
 
     Args:
-        source: a checkpoint folder, or that of a quantized network.
+        source: a checkpoint folder or the folder of a quantized network.
         runtime: "native", "tflite", ...
 
     Raises:

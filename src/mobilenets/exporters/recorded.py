@@ -1,7 +1,7 @@
-"""`record`: the calls that a network makes on tensors while it runs once, in order, with shapes, modules and weights.
+"""`record`: records the torch calls of a network in one run, in order, with shapes, modules and weights.
 
-It is what `torch.export` would list, without importing the compiler that `torch.export` is part of, which takes longer than all
-else that an export does.
+The result is like that of `torch.export`, but without importing the compiler that `torch.export` is part of, which takes longer
+than the rest of an export.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Call:
     """One call of a function, and the tensor that it returned.
 
     Args:
-        function: its name: "conv2d". That of the image is "image", that of a weight "weight".
-        arguments, options: by position and by name, with a `Call` in the place of each tensor.
-        module: the module that made it; "" for the network itself.
-        shape: of the tensor, with a batch of one image.
+        function: name of the function, such as "conv2d"; "image" for the input, "weight" for a weight.
+        arguments, options: by position and by name, with a `Call` in place of each tensor.
+        module: the module that made the call; "" for the network itself.
+        shape: shape of the returned tensor, with a batch of one image.
         users: the calls that read the tensor.
     """
 
@@ -42,13 +42,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A network as it ran.
+    """The recorded run of a network.
 
     Args:
-        image: what it was given.
-        calls: in order.
-        weights: parameters and buffers that were read.
-        outputs: what it returned.
+        image: the input.
+        calls: all calls, in order.
+        weights: the parameters and buffers that were read.
+        outputs: the outputs.
     """
 
     image: Call
@@ -62,10 +62,10 @@ def record(network: nn.Module, shape: Sequence[int]) -> Program:
 
     Args:
         network: takes one image tensor and returns tensors.
-        shape: of the input, N C H W.
+        shape: shape of the input, N C H W.
 
     Raises:
-        GraphError: it computes with a tensor that is neither weight nor made from the image.
+        GraphError: it computes with a tensor that is neither a weight nor derived from the image.
     """
     recorder = _Recorder(network)
     x = torch.zeros(tuple(shape))
@@ -84,7 +84,7 @@ def record(network: nn.Module, shape: Sequence[int]) -> Program:
 
 
 class _Recorder(TorchFunctionMode):
-    """Writes down every call while it is active."""
+    """Records every call while it is active."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -93,10 +93,10 @@ class _Recorder(TorchFunctionMode):
         self.running = [""]
         self._learned = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
         self._calls: dict[int, Call] = {}
-        self._kept: list[Tensor] = []  # no tensor dies while we listen, so no id comes twice
+        self._kept: list[Tensor] = []  # keeps tensors alive while recording, so that no id is reused
 
     def opens(self, name: str) -> Callable[[nn.Module, Any], None]:  # Any: a hook's arguments
-        """A hook that says which module runs."""
+        """A hook that notes that a module starts to run."""
 
         def hook(_module: nn.Module, _arguments: Any) -> None:  # Any: as above
             self.running.append(name)
@@ -104,17 +104,17 @@ class _Recorder(TorchFunctionMode):
         return hook
 
     def closed(self, *_: object) -> None:
-        """A hook that says that the module has run."""
+        """A hook that notes that the module has finished."""
         self.running.pop()
 
     def known(self, tensor: Tensor, call: Call) -> Call:
-        """The call, which from now on stands for the tensor."""
+        """Register a call as the origin of a tensor; returns the call."""
         self._kept.append(tensor)
         self._calls[id(tensor)] = call
         return call
 
     def call_of(self, tensor: Tensor) -> Call:
-        """What made a tensor."""
+        """The call that produced a tensor."""
         call = self._calls.get(id(tensor))
         if call is None and id(tensor) in self._learned:
             call = self.known(tensor, Call("weight", (), {}, "", tuple(tensor.shape)))
@@ -126,7 +126,7 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:  # Any: as torch calls it
-        """Run a function and write it down if it returns a tensor."""
+        """Run a function and record it if it returns a tensor."""
         options = kwargs or {}
         result = func(*args, **options)
         if isinstance(result, Tensor):
@@ -138,7 +138,7 @@ class _Recorder(TorchFunctionMode):
         return result
 
     def _named(self, value: Any) -> Any:  # Any: what functions of torch are given
-        """The value with the call that made it in the place of each tensor."""
+        """The value with each tensor replaced by the call that produced it."""
         if isinstance(value, Tensor):
             return self.call_of(value)
         if isinstance(value, dict):

@@ -29,11 +29,11 @@ class Exporter:
     """One supported export.
 
     Args:
-        file: the file's name in an export folder.
-        format: what writes it and what runs it.
-        parity: name of the file that holds its comparison with the model.
-        tail: what decodes the outputs inside the file; None for the network alone.
-        after: the command that a user types next, with {} for the file.
+        file: name of the file in an export folder.
+        format: writes the file and opens it.
+        parity: name of the file with its comparison with the model.
+        tail: decodes the outputs inside the file; None for the network alone.
+        after: the command suggested next, with {} for the file.
     """
 
     file: str

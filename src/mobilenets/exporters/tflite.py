@@ -14,7 +14,7 @@ from mobilenets.exporters.format import HALF_TOLERANCE, Format
 from mobilenets.runtime.engines.litert import LiteRtEngine, litert
 
 Ends = Literal["float", "int8", "uint8"]
-"""What a quantized file takes and returns: reals, or the integers that stand for them."""
+"""The type of a quantized file's input and outputs: reals, or the integers that represent them."""
 
 
 def _write(graph: Graph, path: Path, batch: int | None) -> None:
@@ -34,12 +34,12 @@ def _write_unsigned(graph: Graph, path: Path, batch: int | None) -> None:
 
 
 def _version() -> str:
-    litert()  # raises where it is not installed, before anything is computed
+    litert()  # raises if it is not installed, before anything is computed
     return version("ai-edge-litert")
 
 
 TFLITE = Format("LiteRT", _write, lambda path, graph: LiteRtEngine(path), _version, batch=1, any_batch=False)
-"""`.tflite` files in 32-bit floats: the input is "image", 1 H W C; maps among the outputs are 1 H W C too."""
+"""`.tflite` files in 32-bit floats: the input is "image", 1 H W C; outputs that are feature maps are 1 H W C too."""
 
 TFLITE_HALF = Format(
     "LiteRT",
@@ -58,4 +58,4 @@ WITH_ENDS: dict[Ends, Format] = {
     "int8": replace(TFLITE, write=_write_signed),
     "uint8": replace(TFLITE, write=_write_unsigned),
 }
-"""Files of quantized networks by what they take and return."""
+"""The formats of quantized networks, by type of input and outputs."""

@@ -1,8 +1,8 @@
-"""`Vendor`: someone else's converter, which runs in a process of its own and, where necessary, in an environment of its own.
+"""`Vendor`: a third-party converter that runs in a separate process and, if necessary, in an environment of its own.
 
-A converter that is installed beside mobilenets is used as it is. One that is missing, or cannot be imported because the
-packages around it clash with it, is installed once into an environment in the user's cache folder. That environment sees the
-packages of the present one, so that torch is not installed a second time, and its own packages go before them.
+A converter that is installed with mobilenets is used directly. If it is missing, or cannot be imported because other packages
+conflict with it, it is installed once into an environment in the user's cache folder. That environment also sees the packages
+of the current one, so that torch is not installed twice, but its own packages take precedence.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mobilenets import files
 from mobilenets.errors import ExportError
 
 _ENDED = "ready"
-"""Name of the file that says that an environment is complete."""
+"""Name of the file that marks an environment as complete."""
 
 Say = Callable[[str], object]
 
@@ -34,11 +34,11 @@ class Vendor:
     """A converter.
 
     Args:
-        title: its name, for people.
-        module: what has to be importable.
-        packages: what pip installs where it is not.
-        size_mb: how much that takes on the disk, megabytes, about.
-        script: path of the program that converts; it imports nothing of mobilenets.
+        title: its name, for users.
+        module: the module that must be importable.
+        packages: what pip installs if it is not.
+        size_mb: their approximate size on disk, in megabytes.
+        script: path of the program that converts; it imports nothing from mobilenets.
     """
 
     title: str
@@ -49,7 +49,7 @@ class Vendor:
 
     @property
     def version(self) -> str:
-        """The version of its first package in this environment; the one that would be installed where there is none."""
+        """The version of its first package in this environment, or the one that would be installed."""
         name, _, wanted = self.packages[0].partition("==")
         try:
             return importlib.metadata.version(name)
@@ -58,21 +58,21 @@ class Vendor:
 
 
 def to_stderr(text: str) -> None:
-    """Say something to whoever watches."""
+    """Print a message to stderr."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
 def convert(vendor: Vendor, arguments: Sequence[Path], *, say: Say = to_stderr) -> dict[str, Any]:  # Any: JSON
-    """Run a converter and return what its program says of the result.
+    """Run a converter and return the facts that its program reports about the result.
 
     Args:
         vendor: the converter.
-        arguments: the program's: what to convert, what to write, the JSON file of facts, and more as the program wants.
-        say: is told what is installed, before that is done.
+        arguments: of the program: the input, the output, the JSON file for facts, and further ones that it needs.
+        say: called with a message before anything is installed.
 
     Raises:
-        ExportError: the converter cannot be installed, or it fails; says its last words.
+        ExportError: the converter cannot be installed, or it fails; the message has its last line of output.
     """
     python = _python(vendor, say)
     say(f"{vendor.title} converts the network, which can take a minute")
@@ -91,14 +91,14 @@ def convert(vendor: Vendor, arguments: Sequence[Path], *, say: Say = to_stderr) 
 
 
 def start(vendor: Vendor, script: Path, arguments: Sequence[Path], *, say: Say = to_stderr) -> subprocess.Popen[bytes]:
-    """Start another program of a vendor, which talks by stdin and stdout, in the environment that has the vendor's packages.
+    """Start another program of a vendor, which talks over stdin and stdout, in the environment with the vendor's packages.
 
     Raises:
         ExportError: the vendor cannot be installed or started.
     """
     python = _python(vendor, say)
     if (environment(vendor) / _ENDED).is_file():
-        python = _interpreter(environment(vendor))  # what is installed here could not be imported
+        python = _interpreter(environment(vendor))  # the package installed here could not be imported
     command = [str(python), "-I", str(script), *map(str, arguments)]
     try:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -114,7 +114,7 @@ def environment(vendor: Vendor) -> Path:
 
 
 def _python(vendor: Vendor, say: Say) -> Path:
-    """A Python that has the converter: this one, or that of its own environment."""
+    """A Python with the converter: the current one, or the one of the converter's own environment."""
     try:
         is_installed = importlib.util.find_spec(vendor.module.partition(".")[0]) is not None
     except (ImportError, ValueError):
@@ -123,7 +123,7 @@ def _python(vendor: Vendor, say: Say) -> Path:
 
 
 def _own_python(vendor: Vendor, say: Say) -> Path:
-    """The Python of the converter's own environment, which is made first where there is none."""
+    """The Python of the converter's own environment, which is created if there is none."""
     folder = environment(vendor)
     if not (folder / _ENDED).is_file():
         packages = ", ".join(vendor.packages)
@@ -156,7 +156,7 @@ def _interpreter(folder: Path) -> Path:
 
 
 def _run(python: Path, vendor: Vendor, arguments: Sequence[Path]) -> subprocess.CompletedProcess[str]:
-    # Isolated: neither the folder of the script, whose modules are called like packages, nor the working directory is searched.
+    # Isolated mode: neither the script's folder, whose modules are named like packages, nor the working directory is searched.
     command = [str(python), "-I", str(vendor.script), *map(str, arguments)]
     try:
         return subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
@@ -170,6 +170,6 @@ def _is_import_error(words: str) -> bool:
 
 
 def _last_words(words: str) -> str:
-    """The last line that says anything, which in a traceback is the error."""
+    """The last line that is not blank or indented, which in a traceback is the error."""
     lines = [line for line in words.strip().splitlines() if line.strip() and not line.startswith(" ")]
     return lines[-1][:400] if lines else "it said nothing"

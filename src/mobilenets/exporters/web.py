@@ -1,4 +1,4 @@
-"""The page that runs the network in the browser: a folder of static files. Its network is compared with torch first."""
+"""The page that runs the network in the browser, a folder of static files; its network is first compared with torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _write(graph: Graph, path: Path, batch: int | None) -> None:
 
 
 def _version() -> str:
-    page_folder()  # raises where it is not built, before anything is computed
+    page_folder()  # raises if it is not built, before anything is computed
     try:
         import onnx  # noqa: F401  # writes the network
     except ImportError as error:
@@ -41,4 +41,4 @@ WEB = Format(
     _version,
     note="compared in ONNX Runtime of this machine; the page runs the same file in the browser",
 )
-"""Folders that any server of static files gives out; `mobilenets demo` is one."""
+"""Folders for any static file server, such as `mobilenets demo`."""

@@ -1,1 +1,1 @@
-"""Quantization-aware training: an int8 graph as a torch module whose weights and scales learn."""
+"""Quantization-aware training (QAT): an int8 graph as a torch module with trainable weights and scales."""

@@ -1,4 +1,4 @@
-"""`QuantizedModel`: a float model that stays as it is, and beside it the network in 8-bit integers that learns from it."""
+"""`QuantizedModel`: a frozen float model as teacher, and the int8 network that is trained to match it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mobilenets.specs.model import ModelSpec
 
 
 class QuantizedModel(Model):
-    """A model that computes what its int8 graph computes.
+    """A model that computes the same as its int8 graph.
 
-    `backbone` and `head` hold the float network that it was made from. They do not learn: they teach, and another training may
-    begin with them.
+    `backbone` and `head` are those of the original float network. They are frozen: they serve as teacher, and another training
+    may start from them.
 
     Args:
-        spec: of the float network.
-        graph: the same network in 8-bit integers, with float ends.
+        spec: spec of the float network.
+        graph: the same network in int8, with float input and outputs.
     """
 
     precision = "int8"
@@ -43,32 +43,32 @@ class QuantizedModel(Model):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of what `forward` returns, in their order; a head that only training uses is not among them."""
+        """Names of the outputs of `forward`, in order, without heads that only training uses."""
         return self.int8.outputs
 
     @property
     def learning(self) -> nn.Module:
-        """The network in integers."""
+        """The int8 network."""
         return self.int8
 
     def forward(self, x: Tensor) -> Any:  # Any: as `Model.forward`
-        """What the int8 graph returns, as reals."""
+        """The outputs of the int8 graph, as reals."""
         return self.int8(x)
 
     @torch.no_grad()
     def teach(self, x: Tensor) -> Any:  # Any: as `Model.forward`
-        """What the float network returns."""
+        """The outputs of the float network."""
         return super().forward(x)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for the network in integers. The float network keeps its running statistics and drops nothing."""
+        """Set the mode of the int8 network. The float network stays in evaluation mode: no batch norm updates, no dropout."""
         super().train(mode)
         self.backbone.eval()
         self.head.eval()
         return self
 
     def int8_graph(self) -> Graph | None:
-        """The integers that it computes with."""
+        """The int8 graph with its current weights and scales."""
         manifest = manifest_of(self.spec, precision="int8")
         return profiled(replace(self.int8.graph(), manifest=manifest))
 
@@ -77,22 +77,22 @@ class QuantizedModel(Model):
         return rebuilt(self, self.spec).eval()
 
     def like(self, spec: ModelSpec) -> QuantizedModel:
-        """A model of this kind with all weights, under a spec of the same shapes."""
+        """A copy of the model with all weights, for another spec with the same shapes."""
         made = QuantizedModel(spec, self.int8.graph())
         made.load_state_dict(self.state_dict())
         return made
 
 
 def unlearned(spec: ModelSpec, structure: Structure, weights: Mapping[str, Tensor]) -> Graph:
-    """A graph of this structure whose weights have the shapes of a model's, and any values.
+    """A graph with this structure whose weights have the shapes of a model's weights, and arbitrary values.
 
     Args:
-        spec: of the model.
-        structure: of its network in integers.
+        spec: spec of the model.
+        structure: structure of its int8 graph.
         weights: the state dict of the `QuantizedModel`.
 
     Raises:
-        GraphError: the structure is no network.
+        GraphError: the structure is not a valid network.
         KeyError: a weight is missing.
     """
     quantization = {name: Quantization((1.0,), zero_point) for name, zero_point in structure.zero_points.items()}

@@ -1,8 +1,9 @@
-"""`Int8Network`: a graph in 8-bit integers as a torch module whose weights, biases and scales learn.
+"""`Int8Network`: an int8 graph as a torch module with trainable weights, biases and scales.
 
-The graph says where quantizers stand, so that what learns is what is exported, operator by operator. Each weight is kept as a
-real and snapped to the steps of its channel; what an operator makes is snapped to the steps of its value. In evaluation mode
-this gives the integers of `deploy/reference_int8.py`, but for sums that 32-bit floats cannot hold exactly.
+The graph determines where values are quantized, so the trained network is exactly the exported one, operator by operator. Each
+weight is stored as a real and rounded to a multiple of its channel's scale; each operator's output is rounded to a multiple of
+its value's scale (fake quantization). In evaluation mode this reproduces the integers of `deploy/reference_int8.py`, except for
+sums that 32-bit floats cannot represent exactly.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from mobilenets.qat.snap import Bounds, bias_integers, bounds, snap, snap_bias, 
 
 WeightedOperator = op.Conv | op.Depthwise | op.Dense
 
-_PACE = 8.0  # a scale's logarithm moves so much faster than a weight under one learning rate
-_BIAS_BITS = 30  # a bias stays below 2**30 of its steps, so that it and the sums fit 32 bits
-_MOST_RATIO = 2.0**7  # of the scale read to the scale made; runtimes refuse a file with 2**8
+_PACE = 8.0  # at the same learning rate, the logarithm of a scale moves this much faster than a weight
+_BIAS_BITS = 30  # a bias stays below 2**30 steps, so that the bias plus the sum fits 32 bits
+_MOST_RATIO = 2.0**7  # input scale / output scale; runtimes refuse a file where this ratio is 2**8
 _LEAST_WEIGHT_SCALE = 2.0**-40
 
 
 class Layer(nn.Module):
-    """What an operator learns. Layers stand under the names that their modules have in the float network.
+    """The trainable parameters of an operator. Layers have the names of their modules in the float network.
 
     Args:
-        operator: which is computed.
-        graph: of the operator; its weights are kept as the reals that their integers stand for.
+        operator: the operator.
+        graph: its graph; the weights are dequantized and stored as reals.
     """
 
     def __init__(self, operator: WeightedOperator, graph: Graph) -> None:
@@ -62,17 +63,17 @@ class Layer(nn.Module):
         self.weight, self.bias = (nn.Parameter(torch.from_numpy(np.array(tensor))) for tensor in (weight, bias))
 
     def scales(self) -> Tensor:
-        """The scales of the weight, O, before their floor."""
+        """The scales of the weight, O, before the lower bound is applied."""
         return (self.get_buffer("scale") * torch.exp2(_PACE * self.stretch)).float()
 
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """How a value is snapped.
+    """How a value is rounded.
 
     Args:
-        index: of its scale; values whose integers pass through operators unchanged share one.
-        within: its bounds, in steps.
+        index: index of its scale; values whose integers pass through operators unchanged share one.
+        within: its bounds, in steps of the scale.
     """
 
     index: int
@@ -80,10 +81,10 @@ class _Value:
 
 
 class Int8Network(nn.Module):
-    """Takes prepared images, N C H W, and returns what the graph returns: a tensor, or a tuple where there are several outputs.
+    """Maps preprocessed images, N C H W, to the outputs of the graph: a tensor, or a tuple if there are several.
 
     Args:
-        graph: in 8-bit integers with float ends. Until something is learned, the network computes the same integers.
+        graph: an int8 graph with float input and outputs. Before training, the network computes the same integers.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -104,7 +105,7 @@ class Int8Network(nn.Module):
         self.stretch = nn.Parameter(torch.zeros(len(own)))
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The outputs for prepared images, as the reals that the integers stand for."""
+        """The outputs for preprocessed images, as dequantized reals."""
         scales = self._scales()
         values = {INPUT: image}
         outputs = self._like.outputs.values()
@@ -117,13 +118,13 @@ class Int8Network(nn.Module):
             values[operator.output] = made
             for name in operator.inputs:
                 if self._last_reader[name] == i and name not in outputs:
-                    values.pop(name, None)  # what nobody reads any more need not be kept
+                    values.pop(name, None)  # free values that no operator reads any more
         returned = tuple(values[value] for value in outputs)
         return returned if len(returned) > 1 else returned[0]
 
     @torch.no_grad()
     def graph(self) -> Graph:
-        """The integers that the network computes with, under the manifest that it was built with."""
+        """The int8 graph with the current weights and scales, and the original manifest."""
         scales = self._scales()
         tensors: dict[str, NDArray[np.generic]] = {}
         quantization = {
@@ -143,26 +144,26 @@ class Int8Network(nn.Module):
         return graph
 
     def layers(self) -> Iterator[tuple[WeightedOperator, Layer]]:
-        """The operators that learn, with what they learn."""
+        """The trainable operators with their parameters."""
         for operator in _weighted(self._like):
             yield operator, self._layers[operator.name]
 
     def freeze(self, blocks: int) -> None:
-        """Take the layers of the first blocks of the backbone out of what learns; -1 for the whole backbone."""
+        """Freeze the layers of the first blocks of the backbone; -1 for the whole backbone."""
         for operator, layer in self.layers():
             whole = blocks == -1 and operator.name.startswith("backbone.")
             if whole or 0 <= operator.block < blocks:
                 layer.requires_grad_(requires_grad=False)
 
     def ranges(self) -> Iterator[nn.Parameter]:
-        """The parameters that scales depend on."""
+        """The parameters that determine the scales."""
         yield self.stretch
         for layer in self._layers.values():
             if layer.quantized:
                 yield layer.stretch
 
     def _snapped(self, operator: op.Operator, made: Tensor, value: _Value, scales: _Scales) -> Tensor:
-        """What an operator made, as the integers stand for it. Training rounds once, which is faster."""
+        """Round an operator's output to multiples of its scale. Training rounds only once, which is faster."""
         scale = scales.of_values[value.index]
         if self.training:
             return snap(made, scale, value.within)
@@ -183,7 +184,7 @@ class Int8Network(nn.Module):
         return snap_channels(layer.weight, steps), bias
 
     def _scales(self) -> _Scales:
-        """All scales, none below what its bias or the runtimes need."""
+        """All scales, with the lower bounds that biases and runtimes require."""
         learns = torch.tensor(self._learns, device=self.stretch.device)
         learned = (self.get_buffer("scale") * torch.exp2(_PACE * learns * self.stretch)).float()
         least: list[float] = learned.detach().tolist()
@@ -202,7 +203,7 @@ class Int8Network(nn.Module):
         return _Scales(of_values.unbind(), of_weights)
 
     def _add_layer(self, operator: WeightedOperator, graph: Graph) -> Layer:
-        """A new layer under the operator's name, which is a path of modules."""
+        """Add a layer under the operator's name, which is a path of modules."""
         *path, last = operator.name.split(".")
         place: nn.Module = self
         for part in path:
@@ -219,18 +220,18 @@ class Int8Network(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class _Scales:
-    """The scales of a moment.
+    """The current scales.
 
     Args:
-        of_values: by the index of a value.
-        of_weights: O each, by the operator's name; without those of operators in floats.
+        of_values: scales of values, by index.
+        of_weights: scales of weights, O each, by the name of the operator; float operators are left out.
     """
 
     of_values: Sequence[Tensor]
     of_weights: Mapping[str, Tensor]
 
     def of_bias(self, operator: WeightedOperator, values: Mapping[str, _Value], steps: Tensor) -> Tensor:
-        """The scales of an operator's bias, O, in 64 bits."""
+        """The scales of an operator's bias, O, in 64-bit floats."""
         read = self.of_values[values[operator.inputs[0]].index]
         return read.detach().double() * steps.detach().double()
 
@@ -244,7 +245,7 @@ def _zero_point(within: Bounds) -> int:
 
 
 def _sharing(graph: Graph, names: Sequence[str]) -> dict[str, str]:
-    """For each value the one whose scale it shares: integers pass through some operators unchanged."""
+    """For each value, the value whose scale it shares, because integers pass through some operators unchanged."""
     above: dict[str, str] = {}
 
     def root(name: str) -> str:
@@ -262,7 +263,7 @@ def _sharing(graph: Graph, names: Sequence[str]) -> dict[str, str]:
 
 
 def _fixed(graph: Graph) -> Iterator[str]:
-    """The values whose scale the specification fixes, or the range of an image."""
+    """The values whose scale is fixed by the specification or by the range of an image."""
     for operator in graph.operators:
         from_image = isinstance(operator, op.Quantize) and operator.inputs == (INPUT,)
         share = isinstance(operator, op.Softmax) or getattr(operator, "kind", "") in ("sigmoid", "hard_sigmoid")
@@ -271,7 +272,7 @@ def _fixed(graph: Graph) -> Iterator[str]:
 
 
 def _least(operator: op.Operator, read: Sequence[float]) -> float:
-    """The least scale that runtimes take for what an operator makes, by the scales of what it reads and of its weights."""
+    """The smallest output scale of an operator that runtimes accept, given the scales of its inputs and weights."""
     if isinstance(operator, op.Multiply | op.MatMul | op.Conv | op.Depthwise | op.Dense):
         return max(math.prod(read) / _MOST_RATIO, LEAST_SCALE)
     return max(max(read, default=0.0) / _MOST_RATIO, LEAST_SCALE)

@@ -1,7 +1,7 @@
-"""How an int8 graph rounds what each operator makes. The TFLite specification rounds most of them twice, and so do we.
+"""Rounding of operator outputs as in an int8 graph: like the TFLite specification, most are rounded twice.
 
-A sum of products is multiplied by a factor of 31 bits and rounded to a number that still has some bits behind the point; these
-are then rounded away (`deploy/integers.py`). This moves one number in a thousand to the next step, and later layers see that.
+A sum of products is multiplied by a 31-bit factor and rounded to a fixed-point number with some fractional bits, which is then
+rounded to an integer (`deploy/integers.py`). This moves one number in a thousand to the next step, which affects later layers.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from mobilenets.deploy.shapes import Shape
 from mobilenets.qat.snap import Bounds
 
 _EXACT = 20
-"""So many bits behind the point make no difference."""
+"""With this many fractional bits, the first rounding makes no difference."""
 _MANTISSA_BITS = 31
 _NEAR = 2.0**-14  # steps
 
 
 def bits_kept(operator: op.Operator, read: Sequence[Tensor], made: Tensor, shapes: Sequence[Shape]) -> Tensor:
-    """How many bits behind the point the first rounding keeps: one number, or one for each output channel.
+    """The number of fractional bits that the first rounding keeps: one number, or one per output channel.
 
     Args:
-        operator: that makes integers.
-        read: scales of what it reads and of its weights, one or O numbers each.
-        made: scale of what it makes.
-        shapes: of what it reads, without the batch.
+        operator: an operator with an int8 output.
+        read: scales of its inputs and weights, one or O numbers each.
+        made: scale of its output.
+        shapes: shapes of its inputs, without the batch axis.
     """
     products = isinstance(operator, op.Conv | op.Depthwise | op.Dense | op.Multiply | op.MatMul)
     if products and len(read) == 2:
@@ -48,13 +48,13 @@ def bits_kept(operator: op.Operator, read: Sequence[Tensor], made: Tensor, shape
 
 
 def settled(x: Tensor, scale: Tensor, within: Bounds, bits: Tensor) -> Tensor:
-    """The multiples of the scale that the integers of a sum, a product or a curve stand for.
+    """Round a sum, a product or a curve to multiples of the scale, with the double rounding of int8 kernels.
 
     Args:
         x: reals, N C ... or N C.
         scale: a single number.
-        within: bounds, in steps.
-        bits: as `bits_kept` gives them.
+        within: bounds, in steps of the scale.
+        bits: the result of `bits_kept`.
     """
     steps, bits = x / scale, bits.to(x.device)
     if bits.ndim:
@@ -65,8 +65,8 @@ def settled(x: Tensor, scale: Tensor, within: Bounds, bits: Tensor) -> Tensor:
 
 
 def settled_mean(x: Tensor, scale: Tensor, within: Bounds) -> Tensor:
-    """The same for means and blends of integers at their own scale, which are rounded as they are stored: from 0, not from the
-    zero point. Halves are frequent among them, and floats may miss them by a little.
+    """The same for means and interpolations of integers, which keep their scale and round the stored integers away from 0, not
+    from the zero point. Halves are frequent among them, and floats may miss them slightly.
 
     Args:
         x: reals, N C h w.
@@ -80,7 +80,7 @@ def settled_mean(x: Tensor, scale: Tensor, within: Bounds) -> Tensor:
 
 
 def _away(steps: Tensor) -> Tensor:
-    """The nearest integers; halves go away from zero."""
+    """The nearest integers; halves are rounded away from zero."""
     return torch.copysign(torch.floor(steps.abs() + 0.5), steps)
 
 

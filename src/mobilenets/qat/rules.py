@@ -1,4 +1,4 @@
-"""What each operator of an int8 graph computes, on reals that stand for its integers. `network.py` snaps what it makes."""
+"""The operators of an int8 graph in torch, on dequantized reals; `network.py` then rounds their outputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from mobilenets.deploy import operators as op
 from mobilenets.deploy.blends import RESIZE_BITS, byte_blends
 
 Weights = tuple[Tensor, ...]
-"""Weight and bias of an operator that has them."""
+"""Weight and bias of an operator; empty for operators without weights."""
 
 
 def compute(operator: op.Operator, inputs: Sequence[Tensor], weights: Weights) -> Tensor:
-    """What an operator makes of what it reads, before it is snapped.
+    """The output of an operator before rounding.
 
     Args:
-        operator: of any kind but `Boxes` and `Nms`.
-        inputs: what it reads, N ... each.
+        operator: of any kind except `Boxes` and `Nms`.
+        inputs: its inputs, N ... each.
         weights: its weight and bias, if it has them.
     """
     made = _RULES[type(operator)](operator, inputs, weights)
@@ -29,7 +29,7 @@ def compute(operator: op.Operator, inputs: Sequence[Tensor], weights: Weights) -
 
 
 def _windowed(x: Tensor, operator: op.Conv | op.Depthwise) -> tuple[Tensor, tuple[int, int]]:
-    """The map that a window moves over, and the padding that the convolution itself does: that which is even on both sides."""
+    """The input of a convolution and the padding argument for torch; uneven padding is applied to the input instead."""
     top, bottom, left, right = operator.padding
     if (top, left) == (bottom, right):
         return x, (top, left)
@@ -66,7 +66,7 @@ def _activation(operator: op.Activation, inputs: Sequence[Tensor], weights: Weig
 
 
 def _resize(operator: op.Resize, inputs: Sequence[Tensor], weights: Weights) -> Tensor:
-    """By the bilinear weights in whole 1024ths that integers are resized with."""
+    """Bilinear, with the weights of int8 resizing, which are multiples of 1/1024."""
     x = inputs[0]
     down, across = (
         torch.from_numpy(byte_blends(old, new, operator.coordinates).matrix()).to(x) / (1 << RESIZE_BITS)

@@ -1,8 +1,8 @@
-"""Reals as the integers of an int8 graph stand for them, with gradients for the reals and for the scale.
+"""Fake quantization: rounds reals to multiples of a scale, with gradients for the reals and for the scale.
 
-Rounding has no gradient, so the gradient passes it unchanged (straight-through estimator, Bengio et al. 2013). The scale's
-gradient is that of the learned step size (LSQ, Esser et al. 2020, eq. 3): what rounding adds where a number fits, and the bound
-where it does not.
+Rounding has no useful gradient, so the gradient passes through unchanged (straight-through estimator, Bengio et al. 2013). The
+gradient of the scale is that of learned step size quantization (LSQ, Esser et al. 2020, eq. 3): the rounding error in steps
+where a number is within the bounds, and the bound where it is clipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mobilenets.deploy.quantization import HIGHEST, LOWEST
 
 
 class Bounds(NamedTuple):
-    """The least and greatest number of steps away from 0 that 8 bits hold."""
+    """The smallest and largest multiple of the scale that 8 bits can represent."""
 
     low: int
     high: int
@@ -58,11 +58,11 @@ def snap_channels(weight: Tensor, scales: Tensor) -> Tensor:
 
 
 def snap_bias(bias: Tensor, scales: Tensor) -> Tensor:
-    """The nearest multiples of the scales. A bias has 32 bits, which it does not leave: its scale has a floor.
+    """The nearest multiples of the scales. A bias never exceeds 32 bits, because its scale has a lower bound.
 
     Args:
         bias: O.
-        scales: O, in 64 bits.
+        scales: O, in 64-bit floats.
     """
     with torch.no_grad():
         moved = (bias_integers(bias, scales) * scales).to(bias.dtype) - bias
@@ -70,12 +70,12 @@ def snap_bias(bias: Tensor, scales: Tensor) -> Tensor:
 
 
 def weight_integers(weight: Tensor, scales: Tensor) -> Tensor:
-    """Weights as 8 bits: the steps that `snap_channels` keeps."""
+    """Weights as 8-bit integers: the multiples that `snap_channels` rounds to."""
     return _steps(weight, scales).round().clamp(WEIGHTS.low, WEIGHTS.high).to(torch.int8)
 
 
 def bias_integers(bias: Tensor, scales: Tensor) -> Tensor:
-    """Biases as 32 bits, for scales in 64."""
+    """Biases as 32-bit integers, for scales in 64-bit floats."""
     return torch.round(bias.double() / scales).to(torch.int32)
 
 
@@ -126,5 +126,5 @@ class _SnapChannels(torch.autograd.Function):
 
 
 def _share(numbers: int) -> float:
-    """The factor that brings the gradient of a scale to the size of a weight's (LSQ, section 2.2)."""
+    """The factor that brings the gradient of a scale to the magnitude of a weight's gradient (LSQ, section 2.2)."""
     return 1 / math.sqrt(max(numbers, 1) * HIGHEST)

@@ -1,4 +1,4 @@
-"""Program: makes a Core ML package of what `torch.export.save` wrote. Arguments: program, package to write, facts, description.
+"""Converts a file of `torch.export.save` to a Core ML package. Arguments: program, package to write, facts, description.
 
 The description is a JSON file: `outputs`, their names; `metadata`, text by key; `author`, `about` and `precision`
 ("float32", "float16", or "int8" for a program with 8-bit integers, whose reals are then 16 bits).
@@ -24,7 +24,7 @@ def main() -> None:
     precision, least = {
         "float32": (coremltools.precision.FLOAT32, target.iOS16),
         "float16": (half, target.iOS16),
-        "int8": (half, target.iOS17),  # the first that converts to and from integers
+        "int8": (half, target.iOS17),  # the first with quantization and dequantization
     }[told["precision"]]
     model = coremltools.convert(
         exported,

@@ -1,4 +1,4 @@
-"""Program: makes an ExecuTorch file for XNNPACK of what `torch.export.save` wrote. Arguments: program, file to write, facts."""
+"""Converts a file of `torch.export.save` to ExecuTorch with XNNPACK. Arguments: program, file to write, facts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main() -> None:
     info = get_delegation_info(edge.exported_program().graph_module)
     Path(made).write_bytes(edge.to_executorch().buffer)
     slow = {kind: count.non_delegated for kind, count in info.delegation_by_operator.items() if count.non_delegated}
-    slow.pop("getitem", None)  # takes an output from what is delegated, and computes nothing
+    slow.pop("getitem", None)  # only picks an output of a delegated part
     known = {
         "version": __version__,
         "fast": info.num_delegated_nodes,

@@ -1,4 +1,4 @@
-"""Program: runs an ExecuTorch file on batches. Argument: the file.
+"""Runs an ExecuTorch file on batches. Argument: the file.
 
 A batch on stdin is an `.npz` archive after its length in bytes, a number of 8 bytes; so are the outputs on stdout: "0", "1",
 ...
@@ -13,7 +13,7 @@ import sys
 
 def main() -> None:
     """Answer each batch until stdin ends."""
-    # What libraries print goes to stderr, so that stdout holds nothing but answers.
+    # Output of libraries is redirected to stderr, so that stdout contains only answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     import numpy as np
