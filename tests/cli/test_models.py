@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from mobilenets.cli.app import build
 from mobilenets.errors import UnknownNameError, UsageError
 from mobilenets.specs.families import BACKBONES, COMPARISONS
-from mobilenets.weights.catalogue import CATALOGUE
+from mobilenets.weights.catalog import CATALOG
 
 
 def run(*arguments: str) -> str:
@@ -37,7 +37,7 @@ def test_the_table_says_what_to_type_next() -> None:
 
 def test_public_weights_are_listed_as_csv() -> None:
     rows = list(csv.DictReader(io.StringIO(run("--pretrained", "--csv"))))
-    assert [row["name"] for row in rows] == list(CATALOGUE)
+    assert [row["name"] for row in rows] == list(CATALOG)
     assert {"url", "checksum", "license", "score", "task", "interpolation"} <= set(rows[0])
 
 

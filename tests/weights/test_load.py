@@ -19,7 +19,7 @@ from urllib3.util.connection import create_connection
 from mobilenets import checkpoint
 from mobilenets.errors import UnknownNameError, WeightsError
 from mobilenets.weights import download
-from mobilenets.weights.catalogue import CATALOGUE, PublicWeights
+from mobilenets.weights.catalog import CATALOG, PublicWeights
 from mobilenets.weights.load import load, load_best, read
 
 CORAL = "google-coral/mobilenet_v1_0.25_128_quant"
@@ -69,20 +69,20 @@ def test_offline_the_error_says_what_to_put_where_and_what_then_works(cache: Pat
     with pytest.raises(WeightsError, match="no route to host") as caught:
         load(name)
     assert name in str(caught.value)
-    place = cache / CATALOGUE[name].file
+    place = cache / CATALOG[name].file
     for part in (url, str(place), f"mobilenets convert {name}"):
         assert part in caught.value.hint
 
 
 def test_the_file_put_there_by_hand_is_found(cache: Path) -> None:
-    entry = CATALOGUE["timm/mobilenetv4_conv_small_050.e3000_r224_in1k"]
+    entry = CATALOG["timm/mobilenetv4_conv_small_050.e3000_r224_in1k"]
     save_file(timm.create_model(entry.architecture).state_dict(), cache / entry.file)
     model = load_best("mobilenet_v4_conv_small", 0.5)
     assert (model.spec.weights, model.spec.input) == (entry.name, entry.input)
 
 
 def test_keras_s_own_cache_is_looked_into(tmp_path: Path, cache: Path) -> None:
-    entry = CATALOGUE["keras/mobilenet_0.25_128"]
+    entry = CATALOG["keras/mobilenet_0.25_128"]
     path = tmp_path / "keras" / "models" / "mobilenet_2_5_128_tf.h5"
     path.parent.mkdir(parents=True)
     path.touch()
@@ -94,7 +94,7 @@ def test_best_weights_of_a_network_without_any_are_an_error() -> None:
         load_best("mobilenet_v2", 0.42)
 
 
-def test_a_damaged_file_of_the_catalogue_is_named(cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_of_the_catalog_is_named(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "mobilenet_v1_0.25_128_quant.tflite"
     path.write_bytes(b"cut off")
     with pytest.raises(WeightsError, match="its sha256 starts with"):
@@ -102,9 +102,9 @@ def test_a_damaged_file_of_the_catalogue_is_named(cache: Path, tmp_path: Path) -
 
 
 def served(web: Any, data: bytes, monkeypatch: pytest.MonkeyPatch) -> PublicWeights:
-    """An entry of the catalogue whose file a web server of this machine gives."""
+    """An entry of the catalog whose file a web server of this machine gives."""
     monkeypatch.setattr("urllib3.util.connection.create_connection", create_connection)
-    entry = CATALOGUE["keras/mobilenet_v3_small_224_1.0"]
+    entry = CATALOG["keras/mobilenet_v3_small_224_1.0"]
     (web.folder / entry.file).write_bytes(data)
     own = {"url": f"{web.url}/{entry.file}", "checksum": f"md5:{hashlib.md5(b'weights' * 9999).hexdigest()}"}
     return PublicWeights(**{name: getattr(entry, name) for name in entry.__slots__} | own)
@@ -179,7 +179,7 @@ def test_a_server_that_has_no_such_weights_is_named(cache: Path, web: Any, monke
 
 
 def test_the_cache_of_the_hugging_face_hub_is_looked_into(cache: Path, tmp_path: Path) -> None:
-    entry = CATALOGUE["timm/mobilenetv4_conv_small.e2400_r224_in1k"]
+    entry = CATALOG["timm/mobilenetv4_conv_small.e2400_r224_in1k"]
     huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
     folder = huggingface_hub.file_download.repo_folder_name(repo_id=entry.url.removeprefix("hf-hub:"), repo_type="model")
     path = tmp_path / "hub" / folder / "snapshots" / "0123" / "model.safetensors"
@@ -208,7 +208,7 @@ def test_a_library_s_name_for_the_file_gives_contract_and_padding(tmp_path: Path
     save_file(timm.create_model("tf_mobilenetv3_small_075").state_dict(), tmp_path / "mine.safetensors")
     for name in ("tf_mobilenetv3_small_075", "timm/tf_mobilenetv3_small_075.in1k"):
         spec = load(tmp_path / "mine.safetensors", model=name).spec
-        assert spec.input == CATALOGUE["timm/tf_mobilenetv3_small_075.in1k"].input
+        assert spec.input == CATALOG["timm/tf_mobilenetv3_small_075.in1k"].input
         assert (spec.backbone.padding, spec.backbone.norm_eps) == ("tf", 1e-3)
 
 

@@ -14,7 +14,7 @@ from mobilenets.cli import output
 if TYPE_CHECKING:
     from mobilenets.specs.model import Resize
     from mobilenets.specs.rows import Activation
-    from mobilenets.weights.catalogue import Library as LibraryName
+    from mobilenets.weights.catalog import Library as LibraryName
     from mobilenets.weights.compare import Comparison
     from mobilenets.weights.load import Reading
     from mobilenets.weights.told import Pixels
@@ -183,7 +183,7 @@ def _warn(reading: Reading, *, compared: bool) -> None:
         if not compared and spec.task == "classify" and spec.labels and {"pixels", "resize"} & {*guessed}:
             output.note("note: --images DATA tries the likely values on labeled images and takes the best")
     if reading.written_by in ("timm", "torchvision") and "pixels" in guessed:
-        output.note("note: --model NAME takes the input contract of timm's or the catalogue's model of that name")
+        output.note("note: --model NAME takes the input contract of timm's or the catalog's model of that name")
 
 
 def _show_comparison(comparison: Comparison, images: str) -> None:
@@ -200,7 +200,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _stem(source: str) -> str:
-    """The name of the folder to write for a file or a catalogue entry: without folders and ending."""
+    """The name of the folder to write for a file or a catalog entry: without folders and ending."""
     name = source.rstrip("/").rpartition("/")[2]
     for ending in (".weights.h5", ".tflite", ".h5", ".hdf5", ".keras", ".pth", ".pt", ".ckpt", ".safetensors"):
         name = name.removesuffix(ending)

@@ -13,7 +13,7 @@ from mobilenets.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mobilenets.weights.catalogue import PublicWeights
+    from mobilenets.weights.catalog import PublicWeights
 
 NETWORK_COLUMNS = ("Network", "Params", "MACs", "Size", "Weights", "Paper")
 PUBLIC_COLUMNS = ("Weights", "Network", "Width", "Size", "Score", "Metric", "License", "Here")
@@ -53,10 +53,10 @@ def command(
 def _networks(only: str, comparisons: bool) -> tuple[Sequence[str], list[dict[str, object]]]:
     from mobilenets.analysis.outline import outline
     from mobilenets.specs.families import BACKBONES, COMPARISONS
-    from mobilenets.weights.catalogue import CATALOGUE
+    from mobilenets.weights.catalog import CATALOG
 
     names = [only] if only else [name for name in BACKBONES if comparisons or name not in COMPARISONS]
-    public = [entry.model for entry in CATALOGUE.values()]
+    public = [entry.model for entry in CATALOG.values()]
     rows: list[dict[str, object]] = []
     for name in names:
         build = BACKBONES[name]
@@ -77,12 +77,12 @@ def _networks(only: str, comparisons: bool) -> tuple[Sequence[str], list[dict[st
 
 def _public(only: str) -> tuple[Sequence[str], list[dict[str, object]]]:
     from mobilenets.specs.families import BACKBONES
-    from mobilenets.weights.catalogue import CATALOGUE
+    from mobilenets.weights.catalog import CATALOG
     from mobilenets.weights.download import cached
 
     if only:
         BACKBONES[only]  # a wrong name suggests near ones
-    entries = [entry for entry in CATALOGUE.values() if only in ("", entry.model)]
+    entries = [entry for entry in CATALOG.values() if only in ("", entry.model)]
     return PUBLIC_COLUMNS, [_entry(entry, cached(entry) is not None) for entry in entries]
 
 

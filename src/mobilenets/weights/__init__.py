@@ -1,1 +1,1 @@
-"""Importers and the catalogue of public weights."""
+"""Importers and the catalog of public weights."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from mobilenets import files
 from mobilenets.data import remote
 from mobilenets.errors import WeightsError
-from mobilenets.weights.catalogue import HUB, PublicWeights
+from mobilenets.weights.catalog import HUB, PublicWeights
 
 HUB_FILE = "model.safetensors"
 _MOST_BYTES = 4 << 30

@@ -20,7 +20,7 @@ from mobilenets.specs.model import InputContract
 from mobilenets.table import unknown_name
 from mobilenets.weights import timm, transformers
 from mobilenets.weights.assemble import Network, assemble
-from mobilenets.weights.catalogue import CATALOGUE, Library, by_file, for_model
+from mobilenets.weights.catalog import CATALOG, Library, by_file, for_model
 from mobilenets.weights.download import cached, check, fetch
 from mobilenets.weights.graphs import classify as graph_classify
 from mobilenets.weights.graphs import segment as graph_segment
@@ -103,7 +103,7 @@ def load(
     labels: Sequence[str] = (),
     told: Told = NOTHING_TOLD,
 ) -> Model:
-    """A model with the weights of a run, a checkpoint, an exported file's run, the catalogue or another library's file.
+    """A model with the weights of a run, a checkpoint, an exported file's run, the catalog or another library's file.
 
     It is in evaluation mode.
 
@@ -113,10 +113,10 @@ def load(
 
     Args:
         source: a run folder, which means its best checkpoint; a checkpoint folder; an exported file in a run folder, which
-            means the run (elsewhere it only predicts: `Predictor.open`); a name of the catalogue; or a `.tflite`, `.h5`,
+            means the run (elsewhere it only predicts: `Predictor.open`); a name of the catalog; or a `.tflite`, `.h5`,
             `.keras`, `.weights.h5`, `.pth`, `.ckpt` or `.safetensors` file.
         library: whose format the file has, where it should not be found out.
-        model: the network that is expected; or timm's or the catalogue's name for the file, which gives its input contract.
+        model: the network that is expected; or timm's or the catalog's name for the file, which gives its input contract.
         width: the width that is expected; 0 for any.
         labels: names for the classes, in place of ImageNet's or numbers.
         told: what the file cannot say: the scale of its pixels, how images are resized, which activation a hidden layer has.
@@ -136,13 +136,13 @@ def read(
     labels: Sequence[str] = (),
     told: Told = NOTHING_TOLD,
 ) -> Reading:
-    """As `load`, with how each part is known: read from the file, given by the user, from the catalogue, or guessed.
+    """As `load`, with how each part is known: read from the file, given by the user, from the catalog, or guessed.
 
     Raises:
         WeightsError: not there, damaged, of an unknown kind, or not what is expected.
     """
-    if str(source) in CATALOGUE:
-        entry = CATALOGUE[str(source)]
+    if str(source) in CATALOG:
+        entry = CATALOG[str(source)]
         claim = Claim(entry.origin, entry.architecture, entry.input, entry.name)
         reading = _read(fetch(entry), claim, labels, told)
     else:
@@ -192,9 +192,9 @@ def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model
 
 def _claim(path: Path, library: Library | None, model: str) -> Claim:
     """What the name given, the file's name or a configuration beside it say about a file."""
-    entry = CATALOGUE[model] if model in CATALOGUE else by_file(path.name)
+    entry = CATALOG[model] if model in CATALOG else by_file(path.name)
     if entry is not None:
-        if model not in CATALOGUE:
+        if model not in CATALOG:
             check(entry, path)
         return Claim(library or entry.origin, entry.architecture, entry.input, path.name)
     config = path.with_name("config.json")
@@ -204,10 +204,10 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
             return Claim(library, str(data.get("architecture", model)), _timm_contract(data["pretrained_cfg"]), path.name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
             pass  # some other program's file
-    architectures = {entry.architecture: entry for entry in CATALOGUE.values() if entry.origin == "timm"}
+    architectures = {entry.architecture: entry for entry in CATALOG.values() if entry.origin == "timm"}
     known = {**dict.fromkeys(timm.OTHER), **dict.fromkeys(timm.FROM_TENSORFLOW), **architectures}
     if model and model not in BACKBONES and model not in known:
-        raise unknown_name("network", model, {**BACKBONES, **known, **CATALOGUE})
+        raise unknown_name("network", model, {**BACKBONES, **known, **CATALOG})
     contract = architectures[model].input if model in architectures else None
     stem = path.name.partition(".")[0]
     if model not in known and stem in timm.OTHER:
@@ -241,7 +241,7 @@ def _file(path: Path, source: str) -> Path:
             hint="download the file first",
         )
     if "/" in source and not path.parent.is_dir():
-        raise unknown_name("public weights", source, CATALOGUE)
+        raise unknown_name("public weights", source, CATALOG)
     raise WeightsError(
         f"there is no file '{source}' and no public weights of that name",
         hint="`mobilenets models --pretrained` lists the names",
@@ -252,7 +252,7 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
     library, network = _network(path, claim, told, len(labels))
     name, contract = claim.name, Contract(network.input, network.known)
     if claim.input is not None:
-        contract = Contract(claim.input, dict.fromkeys(("size", "pixels", "resize", "crop"), "catalogue"))
+        contract = Contract(claim.input, dict.fromkeys(("size", "pixels", "resize", "crop"), "catalog"))
     elif not network.known and network.input in _USUAL:
         name += _ASSUMED
     notes = network.notes

@@ -12,7 +12,7 @@ from mobilenets.specs.model import HALF, IMAGENET_MEAN, IMAGENET_STD, InputContr
 from mobilenets.specs.rows import Activation
 
 Pixels = Literal["0..255", "0..1", "-1..1", "imagenet"]
-Basis = Literal["read", "given", "catalogue", "guessed", "compared"]
+Basis = Literal["read", "given", "catalog", "guessed", "compared"]
 
 # fmt: off
 PIXELS: Mapping[Pixels, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean and std of pixel / 255

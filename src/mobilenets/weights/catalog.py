@@ -76,14 +76,14 @@ class PublicWeights:
 
 def for_model(name: str, width: float = 1.0) -> list[PublicWeights]:
     """The public classifiers of one network, the best first; those without a score come last."""
-    classifiers = [entry for entry in CATALOGUE.values() if entry.task == "classify"]
+    classifiers = [entry for entry in CATALOG.values() if entry.task == "classify"]
     of_network = [entry for entry in classifiers if (entry.model, entry.width) == (name, width)]
     return sorted(of_network, key=lambda entry: -(entry.score or 0))
 
 
 def by_file(file: str) -> PublicWeights | None:
     """The entry whose file has this name, if there is one."""
-    return next((entry for entry in CATALOGUE.values() if entry.file == file), None)
+    return next((entry for entry in CATALOG.values() if entry.file == file), None)
 
 
 def _read() -> dict[str, PublicWeights]:
@@ -115,4 +115,4 @@ def _entry(row: dict[str, str]) -> PublicWeights:
     )
 
 
-CATALOGUE: Table[PublicWeights] = Table("public weights", _read())
+CATALOG: Table[PublicWeights] = Table("public weights", _read())

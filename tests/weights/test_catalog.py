@@ -11,11 +11,11 @@ import torchvision
 
 from mobilenets.specs.families import BACKBONES
 from mobilenets.specs.model import InputContract
-from mobilenets.weights.catalogue import CATALOGUE, HUB, by_file, for_model
+from mobilenets.weights.catalog import CATALOG, HUB, by_file, for_model
 from mobilenets.weights.torchvision import segment as torchvision_segment
 from mobilenets.weights.torchvision import ssd as torchvision_ssd
 
-OURS = list(CATALOGUE.values())
+OURS = list(CATALOG.values())
 
 
 OTHER_TASKS = {
@@ -41,7 +41,7 @@ def test_torchvision_s_detectors_and_segmenters_have_the_contract_of_their_impor
 
 @pytest.mark.parametrize("name", of("torchvision"))
 def test_torchvision_s_facts_are_those_of_the_library(name: str) -> None:
-    entry = CATALOGUE[name]
+    entry = CATALOG[name]
     architecture, _, tag = name.removeprefix("torchvision/").partition(".")
     theirs = torchvision.models.get_model_weights(architecture)[tag.upper()]
     preset = theirs.transforms()
@@ -56,7 +56,7 @@ def test_torchvision_s_facts_are_those_of_the_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", of("timm"))
 def test_timm_s_facts_are_those_of_the_library(name: str) -> None:
-    entry = CATALOGUE[name]
+    entry = CATALOG[name]
     theirs: Any = timm.models.get_pretrained_cfg(name.removeprefix("timm/"))  # Any: None only for unknown names
     expected = InputContract(
         size=theirs.input_size[1],
