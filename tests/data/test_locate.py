@@ -13,7 +13,14 @@ from mobilenets.errors import DataError
 
 @pytest.fixture
 def locator(tmp_path: Path) -> Locator:
-    for name in ("images/train/a b.jpg", "images/train/1.jpg", "images/val/1.jpg", "images/only.PNG", "x%20y.jpg"):
+    for name in (
+        "images/train/a b.jpg",
+        "images/train/1.jpg",
+        "images/val/1.jpg",
+        "images/only.PNG",
+        "x%20y.jpg",
+        "images/cafe\u0301.jpg",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return Locator(scan(tmp_path), ("", "images"))
@@ -33,6 +40,8 @@ def locator(tmp_path: Path) -> Locator:
         ("/home/me/set/train/1.jpg", "images/train/1.jpg"),
         ("file:///home/me/only.png", "images/only.PNG"),
         ("only", "images/only.PNG"),
+        ("caf\u00e9.jpg", "images/cafe\u0301.jpg"),  # macOS stores the accent as a character of its own
+        ("D:\\set\\Caf\u00c9.jpg", "images/cafe\u0301.jpg"),
         ("1.jpg", "1.jpg"),  # two have this name
         ("test/1.jpg", "test/1.jpg"),  # its folder is neither train nor val
         ("other/only.png", "other/only.png"),

@@ -23,6 +23,18 @@ def test_hidden_files_and_what_systems_leave_behind_are_passed_over(tmp_path: Pa
     assert (tree.files(), tree.images(), tree.faults) == (["a.jpg", "in/e.PNG"], ["a.jpg", "in/e.PNG"], ())
 
 
+def test_folders_that_disks_and_network_drives_keep_for_themselves_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "lost+found/2.jpg", "#recycle/a/3.jpg", "@Recycle/4.jpg", "#snapshot/a/5.jpg", "a/ehthumbs.db")
+    assert scan(tmp_path).files() == ["a/1.jpg"]
+
+
+def test_a_link_to_itself_does_not_hide_the_files_beside_it(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.jpg", "a/2.jpg")
+    (tmp_path / "a/self.jpg").symlink_to("self.jpg")
+    tree = scan(tmp_path)
+    assert (tree.files(), tree.faults) == (["a/1.jpg", "a/2.jpg", "a/self.jpg"], ())
+
+
 def test_links_are_followed_and_loops_cut(tmp_path: Path) -> None:
     touch(tmp_path, "far/1.jpg", "set/a/2.jpg")
     (tmp_path / "set/far").symlink_to(tmp_path / "far")

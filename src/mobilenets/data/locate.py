@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mobilenets.data.text import legible
-from mobilenets.data.walk import SUFFIXES, Tree, stem_of, suffix_of
+from mobilenets.data.walk import SUFFIXES, Tree, alike, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 _ELSEWHERE = re.compile(r"^([A-Za-z]:|[a-z0-9]+:/)/")  # a drive, or an object store such as gs://bucket/
@@ -77,19 +77,19 @@ class Locator:
         """The only image whose path ends like the given one; a name without extension matches any image of that name."""
         if not self._by_name:
             for image in self._tree.images():
-                self._by_name.setdefault(image.rpartition("/")[2].lower(), []).append(image)
-                self._by_stem.setdefault(stem_of(image).lower(), []).append(image)
-        parts = [part for part in reading.lower().split("/") if part not in ("", ".", "..")]
+                self._by_name.setdefault(alike(image.rpartition("/")[2]), []).append(image)
+                self._by_stem.setdefault(alike(stem_of(image)), []).append(image)
+        parts = [part for part in alike(reading).split("/") if part not in ("", ".", "..")]
         if not parts:
             return None
         bare = suffix_of(parts[-1]) not in SUFFIXES
         candidates = (self._by_stem if bare else self._by_name).get(parts[-1], [])
-        alike = [_common_end(parts, candidate.lower().split("/")) for candidate in candidates]
-        best = max(alike, default=0)
+        ends = [_common_end(parts, alike(candidate).split("/")) for candidate in candidates]
+        best = max(ends, default=0)
         foreign = reading.startswith("/") or _ELSEWHERE.match(reading) is not None
         if best < 2 and len(parts) > 1 and not (foreign and len(candidates) == 1):
             return None  # the path names a folder, but the image is in another one
-        fitting = [candidate for candidate, count in zip(candidates, alike, strict=True) if count == best]
+        fitting = [candidate for candidate, count in zip(candidates, ends, strict=True) if count == best]
         return fitting[0] if len(fitting) == 1 else None
 
 

@@ -24,6 +24,7 @@ from mobilenets.data.samples import Dataset, Sample, measured
 from mobilenets.data.source import Source, look_at
 from mobilenets.data.splits import are_drawn, by_rarest, fill
 from mobilenets.data.text import class_name, legible
+from mobilenets.data.walk import alike
 from mobilenets.errors import DataError, ImageError, UsageError
 from mobilenets.runtime.cores import cores
 from mobilenets.specs.model import Task
@@ -247,13 +248,14 @@ def _check_options(name: str, kind: Format, asked: Asked) -> None:
 
 
 def _near_twins(labels: Sequence[str]) -> list[Fault]:
-    """Classes whose names differ only in case or spaces, as when two people made the folders."""
+    """Classes whose names differ only in case, spaces or accents, as when two people or two systems made the folders."""
     first: dict[str, str] = {}
     faults = []
     for label in labels:
-        twin = first.setdefault("".join(label.casefold().split()), label)
+        twin = first.setdefault("".join(alike(label).casefold().split()), label)
         if twin != label:
-            faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ only in case or spaces", ""))
+            differ = "case or spaces" if label.isascii() else "case, spaces or the way accents are stored"
+            faults.append(Fault("contradiction", f"the classes '{twin}' and '{label}' differ only in {differ}", ""))
     return faults
 
 

@@ -7,7 +7,8 @@ a folder above them. Pipes, devices and unreadable folders are skipped and repor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,11 @@ IMAGES = frozenset((
 ))  # fmt: skip
 """Usual names of a folder of images, in lower case."""
 
-_JUNK_FILES = frozenset(("thumbs.db", "desktop.ini", "icon\r"))
-_JUNK_FOLDERS = frozenset(("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume information"))
+_JUNK_FILES = frozenset(("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r"))
+_JUNK_FOLDERS = frozenset((
+    "__macosx", "__pycache__", "$recycle.bin", "system volume information", "lost+found",
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",  # of network drives
+))  # fmt: skip
 _MOST_LINKS = 8  # times that one folder is entered through links; without a limit, links among n folders give n! paths
 _DEEPEST = 64  # folders inside folders
 
@@ -61,6 +65,7 @@ class Tree:
         self.folders = folders
         self.faults = tuple(fault for folder in folders.values() for fault in folder.faults)
         self._by_suffix: dict[str, list[str]] = {}
+        self._spelled: dict[str, dict[str, str]] = {}  # of each folder that was asked for: names by how they are compared
         for folder in folders.values():
             for name in folder.files:
                 self._by_suffix.setdefault(suffix_of(name), []).append(below(folder.path, name))
@@ -89,15 +94,17 @@ class Tree:
         return {name.lower(): below(folder, name) for name in self.folders[folder].folders}
 
     def child(self, folder: str, name: str) -> str | None:
-        """The file or folder in a folder that has this name in any case; None if there is none."""
+        """The file or folder in a folder that has this name, in any case and form of accents; None if there is none."""
         holder = self.folders.get(folder)
         if holder is None:
             return None
         if name in holder.files or name in holder.folders:
             return below(folder, name)
-        lower = name.lower()
-        names = (*holder.files, *holder.folders)
-        return next((below(folder, spelling) for spelling in names if spelling.lower() == lower), None)
+        if folder not in self._spelled:
+            names = (*holder.files, *holder.folders)
+            self._spelled[folder] = {alike(spelling): spelling for spelling in reversed(names)}
+        spelling = self._spelled[folder].get(alike(name))
+        return None if spelling is None else below(folder, spelling)
 
     def resolved(self, path: str) -> str | None:
         """The file or folder at a path whose upper and lower case may be wrong; None if there is none."""
@@ -171,6 +178,17 @@ def below(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder else name
 
 
+def alike(name: str) -> str:
+    """A name as it is compared with others: in lower case, and with accents as part of their letters.
+
+    macOS, and archives made there, store an accent as a character of its own; other systems do not.
+
+    >>> alike("Caf\u00e9.JPG") == alike("cafe\u0301.jpg")
+    True
+    """
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name.lower())
+
+
 def suffix_of(path: str) -> str:
     """The ending of a file's name in lower case, with its dot; "" for none.
 
@@ -196,18 +214,26 @@ def _sorted(path: str, items: Iterator[os.DirEntry[str]]) -> tuple[Folder, froze
         name = item.name
         if name.startswith("."):
             continue
-        if item.is_dir():
+        if _holds(item.is_dir):
             if name.lower() not in _JUNK_FOLDERS:
                 folders.append(name)
                 if item.is_symlink():
                     links.add(name)
         elif name.lower() in _JUNK_FILES:
             continue
-        elif item.is_file() or item.is_symlink():
+        elif _holds(item.is_file) or item.is_symlink():
             files.append(name)
         else:
             faults.append(Fault("special-file", "is a pipe, socket or device, not a file, and is left out", below(path, name)))
     return Folder(path, tuple(sorted(files)), tuple(sorted(folders)), tuple(faults)), frozenset(links)
+
+
+def _holds(of_item: Callable[[], bool]) -> bool:
+    """What a question about an item is answered with; False for a link that leads to itself, which has no answer."""
+    try:
+        return of_item()
+    except OSError:
+        return False
 
 
 def _loop(path: str, above: frozenset[tuple[int, int]], entered: Mapping[tuple[int, int], int]) -> str:

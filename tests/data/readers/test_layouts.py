@@ -159,6 +159,16 @@ DETECT: dict[str, tuple[Layout, tuple[str, ...], tuple[int, int] | None]] = {  #
         ("cat",),
         None,
     ),
+    "voc from macOS, whose accents are characters of their own": (
+        lambda d: each(d, "images/cafe\u0301*.png", "annotations/caf\u00e9*.xml", xml()),
+        ("cat",),
+        None,
+    ),
+    "yolo from macOS, whose accents are characters of their own": (
+        lambda d: (each(d, "images/cafe\u0301*.png", "labels/caf\u00e9*.txt", LINE), text(d / "classes.txt", "cat\n")),
+        ("cat",),
+        None,
+    ),
     "yolo as darknet and cvat write it": (yolo_darknet, ("cat",), None),
     "tensorflow's csv": (tensorflow_csv, ("cat",), (N, N)),
     "roboflow's csv": (roboflow_csv, ("cat",), (N, N)),

@@ -219,3 +219,9 @@ def test_descriptions_that_disagree_with_themselves_are_named(tmp_path: Path) ->
         ("data.yaml", "says nc: 3 but names 2 classes"),
         ("", "the classes 'cat' and 'Cat' differ only in case or spaces"),
     ]
+
+
+def test_classes_that_two_systems_spell_differently_are_named(tmp_path: Path) -> None:
+    classes(tmp_path, "caf\u00e9", "cafe\u0301")
+    (fault,) = open_dataset(tmp_path).faults
+    assert fault.message.endswith("differ only in case, spaces or the way accents are stored")

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.runtime.images.drawn import encoded, noise, pixel, png, smooth
 
 from mobilenets.errors import ImageError
-from mobilenets.runtime.images.decode import Header, as_decoded, decode_image, failure, read_header
+from mobilenets.runtime.images.decode import Header, as_decoded, decode_image, failure, read_header, upright_size
 from mobilenets.runtime.images.depth import eight_bits
 from mobilenets.runtime.images.prepare import load_input, pixels_needed, prepare
 from mobilenets.specs.model import InputContract
@@ -42,6 +42,7 @@ def test_exif_orientation_is_undone(orientation: int, kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     data = encoded(Image.fromarray(np.ascontiguousarray(STORED[orientation])), kind, exif=exif, **options)
     assert np.array_equal(np.asarray(decode_image(data)), CORNERS)
+    assert upright_size(data) == CORNERS.shape[1::-1]
 
 
 def test_a_jpeg_decoded_small_is_still_turned() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mobilenets.data.entries import split_in
 from mobilenets.data.faults import Fault
-from mobilenets.data.walk import IMAGES, stem_of
+from mobilenets.data.walk import IMAGES, alike, stem_of
 
 MASKS = frozenset((
     "masks", "mask", "labels", "label", "annotations", "annotation", "annot", "annots", "ann", "anns", "segmentation",
@@ -45,13 +45,13 @@ def pair(annotations: Sequence[str], images: Sequence[str]) -> Pairs:
     """The annotation files with their images."""
     by_stem: dict[str, list[str]] = {}
     for image in images:
-        by_stem.setdefault(stem_of(image).lower(), []).append(image)
+        by_stem.setdefault(alike(stem_of(image)), []).append(image)
     image_of: dict[str, str] = {}
     owner: dict[str, str] = {}
     strays, faults = [], []
     shared: set[str] = set()
     for annotation in annotations:
-        candidates = by_stem.get(stem_of(annotation).lower(), [])
+        candidates = by_stem.get(alike(stem_of(annotation)), [])
         near = [(_nearness(annotation, image), image) for image in candidates if _may_match(annotation, image)]
         best = max((nearness for nearness, _ in near), default=None)
         fitting = [image for nearness, image in near if nearness == best]

@@ -16,7 +16,7 @@ from mobilenets.data.readers.pairing import MASKS, pair
 from mobilenets.data.readers.yolo_lines import is_label
 from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.text import class_name, counted, read_text, shown, some, whole
-from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, scan, stem_of, suffix_of
+from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, alike, below, scan, stem_of, suffix_of
 from mobilenets.errors import DataError
 
 NAMES_FILES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "class_names.txt")
@@ -82,8 +82,8 @@ def has_labels(tree: Tree) -> bool:
     files = label_files(tree)
     if not files or not tree.images():
         return False
-    stems = {stem_of(image).lower() for image in tree.images()}
-    paired = list(islice((path for path in files if stem_of(path).lower() in stems), _GLANCED))
+    stems = {alike(stem_of(image)) for image in tree.images()}
+    paired = list(islice((path for path in files if alike(stem_of(path)) in stems), _GLANCED))
     return any(is_label(line) for path in paired for line in head_text(tree.root / path).splitlines())
 
 

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mobilenets.errors import ImageError
 from mobilenets.files import stand_in
-from mobilenets.runtime.images.depth import eight_bits
+from mobilenets.runtime.images.depth import eight_bits, tag
 from mobilenets.runtime.images.png import SIGNATURE, without_texts
 from mobilenets.runtime.text import shown_bytes
 
@@ -55,6 +55,7 @@ _AT_ONCE = 1 << 20  # bytes per read while the file grows or shrinks
 _IN_MEMORY = 1 << 30  # bytes; a larger file is decoded from disk instead of being read at once
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}  # in memory; 4 for other modes
 _ORIENTATION_TAG = 0x0112
+_WIDTH_TAG = 0x0100
 _TURNS = {  # EXIF orientation: the operation that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -380,6 +381,8 @@ def _is_turned(opened: Image.Image) -> bool:
     """Whether to swap width and height. EXIF after a PNG's pixels is ignored, because finding it would read the pixels."""
     if opened.format == "PNG" and "exif" not in opened.info:
         return False
+    if opened.format == "TIFF" and opened.width != tag(opened, _WIDTH_TAG):
+        return False  # Pillow has exchanged them already
     return _turn(opened) in _ACROSS
 
 

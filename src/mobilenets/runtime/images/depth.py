@@ -30,7 +30,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     smallest, largest = _finite_range(image) if image.mode == "F" else (0.0, 0.0)
     low, high = _float_scale(smallest, largest) if image.mode == "F" else _whole_scale(image)
     factor = 255 / max(high - low, 1e-12)
-    white_is_zero = image.mode.startswith("I;16") and _tag(image, _PHOTOMETRIC_TAG) == 0
+    white_is_zero = image.mode.startswith("I;16") and tag(image, _PHOTOMETRIC_TAG) == 0
     result = Image.new("L", image.size)
     for top, values in _strips(image):
         if image.mode == "F":
@@ -66,7 +66,7 @@ def _whole_scale(image: Image.Image) -> tuple[float, float]:
         expanded = expanded and not (values % 257).any()  # 8-bit values stretched to 16 bits, by a factor of 257
     if low < 0 or high > 65535:
         return low, high
-    stated = _tag(image, _MAX_SAMPLE_TAG)
+    stated = tag(image, _MAX_SAMPLE_TAG)
     if isinstance(stated, int | float) and high <= stated < 65535 and stated > 0:
         return 0.0, float(stated)
     if expanded or high > 4095:
@@ -82,7 +82,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, NDArray[np.float64]]]:
         yield top, np.asarray(strip, np.float64)
 
 
-def _tag(image: Image.Image, number: int) -> object:
+def tag(image: Image.Image, number: int) -> object:
     """A tag of a TIFF file, or the tag's first value if it has several; None for other formats."""
     value = getattr(image, "tag_v2", {}).get(number)
     return value[0] if isinstance(value, tuple) and value else value
