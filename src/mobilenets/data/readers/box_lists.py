@@ -7,7 +7,7 @@ objects has one row with only its path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,12 +26,12 @@ from mobilenets.data.readers.rows import (
     refuse_half_splits,
     split_of,
 )
+from mobilenets.data.readers.shares import NOTE, are_shares, in_px
 from mobilenets.data.source import Source
 from mobilenets.data.text import class_name, shown, whole
 from mobilenets.data.walk import Tree
 from mobilenets.data.writers.lists import CORNERS
-from mobilenets.errors import DataError, ImageError
-from mobilenets.runtime.images.decode import upright_size
+from mobilenets.errors import DataError
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "path": ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "image_id"),
@@ -92,7 +92,6 @@ _HINT = (
     "in place of the edges, x,y,width,height, or one column bbox with [x, y, width, height]"
 )
 _TRUE, _FALSE = ("1", "true", "yes"), ("", "0", "false", "no")
-_LEAST = 3  # fewest boxes that are taken for shares of the image if all lie within one px of its corner
 
 
 def is_box_list(source: Source) -> bool:
@@ -143,9 +142,9 @@ def read_box_list(path: Path, *, group: str | None = None, tree: Tree | None = N
     refuse_half_splits(path, entries.values())
     gathered = tuple(replace(entry, boxes=tuple(boxes[name])) for name, entry in entries.items())
     labels = in_order(box.label for listed in boxes.values() for box in listed)
-    if not images.own and _are_shares([box for listed in boxes.values() for box in listed]):
-        gathered = tuple(_in_px(path, gathered))
-        notes += ("all edges of boxes lie between 0 and 1; they were read as shares of the image's width and height",)
+    edges = [(box.x0, box.y0, box.x1, box.y1) for listed in boxes.values() for box in listed]
+    if not images.own and are_shares(edges):
+        gathered, notes = tuple(in_px(path, gathered)), (*notes, NOTE)
     return Listing(gathered, labels, path.stem, notes, task="detect", faults=rows.faults)
 
 
@@ -264,27 +263,6 @@ def _flag(where: str, cells: Mapping[str, str], key: str) -> bool:
     if text not in _TRUE and text not in _FALSE:
         raise DataError(f"{where}: {key} is {shown(text)}, not 0 or 1")
     return text in _TRUE
-
-
-def _are_shares(boxes: Sequence[NamedBox]) -> bool:
-    return len(boxes) >= _LEAST and all(0 <= edge <= 1 for box in boxes for edge in (box.x0, box.y0, box.x1, box.y1))
-
-
-def _in_px(path: Path, entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The images whose edges are shares of their width and height, with edges in px."""
-    for entry in entries:
-        if entry.boxes and entry.url and entry.stated is None:
-            message = f"'{path}' has edges as shares of images on a web server, whose sizes are not known"
-            raise DataError(message, hint="add the columns width and height, or write edges in px")
-        try:
-            width, height = entry.stated if entry.url and entry.stated is not None else upright_size(entry.path)
-        except ImageError:
-            yield replace(entry, boxes=())  # reported as broken when it is decoded
-            continue
-        boxes = (
-            replace(box, x0=box.x0 * width, y0=box.y0 * height, x1=box.x1 * width, y1=box.y1 * height) for box in entry.boxes
-        )
-        yield replace(entry, boxes=tuple(boxes))
 
 
 FORMAT = Format(

@@ -7,26 +7,23 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from mobilenets.data import regions
 from mobilenets.data.boxes import NamedBox
 from mobilenets.data.documents import read_json
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, all_or_none
 from mobilenets.data.faults import Fault
-from mobilenets.data.limits import PIXELS
 from mobilenets.data.locate import Locator
+from mobilenets.data.readers.coco_boxes import Record, around, box_of, corners_in_place_of_sizes
 from mobilenets.data.readers.coco_files import LAYOUT, coco_files, coco_split, is_coco, one_per_split
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.source import Source, around
+from mobilenets.data.readers.shares import NOTE, are_shares, in_px
+from mobilenets.data.source import Source
+from mobilenets.data.source import around as around_file
 from mobilenets.data.text import class_name, counted, number, shown, some
 from mobilenets.data.walk import Tree, below
-from mobilenets.errors import DataError, ImageError
+from mobilenets.errors import DataError
 from mobilenets.specs.model import Task
 
 _TRIED = 20  # number of images that are searched to find their folder
-
-Record = Mapping[str, object]
 
 
 def read_coco(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -61,7 +58,7 @@ def opened(source: Source) -> list[CocoFile]:
         DataError: there are none, or several of one split.
     """
     if source.tree is None:
-        return [CocoFile(*around(source.path))]
+        return [CocoFile(*around_file(source.path))]
     files = one_per_split(coco_files(source.tree), source.text)
     if not files:
         raise DataError(f"'{source.text}' contains no COCO file", hint=LAYOUT)
@@ -140,9 +137,16 @@ class CocoFile:
         shown_names = {key: locator.name(path) for key, path in paths.items()}
         boxes = self._boxes(shown_names)
         split = coco_split(self.shown)
-        return [
+        entries = [
             Entry(path, "", shown_names[key], split, boxes=tuple(boxes[key]), stated=sizes[key]) for key, path in paths.items()
         ]
+        if are_shares([(box.x0, box.y0, box.x1, box.y1) for of_image in boxes.values() for box in of_image]):
+            self.notes.append(f"{self.shown}: {NOTE}")
+            return list(in_px(self.path, entries))
+        doubt = corners_in_place_of_sizes(entries)
+        if doubt:
+            self.faults.append(Fault("contradiction", doubt, self.shown))
+        return entries
 
     def _records(self, data: Record, key: str) -> list[Record]:
         records = data.get(key)
@@ -207,10 +211,10 @@ class CocoFile:
                 listed = f"category {shown(annotation.get('category_id'))}, which {self.shown} does not list ({where})"
                 self.faults.append(Fault("unknown-class", f"has a box of {listed}; it is left out", names[image]))
                 continue
-            around = _around(annotation) if annotation.get("bbox") in (None, []) else None
-            if around is not None:
+            outlined = around(annotation) if annotation.get("bbox") in (None, []) else None
+            if outlined is not None:
                 boxed += 1
-            x, y, width, height = around or self._bbox(where, annotation.get("bbox"))
+            x, y, width, height = outlined or box_of(f"'{self.path}': {where}", annotation.get("bbox"))
             flags = [self._number(where, annotation, key, 0) != 0 for key in ("iscrowd", "difficult", "ignore")]
             crowd, difficult = flags[0], flags[1] or flags[2]
             boxes[image].append(NamedBox(label, x, y, x + width, y + height, difficult, crowd))
@@ -218,13 +222,6 @@ class CocoFile:
             have = "annotation has" if boxed == 1 else "annotations have"
             self.notes.append(f"{self.shown}: {boxed:,} {have} no bbox; the box around the segmentation is used")
         return boxes
-
-    def _bbox(self, where: str, bbox: object) -> tuple[float, float, float, float]:
-        numbers = [number(value) for value in bbox] if isinstance(bbox, list) and len(bbox) == 4 else []
-        if len(numbers) != 4 or any(math.isnan(value) for value in numbers):
-            raise DataError(f"'{self.path}': {where} has the bbox {shown(bbox)}, not [x, y, width, height]")
-        x, y, width, height = numbers
-        return x, y, width, height
 
     def _number(self, where: str, record: Record, key: str, default: float) -> float:
         value = record.get(key)
@@ -252,37 +249,6 @@ class CocoFile:
         return sorted(
             folders, key=lambda folder: -sum(self.tree.resolved(below(folder, written)) is not None for written in sample)
         )
-
-
-def _around(annotation: Record) -> tuple[float, float, float, float] | None:
-    """The box around an annotation's polygons or run lengths; None if it has neither."""
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        return _around_runs(segmentation)
-    if not isinstance(segmentation, list) or not segmentation:
-        return None
-    polygons = segmentation if isinstance(segmentation[0], list) else [segmentation]
-    numbers = [number(value) for polygon in polygons if isinstance(polygon, list) for value in polygon]
-    if len(numbers) < 4 or len(numbers) % 2 or any(math.isnan(value) for value in numbers):
-        return None
-    xs, ys = numbers[::2], numbers[1::2]
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
-
-
-def _around_runs(segmentation: Record) -> tuple[float, float, float, float] | None:
-    """The box around run lengths of a stated size; None if they do not fit that size."""
-    counts, size = segmentation.get("counts"), segmentation.get("size")
-    sides = [int(number(side)) for side in size if number(side) >= 1] if isinstance(size, list) else []
-    if len(sides) != 2 or sides[0] * sides[1] > PIXELS or not isinstance(counts, str | list):
-        return None
-    try:
-        inside = regions.inside(regions.from_runs(0, counts), sides[1], sides[0])  # H W
-    except (ImageError, OverflowError, ValueError, TypeError):
-        return None
-    if not inside.any():
-        return None
-    xs, ys = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
-    return float(xs[0]), float(ys[0]), float(xs[-1] - xs[0] + 1), float(ys[-1] - ys[0] + 1)
 
 
 def id_of(value: object) -> int | str | None:

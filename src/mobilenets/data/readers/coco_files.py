@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, split_in, split_word
+from mobilenets.data.readers.foreign import unread_file
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
 from mobilenets.data.walk import Tree
@@ -23,7 +24,8 @@ _DEEPEST = 3  # how many folders below the dataset's a file may be
 def is_coco(source: Source) -> bool:
     """Whether this is a COCO file, or a folder with such files in one of the usual places."""
     if source.tree is None:
-        return source.suffix == ".json" and (has_coco_lists(source.path) or not _is_array(source.path))
+        known = has_coco_lists(source.path) if source.suffix == ".json" else False
+        return known or (source.suffix == ".json" and not _is_array(source.path) and unread_file(source) is None)
     return bool(coco_files(source.tree))
 
 

@@ -113,10 +113,11 @@ def _misfit(region: Region, annotation: Record, size: tuple[int, int] | None) ->
     width, height = size
     if region.runs:
         total = int(np.frombuffer(region.runs, np.uint32).sum(dtype=np.int64))
-        if total != width * height:
-            segmentation = annotation.get("segmentation")
-            stated = segmentation.get("size") if isinstance(segmentation, dict) else None
-            of = f" of size {stated}" if isinstance(stated, list) and len(stated) == 2 else ""
+        segmentation = annotation.get("segmentation")
+        stated = segmentation.get("size") if isinstance(segmentation, dict) else None
+        sides = [number(side) for side in stated] if isinstance(stated, list) else []
+        if total != width * height or sides not in ([], [height, width]):
+            of = f" of size {stated}" if len(sides) == 2 else ""
             return f"has run lengths{of} for {total:,} pixels, but its image is {width} x {height}"
     if is_far_outside(region, size):
         return f"has a polygon far outside its image of {width} x {height}"

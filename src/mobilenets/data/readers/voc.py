@@ -24,6 +24,7 @@ from mobilenets.data.faults import Fault
 from mobilenets.data.locate import Locator
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.pairing import pair
+from mobilenets.data.readers.shares import NOTE, are_shares, in_px
 from mobilenets.data.readers.voc_sets import read_sets
 from mobilenets.data.samples import Split
 from mobilenets.data.source import Source
@@ -90,7 +91,8 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
     items = _by_file_name(tree, items, annotations)
     labels, more = _labels(tree, annotations.values())
     faults += more
-    from_zero = _counts_from_zero(annotations.values())
+    shares = are_shares([box.corners for annotation in annotations.values() for box in annotation.objects])
+    from_zero = not shares and _counts_from_zero(annotations.values())
     entries = []
     for item in items:
         if item.annotation is None:
@@ -101,7 +103,8 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
         if item.image is None:
             faults.append(Fault("stray", "has no image and is left out", item.annotation))
             continue
-        counting: Counting = "labelImg" if annotation.by_labelimg else "edges" if from_zero else "from 1"
+        as_they_are = shares or (from_zero and not annotation.by_labelimg)
+        counting: Counting = "edges" if as_they_are else "labelImg" if annotation.by_labelimg else "from 1"
         unknown = [box.label for box in annotation.objects if box.label not in labels]
         for label in unknown:
             message = f"has a box of '{label}', which {LABELS_FILE} does not list; it is left out"
@@ -112,7 +115,10 @@ def read_voc(source: Source, asked: Asked = NOTHING) -> Listing:
         raise DataError(
             f"'{tree.root}' has {counted(len(annotations), 'annotation file')}, but none of their images", hint=_LAYOUT
         )
-    notes += _counted(annotations.values(), from_zero)
+    if shares:
+        entries, notes = list(in_px(tree.root, entries)), [*notes, NOTE]
+    else:
+        notes += _counted(annotations.values(), from_zero)
     name = tree.root.resolve().name
     return Listing(tuple(entries), labels, name, tuple(notes), task="detect", faults=(*tree.faults, *faults))
 
@@ -240,8 +246,12 @@ def _object(path: Path, element: ElementTree.Element, i: int) -> _Object:
         raise DataError(f"{where} has no <name>")
     label = class_name(_word(element, "name"), where)
     box = element.find("bndbox")
-    if box is None:
-        raise DataError(f"{where}, '{label}', has no <bndbox>")
+    if box is None or len(element.findall("bndbox")) > 1:
+        others = [child.tag for child in element if len(child) and child.tag not in ("part", "bndbox")]
+        found = f"{len(element.findall('bndbox'))} times <bndbox>" if box is not None else "no <bndbox>"
+        beside = f", but <{others[0]}>" if box is None and others else ""
+        hint = "write an <object> with one <bndbox> for each thing: xmin, ymin, xmax and ymax in px"
+        raise DataError(f"{where}, '{label}', has {found}{beside}", hint=hint)
     corners = []
     for key in _CORNERS:
         value = _number(where, box, key, math.nan)
