@@ -15,6 +15,7 @@ from pathlib import Path
 from mobilenets.data import limits
 from mobilenets.data.faults import Fault
 from mobilenets.errors import DataError
+from mobilenets.files import stand_in
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -87,6 +88,9 @@ def decoded(data: bytes, path: Path) -> Text:
     Raises:
         DataError: its encoding is unknown; the message names the line.
     """
+    other = stand_in(data[:64])
+    if other is not None:
+        raise DataError(f"'{path}' is {other[0]}, not the file itself", hint=other[1])
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             try:

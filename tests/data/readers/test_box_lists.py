@@ -85,7 +85,7 @@ def test_a_point_is_no_box(tmp_path: Path) -> None:
         ("path,x0,y0,x1,y1,label\na.jpg,1,2,,4,cat\n", "line 2: x1 is '', not a number"),
         ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,4,\n", "line 2 has a box without a label"),
         ("path,x0,y0,x1,y1,label\n,1,2,3,4,cat\n", "line 2 has no path"),
-        ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,4,cat,5\n", "line 2 has more fields than the header"),
+        ("path,x0,y0,x1,y1,label\na.jpg,1,2,3,4,cat,5\n", "line 2 has 7 fields, but the header names 6: path, x0"),
         ("path,x0,y0,x1,y1,label,split\na.jpg,1,2,3,4,cat,most\n", "line 2: 'most' is not a split"),
         (f"{SPLIT}a.jpg,1,2,3,4,cat,val\na.jpg,1,2,3,4,cat,test\n", "line 3: 'a.jpg' is in the splits 'val' and 'test'"),
         (f"{SPLIT}a.jpg,1,2,3,4,cat,val\nb.jpg,1,2,3,4,cat,\n", "names a split for 1 of 2 images, but none for 'b.jpg'"),

@@ -58,6 +58,12 @@ def test_files_that_are_no_images_are_listed(tmp_path: Path) -> None:
     assert [path.name for path in listing.ignored] == ["README.md", "notes.txt"]
 
 
+def test_photos_that_are_not_read_are_said_unless_a_copy_is_read(tmp_path: Path) -> None:
+    lay_out(tmp_path, "cat/1.png", "dog/2.png", "dog/2.CR2", "dog/3.HEIC", "cat/4.heic")
+    (note,) = read_folder(look_at(tmp_path)).notes
+    assert note.startswith("2 HEIC images, such as 'cat/4.heic', are not read and left out: convert them to JPEG or PNG")
+
+
 def test_an_empty_class_folder_is_said(tmp_path: Path) -> None:
     listing = read_folder(look_at(lay_out(tmp_path, "cat/1.png", "dog/readme.txt")))
     assert listing.labels == ("cat",)

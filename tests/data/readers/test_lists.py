@@ -39,6 +39,7 @@ def test_all_columns(tmp_path: Path) -> None:
         ("a.csv", "path;label\nx, y.png;cat\n"),
         ("a.csv", '\ufeffFile Name,path,Class\r\n1,"x, y.png",cat\r\n'),
         ("a.csv", 'filename,category\n"x, y.png",cat'),
+        ("a.csv", "path|label\nx, y.png|cat\n"),
     ],
 )
 def test_dialects(tmp_path: Path, name: str, text: str) -> None:
@@ -64,10 +65,11 @@ def test_any_column_may_name_the_groups(tmp_path: Path) -> None:
     [
         ("file_id,kind\n1,2\n", "no column 'path'; found: file_id, kind"),
         ("path\n1.png\n", "no column 'label'"),
-        ("", "found: none"),
+        ("", "a.csv' is empty"),
+        ("path,label,Label\n1.png,a,b\n", "a.csv' has several columns called 'label'"),
         ("path,label\n", "lists no image"),
         ("path,label\n1.png,a\n2.png,\n", "line 3 has no label"),
-        ("path,label\n1.png,a,b\n", "line 2 has more fields"),
+        ("path,label\n1.png,a,b\n", "line 2 has 3 fields, but the header names 2: path, label"),
         ("path,label,split\n1.png,a,holdout\n", "'holdout' is not a split"),
         ("path,label,split\n1.png,a,train\n2.png,a,\n", "1 of 2 images, but none for '2.png'"),
         ("path,label,weight\n1.png,a,much\n", "the weight is 'much', not a number"),

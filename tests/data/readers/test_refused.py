@@ -47,6 +47,25 @@ REFUSED: dict[str, tuple[Layout, str]] = {
         beside("*.png", "a.json", '{"images": [], "annotations": [{"segments_info": []}], "categories": []}'),
         "COCO's panoptic segments",
     ),
+    "fiftyone": (beside("data/*.png", "labels.json", '{"classes": ["cat"], "labels": {"0": 0}}'), "looks like FiftyOne's"),
+    "datumaro": (
+        beside(
+            "images/*.png", "annotations/default.json", '{"info": {}, "categories": {"label": {"labels": []}}, "items": []}'
+        ),
+        "looks like Datumaro's",
+    ),
+    "a pointer in place of the annotations": (
+        beside("images/*.png", "data.yaml", "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
+        "data.yaml' is a pointer of Git LFS, not the file itself",
+    ),
+    "images without endings": (
+        lambda d: (photos(d, "cat/*.png"), [path.rename(path.with_suffix("")) for path in (d / "cat").iterdir()]),
+        "holds an image; it holds these files: 3 without an ending",
+    ),
+    "names that are one text": (
+        lambda d: (each(d, "images/*.png", "labels/*.txt", LINE), text(d / "data.yaml", "train: images\nnames: cat, dog\n")),
+        "data.yaml': names is 'cat, dog', not a list of classes",
+    ),
     "bdd": (beside("images/*.png", "l.json", '[{"name": "0.png", "labels": [{"box2d": {"x1": 1}}]}]'), "looks like BDD100K's"),
     "cvat's tags": (
         beside(
@@ -219,6 +238,12 @@ def test_descriptions_that_disagree_with_themselves_are_named(tmp_path: Path) ->
         ("data.yaml", "says nc: 3 but names 2 classes"),
         ("", "the classes 'cat' and 'Cat' differ only in case or spaces"),
     ]
+
+
+def test_a_single_file_of_a_kind_that_is_not_read_is_named(tmp_path: Path) -> None:
+    file = text(tmp_path / "via.json", '{"a.jpg1": {"filename": "a.jpg", "regions": [{"region_attributes": {}}]}}')
+    with pytest.raises(DataError, match="it is VGG Image Annotator's JSON, which is not read"):
+        open_dataset(file)
 
 
 def test_classes_that_two_systems_spell_differently_are_named(tmp_path: Path) -> None:

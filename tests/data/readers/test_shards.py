@@ -109,7 +109,7 @@ def test_what_webdataset_wrote_is_read(tmp_path: Path) -> None:
 
 def test_a_compressed_shard_is_refused(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar", {"1.jpg": b"one", "1.cls": b"0"}, "w:gz")
-    with pytest.raises(DataError, match=r"a\.tar' cannot be read"):
+    with pytest.raises(DataError, match=r"a\.tar' is compressed with gzip, not a tar file"):
         read_shards(str(path))
 
 
@@ -150,6 +150,16 @@ def test_a_shard_with_a_damaged_header_is_named(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"a\.tar' is damaged: at byte 2,048"):
         read_shards(str(path))
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [(b"\x1f\x8b\x08", "compressed with gzip"), (b"PK\x03\x04", "a zip archive"), (b"<!DOCTYPE html>", "a web page")],
+)
+def test_what_is_only_called_a_tar_file_is_named(tmp_path: Path, head: bytes, found: str) -> None:
+    (tmp_path / "x.tar").write_bytes(head + bytes(2000))
+    with pytest.raises(DataError, match=f"x.tar' is {found}, not a tar file"):
+        read_shards(str(tmp_path / "x.tar"))
 
 
 def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:

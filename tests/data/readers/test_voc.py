@@ -146,7 +146,8 @@ def test_files_beside_the_images_are_read_below_split_folders(tmp_path: Path) ->
     ("text", "message"),
     [
         ("<annotation><object></annotation>", "a.xml' is not valid XML: mismatched tag: line 1"),
-        ("<html/>", "begins with <html>, not with <annotation>"),
+        ("<html/>", "a.xml. is a web page, not the file itself"),
+        ("<root/>", "begins with <root>, not with <annotation>"),
         ("<annotation><object><bndbox/></object></annotation>", "object 1 has no <name>"),
         ("<annotation><object><name>cat</name></object></annotation>", "object 1, 'cat', has no <bndbox>"),
         (f"<annotation>{_object('cat', (1, 2, 3, float('nan')))}</annotation>", "<ymax> is 'nan', not a number"),

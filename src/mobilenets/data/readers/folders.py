@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mobilenets.data.entries import SPLIT_WORDS, Entry, Listing, in_order, split_word
-from mobilenets.data.readers.foreign import unread_beside, unread_images
+from mobilenets.data.readers.foreign import unread_beside, unread_images, unread_photos
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.label_tables import label_lists, unread_table
 from mobilenets.data.readers.pairing import MASKS, NO_CLASSES
@@ -15,7 +15,8 @@ from mobilenets.data.samples import SPLITS, Split
 from mobilenets.data.source import Source
 from mobilenets.data.text import counted, folder_class, legible, some
 from mobilenets.data.walk import IMAGES, SUFFIXES, Tree, below, stem_of, suffix_of
-from mobilenets.errors import DataError
+from mobilenets.errors import DataError, ImageError
+from mobilenets.runtime.images.decode import read_header
 
 LAYOUT = "expected a folder per class, as photos/cat/1.jpg, or a list of images as CSV with the columns path,label"
 
@@ -68,11 +69,15 @@ def read_folder(source: Source, asked: Asked = NOTHING) -> Listing:
             empty += without
             ignored += [*loose, *passed]
     if not entries:
-        raise DataError(f"no folder below '{source.text}' holds an image", hint=LAYOUT)
+        message = f"no folder below '{source.text}' holds an image{_held_instead(tree)}"
+        raise DataError(message, hint=_without_endings(tree) or LAYOUT)
     labels = in_order(entry.label for entry in entries)
     if empty:
         first = f"'{tree.root / empty[0]}'"
         notes.append(f"{first} holds no image" if len(empty) == 1 else f"{len(empty):,} folders hold no image, such as {first}")
+    unread = unread_photos(tree)
+    if unread:
+        notes.append(unread)
     notes += [f"classes are the folders; '{path}' has labels as well, which are not read" for path in label_lists(tree)]
     name = tree.root.resolve().name
     return Listing(tuple(entries), labels, name, tuple(notes), tuple(tree.root / path for path in ignored), faults=tree.faults)
@@ -143,19 +148,34 @@ def _classes(tree: Tree, root: str, folders: Iterable[str], split: Split | None)
     return entries, empty, ignored
 
 
+def _held_instead(tree: Tree) -> str:
+    """What files a folder without an image holds, for the error."""
+    counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
+    return f"; it holds these files: {counts}" if counts else ""
+
+
+def _without_endings(tree: Tree) -> str:
+    """The hint if files are images but for their names; else ""."""
+    first = next((tree.root / path for path in tree.files()), None)
+    try:
+        kind = "" if first is None else read_header(first).format
+    except ImageError:
+        return ""
+    return f"'{first}' is an image ({kind}); add the ending of its kind to each file's name" if kind else ""
+
+
 def _refuse_roles(tree: Tree, root: str, folders: Iterable[str]) -> None:
     """Raise if folders are named after the kind of files in them (images/, labels/), since these are never classes."""
     held = [path for path in folders if tree.images(path)]
     roles = all(_is_role(path) for path in held) or any(_name(path).lower() in NO_CLASSES for path in held)
     if not held or not (roles or (len(held) == 1 and _has_other_data(tree))):
         return
-    counts = ", ".join(f"{n:,} {suffix or 'without an ending'}" for suffix, n in list(tree.counts().items())[:5])
     deeper = [path for path in held if any(tree.images(inner) for inner in _inner(tree, path))]
     labels = "labels may be a folder per class, Pascal VOC's XML, COCO's JSON, YOLO's text files, a CSV, or masks"
     unread = unread_table(tree) or unread_beside(tree)
     raise DataError(
-        f"'{tree.root / root}' has no folder per class, but {some(map(_name, held))}, and no annotations that can be read; "
-        f"it holds these files: {counts}",
+        f"'{tree.root / root}' has no folder per class, but {some(map(_name, held))}, and no annotations that can be read"
+        f"{_held_instead(tree)}",
         hint=f"give '{tree.root / deeper[0]}' if that has a folder per class" if deeper else unread or labels,
     )
 

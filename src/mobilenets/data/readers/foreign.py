@@ -8,7 +8,7 @@ from itertools import islice
 from mobilenets.data.documents import head_text
 from mobilenets.data.source import Source
 from mobilenets.data.text import counted, some
-from mobilenets.data.walk import Tree
+from mobilenets.data.walk import Tree, suffix_of
 
 # fmt: off
 _UNREAD = {  # extension: name, what to do
@@ -22,6 +22,13 @@ _UNREAD = {  # extension: name, what to do
     ".nef":  ("raw photo", "develop them to JPEG or PNG first"),
     ".arw":  ("raw photo", "develop them to JPEG or PNG first"),
     ".dng":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".cr3":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".raf":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".orf":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".rw2":  ("raw photo", "develop them to JPEG or PNG first"),
+    ".dds":  ("DirectDraw texture", "convert them to PNG first"),
+    ".exr":  ("OpenEXR image", "convert them to PNG of 8 bits first"),
+    ".webm": ("video", "save frames as JPEG first, for instance with: ffmpeg -i video.webm -vf fps=1 frames/%05d.jpg"),
     ".jxl":  ("JPEG XL image", "convert them to JPEG or PNG first"),
     ".svg":  ("SVG drawing", "render them to PNG first"),
     ".psd":  ("Photoshop file", "export them as PNG first"),
@@ -53,6 +60,9 @@ _SIGNS = (  # text at the beginning of a JSON file: the program that writes such
     (re.compile(r'"(_via_settings|_via_img_metadata|region_attributes)"'), "VGG Image Annotator's JSON"),
     (re.compile(r'"coordinates"\s{0,9}:\s{0,9}\{'), "CreateML's JSON"),
     (re.compile(r'"(classTitle|geometryType)"'), "Supervisely's JSON"),
+    (re.compile(r'"_cls"\s{0,9}:'), "FiftyOne's JSON"),
+    (re.compile(r'"classes"\s{0,9}:\s{0,9}\[[^]]{0,3000}\],\s{0,9}"labels"\s{0,9}:\s{0,9}\{'), "FiftyOne's JSON"),
+    (re.compile(r'"categories"\s{0,9}:\s{0,9}\{\s{0,9}"label"'), "Datumaro's JSON"),
     (re.compile(r'"(bounding_box|slot_names)"\s{0,9}:'), "Darwin's JSON"),
     (re.compile(r'"box2d"\s{0,9}:\s{0,9}\{'), "BDD100K's JSON"),
     (re.compile(r'^\s{0,9}\[\s{0,9}\{[^{}]{0,400}"(bbox|segmentation)"[^{}]{0,400}"score"'), "COCO's list of results"),
@@ -68,6 +78,7 @@ _LINES = (  # pattern of a line of a text file beside the images: what such file
 )
 # fmt: on
 _GLANCED = 20
+_PHOTOS = tuple(suffix for suffix, (noun, _) in _UNREAD.items() if noun in ("HEIC image", "raw photo", "JPEG XL image"))
 
 
 def unread_images(tree: Tree) -> tuple[str, str] | None:
@@ -94,6 +105,17 @@ def unread_beside(tree: Tree) -> str:
     return (
         f"{counted(n, noun)} ({suffix}) {'is' if n == 1 else 'are'} not read: {hint.replace('the images', 'images and masks')}"
     )
+
+
+def unread_photos(tree: Tree) -> str:
+    """How many photos of a folder are not read, and what to do; "" if there are none, or each has a copy that is read."""
+    read = {path.rpartition(".")[0] for path in tree.images()}
+    alone = [path for path in tree.with_suffix(*_PHOTOS) if path.rpartition(".")[0] not in read]
+    if not alone:
+        return ""
+    noun, hint = _UNREAD[suffix_of(alone[0])]
+    n = sum(_UNREAD[suffix_of(path)][0] == noun for path in alone)
+    return f"{counted(n, noun)}, such as {some(alone[:1])}, {'is' if n == 1 else 'are'} not read and left out: {hint}"
 
 
 def unread_file(source: Source) -> tuple[str, str] | None:

@@ -42,18 +42,59 @@ _BOXES = (
 RUNS = ("encodedpixels", "encoded_pixels", "rle", "rle_mask", "mask_rle", "segmentation")
 """The columns that hold masks as run lengths."""
 _NO, _YES = ("0", "0.0", "false"), ("1", "1.0", "true")
+_FLAGGED: dict[str, tuple[str, ...]] = {
+    "val": ("is_valid", "is_val", "is_validation"),
+    "test": ("is_test",),
+}
+"""Columns that are true for the images of a split."""
 
 
 def with_names(rows: Rows, tree: Tree) -> Rows:
-    """A table of two columns without known names or without a header: the one that names the folder's images, then labels."""
-    if len(rows.header) != 2 or "path" in columns_of(rows.header, COLUMNS):
+    """A table without a known column of paths: the only column that names the folder's images becomes that column.
+
+    If there are two columns, the other one holds labels, and neither needs a name.
+    """
+    if "path" in columns_of(rows.header, COLUMNS):
         return rows
     images = _Images(tree, rows)
+    if len(rows.header) != 2:
+        files = (i for i in range(len(rows.header)) if all(suffix_of(cell) in SUFFIXES for cell in first_cells(rows, i)))
+        named = [i for i in files if images.most(first_cells(rows, i))]  # row numbers may be names of images too
+        header = ["path" if [i] == named else name for i, name in enumerate(rows.header)]
+        return replace(rows, header=tuple(header))
     for i, names in enumerate((("path", "label"), ("label", "path"))):
         if images.most(first_cells(rows, i)):
             bare = [] if images.missing([rows.header[i]]) else [(1, list(rows.header))]
             return replace(rows, header=names, cells=(*bare, *rows.cells))
     return rows
+
+
+def with_splits(rows: Rows) -> Rows:
+    """A table with columns such as fastai's `is_valid`, which say what images are not for training: with a column `split`."""
+    if "split" in columns_of(rows.header, COLUMNS):
+        return rows
+    flags = columns_of(rows.header, _FLAGGED)
+    if not flags or any(_cell(row, i) not in (*_NO, *_YES, "") for _, row in rows.cells for i in flags.values()):
+        return rows
+    kept = [i for i in range(len(rows.header)) if i not in flags.values()]
+
+    def told(row: list[str]) -> list[str]:
+        split = next((name for name, i in flags.items() if _cell(row, i) in _YES), "train")
+        return [*(row[i] if i < len(row) else "" for i in kept), split]
+
+    cells = tuple((line, told(row)) for line, row in rows.cells)
+    return replace(rows, header=(*(rows.header[i] for i in kept), "split"), cells=cells)
+
+
+def affirmed(rows: Rows) -> tuple[Rows, tuple[str, ...]]:
+    """The rows without those whose confidence is 0, and what is said about them: in Open Images a person denied the label."""
+    column = columns_of(rows.header, {"confidence": ("confidence",)}).get("confidence")
+    if column is None:
+        return rows, ()
+    kept = tuple((line, row) for line, row in rows.cells if _cell(row, column) not in ("0", "0.0"))
+    denied = len(rows.cells) - len(kept)
+    note = f"{counted(denied, 'row')} with a confidence of 0 {'says' if denied == 1 else 'say'} what an image does not show"
+    return replace(rows, cells=kept), ((f"{note}; {'it is' if denied == 1 else 'they are'} left out",) if denied else ())
 
 
 def class_columns(rows: Rows, known: Mapping[str, int]) -> tuple[int, ...]:
@@ -136,8 +177,6 @@ def _fault(tree: Tree, path: str) -> str:
         return f"'{path}' {boxed}"
     if masked := columns_of(header, {"runs": RUNS}):
         return f"'{path}' has masks in the column '{header[masked['runs']]}'; they are for the task segment"
-    if len(header) != 2 and "path" not in columns_of(header, COLUMNS):
-        return f"'{path}' {_lacks(header)}"
     try:
         rows = with_names(read_rows(tree.root / path), tree)
         columns = columns_of(rows.header, COLUMNS)

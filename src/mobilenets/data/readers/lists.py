@@ -13,7 +13,16 @@ from pathlib import Path
 from mobilenets.data.cells import unguarded
 from mobilenets.data.entries import Entry, Listing, in_order
 from mobilenets.data.readers.format import NOTHING, Asked, Format
-from mobilenets.data.readers.label_tables import COLUMNS, boxes_in, class_columns, is_text_list, only_class, with_names
+from mobilenets.data.readers.label_tables import (
+    COLUMNS,
+    affirmed,
+    boxes_in,
+    class_columns,
+    is_text_list,
+    only_class,
+    with_names,
+    with_splits,
+)
 from mobilenets.data.readers.rows import ImageRows, cells_of, columns_of, image_rows, read_rows, refuse_half_splits, split_of
 from mobilenets.data.samples import Dataset, Sample, Split
 from mobilenets.data.source import Source
@@ -58,7 +67,7 @@ def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None)
         DataError: the list cannot be read, a column is missing, or a row is not valid; the message names the line.
         UnknownNameError: there is no column named `group`.
     """
-    rows = read_rows(path)
+    rows, notes = affirmed(with_splits(read_rows(path)))
     if "path" not in columns_of(rows.header, COLUMNS):
         rows = with_names(rows, scan(path.parent) if tree is None else tree)
     columns = columns_of(rows.header, COLUMNS if tree is not None else COLUMNS | _WEIGHT)
@@ -72,7 +81,7 @@ def read_list(path: Path, *, group: str | None = None, tree: Tree | None = None)
     if not entries:
         raise DataError(f"'{path}' lists no image", hint=_HINT)
     refuse_half_splits(path, entries)
-    return Listing(entries, in_order(entry.label for entry in entries), path.stem, faults=rows.faults)
+    return Listing(entries, in_order(entry.label for entry in entries), path.stem, notes, faults=rows.faults)
 
 
 def read_splits(path: Path, *, labels: Sequence[str] = ()) -> Dataset:

@@ -16,6 +16,7 @@ from mobilenets.data.addresses import is_remote
 from mobilenets.data.checksums import checksum_of
 from mobilenets.data.walk import SUFFIXES
 from mobilenets.errors import DataError, DocumentError
+from mobilenets.files import stand_in
 
 LABEL_SUFFIXES = (".json", ".txt", ".cls")
 """Endings of members that name a class; if a key has several, the first in this order counts."""
@@ -25,6 +26,15 @@ MASK_WORDS = ("mask", "masks", "seg", "segmentation")
 
 SHARD_HINT = "a shard is an uncompressed tar file that holds key.jpg beside key.cls, key.txt, key.json or key.mask.png"
 _LABEL_BYTES = 1 << 20
+_UNPACK = "unpack it first; " + SHARD_HINT
+_PACKED = {  # how a file begins: what it is, and what to do
+    b"\x1f\x8b": ("compressed with gzip", _UNPACK),
+    b"BZh": ("compressed with bzip2", _UNPACK),
+    b"\xfd7zXZ": ("compressed with xz", _UNPACK),
+    b"\x28\xb5\x2f\xfd": ("compressed with Zstandard", _UNPACK),
+    b"PK\x03\x04": ("a zip archive", _UNPACK),
+    b"7z\xbc\xaf": ("a 7z archive", _UNPACK),
+}
 _FORMAT = 3  # version of cached indices
 log = logging.getLogger("mobilenets.data")
 
@@ -114,6 +124,11 @@ def keys_of(shard: str) -> list[Key]:
 
 def _local_keys(path: Path, shard: str, *, checksums: bool = False) -> list[Key]:
     length = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(64)
+    packed = next((words for sign, words in _PACKED.items() if head.startswith(sign)), None) or stand_in(head)
+    if packed is not None:
+        raise DataError(f"shard '{shard}' is {packed[0]}, not a tar file", hint=packed[1])
     with tarfile.open(path, "r:") as tar:
         keys = _keys(tar, shard, length, checksums=checksums)
         end = tar.offset

@@ -17,7 +17,7 @@ from mobilenets.data.faults import Fault
 from mobilenets.data.limits import TEXT_BYTES
 from mobilenets.data.locate import Locator, checked_path
 from mobilenets.data.samples import Split
-from mobilenets.data.text import Text, columns_shown, decoded, finite, read_bytes, shown
+from mobilenets.data.text import Text, columns_shown, decoded, finite, legible, read_bytes, shown
 from mobilenets.data.walk import Tree, scan
 from mobilenets.documents import parse
 from mobilenets.errors import DataError, DocumentError
@@ -114,6 +114,10 @@ def image_rows(
         DataError: a required column is missing.
         UnknownNameError: there is no column named `group`.
     """
+    for position in columns.values():
+        if [_plain(name) for name in rows.header].count(_plain(rows.header[position])) > 1:
+            message = f"'{rows.path}' has several columns called '{legible(rows.header[position])}'"
+            raise DataError(message, hint="rename or remove the others")
     for column in required:
         if column not in columns:
             raise DataError(f"'{rows.path}' has no column '{column}'; found: {columns_shown(rows.header)}", hint=hint)
@@ -142,7 +146,7 @@ def read_rows(path: Path) -> Rows:
     """The rows of a CSV or TSV file, of a file of JSON lines, or of a text file whose lines end with the second of two columns.
 
     The delimiter is the one that a first line such as `sep=;` states, as Excel writes it; otherwise a tab in a `.tsv` file;
-    otherwise a comma, or a semicolon or tab if the first line has no comma.
+    otherwise a comma, or a semicolon, tab or vertical bar if the first line has no comma.
 
     Raises:
         DataError: the file cannot be read, or a row has more cells than the header; the message names the line.
@@ -153,6 +157,8 @@ def read_rows(path: Path) -> Rows:
         return Rows(path, tuple(words[0][1]) if words else (), tuple(words[1:]), tuple(text.faults(path.name)))
     if path.suffix.lower() == ".jsonl":
         return _objects(path, text)
+    if not text.content.strip():
+        raise DataError(f"'{path}' is empty")
     head = text.lines[0]
     delimiter = _delimiter(path, head)
     reader = csv.reader(io.StringIO(text.content, newline=""), delimiter=delimiter)
@@ -166,7 +172,8 @@ def read_rows(path: Path) -> Rows:
             if not any(cell.strip() for cell in row):
                 continue
             if len(row) > len(header) and any(cell.strip() for cell in row[len(header) :]):
-                message = f"'{path}' line {reader.line_num} has more fields than the header names"
+                names = columns_shown(header)
+                message = f"'{path}' line {reader.line_num} has {len(row)} fields, but the header names {len(header)}: {names}"
                 raise DataError(message, hint="quote fields that hold the delimiter")
             cells.append((reader.line_num, row))
     except csv.Error as error:
@@ -303,7 +310,7 @@ def _delimiter(path: Path, head: str) -> str:
         return stated[1]
     if path.suffix.lower() == ".tsv":
         return "\t"
-    return ";" if ";" in head and "," not in head else "\t" if "\t" in head and "," not in head else ","
+    return "," if "," in head else next((mark for mark in ";\t|" if mark in head), ",")
 
 
 def _is_file(path: Path) -> bool:

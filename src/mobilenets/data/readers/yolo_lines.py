@@ -63,7 +63,8 @@ def read_lines(path: Path, lines: Iterable[str], keypoints: int) -> Iterator[Lin
         try:
             values = [float(word) for word in words]
         except ValueError as error:
-            raise DataError(f"{where} is {shown(line.strip())}, not only numbers") from error
+            hint = "a line is: class center_x center_y width height; the class is its number"
+            raise DataError(f"{where} is {shown(line.strip())}, not only numbers", hint=hint) from error
         yield _line(where, words, values, keypoints)
 
 

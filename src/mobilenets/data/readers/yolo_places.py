@@ -193,6 +193,9 @@ def numbered_names(where: str, stated: Plain) -> dict[int, str]:
         DataError: there are none, or one is not a valid name.
     """
     pairs = list(stated.items()) if isinstance(stated, dict) else list(enumerate(stated)) if isinstance(stated, list) else []
+    if isinstance(stated, str):
+        message = f"{where}: names is {shown(stated)}, not a list of classes"
+        raise DataError(message, hint="write names: [cat, dog], or a line 0: cat for each class")
     if not pairs:
         raise DataError(f"{where} has no key 'names' with the classes", hint=LAYOUT)
     names: dict[int, str] = {}
