@@ -12,7 +12,8 @@ import numpy as np
 from mobilenets.data import regions
 from mobilenets.data.entries import Entry, Listing
 from mobilenets.data.faults import EMPTY, Fault
-from mobilenets.data.readers.coco import CocoFile, Record, id_of, listing, opened
+from mobilenets.data.readers.coco import CocoFile, id_of, listing, opened
+from mobilenets.data.readers.coco_boxes import Record
 from mobilenets.data.readers.coco_files import is_coco
 from mobilenets.data.readers.format import NOTHING, Asked, Format
 from mobilenets.data.readers.mask_objects import Outlined, counted_labels, drawn, is_far_outside, sized
