@@ -67,6 +67,14 @@ def test_images_of_a_form_are_lines_in_their_order_and_a_broken_one_has_its_reas
     assert lines[1]["error"] == NO_IMAGE
 
 
+def test_a_file_whose_name_is_only_sent_in_the_extended_form_is_one_of_the_images(both: Running, encoded: Encode) -> None:
+    body, headers = form({"1.png": encoded("red"), "2.png": encoded("blue")})
+    extended = b"filename*=UTF-8''%e7%8c%ab%201.png"
+    response = both.ask("/predict", body.replace(b'filename="1.png"', extended), headers=headers)
+    lines = [json.loads(line) for line in response.data.splitlines()]
+    assert [(line["file"], line["label"]) for line in lines] == [("\u732b 1.png", "red"), ("2.png", "blue")]
+
+
 @pytest.mark.parametrize(
     ("files", "query", "message"),
     [

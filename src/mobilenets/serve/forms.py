@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -17,6 +19,9 @@ RAW = "-"
 """What an image without a name is called, as `predict` calls that of standard input."""
 
 _PARTS = 16  # that are no files
+_EXTENDED = re.compile(
+    rb"""\bfilename\*\s*=\s*"?[\w-]*'[\w-]*'([^";\s]*)""", re.IGNORECASE
+)  # the only name that some clients send
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +104,11 @@ class _Reading:
     def _end_header(self) -> None:
         if self._header.lower() == b"content-disposition":
             options = parse_options_header(bytes(self._value))[1]
+            extended = _EXTENDED.search(self._value)
             if b"filename" in options:
                 self._name = options[b"filename"].decode("utf-8", "replace") or RAW
+            elif extended is not None:
+                self._name = unquote_to_bytes(bytes(extended[1])).decode("utf-8", "replace") or RAW
         self._header.clear()
         self._value.clear()
 

@@ -71,6 +71,18 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, shape: str, message: str) ->
         read_cvat_masks(look_at(cvat(tmp_path, shape)))
 
 
+def test_what_has_no_box_and_files_that_are_not_read_are_said(tmp_path: Path) -> None:
+    skeleton = '<skeleton label="dog"><points label="1" points="1.0,2.0"/></skeleton>'
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        cvat(tmp_path / folder, SQUARE.format(0), skeleton)
+    notes = read_cvat(look_at(tmp_path)).notes
+    assert (
+        "of 2 CVAT files, only 'a/annotations.xml' is read; to read 'b/annotations.xml', give its folder or its file" in notes
+    )
+    assert "1 point, skeleton or cuboid has no box and is left out" in notes
+
+
 def test_classes_may_be_ignored(tmp_path: Path) -> None:
     path = cvat(tmp_path, SQUARE.format(0), RUNS.format("0,6", 5))
     [entry] = read_cvat_masks(look_at(path), Asked(ignore=("dog",))).entries

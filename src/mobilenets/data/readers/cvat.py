@@ -26,7 +26,7 @@ from mobilenets.data.readers.shapes import (
     turned,
 )
 from mobilenets.data.source import Source
-from mobilenets.data.text import class_name, finite, whole
+from mobilenets.data.text import class_name, finite, some, whole
 from mobilenets.data.walk import Tree, scan
 from mobilenets.errors import DataError
 
@@ -46,7 +46,7 @@ def is_cvat(source: Source) -> bool:
     """Whether this is CVAT's XML file, or a folder with one."""
     if source.tree is None:
         return source.suffix == ".xml" and xml_kind(source.path) == "cvat"
-    return _file(source.tree) is not None
+    return bool(_files(source.tree))
 
 
 def read_cvat(source: Source, asked: Asked = NOTHING) -> Listing:
@@ -74,9 +74,10 @@ def opened(source: Source) -> Drawn:
         DataError: the file is of a video, or contradicts itself; the message names the element.
     """
     tree = source.tree or scan(source.path.parent)
-    path = _file(tree) if source.tree is not None else source.path.name
-    if path is None:
+    files = _files(tree) if source.tree is not None else [source.path.name]
+    if not files:
         raise DataError(f"'{source.text}' contains no CVAT file")
+    path, *others = files
     file = tree.root / path
     root = read_xml(file)
     if root.find("track") is not None:
@@ -106,14 +107,14 @@ def opened(source: Source) -> Drawn:
     )
     declared = (class_name(label.text or "", f"'{file}', <labels>") for label in root.iterfind("meta//labels/label/name"))
     tagged = _TAGGED if root.find("image/tag") is not None else ""
-    return Drawn(file, listed, tuple(declared), tagged, faults=tree.faults)
+    more = f"of {len(others) + 1} CVAT files, only '{path}' is read; to read {some(others, 1)}, give its folder or its file"
+    return Drawn(file, listed, tuple(declared), tagged, (more,) if others else (), tree.faults)
 
 
-def _file(tree: Tree) -> str | None:
+def _files(tree: Tree) -> list[str]:
+    """CVAT's files, the one that is read first."""
     files = [path for path in tree.with_suffix(".xml") if path.count("/") <= _DEEPEST]
-    return next(
-        (path for path in sorted(files, key=lambda path: path.count("/")) if xml_kind(tree.root / path) == "cvat"), None
-    )
+    return [path for path in sorted(files, key=lambda path: path.count("/")) if xml_kind(tree.root / path) == "cvat"]
 
 
 def _shapes(image: ElementTree.Element, within: str) -> Iterator[Shape]:

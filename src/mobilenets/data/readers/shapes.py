@@ -99,7 +99,9 @@ def boxes_of(whole: Drawn, source: Source) -> Listing:
     outlined = sum(shape.kind in ("outline", "pixels") for image in whole.images for shape in image.shapes)
     found = f"{counted(outlined, 'polygon or mask was', 'polygons and masks were')} read as the boxes around them"
     notes = (f"{found}; --task segment reads them as masks",) if outlined else ()
-    notes = (*whole.notes, *notes)
+    points = sum(shape.kind == "point" for image in whole.images for shape in image.shapes)
+    what = "point, skeleton or cuboid has no box and is", "points, skeletons and cuboids have no box and are"
+    notes = (*whole.notes, *notes, *((f"{counted(points, *what)} left out",) if points else ()))
     return Listing(tuple(entries), whole.labels(used), name_of(source), notes, task="detect", faults=whole.faults)
 
 
