@@ -1,1 +1,1 @@
-"""What a network costs: layers as they ran, memory, latency."""
+"""A network's cost: its layers as they run, memory, latency."""

@@ -1,6 +1,6 @@
-"""`LayerGraph`: the layers of a network in the order they run, with shapes, parameters and MACs.
+"""`LayerGraph`: a network's layers in execution order, with shapes, parameters and MACs.
 
-`trace` takes it from a run of the module, and `outline` from the spec of a classifier, without torch. Both give the same graph.
+`trace` records it from a run of the module; `outline` derives it from a classifier's spec, without torch. Both agree.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer of the network. A norm and an activation belong to the layer whose output they change.
+    """One layer of the network. Batch norm and activation belong to the layer whose output they change.
 
     Args:
-        name: the module that ran it, which its parameters' names begin with; its kind if that module is the network itself.
+        name: name of its module, which is the prefix of its parameters' names; its kind if the module is the network itself.
         kind: its kind.
-        inputs: indices of the values that it reads; `LayerGraph.shapes` has their shapes.
-        output: index of the value that it writes.
+        inputs: indices of its input values; `LayerGraph.shapes` has their shapes.
+        output: index of its output value.
         params: number of parameters.
         macs: number of multiply-adds.
         window: the window, if it is a convolution.
         block: index of the backbone's row that it belongs to; -1 for the tail and the head.
-        activation: what its numbers go through.
+        activation: activation of its output.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""A classifier's graph from its spec alone, without torch: what `trace` records when the module runs.
+"""A classifier's layer graph from its spec, without torch: equal to what `trace` records when the module runs.
 
-With it the commands that print a cost need not import torch, which takes seconds. The counts are still those of the module that
-runs: a test holds this graph against `trace` for every network of the family, layer by layer.
+Commands that print a cost use it, because importing torch takes seconds. The counts still match the module that runs: a test
+compares this graph with `trace`, layer by layer, for every network of the family.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> La
 
     Args:
         backbone: the network up to its classifier.
-        classes: how many logits.
-        height, width: of the input, px.
+        classes: number of logits.
+        height, width: size of the input, px.
     """
     run = _Run(backbone)
     x = run.value(backbone.in_channels, height, width)
@@ -46,7 +46,7 @@ def outline(backbone: BackboneSpec, classes: int, height: int, width: int) -> La
 
 
 def _block(run: _Run, place: Place, name: str, block: int, x: int) -> int:
-    """Add the layers of one row; the value that leaves it."""
+    """Add the layers of one row, and return its output value."""
     row, stride, dilation = place.row, place.stride, place.dilation
     same = row.stride == 1 and place.c_in == row.c_out
     run.block = block
@@ -111,7 +111,7 @@ def _attention(run: _Run, row: Attention, name: str, x: int) -> int:
     value = run.plain_conv(f"{name}.value", smaller, row.key_dim)
     _, _, h, w = run.shapes[query]
     _, _, kv_h, kv_w = run.shapes[key]
-    rows, kv_rows = h * w * row.heads, kv_h * kv_w  # all heads share one key, so that heads are only more rows of queries
+    rows, kv_rows = h * w * row.heads, kv_h * kv_w  # all heads share one key, so heads are just additional rows of queries
     run.shapes[query] = (1, 1, rows, row.key_dim)
     run.shapes[key] = (1, 1, row.key_dim, kv_rows)
     macs = rows * kv_rows * row.key_dim
@@ -132,7 +132,7 @@ def _attention(run: _Run, row: Attention, name: str, x: int) -> int:
 
 @dataclass(slots=True)
 class _Run:
-    """The layers so far."""
+    """The layers added so far."""
 
     like: BackboneSpec
     layers: list[Layer] = field(default_factory=list)
@@ -140,7 +140,7 @@ class _Run:
     block: int = -1
 
     def value(self, *shape: int) -> int:
-        """A value of one image: channels, height, width."""
+        """Add a value for one image: channels, height, width."""
         self.shapes.append((1, *shape))
         return len(self.shapes) - 1
 
@@ -159,7 +159,7 @@ class _Run:
         window: Window | None = None,
         activation: Function = "linear",
     ) -> int:
-        """Add a layer; the value that it makes."""
+        """Add a layer, and return its output value."""
         self.shapes.append(shape)
         output = len(self.shapes) - 1
         self.layers.append(Layer(name, kind, inputs, output, params, macs, window, self.block, activation))
@@ -178,30 +178,30 @@ class _Run:
         scaled: bool = False,
         activation: Function = "linear",
     ) -> int:
-        """A full convolution with batch norm, or with a bias; `scaled` adds a learned factor per channel."""
+        """Add a full convolution with batch norm or a bias; `scaled` adds a learned factor per channel."""
         extra = (2 if norm else 1) + scaled
         return self._convolution(f"{name}.conv", x, c_out, 1, (kernel, stride, dilation), extra, activation)
 
     def depthwise(
         self, name: str, x: int, kernel: int, stride: int = 1, dilation: int = 1, *, activation: Function = "linear"
     ) -> int:
-        """A depthwise convolution with batch norm; nothing if the kernel is 0."""
+        """Add a depthwise convolution with batch norm; nothing if the kernel is 0."""
         if kernel == 0:
             return x
         channels = self.channels(x)
         return self._convolution(f"{name}.conv", x, channels, channels, (kernel, stride, dilation), 2, activation)
 
     def plain_conv(self, name: str, x: int, c_out: int, *, bias: bool = False, activation: Function = "linear") -> int:
-        """A 1 x 1 convolution without batch norm."""
+        """Add a 1 x 1 convolution without batch norm."""
         return self._convolution(name, x, c_out, 1, (1, 1, 1), int(bias), activation)
 
     def pool(self, name: str, x: int, block: int) -> int:
-        """The mean of each channel."""
+        """Add the mean of each channel."""
         self.block = block
         return self.layer(name, "pool", (x,), (1, self.channels(x), 1, 1))
 
     def join(self, name: str, kind: Kind, first: int, second: int, *, activation: Function = "linear") -> int:
-        """The sum or product of two values."""
+        """Add the sum or product of two values."""
         return self.layer(name, kind, (first, second), self.shapes[first], activation=activation)
 
     def _convolution(
@@ -226,12 +226,12 @@ class _Run:
 
 
 def rule_of(backbone: BackboneSpec, kind: Kind) -> Padding:
-    """How a backbone pads its convolutions of a kind: Keras's V1 pads depthwise ones alone at the end."""
+    """A backbone's padding rule for one kind of convolution: Keras's V1 pads only depthwise ones at the end."""
     return "tf" if backbone.padding == "end" and kind != "depthwise" else backbone.padding
 
 
 def margins(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> tuple[int, int]:
-    """The zeros before and behind a side of the map that a convolution reads."""
+    """Numbers of zeros before and after a side of a convolution's input."""
     reach = dilation * (kernel - 1)
     if stride == 1 or rule == "symmetric":
         return reach // 2, reach // 2
@@ -242,5 +242,5 @@ def margins(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -
 
 
 def side_made(side: int, kernel: int, stride: int, dilation: int, rule: Padding) -> int:
-    """The side of the map that a convolution makes."""
+    """Length of a side of a convolution's output."""
     return (side + sum(margins(side, kernel, stride, dilation, rule)) - dilation * (kernel - 1) - 1) // stride + 1

@@ -1,4 +1,4 @@
-"""The receptive field of a network: the square of input pixels that one value of a map depends on."""
+"""The receptive field of a network: the square of input pixels that one value of a feature map depends on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ReceptiveField:
 
 
 def receptive_fields(graph: LayerGraph) -> dict[int, ReceptiveField]:
-    """The receptive field of every map, by value; maps that see the whole image are left out.
+    """The receptive field of every feature map, by value; maps that see the whole image are left out.
 
-    Squeeze-excite and attention see the whole image, so only the shortcut beside them and the convolutions are followed.
+    Squeeze-excite and attention see the whole image, so only the shortcut beside them and the convolutions are considered.
     """
     fields = {0: ReceptiveField(1, 1)}
     for layer in graph.layers:

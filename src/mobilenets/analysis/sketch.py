@@ -1,6 +1,6 @@
-"""A classifier's lowered graph from its outline, without torch: every operator as it is exported, and no weights.
+"""A classifier's exported graph, derived from its outline without torch: every operator, but no weights.
 
-It is there for the memory plan of `deploy.arena`, which asks for operators and shapes. A test holds it against the lowered
+The memory plan of `deploy.arena` needs only operators and shapes, which this provides. A test compares it with the exported
 module for every network of the family.
 """
 
@@ -27,10 +27,10 @@ from mobilenets.specs.model import ModelSpec
 
 
 def sketch(spec: ModelSpec, outlined: LayerGraph) -> Graph:
-    """The graph in floats of a classifier, whose weights are zeros that take no memory.
+    """A classifier's float graph, whose weights are zeros that take no memory.
 
     Args:
-        spec: of the classifier.
+        spec: the classifier's spec.
         outlined: its outline, at any input size.
     """
     lines = _Lines(spec, outlined)
@@ -41,19 +41,19 @@ def sketch(spec: ModelSpec, outlined: LayerGraph) -> Graph:
 
 
 def sized(spec: ModelSpec, height: int, width: int) -> ModelSpec:
-    """The same spec for an input of this height and width, px, which images are stretched to."""
+    """The same spec for an input of this height and width, px, to which images are stretched."""
     return replace(spec, input=replace(spec.input, resize="stretch").shaped(height, width))
 
 
 def row_by_row_bytes(graph: Graph, precision: Precision) -> int:
-    """The memory of a graph in floats whose blocks are computed row by row, if it were in this precision."""
+    """Memory of a float graph if its blocks ran row by row in this precision."""
     if precision == "int8":
         return fused_plan(_in_integers(graph)).size_bytes
     return fused_plan(graph, number_bytes=BYTES[precision]).size_bytes
 
 
 def _in_integers(graph: Graph) -> Graph:
-    """The operators as they compute on 8-bit integers, between floats at both ends, with any scales."""
+    """The same operators in int8, between floats at both ends, with arbitrary scales."""
     anything = Quantization((1.0,), 0)
     taken = op.Quantize(name="quantize", inputs=(INPUT,), output=f"{INPUT}/integers", block=-1)
     read = [replace(one, inputs=tuple(_renamed(name) for name in one.inputs)) for one in split(graph)]  # type: ignore[type-var]  # all are records
@@ -72,7 +72,7 @@ def _renamed(value: str) -> str:
 
 @dataclass(slots=True)
 class _Lines:
-    """The operators so far, and the value that each of the outline has become."""
+    """The operators added so far, and the value for each value of the outline."""
 
     spec: ModelSpec
     outlined: LayerGraph
@@ -93,7 +93,7 @@ class _Lines:
         match layer.kind:
             case "conv" | "depthwise" | "norm":
                 source = shapes[layer.inputs[0]]
-                if len(source) == 3:  # rows, of attention
+                if len(source) == 3:  # rows of attention
                     inputs = [self.add(op.Places, f"{name}/places", inputs, layer.block, size=out[2:])]
                     source = (1, prod(source) // prod(out[2:]), *out[2:])
                 made = self.convolution(name, inputs, layer, source)
@@ -115,21 +115,21 @@ class _Lines:
         self.values[layer.output] = made
 
     def add(self, operator: type[Any], name: str, inputs: list[str], block: int, **fields: Any) -> str:  # Any: they differ
-        """Add an operator; the value that it makes."""
+        """Add an operator, and return its output value."""
         self.operators.append(operator(name=name, inputs=tuple(inputs), output=name, block=block, **fields))
         return name
 
     def weighted(  # Any: operators and their fields differ
         self, operator: type[Any], name: str, inputs: list[str], block: int, shape: tuple[int, ...], **fields: Any
     ) -> str:
-        """Add an operator with weights of this shape; the value that it makes."""
+        """Add an operator with weights of this shape, and return its output value."""
         weight, bias = f"{name}/weight", f"{name}/bias"
         self.tensors[weight] = np.broadcast_to(np.float32(0), shape)
         self.tensors[bias] = np.broadcast_to(np.float32(0), shape[:1])
         return self.add(operator, name, inputs, block, weight=weight, bias=bias, **fields)
 
     def convolution(self, name: str, inputs: list[str], layer: Layer, source: tuple[int, ...]) -> str:
-        """Add a convolution; a norm that stands alone is one of 1 x 1 for each channel."""
+        """Add a convolution; a separate batch norm becomes a 1 x 1 convolution per channel."""
         window = layer.window or Window((1, 1), (1, 1), (1, 1))
         rule = rule_of(self.spec.backbone, layer.kind)
         sides = [(source[2 + i], window.kernel[i], window.stride[i], window.dilation[i], rule) for i in (0, 1)]
@@ -149,7 +149,7 @@ class _Lines:
         )
 
     def product(self, name: str, inputs: list[str], layer: Layer) -> str:
-        """Add one of attention's two products of tables: queries by keys, with the softmax, or those by values."""
+        """Add one of attention's two matrix products: queries times keys with softmax, or the result times values."""
         if layer.activation != "softmax":
             return self.add(op.MatMul, name, inputs, layer.block)
         factor = self.outlined.shapes[layer.inputs[0]][3] ** -0.5
@@ -158,7 +158,7 @@ class _Lines:
 
 
 def _tables(outlined: LayerGraph) -> dict[int, int]:
-    """The maps that attention reads as rows, and how many columns they have: each query, key and value is a row."""
+    """The maps that attention reads as matrices, with their number of columns: each query, key and value is a row."""
     columns: dict[int, int] = {}
     for layer in outlined.layers:
         if layer.kind == "matmul" and layer.activation == "softmax":

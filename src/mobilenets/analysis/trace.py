@@ -1,7 +1,7 @@
-"""The graph of any module, taken from a run.
+"""The layer graph of any module, recorded from a run.
 
-The counts come from what happens, not from the spec: the module runs once on tensors without data, and every operation that
-torch carries out is recorded. The counting rule is `layers.COUNTING_RULE`.
+The counts come from what actually runs, not from the spec: the module runs once on tensors without data, and every torch
+operation is recorded. The counting rule is `layers.COUNTING_RULE`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mobilenets.errors import SpecError
 from mobilenets.net.backbone import Backbone
 
 # fmt: off
-KINDS: dict[str, Kind] = {  # torch's operations; what is in neither table is "other"
+KINDS: dict[str, Kind] = {  # torch's operations; those in neither table are "other"
     "aten::convolution":       "conv",
     "aten::addmm":             "linear",
     "aten::mm":                "linear",
@@ -63,11 +63,11 @@ FREE = {"aten::constant_pad_nd", "aten::clone", "aten::_unsafe_view", "aten::_to
 
 
 def trace(module: nn.Module, shape: Sequence[int]) -> LayerGraph:
-    """The layers that `module` runs on one input, in evaluation mode. The module itself is left as it is.
+    """The layers that `module` runs on one input, in evaluation mode. The module itself is not changed.
 
     Args:
         module: a `Model`, a `Backbone` or any module that takes one tensor and returns tensors, in whatever structure.
-        shape: of the input, N C H W.
+        shape: shape of the input, N C H W.
 
     Raises:
         SpecError: the module cannot run on an input of this shape.
@@ -88,7 +88,7 @@ def trace(module: nn.Module, shape: Sequence[int]) -> LayerGraph:
 
 @dataclass(slots=True)
 class _Step:
-    """One operation as torch ran it."""
+    """One operation that torch ran."""
 
     name: str
     kind: Kind
@@ -102,7 +102,7 @@ class _Step:
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves the mode's own methods untyped
-    """Writes down every operation while it is active."""
+    """Records every operation while it is active."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
@@ -110,11 +110,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self.shapes: list[tuple[int, ...]] = []
         self.values: dict[int, int] = {}  # id of a tensor -> its value
         self.learned = {id(parameter): (name, parameter.numel()) for name, parameter in network.named_parameters()}
-        self.kept: list[Tensor] = []  # no tensor dies while we listen, so no id comes twice
+        self.kept: list[Tensor] = []  # keeps tensors alive while recording, so that ids are unique
         self.running: list[tuple[str, int]] = [("", -1)]
 
     def enter(self, x: Tensor) -> int:
-        """Give a tensor a value of its own."""
+        """Assign a new value to a tensor."""
         self.kept.append(x)
         self.shapes.append(tuple(x.shape))
         self.values[id(x)] = len(self.shapes) - 1
@@ -122,7 +122,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 
     @contextmanager
     def listening(self, network: nn.Module) -> Iterator[None]:
-        """Know which module runs, and in which of the backbone's blocks."""
+        """A context that tracks which module runs, and which of the backbone's blocks it belongs to."""
         blocks = {
             id(block): i for part in network.modules() if isinstance(part, Backbone) for i, block in enumerate(part.blocks)
         }
@@ -182,7 +182,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 
 
 def _same_shape(func: Any, x: Tensor) -> Any:  # Any: an operation of torch and what it returns
-    """The result of an operation that keeps the shape, without running it: on tensors without data torch is slow at that."""
+    """The result of a shape-preserving operation, without running it, because torch is slow at it on tensors without data."""
     output = x if func._schema.is_mutable else torch.empty_like(x)
     returns = len(func._schema.returns)
     return output if returns == 1 else (output,) * returns
@@ -193,12 +193,12 @@ def _macs(kind: Kind, output: Tensor, tensors: list[Tensor]) -> int:
         weight = tensors[1]
         return output.numel() * weight[0].numel()
     if kind in ("linear", "matmul"):
-        return output.numel() * tensors[-2].shape[-1]  # the last two are multiplied; a bias comes before them
+        return output.numel() * tensors[-2].shape[-1]  # the last two are multiplied; a bias precedes them
     return 0
 
 
 def _folded(recorder: _Recorder, outputs: tuple[int, ...]) -> LayerGraph:
-    """The graph with each norm, activation and factor in the layer whose output it changes, where nobody else reads that."""
+    """The graph with each batch norm, activation and factor merged into the layer whose output only it reads."""
     readers = Counter([*(value for step in recorder.steps for value in step.inputs), *outputs])
     layers: list[Layer] = []
     made_by: dict[int, int] = {}  # value -> index of the layer that made it

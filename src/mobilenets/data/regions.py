@@ -85,10 +85,10 @@ def inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
 
 
 def decompressed(text: str) -> NDArray[np.int64]:
-    """COCO's compressed run lengths as numbers: five bits per character. From the fourth on, they are differences to the number
-    two places before.
+    """COCO's compressed run lengths as numbers.
 
-    This follows rleFrString in cocoapi's maskApi.c.
+    Each character holds five bits. From the fourth number on, they are differences to the number two places before. This follows
+    rleFrString in cocoapi's maskApi.c.
 
     Raises:
         ImageError: the text is not such run lengths.

@@ -106,8 +106,8 @@ class Dataset:
         ignored: files among the images that do not have the name of an image.
         task: the task that the dataset is for.
         colors: red, green and blue of each label, 0 to 255, if the dataset has colors.
+        faults: what the reader left out or corrected.
         drawn: whether all splits were drawn at random because the source names none.
-        drawn: whether all splits were drawn because the source names none.
     """
 
     labels: tuple[str, ...]

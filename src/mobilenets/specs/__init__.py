@@ -1,1 +1,1 @@
-"""What a network is: data, no torch."""
+"""Descriptions of networks as plain data, without torch."""

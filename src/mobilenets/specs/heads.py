@@ -1,4 +1,4 @@
-"""Every head there is, in one place: what files call them, and which of them segment."""
+"""`HEADS`: every head, by its name in files."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from mobilenets.specs.ssd import SsdHead
 SegmentationHead = DeepLabHead | LrasppHead
 
 HEADS: dict[str, type[Head]] = {kind.__name__: kind for kind in (ClassifierHead, SsdHead, DeepLabHead, LrasppHead)}
-"""Every head by the name that files know it by."""
+"""Every head, by its name in files."""

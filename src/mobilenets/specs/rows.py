@@ -1,7 +1,7 @@
-"""Row types: one line of a paper's architecture table, all channel counts absolute.
+"""Row types: each is one line of a paper's architecture table, with absolute channel counts.
 
-A network is a tuple of rows. A row never names its input channels: they are the output channels of the row above.
-Rows know nothing of torch; `mobilenets.net` turns them into modules.
+A network is a tuple of rows. A row does not state its input channels: they are the output channels of the row above.
+Rows do not depend on torch; `mobilenets.net` builds modules from them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Activation = Literal["relu", "relu6", "hard_swish", "gelu", "linear"]
 Padding = Literal["tf", "symmetric", "end"]
 Shortcut = Literal["bottleneck", "expansion", "none"]
 
-# What a real network has, with room above. The ranges keep a damaged file from asking for all memory.
+# Ranges well above those of real networks. They keep a damaged file from exhausting the memory.
 Channels = Annotated[int, Meta(ge=1, le=2**17)]
 Kernel = Annotated[int, Meta(ge=1, le=255)]
 KernelOrNone = Annotated[int, Meta(ge=0, le=255)]  # 0: there is no such layer
 Stride = Annotated[int, Meta(ge=1, le=64)]
-Side = Annotated[int, Meta(ge=1, le=2**15)]  # of an input, px
+Side = Annotated[int, Meta(ge=1, le=2**15)]  # side of an input, px
 Epsilon = Annotated[float, Meta(ge=0, le=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Chance = Annotated[float, Meta(ge=0, lt=1)]
@@ -38,7 +38,7 @@ class Row(Protocol):
 
     @property
     def c_out(self) -> int:
-        """Channels that leave the row."""
+        """Output channels of the row."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A full convolution, batch norm, activation. Without a norm it has a bias."""
+    """A full convolution, batch norm and activation. Without batch norm, the convolution has a bias."""
 
     c_out: Channels
     kernel: Kernel = 1
@@ -60,7 +60,7 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Separable:
-    """A depthwise separable convolution: k x k depthwise, then 1 x 1 pointwise, each with norm and activation (V1, Fig. 3)."""
+    """A depthwise separable convolution: k x k depthwise, 1 x 1 pointwise, each with batch norm and activation (V1, Fig. 3)."""
 
     c_out: Channels
     kernel: Kernel = 3
@@ -77,8 +77,8 @@ class Bottleneck:
     Args:
         c_expand: channels of the expansion.
         c_squeeze: inner channels of squeeze-excite; 0 for none.
-        project_activation: after the projection; "linear" but for the V2 paper's ablation (Fig. 6a).
-        shortcut: what the residual connects (V2, Fig. 6b). It exists where stride is 1 and the shapes agree.
+        project_activation: activation after the projection; "linear" except in the V2 paper's ablation (Fig. 6a).
+        shortcut: what the shortcut connects (V2, Fig. 6b). It exists only if the stride is 1 and the shapes agree.
     """
 
     c_expand: Channels
@@ -104,12 +104,13 @@ class Fused:
 
 @dataclass(frozen=True, slots=True)
 class Universal:
-    """A universal inverted bottleneck (V4, Fig. 4): optional depthwise before the expansion and between it and the projection.
+    """A universal inverted bottleneck (V4, Fig. 4), with optional depthwise layers before and after the expansion.
 
     Args:
-        start_kernel: depthwise before the expansion, no activation; 0 for none.
-        middle_kernel: depthwise between expansion and projection; 0 for none. It takes the stride when both exist.
-        layer_scale: a learned factor per channel on the residual branch (hybrid models), at first 1e-5.
+        start_kernel: kernel of the depthwise layer before the expansion, which has no activation; 0 for no such layer.
+        middle_kernel: kernel of the depthwise layer between expansion and projection; 0 for no such layer. If both exist, this
+            one has the stride.
+        layer_scale: whether the residual branch has a learned factor per channel (hybrid models), initially 1e-5.
     """
 
     c_expand: Channels
@@ -123,13 +124,13 @@ class Universal:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Mobile multi-query attention with a residual (V4, section 5). Keeps channels and size.
+    """Mobile multi-query attention with a shortcut (V4, section 5). Channels and size stay the same.
 
     Args:
-        heads: query heads; keys and values are shared by all of them.
+        heads: number of query heads; all of them share keys and values.
         key_dim: channels of a key, and of a value.
-        kv_stride: spatial reduction of keys and values, by a 3 x 3 depthwise convolution; 1 for none.
-        layer_scale: a learned factor per channel on the residual branch, at first 1e-5.
+        kv_stride: spatial reduction of keys and values by a 3 x 3 depthwise convolution; 1 for none.
+        layer_scale: whether the residual branch has a learned factor per channel, initially 1e-5.
     """
 
     c_out: Channels
@@ -140,15 +141,15 @@ class Attention:
 
     @property
     def stride(self) -> int:
-        """1: attention keeps the size."""
+        """Always 1, since attention keeps the size."""
         return 1
 
 
 @dataclass(frozen=True, slots=True)
 class ResNetBottleneck:
-    """The classical residual bottleneck, for the comparison with the inverted one (V2, Fig. 3a).
+    """The classical residual bottleneck, for comparison with the inverted one (V2, Fig. 3a).
 
-    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; shortcut projected where shapes differ.
+    1 x 1 reduction to `c_reduce`, k x k full convolution, 1 x 1 expansion to `c_out`; shortcut projected if shapes differ.
     """
 
     c_reduce: Channels
@@ -161,7 +162,7 @@ class ResNetBottleneck:
 ROWS: dict[str, type[Row]] = {
     kind.__name__: kind for kind in (Conv, Separable, Bottleneck, Fused, Universal, Attention, ResNetBottleneck)
 }
-"""Every kind of row, by the name that files know it by."""
+"""Every kind of row, by its name in files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +170,19 @@ class BackboneSpec:
     """A network up to its classifier, as data.
 
     Args:
-        name: as users type it, "mobilenet_v2".
-        rows: from the stem to the last layer before pooling.
+        name: what users type, such as "mobilenet_v2".
+        rows: the rows, from the stem to the last layer before pooling.
         tail: 1 x 1 layers between pooling and the classifier (V3's efficient last stage, Fig. 5; V4).
-        width: the multiplier the rows were made with, for display; the rows already hold the result.
+        width: the width multiplier, for display; the rows already include it.
         size: the paper's input size, px.
         in_channels: channels of the input image.
-        padding: "tf" pads as TensorFlow's SAME (asymmetric under stride), "symmetric" k // 2 on both sides,
-            "end" as "tf", but depthwise only after the map under stride (the V1 of Keras).
-        norm_eps, norm_momentum: batch norm; momentum in PyTorch's sense (share of the new value).
-        dropout: before the classifier.
-        stochastic_depth: chance to drop the last residual branch in training; grows linearly with depth.
-        output_stride: input px per px of the last map; strides beyond it become dilation, see `with_output_stride`.
-        dilate_strided_row: whether the row that loses its stride is dilated too (torchvision) or only those below (TensorFlow).
+        padding: "tf" pads like TensorFlow's SAME (asymmetrically if strided); "symmetric" pads k // 2 on both sides; "end" is
+            like "tf", but strided depthwise convolutions are padded only at the end (Keras's V1).
+        norm_eps, norm_momentum: batch norm settings, with momentum in PyTorch's sense (weight of the new value).
+        dropout: dropout rate before the classifier.
+        stochastic_depth: probability of dropping the last residual branch in training; it grows linearly with depth.
+        output_stride: input px per px of the last feature map; further strides become dilation, see `with_output_stride`.
+        dilate_strided_row: whether a row that loses its stride is dilated too (torchvision), or only later ones (TensorFlow).
     """
 
     name: str
@@ -203,25 +204,25 @@ class BackboneSpec:
 
     @property
     def c_out(self) -> int:
-        """Channels of the last map."""
+        """Channels of the last feature map."""
         return self.rows[-1].c_out
 
     @property
     def c_features(self) -> int:
-        """Channels that the classifier sees, after the tail."""
+        """Channels of the classifier's input, after the tail."""
         return self.tail[-1].c_out if self.tail else self.c_out
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands in its network.
+    """A row in its network.
 
     Args:
-        row: the table's row.
-        c_in: channels that enter it.
-        stride: the stride it runs with, 1 where the output stride took it away.
-        dilation: of its spatial convolutions.
-        table_stride: input px per output px as the paper's table has it, which names its map.
+        row: the row of the table.
+        c_in: its input channels.
+        stride: its actual stride, which is 1 if the output stride replaced it by dilation.
+        dilation: dilation of its spatial convolutions.
+        table_stride: input px per output px according to the paper's table, which gives the feature map its name.
     """
 
     row: Row
@@ -232,7 +233,7 @@ class Place:
 
 
 def places(backbone: BackboneSpec) -> Iterator[Place]:
-    """Each row with its input channels and the stride and dilation it runs with at the backbone's output stride."""
+    """Each row with its input channels, and its stride and dilation at the backbone's output stride."""
     c_in = backbone.in_channels
     table_stride = running_stride = dilation = 1
     for row in backbone.rows:
@@ -249,11 +250,11 @@ def places(backbone: BackboneSpec) -> Iterator[Place]:
 
 
 def feature_maps(backbone: BackboneSpec) -> dict[str, tuple[int, int]]:
-    """Feature-map names, each with the index of its row and the channels of the map.
+    """Names of the feature maps, each with the index of its row and the channels of the map.
 
-    `"s16"` is the output of the last row at stride 16; `"s32.expand"` the expansion inside the first row of stride 32,
-    before it strides; `"s32.first"` the output of that row. The names follow the table: with output stride 16 the map `"s32"`
-    keeps its name, at 1/16 of the input.
+    `"s16"` is the output of the last row at stride 16. `"s32.expand"` is the expansion inside the first row at stride 32,
+    before its stride, and `"s32.first"` is the output of that row. The names follow the table: at output stride 16, the map
+    `"s32"` keeps its name although it has 1/16 of the input's size.
     """
     names: dict[str, tuple[int, int]] = {}
     above = 1
@@ -269,13 +270,13 @@ def feature_maps(backbone: BackboneSpec) -> dict[str, tuple[int, int]]:
 
 
 def deepest_map(backbone: BackboneSpec) -> str:
-    """Name of the last map."""
+    """Name of the last feature map."""
     *_, last = places(backbone)
     return f"s{last.table_stride}"
 
 
 def with_output_stride(backbone: BackboneSpec, output_stride: int) -> BackboneSpec:
-    """The same network with its strides beyond `output_stride` turned into dilation (V2, section 6.3).
+    """The same network with strides beyond `output_stride` replaced by dilation (V2, section 6.3).
 
     Raises:
         SpecError: unless `output_stride` is 8, 16 or 32.

@@ -23,13 +23,13 @@ TABLE_1 = (  # the paper draws a separable convolution as two lines, "Conv dw" a
     ("dw",    512,  1),
     ("dw",    512,  1),
     ("dw",    1024, 2),
-    ("dw",    1024, 1),  # printed with s2, which its own input and output sizes contradict
+    ("dw",    1024, 1),  # printed with s2, which contradicts its own input and output sizes
 )
 # fmt: on
 
 
 def truncated(channels: float) -> int:
-    """The whole part, but at least 8: slim's rule for V1.
+    """The number rounded down, but at least 8: slim's rule for V1.
 
     >>> truncated(32 * 0.35), truncated(32 * 0.1)
     (11, 8)

@@ -27,7 +27,7 @@ LAST = Conv(1280)
 
 
 def truncated_divisible(channels: float) -> int:
-    """Keras drops the fraction before it rounds to a multiple of 8."""
+    """Keras's rule: round down first, then to a multiple of 8."""
     return make_divisible(int(channels))
 
 
@@ -80,7 +80,7 @@ def _bottlenecks(*, project_activation: Activation = "linear", shortcut: Shortcu
 
 
 def _backbone(name: str, rows: list[Row], width: float, scaling: Scaling) -> BackboneSpec:
-    first, *stages, last = rows  # the first and the last stage keep their one row
+    first, *stages, last = rows  # the first and the last stage keep their single row
     rows = [STEM, first, *deepened(stages, scaling.depth), last]
     return BackboneSpec(
         name=name,

@@ -48,7 +48,7 @@ TABLE_2: tuple[Line, ...] = (  # Small, between conv2d 16 and conv2d 1x1 576
 )
 EDGETPU = (  # released with V3, not in the paper; between conv2d 32 and conv2d 1x1 1280
     # block    k  exp  out  s  residual
-    ("conv",   1, 0,   16,  1, True),  # a fused block without expansion is its projection alone
+    ("conv",   1, 0,   16,  1, True),  # without expansion, only the projection of a fused block remains
     ("fused",  3, 128, 32,  2, True),
     ("fused",  3, 128, 32,  1, True),
     ("fused",  3, 128, 32,  1, True),
@@ -88,12 +88,12 @@ def mobilenet_v3_large(width: float = 1.0, *, scaling: Scaling = PAPER) -> Backb
 
 
 def mobilenet_v3_small(width: float = 1.0, *, scaling: Scaling = PAPER) -> BackboneSpec:
-    """MobileNetV3-Small (V3, Table 2) with the 1024 last channels of the released weights."""
+    """MobileNetV3-Small (V3, Table 2), with 1024 channels in the last layer as in the released weights."""
     return _backbone("mobilenet_v3_small", TABLE_2, 576, 1024, "hard_swish", width, scaling)
 
 
 def mobilenet_v3_small_1280(width: float = 1.0, *, scaling: Scaling = PAPER) -> BackboneSpec:
-    """MobileNetV3-Small with 1280 last channels, to which the paper's 2.9 M parameters belong, and PaddleClas's weights."""
+    """MobileNetV3-Small with 1280 channels in the last layer, as in the paper's 2.9 M parameters and PaddleClas's weights."""
     return _backbone("mobilenet_v3_small_1280", TABLE_2, 576, 1280, "hard_swish", width, scaling)
 
 
@@ -108,7 +108,7 @@ def mobilenet_v3_small_minimalistic(width: float = 1.0, *, scaling: Scaling = PA
 
 
 def mobilenet_edgetpu(width: float = 1.0, *, scaling: Scaling = PAPER) -> BackboneSpec:
-    """MobilenetEdgeTPU, released with V3: full convolutions where the Edge TPU runs them faster than separable ones."""
+    """MobilenetEdgeTPU, released with V3: full convolutions wherever the Edge TPU runs them faster than separable ones."""
     rows: list[Row] = [Conv(32, kernel=3, stride=2, activation="relu")]
     for block, k, exp, out, s, residual in EDGETPU:
         shortcut: Shortcut = "bottleneck" if residual else "none"

@@ -14,10 +14,10 @@ ARXIV = "arXiv:2404.10518"
 Block = Literal["Conv", "FusedIB", "ExtraDW", "IB", "ConvNext", "FFN", "MQA"]
 Line = tuple[Block, int, int, int, int, int]
 
-# Down to the last map; pooling and a 1 x 1 convolution to 1280 follow in every network.
-# K1 is the kernel of a convolution, or of the depthwise before the expansion; K2 of the depthwise after it.
+# The tables end with the last feature map; pooling and a 1 x 1 convolution to 1280 follow in every network.
+# K1 is the kernel of a convolution, or of the depthwise layer before the expansion; K2 of the depthwise layer after it.
 # fmt: off
-TABLE_11: tuple[Line, ...] = (  # Conv-S; both convolutions of what it calls FusedIB have norm and activation
+TABLE_11: tuple[Line, ...] = (  # Conv-S; both convolutions of its FusedIB have batch norm and activation
     # block      K1 K2 exp   out   s
     ("Conv",     3, 0, 0,    32,   2),
     ("Conv",     3, 0, 0,    32,   2),
@@ -65,7 +65,7 @@ TABLE_12: tuple[Line, ...] = (  # Conv-M
     ("ConvNext", 5, 0, 512,  256,  1),
     ("Conv",     1, 0, 0,    960,  1),
 )
-HYBRID_MEDIUM: tuple[Line, ...] = (  # Hybrid-M as released, which is not Table 13
+HYBRID_MEDIUM: tuple[Line, ...] = (  # Hybrid-M as released, which differs from Table 13
     # block      K1 K2 exp   out   s
     ("Conv",     3, 0, 0,    32,   2),
     ("FusedIB",  3, 0, 128,  48,   2),
@@ -209,7 +209,7 @@ TABLE_15: tuple[Line, ...] = (  # Hybrid-L
     ("ConvNext", 5, 0, 2048, 512,  1),
     ("Conv",     1, 0, 0,    960,  1),
 )
-# Mobile multi-query attention, by the channels of its stage; Table 13 and Table 15 do not print it, the released code does.
+# Mobile multi-query attention, by the channels of its stage. Tables 13 and 15 do not print it; this is the released code's.
 ATTENTION_MEDIUM = {
     # c    heads  key_dim  kv_stride
     160:  (4,     64,      2),
@@ -228,12 +228,12 @@ TIMM = Scaling(stem_from=1.0, last="fixed")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a network has besides its table (V4, Table 10; the norm as the released training files have it).
+    """A network's settings besides its table (V4, Table 10; batch norm as in the released training files).
 
     Args:
-        size: px that the paper trains it for.
-        activation: of every layer.
-        attention: heads, key_dim and kv_stride by channels of the stage; nothing for the convolutional networks.
+        size: the paper's training size, px.
+        activation: activation of every layer.
+        attention: heads, key_dim and kv_stride, by channels of the stage; empty for the convolutional networks.
     """
 
     size: int
@@ -265,7 +265,7 @@ def mobilenet_v4_conv_medium(width: float = 1.0, *, scaling: Scaling = PAPER) ->
 
 
 def mobilenet_v4_hybrid_medium(width: float = 1.0, *, scaling: Scaling = PAPER) -> BackboneSpec:
-    """MobileNetV4-Hybrid-M as its code was released, for 256 px. The paper prints `mobilenet_v4_hybrid_medium_table13`."""
+    """MobileNetV4-Hybrid-M as released, for 256 px. The paper's version is `mobilenet_v4_hybrid_medium_table13`."""
     return _backbone("mobilenet_v4_hybrid_medium", HYBRID_MEDIUM, HYBRID_M, width, scaling)
 
 
@@ -308,5 +308,5 @@ def _row(line: Line, setting: Setting) -> Row:
         case "MQA":
             return Attention(out, *setting.attention[out])
         case "ExtraDW" | "IB" | "ConvNext" | "FFN":
-            hybrid = bool(setting.attention)  # the hybrids scale the output of every block
+            hybrid = bool(setting.attention)  # the hybrids have a layer scale in every block
             return Universal(exp, out, k1, k2, stride=s, activation=setting.activation, layer_scale=hybrid)

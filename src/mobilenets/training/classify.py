@@ -1,4 +1,4 @@
-"""Classification as a lesson: labels as targets, cross entropy, accuracy; partner of `tasks/classify.py`."""
+"""The classification lesson: labels as targets, cross entropy loss, accuracy metrics. See also `tasks/classify.py`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ RANK = ("val_accuracy", "-val_loss")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the model said of the validation images.
+    """The model's predictions for the validation images.
 
     Args:
-        logits: N classes.
-        truth: class of each row, N.
+        logits: logits of each image, N classes.
+        truth: index of each image's true class, N.
     """
 
     logits: NDArray[np.float32]
@@ -41,11 +41,11 @@ class Answers:
 
     @property
     def images(self) -> int:
-        """How many images were seen."""
+        """Number of validation images."""
         return len(self.truth)
 
     def metrics(self) -> dict[str, float]:
-        """Loss (nats, without label smoothing), accuracy and mean recall of the classes."""
+        """Loss (in nats, without label smoothing), accuracy, and mean recall over the classes."""
         predicted = self.logits.argmax(axis=1)
         return {
             "val_loss": negative_log_likelihood(self.logits, self.truth),
@@ -54,29 +54,29 @@ class Answers:
         }
 
     def finite(self) -> bool:
-        """Whether every logit is a number."""
+        """Whether every logit is finite."""
         return bool(np.isfinite(self.logits).all())
 
     def fitted(self, head: Head) -> Head:
-        """The head with the temperature to ship; see `fit_temperature`."""
+        """The head with its temperature fitted; see `fit_temperature`."""
         assert isinstance(head, ClassifierHead)
         return replace(head, temperature=fit_temperature(self.logits, self.truth))
 
     def joined(self, others: Sequence[Answers]) -> Answers:
-        """This one's rows and those of the others."""
+        """The rows of this and the other processes."""
         every = (self, *others)
         logits = np.concatenate([answers.logits for answers in every])
         return Answers(logits, np.concatenate([answers.truth for answers in every]))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The labels of images.
+    """The lesson that teaches the labels of images.
 
     Args:
-        spec: of the model that learns.
-        samples: the training split, for the shares of its classes.
-        recipe: says how images are augmented and mixed, and how classes are balanced.
-        device: where the model is.
+        spec: specification of the model to train.
+        samples: the training split, which gives the class frequencies.
+        recipe: how images are augmented and mixed, and how classes are balanced.
+        device: the model's device.
     """
     contract = spec.input
     augmentation = Augmentation(
@@ -117,7 +117,7 @@ def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: t
 
 
 def answers(chunks: Iterable[tuple[Chunk, Mapping[str, Any]]], classes: int) -> Answers:  # Any: arrays
-    """The logits of all chunks, of which there may be none, with the labels of their samples."""
+    """The logits of all chunks, possibly none, with the labels of their samples."""
     logits, truth = [np.zeros((0, classes), np.float32)], []
     for chunk, outputs in chunks:
         logits.append(outputs["logits"])

@@ -18,11 +18,11 @@ from mobilenets.training.lesson import Outcome
 
 FOLDS = 5
 CLASS, SPLIT = 30, 100
-"""Images of a class, and of the val or test split, below which the splits of a dataset are too small to judge by."""
+"""With fewer images than this in a class, or in the val or test split, the dataset's splits are too small to judge a model."""
 
 
 def why_small(dataset: Dataset) -> str:
-    """Why the splits of a dataset are too small to judge by; "" if they are not.
+    """Why a dataset's splits are too small to judge a model; "" if they are not.
 
     >>> from pathlib import Path
     >>> few = tuple(Sample(Path(f"{i}.png"), i % 2, "train") for i in range(58))
@@ -40,18 +40,18 @@ def why_small(dataset: Dataset) -> str:
 
 
 def whole(dataset: Dataset) -> Dataset:
-    """The dataset with every image in train, for the final model."""
+    """The dataset with every image in train, for training the final model."""
     return replace(dataset, samples=tuple(replace(sample, split="train") for sample in dataset.samples))
 
 
 def parted(dataset: Dataset, folds: int, *, seed: int) -> Iterator[Dataset]:
-    """The dataset once for each fold, which is its test split while all other images are in train.
+    """The dataset once per fold, with the fold as its test split and all other images in train.
 
-    Folds have equal shares of each class, and images of one group are in one fold.
+    Folds have equal shares of each class, and images of one group stay in one fold.
 
     Args:
-        dataset: whose splits do not matter.
-        folds: how many, at least 2.
+        dataset: the dataset; its own splits are ignored.
+        folds: number of folds, at least 2.
         seed: another seed draws other folds.
 
     Raises:
@@ -73,19 +73,19 @@ def parted(dataset: Dataset, folds: int, *, seed: int) -> Iterator[Dataset]:
 
 
 def fitted(head: Head, report: AnyReport, task: Task) -> tuple[Head, dict[str, float]]:
-    """A head fitted to images that its kind of model was not trained on, and their validation metrics.
+    """A head fitted to the held-out images of all folds, and their metrics as validation metrics.
 
     Args:
-        head: of the final model.
-        report: the pooled one of all folds.
-        task: of both.
+        head: the final model's head.
+        report: the report pooled from all folds.
+        task: the task of both.
     """
     outcome = _OUTCOMES[task](report)
     return outcome.fitted(head), outcome.metrics()
 
 
 def held_out(dataset: Dataset) -> Sequence[Sample]:
-    """The images of a fold."""
+    """The images of a fold, which are its test split."""
     return dataset.split("test")
 
 

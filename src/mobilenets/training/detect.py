@@ -1,4 +1,4 @@
-"""Detection as a lesson: anchors matched with boxes as targets, SSD's losses, COCO's metrics; partner of `tasks/detect.py`."""
+"""The detection lesson: anchors matched with boxes as targets, SSD's losses, COCO's metrics. See also `tasks/detect.py`."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ RANK = ("val_map", "val_map50")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the detector said of the validation images.
+    """The detector's predictions for the validation images.
 
     Args:
-        judged: detections and truth of each image.
-        classes: how many labels there are.
-        numbers: whether every output was a number.
+        judged: detections and ground truth of each image.
+        classes: number of labels.
+        numbers: whether every output was finite.
     """
 
     judged: tuple[Judged, ...]
@@ -48,7 +48,7 @@ class Answers:
 
     @property
     def images(self) -> int:
-        """How many images were seen."""
+        """Number of validation images."""
         return len(self.judged)
 
     def metrics(self) -> dict[str, float]:
@@ -60,29 +60,29 @@ class Answers:
         return {name: float(np.nan_to_num(value)) for name, value in zip(COLUMNS, values, strict=True)}
 
     def finite(self) -> bool:
-        """Whether every output was a number."""
+        """Whether every output was finite."""
         return self.numbers
 
     def fitted(self, head: Head) -> Head:
-        """The head with a score threshold for each class."""
+        """The head with a fitted score threshold for each class."""
         assert isinstance(head, SsdHead)
         return replace(head, class_thresholds=fit_thresholds(self.judged, self.classes))
 
     def joined(self, others: Sequence[Answers]) -> Answers:
-        """This one's images and those of the others."""
+        """The images of this and the other processes."""
         every = (self, *others)
         judged = tuple(pair for answers in every for pair in answers.judged)
         return Answers(judged, self.classes, all(answers.numbers for answers in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The boxes of images.
+    """The lesson that teaches the bounding boxes of images.
 
     Args:
-        spec: of the model that learns.
+        spec: specification of the model to train.
         samples: the training split.
-        recipe: says how images are augmented, anchors matched, and losses weighed.
-        device: where the model is; targets are made in the workers.
+        recipe: how images are augmented, anchors matched, and losses weighted.
+        device: the model's device; targets are built in the workers.
 
     Raises:
         RecipeError: the recipe's loss does not fit the head.

@@ -1,4 +1,4 @@
-"""Distillation: how far a network is from the answers of another one, its teacher, task by task (Hinton et al. 2015)."""
+"""Distillation: the distance between a network's outputs and those of its teacher, by task (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from mobilenets.specs.model import Head, Task
 from mobilenets.specs.ssd import SsdHead
 
 Outputs = Any
-"""What a head returns: a tensor, or a tuple of several."""
+"""A head's output: a tensor, or a tuple of several."""
 
 
 def classify(outputs: Tensor, taught: Tensor, head: Head) -> Tensor:
-    """Divergence of the teacher's shares of the classes from the network's, for each image, N.
+    """KL divergence of the teacher's class distribution from the network's, for each image, N.
 
     Args:
-        outputs, taught: logits, N classes.
-        head: of both.
+        outputs, taught: logits of the network and the teacher, N classes.
+        head: the head that both have.
     """
     return _divergence(outputs, taught).sum(1)
 
 
 def segment(outputs: Tensor, taught: Tensor, head: Head) -> Tensor:
-    """The same, mean over the pixels of the logits, N.
+    """KL divergence as in `classify`, averaged over the pixels of the logits, N.
 
     Args:
-        outputs, taught: logits, N classes h w.
-        head: of both.
+        outputs, taught: logits of the network and the teacher, N classes h w.
+        head: the head that both have.
     """
     return _divergence(outputs, taught).sum(1).mean((1, 2))
 
 
 def detect(outputs: tuple[Tensor, Tensor], taught: tuple[Tensor, Tensor], head: Head) -> Tensor:
-    """Divergence of the scores at all anchors, plus smooth L1 of the offsets where the teacher sees an object, N.
+    """KL divergence of the scores at all anchors, plus smooth L1 loss of the offsets where the teacher sees an object, N.
 
-    Both are divided by the number of anchors at which the teacher sees one: the sum of its scores, but at least 1.
+    Both are divided by the expected number of anchors with an object: the sum of the teacher's scores, but at least 1.
 
     Args:
-        outputs, taught: logits, N A columns, and offsets, N A 4.
-        head: of both.
+        outputs, taught: logits, N A columns, and offsets, N A 4, of the network and the teacher.
+        head: the head that both have.
     """
     assert isinstance(head, SsdHead)
     (logits, offsets), (their_logits, their_offsets) = outputs, taught
@@ -64,11 +64,11 @@ DISTANCES: dict[Task, Callable[[Outputs, Outputs, Head], Tensor]] = {
     "detect": detect,
     "segment": segment,
 }
-"""The distance of each image, 0 where both networks answer the same."""
+"""The distance for each image, 0 if both networks give the same outputs."""
 
 
 def _divergence(logits: Tensor, taught: Tensor, axis: int = 1) -> Tensor:
-    """Terms of the Kullback-Leibler divergence along an axis, in the shape of the logits."""
+    """The terms of the Kullback-Leibler divergence along an axis, in the shape of the logits."""
     return functional.kl_div(
         torch.log_softmax(logits, axis), torch.log_softmax(taught, axis), reduction="none", log_target=True
     )

@@ -1,4 +1,4 @@
-"""The heads that a recipe can ask for: how each is built on a backbone, and what a recipe changes of one that is kept."""
+"""The heads that a recipe can ask for: how each is built on a backbone, and how a recipe changes a head that is kept."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from mobilenets.training.parts import FreshHead, HeadName
 from mobilenets.training.recipe import Recipe
 
 HEADS: dict[Task, tuple[HeadName, ...]] = {"classify": (), "detect": ("ssdlite", "ssd"), "segment": ("deeplab", "lraspp")}
-"""The heads of each task, its usual one first."""
+"""The heads of each task, the default first."""
 DEFAULT_SIZE = 320
 """Input size of new detectors and segmenters, px."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a run needs to know of a kind of head.
+    """A kind of head, as a run needs it.
 
     Args:
-        build: a network for a dataset: a backbone under a new head. The contract's mean and std are those of the backbone's
-            weights.
-        adapted: a head of this kind with what the dataset and the recipe say, and nothing that was fitted on other data.
+        build: returns the network for a dataset, a backbone with a new head. Mean and std of the contract are those of the
+            backbone's weights.
+        adapted: returns a head of this kind with the settings of dataset and recipe, without values fitted on other data.
     """
 
     build: Callable[[Dataset, BackboneSpec, InputContract, Recipe], ModelSpec]
@@ -40,12 +40,12 @@ class Kind:
 
 
 def is_kept(head: Head, task: Task, recipe: Recipe) -> bool:
-    """Whether a run goes on with a model's head: it is of the task, and the recipe names no other."""
+    """Whether a run keeps a model's head: the head fits the task, and the recipe does not name another one."""
     return head.task == task and recipe.head in ("default", head.name)
 
 
 def without_effect(head: Head, task: Task, recipe: Recipe, keys: Iterable[str]) -> str:
-    """What to tell a user who set keys that shape new heads alone, where the model's head is kept; else ""."""
+    """A message for a user who set keys that only shape new heads, although the model's head is kept; otherwise ""."""
     idle = [f"{key}={getattr(recipe, key)}" for key in keys if key in names(FreshHead)]
     if not idle or not is_kept(head, task, recipe):
         return ""
@@ -55,16 +55,16 @@ def without_effect(head: Head, task: Task, recipe: Recipe, keys: Iterable[str]) 
 
 
 def spec_for(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, recipe: Recipe) -> ModelSpec:
-    """The network for a dataset: a backbone under a new head, the recipe's.
+    """The network for a dataset: a backbone with the recipe's new head.
 
     Args:
-        dataset: its task, labels and colors.
-        backbone: as its weights or the recipe have it.
-        contract: mean and std that the backbone's weights take.
-        recipe: says which head, at which size.
+        dataset: provides the task, labels and colors.
+        backbone: the backbone of the weights or the recipe.
+        contract: provides the mean and std that the backbone's weights expect.
+        recipe: selects the head and its size.
 
     Raises:
-        RecipeError: the recipe's head is not one of the task.
+        RecipeError: the recipe's head does not exist for the task.
     """
     known = HEADS[dataset.task]
     if recipe.head != "default" and recipe.head not in known:
@@ -89,7 +89,7 @@ def _ssd(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, reci
 
 
 def _anchored(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
-    """The detector with the recipe's anchors and scores."""
+    """The detector with the recipe's anchors and score activation."""
     assert isinstance(spec.head, SsdHead)
     scales = (recipe.anchor_scale_min, recipe.anchor_scale_max)
     anchors = ssd_anchors(len(spec.head.strides), scales=scales, smallest=recipe.anchor_smallest)
@@ -130,7 +130,7 @@ def _lraspp(dataset: Dataset, backbone: BackboneSpec, contract: InputContract, r
 
 
 def _looking_alike(spec: ModelSpec, contract: InputContract) -> ModelSpec:
-    """The segmenter with the pixel values that the backbone's weights take."""
+    """The segmenter with the pixel normalization that the backbone's weights expect."""
     look = replace(spec.input, mean=contract.mean, std=contract.std, interpolation=contract.interpolation)
     return replace(spec, input=look)
 
@@ -142,7 +142,7 @@ def _size(recipe: Recipe) -> tuple[int, int]:
 
 
 def _on(backbone: BackboneSpec, recipe: Recipe) -> On:
-    """The map that a new head stands on: of a backbone that is cut already, as those of other segmenters, the last."""
+    """The feature map that a new head is attached to; the last one if the backbone was already cut for a segmenter."""
     is_cut = backbone.name in BACKBONES and len(backbone.rows) < len(BACKBONES[backbone.name]().rows)
     return "last" if is_cut else recipe.on
 
@@ -181,4 +181,4 @@ KINDS: dict[str, Kind] = {
     "deeplab": Kind(_deeplab, _adapted_deeplab),
     "lraspp": Kind(_lraspp, _adapted_lraspp),
 }
-"""Every kind of head, by its name."""
+"""Every kind of head, by name."""

@@ -1,4 +1,4 @@
-"""How a training with quantize=int8 begins: the trained float network, quantized with some training images."""
+"""The starting point of quantization-aware training (quantize=int8): the float network, quantized with training images."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _FIRST = "train in floats first, then pass that run with --weights"
 
 
 def first_int8(model: Model, dataset: Dataset, recipe: Recipe, ranks: Ranks) -> QuantizedModel:
-    """The network in integers that a run begins with, computing what post-training quantization made of the float network.
+    """The quantized network that a run starts from, equal to the post-training quantization of the float network.
 
-    A model that was trained in integers before goes on with its integers.
+    A model from an earlier quantization-aware training continues with its quantization.
 
     Args:
-        model: trained in floats on the labels of the dataset.
-        dataset: its training images choose the ranges.
-        recipe: with quantize=int8.
-        ranks: the first process quantizes for all of them.
+        model: a float model trained on the labels of the dataset.
+        dataset: its training images serve as calibration images.
+        recipe: a recipe with quantize=int8.
+        ranks: the processes; the first one quantizes for all.
 
     Raises:
         DataError: none of the training images can be read.

@@ -1,4 +1,4 @@
-"""Where a run is kept: in a folder, from which it can be resumed, or in memory, for short trainings inside a search."""
+"""Where a run's results are kept: in a folder, from which the run can be resumed, or in memory, for trainings in a search."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _SECONDS_BETWEEN_CURVES = 30.0
 
 
 class Keeper(Protocol):
-    """What a training leaves behind. Only the first process of a run has one that writes."""
+    """Stores the results of a training. Only in the first process of a run does it write files."""
 
     def note(self, step: Step, seconds: float) -> None:
-        """Write down a step, `seconds` after the run began."""
+        """Record a step, `seconds` after the run began."""
         ...
 
     def save(self, learner: Learner, progress: Progress) -> None:
-        """Keep everything that is needed to go on from here."""
+        """Save everything needed to resume from here."""
         ...
 
     def keep_best(self, model: Model, head: Head, metrics: Mapping[str, float]) -> None:
-        """Keep the model, with this head, as the best so far."""
+        """Save the model, with this head, as the best so far."""
         ...
 
     def best(self) -> Model | None:
@@ -43,11 +43,11 @@ class Keeper(Protocol):
         ...
 
     def good(self) -> str:
-        """The last good checkpoint, in words that end a message; "" if there can be none."""
+        """The last good checkpoint, as the end of a message; "" if there is never one."""
         ...
 
     def close(self) -> None:
-        """The run is over, or interrupted."""
+        """Finish, because the run is over or interrupted."""
         ...
 
 
@@ -55,10 +55,10 @@ class Folder:
     """A run folder.
 
     Args:
-        run: its path.
-        recipe: of the run.
-        columns: metrics of its table.
-        step: that the run goes on from.
+        run: the folder.
+        recipe: the run's recipe.
+        columns: the metrics in its table.
+        step: the step that the run continues from.
     """
 
     def __init__(self, run: Path, recipe: Recipe, columns: tuple[str, ...], *, step: int) -> None:
@@ -69,7 +69,7 @@ class Folder:
         self._drawn = time.monotonic()
 
     def note(self, step: Step, seconds: float) -> None:
-        """Write down a step, and at the end of an epoch its row; draw the curves now and then, and at the end."""
+        """Record a step, and at the end of an epoch its row. The curves are drawn now and then, and at the end."""
         values = {"epoch": step.epoch, "step": step.step, "learning_rate": step.learning_rate}
         self._metrics.step({**values, "loss": step.loss, **({"broken": dict(step.broken)} if step.broken else {})})
         if self._board is not None:
@@ -93,7 +93,7 @@ class Folder:
         checkpoint.save(best, self.run / "best", metrics=metrics, recipe=values_of(self._recipe))
 
     def best(self) -> Model | None:
-        """The model of the checkpoint `best`, or of `last` where there is none yet."""
+        """The model of the checkpoint `best`, or of `last` if there is no best yet."""
         return checkpoint.load(self.run)
 
     def good(self) -> str:
@@ -101,33 +101,33 @@ class Folder:
         return good_of(self.run)
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write everything pending."""
         self._metrics.flush()
         if self._board is not None:
             self._board.close()
 
 
 class Onlooker:
-    """The run folder as the other processes see it: the first one writes.
+    """The run folder as seen by the other processes, which do not write.
 
     Args:
-        run: its path.
+        run: the folder.
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
 
     def note(self, step: Step, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def save(self, learner: Learner, progress: Progress) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def keep_best(self, model: Model, head: Head, metrics: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def best(self) -> Model | None:
-        """The model of the checkpoint `best`, or of `last` where there is none yet."""
+        """The model of the checkpoint `best`, or of `last` if there is no best yet."""
         return checkpoint.load(self.run)
 
     def good(self) -> str:
@@ -135,35 +135,35 @@ class Onlooker:
         return good_of(self.run)
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Memory:
-    """Nothing is written; the best model is kept in memory."""
+    """Keeps the best model in memory and writes nothing."""
 
     def __init__(self) -> None:
         self._best: Model | None = None
 
     def note(self, step: Step, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def save(self, learner: Learner, progress: Progress) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def keep_best(self, model: Model, head: Head, metrics: Mapping[str, float]) -> None:
-        """Copy the model."""
+        """Keep a copy of the model."""
         self._best = with_spec(model, replace(model.spec, head=head)).eval()
 
     def best(self) -> Model | None:
-        """The copy."""
+        """The copy of the best model."""
         return self._best
 
     def good(self) -> str:
-        """There is no checkpoint, and none is missed."""
+        """The empty string, because a training in memory has no checkpoints."""
         return ""
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def _board(run: Path) -> Any:  # Any: TensorBoard's writer has no types

@@ -1,4 +1,4 @@
-"""`Learner`: the network, its optimizer and its averaged weights; what one optimizer step changes."""
+"""`Learner`: the network, its optimizer and its averaged weights: everything that an optimizer step changes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from mobilenets.training.start import YoungNorms
 
 
 class Learner:
-    """A model that learns.
+    """A model in training.
 
     Args:
-        model: on the device of `ranks`, with what is frozen taken out of what learns.
-        lesson: of its task.
-        material: what it learns from.
-        recipe: how.
+        model: the model, on the device of `ranks`, with the parameters to freeze already frozen.
+        lesson: the lesson for its task.
+        material: what it is trained on.
+        recipe: how it is trained.
         ranks: the processes that share the work.
-        young_norms: names of the batch norms that began with unused statistics.
+        young_norms: names of the batch norms that started with unused statistics.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class Learner:
         self._ranges = [*model.int8.ranges()] if isinstance(model, QuantizedModel) else []
 
     def step(self, parts: Sequence[Batch], step: int, rate: float) -> Tensor:
-        """One optimizer step over the parts of a batch, as if they were computed at once.
+        """Compute the gradients of one optimizer step over the parts of a batch, as if they were computed at once.
 
         Args:
-            parts: that this process computes, one after the other.
+            parts: the parts that this process computes, one after the other.
             step: counted from 0 over the whole run.
-            rate: learning rate.
+            rate: the learning rate.
 
         Returns:
-            This process's share of the loss: its sum over the processes, divided by their number, is the batch's.
+            This process's share of the loss. The batch's loss is the mean of these shares over the processes.
         """
         set_learning_rate(self.optimizer, rate)
-        torch.manual_seed(seed_of(self.recipe.seed, step, self.ranks.index))  # of dropout and stochastic depth
+        torch.manual_seed(seed_of(self.recipe.seed, step, self.ranks.index))  # for dropout and stochastic depth
         whole = torch.stack([self.lesson.count(part.targets, part.weights) for part in parts]).sum().double()
         over = (self.ranks.sum(whole).clamp(min=1) / self.ranks.count).to(self.ranks.device, torch.float32)
         total = torch.zeros((), device=self.ranks.device)
@@ -76,11 +76,11 @@ class Learner:
         return total
 
     def update(self, step: int, *, steps: int) -> None:
-        """Change the weights by the gradients of the last step.
+        """Update the weights with the gradients of the last step.
 
         Args:
             step: counted from 0 over the whole run.
-            steps: of the whole run.
+            steps: number of steps of the whole run.
         """
         if step >= (1 - self.recipe.frozen_ranges) * steps:
             for scale in self._ranges:
@@ -96,12 +96,12 @@ class Learner:
             self.average.update(step + 1)
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Inside the block the model has its averaged weights, if the recipe averages them."""
+        """A context in which the model has its averaged weights, if the recipe averages them."""
         return self.average.applied() if self.average is not None else contextlib.nullcontext()
 
     @torch.no_grad()
     def finite(self) -> bool:
-        """Whether every weight, running statistic, average and number of the optimizer is finite."""
+        """Whether all weights, running statistics, averages and optimizer states are finite."""
         held = [*self.model.state_dict().values()]
         held += [tensor for state in self.optimizer.state.values() for tensor in state.values() if isinstance(tensor, Tensor)]
         held += [] if self.average is None else [*self.average.tensors.values()]
@@ -123,5 +123,5 @@ class Learner:
         return loss
 
     def _sync_after(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients travel between processes after the last part of a step only."""
+        """Let processes exchange gradients only after the last part of a step."""
         return contextlib.nullcontext() if last else self.ranks.without_sync(self._parallel)

@@ -1,8 +1,8 @@
 """The training loop: an iterator of steps. The caller prints, and may stop at any step; the run can then be resumed.
 
-A step follows from the recipe, the seed, the data and the weights before it. Nothing else is random: a run that was killed
-goes on from its last checkpoint and ends with the very weights it would have had. A time budget that ends a run early is the
-exception: how many steps fit depends on the machine and the moment.
+A step depends only on the recipe, the seed, the data and the weights before it. So a run that was killed continues from its
+last checkpoint and ends with exactly the weights that it would have had. The exception is a time budget that ends a run
+early: how many steps fit depends on the machine's speed.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     around: Around = ALONE,
 ) -> Training:
-    """Train a copy of `model` on the dataset, step by step as the result is iterated over.
+    """Train a copy of `model` on the dataset, one step each time the result is iterated.
 
-    With a run folder the results are its checkpoints `best` and `last`. Without one nothing is written, and the best model is
-    `Training.model`. Closing the iterator saves the run where it stands.
+    With a run folder, the results are its checkpoints `best` and `last`. Without one, nothing is written, and the best model is
+    `Training.model`. Closing the iterator saves the run at its current step.
 
-    Under `torchrun` each process calls this with the same arguments and computes its part of each batch.
+    Under `torchrun`, each process calls this with the same arguments and computes its part of each batch.
 
     Args:
-        model: first weights. It gets a new head if its labels are not the dataset's, or the recipe names another head.
-        dataset: images in splits "train" and "val".
+        model: the initial weights. It gets a new head if its labels differ from the dataset's, or the recipe names another.
+        dataset: images in the splits "train" and "val".
         recipe: how to train.
-        run: a folder for the run, new unless `resume`; None keeps everything in memory.
-        resume: go on with the run that is there.
+        run: a folder for the run, new unless `resume` is set; None keeps everything in memory.
+        resume: continue the run in the folder.
         device: "auto" for a GPU if there is one, or "cpu".
-        source: what the dataset was opened from; run.json keeps it for `mobilenets evaluate`.
-        reading: how it was opened, for the same.
-        weights: what the first weights were loaded from, for a run that is killed before its first checkpoint.
-        folds: how many more trainings will measure this one, for the same.
-        stop: asked at every step. As soon as it is true in one process, all of them save and stop after the same step.
-        around: what happens before and after, which the recipe's time budget pays for too.
+        source: where the dataset was opened from, which run.json stores for `mobilenets evaluate`.
+        reading: the options that it was opened with, stored for the same purpose.
+        weights: where the initial weights come from, stored in case the run is killed before its first checkpoint.
+        folds: number of further trainings that will evaluate this one by cross-validation, stored for the same purpose.
+        stop: called at every step. Once it returns true in one process, all processes save and stop after the same step.
+        around: work before and after the training that the recipe's time budget also covers.
 
     Raises:
-        TrainingError: while iterating: the loss is not a number, the disk is full, no image can be read, the images' server is
-            gone, or another process failed; names the last good checkpoint.
-        CheckpointError: the folder holds a run already, or for `resume` none, or one with another recipe or other data.
+        TrainingError: while iterating: the loss is not finite, the disk is full, no image can be read, the images' server is
+            gone, or another process failed. The message names the last good checkpoint.
+        CheckpointError: the folder already contains a run; or, with `resume`, none, or one with another recipe or other data.
         DataError: there is nothing to train on.
         RecipeError: the recipe does not fit the model or the machine.
 
@@ -84,7 +84,7 @@ def train(
 
 
 class Training(Iterator[Step]):
-    """A training in progress: an iterator of `Step`s. Nothing happens before the first one is asked for."""
+    """A training in progress: an iterator of `Step`s. Nothing happens before the first step is requested."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -92,21 +92,21 @@ class Training(Iterator[Step]):
         self._steps = self._guarded()
 
     def __next__(self) -> Step:
-        """Train one step more."""
+        """Train for one more step."""
         return next(self._steps)
 
     def close(self) -> None:
-        """Stop here; in a run folder everything is saved."""
+        """Stop here; a run with a folder is saved."""
         self._steps.close()
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended early because `stop` asked for it."""
+        """Whether the training ended early because `stop` returned true."""
         return self._running is not None and self._running.stopped
 
     @property
     def model(self) -> Model:
-        """The best model so far, in eval mode: by validation, or the last one if there is no validation."""
+        """The best model so far by validation, or the latest one without validation, in eval mode."""
         best = None if self._running is None else self._running.keeper.best()
         if best is not None:
             return best
@@ -114,11 +114,11 @@ class Training(Iterator[Step]):
         return with_spec(current, current.spec).eval()
 
     def _good(self) -> str:
-        """The last good checkpoint, in words that end a message."""
+        """The last good checkpoint, as the end of a message."""
         return "" if self._job.run is None else good_of(self._job.run)
 
     def _guarded(self) -> Generator[Step, None, None]:
-        """The steps, with errors that name the last good checkpoint."""
+        """The steps, with errors extended by the last good checkpoint."""
         together = ranks(self._job.device)
         run = self._job.run
         hint = "" if run is None else f"make room, then resume '{run}'"
@@ -127,7 +127,7 @@ class Training(Iterator[Step]):
                 self._running = _begun(self._job, together)
                 yield from self._running.steps()
         except ConnectionError as error:
-            reason = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker sends its traceback along
+            reason = str(error).strip().splitlines()[-1].removeprefix("ConnectionError: ")  # a worker adds its traceback
             again = "" if run is None else f"when the server answers again, resume '{run}'"
             raise TrainingError(f"images cannot be fetched: {reason}{self._good()}", hint=again) from error
         except TrainingError as error:
@@ -138,7 +138,7 @@ class Training(Iterator[Step]):
             own = error.hint if isinstance(error, CheckpointError) else ""
             raise TrainingError(f"the run had to stop: {error}{self._good()}", hint=own or hint) from error
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):  # torch has no type of its own for it
+            if "DataLoader worker" not in str(error):  # torch has no exception type of its own for it
                 raise
             raise TrainingError(
                 f"a process that reads images died: {error}{self._good()}",
@@ -147,7 +147,7 @@ class Training(Iterator[Step]):
 
 
 def _begun(job: Job, together: Ranks) -> Running:
-    """A run that is checked and built. Its folder is touched only when everything that can be refused has been looked at."""
+    """A run that is checked and built. Its folder is changed only after all checks have passed."""
     recipe, dataset, run = job.recipe, job.dataset, job.run
     lessons.check(recipe, dataset.task)
     machine.check(dataset, recipe, together)
@@ -191,9 +191,9 @@ def _begun(job: Job, together: Ranks) -> Running:
 
 
 def _may_go_on(run: Path, recipe: Recipe, dataset: Dataset, *, resume: bool) -> bool:
-    """Whether there is a run to go on with; refuses to touch one where none is expected, and the other way round.
+    """Whether there is a run to continue. Raises if a run exists unexpectedly, or is expected but missing.
 
-    A run has begun when its first checkpoint is there. What a start leaves behind that was killed before is begun anew.
+    A run exists once its first checkpoint is there. What remains of a start that was killed earlier is overwritten.
     """
     begun = checkpoint.settled(run / "last").is_dir()
     if resume:

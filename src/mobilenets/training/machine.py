@@ -1,4 +1,4 @@
-"""The number format that a run computes in, and whether the recipe fits the machine."""
+"""The numeric precision that a run uses, and checks that the recipe fits the machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mobilenets.training.recipe import Recipe
 
 
 def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """What convolutions compute in, or None for float32 throughout.
+    """The type that convolutions compute in, or None for float32 everywhere.
 
-    "auto" is bfloat16 on GPUs and CPUs that compute it natively, float16 on other CUDA devices, and float32 elsewhere.
-    Networks in integers are trained in float32: 16 bits would round more coarsely than their 8-bit steps.
+    "auto" is bfloat16 on GPUs and CPUs that support it natively, float16 on other CUDA devices, and float32 elsewhere.
+    Quantization-aware training uses float32, because 16-bit floats would round more coarsely than the 8-bit steps.
     """
     if recipe.precision == "fp32" or recipe.quantize == "int8":
         return None
@@ -32,10 +32,10 @@ def autocast_type(recipe: Recipe, device: torch.device) -> torch.dtype | None:
 
 
 def check(dataset: Dataset, recipe: Recipe, ranks: Ranks) -> None:
-    """Refuse what cannot be trained.
+    """Check that training is possible.
 
     Raises:
-        DataError: there is nothing to learn from.
+        DataError: there are no images to train on.
         RecipeError: the recipe does not fit the machine.
         MissingExtraError: the recipe asks for TensorBoard, which is not installed.
     """

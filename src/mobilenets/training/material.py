@@ -1,4 +1,4 @@
-"""What a run learns from: augmented images through the whole model, or features computed once through its head."""
+"""What a run is trained on: augmented images through the whole model, or precomputed features through its head."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ FEATURES = "features.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the loop needs to know of what it learns from.
+    """The training data as the loop sees it.
 
     Args:
-        trained: the module that learns: the model, its head, or its network in integers.
+        trained: the module that is trained: the model, its head, or its quantized network.
         samples: the training images.
-        batches: the parts of the steps from one to before another, both counted from 0.
-        inputs: from a batch's images to the input of `trained`, on the device.
-        outcome: what `trained` says of this process's share of the validation split.
-        broken: validation images that could not be read, with the reason.
+        batches: returns the parts of the steps from the first up to but not including the last, both counted from 0.
+        inputs: converts a batch's images to the input of `trained`, on the device.
+        outcome: the results of `trained` on this process's share of the validation split.
+        broken: validation images that could not be read, each with the reason.
     """
 
     trained: nn.Module
@@ -59,13 +59,13 @@ def from_images(
     """Augmented images through the whole model.
 
     Args:
-        model: on `device`.
-        lesson: what is learned of images.
-        dataset: with at least one training image.
-        recipe: says how much is read ahead and kept.
-        plan: how steps are cut into parts.
-        device: where the model is.
-        local: training processes on this machine.
+        model: the model, on `device`.
+        lesson: the lesson for its task.
+        dataset: a dataset with at least one training image.
+        recipe: how much is prefetched and kept in memory.
+        plan: how steps are divided into parts.
+        device: the model's device.
+        local: number of training processes on this machine.
     """
     contract, samples = model.spec.input, dataset.split("train")
     images = TrainingImages(samples, lesson.teacher, seed=recipe.seed)
@@ -91,7 +91,7 @@ def from_images(
         model.eval()
         return lesson.outcome((chunk, _arrays(model.named(given))) for chunk, given in prepared.through(seen, device))
 
-    def seen(x: Tensor) -> Any:  # Any: as the model gives it
+    def seen(x: Tensor) -> Any:  # Any: the model's output
         if len(lesson.views) == 1:
             return model(x)
         return torch.stack([model(x.flip(axes)) for axes in lesson.views]).mean(0)
@@ -105,12 +105,12 @@ def from_features(
     """The frozen backbone's features, computed once, through the head. They are kept in the run's folder, if there is one.
 
     Args:
-        model: on `device`.
-        dataset: with at least one training image.
-        recipe: says how classes are balanced.
-        plan: how steps are cut into parts.
-        device: where the model is.
-        run: its folder.
+        model: the model, on `device`.
+        dataset: a dataset with at least one training image.
+        recipe: how classes are balanced.
+        plan: how steps are divided into parts.
+        device: the model's device.
+        run: the run's folder.
         main: whether this process writes the file.
     """
     contract = model.spec.input
@@ -175,7 +175,7 @@ def _key(model: Model, dataset: Dataset) -> str:
 
 
 def _read(path: Path, key: str) -> dict[str, Tensor] | None:
-    """The features in the file, or none if they are of other images or weights."""
+    """The features in the file; None if they belong to other images or weights."""
     if not path.is_file():
         return None
     try:

@@ -1,8 +1,8 @@
-"""`meet`: the processes of one start find each other in a store that may still have what an earlier start left there.
+"""`meet`: the processes of one start find each other, in a store that may still have entries of an earlier start.
 
-`torchrun --max_restarts` keeps its store while it starts lost processes again, and torch writes and reads addresses in it
-under the same names each time. A process that is a moment early then reads the address of a process that is gone, and waits
-for it. The number of restarts does not tell the starts apart, because every machine counts its own. So the processes first
+`torchrun --max_restarts` keeps its store when it restarts failed processes, and torch writes and reads addresses in it under
+the same names each time. A process that is slightly early then reads the address of a process that is gone, and waits for
+it forever. The restart count does not distinguish the starts, because every machine counts its own. So the processes first
 agree on a name that no other start has.
 """
 
@@ -18,23 +18,23 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from mobilenets.errors import TrainingError
 
 _KEYS = "mobilenets/meeting"
-_PAUSE_S = 0.05  # between two looks into the store
+_PAUSE_S = 0.05  # between two reads of the store
 
 
 def meet(store: Store, index: int, count: int, patience: timedelta) -> Store:
-    """The part of the store that belongs to this start of the processes alone; returns when all of them are here.
+    """The part of the store reserved for this start of the processes; returns once all of them are here.
 
-    Each process writes a fresh ticket. The first one calls the roll of the tickets it sees, and calls it again whenever one
-    changes. The others answer a roll that has their own ticket, which no roll of an earlier start has. A roll that all have
-    answered names the start.
+    Each process writes a fresh ticket. The first process publishes a roll of the tickets that it sees, and a new one whenever a
+    ticket changes. The others confirm a roll that contains their own ticket, which no roll of an earlier start does. The roll
+    that all have confirmed names the start.
 
     Args:
-        index: which process this is, from 0.
-        count: how many there are.
+        index: index of this process, from 0.
+        count: number of processes.
         patience: how long to wait for the others.
 
     Raises:
-        TrainingError: not all of them were here in time.
+        TrainingError: some of them did not arrive in time.
     """
     ticket = uuid.uuid4().hex
     store.set(_ticket(index), ticket)
@@ -49,7 +49,7 @@ def meet(store: Store, index: int, count: int, patience: timedelta) -> Store:
 
 
 def _call(store: Store, count: int, deadline: float) -> str:
-    """The name of the roll that everyone answered, or nothing."""
+    """The name of the roll that every process confirmed; "" on timeout."""
     tickets = [_ticket(i) for i in range(count)]
     called = ""
     while time.monotonic() < deadline:
@@ -67,7 +67,7 @@ def _call(store: Store, count: int, deadline: float) -> str:
 
 
 def _answer(store: Store, index: int, ticket: str, deadline: float) -> str:
-    """The name of the roll that the first process declared complete, or nothing."""
+    """The name of the roll that the first process declared complete; "" on timeout."""
     answered = ""
     while time.monotonic() < deadline:
         roll = store.get(f"{_KEYS}/roll").decode() if store.check([f"{_KEYS}/roll"]) else ""
@@ -83,7 +83,7 @@ def _answer(store: Store, index: int, ticket: str, deadline: float) -> str:
 
 
 def _missing(store: Store, index: int, count: int) -> str:
-    """Who did not come, in words."""
+    """Which processes are missing, in words."""
     away = [i for i in range(count) if i != index and not store.check([_ticket(i)])]
     if len(away) == 1:
         return f"process {away[0] + 1} of {count} did not connect"

@@ -17,7 +17,7 @@ Groups = list[dict[str, Any]]  # Any: torch's parameter groups hold tensors and 
 
 
 class RMSpropTF(torch.optim.Optimizer):
-    """RMSprop as TensorFlow 1 computes it, with which the papers' results were obtained.
+    """RMSprop as in TensorFlow 1, which the papers' results were obtained with.
 
     It differs from torch's: epsilon is added inside the root, the mean square starts at one, and the learning rate is inside
     the momentum buffer, so that changing it does not rescale past steps.

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 from mobilenets.training.recipe import Recipe
 
-_STEPS = 100  # steps that times are averaged over
-_SPARE = 0.97  # share of the time left that is planned: steps vary
-_FORWARD = 0.4  # time of an image in validation by that in training, until one is measured
-_EXPORT_S = 8.0  # what exporting and drawing a report take besides predicting
+_STEPS = 100  # number of recent steps that times are averaged over
+_SPARE = 0.97  # share of the remaining time that is planned, because step times vary
+_FORWARD = 0.4  # assumed ratio of an image's time in validation to that in training, until it is measured
+_EXPORT_S = 8.0  # time to export and draw a report, in addition to predicting
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What happens before and after a training, which a time budget pays for too.
+    """Work before and after a training that a time budget also covers.
 
     Args:
-        seconds_before: spent until training was called.
-        images_after: predicted for the report; -1 where there is no export and no report.
-        trainings_after: that take about as long as this one and have budgets of their own: those of a cross-validation.
+        seconds_before: time spent before the training was called.
+        images_after: number of images to predict for the report; -1 if there is no export and no report.
+        trainings_after: number of further trainings of about the same length with their own budgets, as in a cross-validation.
     """
 
     seconds_before: float = 0.0
@@ -31,18 +31,18 @@ class Around:
 
 
 ALONE = Around()
-"""A training of which nothing is exported or reported."""
+"""A training without export and report."""
 
 
 class Pace:
     """The clock of a run.
 
     Args:
-        recipe: its budget, batch and epochs.
-        per_epoch: steps of an epoch.
-        validation_images: of one validation; 0 for none.
-        spent: seconds in earlier parts of the run.
-        around: what happens before and after.
+        recipe: provides budget, batch and epochs.
+        per_epoch: number of steps per epoch.
+        validation_images: number of images per validation; 0 for none.
+        spent: seconds spent in earlier parts of the run.
+        around: work before and after the training.
     """
 
     def __init__(
@@ -60,43 +60,43 @@ class Pace:
         self._validation = 0.0
 
     def seconds(self) -> float:
-        """Spent so far, earlier parts of the run included."""
+        """Time spent so far, earlier parts of the run included."""
         return self._spent + time.monotonic() - self._began
 
     def start(self) -> None:
-        """The first step begins now."""
+        """Start timing, at the first step."""
         self._marked = time.monotonic()
 
     def step_done(self) -> None:
-        """A step ended, and all that happened since the one before."""
+        """Record the end of a step; its time includes everything since the previous step."""
         now = time.monotonic()
         if self._steps == 0:
-            self._first = now - self._marked  # slower than those that follow: memory, kernels and files are cold
+            self._first = now - self._marked  # slower than later steps, because memory, kernels and files are cold
         else:
             self._durations.append(now - self._marked)
         self._steps += 1
         self._marked = now
 
     def validation_done(self, seconds: float) -> None:
-        """A validation took so long; it does not count as a part of its step."""
+        """Record the time of a validation, which does not count towards its step."""
         self._validation = seconds
         self._marked += seconds
 
     @property
     def step_seconds(self) -> float:
-        """Mean of the last steps."""
+        """Mean time of the last steps."""
         return sum(self._durations) / len(self._durations) if self._durations else self._first
 
     def images_per_second(self) -> float:
-        """Of training, by all processes."""
+        """Training throughput of all processes together."""
         return self._recipe.batch / max(self.step_seconds, 1e-9)
 
     def due(self, step: int) -> bool:
-        """Whether a plan is made after this step: each epoch, and before the first one ends after 1, 2, 4, 8, ... steps."""
+        """Whether to plan after this step: at each epoch, and within the first one after 1, 2, 4, 8, ... steps."""
         return step % self._per_epoch == 0 or self._steps & (self._steps - 1) == 0 or self._over(step)
 
     def plan(self, step: int) -> int:
-        """How many steps the run can have, at least those done: the recipe's, or those that its budget has room for."""
+        """The number of steps of the run: the recipe's, or as many as its budget allows, but at least those already done."""
         wanted = self._recipe.epochs * self._per_epoch
         budget = self._recipe.time_budget_minutes * 60
         if not budget:
@@ -106,8 +106,8 @@ class Pace:
         return min(wanted, step + max(0, math.floor(room / max(self.step_seconds + share, 1e-9))))
 
     def left(self, step: int, steps: int) -> float:
-        """Seconds until all is done: validations, export, report, and the trainings that follow. At the end of the last step
-        its validation is over.
+        """Seconds until everything is done: validations, export, report, and the trainings that follow. At the end of the last
+        step, its validation counts as done.
         """
         interval = self._recipe.evaluate_every_epochs * self._per_epoch
         validations = steps // interval - step // interval + (steps % interval != 0) if steps > step else 0
@@ -122,16 +122,16 @@ class Pace:
         return self._validation or self._images * self._image_seconds()
 
     def _image_seconds(self) -> float:
-        """Of one image without its gradient."""
+        """Time of one image without gradients."""
         if self._validation and self._images:
             return self._validation / self._images
         return _FORWARD * self.step_seconds / self._recipe.batch
 
     def _ending(self) -> float:
-        """Of the last validation, the export and the report."""
+        """Time of the last validation, the export and the report."""
         return self._validation_seconds() + self._finish()
 
     def _finish(self) -> float:
-        """Of the export and the report."""
+        """Time of the export and the report."""
         images = self._around.images_after
         return 0.0 if images < 0 else _EXPORT_S + images * self._image_seconds()

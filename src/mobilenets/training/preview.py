@@ -1,4 +1,4 @@
-"""`augmented`: training images as a recipe shows them to a network, with their boxes and masks."""
+"""`augmented`: training images with their boxes and masks, augmented as by a recipe."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from mobilenets.training.recipe import Recipe
 
 
 def augmented(dataset: Dataset, recipe: Recipe, *, count: int, seed: int) -> Iterator[Shown]:
-    """Images of the train split, drawn by seed, each augmented as in a training; broken ones are passed over.
+    """Images of the train split, drawn by seed and augmented as in training; unreadable ones are skipped.
 
     Args:
-        dataset: whose task is that of the recipe.
-        recipe: how to augment, and at which size.
-        count: how many, at most.
-        seed: another seed, other images and other augmentation.
+        dataset: a dataset for the recipe's task.
+        recipe: the augmentation and the input size.
+        count: maximum number of images.
+        seed: another seed gives other images and other augmentation.
 
     Raises:
         RecipeError: the recipe does not fit the dataset.
@@ -38,7 +38,7 @@ def augmented(dataset: Dataset, recipe: Recipe, *, count: int, seed: int) -> Ite
     spec = spec_for(dataset, shape, InputContract(size=recipe.size or shape.size, wide=recipe.wide), recipe)
     samples = dataset.split("train")
     teacher = lesson(spec, samples, recipe, torch.device("cpu")).teacher
-    if isinstance(teacher, Boxed):  # its targets are anchors; here the boxes themselves are wanted
+    if isinstance(teacher, Boxed):  # its targets are anchors, but the boxes themselves are needed here
         teacher = Boxed(teacher.augmentation, lambda *boxes: boxes, channels=teacher.channels)
     shown = 0
     for sample in sorted(samples, key=lambda sample: digest(sample.name, seed)):

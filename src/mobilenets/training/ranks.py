@@ -1,4 +1,4 @@
-"""`Ranks`: the processes of one run, as `torchrun` starts them, and what travels between them."""
+"""`Ranks`: the processes of one run, as `torchrun` starts them, and their communication."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from mobilenets.errors import RecipeError, TrainingError
 from mobilenets.training.meeting import meet
 
 T = TypeVar("T")
-_FAILED = "mobilenets/failed"  # key of the shared store under which the first error stands
+_FAILED = "mobilenets/failed"  # key in the shared store for the first error
 _PATIENCE = datetime.timedelta(hours=1)  # one process may export, decode or download while the others wait
-_ARRIVAL = datetime.timedelta(minutes=30)  # until all processes are here: one may read its dataset from a slower disk
+_ARRIVAL = datetime.timedelta(minutes=30)  # time for all processes to arrive: one may read its dataset from a slower disk
 
 
 class Ranks:
     """The processes of a run.
 
     Args:
-        device: of this process.
-        count: how many processes there are.
-        index: which one this is; the first one, 0, writes the files.
-        local: how many of them run on this machine.
+        device: this process's device.
+        count: number of processes.
+        index: index of this process; the first one, 0, writes the files.
+        local: number of processes on this machine.
     """
 
     def __init__(self, device: torch.device, *, count: int = 1, index: int = 0, local: int = 1) -> None:
@@ -44,24 +44,24 @@ class Ranks:
         return self.index == 0
 
     def network(self, module: nn.Module) -> nn.Module:
-        """The module, whose gradients are averaged over the processes as they are computed."""
+        """The module, wrapped so that gradients are averaged over the processes as they are computed."""
         if self.count == 1:
             return module
         ids = [self.device] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(module, device_ids=ids, gradient_as_bucket_view=True)
 
     def without_sync(self, network: nn.Module) -> AbstractContextManager[None]:
-        """Inside the block gradients stay in this process, to be added to those of the next part."""
+        """A context in which gradients stay in this process and are added to those of the next part."""
         return network.no_sync() if isinstance(network, nn.parallel.DistributedDataParallel) else contextlib.nullcontext()
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over the processes, which all get."""
+        """The sum over all processes, returned to each of them."""
         if self.count > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def gather(self, mine: T) -> list[T]:
-        """What each process has, in their order, for all of them."""
+        """The values of all processes, in order, returned to each of them."""
         if self.count == 1:
             return [mine]
         everyone: list[Any] = [None] * self.count
@@ -69,7 +69,7 @@ class Ranks:
         return everyone
 
     def first(self, mine: T) -> T:
-        """What the first process has, for all of them."""
+        """The first process's value, returned to all processes."""
         if self.count == 1:
             return mine
         shared = [mine]
@@ -77,19 +77,19 @@ class Ranks:
         return shared[0]
 
     def share(self, module: nn.Module) -> None:
-        """Give every process the weights and running statistics of the first."""
+        """Copy the first process's weights and running statistics to every process."""
         if self.count > 1:
             for tensor in module.state_dict().values():
                 distributed.broadcast(tensor, 0)
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         if self.count > 1:
             distributed.barrier()
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """An error in one process ends all of them: the others learn of it by their next message, and say what it was.
+        """A context in which an error in one process ends all of them. The others notice at their next message and report it.
 
         Raises:
             TrainingError: another process failed or was killed.
@@ -104,17 +104,17 @@ class Ranks:
         except Exception as error:
             if not _is_of_the_connection(error):
                 self._leave_word(f"process {self.index + 1} of {self.count}: {error}")
-                self.close()  # the others' next message fails, within moments
+                self.close()  # makes the others' next message fail at once
                 raise
             raise TrainingError(self._word() or "another process of this run was killed or lost") from error
 
     def close(self) -> None:
-        """Leave the group; nothing waits for anyone."""
+        """Leave the group without waiting for the other processes."""
         if self.count > 1 and distributed.is_initialized():
             distributed.destroy_process_group()
 
     def _leave_word(self, text: str) -> None:
-        with contextlib.suppress(Exception):  # the store may be gone with the process that held it
+        with contextlib.suppress(Exception):  # the store may be gone together with the process that held it
             distributed.distributed_c10d._get_default_store().set(_FAILED, text)
 
     def _word(self) -> str:
@@ -126,13 +126,13 @@ class Ranks:
 
 
 def ranks(device: str) -> Ranks:
-    """The processes of this run, as `torchrun` sets them up by environment variables.
+    """The processes of this run, from the environment variables that `torchrun` sets.
 
     Args:
-        device: "auto" for a GPU where there is one, or "cpu".
+        device: "auto" for a GPU if there is one, or "cpu".
 
     Raises:
-        RecipeError: the device is not known.
+        RecipeError: the device is unknown.
         TrainingError: the processes did not find each other.
     """
     if device not in ("auto", "cpu"):
@@ -160,7 +160,7 @@ def _connect(backend: str) -> None:
         own = meet(store, index, count, _ARRIVAL)
         own.set_timeout(_PATIENCE)
         distributed.init_process_group(backend, store=own, rank=index, world_size=count, timeout=_PATIENCE)
-    except (RuntimeError, ValueError) as error:  # a variable of torchrun's is missing, or no store or process answers
+    except (RuntimeError, ValueError) as error:  # a variable of torchrun's is missing, or no store or process responds
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise TrainingError(
             f"the processes of this run could not connect: {reason}",

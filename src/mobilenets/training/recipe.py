@@ -1,4 +1,4 @@
-"""`Recipe`: everything that decides a training run but the data and the first weights. Flat, frozen, JSON both ways."""
+"""`Recipe`: everything that determines a training run except the data and the initial weights. Flat, frozen, stored as JSON."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mobilenets.training.parts import (
     Schedule,
 )
 
-_ORDERED = (  # keys that are limits: the first is not above the second
+_ORDERED = (  # pairs of limits: the first must not exceed the second
     ("crop_scale_min", "crop_scale_max", ("classify",)),
     ("scale_min", "scale_max", ("segment",)),
     ("anchor_scale_min", "anchor_scale_max", ("detect",)),
@@ -56,7 +56,7 @@ INT8: Mapping[str, object] = {
     "label_smoothing": 0.0,
     "ema": 0.0,
 }
-"""What `quantize=int8` makes of any recipe, unless a key is chosen otherwise: trained weights move little, for a short time."""
+"""The keys that `quantize=int8` changes in any recipe, unless they are set explicitly: a short training with small updates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +77,10 @@ class Recipe(
     Loss,
     Machine,
 ):
-    """How a model is trained: `Recipe(epochs=5, learning_rate=0.01)`. A key that is left out has its default.
+    """How a model is trained: `Recipe(epochs=5, learning_rate=0.01)`. Keys that are left out have their defaults.
 
-    Its parts, in `training/parts.py` and `feeding/settings.py`, state the keys; the reference lists them. A key that has no
-    effect, because it belongs to another task or because another key turns it off, must have its default.
+    The keys are defined in its parts, `training/parts.py` and `feeding/settings.py`, and listed in the reference. A key without
+    effect, because it belongs to another task or another key disables it, must keep its default.
 
     Raises:
         RecipeError: a value is of the wrong type, out of range or without effect; the message names the key.
@@ -112,15 +112,15 @@ class Recipe(
             _check_cached(self, mixes=mixes)
 
     def to_json(self) -> str:
-        """The recipe as indented JSON; `from_json` reads it back to an equal recipe."""
+        """The recipe as indented JSON; `from_json` reads it back as an equal recipe."""
         return json.dumps(values_of(self), indent=1)
 
     @staticmethod
     def from_json(text: str) -> Recipe:
-        """The recipe that `to_json` wrote.
+        """The recipe from JSON that `to_json` wrote.
 
         Raises:
-            RecipeError: the text is not JSON, or a key is unknown or a value out of range.
+            RecipeError: the text is not JSON, a key is unknown, or a value is out of range.
         """
         try:
             data = parse(text)
@@ -132,7 +132,7 @@ class Recipe(
 
 
 def from_data(data: Mapping[str, Any]) -> Recipe:  # Any: JSON
-    """The recipe with these keys and the defaults of the others.
+    """The recipe with these keys, and defaults for the others.
 
     Raises:
         RecipeError: a key is unknown, or a value is of the wrong type, out of range or without effect.
@@ -144,29 +144,29 @@ def from_data(data: Mapping[str, Any]) -> Recipe:  # Any: JSON
 
 
 def from_version_1(data: Mapping[str, Any]) -> Recipe:  # Any: JSON
-    """The recipe of a run.json without a format number: it listed every key of every task, with or without effect.
+    """The recipe from a run.json without a format number, which listed every key of every task, with or without effect.
 
     Raises:
         RecipeError: a key is unknown, or a value is of the wrong type or out of range.
     """
     values = dict(data)
     if values.get("norm_momentum") == 0:
-        values["norm_momentum"] = None  # which was 0 then
+        values["norm_momentum"] = None  # was 0 in that format
     complete = {setting.name: setting.default for setting in settings(Recipe).values()} | values
     for name in data:
         if _setting_of(name).tasks and complete["task"] not in _setting_of(name).tasks:
             values.pop(name)
     if complete["task"] != "classify":
-        values.pop("dropout", None)  # which was passed over
+        values.pop("dropout", None)  # was ignored in that format
     if not (complete["mixup_alpha"] or complete["cutmix_alpha"]):
         values.pop("mix_probability", None)
     return from_data({name: value for name, value in values.items() if not _setting_of(name).idle(complete)})
 
 
 def with_overrides(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
-    """The recipe with some keys replaced, each written `key=value`. Other keys that lose their effect get their defaults.
+    """The recipe with some keys replaced, each given as `key=value`. Other keys that lose their effect get their defaults.
 
-    Where `quantize` becomes int8, the keys of `INT8` that are not among the replaced ones change with it.
+    If `quantize` becomes int8, the keys of `INT8` change with it, unless they are replaced explicitly.
 
     Raises:
         RecipeError: a key is unknown, or a value has the wrong type, is out of range or has no effect.
@@ -204,17 +204,17 @@ def difference(recipe: Recipe, base: Recipe) -> dict[str, object]:
 
 
 def shared(recipe: Recipe, record: type) -> dict[str, Any]:  # Any: the fields' types differ
-    """The recipe's values for the keys that a record has too."""
+    """The recipe's values for the keys that a record also has."""
     return {name: getattr(recipe, name) for name in names(record)}
 
 
 def changed(recipe: Recipe, keys: Collection[str]) -> list[str]:
-    """Those of some keys that differ from their defaults, each as `key=value`."""
+    """Those of the given keys that differ from their defaults, each as `key=value`."""
     return [f"{name}={getattr(recipe, name)}" for name in keys if getattr(recipe, name) != _setting_of(name).default]
 
 
 def _check_effect(setting: Setting, values: Mapping[str, Any]) -> None:  # Any: of the keys' types
-    """Refuse a key without effect, unless it has its default."""
+    """Raise if a key has no effect but differs from its default."""
     name, value, task = setting.name, values[setting.name], values["task"]
     if value == setting.default:
         return
@@ -225,7 +225,7 @@ def _check_effect(setting: Setting, values: Mapping[str, Any]) -> None:  # Any: 
 
 
 def _check_cached(recipe: Recipe, *, mixes: bool) -> None:
-    """Refuse what needs images where features are computed once."""
+    """Raise if a setting needs images although features are computed only once."""
     once = "cached_features=true trains on features computed once"
     if recipe.freeze_blocks != -1:
         raise RecipeError("cached_features=true needs a frozen backbone", hint="add freeze_blocks=-1")

@@ -104,7 +104,7 @@ def recipe_of(run: Path) -> Recipe:
 
 
 def check_same(run: Path, recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse to continue a run with another recipe or other data.
+    """Raise if a run would continue with another recipe or other data.
 
     Raises:
         CheckpointError: something differs; the message says what.

@@ -1,4 +1,4 @@
-"""`Running`: a run in progress, step by step: learn, validate, write down, save, and agree on when to end."""
+"""`Running`: a run in progress, step by step: train, validate, record, save, and agree on when to end."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Job:
 
 
 class Running:
-    """A run in progress: everything that one step and the next share.
+    """A run in progress: the state that persists between steps.
 
     Args:
-        job: what is asked for.
+        job: the arguments of `train`.
         together: the processes of the run.
-        learner: the model that learns.
-        keeper: where the run is kept.
-        progress: where it stands.
-        per_epoch: steps of an epoch.
+        learner: the model in training.
+        keeper: where the run is stored.
+        progress: the run's progress.
+        per_epoch: number of steps per epoch.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Running:
         self._told = 0
 
     def steps(self) -> Generator[Step, None, None]:
-        """The steps that are left."""
+        """The remaining steps."""
         if self.progress.step == 0:
-            self.save()  # from here on the run can be resumed without the weights it began with
+            self.save()  # from here on the run can be resumed without its initial weights
         else:
             log.info("going on after step %d of %d", self.progress.step, self.progress.steps)
         to_training(self.learner.model, self.recipe)
@@ -96,10 +96,10 @@ class Running:
             raise
         finally:
             self.keeper.close()
-        self.ranks.wait()  # the first process writes last; torchrun ends all as soon as one is gone
+        self.ranks.wait()  # the first process finishes writing last, and torchrun ends all processes once one exits
 
     def save(self) -> None:
-        """Save the run where it stands, if it can be gone on with."""
+        """Save the run at its current step, if it can be resumed from there."""
         if not self.ranks.main:
             return
         self._check_finite()
@@ -109,7 +109,7 @@ class Running:
         self._saved = time.monotonic()
 
     def _check_finite(self) -> None:
-        """Nothing is kept that is not finite: it could not be gone on with."""
+        """Raise if a weight is not finite, since a checkpoint with it would be useless."""
         if not self.learner.finite():
             raise TrainingError(
                 f"the weights are not finite after step {self.progress.step}",
@@ -117,7 +117,7 @@ class Running:
             )
 
     def _step(self, parts: list[Batch]) -> tuple[Step, bool]:
-        """One step more, and whether it is the last one because someone asked for a stop."""
+        """Train for one more step. Also returns whether it is the last one because a stop was requested."""
         step = self.progress.step
         newly_broken = self._newly_broken(parts)
         rate = learning_rate(self.recipe, step, self.per_epoch, steps=self.progress.steps)
@@ -140,13 +140,13 @@ class Running:
             loss=mean,
             learning_rate=rate,
             images_per_second=self.pace.images_per_second(),
-            seconds_left=self.pace.left(step + 1, steps),  # of the last step of an epoch, `_end_epoch` says it
+            seconds_left=self.pace.left(step + 1, steps),  # after the last step of an epoch, `_end_epoch` updates it
             broken=newly_broken,
         )
         return made, stop
 
     def _agreed(self, loss: float) -> tuple[float, bool, int]:
-        """What all processes go by: the mean loss, whether anyone wants to stop, and the first one's plan of steps."""
+        """The values that all processes share: the mean loss, whether any wants to stop, and the first one's count of steps."""
         self.pace.step_done()
         done, steps = self.progress.step + 1, self.progress.steps
         if self.ranks.main and self.recipe.time_budget_minutes and self.pace.due(done):
@@ -157,7 +157,7 @@ class Running:
         return total / self.ranks.count, stop > 0, int(steps)
 
     def _tell(self, done: int, steps: int) -> None:
-        """Say how much of the run fits into its budget: early on, and when that changes much."""
+        """Log how much of the run fits into its budget: early on, and again if that changes much."""
         wanted = self.recipe.epochs * self.per_epoch
         if done < min(4, wanted) or abs(steps - (self._told or wanted)) < 0.25 * (self._told or 4):
             return
@@ -181,7 +181,7 @@ class Running:
         return broken
 
     def _end_epoch(self, step: Step) -> Step:
-        """Validate where it is due, keep the best model, and see whether patience is at its end."""
+        """Validate if it is due, keep the best model, and check whether patience has run out."""
         progress, recipe, model = replace(self.progress, loss_sum=0.0), self.recipe, self.learner.model
         metrics = {"train_loss": self.progress.loss_sum / ((step.step - 1) % self.per_epoch + 1)}
         due = bool(self.validation) and (step.step == step.steps or step.epoch % recipe.evaluate_every_epochs == 0)
@@ -207,9 +207,9 @@ class Running:
         return replace(step, epochs=progress.epochs, steps=progress.steps, metrics=metrics, best=best, seconds_left=left)
 
     def _outcome(self) -> Outcome:
-        """What the model says of the validation split, gathered from all processes."""
+        """The model's results on the validation split, gathered from all processes."""
         started = time.monotonic()
-        self.ranks.share(self.learner.trained)  # the running statistics of the first, so that all validate the same model
+        self.ranks.share(self.learner.trained)  # the first one's running statistics, so that all validate the same model
         material = self.learner.material
         own = material.outcome()
         for name, reason in material.broken.items():

@@ -1,4 +1,4 @@
-"""Segmentation as a lesson: masks as targets, cross entropy per pixel, intersection over union; see `tasks/segment.py`."""
+"""The segmentation lesson: masks as targets, cross entropy per pixel, IoU metrics. See also `tasks/segment.py`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ RANK = ("val_miou", "val_pixel_accuracy")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What the segmenter said of the validation images.
+    """The segmenter's predictions for the validation images.
 
     Args:
-        confusion: pixels `[true class, predicted class]` of all images, at their own resolution.
-        images: how many there were.
-        numbers: whether every output was a number.
+        confusion: pixels per `[true class, predicted class]` of all images, at their own resolution.
+        images: number of images.
+        numbers: whether every output was finite.
     """
 
     confusion: NDArray[np.int64]
@@ -53,28 +53,28 @@ class Answers:
         return {name: float(np.nan_to_num(value)) for name, value in zip(COLUMNS, values, strict=True)}
 
     def finite(self) -> bool:
-        """Whether every output was a number."""
+        """Whether every output was finite."""
         return self.numbers
 
     def fitted(self, head: Head) -> Head:
-        """The head as it is: nothing is fitted."""
+        """The head unchanged: a segmenter has nothing to fit."""
         return head
 
     def joined(self, others: Sequence[Answers]) -> Answers:
-        """The pixels of this one and the others."""
+        """The pixels of this and the other processes."""
         every = (self, *others)
         confusion = np.sum([answers.confusion for answers in every], axis=0)
         return Answers(confusion, sum(answers.images for answers in every), all(answers.numbers for answers in every))
 
 
 def lesson(spec: ModelSpec, samples: Sequence[Sample], recipe: Recipe, device: torch.device) -> Lesson:
-    """The masks of images.
+    """The lesson that teaches the masks of images.
 
     Args:
-        spec: of the model that learns.
+        spec: specification of the model to train.
         samples: the training split.
-        recipe: says how images are augmented and losses weighed.
-        device: where the model is.
+        recipe: how images are augmented and losses weighted.
+        device: the model's device.
     """
     head, contract = spec.head, spec.input
     assert isinstance(head, SegmentationHead)

@@ -1,4 +1,4 @@
-"""The model a run begins with: its spec, one build and one transplant of weights; and which parts of it stay frozen."""
+"""The model that a run starts from: its specification, the transfer of weights to it, and the parts that stay frozen."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from mobilenets.weights import norms
 log = logging.getLogger("mobilenets.training")
 
 WHOLE = ("stretch", "letterbox", "sample")
-"""Ways to resize that show the network the whole image."""
-_IMAGES_FOR_NORMS = (32, 128)  # least and most
-_PIXELS_FOR_NORMS = 128 * 224 * 224  # of the input: of large images fewer are enough
+"""The resize rules that show the network the whole image."""
+_IMAGES_FOR_NORMS = (32, 128)  # minimum and maximum number of images
+_PIXELS_FOR_NORMS = 128 * 224 * 224  # number of input pixels: with large images fewer images are enough
 _IMAGES_AT_ONCE = 8
 
 
@@ -36,12 +36,12 @@ def final_spec(weights: ModelSpec, dataset: Dataset, recipe: Recipe) -> ModelSpe
     """The network that a run trains.
 
     Args:
-        weights: the network that the first weights belong to.
-        dataset: its task, labels and colors.
-        recipe: its head if it names another, its size, dropout and batch norm settings.
+        weights: the network that the initial weights belong to.
+        dataset: provides the task, labels and colors.
+        recipe: provides the head if it names another one, the size, dropout and batch norm settings.
 
     Raises:
-        RecipeError: the recipe's head is not one of the task, or a key of it has no effect on this network.
+        RecipeError: the recipe's head does not exist for the task, or one of its keys has no effect on this network.
     """
     kept = is_kept(weights.head, dataset.task, recipe)
     spec = weights if kept else spec_for(dataset, weights.backbone, weights.input, recipe)
@@ -68,13 +68,13 @@ def final_spec(weights: ModelSpec, dataset: Dataset, recipe: Recipe) -> ModelSpe
 
 
 def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
-    """A model of `final_spec` with the weights of `model` where they fit.
+    """A model of `final_spec`, with the weights of `model` where they fit.
 
-    Batch norm that was folded into the convolutions is put back where it will learn, from training images.
+    Batch norm that was folded into convolutions is restored, from training images, in the layers that will be trained.
 
     Raises:
-        DataError: none of the images that batch norm is observed on can be read.
-        RecipeError: the recipe's head is not one of the task, or a key of it has no effect on this network.
+        DataError: none of the images for restoring batch norm can be read.
+        RecipeError: the recipe's head does not exist for the task, or one of its keys has no effect on this network.
     """
     made = rebuilt(model, final_spec(model.spec, dataset, recipe), seed=seed_of(recipe.seed, "head"))
     if model.spec.task == dataset.task and not is_kept(model.spec.head, dataset.task, recipe):
@@ -90,10 +90,10 @@ def first_model(model: Model, dataset: Dataset, recipe: Recipe) -> Model:
 
 
 def freeze(model: Model, recipe: Recipe) -> None:
-    """Take the first blocks out of what learns, as the recipe says.
+    """Freeze the first blocks, as many as the recipe says.
 
     Raises:
-        RecipeError: there are not so many blocks.
+        RecipeError: the network has fewer blocks.
     """
     if recipe.freeze_blocks > len(model.backbone.blocks):
         raise RecipeError(f"freeze_blocks={recipe.freeze_blocks}, but the network has {len(model.backbone.blocks)} blocks")
@@ -104,7 +104,7 @@ def freeze(model: Model, recipe: Recipe) -> None:
 
 
 def to_training(model: Model, recipe: Recipe) -> None:
-    """Training mode, but for what is frozen, which keeps its running statistics."""
+    """Set training mode, except for frozen parts, which keep their running statistics."""
     model.train()
     for module in _frozen(model, recipe):
         module.eval()
@@ -115,7 +115,7 @@ def to_training(model: Model, recipe: Recipe) -> None:
 
 
 def unused_norms(model: nn.Module) -> tuple[str, ...]:
-    """Names of the batch norms whose running statistics have seen no image: mean 0 and variance 1."""
+    """Names of the batch norms whose running statistics are unused: mean 0 and variance 1."""
     return tuple(
         name
         for name, module in model.named_modules()
@@ -128,13 +128,13 @@ def unused_norms(model: nn.Module) -> tuple[str, ...]:
 
 
 class YoungNorms:
-    """Batch norms that began at mean 0 and variance 1: at first their statistics average over all batches so far.
+    """Batch norms that started at mean 0 and variance 1: at first, their statistics average over all batches so far.
 
-    Without this a short run would be validated with what is left of 0 and 1.
+    Without this, a short run would be validated with statistics that still contain the initial 0 and 1.
 
     Args:
-        model: that they belong to.
-        names: of the norms.
+        model: the model that they belong to.
+        names: names of the batch norms.
     """
 
     def __init__(self, model: nn.Module, names: Iterable[str]) -> None:
@@ -143,10 +143,10 @@ class YoungNorms:
         self._norms = [(norm, norm.momentum) for norm in norms if isinstance(norm, nn.BatchNorm2d | nn.SyncBatchNorm)]
 
     def before(self, update: int) -> None:
-        """Set the share of a batch in the statistics.
+        """Set the weight of the next batch in the statistics.
 
         Args:
-            update: of the statistics, counted from 0 over the whole run.
+            update: index of the update, counted from 0 over the whole run.
         """
         for norm, momentum in self._norms:
             norm.momentum = max(momentum or 0.0, 1 / (update + 1))
@@ -159,7 +159,7 @@ def _frozen(model: Model, recipe: Recipe) -> Sequence[nn.Module]:
 
 
 def observed(samples: Sequence[Sample], contract: InputContract, seed: int) -> list[Tensor]:
-    """Some training images, drawn by seed and preprocessed, N C H W, in batches.
+    """Some training images, drawn by seed and preprocessed, in batches N C H W.
 
     Raises:
         DataError: none of them can be read.

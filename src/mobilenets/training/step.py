@@ -1,4 +1,4 @@
-"""`Step`: what the training loop yields."""
+"""`Step`: what the training loop yields after each step."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ class Step:
     """One optimizer step.
 
     Args:
-        epoch, epochs: counted from 1, and how many there will be.
+        epoch, epochs: the current epoch, counted from 1, and the total number.
         step, steps: the same over the whole run.
-        loss: mean over the step's images, of all processes.
-        learning_rate: it was made with.
-        images_per_second: of the last steps, of all processes.
-        seconds_left: until the end, validation, export, report and the trainings of a cross-validation included.
-        metrics: at the end of an epoch that is validated: `train_loss`, `val_loss`, `val_accuracy`, ...
-        best: whether these are the best so far; then the run's `best` checkpoint is this one.
-        broken: names of images that could not be read, each with the reason, when they are met first.
+        loss: mean over the step's images in all processes.
+        learning_rate: the step's learning rate.
+        images_per_second: throughput of the last steps in all processes.
+        seconds_left: estimated time to the end, including validation, export, report and the trainings of a cross-validation.
+        metrics: at the end of an epoch with validation: `train_loss`, `val_loss`, `val_accuracy`, ...
+        best: whether these are the best metrics so far; the run's `best` checkpoint is then this one.
+        broken: names of unreadable images, each with the reason, when they first occur.
     """
 
     epoch: int

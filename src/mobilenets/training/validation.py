@@ -1,4 +1,4 @@
-"""Validation between epochs: images as the shipped predictor prepares them, through the network in training."""
+"""Validation between epochs: images preprocessed as in the shipped predictor, through the network in training."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _Loaded = tuple[NDArray[np.float32], Placement]
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some prepared images.
+    """Some preprocessed images.
 
     Args:
         images: N C H W.
-        samples: N, whose images these are.
-        placements: N, where each lies under the network's input.
+        samples: the sample of each image, N.
+        placements: where the network's input lies on each image, N.
     """
 
     images: Tensor
@@ -40,14 +40,14 @@ class Chunk:
 
 
 class Prepared:
-    """The images of a split as the shipped predictor prepares them; kept in RAM while they fit.
+    """The images of a split, preprocessed as in the shipped predictor; kept in RAM as far as they fit.
 
     Args:
-        samples: of the split; those that cannot be read are left out and named in `broken`.
-        contract: how images are prepared.
-        batch: images that go through a network at once.
-        megabytes: of RAM for prepared images; 0 keeps none.
-        threads: that decode.
+        samples: samples of the split; unreadable ones are left out and listed in `broken`.
+        contract: how images are preprocessed.
+        batch: number of images that go through a network at once.
+        megabytes: RAM for preprocessed images; 0 keeps none.
+        threads: number of threads that decode.
     """
 
     def __init__(self, samples: Sequence[Sample], contract: InputContract, *, batch: int, megabytes: int, threads: int) -> None:
@@ -60,7 +60,7 @@ class Prepared:
         self._kept: list[Chunk] = []
 
     def through(self, network: Callable[[Tensor], Result], device: torch.device) -> Iterator[tuple[Chunk, Result]]:
-        """Every chunk with what the network gives for it; nothing if no image can be read.
+        """Every chunk with the network's outputs for it; nothing if no image can be read.
 
         Raises:
             DataError: the server that has the images cannot be reached.
@@ -75,7 +75,7 @@ class Prepared:
         return tuple(sample for sample in self.samples if _name(sample) not in self.broken)
 
     def chunks(self) -> Iterator[Chunk]:
-        """The prepared images, in the order of the samples."""
+        """The preprocessed images, in the order of the samples."""
         if self._kept:
             yield from self._kept
             return
@@ -87,7 +87,7 @@ class Prepared:
         self._kept = kept
 
     def _decoded(self) -> Iterator[Chunk]:
-        """Chunks, the next one in decoding while one is in use."""
+        """The chunks; the next one is decoded while one is in use."""
         with ThreadPoolExecutor(self._threads, thread_name_prefix="prepare") as pool:
             waiting: deque[tuple[Sequence[Sample], Iterator[_Loaded | None]]] = deque()
             for first in range(0, len(self.samples), self._batch):
@@ -110,7 +110,7 @@ class Prepared:
 
 
 def _stacked(samples: Sequence[Sample], loaded: Iterable[_Loaded | None]) -> Iterator[Chunk]:
-    """One chunk of the images that are there; nothing if none is."""
+    """One chunk of the images that could be read; nothing if there are none."""
     readable = [(sample, *image) for sample, image in zip(samples, loaded, strict=True) if image is not None]
     if readable:
         readable_samples, arrays, placements = zip(*readable, strict=True)

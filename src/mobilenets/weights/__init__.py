@@ -1,1 +1,1 @@
-"""Importers and the catalog of public weights."""
+"""Importers for other libraries' weights, and the catalog of public weights."""

@@ -1,7 +1,7 @@
-"""Weights as a file holds them, made into a `Model`: rows read from the shapes, every tensor placed, none left over.
+"""Assembles a `Model` from a file's weights. Every tensor is placed, and none may be left over.
 
-An importer says which tensor plays which part and what shapes cannot say: kind of row, stride, activation. Channels, kernels,
-squeeze-excite and attention heads are read from the tensors, so that any width and depth loads.
+An importer states the role of each tensor and what shapes cannot tell: kind of row, stride, activation. Channels, kernels,
+squeeze-excite and attention heads are read from the tensors' shapes, so any width and depth can be loaded.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _WIDTHS = (*_COMMON_WIDTHS, *(k / 20 for k in range(1, 61) if k / 20 not in _COM
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One row of a network as a file holds it.
+    """One block of a network in a file.
 
     Args:
         kind: type of its row.
-        tensors: its weights under the names that its module gives them, `"expand.conv.weight"`.
-        stride: of its spatial convolution.
-        activation: of its layers.
-        shortcut: what the residual of a bottleneck connects, "none" where it is left out.
+        tensors: its weights under our module's names, such as `"expand.conv.weight"`.
+        stride: stride of its spatial convolution.
+        activation: activation of its layers.
+        shortcut: what a bottleneck's shortcut connects, or "none" if it has no shortcut.
     """
 
     kind: type[Row]
@@ -58,20 +58,20 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What an importer found in a file.
+    """The network that an importer found in a file.
 
     Args:
-        like: name, padding and norm settings; its rows are replaced by what the blocks hold.
-        blocks: from the stem to the last layer before pooling.
-        input: the input contract that belongs to the weights.
+        like: provides name, padding and batch norm settings; its rows are replaced by those of the blocks.
+        blocks: the blocks, from the stem to the last layer before pooling.
+        input: the input contract of the weights.
         tail: layers between pooling and classifier.
-        head: the classifier's `weight` (classes x features) and `bias`; empty for a file without one. Of another head, as
-            `record` describes it, every tensor by its name below `head.`.
-        record: what the head is, if it is no classifier.
-        record_classes: how many classes the record's head tells apart.
-        labels: names of the classes, where the file or its library says them.
-        known: where each part of `input` comes from, as in `Contract`; what is missing was guessed.
-        notes: what the user should know of how the file was read, a sentence each.
+        head: the classifier's `weight` (classes x features) and `bias`; empty if the file has none. For another head, described
+            by `record`, every tensor by its name below `head.`.
+        record: description of the head, if it is not a classifier.
+        record_classes: number of classes of that head.
+        labels: class names, if the file or its library states them.
+        known: the source of each part of `input`, as in `Contract`; missing parts were guessed.
+        notes: remarks for the user on how the file was read, one sentence each.
     """
 
     like: BackboneSpec
@@ -87,17 +87,17 @@ class Network:
 
     @property
     def classes(self) -> int:
-        """How many classes the file's head tells apart; 0 without one."""
+        """Number of classes of the file's head; 0 without a head."""
         if self.record is not None:
             return self.record_classes
         return self.head["weight"].shape[0] if self.head else 0
 
 
 class Tensors:
-    """The named tensors of one file; each is taken once, and what is left over is an error.
+    """The named tensors of one file. Each can be taken once, and leftovers are an error.
 
     Args:
-        tensors: by the file's own names.
+        tensors: the tensors, by the file's own names.
         origin: the file, for messages.
     """
 
@@ -106,35 +106,35 @@ class Tensors:
         self.origin = origin
 
     def has(self, name: str) -> bool:
-        """Whether a tensor of this name is there and not taken yet."""
+        """Whether a tensor of this name exists and was not taken yet."""
         return name in self._left
 
     def take(self, name: str) -> Tensor:
-        """One tensor.
+        """Take a tensor.
 
         Raises:
-            WeightsError: it is not there.
+            WeightsError: it does not exist.
         """
         if name not in self._left:
             raise WeightsError(f"'{self.origin}' has no tensor '{name}'")
         return self._left.pop(name)
 
     def conv(self, ours: str, conv: str, norm: str) -> dict[str, Tensor]:
-        """A convolution and its batch norm, under the names below `ours` (`""` for a row of one convolution)."""
+        """Take a convolution and its batch norm, renamed to names below `ours` (`""` for a row of one convolution)."""
         lead = f"{ours}." if ours else ""
         taken = {f"{lead}norm.{part}": self.take(f"{norm}.{part}") for part in NORM}
         return {f"{lead}conv.weight": self.take(f"{conv}.weight"), **taken}
 
     def numbers(self, lead: str) -> list[int]:
-        """The numbers that follow `lead` in the names, `"blocks."` -> 0, 1, 2."""
+        """The numbers that follow `lead` in the names: for `"blocks."`, 0, 1, 2, ..."""
         digits = {name[len(lead) :].partition(".")[0] for name in self._left if name.startswith(lead)}
         return sorted(int(number) for number in digits if number.isdigit())
 
     def done(self) -> None:
-        """All tensors must have been taken.
+        """Check that all tensors were taken.
 
         Raises:
-            WeightsError: names those that were not.
+            WeightsError: some were not; the message names them.
         """
         left = sorted(name for name in self._left if not name.endswith("num_batches_tracked"))
         if left:
@@ -142,22 +142,22 @@ class Tensors:
 
 
 def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
-    """The model in evaluation mode, with every parameter from the file.
+    """The model in evaluation mode, with all parameters from the file.
 
     Args:
-        network: what an importer found.
-        labels: as many as the file's classifier has classes; of a file without classifier none.
-        weights: where they came from, for display.
+        network: the network that an importer found.
+        labels: a name for each class of the file's classifier; none for a file without a classifier.
+        weights: where the weights come from, for display.
 
     Raises:
-        WeightsError: names and shapes do not make a network of ours.
+        WeightsError: names and shapes do not match any of our networks.
     """
     backbone = backbone_of(network)
     contract = _for_channels(network.input, backbone.in_channels)
     record = ClassifierHead() if network.record is None else network.record
     spec = ModelSpec(backbone, tuple(labels), input=contract, head=record, weights=weights)
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a file without classifier
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # from a file without a classifier
         model = Model(spec)
     tensors = dict(_placed(network, spec))
     expected = model.state_dict()
@@ -180,10 +180,10 @@ def assemble(network: Network, *, labels: Sequence[str], weights: str) -> Model:
 
 
 def _check_values(tensors: Mapping[str, Tensor], weights: str) -> None:
-    """Weights are finite and variances are not negative.
+    """Check that weights are finite and variances are not negative.
 
     Raises:
-        WeightsError: names those that are not.
+        WeightsError: some are not; the message names them.
     """
     broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if broken:
@@ -197,10 +197,10 @@ def _check_values(tensors: Mapping[str, Tensor], weights: str) -> None:
 
 
 def backbone_of(network: Network) -> BackboneSpec:
-    """The spec of what the tensors hold, with the width that makes its family's channels.
+    """The backbone's specification according to the tensors, with the width that gives its family's channels.
 
     Raises:
-        WeightsError: the rows are not of the family that the importer took them for.
+        WeightsError: the rows do not belong to the family that the importer assumed.
     """
     c_in = network.blocks[0].tensors["conv.weight"].shape[1]
     rows = tuple(_row(block) for block in network.blocks)
@@ -211,12 +211,12 @@ def backbone_of(network: Network) -> BackboneSpec:
 
 
 def width_of(network: Network) -> float:
-    """The multiplier that makes the channels of its blocks, as near as one does; for display, the rows hold the truth."""
+    """The width multiplier that best matches the blocks' channels. It is only for display; the rows hold the exact channels."""
     return _width(network.like.name, tuple(map(_row, network.blocks)))
 
 
 def _for_channels(contract: InputContract, channels: int) -> InputContract:
-    """The same contract for a network that takes grey, or more channels than three; they share one mean and one std."""
+    """The contract for a network with grey or more than three channels, which share one mean and one std."""
     if channels == contract.channels:
         return contract
     mean, std = fmean(contract.mean), fmean(contract.std)
@@ -224,7 +224,7 @@ def _for_channels(contract: InputContract, channels: int) -> InputContract:
 
 
 def _placed(network: Network, spec: ModelSpec) -> list[tuple[str, Tensor]]:
-    """Every tensor under the name it has in `Model`."""
+    """Every tensor under its name in `Model`."""
     named = [
         (f"backbone.{part}.{i}.{name}", tensor)
         for part, blocks in (("blocks", network.blocks), ("tail", network.tail))
@@ -272,7 +272,7 @@ def _row(block: Block) -> Row:
 
 
 def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
-    """Each row must be, but for its channels, one that the family has; convolutions of stride 1 may follow the last."""
+    """Check that each row, except for its channels, occurs in the family; convolutions of stride 1 may follow the last row."""
     known = {_without_channels(row) for row in like.rows}
     last = max((i for i, row in enumerate(rows) if not isinstance(row, Conv)), default=-1)
     for i, row in enumerate(rows):
@@ -285,7 +285,7 @@ def _check_kinds(rows: Sequence[Row], like: BackboneSpec) -> None:
 
 
 def _told(row: Row) -> str:
-    """A row in words, without its channels."""
+    """A description of a row, without its channels."""
     settings = [f"{name} {getattr(row, name)}" for name in ("kernel", "stride", "activation", "shortcut") if hasattr(row, name)]
     squeezed = ["squeeze-excite"] if getattr(row, "c_squeeze", 0) else []
     return f"{type(row).__name__.lower()} ({', '.join(settings + squeezed)})"
@@ -304,13 +304,13 @@ def _without_channels(row: Row) -> Row:
 
 
 def _width(name: str, rows: Sequence[Row]) -> float:
-    """The multiplier whose channels are most like these; for display, the rows hold the truth."""
+    """The width multiplier whose channels are closest to these. It is only for display; the rows hold the exact channels."""
     own = _channels(rows)
     return max(_WIDTHS, key=lambda width: _likeness(_channels(BACKBONES[name](width).rows), own))
 
 
 def _channels(rows: Sequence[Row]) -> set[int]:
-    """Channels between the blocks; stem and last layers follow rules of their own."""
+    """Channels between the blocks, since stem and last layers follow other rules."""
     return {row.c_out for row in rows if not isinstance(row, Conv)}
 
 

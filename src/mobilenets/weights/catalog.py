@@ -1,6 +1,6 @@
 """Public weights that can be loaded by name: their address, input contract, license and accuracy.
 
-The facts are in `public.csv`. They come from torchvision 0.29, timm 1.0.31 with its results on ImageNet, keras.applications and
+The facts are in `public.csv`. They come from torchvision 0.29, timm 1.0.31 with its ImageNet results, keras.applications and
 its documentation, and the repository google-coral/test_data, whose top-1 is from slim's README. `score` is in percent.
 """
 
@@ -19,9 +19,9 @@ Library = Literal["torchvision", "timm", "keras", "tflite"]
 HUB = "hf-hub:"
 
 METRICS: dict[Task, str] = {"classify": "top-1", "detect": "mAP", "segment": "mIoU"}
-"""What the score measures: on the validation images of ImageNet; of COCO; of COCO with Pascal VOC's classes."""
+"""The metric of the score: on the validation images of ImageNet, of COCO, and of COCO with Pascal VOC's classes."""
 
-RANGES = {  # mean, std of pixels in 0..1
+RANGES = {  # mean and std of pixels scaled to 0..1
     "half": (HALF, HALF),
     "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
     "zero_to_one": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -33,16 +33,16 @@ class PublicWeights:
     """One file of public weights.
 
     Args:
-        name: as users type it, such as `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
-        origin: the library whose file format it is.
-        task: of its head.
+        name: what users type, such as `"timm/mobilenetv4_conv_small.e2400_r224_in1k"`.
+        origin: the library whose file format it has.
+        task: the task of its head.
         model: our name for the network.
-        width: its multiplier.
+        width: the width multiplier.
         input: the contract that the weights were trained with.
-        score: the task's `metric` at that input, 0 to 1, according to the library; None if it gives none.
+        score: the task's `metric` at that input, 0 to 1, as published by the library; None if it publishes none.
         license: SPDX identifier.
-        checksum: `"sha256:"` and the digest or its beginning, or `"md5:"` and the digest; empty if the library gives none.
-        url: of the file, or `"hf-hub:"` and a repository on the Hugging Face Hub.
+        checksum: `"sha256:"` and the digest or its beginning, or `"md5:"` and the digest; empty if the library publishes none.
+        url: the file's address, or `"hf-hub:"` and a repository on the Hugging Face Hub.
     """
 
     name: str
@@ -58,7 +58,7 @@ class PublicWeights:
 
     @property
     def metric(self) -> str:
-        """What `score` measures."""
+        """The metric that `score` measures."""
         return METRICS[self.task]
 
     @property
@@ -75,14 +75,14 @@ class PublicWeights:
 
 
 def for_model(name: str, width: float = 1.0) -> list[PublicWeights]:
-    """The public classifiers of one network, the best first; those without a score come last."""
+    """The public classifiers of one network, best first; those without a score come last."""
     classifiers = [entry for entry in CATALOG.values() if entry.task == "classify"]
     of_network = [entry for entry in classifiers if (entry.model, entry.width) == (name, width)]
     return sorted(of_network, key=lambda entry: -(entry.score or 0))
 
 
 def by_file(file: str) -> PublicWeights | None:
-    """The entry whose file has this name, if there is one."""
+    """The entry whose file has this name; None if there is none."""
     return next((entry for entry in CATALOG.values() if entry.file == file), None)
 
 

@@ -1,4 +1,4 @@
-"""Input contracts that a file leaves open, compared on labeled images: the one with the best accuracy is taken."""
+"""Compares the input contracts that a file leaves open on labeled images, and takes the most accurate one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mobilenets.weights.load import Reading
 from mobilenets.weights.told import PIXELS, Basis
 
 IMAGES = 200
-"""Images that each candidate is tried on, spread evenly over the dataset."""
+"""Number of images that each candidate is evaluated on, spread evenly over the dataset."""
 BATCH = 16
 RESIZES: Mapping[str, tuple[Resize, float]] = {
     "central 87.5%": ("crop_then_stretch", 0.875),
@@ -31,13 +31,13 @@ RESIZES: Mapping[str, tuple[Resize, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An input contract and how well the model does with it.
+    """An input contract, and the model's results with it.
 
     Args:
-        name: what differs from the others, for display.
+        name: what distinguishes it from the others, for display.
         input: the contract.
-        accuracy: share of the images whose class has the highest score.
-        nll: mean negative log likelihood of the true class, which tells candidates of equal accuracy apart.
+        accuracy: share of the images whose true class has the highest score.
+        nll: mean negative log likelihood of the true class, which ranks candidates of equal accuracy.
     """
 
     name: str
@@ -48,14 +48,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison of contracts found.
+    """The result of comparing contracts.
 
     Args:
-        candidates: in the order they were tried; the first is the guess.
-        best: the one to take.
-        images: how many images each was tried on.
-        labels: names of the classes, taken from the dataset where they were only numbers.
-        reading: the model under the best contract.
+        candidates: the candidates in the order tried; the first one is the guess.
+        best: the best candidate.
+        images: number of images that each was evaluated on.
+        labels: class names, taken from the dataset if the model's were only numbers.
+        reading: the model with the best contract.
     """
 
     candidates: tuple[Candidate, ...]
@@ -66,14 +66,14 @@ class Comparison:
 
 
 def compare(reading: Reading, source: str | Path) -> Comparison:
-    """Try every contract that the file leaves open on labeled images, and take the best: first pixels, then resizing.
+    """Evaluate every contract that the file leaves open on labeled images, and take the best: first pixels, then resizing.
 
     Args:
-        reading: of a classifier's file.
-        source: a folder with a folder per class, or another dataset of labels.
+        reading: a classifier that was read from a file.
+        source: a folder with a folder per class, or another classification dataset.
 
     Raises:
-        WeightsError: it is no classifier, or the images' classes are not the model's.
+        WeightsError: it is not a classifier, or the images' classes are not the model's.
         DataError: the images cannot be read.
     """
     spec = reading.model.spec
@@ -131,10 +131,10 @@ def _log_scores(model: Model, contract: InputContract, samples: Sequence[Sample]
 
 
 def _classes(dataset: Dataset, labels: Sequence[str], *, named: bool) -> tuple[dict[int, int], tuple[str, ...]]:
-    """The model's class for each class of the dataset, by name; and the names of the model's classes.
+    """The model's class for each class of the dataset, matched by name; and the names of the model's classes.
 
-    A model whose classes are only numbers takes the dataset's names in their order, which is how Keras and torchvision number
-    the folders of a dataset.
+    If the model's class names are only numbers, it takes the dataset's names in order, because Keras and torchvision number the
+    folders of a dataset that way.
     """
     class_of_name = {part.strip().lower(): i for i, label in enumerate(labels) for part in (label, *label.split(","))}
     by_name = {i: class_of_name[label.lower()] for i, label in enumerate(dataset.labels) if label.lower() in class_of_name}

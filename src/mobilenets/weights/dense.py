@@ -1,4 +1,4 @@
-"""The layers behind pooling, where a file does not say how they are connected: hidden layers, norms, classifier."""
+"""The layers after pooling, if a file does not say how they are connected: hidden layers, batch norms, classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilenets.weights.assemble import Block
 from mobilenets.weights.heads import Output, classifier
 
 Gap = Literal["none", "some", "unknown"]
-"""What lies between a layer and the one before it in the file: nothing, layers without weights, or it cannot be said."""
+"""What is between a layer and the one before it in the file: nothing, layers without weights, or unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Dense:
     """A fully connected layer, or a batch norm of features.
 
     Args:
-        name: for messages.
-        weight: outputs x inputs; of a norm its factor per feature.
-        bias: of each output, None for zeros; of a norm its offset.
-        behind: what lies between it and the layer before it.
+        name: its name, for messages.
+        weight: outputs x inputs; for a batch norm, its factor per feature.
+        bias: bias of each output, or None for zeros; for a batch norm, its offset.
+        behind: what is between it and the layer before it.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Dense:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """What stands behind pooling, as a `Network` has it."""
+    """The layers after pooling, in the form of a `Network`."""
 
     tail: list[Block] = field(default_factory=list)
     head: dict[str, Tensor] = field(default_factory=dict)
@@ -51,13 +51,13 @@ class Top:
 
 
 def norm_layer(name: str, parts: Sequence[Tensor], eps: float, behind: Gap = "unknown") -> Dense:
-    """A batch norm of features as factor and offset.
+    """A batch norm of features, as factor and offset.
 
     Args:
-        name: for messages.
+        name: its name, for messages.
         parts: weight, bias, running mean, running variance.
-        eps: of the norm.
-        behind: what lies between it and the layer before it.
+        eps: its epsilon.
+        behind: what is between it and the layer before it.
     """
     weight, bias, mean, var = (part.double() for part in parts)
     factor = weight / (var + eps).sqrt()
@@ -65,22 +65,22 @@ def norm_layer(name: str, parts: Sequence[Tensor], eps: float, behind: Gap = "un
 
 
 def top_of(layers: Sequence[Dense], features: int, activation: Activation | Literal[""], output: Output) -> Top:
-    """Hidden layers and classifier, their batch norms taken into the layers beside them.
+    """Hidden layers and classifier, with batch norms folded into the neighboring layers.
 
     Args:
-        layers: in the order in which features pass them.
-        features: that the backbone gives.
-        activation: of hidden layers, as the user says; "" if nobody does.
+        layers: the layers, in the order in which features pass them.
+        features: number of features from the backbone.
+        activation: activation of hidden layers according to the user; "" if not given.
         output: how the last layer was used.
 
     Raises:
-        WeightsError: they are no chain of fully connected layers, or the file does not say what is between them.
+        WeightsError: they are not a chain of fully connected layers, or the file does not say what is between them.
     """
     if not layers:
         return Top()
     _check_chain(layers, features, output.origin)
     linear: list[tuple[Dense, Tensor, Tensor]] = []  # layer, weight, bias
-    waiting: tuple[Tensor, Tensor] | None = None  # factor and offset that the next layer takes in
+    waiting: tuple[Tensor, Tensor] | None = None  # factor and offset that are folded into the next layer
     for layer in layers:
         if layer.is_norm:
             assert layer.bias is not None
@@ -126,7 +126,7 @@ def _between(layer: Dense, activation: Activation | Literal[""], output: Output)
 
 
 def _is_before_activation(layer: Dense, origin: str) -> bool:
-    """Whether a norm stands between a layer and its activation; else behind the activation."""
+    """Whether a batch norm is before a layer's activation, not after it."""
     if layer.behind == "unknown":
         raise WeightsError(
             f"'{origin}' does not say whether its batch norm '{layer.name}' stands before or behind an activation",
@@ -149,7 +149,7 @@ def _check_chain(layers: Sequence[Dense], features: int, origin: str) -> None:
 
 
 def _reason(wanted: int, enters: int, features: int) -> str:
-    """What such a count of features usually comes from."""
+    """What usually explains such a number of features."""
     if wanted == features != enters:
         return "; does it have several heads side by side?"
     if wanted == 2 * features:

@@ -1,4 +1,4 @@
-"""Public weights on this machine: found in the usual caches, else downloaded into them and checked."""
+"""Public weights on this machine: taken from the usual caches, otherwise downloaded into them and verified."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("mobilenets.weights")
 
 
 def cached(entry: PublicWeights) -> Path | None:
-    """The file of public weights in a cache of this machine: torch.hub's, Keras's or Hugging Face's; None if there is none."""
+    """The file of public weights in a cache of this machine: torch.hub's, Keras's or Hugging Face's; None if it is in none."""
     return next((path for path in _places(entry) if path.is_file()), None)
 
 
@@ -28,11 +28,11 @@ def fetch(entry: PublicWeights, *, timeout_s: float = 15.0) -> Path:
     """The file of public weights, from a cache or downloaded into one.
 
     Args:
-        entry: which.
-        timeout_s: how long the server may take to answer.
+        entry: the weights' entry in the catalogue.
+        timeout_s: maximum time for the server to respond.
 
     Raises:
-        WeightsError: it is in no cache and cannot be downloaded, or arrived damaged; says where to put it by hand.
+        WeightsError: it is in no cache and cannot be downloaded, or arrived damaged; the message says where to put it by hand.
     """
     present = cached(entry)
     if present is not None:
@@ -44,7 +44,7 @@ def fetch(entry: PublicWeights, *, timeout_s: float = 15.0) -> Path:
 
 
 def check(entry: PublicWeights, path: Path) -> None:
-    """Compare a file with the checksum that its library gives, if it gives one.
+    """Compare a file with its library's published checksum, if there is one.
 
     Raises:
         WeightsError: they differ.
@@ -77,7 +77,7 @@ def _places(entry: PublicWeights) -> list[Path]:
 
 
 def _in_hub_cache(entry: PublicWeights) -> list[Path]:
-    """Where the Hugging Face Hub's own client keeps the file, the newest revision first."""
+    """Where the Hugging Face Hub's own client caches the file, newest revision first."""
     home = Path(os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface")
     folder = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     snapshots = folder / ("models--" + entry.url.removeprefix(HUB).replace("/", "--")) / "snapshots"
@@ -100,7 +100,7 @@ def _download(entry: PublicWeights, timeout_s: float) -> Path:
 
 @contextmanager
 def _progress(name: str, length: int) -> Iterator[Callable[[int], object]]:
-    """A bar on stderr, if that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -112,7 +112,7 @@ def _progress(name: str, length: int) -> Iterator[Callable[[int], object]]:
 
 
 def _folder() -> Path:
-    """Where torch.hub keeps weights; the same rule, without importing torch."""
+    """Where torch.hub stores weights; the same rule, without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 

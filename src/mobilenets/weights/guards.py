@@ -1,4 +1,4 @@
-"""Bounds on what is read from a file of unknown origin."""
+"""Size limits for reading files of unknown origin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def bounded_bytes(path: Path, most: int) -> bytes:
 
     Args:
         path: the file.
-        most: bytes that a file of its kind may have.
+        most: maximum size in bytes for this kind of file.
 
     Raises:
         WeightsError: it cannot be read, or is larger.
@@ -28,5 +28,5 @@ def bounded_bytes(path: Path, most: int) -> bytes:
 
 
 def megabytes(count: int) -> str:
-    """A count of bytes as people read it."""
+    """A number of bytes as text, for people."""
     return f"{count / 2**20:,.0f} MB"

@@ -1,4 +1,4 @@
-"""What a file's outputs mean: logits of classes, or one output that tells two classes apart."""
+"""The meaning of a file's outputs: logits of classes, or one output that separates two classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from mobilenets.errors import WeightsError
 
 Ending = Literal["", "softmax", "sigmoid"]
-"""What follows a file's last layer; "" if nothing does, or the file cannot say."""
+"""The activation after a file's last layer; "" if there is none, or the file cannot tell."""
 BINARY_LOSSES = ("binary_crossentropy", "binarycrossentropy", "binary_focal_crossentropy", "binaryfocalcrossentropy")
 CLASS_LOSSES = ("categorical_crossentropy", "categoricalcrossentropy", "sparse_categorical_crossentropy",
                 "sparsecategoricalcrossentropy", "categorical_focal_crossentropy", "categoricalfocalcrossentropy")  # fmt: skip
@@ -23,9 +23,9 @@ class Output:
 
     Args:
         origin: the file, for messages.
-        ending: what follows the layer.
-        loss: what it was trained with, by Keras's name; empty where the file does not say.
-        labels: how many names the user gave for its classes; 0 for none.
+        ending: the activation after the layer.
+        loss: the training loss, by Keras's name; empty if the file does not say.
+        labels: number of class names that the user gave; 0 for none.
     """
 
     origin: str
@@ -35,15 +35,15 @@ class Output:
 
 
 def classifier(weight: Tensor, bias: Tensor | None, output: Output) -> dict[str, Tensor]:
-    """The weight (classes x features) and bias of our classifier, whose softmax gives the file's own scores.
+    """Weight (classes x features) and bias of an equivalent classifier, whose softmax gives the file's own scores.
 
     Args:
         weight: outputs x features.
-        bias: of each output, None for zeros.
+        bias: bias of each output; None for zeros.
         output: how the layer was used.
 
     Raises:
-        WeightsError: its outputs are no scores of classes that exclude each other.
+        WeightsError: its outputs are not scores of mutually exclusive classes.
     """
     bias = torch.zeros(len(weight)) if bias is None else bias
     if len(weight) == 1:
@@ -82,5 +82,5 @@ def _check_binary(output: Output) -> None:
 
 
 def _two_classes(weight: Tensor, bias: Tensor) -> dict[str, Tensor]:
-    """Two logits, 0 and z: their softmax is 1 - sigmoid(z) and sigmoid(z)."""
+    """Two logits, 0 and z, whose softmax is 1 - sigmoid(z) and sigmoid(z)."""
     return {"weight": torch.cat([torch.zeros_like(weight), weight]), "bias": torch.cat([torch.zeros_like(bias), bias])}

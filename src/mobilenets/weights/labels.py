@@ -1,4 +1,4 @@
-"""The names of a file's classes: from a label file, ImageNet's own, or numbers."""
+"""The names of a file's classes: from a label file, from ImageNet, or numbers."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def labels_for(classes: int, given: Sequence[str]) -> tuple[str, ...]:
     """As many different names as there are classes.
 
     Args:
-        classes: of the file's classifier, a background class not counted.
-        given: names to use, with or without a first one for the background; empty for ImageNet's names, where there are 1000
-            classes and torchvision can say them, else `class_0000` and so on.
+        classes: number of classes of the file's classifier, without a background class.
+        given: names to use, with or without a first one for the background; if empty, ImageNet's names for 1000 classes if
+            torchvision provides them, otherwise `class_0000` and so on.
 
     Raises:
         WeightsError: there are more or fewer names than classes.
@@ -64,6 +64,6 @@ def _imagenet_names(classes: int) -> tuple[str, ...]:
         try:
             return tuple(importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES)
         except (ImportError, AttributeError):
-            pass  # a torchvision without this list; numbers do
+            pass  # torchvision lacks this list here; numbers will do
     digits = max(4, len(str(classes - 1)))
     return tuple(f"class_{i:0{digits}}" for i in range(classes))

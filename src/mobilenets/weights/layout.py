@@ -1,4 +1,4 @@
-"""Where a network lies among the names of a state dict: under which prefix, and what of the rest is its head."""
+"""Finds a network among the names of a state dict: its prefix, and which of the other tensors are its head."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobilenets.errors import WeightsError
 from mobilenets.weights.dense import Dense, Gap, norm_layer
 
 Kind = Literal["ssd", "segment", "timm", "transformers", "torchvision"]
-ANCHORS: tuple[tuple[Kind, str], ...] = (  # the end of the name that tells a kind of network, most telling first
+ANCHORS: tuple[tuple[Kind, str], ...] = (  # the end of a name that reveals the kind of network, most specific first
     ("ssd", "backbone.extra.0.0.0.weight"),
     ("segment", "classifier.cbr.0.weight"),
     ("segment", "classifier.0.project.0.weight"),
@@ -22,16 +22,16 @@ ANCHORS: tuple[tuple[Kind, str], ...] = (  # the end of the name that tells a ki
     ("transformers", "conv_stem.convolution.weight"),
 )
 FEATURES = "features."
-"""What torchvision calls the layers of its classifiers, whatever a file calls them."""
+"""torchvision's name for the layers of its classifiers, which replaces other names in a file."""
 NO_LAYERS = re.compile(
     r"(^|\.)(criterion|loss|loss_fn|loss_fct|loss_function|metrics?|(train|val|valid|test)_\w+|\w*(accuracy|metric|f1|auroc))\."
 )
-"""Tensors of losses and metrics, which Lightning keeps beside the network."""
-_OWN: dict[str, re.Pattern[str]] = {  # how the names of a backbone begin, where its head has the same prefix
+"""Tensors of losses and metrics, which Lightning stores beside the network."""
+_OWN: dict[str, re.Pattern[str]] = {  # how the names of a backbone begin if its head has the same prefix
     "timm": re.compile(r"(conv_stem|bn1|blocks|conv_head|bn2|norm_head)\."),
     "transformers": re.compile(r"(conv_stem|layer|conv_1x1)\."),
 }
-NORM_EPS = 1e-5  # of torch's batch norms, which a state dict does not hold
+NORM_EPS = 1e-5  # torch's default for batch norms, which a state dict does not store
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Layout:
     """A network among the names of a state dict.
 
     Args:
-        kind: whose names they are.
-        lead: what stands before the names of the network.
+        kind: the library whose names they are.
+        lead: prefix of the network's names.
         body: the tensors below `lead`, under the library's own names.
-        rest: all others, by the file's names without what they share.
+        rest: all other tensors, by the file's names without their common prefix.
         left_out: names of tensors that belong to losses and metrics.
     """
 
@@ -54,7 +54,7 @@ class Layout:
 
 
 def layouts(tensors: Mapping[str, Tensor]) -> list[Layout]:
-    """Every network that the names tell of; several where a teacher or averaged weights lie beside it."""
+    """Every network found by the names; there are several if the file also has a teacher or averaged weights."""
     for kind, anchor in ANCHORS:
         leads = [name[: -len(anchor)] for name in tensors if name.endswith(anchor) and _is_lead(name[: -len(anchor)])]
         if leads:
@@ -63,15 +63,15 @@ def layouts(tensors: Mapping[str, Tensor]) -> list[Layout]:
 
 
 def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layout | None:
-    """The one network that the names tell of; None if they tell of none.
+    """The network found by the names; None if there is none.
 
     Args:
-        tensors: of a state dict.
+        tensors: the tensors of a state dict.
         origin: the file, for messages.
-        key: prefix of the one to take, where there are several.
+        key: prefix of the network to choose, if there are several.
 
     Raises:
-        WeightsError: there are several, and `key` names none of them.
+        WeightsError: there are several, and `key` matches none of them.
     """
     candidates = layouts(tensors)
     named = [layout for layout in candidates if key and f".{key.rstrip('.')}." in f".{layout.lead}"]
@@ -87,15 +87,15 @@ def chosen(tensors: Mapping[str, Tensor], origin: str, *, key: str = "") -> Layo
 
 
 def dense_layers(rest: Mapping[str, Tensor], origin: str, *, ordered: bool) -> list[Dense]:
-    """The tensors outside the body as layers of a head, in their order.
+    """The tensors outside the body as layers of a head, in order.
 
     Args:
-        rest: by name.
+        rest: the tensors, by name.
         origin: the file, for messages.
-        ordered: whether the order of the names is that of the layers; else their numbers say it.
+        ordered: whether the tensors are in the order of the layers; otherwise the numbers in their names give the order.
 
     Raises:
-        WeightsError: some are no weights of fully connected layers or batch norms.
+        WeightsError: some do not belong to fully connected layers or batch norms.
     """
     modules: dict[str, dict[str, Tensor]] = {}
     for name, tensor in rest.items():
@@ -112,7 +112,7 @@ def dense_layers(rest: Mapping[str, Tensor], origin: str, *, ordered: bool) -> l
 
 
 def left_out(layout: Layout) -> tuple[str, ...]:
-    """What to say of tensors that belong to losses and metrics."""
+    """The note about tensors of losses and metrics, which are skipped."""
     return (f"left out: {', '.join(layout.left_out[:4])}, of losses or metrics",) if layout.left_out else ()
 
 
@@ -138,7 +138,7 @@ def _features(lead: str, tensors: Mapping[str, Tensor]) -> Layout:
 
 
 def _below(name: str, lead: str) -> bool:
-    """Whether a tensor is of a numbered layer of the features."""
+    """Whether a tensor belongs to a numbered layer of the features."""
     return name.startswith(lead) and re.match(r"\d+\.(\d|conv|block)", name[len(lead) :]) is not None
 
 
@@ -150,12 +150,12 @@ def _sorted_out(kind: Kind, lead: str, body: Mapping[str, Tensor], rest: Mapping
 
 
 def _shared(lead: str) -> str:
-    """What the names of the body and of its head have in common."""
+    """The common prefix of the names of the body and its head."""
     return re.sub(r"(features|backbone|encoder|body|mobilenet_v[12])\.$", "", lead)
 
 
 def _feature_leads(tensors: Mapping[str, Tensor]) -> Iterable[str]:
-    """What stands before the numbers of torchvision's layers: `"features."`, `"model.backbone."`, `"0."`."""
+    """The prefixes before the numbers of torchvision's layers: `"features."`, `"model.backbone."`, `"0."`."""
     for name, tensor in tensors.items():
         match = re.fullmatch(r"((?:.*\.)?)0\.0\.weight", name)
         if match is None or tensor.ndim != 4 or tensor.shape[2:] != (3, 3):
@@ -180,7 +180,7 @@ def _dense(name: str, parts: Mapping[str, Tensor], behind: Gap, origin: str) -> 
 
 
 def _gap(before: str, name: str) -> Gap:
-    """What lies between two modules, as their numbers in one nn.Sequential say."""
+    """What is between two modules, according to their numbers in one nn.Sequential."""
     (parent, _, number), (other, _, next_number) = before.rpartition("."), name.rpartition(".")
     if parent != other or not (number.isdigit() and next_number.isdigit()):
         return "unknown"

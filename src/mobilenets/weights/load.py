@@ -1,4 +1,4 @@
-"""`load`: a `Model` from public weights by name, or from a file of another library. `read` also says how each part is known."""
+"""`load`: a `Model` from public weights by name, or from another library's file. `read` also says how each part is known."""
 
 from __future__ import annotations
 
@@ -107,22 +107,22 @@ def load(
 
     It is in evaluation mode.
 
-    A state dict that comes with nothing else gets the input contract that its library usually has, and is taken for the plain
-    network where timm has variants with the same tensors (`mobilenetv4_conv_aa_medium`); `spec.weights` says so.
-    Weights without batch norms (TFLite) carry identities in their place; `norms.reinsert` makes them fit for training.
+    A bare state dict gets the input contract that its library usually has. If timm has variants with the same tensors
+    (`mobilenetv4_conv_aa_medium`), it is taken for the plain network. `spec.weights` says so. In weights without batch norms
+    (TFLite), batch norms are identities that carry the biases; `norms.reinsert` makes them fit for training.
 
     Args:
         source: a run folder, which means its best checkpoint; a checkpoint folder; an exported file in a run folder, which
             means the run (elsewhere it only predicts: `Predictor.open`); a name of the catalog; or a `.tflite`, `.h5`,
             `.keras`, `.weights.h5`, `.pth`, `.ckpt` or `.safetensors` file.
-        library: whose format the file has, where it should not be found out.
-        model: the network that is expected; or timm's or the catalog's name for the file, which gives its input contract.
-        width: the width that is expected; 0 for any.
-        labels: names for the classes, in place of ImageNet's or numbers.
-        told: what the file cannot say: the scale of its pixels, how images are resized, which activation a hidden layer has.
+        library: the library whose format the file has; recognized by default.
+        model: the expected network; or timm's or the catalog's name for the file, which gives its input contract.
+        width: the expected width; 0 for any.
+        labels: class names, instead of ImageNet's or numbers.
+        told: what the file cannot tell: the scale of its pixels, how images are resized, the activation of a hidden layer.
 
     Raises:
-        WeightsError: not there, damaged, of an unknown kind, or not what is expected.
+        WeightsError: it does not exist, is damaged, of an unknown kind, or not what is expected.
     """
     return read(source, library=library, model=model, width=width, labels=labels, told=told).model
 
@@ -136,10 +136,10 @@ def read(
     labels: Sequence[str] = (),
     told: Told = NOTHING_TOLD,
 ) -> Reading:
-    """As `load`, with how each part is known: read from the file, given by the user, from the catalog, or guessed.
+    """As `load`, with the source of each part: read from the file, given by the user, from the catalog, or guessed.
 
     Raises:
-        WeightsError: not there, damaged, of an unknown kind, or not what is expected.
+        WeightsError: it does not exist, is damaged, of an unknown kind, or not what is expected.
     """
     if str(source) in CATALOG:
         entry = CATALOG[str(source)]
@@ -161,7 +161,7 @@ def read(
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a path is for `checkpoint.load` to read or refuse: a folder, a checkpoint's file, an exported file."""
+    """Whether a path is handled by `checkpoint.load`: a folder, a checkpoint's file, or an exported file."""
     if (path / "saved_model.pb").is_file():
         raise WeightsError(f"'{path}' is a SavedModel of TensorFlow, which is not read", hint=_INSTEAD)
     if path.is_dir():
@@ -173,14 +173,14 @@ def _is_ours(path: Path) -> bool:
 
 
 def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model:
-    """The best public weights of a network that can be had: from a cache, else by a download; `spec.weights` says which.
+    """The best available public weights of a network, from a cache or downloaded; `spec.weights` says which.
 
     Args:
-        name, width: of the network.
-        timeout_s: how long a server may take to answer.
+        name, width: the network.
+        timeout_s: maximum time for a server to respond.
 
     Raises:
-        WeightsError: none exist, or none can be had here.
+        WeightsError: there are none, or none are available here.
     """
     entries = for_model(name, width)
     if not entries:
@@ -191,7 +191,7 @@ def load_best(name: str, width: float = 1.0, *, timeout_s: float = 5.0) -> Model
 
 
 def _claim(path: Path, library: Library | None, model: str) -> Claim:
-    """What the name given, the file's name or a configuration beside it say about a file."""
+    """What the given name, the file's name or a configuration beside it tell about a file."""
     entry = CATALOG[model] if model in CATALOG else by_file(path.name)
     if entry is not None:
         if model not in CATALOG:
@@ -203,7 +203,7 @@ def _claim(path: Path, library: Library | None, model: str) -> Claim:
             data = parse(config.read_bytes())
             return Claim(library, str(data.get("architecture", model)), _timm_contract(data["pretrained_cfg"]), path.name)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SpecError):
-            pass  # some other program's file
+            pass  # a file of another program
     architectures = {entry.architecture: entry for entry in CATALOG.values() if entry.origin == "timm"}
     known = {**dict.fromkeys(timm.OTHER), **dict.fromkeys(timm.FROM_TENSORFLOW), **architectures}
     if model and model not in BACKBONES and model not in known:
@@ -274,10 +274,10 @@ def _read(path: Path, claim: Claim, labels: Sequence[str], told: Told) -> Readin
 
 
 def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:
-    """The network in a file, and whose format the file has.
+    """The network in a file, and the library whose format the file has.
 
     Raises:
-        WeightsError: no network of ours can be made of it.
+        WeightsError: it does not match any of our networks.
     """
     kind = claim.origin or _kind(path)
     try:
@@ -297,7 +297,7 @@ def _network(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Ne
 
 
 def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, Network]:
-    """The network in a file of state dicts: the likeliest of those that hold one."""
+    """The network in a file of state dicts: the most likely one that contains a network."""
     states = read_states(path)
     named = [state for state in states if told.key and f".{state.key}.".endswith(f".{told.key}.")]
     prefix = f".{told.key.rstrip('.')}."
@@ -308,7 +308,7 @@ def _of_states(path: Path, claim: Claim, told: Told, labels: int) -> tuple[str, 
     fitting = [state for state in named or states if chosen(state.tensors, str(path), key=told.key) is not None]
     if not fitting:
         if claim.origin is not None and states:
-            fitting = states[:1]  # its reader says what is missing
+            fitting = states[:1]  # its reader reports what is missing
         else:
             raise _no_network(path, states, told)
     state = fitting[0]
@@ -347,7 +347,7 @@ def _no_network(path: Path, states: Sequence[State], told: Told) -> WeightsError
 
 
 def _kind(path: Path) -> str:
-    """Whose format a file has, by its first bytes; empty for a state dict."""
+    """The library whose format a file has, by its first bytes; empty for a state dict."""
     try:
         with path.open("rb") as file:
             head = file.read(16)

@@ -1,7 +1,7 @@
-"""How deep tuples lie in each other in a pickle, found without building them.
+"""Checks how deeply tuples are nested in a pickle, without building them.
 
-Python computes the hash of a tuple tuple by tuple, in C and without a limit: a dict whose key is nested a hundred thousand deep
-ends the process. The pickle of a state dict has tuples in tuples, as the arguments that rebuild a tensor, but only a few.
+Python hashes nested tuples recursively in C, without a limit: a dict whose key is nested a hundred thousand deep crashes the
+process. The pickle of a state dict has nested tuples as the arguments for rebuilding a tensor, but only a few levels.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def check_nesting(file: IO[bytes], name: str) -> None:
-    """Go through one pickle.
+    """Scan one pickle.
 
     Args:
-        file: at its beginning; afterwards behind its end.
-        name: of the file, for the message.
+        file: positioned at the start of the pickle; afterwards at its end.
+        name: the file's name, for the message.
 
     Raises:
-        WeightsError: a tuple holds more tuples in each other than any state dict has.
-        ValueError: it is no pickle.
+        WeightsError: tuples are nested more deeply than in any state dict.
+        ValueError: it is not a pickle.
     """
-    stack: list[int] = []  # for each value on the unpickler's stack, how deep its tuples lie
+    stack: list[int] = []  # for each value on the unpickler's stack, its depth of nested tuples
     known: dict[Any, int] = {}  # Any: the memo's numbers and, in old protocols, texts
     for opcode, argument, _ in pickletools.genops(file):
         top = stack[-1] if stack else 0
@@ -50,7 +50,7 @@ def check_nesting(file: IO[bytes], name: str) -> None:
 
 
 def _apply(opcode: pickletools.OpcodeInfo, stack: list[int]) -> None:
-    """What an opcode does to the stack: a tuple lies one deeper than what it holds, anything else as deep."""
+    """Apply an opcode to the stack: a tuple is one level deeper than its deepest item, anything else equally deep."""
     count = _TUPLES.get(opcode.name, len(opcode.stack_before))
     held = [0]
     if pickletools.markobject in opcode.stack_before:

@@ -1,7 +1,8 @@
-"""Batch norms that were folded into their convolutions: carried as identities, put back for fine-tuning.
+"""Batch norms that were folded into their convolutions: represented as identities, and restored for fine-tuning.
 
-A file for deployment has no batch norms, only biases. Such a bias is carried by a norm that is the identity plus the bias. To
-train on, `reinsert` gives each norm the statistics of what passes it, and the weight and bias that leave its output as it was.
+A file for deployment has no batch norms, only biases. Each such bias is held by a batch norm that is otherwise an identity. For
+further training, `reinsert` gives each batch norm the statistics of its input, and adapts its weight and bias so that its
+output stays the same.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from mobilenets.errors import WeightsError
 
 
 def folded_norm(bias: Tensor, eps: float) -> dict[str, Tensor]:
-    """The parts of a norm that adds a bias and nothing else: 1 * (x - 0) / sqrt((1 - eps) + eps) + bias."""
+    """The parts of a batch norm that only adds a bias: 1 * (x - 0) / sqrt((1 - eps) + eps) + bias."""
     ones = torch.ones_like(bias)
     return {"weight": ones, "bias": bias.clone(), "running_mean": torch.zeros_like(bias), "running_var": ones - eps}
 
 
 def folded(model: nn.Module) -> bool:
-    """Whether norms of the model are identities that carry biases, so that training it needs `reinsert` first."""
+    """Whether the model has batch norms that are identities with a bias, so that training it needs `reinsert` first."""
     return bool(_folded(model))
 
 
 @torch.no_grad()
 def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every folded norm the observed mean and variance as running statistics; the model's outputs stay as they were.
+    """Give every folded batch norm the observed mean and variance as running statistics; the model's outputs stay the same.
 
-    Each norm is an identity before and after, so one pass observes every layer as layer after layer would. Worked in place.
-    Norms that are no identities, those of a fresh head, stay as they are.
+    Each batch norm computes the same before and after, so a single pass can observe all layers. The model is changed in place.
+    Batch norms that are not identities, such as those of a new head, stay unchanged.
 
     Args:
-        model: with folded norms; it is left in the mode it was in.
-        batches: prepared images, N C H W, as many as give stable statistics; some hundred images do.
+        model: a model with folded batch norms; its mode is restored afterwards.
+        batches: preprocessed images, N C H W, enough for stable statistics; a few hundred images are.
 
     Raises:
         WeightsError: there are no batches.
@@ -75,7 +76,7 @@ def reinsert(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _keep_output(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor) -> None:
-    """New statistics for a norm, with the weight and bias that make its output what it was."""
+    """Set new statistics, and the weight and bias with which the batch norm's output stays the same."""
     old_mean, old_var = _statistics(norm)
     device = norm.weight.device
     slope = norm.weight.double().cpu() / (old_var + norm.eps).sqrt()

@@ -1,4 +1,4 @@
-"""State dicts as they lie in a file: every one that it holds, by its key. Nothing in a file is run."""
+"""State dicts in a file: every one that it contains, by key. No code in a file is run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mobilenets.weights.guards import megabytes
 from mobilenets.weights.nesting import check_nesting
 
 MOST_BYTES = 2 << 30
-"""Size of a file with a state dict, unpacked. The largest network with an optimizer's state has 0.5 GB."""
+"""Maximum size of a file with a state dict, unpacked. The largest network with an optimizer's state has 0.5 GB."""
 DEEPEST = 8
-"""Dicts inside dicts that are looked into."""
+"""Maximum depth of nested dicts that are searched."""
 MOST_DICTS = 10_000
 WRAPPERS = (
     "",
@@ -37,7 +37,7 @@ WRAPPERS = (
     "model_ema",
     "ema",
 )
-"""Keys under which training scripts keep a state dict, the likeliest first; averaged weights come after plain ones."""
+"""Keys under which training scripts store a state dict, most likely first; averaged weights come after plain ones."""
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch before 1.6 begin
 _LEGACY_PICKLES = 5  # their number, protocol, machine, content and storages; then come raw bytes
 
@@ -47,9 +47,9 @@ class State:
     """One state dict of a file.
 
     Args:
-        key: where it lies in the file, `"state_dict"`; empty for the file's outermost dict.
-        tensors: by the file's own names, in its order.
-        ordered: whether that order is the one in which layers were made, which safetensors do not keep.
+        key: its key in the file, such as `"state_dict"`; empty for the file's outermost dict.
+        tensors: the tensors by the file's own names, in its order.
+        ordered: whether that order is the one in which layers were created, which safetensors does not preserve.
     """
 
     key: str
@@ -58,10 +58,10 @@ class State:
 
 
 def read_states(path: Path) -> list[State]:
-    """Every dict of tensors in a file, the likeliest to be the network first.
+    """Every dict of tensors in a file, the most likely network first.
 
     Raises:
-        WeightsError: it cannot be read, is too large, or holds more than tensors.
+        WeightsError: it cannot be read, is too large, or contains more than tensors.
     """
     try:
         if path.suffix == ".safetensors":
@@ -72,7 +72,7 @@ def read_states(path: Path) -> list[State]:
         raise
     except SafetensorError as error:
         raise WeightsError(f"'{path}' is damaged: {error}", hint="download or copy it again") from error
-    except Exception as error:  # a damaged pickle can end in any of them
+    except Exception as error:  # a damaged pickle can raise any error
         raise WeightsError(
             f"'{path}' is damaged, or holds more than tensors: {_reason(str(error) or type(error).__name__)}",
             hint="files that need code to load are refused; save the model's state_dict() alone",
@@ -84,10 +84,10 @@ def read_states(path: Path) -> list[State]:
 
 
 def check_tensors(state: State, origin: str) -> dict[str, Tensor]:
-    """The tensors of a state dict as plain arrays of numbers.
+    """The tensors of a state dict, checked to be plain dense arrays.
 
     Raises:
-        WeightsError: one is of another layout, or larger than what the file stores of it.
+        WeightsError: one has another layout, or is larger than the file's data for it.
     """
     for name, tensor in state.tensors.items():
         plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_complex() and not tensor.is_meta
@@ -124,7 +124,7 @@ def _unpickled(path: Path) -> Any:  # Any: whatever the file holds
             )
     _check_nesting(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns of odd protocols, then refuses them
+        warnings.simplefilter("ignore")  # torch warns of odd protocols before it rejects them
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
@@ -150,7 +150,7 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _dicts(data: Mapping[Any, Any]) -> Iterator[tuple[str, dict[str, Tensor]]]:  # Any: whatever the file holds
-    """Each dict in a dict with the tensors in it; one that holds itself is entered once."""
+    """Each dict in a dict, with the tensors in it; a dict that contains itself is entered once."""
     seen: set[int] = set()
     waiting: list[tuple[str, int, Mapping[Any, Any]]] = [("", 0, data)]
     while waiting and len(seen) < MOST_DICTS:
@@ -170,7 +170,7 @@ def _rank(key: str) -> tuple[int, int]:
 
 
 def _reason(message: str) -> str:
-    """What torch said, without its advice to run the file's code."""
+    """torch's message, without its advice to run the file's code."""
     unsupported = re.search(r"GLOBAL ([\w.]+)", message)
     plain = re.sub(r"\s+", " ", re.sub(r"\x1b\[\d*m", "", message)).strip()
     return f"it needs the class {unsupported[1]}" if unsupported else plain[:160]

@@ -1,4 +1,4 @@
-"""timm's state dicts: MobileNetV1 to V4, any width and depth; the stages in timm's names give the strides."""
+"""timm's state dicts: MobileNetV1 to V4, any width and depth; the stages in timm's names determine the strides."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Layers = tuple[tuple[str, str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What the names of a state dict cannot say.
+    """What the names of a state dict cannot tell.
 
     Args:
-        strides: of the first block of each stage.
-        activation: of the stem, the last stages and the layers after pooling.
-        relu_stages: how many of the first stages have ReLU instead (V3).
-        departs: whether the paper has another activation, in every layer.
+        strides: stride of the first block of each stage.
+        activation: activation of the stem, the last stages and the layers after pooling.
+        relu_stages: how many of the first stages use ReLU instead (V3).
+        departs: whether timm differs from the paper's activation, in every layer.
     """
 
     strides: tuple[int, ...]
@@ -56,21 +56,21 @@ STAGES = {
     "mobilenet_v4_hybrid_medium":       Stages((2, 2, 2, 2, 1),       "relu"),
     "mobilenet_v4_hybrid_large":        Stages((2, 2, 2, 2, 1),       "gelu"),
 }
-V4_BLOCKS: dict[tuple[int, ...], str] = {  # blocks of the third and fourth stage
+V4_BLOCKS: dict[tuple[int, ...], str] = {  # number of blocks of the third and fourth stage
     (6, 6):   "mobilenet_v4_conv_small",
     (8, 11):  "mobilenet_v4_conv_medium",
     (11, 13): "mobilenet_v4_conv_large",
     (12, 16): "mobilenet_v4_hybrid_medium",
     (15, 18): "mobilenet_v4_hybrid_large",
 }
-OTHER = {  # of the same names and shapes as ours, but another network
+OTHER = {  # the same names and shapes as ours, but another network
     "mobilenetv3_rw":               "squeeze-excite with hard-swish inside",
     "mobilenetv4_conv_aa_medium":   "average pooling in place of strides",
     "mobilenetv4_conv_aa_large":    "average pooling in place of strides",
     "mobilenetv4_conv_blur_medium": "blur pooling in place of strides",
 }
-TWINS = ("mobilenet_v4_conv_medium", "mobilenet_v4_conv_large")  # of which `OTHER` has variants with the very same tensors
-FROM_TENSORFLOW = (  # padded as TensorFlow pads, norm eps 1e-3
+TWINS = ("mobilenet_v4_conv_medium", "mobilenet_v4_conv_large")  # `OTHER` has variants of these with the very same tensors
+FROM_TENSORFLOW = (  # padded as in TensorFlow, batch norm epsilon 1e-3
     "tf_mobilenetv3_large_075",
     "tf_mobilenetv3_large_100",
     "tf_mobilenetv3_large_minimal_100",
@@ -78,7 +78,7 @@ FROM_TENSORFLOW = (  # padded as TensorFlow pads, norm eps 1e-3
     "tf_mobilenetv3_small_100",
     "tf_mobilenetv3_small_minimal_100",
 )
-KINDS: tuple[tuple[str, type[Row]], ...] = (  # the tensor that tells a kind of block, most telling first
+KINDS: tuple[tuple[str, type[Row]], ...] = (  # the tensor that reveals a kind of block, most specific first
     ("attn.query.proj.weight", Attention),
     ("pw_exp.conv.weight",     Universal),
     ("conv_exp.weight",        Fused),
@@ -97,7 +97,7 @@ LAYERS: dict[type[Row], Layers] = {  # ours, timm's convolution, timm's norm
                  ("value_reduce", "attn.value.down_conv", "attn.value.norm")),
 }
 UNEXPANDED: Layers = (("depthwise", "conv_dw", "bn1"), ("project", "conv_pw", "bn2"))  # the first block of V2 and V3
-SINGLE = {  # tensors without a norm: timm's, ours
+SINGLE = {  # tensors without batch norm: timm's, ours
     "se.conv_reduce.weight":    "squeeze.reduce.weight",
     "se.conv_reduce.bias":      "squeeze.reduce.bias",
     "se.conv_expand.weight":    "squeeze.expand.weight",
@@ -124,20 +124,21 @@ def read(
     told: Told = NOTHING_TOLD,
     labels: int = 0,
 ) -> Network:
-    """The network in a state dict of timm's, under any prefix, with timm's head or others of fully connected layers.
+    """The network in a timm state dict, under any prefix, with timm's head or another one of fully connected layers.
 
     Args:
         state: tensors by the file's names.
         origin: the file, for messages.
-        architecture: timm's name, `"tf_mobilenetv3_large_100"`. Padding and norm eps of the TensorFlow ports cannot be seen in
-            the tensors; without a name the file is taken for one that was trained in timm. Nor can the pooling in place of
-            strides that the `aa` and `blur` variants of V4 have; without a name it is taken for the plain network.
-        ordered: whether the tensors stand in the order of the layers.
-        told: what the user says of the file.
-        labels: how many names the user gave for its classes.
+        architecture: timm's name, such as `"tf_mobilenetv3_large_100"`. The tensors do not reveal the padding and batch norm
+            epsilon of the TensorFlow ports; without a name, the file is taken for one that was trained in timm. Nor do they
+            reveal the pooling that V4's `aa` and `blur` variants use instead of strides; without a name, it is taken for the
+            plain network.
+        ordered: whether the tensors are in the order of the layers.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
-        WeightsError: it is no MobileNet, or one that computes something else with the same shapes.
+        WeightsError: it is not a MobileNet, or it is one that computes something else with the same shapes.
     """
     if architecture in OTHER:
         raise WeightsError(f"{architecture} is another network: it has {OTHER[architecture]}")
@@ -176,13 +177,13 @@ def read(
 
 
 def _channels(last: Mapping[str, Tensor]) -> int:
-    """Channels that the last layer before the head gives."""
+    """Output channels of the last layer before the head."""
     ends = ("norm.bias", "conv.bias")
     return next(len(tensor) for name, tensor in reversed(list(last.items())) if name.endswith(ends))
 
 
 def _last(tensors: Tensors) -> dict[str, Tensor]:
-    """The layer between the blocks and the classifier: before pooling in V1 and V2, after it in V3 (no norm) and V4."""
+    """The layer between the blocks and the classifier: before pooling in V1 and V2, after it in V3 (no batch norm) and V4."""
     for norm in ("bn2", "norm_head"):
         if tensors.has(f"{norm}.running_mean"):
             return tensors.conv("", "conv_head", norm)
@@ -207,7 +208,7 @@ def _block(tensors: Tensors, lead: str, stride: int, activation: Activation, lik
 
 
 def _name(tensors: Tensors, origin: str) -> str:
-    """Which of our networks timm's names and counts mean."""
+    """Our network that matches timm's names and counts."""
     counts = tuple(len(tensors.numbers(f"blocks.{s}.")) for s in tensors.numbers("blocks."))
     if tensors.has("blocks.2.0.pw_exp.conv.weight"):
         name = V4_BLOCKS.get(counts[2:4], "")

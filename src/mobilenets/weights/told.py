@@ -1,4 +1,4 @@
-"""What a user says of a file that the file itself cannot say, and how well each part of an input contract is known."""
+"""The user's statements about a file, for what the file cannot tell, and how well each part of an input contract is known."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ PIXELS: Mapping[Pixels, tuple[tuple[float, ...], tuple[float, ...]]] = {  # mean
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the user says of a file; empty and 0 for what is not said.
+    """The user's statements about a file; empty or 0 if not given.
 
     Args:
-        pixels: what the file's input takes: "0..255", "0..1", "-1..1", or "imagenet" (by ImageNet's mean and std).
-        resize: how images come to the input's size.
+        pixels: the range of the file's input: "0..255", "0..1", "-1..1", or "imagenet" (ImageNet's mean and std).
+        resize: how images are resized to the input.
         crop: share of the image that the network sees, 0 to 1.
-        interpolation: of the resize.
+        interpolation: interpolation of the resize.
         size: side of the input, px.
-        hidden_activation: of hidden layers in a head, which a state dict cannot say.
-        key: which state dict, where a file has several.
+        hidden_activation: activation of hidden layers in a head, which a state dict cannot tell.
+        key: which state dict to use, if a file has several.
 
     Raises:
-        UsageError: a value is not one of those known.
+        UsageError: a value is unknown.
     """
 
     pixels: Pixels | Literal[""] = ""
@@ -70,11 +70,11 @@ NOTHING_TOLD = Told()
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """An input contract and where each part of it comes from.
+    """An input contract, and the source of each of its parts.
 
     Args:
         input: the contract.
-        known: "size", "pixels", "resize" and "crop", each with its basis; what is missing was guessed.
+        known: "size", "pixels", "resize" and "crop", each with its basis; missing parts were guessed.
     """
 
     input: InputContract
@@ -82,14 +82,14 @@ class Contract:
 
 
 def settled(contract: Contract, told: Told) -> Contract:
-    """The contract with what the user says in place of what was guessed.
+    """The contract with guessed parts replaced by the user's statements.
 
     Args:
-        contract: as the file or its library's custom has it.
-        told: what the user says.
+        contract: the contract from the file or its library's convention.
+        told: the user's statements.
 
     Raises:
-        WeightsError: the file says otherwise.
+        WeightsError: the file contradicts them.
     """
     values, known = contract.input, dict(contract.known)
     if told.pixels and known.get("pixels") != "given":
@@ -119,5 +119,5 @@ def _close(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def _crop(resize: Resize, values: InputContract) -> float:
-    """The crop that goes with a rule: of the whole image where the rule does not crop."""
+    """The crop for a resize rule: the whole image if the rule does not crop."""
     return values.crop if resize in ("crop_then_stretch", "shorter_side_then_crop") else 1.0

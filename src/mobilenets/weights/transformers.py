@@ -1,7 +1,7 @@
-"""Hugging Face transformers' state dicts: MobileNetV1 and V2, any width, with what the configuration beside the file says.
+"""Hugging Face transformers' state dicts: MobileNetV1 and V2, any width, with the configuration beside the file.
 
-`config.json` has the padding, the epsilon of batch norms and the names of the classes; `preprocessor_config.json` has the input
-contract. Both are optional: the defaults of transformers, which are those of TensorFlow's models, stand in for them.
+`config.json` has the padding, the epsilon of batch norms and the class names; `preprocessor_config.json` has the input
+contract. Both are optional. Without them, the defaults of transformers apply, which are those of TensorFlow's models.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _STRIDES = {
     "mobilenet_v2": (2, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1),
 }
 _INTERPOLATIONS: dict[object, Interpolation] = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
-_LARGEST = 1 << 24  # bytes of a configuration
+_LARGEST = 1 << 24  # maximum size of a configuration in bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Config:
-    """What `config.json` says of a network; by default what transformers assumes."""
+    """The contents of `config.json`; the defaults are those of transformers."""
 
     activation: Literal["relu", "relu6"] = "relu6"
     norm_eps: float = 1e-3
@@ -48,14 +48,14 @@ class _Config:
 def read(
     state: Mapping[str, Tensor], path: Path, *, ordered: bool = True, told: Told = NOTHING_TOLD, labels: int = 0
 ) -> Network:
-    """The network in a state dict of transformers', under any prefix, with a head of fully connected layers.
+    """The network in a transformers state dict, under any prefix, with a head of fully connected layers.
 
     Args:
         state: tensors by the file's names.
-        path: the file, for messages, and for the configuration beside it.
-        ordered: whether the tensors stand in the order of the layers.
-        told: what the user says of the file.
-        labels: how many names the user gave for its classes.
+        path: the file, for messages and to find the configuration beside it.
+        ordered: whether the tensors are in the order of the layers.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
         WeightsError: it is neither of the two networks, or its configuration says that it computes something else.
@@ -85,7 +85,7 @@ def read(
 
 
 def _v1(tensors: Tensors, config: _Config) -> list[Block]:
-    """The stem, then a depthwise and a pointwise convolution a block."""
+    """The stem, then blocks of a depthwise and a pointwise convolution."""
     strides = _checked(tensors, "mobilenet_v1", layers=2)
     blocks = [Block(Conv, _layer(tensors, "", "conv_stem"), 2, config.activation)]
     for i, stride in enumerate(strides):
@@ -95,7 +95,7 @@ def _v1(tensors: Tensors, config: _Config) -> list[Block]:
 
 
 def _v2(tensors: Tensors, config: _Config) -> list[Block]:
-    """The stem, which has the first block too, the other blocks, and the last convolution."""
+    """The stem, which also holds the first block, the other blocks, and the last convolution."""
     strides = _checked(tensors, "mobilenet_v2", layers=1)
     blocks = [Block(Conv, _layer(tensors, "", "conv_stem.first_conv"), 2, config.activation)]
     for lead, stride in (("conv_stem", 1), *((f"layer.{i}", stride) for i, stride in enumerate(strides))):
@@ -112,7 +112,7 @@ def _layer(tensors: Tensors, ours: str, theirs: str) -> dict[str, Tensor]:
 
 
 def _checked(tensors: Tensors, name: str, layers: int) -> tuple[int, ...]:
-    """The strides of a network's blocks, if it has as many."""
+    """The strides of a network's blocks, if it has that many layers."""
     strides, count = _STRIDES[name], len(tensors.numbers("layer."))
     if count != layers * len(strides):
         raise WeightsError(f"'{tensors.origin}' has {count} layers, not the {layers * len(strides)} of transformers' {name}")
@@ -120,10 +120,10 @@ def _checked(tensors: Tensors, name: str, layers: int) -> tuple[int, ...]:
 
 
 def _config(path: Path) -> _Config:
-    """What a configuration says of the network.
+    """The network's configuration.
 
     Raises:
-        WeightsError: it says that the network has dilations or an activation that ours does not have.
+        WeightsError: the network has dilations or an activation that ours does not have.
     """
     data = _object(path)
     if not str(data.get("model_type", "")).startswith("mobilenet_v"):
@@ -142,7 +142,7 @@ def _config(path: Path) -> _Config:
 
 
 def _labels(names: Any) -> tuple[str, ...]:  # Any: JSON
-    """The names of the classes; () if they say nothing, or one stands for two classes."""
+    """The class names; () if they carry no information, or one name stands for two classes."""
     if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
         return ()
     ordered = tuple(str(names[str(i)]) for i in range(len(names)))
@@ -151,7 +151,7 @@ def _labels(names: Any) -> tuple[str, ...]:  # Any: JSON
 
 
 def _contract(path: Path) -> Contract:
-    """The input contract that a preprocessor's configuration states, as far as it states one."""
+    """The input contract according to a preprocessor's configuration, as far as it states one."""
     data = _object(path)
     try:
         mean, std, side = data["image_mean"], data["image_std"], data["crop_size"]["height"]

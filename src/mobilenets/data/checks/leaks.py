@@ -19,9 +19,10 @@ PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("
 class Leak:
     """The images of one split that are also in another.
 
-    split: the split used for metrics.
-    other: the other split that contains the same images.
-        other: the other split that has the same images.
+
+    Args:
+        split: the split used for metrics.
+        other: the other split that contains the same images.
         names: names of these images in `split`.
         images: the number of all images in `split`.
     """

@@ -1,1 +1,1 @@
-"""A network as a graph of operators, whatever file it came from: which MobileNet it is, and its weights."""
+"""Networks as graphs of operators, from any file format: finds out which MobileNet it is, and reads its weights."""

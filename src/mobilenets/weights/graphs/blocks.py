@@ -1,4 +1,4 @@
-"""Layers of a graph as rows of a network: a depthwise layer takes the 1 x 1 layers around it into its block."""
+"""Groups a graph's layers into blocks: a depthwise layer forms a block with the 1 x 1 layers around it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PADDINGS: tuple[Padding, ...] = ("tf", "symmetric", "end")
 
 
 def blocks_of(body: Sequence[Layer], layers: Sequence[Layer], like: BackboneSpec, origin: str) -> list[Block]:
-    """Layers up to pooling as rows.
+    """The layers up to pooling, as blocks.
 
     Args:
-        body: one after another, without those inside squeeze-excite.
-        layers: all of the walk, for those inside squeeze-excite.
-        like: the network they are taken for.
+        body: the layers in sequence, without those inside squeeze-excite.
+        layers: all layers of the walk, including those inside squeeze-excite.
+        like: the network that they are assumed to be.
         origin: the file, for messages.
 
     Raises:
@@ -50,7 +50,7 @@ def blocks_of(body: Sequence[Layer], layers: Sequence[Layer], like: BackboneSpec
 
 
 def _block_length(body: Sequence[Layer], i: int) -> int:
-    """How many of the layers from place `i` on make one block: expansion, depthwise, projection; fused; or a single one."""
+    """Number of layers from index `i` on that form one block: expansion, depthwise, projection; a fused block; or one layer."""
     layer, behind = body[i], body[i + 1 : i + 2]
     if layer.depthwise:
         return 2
@@ -81,12 +81,12 @@ def _block(part: Sequence[Layer], layers: Sequence[Layer], like: BackboneSpec) -
 
 
 def _departs(like: BackboneSpec) -> bool:
-    """Whether the network has rows without the residual that their shapes allow (MobilenetEdgeTPU)."""
+    """Whether the network has rows without a shortcut although their shapes allow one (MobilenetEdgeTPU)."""
     return any(row.shortcut == "none" for row in like.rows if isinstance(row, Bottleneck))
 
 
 def _check_residual(part: Sequence[Layer], before: int, c_in: int, message: str, like: BackboneSpec) -> None:
-    """A block has the residual that our module of it has: where its shapes allow one, but for rows that leave it out."""
+    """Check that a block has a shortcut exactly where our module has one: if its shapes allow it and its row has one."""
     *inner, last = part
     if any(layer.joins for layer in inner) or (len(part) == 1 and last.joins):
         raise WeightsError(message, hint=_HINT)
@@ -99,14 +99,14 @@ def _check_residual(part: Sequence[Layer], before: int, c_in: int, message: str,
 
 
 def _check_activations(part: Sequence[Layer], origin: str) -> None:
-    """Layers of a block share one activation, but for a linear projection."""
+    """Check that the layers of a block share one activation, except for a linear projection."""
     activations = {layer.activation for layer in part[:-1]} | ({part[-1].activation} - {"linear"})
     if len(part) > 1 and len(activations) > 1:
         raise WeightsError(f"'{origin}' mixes {' and '.join(sorted(activations))} in one block, at {part[-1].name}", hint=_HINT)
 
 
 def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
-    """A layer as convolution and batch norm: the file's own, or one that adds the bias into which it was folded."""
+    """A layer as convolution and batch norm: the file's own batch norm, or one that only adds the bias it was folded into."""
     lead = f"{ours}." if ours else ""
     if layer.norm is None:
         norm = folded_norm(torch.from_numpy(layer.bias), like.norm_eps)
@@ -125,7 +125,7 @@ def normed(ours: str, layer: Layer, like: BackboneSpec) -> dict[str, Tensor]:
 
 
 def bare(ours: str, layer: Layer) -> dict[str, Tensor]:
-    """A layer that has no norm; one that the file has is taken into weight and bias."""
+    """A layer without batch norm; if the file has one, it is folded into weight and bias."""
     lead = f"{ours}." if ours else ""
     weight, bias = torch.from_numpy(layer.weight), torch.from_numpy(layer.bias)
     if layer.norm is not None:
@@ -136,21 +136,21 @@ def bare(ours: str, layer: Layer) -> dict[str, Tensor]:
 
 
 def with_norms(like: BackboneSpec, layers: Sequence[Layer]) -> BackboneSpec:
-    """The network with the norm eps that the file has in most layers."""
+    """The network with the batch norm epsilon that most layers of the file have."""
     epsilons = [layer.norm.eps for layer in layers if layer.norm is not None]
     return replace(like, norm_eps=max(set(epsilons), key=epsilons.count)) if epsilons else like
 
 
 def padding_of(body: Sequence[Layer], origin: str, *, keeps_size: bool = True) -> Padding:
-    """The rule that pads every layer as the file does at its own input size.
+    """The padding rule that pads every layer as the file does at its own input size.
 
     Args:
         body: layers up to pooling.
         origin: the file, for messages.
-        keeps_size: whether amounts in operators of their own are those of this input size alone, as in Keras's V2 and V3.
+        keeps_size: whether the amounts in separate padding operators apply only to this input size, as in Keras's V2 and V3.
 
     Raises:
-        WeightsError: no rule does.
+        WeightsError: no rule fits.
     """
     fixed = not keeps_size and any(layer.padded_apart for layer in body)
     for rule in PADDINGS[::-1] if fixed else PADDINGS:

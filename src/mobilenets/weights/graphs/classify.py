@@ -1,4 +1,4 @@
-"""The classifier in a graph: MobileNetV1, V2, V3, EdgeTPU. Width, size, strides, activations and head are read from it."""
+"""Classifiers in a graph: MobileNetV1, V2, V3, EdgeTPU. Width, size, strides, activations and head are read from it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mobilenets.weights.heads import Output, classifier
 from mobilenets.weights.told import NOTHING_TOLD, Told
 
 BACKGROUND = 1001
-"""Classes of TensorFlow's ImageNet classifiers, the first of which is the background."""
+"""Number of classes of TensorFlow's ImageNet classifiers, whose first class is the background."""
 
 # fmt: off
-NETWORKS = {  # (depthwise layers, squeeze-excite, fused blocks): name, whether the file's one activation is everywhere
+NETWORKS = {  # (depthwise layers, squeeze-excite, fused blocks): name, whether the file uses one activation everywhere
     (13, False, False): ("mobilenet_v1",                    True),
     (17, False, False): ("mobilenet_v2",                    True),
     (15, True,  False): ("mobilenet_v3_large",              False),
@@ -36,15 +36,15 @@ NETWORKS = {  # (depthwise layers, squeeze-excite, fused blocks): name, whether 
 
 
 def network_of(graph: Graph, *, told: Told = NOTHING_TOLD, labels: int = 0) -> Network:
-    """The classifier in a graph, or the backbone where the graph ends before one. A background class is left out.
+    """The classifier in a graph, or only the backbone if the graph ends there. A background class is removed.
 
     Args:
-        graph: of a file.
-        told: what the user says of the file.
-        labels: how many names the user gave for its classes.
+        graph: a file's graph.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
-        WeightsError: it is no MobileNet classifier.
+        WeightsError: it is not a MobileNet classifier.
     """
     walk = walked(graph)
     if any(layer.dilation > 1 or layer.source.step == "joined" for layer in walk.layers):
@@ -72,16 +72,16 @@ def network_of(graph: Graph, *, told: Told = NOTHING_TOLD, labels: int = 0) -> N
 
 
 def outer_layers(layers: Sequence[Layer]) -> list[Layer]:
-    """The layers that an image passes one after another, without those inside squeeze-excite."""
+    """The layers that an image passes in sequence, without those inside squeeze-excite."""
     inner = {i for layer in layers for i in layer.squeeze or ()}
     return [layer for i, layer in enumerate(layers) if i not in inner]
 
 
 def family_of(body: Sequence[Layer], layers: Sequence[Layer], origin: str) -> BackboneSpec:
-    """The network of the family that these layers up to pooling belong to, with the file's padding and norm settings.
+    """The network to which these layers up to pooling belong, with the file's padding and batch norm settings.
 
     Raises:
-        WeightsError: none has as many.
+        WeightsError: no network has this number of layers.
     """
     squeezes = any(layer.squeeze for layer in body)
     fused = any(layer.kernel > 1 and not layer.depthwise for layer in body[1:-1])
@@ -97,7 +97,7 @@ def family_of(body: Sequence[Layer], layers: Sequence[Layer], origin: str) -> Ba
 
 
 def _parted(walk: Walk, outer: list[Layer]) -> tuple[list[Layer], list[Layer]]:
-    """The layers before pooling, and those behind it: hidden layers and the classifier."""
+    """The layers before pooling, and those after it: hidden layers and the classifier."""
     pooled = next((i for i, layer in enumerate(outer) if layer.source.step == "pooled"), len(outer))
     if pooled < len(outer) or not outer:
         return outer[:pooled], outer[pooled:]
@@ -106,12 +106,12 @@ def _parted(walk: Walk, outer: list[Layer]) -> tuple[list[Layer], list[Layer]]:
     last = outer[-1]
     linear = last.kernel == 1 and last.activation == "linear" and not (last.depthwise or last.norm or last.joins)
     if averaged and linear and len(outer) > 2 and not outer[-2].depthwise:
-        return outer[:-1], outer[-1:]  # the mean of a linear layer's map is the layer of the mean
+        return outer[:-1], outer[-1:]  # a linear layer commutes with the mean
     return outer, []
 
 
 def _check_chain(layers: Sequence[Layer], walk: Walk, graph: Graph) -> None:
-    """Every layer must follow the one before it, and the graph must end with the last."""
+    """Check that every layer follows the one before it, and that the graph ends with the last one."""
     if not layers:
         raise WeightsError(f"'{graph.origin}' has no layers", hint="is it cut off?")
     places = {id(layer): i for i, layer in enumerate(walk.layers)}

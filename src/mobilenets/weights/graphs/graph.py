@@ -1,4 +1,4 @@
-"""`Graph`: tensors and operators, as TFLite names them. TFLite files are one, Keras configurations become one."""
+"""`Graph`: tensors and operators with TFLite's names. TFLite files are read as graphs, Keras models are converted to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobilenets.specs.rows import Activation
 
 PADDINGS = ("SAME", "VALID")
 ACTIVATIONS: dict[int, Activation] = {0: "linear", 1: "relu", 3: "relu6"}
-"""Activations that are fused into an operator, by their number in TFLite's schema."""
+"""Activations that are fused into an operator, by number in TFLite's schema."""
 
 
 def _no_floats() -> NDArray[np.float32]:
@@ -26,16 +26,16 @@ def _no_integers() -> NDArray[np.int64]:
 
 @dataclass(frozen=True, slots=True)
 class GraphTensor:
-    """A tensor of the graph, constant or not.
+    """A tensor of the graph, constant or computed.
 
     Args:
-        name: as the file has it, for messages.
-        shape: N H W C for images.
-        dtype: NumPy's name of its type, "u1" for unsigned 8 bits; "" for a type that networks do not use.
-        scale: of each channel along `axis`, or one for all; empty when not quantized.
-        zero_point: the stored value that means 0, as many as scales.
-        axis: of per-channel scales.
-        stored: the constant as the file holds it, None for what the network computes.
+        name: its name in the file, for messages.
+        shape: its shape; N H W C for images.
+        dtype: NumPy's name of its type, such as "u1" for unsigned 8 bits; "" for a type that networks do not use.
+        scale: scale of each channel along `axis`, or one for all; empty if not quantized.
+        zero_point: the stored value that represents 0, one per scale.
+        axis: axis of per-channel scales.
+        stored: the constant as stored in the file; None if the network computes it.
     """
 
     name: str
@@ -48,14 +48,14 @@ class GraphTensor:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the file holds its values."""
+        """Whether the file stores its values."""
         return self.stored is not None
 
     def values(self) -> NDArray[np.float32]:
         """The constant, dequantized: `(stored - zero_point) * scale`, per tensor or per channel.
 
         Raises:
-            WeightsError: the network computes this tensor.
+            WeightsError: the tensor is computed by the network.
         """
         if self.stored is None:
             raise WeightsError(f"tensor '{self.name}' is not a constant")
@@ -74,10 +74,10 @@ class Operator:
     """One operator.
 
     Args:
-        kind: TFLite's name of it, `"CONV_2D"`, or a name that no step knows.
+        kind: its name in TFLite, such as `"CONV_2D"`, or a name that no step knows.
         inputs, outputs: indices into the graph's tensors; -1 for an input that is left out.
-        options: its settings by name.
-        shown: what the file's own library calls it, for messages; empty for `kind` at the name of its output.
+        options: its settings, by name.
+        shown: its name in the file's own library, for messages; empty to use `kind` and the name of its output.
     """
 
     kind: str
@@ -89,15 +89,15 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The main graph of a file, its operators in the order they run.
+    """The main graph of a file.
 
     Args:
         origin: the file, for messages.
-        tensors: constants and computed ones.
-        operators: in the order they run.
+        tensors: constant and computed tensors.
+        operators: the operators, in execution order.
         inputs, outputs: indices into `tensors`.
-        loss: the loss that the file says it was trained with, `"binary_crossentropy"`; empty where it does not say.
-        takes_any_size: whether the input's height and width are open, and the shapes those of one size among many.
+        loss: the loss that it was trained with according to the file, such as `"binary_crossentropy"`; empty if unknown.
+        takes_any_size: whether the input's height and width are open, so that the shapes are those of one size among many.
     """
 
     origin: str

@@ -1,4 +1,4 @@
-"""The input contract of a graph: what its quantization and its own scaling of pixels say, and what must be guessed."""
+"""A graph's input contract: from its quantization and its own scaling of pixels, with guesses for the rest."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from mobilenets.weights.graphs.walk import Walk
 from mobilenets.weights.told import PIXELS, Basis, Contract, Told
 
 IMAGENET = InputContract(resize="crop_then_stretch", crop=0.875)
-"""How TensorFlow's ImageNet classifiers were evaluated."""
+"""The preprocessing that TensorFlow's ImageNet classifiers were evaluated with."""
 WHOLE = InputContract(resize="stretch", crop=1.0)
-"""How Keras's and TFLite Model Maker's guides resize the images of other datasets."""
+"""How the guides of Keras and TFLite Model Maker resize the images of other datasets."""
 LARGEST = 4096
-"""Side of an input, px; no MobileNet takes more."""
+"""Maximum side of an input, px; no MobileNet takes more."""
 _HINT = "convert a network that takes one square image, N H W C"
-_OF_BYTES = 0.1  # factors below it scale pixels of 0 to 255, those above it pixels of 0 to 1
+_OF_BYTES = 0.1  # smaller factors scale pixels of 0 to 255, larger ones pixels of 0 to 1
 
 
 def contract_of(walk: Walk, told: Told, *, imagenet: bool) -> Contract:
-    """The contract that a walked graph has.
+    """The input contract of a walked graph.
 
     TensorFlow's networks take -1 to 1, which quantized ones write as (q - 128) / 128. A graph that scales pixels itself takes
-    them as they are; one that neither scales nor quantizes does not say what it takes, and -1 to 1 is guessed.
+    unscaled pixels. If a graph neither scales nor quantizes, the range is unknown, and -1 to 1 is guessed.
 
     Args:
-        walk: over the graph.
-        told: what the user says.
-        imagenet: whether the network tells ImageNet's classes apart, so that images are cropped as for ImageNet.
+        walk: the walk over the graph.
+        told: the user's statements about the file.
+        imagenet: whether the network has ImageNet's classes, so that images are cropped as for ImageNet.
 
     Raises:
-        WeightsError: its input is not one square image, or its pixels are scaled as no contract can say.
+        WeightsError: its input is not one square image, or no contract can express how its pixels are scaled.
     """
     graph = walk.graph
     image = graph.tensors[graph.inputs[0]]
@@ -43,7 +43,7 @@ def contract_of(walk: Walk, told: Told, *, imagenet: bool) -> Contract:
     known: dict[str, Basis] = {} if graph.takes_any_size else {"size": "read"}
     base, basis = _input_scale(image, walk, told)
     factor, offset = walk.pixels or (np.ones(1), np.zeros(1))
-    slope, shift = factor * base[0], factor * base[1] + offset  # the network takes slope * pixel / 255 + shift
+    slope, shift = factor * base[0], factor * base[1] + offset  # the network gets slope * pixel / 255 + shift
     if not (slope > 0).all() or not (np.isfinite(slope).all() and np.isfinite(shift).all()):
         raise WeightsError(
             f"'{graph.origin}' scales pixels by a factor that is not positive, so its input cannot be described",
@@ -59,7 +59,7 @@ def contract_of(walk: Walk, told: Told, *, imagenet: bool) -> Contract:
 
 
 def _square(image: GraphTensor, walk: Walk, graph: Graph) -> tuple[int, int]:
-    """Side and channels of the input, px; side 0 where it is open."""
+    """Side and channels of the input, px; the side is 0 if it is open."""
     if len(image.shape) != 4:
         raise WeightsError(f"'{graph.origin}' takes an input of {len(image.shape)} dimensions, not images", hint=_HINT)
     _, height, width, channels = image.shape
@@ -71,7 +71,7 @@ def _square(image: GraphTensor, walk: Walk, graph: Graph) -> tuple[int, int]:
 
 
 def _input_scale(image: GraphTensor, walk: Walk, told: Told) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], Basis]:
-    """What the file's input takes, as slope and shift of pixel / 255, and how well that is known."""
+    """The file's input as slope and shift of pixel / 255, and how well that is known."""
     if len(image.scale):
         black = int(image.zero_point[0]) + (128 if image.dtype == "i1" else 0)  # pixels are stored from -128 on
         span, low = 255 * float(image.scale[0]), -black * float(image.scale[0])
@@ -90,6 +90,6 @@ def _input_scale(image: GraphTensor, walk: Walk, told: Told) -> tuple[tuple[NDAr
 
 
 def _per_channel(values: NDArray[np.float64], channels: int) -> tuple[float, ...]:
-    """One value where all channels agree, else one each; rounded to what 32 bits can say."""
+    """One value if all channels agree, otherwise one per channel; rounded to what 32-bit floats can represent."""
     rounded = [float(f"{value:.7g}") + 0.0 for value in np.broadcast_to(values, channels if values.size > 1 else 1)]
     return tuple(rounded[:1] if len(set(rounded)) == 1 else rounded)

@@ -1,4 +1,4 @@
-"""The segmentation network in a graph: DeepLabv3 or R-ASPP on a MobileNet."""
+"""Segmentation networks in a graph: DeepLabv3 or R-ASPP on a MobileNet."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from mobilenets.weights.told import NOTHING_TOLD, Told
 
 OUTPUT_STRIDES = (8, 16, 32)
 SEGMENTED = {len(PASCAL_VOC): PASCAL_VOC, len(CITYSCAPES): CITYSCAPES}
-"""Labels of the public segmentation networks, by how many there are."""
+"""Labels of the public segmentation networks, by number of labels."""
 
 
 def fits(graph: Graph) -> bool:
-    """Whether the graph makes maps larger, which no classifier does; images may be resized by either."""
+    """Whether the graph upsamples feature maps, which no classifier does. (Both kinds may resize images.)"""
     image = graph.inputs[0]
     return any(operator.kind == "RESIZE_BILINEAR" and operator.inputs[0] != image for operator in graph.operators)
 
 
 def network_of(graph: Graph, *, told: Told = NOTHING_TOLD) -> Network:
-    """The network in a graph up to its logits; argmax and the last enlargement are done by whoever reads them.
+    """The network in a graph, up to its logits; argmax and the last upsampling are left to the decoder.
 
     Args:
-        graph: of a file.
-        told: what the user says of the file.
+        graph: a file's graph.
+        told: the user's statements about the file.
 
     Raises:
-        WeightsError: it is no MobileNet with a DeepLabv3 or R-ASPP head.
+        WeightsError: it is not a MobileNet with a DeepLabv3 or R-ASPP head.
     """
     walk = walked(graph)
     if len(walk.layers) < 3:
@@ -73,7 +73,7 @@ def network_of(graph: Graph, *, told: Told = NOTHING_TOLD) -> Network:
 
 
 def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
-    """The backbone, cut where the head stands, with its strides as the paper's table has them."""
+    """The backbone, cut where the head is attached, with its strides as in the paper's table."""
     outer = outer_layers(body)
     output_stride = math.prod(layer.stride for layer in outer)
     if output_stride not in OUTPUT_STRIDES:
@@ -91,7 +91,7 @@ def _trunk(body: list[Layer], graph: Graph) -> tuple[BackboneSpec, list[Block]]:
 
 
 def _windows(like: BackboneSpec) -> list[tuple[int, int]]:
-    """Stride and dilation of every row that has a kernel."""
+    """Stride and dilation of every row with a kernel."""
     return [
         (place.stride, place.dilation) for place in places(like) if not (isinstance(place.row, Conv) and place.row.kernel == 1)
     ]
@@ -113,7 +113,7 @@ def _head(
     for name, i in zip(ours, order, strict=True):
         head |= normed(name, branches[i], like)
     head |= normed("project", project, like)
-    parts = torch.split(head["project.conv.weight"], filters, 1)  # the file joins the branches in an order of its own
+    parts = torch.split(head["project.conv.weight"], filters, 1)  # the file concatenates the branches in another order
     head["project.conv.weight"] = torch.cat([parts[i] for i in order], 1)
     record = DeepLabHead(
         filters=filters,
@@ -125,7 +125,7 @@ def _head(
 
 
 def _align_corners(walk: Walk, graph: Graph) -> bool:
-    """How the logits are made larger, in the file or by whoever reads them."""
+    """Whether corners are aligned when the logits are upsampled, in the file or by the decoder."""
     for resize in walk.resizes:
         if not resize.align_corners and not resize.half_pixel_centers:
             raise _refusal(graph, "it enlarges maps from their upper left corners, which shifts them")

@@ -1,4 +1,4 @@
-"""What each operator does to a `Walk`: a table from TFLite's names to small functions."""
+"""The effect of each operator on a `Walk`: a table from TFLite's operator names to small functions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TAKE_OUT = "take it out of the model and save it again; images are prepared as `
 
 
 def walked(graph: Graph) -> Walk:
-    """The layers of a network's graph, in the order they run, and what joins them.
+    """The layers of a network's graph in execution order, and how they are connected.
 
     Raises:
-        WeightsError: the graph holds what no MobileNet does.
+        WeightsError: the graph has something that no MobileNet has.
     """
     walk = Walk(graph)
     walk.values[graph.inputs[0]] = Value("input")
@@ -32,7 +32,7 @@ def walked(graph: Graph) -> Walk:
 
 
 def _pass(walk: Walk, operator: Operator) -> Value | None:
-    """Quantization and dropout change nothing that matters here; constants are unpacked."""
+    """Pass the input through: quantization and dropout do not matter here. Constants are unpacked."""
     i = operator.inputs[0]
     constant = walk.constant(i)
     if constant is None:
@@ -102,7 +102,7 @@ def _origin(source: Value) -> Value:
 
 
 def _reach(walk: Walk, operator: Operator, source: Value, kernel: int) -> tuple[int, Pads]:
-    """Rows of the map that enters a convolution, and the rows that are added above and below it."""
+    """Rows of a convolution's input feature map, and the rows of padding above and below it."""
     options, shape = operator.options, walk.shape(operator.inputs[0])
     if operator.kind == "FULLY_CONNECTED":
         if len(shape) == 4 and max(shape[1:3]) > 1:
@@ -117,7 +117,7 @@ def _reach(walk: Walk, operator: Operator, source: Value, kernel: int) -> tuple[
     if same and source.pads != (0, 0):
         raise walk.refuse(operator, "pads a map that is padded already")
     if source.step == "batched":
-        pads = (pads[0], pads[0])  # what is added below beside it fills the batch and is cut off again
+        pads = (pads[0], pads[0])  # additional padding below only fills the batch and is cut off again
         if dilation * (kernel - 1) != 2 * pads[0] or stride > 1 or same:
             raise walk.refuse(operator, "is no dilated convolution")
     return size, pads
@@ -126,7 +126,7 @@ def _reach(walk: Walk, operator: Operator, source: Value, kernel: int) -> tuple[
 def _scaled(
     walk: Walk, operator: Operator, source: Value, weight: NDArray[np.float32], bias: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight and bias that have taken in a factor and an offset of what enters: W (f x + o) + b = (W f) x + (W o + b)."""
+    """Weight and bias after folding in a factor and offset of the input: W (f x + o) + b = (W f) x + (W o + b)."""
     factor, offset = walk.scalings[source.scaling]
     if operator.kind == "DEPTHWISE_CONV_2D" or weight.shape[2] != 1 or weight.shape[1] != len(factor):
         raise walk.refuse(operator, "follows a batch norm that is not behind a linear layer")
@@ -138,7 +138,7 @@ def _scaled(
 
 
 def _norm(walk: Walk, operator: Operator) -> Value:
-    """A batch norm of its own: it belongs to the linear layer before it, or else to the one behind it."""
+    """A separate batch norm: it belongs to the linear layer before it, otherwise to the layer after it."""
     value = walk.value(operator)
     parts = [walk.constant(i) for i in operator.inputs[1:5]]
     weight, bias, mean, var = (part if part is not None else np.zeros(0, np.float32) for part in parts)
@@ -273,7 +273,7 @@ def _pad(walk: Walk, operator: Operator) -> Value:
 
 
 def _deal(walk: Walk, operator: Operator) -> Value:
-    """How older files write dilation: every n-th pixel into one image of a batch of n * n."""
+    """Dilation as older files write it: every n-th pixel goes into one image of a batch of n * n."""
     value = walk.value(operator)
     block, amounts = (walk.constant(i) for i in operator.inputs[1:3])
     if block is None or amounts is None or len({*block.tolist()}) != 1 or value.step not in ("output", "sum"):
@@ -306,7 +306,7 @@ def _resize(walk: Walk, operator: Operator) -> Value:
 
 
 def _tile(walk: Walk, operator: Operator) -> Value:
-    """The pooled image, copied to every pixel of a map."""
+    """The pooled image, copied to every pixel of a feature map."""
     value, before = walk.value(operator), walk.shape(operator.inputs[0])
     counts = walk.constant(operator.inputs[1]) if len(operator.inputs) > 1 else None
     if value.step != "output" or before[1:3] != (1, 1) or counts is None or counts.shape != (4,) or counts[0] != 1 != counts[3]:
@@ -336,7 +336,7 @@ def _classes(walk: Walk, operator: Operator) -> Value:
 
 
 def _constant_operand(walk: Walk, operator: Operator) -> tuple[NDArray[np.float64] | None, int]:
-    """The number, or one per channel, that an operator works with, and the tensor it does that to; None for two tensors."""
+    """The constant operand, a number or one per channel, and the index of the other tensor; None if both are computed."""
     if len(operator.inputs) != 2:
         raise walk.refuse(operator, f"has {len(operator.inputs)} inputs")
     for i, other in (operator.inputs, operator.inputs[::-1]):
@@ -351,7 +351,7 @@ def _shown(number: NDArray[np.float64]) -> str:
 
 
 def _same(size: int, kernel: int, stride: int) -> Pads:
-    """TensorFlow's SAME: the output has size / stride rows, rounded up; an odd row is added below."""
+    """TensorFlow's SAME padding: the output has size / stride rows, rounded up; an odd row is added below."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 

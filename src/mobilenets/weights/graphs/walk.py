@@ -1,4 +1,4 @@
-"""The records of a pass over a graph: its layers, what each tensor means, and what happens to pixels before the first layer."""
+"""The records of a walk over a graph: its layers, the meaning of each tensor, and what happens to pixels before them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ Step = Literal[
 ]
 Pads = tuple[int, int]
 MOST_WEIGHTS = 200_000_000
-"""Weights that a file may have, over all its layers; the largest MobileNet has 40 million."""
+"""Maximum number of weights in all layers of a file; the largest MobileNet has 40 million."""
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a tensor of the graph means.
+    """The meaning of a tensor of the graph.
 
     Args:
-        step: how far from the layer's output: hard-swish and hard sigmoid may be spelled out in several operators.
-        layer: index of the layer whose output it is, or was; -1 for the image.
-        pads: rows added above and below by an operator of its own.
-        dilation: of a map whose pixels were dealt out over a batch, side by side `dilation` apart.
-        joined: the layers whose outputs stand side by side, in their order; the last of them is `layer`.
-        scaling: index into `Walk.scalings` of a factor and an offset that the next layer must take in; -1 for none.
+        step: progress within an activation: hard-swish and hard sigmoid may consist of several operators.
+        layer: index of the layer that it is an output of, possibly further processed; -1 for the image.
+        pads: rows added above and below by a separate padding operator.
+        dilation: dilation of a feature map whose pixels were distributed over a batch.
+        joined: the layers whose outputs are concatenated, in order; the last one is `layer`.
+        scaling: index into `Walk.scalings` of a factor and an offset that the next layer must fold in; -1 for none.
     """
 
     step: Step
@@ -56,12 +56,12 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """A layer's output made larger, bilinearly.
+    """Bilinear upsampling of a layer's output.
 
     Args:
         layer: index of the layer.
-        align_corners: whether the centers of corner pixels stay on each other.
-        half_pixel_centers: whether the edges of the map do.
+        align_corners: whether the centers of the corner pixels stay aligned.
+        half_pixel_centers: whether the edges of the map stay aligned.
     """
 
     layer: int
@@ -71,7 +71,7 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Norm:
-    """A batch norm that the file keeps apart from its convolution, C values each."""
+    """A batch norm that is separate from its convolution in the file; C values each."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -81,7 +81,7 @@ class Norm:
 
     @property
     def scaling(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Factor and offset that it comes to."""
+        """The factor and offset that it is equivalent to."""
         factor = self.weight.astype(np.float64) / np.sqrt(self.var.astype(np.float64) + self.eps)
         return factor, self.bias - self.mean * factor
 
@@ -91,17 +91,17 @@ class Layer:
     """A convolution, or a fully connected layer as a 1 x 1 convolution.
 
     Args:
-        name: for messages.
-        weight: c_out c_in k k, depthwise c 1 k k; dequantized.
-        bias: zeros where the file has none; batch norms may be folded into it and the weight.
-        source: what enters.
-        size: rows of the map that enters, before padding.
-        pads: rows added above and below.
-        norm: the batch norm behind it, where the file has kept it.
+        name: its name, for messages.
+        weight: c_out c_in k k, or c 1 k k if depthwise; dequantized.
+        bias: zeros if the file has none; batch norms may be folded into it and the weight.
+        source: its input.
+        size: rows of its input feature map, before padding.
+        pads: rows of padding above and below.
+        norm: the batch norm after it, if the file has a separate one.
         squeeze: the two layers of the squeeze-excite on its output.
-        shortcut: the layer whose output is added to its own; None for no residual.
-        dilation: distance of the kernel's points on the map.
-        padded_apart: whether an operator of its own pads the map.
+        shortcut: the layer whose output is added to its own; None without a shortcut.
+        dilation: dilation of the kernel.
+        padded_apart: whether a separate operator does the padding.
     """
 
     name: str
@@ -121,34 +121,34 @@ class Layer:
 
     @property
     def kernel(self) -> int:
-        """Side of the kernel."""
+        """Side of the kernel, px."""
         return int(self.weight.shape[2])
 
     @property
     def reach(self) -> int:
-        """Side of what the kernel covers, dilation included."""
+        """Side of the area that the kernel covers, dilation included, px."""
         return self.dilation * (self.kernel - 1) + 1
 
     @property
     def joins(self) -> bool:
-        """Whether a residual is added to its output."""
+        """Whether a shortcut is added to its output."""
         return self.shortcut is not None
 
 
 @dataclass(slots=True)
 class Walk:
-    """One pass over a graph; `layers` is the result.
+    """A walk over a graph, which collects `layers`.
 
     Args:
-        graph: what to walk.
-        values: what each tensor means, as far as the pass has come.
-        constants: dequantized constants that an operator of its own unpacks.
-        resizes: maps that are made larger.
-        scalings: factors and offsets per channel that wait for the next layer.
+        graph: the graph.
+        values: the meaning of each tensor that the walk has reached.
+        constants: dequantized constants that separate operators unpack.
+        resizes: upsampled feature maps.
+        scalings: factors and offsets per channel that the next layer has yet to fold in.
         pixels: factor and offset that the graph applies to pixels before its first layer; None if it applies none.
-        resized: side that the graph itself resizes images to, px; 0 where it does not.
-        ending: what follows the last layer.
-        pools_scores: whether the map of the last layer is averaged after the layer, not before it.
+        resized: side that the graph itself resizes images to, px; 0 if it does not.
+        ending: the activation after the last layer.
+        pools_scores: whether the mean over the feature map is taken after the last layer instead of before it.
     """
 
     graph: Graph
@@ -163,13 +163,13 @@ class Walk:
     pools_scores: bool = False
 
     def constant(self, i: int) -> NDArray[np.float32] | None:
-        """The values of a tensor that does not depend on the image, else None."""
+        """The values of a tensor that does not depend on the image; None otherwise."""
         if i in self.constants:
             return self.constants[i]
         return self.graph.tensors[i].values() if i >= 0 and self.graph.tensors[i].is_constant else None
 
     def value(self, operator: Operator, position: int = 0) -> Value:
-        """What an input of an operator means.
+        """The meaning of an operator's input.
 
         Raises:
             WeightsError: it does not depend on the image.
@@ -184,12 +184,12 @@ class Walk:
         return self.graph.tensors[i].shape
 
     def scale_pixels(self, factor: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
-        """Note that pixels are multiplied and shifted, after what was noted before."""
+        """Record that pixels are multiplied and shifted, after the operations recorded before."""
         before, shift = self.pixels or (np.ones(1), np.zeros(1))
         self.pixels = before * factor, shift * factor + offset
 
     def refuse(self, operator: Operator, why: str, *, hint: str = "") -> WeightsError:
-        """The error for an operator that no MobileNet has there."""
+        """The error for an operator that no MobileNet has in this place."""
         name = operator.shown or f"{operator.kind} at '{self.graph.tensors[operator.outputs[0]].name}'"
         return WeightsError(f"'{self.graph.origin}' cannot be converted: {name} {why}", hint=hint or ONLY)
 

@@ -1,4 +1,4 @@
-"""A graph that grows by one Keras layer at a time, with weights from the file."""
+"""Builds a graph from Keras layers, one at a time, with weights from the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACTIVATIONS = {  # Keras's name of an activation: the operator
     "softmax": "SOFTMAX", "sigmoid": "LOGISTIC", "hard_sigmoid": "HARD_SIGMOID",
 }
 # fmt: on
-_OLDER = 2  # Keras whose hard sigmoid is another: clip(0.2 x + 0.5, 0, 1)
+_OLDER = 2  # up to this version, Keras's hard sigmoid was clip(0.2 x + 0.5, 0, 1)
 
 Shape = tuple[int, ...]
 
@@ -34,7 +34,7 @@ class Builder:
         self.operators: list[Operator] = []
 
     def weights(self, call: Call, count: int) -> list[Array]:
-        """The weights of a layer, which must be as many as its settings say."""
+        """The weights of a layer; their number must match its settings."""
         weights = numbered_weights(self.stored, call) if self.stored.is_numbered else listed_weights(self.stored, call)
         if len(weights) != count:
             raise self.refuse(call, f"has {len(weights)} weights in the file, where its settings say {count}")
@@ -51,13 +51,13 @@ class Builder:
         return self.tensor("constant", array.shape, array)
 
     def add(self, call: Call, kind: str, inputs: Sequence[int], shape: Shape, **options: float) -> int:
-        """A new operator; gives the index of its output."""
+        """Add an operator, and return the index of its output."""
         output = self.tensor(call.name, shape)
         self.operators.append(Operator(kind, tuple(inputs), (output,), options, call.shown))
         return output
 
     def activated(self, call: Call, x: int, activation: Any) -> int:  # Any: JSON
-        """The activation that a layer's settings name, as an operator behind it."""
+        """Add the activation that a layer's settings name, as an operator after it."""
         name = activation.get("config", activation.get("class_name")) if isinstance(activation, dict) else activation
         name = (name.get("name", "") if isinstance(name, dict) else str(name or "linear")).rpartition(">")[2].lower()
         if name == "linear":
@@ -79,12 +79,12 @@ class Builder:
         )
 
     def same(self, call: Call, kind: str, x: int) -> int:
-        """A new operator that keeps the shape; gives the index of its output."""
+        """Add an operator that keeps the shape, and return the index of its output."""
         return self.add(call, kind, [x], self.shape(x))
 
 
 def numbered_weights(stored: Stored, call: Call) -> list[Array]:
-    """The weights of a layer in a file whose layers are numbered by class."""
+    """The weights of a layer in a file whose layers are numbered per class."""
     group = stored.root
     for number in call.numbers:
         container = stored.container(group)
@@ -96,7 +96,7 @@ def numbered_weights(stored: Stored, call: Call) -> list[Array]:
 
 
 def listed_weights(stored: Stored, call: Call) -> list[Array]:
-    """The weights of a layer in a file that lists them by name; those of nested models stand together, under the outermost."""
+    """The weights of a layer in a file that lists them by name; those of nested models are under the outermost one."""
     group = stored.child(stored.root, call.names[0])
     nested = len(call.names) > 1
     names = stored.names(group, "weight_names")

@@ -1,4 +1,4 @@
-"""A Keras configuration as calls of layers, nested models laid open, each with its operands and the place of its weights."""
+"""A Keras configuration as a sequence of layer calls, with nested models flattened, operands, and names of the weights."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from mobilenets.errors import WeightsError
 MODELS = ("Functional", "Sequential", "Model")
 INPUT = "InputLayer"
 MOST_LAYERS = 5000
-"""Layers of a model, nested ones included; the largest MobileNet has some 300."""
+"""Maximum number of layers of a model, nested ones included; the largest MobileNet has some 300."""
 DEEPEST = 20
-"""Models inside models."""
+"""Maximum nesting depth of models."""
 
 Json = Mapping[str, Any]  # Any: JSON
 Key = tuple[str, int, int]
-"""A layer's output: the layer's name, which of its calls, which of its outputs."""
+"""A layer's output: the layer's name, the index of the call, and the index of the output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A layer, called once.
+    """One call of a layer.
 
     Args:
-        kind: its class, `"Conv2D"`.
+        kind: its class, such as `"Conv2D"`.
         name: its name.
         config: its settings.
-        names: names of the models around it and its own.
-        numbers: the same as numbered files have them, `("functional", "conv2d_3")`.
+        names: names of the enclosing models, and its own name.
+        numbers: the same names as numbered files write them, such as `("functional", "conv2d_3")`.
     """
 
     kind: str
@@ -41,26 +41,26 @@ class Call:
 
     @property
     def shown(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return f"layer '{self.name}' ({self.kind})"
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A tensor that a layer takes or gives, by its index in the graph."""
+    """An input or output tensor of a layer, by its index in the graph."""
 
     index: int
 
 
 Applied = Callable[[Call, Sequence[Any]], int]
-"""Adds a call with its operands, `Symbol`s and numbers, to a graph; gives the index of its output."""
+"""Adds a call with its operands, `Symbol`s and numbers, to a graph, and returns the index of its output."""
 
 
 def check_class(config: Json, origin: str) -> None:
-    """A model must be one whose configuration lists its layers.
+    """Check that a model's configuration lists its layers.
 
     Raises:
-        WeightsError: it is of a class of the user's own.
+        WeightsError: it is of a user-defined class.
     """
     kind = _kind(config)
     if kind not in MODELS:
@@ -71,19 +71,19 @@ def check_class(config: Json, origin: str) -> None:
 
 
 def lay_open(config: Json, image: int, apply: Applied, origin: str) -> int:
-    """Call every layer of a configuration in an order in which its operands are there.
+    """Call every layer of a configuration, in an order in which its operands are available.
 
     Args:
-        config: of the model.
+        config: the model's configuration.
         image: index of the input tensor.
-        apply: called for every layer that is no model.
+        apply: called for every layer that is not a model.
         origin: the file, for messages.
 
     Returns:
         The index of the model's output.
 
     Raises:
-        WeightsError: the configuration is none of a model with one input and one output.
+        WeightsError: it is not the configuration of a model with one input and one output.
     """
     return _Opener(apply, origin).model(config, [Symbol(image)], (), ())
 
@@ -98,7 +98,7 @@ class _Opener:
         if len(names) > DEEPEST:
             raise WeightsError(f"'{self.origin}' has models nested more than {DEEPEST} deep")
         inner = config["config"]
-        layers = inner if isinstance(inner, list) else inner["layers"]  # Keras before 2.3 lists a Sequential's layers alone
+        layers = inner if isinstance(inner, list) else inner["layers"]  # Keras before 2.3 lists only a Sequential's layers
         if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
             raise WeightsError(f"'{self.origin}' has a configuration without layers")
         self.count += len(layers)
@@ -173,7 +173,7 @@ def _kind(config: Json) -> str:
 
 
 def _numbered(layers: Sequence[Json]) -> list[str]:
-    """Each layer's name in numbered files: its class in lower case, and a number from the second of its class on."""
+    """Each layer's name in numbered files: its class in lower case, with a number from the second of its class on."""
     counts: dict[str, int] = {}
     names = []
     for layer in layers:
@@ -195,7 +195,7 @@ def _snake(name: str) -> str:
 
 
 def _keys(given: Any) -> list[Key]:  # Any: JSON
-    """Outputs of layers: one alone, a list of them, or the same by name."""
+    """Outputs of layers, given as one, as a list, or by name."""
     if isinstance(given, dict):
         given = list(given.values())
     if given and isinstance(given[0], str):
@@ -204,7 +204,7 @@ def _keys(given: Any) -> list[Key]:  # Any: JSON
 
 
 def _operands(node: Any, known: Mapping[Key, Symbol]) -> list[Any] | None:  # Any: JSON
-    """What a layer is called with: `Symbol`s and numbers, in order; None while one of them is not there yet."""
+    """The operands of a layer's call: `Symbol`s and numbers, in order; None as long as one of them is not available."""
     operands: list[Any] = []
     if isinstance(node, dict):  # Keras 3
         given = [

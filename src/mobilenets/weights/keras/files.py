@@ -1,7 +1,7 @@
-"""Keras files as they lie on disk: `.keras`, `.h5` and `.weights.h5`, opened with bounds and without following links.
+"""Keras files on disk: `.keras`, `.h5` and `.weights.h5`, opened with size limits and without following links.
 
-A file of unknown origin can name other files of this machine as its storage, and can grow to gigabytes when it is unpacked.
-Only what lies in the file itself is read, and no more than a MobileNet can need.
+A file of unknown origin can name other files of this machine as its storage, and can unpack to gigabytes. Only data inside the
+file itself is read, and no more than a MobileNet can need.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mobilenets.weights.guards import bounded_bytes, megabytes
 from mobilenets.weights.keras import probe
 
 MOST_BYTES = 512 << 20
-"""Weights of a file, unpacked. The largest network with an optimizer's state has 0.3 GB."""
+"""Maximum size of a file's weights, unpacked. The largest network with an optimizer's state has 0.3 GB."""
 MOST_CONFIG = 32 << 20
-"""Text of a configuration; that of the largest network has 0.3 MB."""
+"""Maximum size of a configuration's text; that of the largest network has 0.3 MB."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 Array = NDArray[np.float32]
@@ -40,11 +40,11 @@ class Stored:
 
     Args:
         origin: the file, for messages.
-        root: the group that the weights lie in.
-        config: the model's configuration; empty for a file of weights alone.
-        training: how it was compiled; empty where the file does not say.
-        version: of the Keras that wrote it, `"3.5.0"`; empty where the file does not say.
-        taken: bytes read so far.
+        root: the group that contains the weights.
+        config: the model's configuration; empty if the file has only weights.
+        training: how it was compiled; empty if the file does not say.
+        version: the version of Keras that wrote it, such as `"3.5.0"`; empty if the file does not say.
+        taken: number of bytes read so far.
     """
 
     origin: str
@@ -56,11 +56,11 @@ class Stored:
 
     @property
     def is_numbered(self) -> bool:
-        """Whether layers are numbered by class (`conv2d_1/vars/0`), not listed by name."""
+        """Whether layers are numbered per class (`conv2d_1/vars/0`) instead of listed by name."""
         return bool(self.container(self.root))
 
     def container(self, group: Group) -> Group | None:
-        """The group with the layers of a model in numbered files; None if there is none."""
+        """The group with a model's layers in numbered files; None if there is none."""
         for name in ("layers", "_layer_checkpoint_dependencies"):
             if name in group:
                 return self.child(group, name)
@@ -71,7 +71,7 @@ class Stored:
 
         Raises:
             WeightsError: it is a link.
-            KeyError: it is not there.
+            KeyError: it does not exist.
         """
         import h5py
 
@@ -90,8 +90,8 @@ class Stored:
         """The values of a dataset.
 
         Raises:
-            WeightsError: they lie in another file, or are more than a MobileNet has.
-            KeyError: it is not there.
+            WeightsError: they are in another file, or are more than a MobileNet has.
+            KeyError: it does not exist.
         """
         import h5py
 
@@ -113,7 +113,7 @@ class Stored:
         return np.ascontiguousarray(dataset[()], np.float32)
 
     def names(self, group: Group, attribute: str) -> list[str]:
-        """A list of names in the attributes; a long one is split into numbered parts."""
+        """A list of names in the attributes; a long list is split into numbered parts."""
         parts = [attribute] if attribute in group.attrs else _numbered_parts(group, attribute)
         if not parts:
             raise KeyError(f"it has no '{attribute}'")
@@ -122,10 +122,10 @@ class Stored:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Stored]:
-    """A Keras file, open while the block lasts.
+    """A Keras file, open inside the block.
 
     Raises:
-        WeightsError: it is damaged or too large, also when that shows inside the block.
+        WeightsError: it is damaged or too large, even if this shows only inside the block.
         MissingExtraError: h5py is not installed.
     """
     try:
@@ -171,7 +171,7 @@ def opened(path: Path) -> Iterator[Stored]:
 
 
 def text(value: object) -> str:
-    """A name as h5py gives it."""
+    """A name from h5py, as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -192,10 +192,10 @@ def _numbered_parts(group: Group, attribute: str) -> Sequence[str]:
 
 
 def _member(archive: zipfile.ZipFile, path: Path, name: str, most: int) -> bytes:
-    """A file of the archive, unpacked up to the size that a real one has."""
+    """A file in the archive, unpacked up to the size that a real one has."""
     too_large = archive.getinfo(name).file_size > most
     with archive.open(name) as member:
-        data = b"" if too_large else member.read(most + 1)  # what the archive says of its size need not be true
+        data = b"" if too_large else member.read(most + 1)  # the archive's own statement of the size may be wrong
     if too_large or len(data) > most:
         raise WeightsError(f"'{path}' unpacks to more than {megabytes(most)} in '{name}', which no MobileNet needs")
     return data

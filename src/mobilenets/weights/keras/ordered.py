@@ -1,7 +1,8 @@
-"""Keras files of weights alone, without a configuration: the order of layers and their shapes must say which network it is.
+"""Keras files with only weights and no configuration: the order and shapes of the layers must reveal the network.
 
-The files differ in names but not in order: convolutions, depthwise convolutions and batch norms each stand in the order in
-which an image passes them. What a file cannot say is refused or noted: activations of hidden layers, pooling, preprocessing.
+The files differ in names but not in order: convolutions, depthwise convolutions and batch norms are each stored in the order
+in which an image passes them. What a file cannot tell (activations of hidden layers, pooling, preprocessing) is noted as an
+assumption or causes an error.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mobilenets.weights.told import Told
 
 # fmt: off
 NETWORKS: dict[tuple[int, bool], tuple[str, Padding, Activation | None]] = {
-    # depthwise layers, squeeze-excite: name, padding, activation where it is not the paper's
+    # depthwise layers, squeeze-excite: name, padding, activation if it is not the paper's
     (13, False): ("mobilenet_v1",                    "end", "relu6"),
     (17, False): ("mobilenet_v2",                    "tf",  None),
     (15, True):  ("mobilenet_v3_large",              "tf",  None),
@@ -39,7 +40,7 @@ NETWORKS: dict[tuple[int, bool], tuple[str, Padding, Activation | None]] = {
 
 @dataclass(slots=True)
 class Layers:
-    """The layers of a file, each kind in order; `Tensor`s in torch's layout."""
+    """The layers of a file, each kind in order, as `Tensor`s in torch's layout."""
 
     convs: deque[dict[str, Tensor]] = field(default_factory=deque)
     depthwise: deque[dict[str, Tensor]] = field(default_factory=deque)
@@ -48,15 +49,15 @@ class Layers:
 
 
 def network_of(stored: Stored, told: Told, labels: int) -> Network:
-    """The network in a file of weights alone.
+    """The network in a file with only weights.
 
     Args:
         stored: the open file.
-        told: what the user says of it.
-        labels: how many names the user gave for its classes.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
-        WeightsError: it is none of keras.applications' MobileNets.
+        WeightsError: it is not one of keras.applications' MobileNets.
     """
     listed = any(name.startswith("layer_names") for name in stored.root.attrs)
     layers = _sorted(_listed(stored) if listed else _numbered(stored, stored.root))
@@ -94,7 +95,7 @@ def _block(layers: Layers, i: int, like: BackboneSpec) -> Block:
         taken = _depthwise(layers) | _conv(layers, "pointwise")
     else:
         assert isinstance(row, Bottleneck)
-        if i > 1:  # the first block does not expand
+        if i > 1:  # the first block has no expansion
             taken = _conv(layers, "expand")
         taken |= _depthwise(layers)
         if row.c_squeeze:
@@ -105,8 +106,8 @@ def _block(layers: Layers, i: int, like: BackboneSpec) -> Block:
 
 
 def _top(layers: Layers, like: BackboneSpec, features: int, told: Told, output: Output) -> Top:
-    """The layers after pooling and the classifier; neither in a file saved without top."""
-    own = 2 if like.tail else 1  # convolutions of keras.applications' own top; that of V2 is dense
+    """The layers after pooling and the classifier; a file saved without top has neither."""
+    own = 2 if like.tail else 1  # convolutions of keras.applications' own top; V2's is dense
     if len(layers.convs) == own and not layers.dense:
         tail = []
         if like.tail:
@@ -134,7 +135,7 @@ def _with_norm(layers: Layers, conv: dict[str, Tensor], ours: str) -> dict[str, 
 
 
 def _listed(stored: Stored) -> Iterator[list[Array]]:
-    """The weights of each layer in an `.h5` file, in the order its attributes list them; nested models are laid open."""
+    """The weights of each layer in an `.h5` file, in the order listed in its attributes; nested models are flattened."""
     for layer in stored.names(stored.root, "layer_names"):
         group = stored.child(stored.root, layer)
         parts: dict[str, list[str]] = {}
@@ -145,10 +146,10 @@ def _listed(stored: Stored) -> Iterator[list[Array]]:
 
 
 def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
-    """The weights of each layer in a `.weights.h5` file, whose layers are numbered by class: `conv2d`, `conv2d_1`.
+    """The weights of each layer in a `.weights.h5` file, whose layers are numbered per class: `conv2d`, `conv2d_1`.
 
-    A model of a class of the user's own has its layers under the names of their attributes. Models inside a model come first:
-    the layers of the user's own stand behind them.
+    A model of a user-defined class stores its layers under the names of their attributes. Nested models come first, and the
+    user's own layers follow.
     """
     container = stored.container(group)
     container = group if container is None else container
@@ -157,7 +158,7 @@ def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
 
     def place(name: str) -> tuple[bool, bool, int]:
         number = re.search(r"_(\d{1,9})$", name)
-        return name not in inner, name.startswith("dense"), int(number[1]) if number else 0  # dense layers stand last
+        return name not in inner, name.startswith("dense"), int(number[1]) if number else 0  # dense layers come last
 
     for name in sorted(layers, key=place):
         if name in inner:
@@ -168,7 +169,7 @@ def _numbered(stored: Stored, group: Group) -> Iterator[list[Array]]:
 
 
 def _sorted(layers_of_file: Iterator[list[Array]]) -> Layers:
-    """Layers by kind, which their shapes tell; a depthwise kernel has one filter per channel."""
+    """Layers by kind, recognized by their shapes; a depthwise kernel has one filter per channel."""
     layers = Layers()
     for arrays in layers_of_file:
         tensors = [torch.from_numpy(array) for array in arrays]

@@ -1,6 +1,6 @@
-"""HDF5 files are read once in a process of their own before they are read here.
+"""Reads HDF5 files first in a separate process, as a test, before this process reads them.
 
-In a damaged file, HDF5's C code can run in circles or crash. Python can neither interrupt the one nor catch the other.
+In a damaged file, HDF5's C code can loop forever or crash, which Python can neither interrupt nor catch.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from mobilenets.weights.guards import megabytes
 from mobilenets.weights.keras import walk
 
 SECONDS = 60.0
-"""How long reading may take. The largest network takes a second or two."""
+"""Time limit for reading. The largest network takes a second or two."""
 MOST_MEMORY = 4 << 30
-"""Address space of the process, in bytes."""
+"""Limit of the process's address space, in bytes."""
 SCRIPT = Path(walk.__file__)
 
 
 def check(data: bytes, origin: str, *, most_bytes: int, most_attribute: int) -> None:
-    """Make sure that reading an HDF5 file comes to an end.
+    """Make sure that an HDF5 file can be read to its end.
 
     Args:
         data: the file's content.
         origin: the file, for messages.
-        most_bytes: of all its datasets, unpacked.
-        most_attribute: bytes of an attribute; larger ones are left out, because the reader refuses them.
+        most_bytes: maximum size of all its datasets together, unpacked.
+        most_attribute: maximum size of an attribute in bytes; larger ones are skipped, because the reader rejects them.
 
     Raises:
-        WeightsError: reading it does not end, crashes, or needs too much memory; names the file.
+        WeightsError: reading it does not end, crashes, or needs too much memory; the message names the file.
     """
     limits = map(str, (most_bytes, most_attribute, MOST_MEMORY))
-    command = [sys.executable, "-P", str(SCRIPT), *limits, *sys.path]  # -P: nothing beside the script is imported
+    command = [sys.executable, "-P", str(SCRIPT), *limits, *sys.path]  # -P: no modules from the script's folder are imported
     try:
         code = subprocess.run(
             command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=SECONDS, check=False

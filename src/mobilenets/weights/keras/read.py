@@ -1,4 +1,4 @@
-"""Keras files: `.keras`, `.h5` and `.weights.h5`, read with h5py alone. Nothing in a configuration is run."""
+"""Keras files: `.keras`, `.h5` and `.weights.h5`, read with only h5py. No code in a configuration is run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def read(path: Path, *, told: Told = NOTHING_TOLD, labels: int = 0) -> Network:
 
     Args:
         path: the file.
-        told: what the user says of it.
-        labels: how many names the user gave for its classes.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
-        WeightsError: it is damaged, or no MobileNet that can be converted.
+        WeightsError: it is damaged, or not a MobileNet that can be converted.
         MissingExtraError: h5py is not installed.
     """
     with opened(path) as stored:

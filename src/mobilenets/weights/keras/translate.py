@@ -1,4 +1,4 @@
-"""A Keras file as a `Graph`: each class of layer as the operators that it runs, with the file's weights as constants."""
+"""A Keras file as a `Graph`: each layer becomes the operators that it runs, with the file's weights as constants."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mobilenets.weights.keras.files import Array, Stored
 from mobilenets.weights.told import Told
 
 OPEN_SIZE = 224
-"""Side that shapes are worked out at where the file takes any size, px."""
+"""Side for computing shapes if the file takes any size, px."""
 
 # fmt: off
-OPERATIONS = {  # what `keras.ops` and TensorFlow's functions in a model are called: the operator
+OPERATIONS = {  # name of a function from `keras.ops` or TensorFlow in a model: the operator
     "TrueDivide": "DIV", "Divide": "DIV", "Subtract": "SUB", "Add": "ADD", "Multiply": "MUL", "Relu": "RELU", "Relu6": "RELU6",
     "Relu6Layer": "RELU6", "HardSwish": "HARD_SWISH", "HardSilu": "HARD_SWISH", "Sigmoid": "LOGISTIC", "Softmax": "SOFTMAX",
     "math.truediv": "DIV", "math.divide": "DIV", "math.subtract": "SUB", "__operators__.add": "ADD", "math.add": "ADD",
     "math.multiply": "MUL", "nn.relu6": "RELU6", "nn.relu": "RELU", "nn.softmax": "SOFTMAX", "math.sigmoid": "LOGISTIC",
 }
-IDENTITIES = (  # layers that do nothing when a network is used
+IDENTITIES = (  # layers that have no effect at inference
     "Dropout", "SpatialDropout2D", "AlphaDropout", "GaussianNoise", "GaussianDropout", "ActivityRegularization",
     "Cast", "Identity",
     "RandomFlip", "RandomRotation", "RandomZoom", "RandomContrast", "RandomBrightness", "RandomTranslation",
@@ -41,10 +41,10 @@ def graph_of(stored: Stored, told: Told) -> Graph:
 
     Args:
         stored: the open file.
-        told: what the user says of it; with the scale of its pixels given, a Lambda before the first layer is left out.
+        told: the user's statements about the file; if they give the pixel scale, a Lambda before the first layer is skipped.
 
     Raises:
-        WeightsError: it holds what no graph can say.
+        WeightsError: it has something that a graph cannot express.
     """
     check_class(stored.config, stored.origin)
     builder = Builder(stored, told)
@@ -63,7 +63,7 @@ def graph_of(stored: Stored, told: Told) -> Graph:
 
 
 def _apply(builder: Builder, call: Call, operands: Sequence[Any]) -> int:  # Any: symbols and JSON
-    """Add a layer; gives the index of its output."""
+    """Add a layer, and return the index of its output."""
     if call.config.get("data_format") == "channels_first":
         raise builder.refuse(call, "has channels first; only models with channels last can be converted")
     if call.kind in IDENTITIES and operands and isinstance(operands[0], Symbol):
@@ -84,7 +84,7 @@ def _operation(builder: Builder, call: Call, kind: str, operands: Sequence[Any])
 
 
 def _input_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:  # Any: JSON
-    """N H W C of the input, with 0 for open sides. A Sequential may leave it to its first layer."""
+    """The input's shape N H W C, with 0 for open sides. A Sequential model may leave it to its first layer."""
     inner = config["config"]
     layers = inner if isinstance(inner, list) else inner["layers"]
     first = layers[0]["config"]
@@ -102,7 +102,7 @@ def _input_shape(config: Mapping[str, Any]) -> tuple[int, int, int, int]:  # Any
 
 
 def _loss(training: Mapping[str, Any]) -> str:  # Any: JSON
-    """Keras's name of a loss in lower case; empty for several, none, or a function of the user's own."""
+    """Keras's name of the loss in lower case; empty for several, none, or a user-defined function."""
     loss = training.get("loss")
     if isinstance(loss, dict):
         loss = loss.get("class_name") if loss.get("class_name") != "function" else loss.get("config")
@@ -133,7 +133,7 @@ def _separable(builder: Builder, call: Call, inputs: Sequence[int]) -> int:
 
 
 def _one_each(builder: Builder, call: Call, kernel: Array) -> Array:
-    """A depthwise kernel k k c 1 as 1 k k c."""
+    """A depthwise kernel k k c 1, reshaped to 1 k k c."""
     if kernel.shape[3] != 1:
         raise builder.refuse(call, "makes several channels out of one")
     return kernel.transpose(3, 0, 1, 2)

@@ -1,10 +1,10 @@
-"""A script that reads everything in the HDF5 file on standard input, so that damage ends this process and no other.
+"""A script that reads everything in the HDF5 file on standard input, so that a damaged file crashes only this process.
 
-It imports h5py and NumPy alone. Python's errors are passed over, since the reader meets and reports them again; only where an
-object cannot say what is in it does the walk end with an error, because the reader asks for names that were not visited then.
+It imports only h5py and NumPy. Python errors are ignored, since the reader meets and reports them again. The exception is an
+object that cannot list its contents: the walk then ends with an error, because the reader would ask for names that were not
+visited.
 
-Arguments: the most bytes of all datasets, the most bytes of an attribute, the most bytes of memory, and the folders to
-import from.
+Arguments: maximum bytes of all datasets, of an attribute, and of memory, and the folders to import from.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import sys
 from typing import Any
 
 TOO_LARGE, NO_MEMORY, UNLISTED = 3, 4, 5
-"""Exit codes: the datasets unpack to more than the limit; the file asks for more memory than there is; an object cannot say
-what is in it."""
+"""Exit codes: the datasets unpack to more than the limit; the file asks for more memory than there is; an object cannot list
+its contents."""
 
 Item = Any  # Any: h5py has no types
 
@@ -26,8 +26,8 @@ class Walk:
     """A walk through every object of a file, each visited once.
 
     Args:
-        most_bytes: of all datasets.
-        most_attribute: bytes of an attribute; a larger one is not read.
+        most_bytes: maximum size of all datasets together.
+        most_attribute: maximum size of an attribute in bytes; a larger one is not read.
     """
 
     def __init__(self, most_bytes: int, most_attribute: int) -> None:
@@ -61,7 +61,7 @@ class Walk:
 
     def _read_dataset(self, dataset: Item) -> None:
         if dataset.external or dataset.is_virtual or dataset.dtype.kind not in "fiu":
-            return  # the reader refuses it
+            return  # the reader rejects it
         self.taken += int(dataset.size or 0) * max(dataset.dtype.itemsize, 4)
         if self.taken > self.most_bytes:
             sys.exit(TOO_LARGE)
@@ -78,7 +78,7 @@ def _children(group: Item) -> list[Item]:
 
 
 def _tolerated(call: Any, *args: Any, **options: Any) -> Any:  # Any: whatever h5py takes and gives
-    """What a call returns, or None if it fails for a reason other than memory."""
+    """A call's result, or None if it fails for a reason other than memory."""
     try:
         return call(*args, **options)
     except Exception as error:
@@ -88,13 +88,13 @@ def _tolerated(call: Any, *args: Any, **options: Any) -> Any:  # Any: whatever h
 
 
 def _known(call: Any, *args: Any) -> Any:  # Any: whatever h5py takes and gives
-    """What a call returns; if it fails, this process ends."""
+    """A call's result; if it fails, this process exits."""
     found = _tolerated(call, *args)
     return sys.exit(UNLISTED) if found is None else found
 
 
 def _limit_memory(most: int) -> None:
-    """Bound the memory of this process, on systems that can."""
+    """Limit the memory of this process, on systems that support it."""
     try:
         import resource
 
@@ -104,7 +104,7 @@ def _limit_memory(most: int) -> None:
 
 
 def main(most_bytes: int, most_attribute: int, most_memory: int) -> None:
-    """Read the file on standard input; an exit code other than 0 says that the reader must not."""
+    """Read the file on standard input; an exit code other than 0 says that the reader must not read it."""
     import h5py
 
     _limit_memory(most_memory)
@@ -117,5 +117,5 @@ def main(most_bytes: int, most_attribute: int, most_memory: int) -> None:
 
 if __name__ == "__main__":
     sys.path[:] = sys.argv[4:]
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each further thread reserves memory
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # each additional thread reserves memory
     main(*map(int, sys.argv[1:4]))

@@ -1,4 +1,4 @@
-"""FlatBuffers, read only: tables, vectors and strings at their offsets (flatbuffers.dev, "FlatBuffers internals")."""
+"""A reader for FlatBuffers: tables, vectors and strings at their offsets (flatbuffers.dev, "FlatBuffers internals")."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 class FlatTable:
     """One table of a buffer.
 
-    Reading past the buffer raises `struct.error`, which whoever opens a file turns into its own error.
+    Reading past the buffer raises `struct.error`; the code that opens a file converts it to its own error.
 
     Args:
         data: the whole buffer, little-endian.
@@ -27,22 +27,22 @@ class FlatTable:
 
     @staticmethod
     def root(data: bytes) -> FlatTable:
-        """The table that a buffer is about."""
+        """The root table of a buffer."""
         return FlatTable(data, _unpack("I", data, 0))
 
     def scalar(self, slot: int, kind: str, default: Any = 0) -> Any:  # Any: the schema knows the type
         """A number.
 
         Args:
-            slot: the field's place in its schema, from 0.
-            kind: a letter of `struct`: "b" for 8 bits, "i" for 32, "?" for bool.
-            default: what an absent field means.
+            slot: the field's index in its schema, from 0.
+            kind: a format character of `struct`: "b" for 8 bits, "i" for 32, "?" for bool.
+            default: the value of an absent field.
         """
         at = self._field(slot)
         return _unpack(kind, self.data, at) if at else default
 
     def table(self, slot: int) -> FlatTable | None:
-        """A table; absent fields give None."""
+        """A table; None if the field is absent."""
         at = self._field(slot)
         return FlatTable(self.data, at + _unpack("I", self.data, at)) if at else None
 
@@ -53,7 +53,7 @@ class FlatTable:
             yield FlatTable(self.data, at + _unpack("I", self.data, at))
 
     def array(self, slot: int, dtype: str) -> NDArray[Any]:  # Any: the schema knows the type
-        """A vector of numbers, empty where the field is absent."""
+        """A vector of numbers, empty if the field is absent."""
         start, count = self._vector(slot)
         size = np.dtype(dtype).itemsize * count
         if start + size > len(self.data):
@@ -61,18 +61,18 @@ class FlatTable:
         return np.frombuffer(self.data, dtype, count, start) if count else np.zeros(0, dtype)
 
     def string(self, slot: int) -> str:
-        """A text, empty where the field is absent."""
+        """A text, empty if the field is absent."""
         return self.array(slot, "u1").tobytes().decode("utf-8", "replace")
 
     def _field(self, slot: int) -> int:
-        """Where a field stands; 0 if it is absent."""
+        """The position of a field; 0 if it is absent."""
         directory = self.position - _unpack("i", self.data, self.position)
         entry = 4 + 2 * slot
         offset = _unpack("H", self.data, directory + entry) if entry < _unpack("H", self.data, directory) else 0
         return self.position + offset if offset else 0
 
     def _vector(self, slot: int) -> tuple[int, int]:
-        """Where a vector's first element stands and how many there are."""
+        """The position of a vector's first element, and the number of elements."""
         at = self._field(slot)
         if not at:
             return 0, 0
@@ -80,7 +80,7 @@ class FlatTable:
         return start + 4, _unpack("I", self.data, start)
 
 
-def _unpack(kind: str, data: bytes, at: int) -> Any:  # Any: the letter says what it is
+def _unpack(kind: str, data: bytes, at: int) -> Any:  # Any: the character decides
     if at < 0:
         raise struct.error(f"an offset points before the buffer, to {at}")
     return struct.unpack_from(f"<{kind}", data, at)[0]

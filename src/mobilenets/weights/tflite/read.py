@@ -1,4 +1,4 @@
-"""A TFLite file as a `Graph`; `weights.graphs` finds out which network it is."""
+"""Reads a TFLite file as a `Graph`; `weights.graphs` finds out which network it is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilenets.weights.guards import bounded_bytes
 from mobilenets.weights.tflite.flatbuffer import FlatTable
 
 # fmt: off
-OPERATORS = {  # of tensorflow/compiler/mlir/lite/schema/schema.fbs: the codes that a network's graph can hold
+OPERATORS = {  # from tensorflow/compiler/mlir/lite/schema/schema.fbs: the codes of operators that occur in networks
     0:  "ADD",      1:  "AVERAGE_POOL_2D",   2:  "CONCATENATION",   3:  "CONV_2D",          4:   "DEPTHWISE_CONV_2D",
     6:  "DEQUANTIZE", 9: "FULLY_CONNECTED",  14: "LOGISTIC",        17: "MAX_POOL_2D",      18:  "MUL",
     19: "RELU",     21: "RELU6",             22: "RESHAPE",         23: "RESIZE_BILINEAR",  25:  "SOFTMAX",
@@ -24,7 +24,7 @@ OPERATORS = {  # of tensorflow/compiler/mlir/lite/schema/schema.fbs: the codes t
     45: "STRIDED_SLICE", 54: "PRELU",        67: "TRANSPOSE_CONV",  82: "REDUCE_MAX",       83:  "PACK",
     97: "RESIZE_NEAREST_NEIGHBOR",           98: "LEAKY_RELU",      111: "ELU",             126: "BATCH_MATMUL", 150: "GELU",
 }
-OPTIONS = {  # operator: its options as (name, place in the schema, struct letter, default)
+OPTIONS = {  # operator: its options as (name, index in the schema, struct character, default)
     "CONV_2D": (("padding", 0, "b", 0), ("stride", 2, "i", 0), ("stride_w", 1, "i", 0), ("activation", 3, "b", 0),
                 ("dilation", 5, "i", 1), ("dilation_w", 4, "i", 1)),
     "DEPTHWISE_CONV_2D": (("padding", 0, "b", 0), ("stride", 2, "i", 0), ("stride_w", 1, "i", 0), ("multiplier", 3, "i", 0),
@@ -41,10 +41,10 @@ OPTIONS = {  # operator: its options as (name, place in the schema, struct lette
 }
 TYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 6: "?", 7: "<i2", 9: "i1"}
 MOST = 100_000
-"""Tensors, operators or buffers that a file may have; a MobileNet has some hundreds."""
+"""Maximum number of tensors, operators or buffers in a file; a MobileNet has some hundreds."""
 _CUSTOM = 32
 LARGEST_BYTES = 1 << 30
-"""Size of a file that is read; the largest MobileNet has 0.2 GB."""
+"""Maximum size of a file; the largest MobileNet has 0.2 GB."""
 # fmt: on
 
 
@@ -52,7 +52,7 @@ def read_graph(path: Path) -> Graph:
     """The main graph of a TFLite file.
 
     Raises:
-        WeightsError: it cannot be read or is no TFLite file.
+        WeightsError: it cannot be read or is not a TFLite file.
     """
     data = bounded_bytes(path, LARGEST_BYTES)
     if data[4:8] != b"TFL3":
@@ -80,7 +80,7 @@ def _graph(model: FlatTable, origin: str) -> Graph:
 
 
 def _kind(code: FlatTable) -> str:
-    """The name of an operator; a custom one is called by its own."""
+    """The name of an operator; a custom operator has its own."""
     number = max(code.scalar(0, "b"), code.scalar(3, "i"))
     own = code.string(1)[:60] if number == _CUSTOM else ""
     return f"custom operator '{own}'" if own else OPERATORS.get(number, f"operator {number}")

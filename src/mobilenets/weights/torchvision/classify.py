@@ -20,7 +20,7 @@ from mobilenets.weights.told import NOTHING_TOLD, Told
 CONTRACT = InputContract(size=224, mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="shorter_side_then_crop", crop=224 / 256)
 
 # fmt: off
-NETWORKS = {  # entries of `features`, stem and last layer included: name, norm eps, norm momentum
+NETWORKS = {  # number of entries in `features`, stem and last layer included: name, batch norm epsilon, batch norm momentum
     19: ("mobilenet_v2",       1e-5, 0.1),
     17: ("mobilenet_v3_large", 1e-3, 0.01),
     13: ("mobilenet_v3_small", 1e-3, 0.01),
@@ -36,12 +36,12 @@ def read(
     Args:
         state: tensors by the file's names.
         origin: the file, for messages.
-        ordered: whether the tensors stand in the order of the layers.
-        told: what the user says of the file.
-        labels: how many names the user gave for its classes.
+        ordered: whether the tensors are in the order of the layers.
+        told: the user's statements about the file.
+        labels: number of class names that the user gave.
 
     Raises:
-        WeightsError: it is none of the three, or its head is another.
+        WeightsError: it is none of the three networks, or it has another head.
     """
     layout = chosen(state, origin, key=told.key) or Layout("torchvision", FEATURES, state)
     tensors = Tensors(layout.body, origin)
@@ -65,7 +65,7 @@ def read(
 
 
 def _is_own(dense: Sequence[Dense], blocks: Sequence[Block], like: BackboneSpec) -> bool:
-    """Whether a head has the names and the hidden size of torchvision's own MobileNetV3."""
+    """Whether a head has the names and hidden size of torchvision's own MobileNetV3."""
     if not like.tail or [layer.name for layer in dense] != ["classifier.0", "classifier.3"]:
         return False
     width = width_of(Network(like, blocks, CONTRACT))
@@ -76,8 +76,8 @@ def blocks_of(tensors: Tensors, like: BackboneSpec) -> list[Block]:
     """Everything under `features`, row by row.
 
     Args:
-        tensors: of the state dict.
-        like: the network, whose rows say strides and activations.
+        tensors: the tensors of the state dict.
+        like: the network, whose rows provide strides and activations.
     """
     return [
         Block(Conv, tensors.conv("", f"features.{i}.0", f"features.{i}.1"), row.stride, row.activation)
@@ -88,7 +88,7 @@ def blocks_of(tensors: Tensors, like: BackboneSpec) -> list[Block]:
 
 
 def _bottleneck(tensors: Tensors, i: int, like: BackboneSpec) -> Block:
-    """One inverted residual: V2 keeps its layers under `conv`, with the projection unwrapped; V3 under `block`."""
+    """One inverted residual block: V2 keeps its layers under `conv`, with the projection unwrapped; V3 under `block`."""
     row = like.rows[i]
     assert isinstance(row, Bottleneck)
     lead = f"features.{i}.conv." if tensors.numbers(f"features.{i}.conv.") else f"features.{i}.block."

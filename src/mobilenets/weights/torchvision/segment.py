@@ -18,12 +18,12 @@ from mobilenets.weights.labels import PASCAL_VOC
 from mobilenets.weights.torchvision.classify import NETWORKS, blocks_of
 
 CONTRACT = InputContract(size=520, mean=IMAGENET_MEAN, std=IMAGENET_STD, resize="letterbox", crop=1.0)
-"""torchvision makes the shorter side 520 px and takes images of any ratio."""
-LOW = "s8.first"  # it takes its shallower maps after the first row of stride 8
-NORM = (1e-5, 0.1)  # of the heads: eps, momentum
+"""torchvision resizes the shorter side to 520 px and takes images of any aspect ratio."""
+LOW = "s8.first"  # torchvision takes its low-level features after the first row of stride 8
+NORM = (1e-5, 0.1)  # batch norms of the heads: epsilon, momentum
 DROPOUT = 0.5
 OUTPUT_STRIDE = 16
-RATES = aspp_rates(8)  # torchvision's, whatever the output stride
+RATES = aspp_rates(8)  # torchvision's rates, whatever the output stride
 BACKBONE = "backbone."
 
 
@@ -35,7 +35,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
         origin: the file, for messages.
 
     Raises:
-        WeightsError: its backbone is none of torchvision's MobileNetV3.
+        WeightsError: its backbone is not torchvision's MobileNetV3.
     """
     tensors = Tensors({_as_in_classifiers(name): tensor for name, tensor in state.items()}, origin)
     count = len(tensors.numbers("features."))
@@ -60,7 +60,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
 
 
 def deeplab_head(tensors: Tensors) -> tuple[Head, dict[str, Tensor]]:
-    """The head under `classifier`, and under `aux_classifier` if there is one: its record, and its tensors by our names.
+    """The head under `classifier`, and under `aux_classifier` if present: its description, and its tensors by our names.
 
     Raises:
         WeightsError: its atrous rates are not torchvision's three.
@@ -109,5 +109,5 @@ def _layer(tensors: Tensors, ours: str, theirs: str) -> dict[str, Tensor]:
 
 
 def _as_in_classifiers(name: str) -> str:
-    """A tensor's name as it is in torchvision's classifiers, where the backbone is called `features`."""
+    """A tensor's name as in torchvision's classifiers, where the backbone is called `features`."""
     return f"features.{name.removeprefix(BACKBONE)}" if name.startswith(BACKBONE) else name

@@ -1,4 +1,4 @@
-"""torchvision's `ssdlite320_mobilenet_v3_large`, with its last block halved or whole."""
+"""torchvision's `ssdlite320_mobilenet_v3_large`, with its last block at half or full width."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilenets.weights.torchvision.classify import NETWORKS, blocks_of
 
 CONTRACT = InputContract(size=320, mean=HALF, std=HALF, resize="sample", crop=1.0)
 ANCHORS = ssd_anchors(smallest=0)
-NORM = (1e-3, 0.03)  # of backbone and head: eps, momentum
+NORM = (1e-3, 0.03)  # batch norms of backbone and head: epsilon, momentum
 COCO = 90
 _FINE, _COARSE, _EXTRA = "backbone.features.0.", "backbone.features.1.", "backbone.extra."
 _SCORES, _OFFSETS = "head.classification_head.module_list.", "head.regression_head.module_list."
@@ -24,16 +24,16 @@ _LAYERS = ("reduce", "depthwise", "expand")
 
 
 def read(state: Mapping[str, Tensor], origin: str) -> Network:
-    """The network in a torchvision state dict; settings that a state dict does not hold are those of torchvision's builder.
+    """The network in a torchvision state dict; settings that it does not contain are those of torchvision's builder.
 
     Args:
         state: tensors by torchvision's names.
         origin: the file, for messages.
 
     Raises:
-        WeightsError: its backbone is none of torchvision's MobileNetV3, or its anchors are others.
+        WeightsError: its backbone is not torchvision's MobileNetV3, or it has other anchors.
     """
-    cut = max(Tensors(state, origin).numbers(_FINE))  # the row whose expansion is the first map
+    cut = max(Tensors(state, origin).numbers(_FINE))  # the row whose expansion is the first feature map
     tensors = Tensors({_as_in_classifiers(name, cut): tensor for name, tensor in state.items()}, origin)
     count = len(tensors.numbers("features."))
     name = NETWORKS.get(count, ("", 0.0, 0.0))[0]
@@ -78,7 +78,7 @@ def read(state: Mapping[str, Tensor], origin: str) -> Network:
 
 
 def _as_in_classifiers(name: str, cut: int) -> str:
-    """A tensor's name as it is in torchvision's classifiers; the detector has the features in two, cut inside a block."""
+    """A tensor's name as in torchvision's classifiers; the detector splits the features in two, inside a block."""
     for lead, first in ((_FINE, 0), (_COARSE, cut)):
         number, _, rest = name.removeprefix(lead).partition(".")
         if name.startswith(lead):
@@ -89,10 +89,10 @@ def _as_in_classifiers(name: str, cut: int) -> str:
 
 
 def _coco(classes: int) -> tuple[str, ...]:
-    """The names of COCO's 90 numbers, ten of which are not in use; the background is no label."""
+    """The names of COCO's 90 category numbers, ten of which are unused; the background is not a label."""
     if classes != COCO:
         return ()
     try:
         return tuple(importlib.import_module("torchvision.models._meta")._COCO_CATEGORIES[1:])
     except (ImportError, AttributeError):
-        return ()  # a torchvision without this list; numbers do
+        return ()  # torchvision lacks this list here; numbers will do
