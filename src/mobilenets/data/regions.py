@@ -87,8 +87,8 @@ def inside(region: Region, width: int, height: int) -> NDArray[np.bool_]:
 def decompressed(text: str) -> NDArray[np.int64]:
     """COCO's compressed run lengths as numbers.
 
-    Each character holds five bits. From the fourth number on, they are differences to the number two places before. This follows
-    rleFrString in cocoapi's maskApi.c.
+    Each character holds five bits. From the fourth number on, they are differences to the number two places before.
+    This follows rleFrString in cocoapi's maskApi.c.
 
     Raises:
         ImageError: the text is not such run lengths.

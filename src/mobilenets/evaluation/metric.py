@@ -17,11 +17,11 @@ NAMED = 5  # maximum number of labels in a message
 class Metric:
     """One line of the table of metrics.
 
-    name: its key in `report.json`.
-    title: its title, for people.
-    value: the figure.
-    interval: 95% confidence interval; None if none is computed.
-    note: what the figure means, in a few words.
+    Args:
+        name: its key in `report.json`.
+        title: its title, for people.
+        value: the figure.
+        interval: 95% confidence interval; None if none is computed.
         note: what the figure means, in a few words.
         minor: whether it is a variant of another metric; reports list it in a table and do not give it a card.
     """

@@ -19,7 +19,6 @@ PAIRS: tuple[tuple[Split, Split], ...] = (("test", "train"), ("test", "val"), ("
 class Leak:
     """The images of one split that are also in another.
 
-
     Args:
         split: the split used for metrics.
         other: the other split that contains the same images.
