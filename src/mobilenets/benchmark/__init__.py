@@ -1,1 +1,1 @@
-"""The benchmark: each model on each runtime in a process of its own, all of them in turn."""
+"""The benchmark: runs each model on each runtime in a separate process, interleaved."""

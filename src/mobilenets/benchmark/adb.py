@@ -1,4 +1,4 @@
-"""Android devices by way of `adb`: model and benchmark program are pushed, the program runs, and what it prints is read."""
+"""Benchmarks on Android devices over `adb`: pushes model and benchmark program, runs the program, and parses its output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobilenets.benchmark.tools import TOOLS, Call, Reading, Tool, ToolError
 from mobilenets.runtime.cache import user_cache
 
 FOLDER = "/data/local/tmp/mobilenets"
-"""The folder on the device; programs may run there, and it is removed afterwards."""
+"""The folder on the device; programs can be executed there, and it is removed afterwards."""
 
 ROUNDS = 5
 TIMEOUT_S = 600.0
@@ -26,7 +26,7 @@ _NO_PROGRAM = "126"  # the shell's exit code for a file that this processor cann
 
 
 class AdbError(ToolError):
-    """What adb itself says: the device is gone, or it does not do what is asked."""
+    """An error of adb itself: the device is gone or refuses a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class Phone:
     """An Android device.
 
     Args:
-        serial: as `adb devices` lists it.
+        serial: serial number in the list of `adb devices`.
         model: its name.
-        abi: which programs it runs, such as "arm64-v8a".
-        adb: the program that talks to it.
+        abi: the kind of programs that it runs, such as "arm64-v8a".
+        adb: path of the adb program.
     """
 
     serial: str
@@ -47,15 +47,15 @@ class Phone:
 
     @property
     def name(self) -> str:
-        """What rows call it."""
+        """Its name in rows."""
         return self.model or self.serial
 
     def run(self, *arguments: str) -> str:
-        """What `adb` prints for this device; raises ToolError."""
+        """The output of an `adb` command for this device; raises ToolError."""
         return _adb(self.adb, "-s", self.serial, *arguments)
 
     def shell(self, line: str) -> str:
-        """What a command on the device prints, standard error included.
+        """The output of a shell command on the device, including standard error.
 
         Raises:
             ToolError: the command failed; the message has its last line.
@@ -73,10 +73,10 @@ class Phone:
 
 
 def phone(serial: str = "") -> Phone:
-    """The device of that serial number, or the only one that there is.
+    """The device with this serial number, or the only one that is connected.
 
     Raises:
-        ToolError: adb is not installed, or there is no such device that can be used; the hint says what to do.
+        ToolError: adb is not installed, or no such device is available; the hint says what to do.
     """
     adb = shutil.which("adb")
     if adb is None:
@@ -117,10 +117,10 @@ def tool_file(name: str, device: Phone, given: Sequence[str]) -> Path:
     """The benchmark program of a runtime, for a device.
 
     Args:
-        name: of the runtime.
-        device: on which it will run.
-        given: paths or addresses that the user gave. One is taken for this runtime's if its name contains the program's, or
-            if it begins with the runtime's name and an equals sign. Downloads are kept in the user's cache folder.
+        name: name of the runtime.
+        device: the device that it will run on.
+        given: paths or addresses from the user. One belongs to this runtime if its name contains the program's name, or if it
+            starts with the runtime's name and an equals sign. Downloads are kept in the user's cache folder.
 
     Raises:
         ToolError: there is none; the hint says where to get it.
@@ -143,13 +143,13 @@ def tool_file(name: str, device: Phone, given: Sequence[str]) -> Path:
 
 
 def places(given: Sequence[str]) -> dict[str, str]:
-    """The path or address of the program of each runtime that the user gave one for.
+    """The path or address of the benchmark program, for each runtime that the user gave one for.
 
     Args:
         given: as for `tool_file`.
 
     Raises:
-        ToolError: there is no such file, or it can be the program of any runtime.
+        ToolError: there is no such file, or it is unclear which runtime it belongs to.
     """
     found: dict[str, str] = {}
     for text in given:
@@ -176,18 +176,18 @@ def measured_on(
     rounds: int = ROUNDS,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Iterator[Row]:
-    """A row for each case: the runtime's own program runs it once in each round, all cases in turn.
+    """A row for each case, measured by the runtime's own program: once in each round, with the cases interleaved.
 
     Args:
-        device: that runs them.
-        cases: whose runtimes are in `TOOLS`.
+        device: the device that runs them.
+        cases: cases with runtimes that are in `TOOLS`.
         tools: the program of each runtime, a file on this machine.
-        seconds: that each case is measured for, shared among the rounds.
-        rounds: how often the cases take turns.
+        seconds: total time for each case, divided among the rounds.
+        rounds: number of rounds.
         progress: called with the number of runs done since the last call; there are `rounds` for each case.
 
     Raises:
-        AdbError: the device was lost. Before that come the rows of the rounds until then.
+        AdbError: the device was lost; the rows of the rounds up to then are yielded first.
     """
     lost: AdbError | None = None
     rows = [Row(replace(case, machine=device.name), group=f"adb {device.serial}") for case in cases]
@@ -211,7 +211,7 @@ def measured_on(
                     rows[i] = replace(rows[i], error=str(error))
             progress(1)
     finally:
-        with contextlib.suppress(ToolError):  # the device was lost, which another error says
+        with contextlib.suppress(ToolError):  # the device was lost, which another error reports
             device.shell(f"rm -rf {FOLDER}")
     yield from (row if row.error else _timed(row, said) for row, said in zip(rows, readings, strict=True) if row.error or said)
     if lost is not None:
@@ -253,10 +253,10 @@ def _push(device: Phone, file: Path, place: str) -> None:
 
 
 def _adb(adb: str, *arguments: str) -> str:
-    """What `adb` prints.
+    """The output of an `adb` command.
 
     Raises:
-        ToolError: it fails; the message is its own, the hint says what to do.
+        ToolError: it fails; the message is adb's own, and the hint says what to do.
     """
     try:
         done = subprocess.run([adb, *arguments], capture_output=True, timeout=TIMEOUT_S, check=False)
@@ -294,7 +294,7 @@ _STATES = {
     "recovery":       "start Android on it",
     "sideload":       "start Android on it",
 }
-_FAILURES = {  # words in what adb says: what to do
+_FAILURES = {  # words in adb's message: what to do
     "unauthorized":           _STATES["unauthorized"],
     "offline":                _STATES["offline"],
     "No space left":          "free some space on the device",

@@ -1,4 +1,4 @@
-"""Benchmarks on other machines: an Android device by way of adb, or a machine with this package by way of ssh."""
+"""Benchmarks on other machines: an Android device over adb, or a machine with this package over ssh."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def benchmark_on_phone(
     """The rows of an Android device, for the runtimes that have a benchmark program.
 
     Args:
-        asked: what is measured.
-        folder: for the rows and the files that are exported on the way.
-        device: that runs the programs.
+        asked: what to measure.
+        folder: for the rows and for exported files.
+        device: the device that runs the programs.
         tools: paths or addresses of the programs.
-        settings: how long it is measured.
-        telling: how progress is shown.
+        settings: how long to measure.
+        telling: shows progress.
 
     Raises:
         CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
         OSError: the folder cannot be written.
-        ToolError: no runtime has its program, or the device was lost; before that come the rows measured until then.
+        ToolError: no runtime has its program, or the device was lost; the rows measured up to then are yielded first.
     """
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False, runtimes=asked.runtimes or tuple(TOOLS))
     plan.check_precisions(asked.precisions)
-    adb.places(tools)  # a wrong one is named before anything is exported
+    adb.places(tools)  # report wrong ones before anything is exported
     files, failures = all_files(plan.networks(asked), asked, folder, telling)
     programs: dict[str, Path] = {}
     missing: dict[str, ToolError] = {}
@@ -97,12 +97,12 @@ def benchmark_on_host(
     """The rows of another machine, which runs the command of this package.
 
     Args:
-        asked: what is measured; the machine decides which of the runtimes it has.
-        folder: for the rows and the files that are exported on the way.
+        asked: what to measure; the machine uses those of the runtimes that it has.
+        folder: for the rows and for exported files.
         host: the machine.
-        data: to measure accuracy on, a path or an address there.
+        data: dataset for measuring accuracy, a path or address on that machine.
         settings: how latency is measured.
-        telling: how progress is shown.
+        telling: shows progress.
 
     Raises:
         CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
@@ -112,7 +112,7 @@ def benchmark_on_host(
     settings, telling = settings or Settings(), telling or Telling()
     asked = replace(asked, here=False)
     plan.check_precisions(asked.precisions)
-    host.run(f"{host.command} --version")  # a machine that cannot answer is named before anything is exported
+    host.run(f"{host.command} --version")  # report an unreachable machine before anything is exported
     files, failures = all_files(plan.networks(asked), asked, folder, telling)
     yield from failures
     first = {item.case.file: item for item in reversed(files)}  # one for each file; the machine takes every runtime
@@ -129,7 +129,7 @@ def benchmark_on_host(
 
 
 def _known(item: FileOnRuntime, asked: Asked) -> list[Case]:
-    """The case under every setting, with what the file says of itself where its runtime is installed here."""
+    """The case with every setting, and with the facts that the file declares if its runtime is installed here."""
     _, runtime = named(asked.engines)[item.case.runtime]
     facts = {"precision": "", "task": ""}
     if runtime.runs_here:
@@ -139,7 +139,7 @@ def _known(item: FileOnRuntime, asked: Asked) -> list[Case]:
 
 
 def _options(asked: Asked, data: Data | None, settings: Settings) -> list[str]:
-    """The options of the command there that say the same."""
+    """The equivalent options of the command on the other machine."""
     options = ["--threads", ",".join(map(str, asked.threads)), "--batch", ",".join(map(str, asked.batches))]
     options += ["--seconds", f"{settings.seconds:g}", "--rounds", str(settings.rounds)]
     for name, values in (("--runtime", asked.runtimes), ("--precision", asked.precisions)):

@@ -21,9 +21,9 @@ class Data:
     """Labeled images.
 
     Args:
-        source: as `open_dataset` takes it.
-        split: "" for test where there is one, else everything.
-        classes, ignore: of masks.
+        source: the dataset, as for `open_dataset`.
+        split: "" for the test split if there is one, else everything.
+        classes, ignore: the classes of masks, and the value to ignore.
     """
 
     source: str
@@ -35,14 +35,14 @@ class Data:
 def benchmark(
     asked: Asked, folder: Path, *, data: Data | None = None, settings: Settings | None = None, telling: Telling | None = None
 ) -> Iterator[Row]:
-    """The rows, each as soon as it is known; what the folder already holds is not measured again.
+    """The rows of a benchmark, each as soon as it is known; results that are already in the folder are not measured again.
 
     Args:
-        asked: what is measured.
-        folder: for the rows and the files that are exported on the way.
-        data: to measure accuracy on.
+        asked: what to measure.
+        folder: for the rows and for exported files.
+        data: dataset for measuring accuracy.
         settings: how latency is measured.
-        telling: how progress is shown.
+        telling: shows progress.
 
     Raises:
         CheckpointError, UnknownNameError, UsageError: a model, a runtime or a precision is nothing that can be measured.
@@ -88,7 +88,7 @@ def benchmark(
 
 
 def _without(precisions: Mapping[str, set[str]], asked: Asked) -> Iterator[Row]:
-    """A row for each precision that was asked for and that no file of a model has."""
+    """A row with an error for each requested precision that no file of a model has."""
     for model, there in precisions.items():
         for precision in asked.precisions:
             if precision not in there:
@@ -99,9 +99,9 @@ def _without(precisions: Mapping[str, set[str]], asked: Asked) -> Iterator[Row]:
 def all_files(
     networks: Sequence[Network], asked: Asked, folder: Path, telling: Telling
 ) -> tuple[list[FileOnRuntime], list[Row]]:
-    """The files of all networks on the runtimes that read them, and a row for each that there cannot be.
+    """The files of all networks with the runtimes that read them, and a row with an error for each that is impossible.
 
-    A run has its int8 folder with it; where that is named too, its files stand here once.
+    A run includes its int8 folder; if that is named separately too, its files are listed only once.
     """
     items = [item for network in networks for item in plan.files_of(network, asked, folder, said=telling.said)]
     files = {item.case: item for item in items if isinstance(item, FileOnRuntime)}
@@ -111,7 +111,7 @@ def all_files(
 def _accuracies(
     cases: Sequence[Case], data: Data, saved: Saved, telling: Telling, table: str
 ) -> dict[tuple[str, str], Accuracy]:
-    """The metric of each file on each runtime. What fails is said, and leaves its rows without one."""
+    """The metric of each file on each runtime. Failures are reported and leave their rows without a metric."""
     accuracies: dict[tuple[str, str], Accuracy] = {}
     for case in cases:
         pair = (case.file, case.runtime)

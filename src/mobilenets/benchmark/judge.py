@@ -1,4 +1,4 @@
-"""The process that measures the accuracy of one file on one runtime, by the evaluation that `mobilenets evaluate` runs.
+"""The process that measures the accuracy of one file on one runtime, with the same evaluation as `mobilenets evaluate`.
 
 python -m mobilenets.benchmark.judge
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Read the job, answer with the number of images, then with the progress, and last with the metric."""
+    """Read the job; answer with the number of images, then with progress, and finally with the metric."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
 
@@ -27,7 +27,7 @@ def main() -> None:
     try:
         answer(judged(json.loads(sys.stdin.readline()), answer))
     except BrokenPipeError:
-        os._exit(1)  # nobody listens any more
+        os._exit(1)  # the benchmark no longer listens
     except Exception as error:  # whatever goes wrong becomes a note of the benchmark
         answer({"error": (str(error).strip().splitlines() or [type(error).__name__])[0]})
 
@@ -37,10 +37,10 @@ def judged(job: Mapping[str, Any], answer: Callable[[Mapping[str, object]], None
 
     Args:
         job: `table`, `runtime` and `file`, as for the worker; `data` with `source`, `split`, `classes` and `ignore`.
-        answer: is told the number of images, and each time some are done.
+        answer: called with the number of images, then each time some are done.
 
     Raises:
-        MobileNetsError: the data cannot be read, or is not what the model predicts.
+        MobileNetsError: the data cannot be read, or does not fit the model.
     """
     from pathlib import Path
 

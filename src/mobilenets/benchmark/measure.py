@@ -1,4 +1,4 @@
-"""Measures cases in groups: each case in a process of its own, all processes of a group in turn, round by round."""
+"""Measures cases in groups: each case in a separate process, all processes of a group interleaved in rounds."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SECONDS, ROUNDS, LIVE, STARTS = 3.0, 15, 8, 3
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long and how is measured.
+    """How to measure.
 
     Args:
-        seconds: that each case runs for, shared among the rounds.
-        rounds: how often the cases of a group take turns.
-        live: how many processes a group has at most.
-        starts: how often each case is started; the medians are its cold start.
+        seconds: total time for each case, divided among the rounds.
+        rounds: number of rounds.
+        live: most processes in a group.
+        starts: how often each case is started; the cold start is the median over these starts.
         table: the runtimes, as "module:NAME".
     """
 
@@ -39,12 +39,12 @@ class Settings:
 def measured(
     cases: Sequence[Case], settings: Settings | None = None, *, progress: Callable[[int], None] = lambda done: None
 ) -> Iterator[Row]:
-    """A row for each case, as soon as its group is done; a case that cannot be measured gives a row that says why.
+    """A row for each case, as soon as its group is done; a case that cannot be measured yields a row with the reason.
 
     Args:
-        cases: cases with the same threads and batch should stand together, for those are compared with each other.
-        settings: how it is measured.
-        progress: called with the number of steps done since the last call; there are `steps` of them.
+        cases: the cases; those with the same threads and batch should be adjacent, since they are compared with each other.
+        settings: how to measure.
+        progress: called with the number of steps done since the last call; `steps` is their total.
     """
     settings = settings or Settings()
     for i in range(0, len(cases), settings.live):
@@ -52,17 +52,17 @@ def measured(
 
 
 def steps(cases: Sequence[Case], settings: Settings) -> int:
-    """How many steps `measured` reports."""
+    """The total number of steps that `measured` reports."""
     return len(cases) * (settings.starts + settings.rounds)
 
 
 def opened(case: Case, table: str = TABLE, *, facts: bool = False) -> dict[str, Any]:  # Any: JSON
-    """What the file of a case says when its runtime opens it in a process of its own: precision, task, network.
+    """The facts that the file of a case declares, read by its runtime in a separate process: precision, task, network.
 
     Args:
-        case: says file and runtime.
+        case: its file and runtime are used.
         table: the runtimes, as "module:NAME".
-        facts: whether `fast_path`, `pieces`, `slow` and `operators` are wanted too, as a row has them.
+        facts: whether to include `fast_path`, `pieces`, `slow` and `operators`, as in a row.
 
     Raises:
         WorkerError: it cannot be opened or run.
@@ -100,7 +100,7 @@ def _group(cases: Sequence[Case], settings: Settings, group: str, progress: Call
         order = random.Random(0)
         for _ in range(settings.rounds):
             turns = list(workers)
-            order.shuffle(turns)  # nobody always runs behind the same neighbor
+            order.shuffle(turns)  # so that no case always runs after the same one
             for i in turns:
                 try:
                     answer = workers[i].ask("slice", seconds=settings.seconds / settings.rounds)
@@ -119,7 +119,7 @@ def _group(cases: Sequence[Case], settings: Settings, group: str, progress: Call
 
 
 def _started(case: Case, row: Row, settings: Settings, stack: ExitStack) -> tuple[Worker, Row]:
-    """The process of a case, started last, and the row with the medians of all its starts."""
+    """The last started process of a case, and the row with the medians over all starts."""
     answers = [opened(case, settings.table) for _ in range(settings.starts - 1)]
     worker = Worker(_job(case, settings.table))
     stack.callback(worker.close)

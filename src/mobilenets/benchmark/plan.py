@@ -1,4 +1,4 @@
-"""From what the user names to cases: which files there are, which have to be exported, and which runtimes read them."""
+"""Resolves the user's request into cases: which files exist, which must be exported, and which runtimes read them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mobilenets.model import Model
 
 INT8 = "int8"
-"""Where a run has its quantized network."""
+"""The folder of a quantized network in its run."""
 
 IMAGENET_CLASSES = 1000
 ALL = "all"
@@ -33,7 +33,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be measured.
+    """What the user wants to measure.
 
     Args:
         models: exported files, run or checkpoint folders, or names of networks.
@@ -41,7 +41,7 @@ class Asked:
         precisions: empty for all of them.
         threads, batches: each combination is measured.
         table: the runtimes by kind of file, as "module:NAME", for the processes that open files.
-        here: whether the runtimes of this machine run the files; another machine has its own.
+        here: whether the files run on this machine's runtimes; another machine has its own.
     """
 
     models: tuple[str, ...]
@@ -60,14 +60,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that has no exported file yet, and what is known of it besides.
+    """A network and the files of it that exist.
 
     Args:
-        name: what the user calls it.
+        name: the user's name for it.
         checkpoint: its folder; None for a network with random weights.
-        files: that are exported already.
+        files: the files that are already exported.
         random_weights: whether it was never trained.
-        quantized: the folder of the same network in 8-bit integers; None if there is none.
+        quantized: the folder of the same network in int8; None if there is none.
     """
 
     name: str
@@ -82,8 +82,8 @@ class FileOnRuntime:
     """A file on a runtime that reads it.
 
     Args:
-        case: with one thread and one image.
-        graph: the network that the file was written from, if that is known.
+        case: the case with one thread and one image.
+        graph: the network that the file was written from, if known.
     """
 
     case: Case
@@ -91,30 +91,30 @@ class FileOnRuntime:
 
 
 def networks(asked: Asked) -> list[Network]:
-    """What each model that the user named is.
+    """The network for each model that the user named.
 
     Raises:
-        CheckpointError, UnknownNameError: one of them is nothing that can be measured.
+        CheckpointError, UnknownNameError: one of them cannot be measured.
         UsageError: a runtime is unknown.
     """
     known = named(asked.engines)
     for name in asked.runtimes:
-        known[name]  # a wrong name suggests near ones
+        known[name]  # raises an error with similar names if unknown
     return [_network(name, asked.engines) for name in asked.models]
 
 
 def files_of(
     network: Network, asked: Asked, folder: Path, *, said: Callable[[str], object] = lambda text: None
 ) -> Iterator[FileOnRuntime | Row]:
-    """Each file with each runtime that reads it; a row that says why where there can be none.
+    """Each file with each runtime that reads it, or a row with the reason why there is none.
 
-    What is not exported yet is exported into `folder`, and kept there.
+    Missing files are exported into `folder` and kept there.
 
     Args:
-        network: where its files come from.
-        asked: which runtimes.
+        network: the network.
+        asked: the requested runtimes.
         folder: for exports.
-        said: is told what is about to be exported, which takes seconds.
+        said: called with a message before each export, which takes seconds.
     """
     items = list(_items(network, asked, folder, said))
     if not items:
@@ -159,12 +159,12 @@ def _items(network: Network, asked: Asked, folder: Path, said: Callable[[str], o
 
 
 def expanded(file: FileOnRuntime, asked: Asked, *, precision: str, task: str) -> list[Case]:
-    """The case under every setting, with the plan of its memory.
+    """The case with every setting, and with the size of its planned memory.
 
     Args:
         file: a file on a runtime.
         asked: the settings.
-        precision, task: what the file says of itself.
+        precision, task: as declared by the file.
     """
     planned = None if file.graph is None else plan(file.graph, number_bytes=1 if precision == "int8" else 4).size_bytes
     case = replace(file.case, precision=precision, task=task, activation_bytes=planned)
@@ -172,12 +172,12 @@ def expanded(file: FileOnRuntime, asked: Asked, *, precision: str, task: str) ->
 
 
 def in_order(cases: Sequence[Case]) -> list[Case]:
-    """Cases of the same threads and batch together, for those are compared with each other."""
+    """The cases, sorted so that those with the same threads and batch are adjacent, since they are compared."""
     return sorted(cases, key=lambda case: (case.threads, case.batch))
 
 
 def missing(runtime: Runtime) -> str:
-    """Why a runtime cannot be used here."""
+    """The reason why a runtime cannot be used here."""
     if not runtime.fits_system:
         return f"{runtime.title} does not run on this system"
     package = runtime.package or runtime.module
@@ -186,7 +186,7 @@ def missing(runtime: Runtime) -> str:
 
 
 def parts(file: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Path]:
-    """The files that an exported file consists of: itself, or all in it if it is a folder, and what belongs to it beside it."""
+    """The files of an export: the file itself, or all files in the folder, and companion files beside it."""
     inside = sorted(path for path in file.rglob("*") if path.is_file()) if file.is_dir() else [file]
     runtime = engines.get(file.suffix.lower())
     weights = [file.with_suffix(runtime.weights)] if runtime is not None and runtime.weights else []
@@ -194,12 +194,12 @@ def parts(file: Path, engines: Mapping[str, Runtime] = ENGINES) -> list[Path]:
 
 
 def size_bytes(file: Path) -> int:
-    """The size of an exported file with everything that belongs to it."""
+    """The size of an exported file including its companion files."""
     return sum(part.stat().st_size for part in parts(file))
 
 
 def digest(file: Path) -> str:
-    """Tells files of different content apart."""
+    """A hash of the content of an exported file."""
     sum_of = hashlib.sha256()
     for part in parts(file):
         sum_of.update(part.name.encode() + b"\0" + hashlib.sha256(part.read_bytes()).digest())
@@ -213,7 +213,7 @@ def _network(name: str, engines: Mapping[str, Runtime]) -> Network:
     if path.is_dir():
         quantized = next((folder for folder in (path, path / INT8) if is_quantized(folder)), None)
         if quantized == path and checkpoint_in(path.parent) is not None:
-            path = path.parent  # the run that it was made from: both are compared
+            path = path.parent  # the run that it was quantized from: both are compared
         checkpoint = checkpoint_in(path)
         places = [place for place in _places(path, checkpoint) if quantized is None or quantized not in (place, place.parent)]
         files = tuple(dict.fromkeys(file for place in places for file in _files_in(place, engines)))
@@ -233,13 +233,13 @@ def _network(name: str, engines: Mapping[str, Runtime]) -> Network:
 
 
 def _home(file: Path) -> str:
-    """The name of the run, or else of the folder, that a file belongs to."""
+    """The name of the run or folder that a file belongs to."""
     folders = [folder.name for folder in file.absolute().parents if folder.name]
     return next((folder for folder in folders if folder not in ("export", "best", "last")), file.name)
 
 
 def _label(network: Network, file: Path) -> str:
-    """The network's name; with the file's where that is not the usual one, and with "int8" for the quantized network."""
+    """The network's name, followed by the file's name if it is unusual, or by "int8" for the quantized network."""
     if INT8 in (folder.name for folder in list(file.parents)[:2]):
         return f"{network.name}/{INT8}"
     usual = file.stem in ("model", network.name) or network.random_weights
@@ -258,7 +258,7 @@ def _files_in(folder: Path, engines: Mapping[str, Runtime]) -> list[Path]:
 def _exported(
     network: Network, asked: Asked, folder: Path, there: Sequence[str], said: Callable[[str], object]
 ) -> tuple[list[Path], Graph | None, int | None, list[Row]]:
-    """Files that are exported now or were before, the graph, its multiply-adds, and rows for what cannot be exported."""
+    """Files exported now or earlier, the graph, its multiply-adds, and rows with errors for failed exports."""
     try:
         from mobilenets.exporters.table import EXPORTERS, export
     except ImportError as error:
@@ -298,7 +298,7 @@ def _exported(
 
 
 def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[[str], object]) -> tuple[list[Path], list[Row]]:
-    """Files of the quantized network that are exported now or were before, and rows for what cannot be exported."""
+    """Files of the quantized network exported now or earlier, and rows with errors for failed exports."""
     from mobilenets.deploy.file import load
     from mobilenets.exporters.format import HALF_PRECISIONS
     from mobilenets.exporters.quantized import export_quantized
@@ -330,7 +330,7 @@ def _exported_int8(network: Network, asked: Asked, folder: Path, said: Callable[
 
 
 def _float_layers(network: Network) -> int:
-    """How many layers stayed in float when the network was quantized; 0 where nothing tells."""
+    """The number of layers that stayed in float when the network was quantized; 0 if unknown."""
     from mobilenets.int8.folder import ABOUT, read_about
 
     if network.quantized is None or not (network.quantized / ABOUT).is_file():
@@ -339,7 +339,7 @@ def _float_layers(network: Network) -> int:
 
 
 def _wanted(ending: str, asked: Asked) -> bool:
-    """Whether one of the runtimes that the user asked for reads such files."""
+    """Whether one of the requested runtimes reads files with this extension."""
     readers = [name for name, (own, runtime) in named(asked.engines).items() if ending in (own, *runtime.also)]
     return not asked.runtimes or any(name in asked.runtimes for name in readers)
 
@@ -359,7 +359,7 @@ def _model(network: Network) -> Model:
 
 
 def check_precisions(precisions: Sequence[str]) -> None:
-    """Refuse precisions that no file can have.
+    """Check that all precisions exist.
 
     Raises:
         UsageError: there is no such precision.

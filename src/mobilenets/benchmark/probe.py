@@ -1,4 +1,4 @@
-"""The process that times many small files in turn, of which it holds all at once: for latencies of parts of networks.
+"""The process that times many small files, all open at once and interleaved: for latencies of pieces of networks.
 
     python -m mobilenets.benchmark.probe
 
@@ -34,15 +34,15 @@ def main() -> None:
     try:
         serve(job, answers)
     except BrokenPipeError:
-        os._exit(1)  # nobody listens any more
-    except Exception as error:  # whatever a runtime raises is said by the program that asked
+        os._exit(1)  # the parent no longer listens
+    except Exception as error:  # the parent process reports whatever a runtime raises
         answers.write(json.dumps({"error": reason(error)}) + "\n")
 
 
 def serve(job: Mapping[str, Any], answers: TextIO) -> None:  # Any: JSON
-    """Open all files, say how many they are, then time them round by round.
+    """Open all files, report their number, then time them round by round.
 
-    With one thread the time is that of the processor, which other programs do not lengthen; else it is that of the clock.
+    With one thread, processor time is measured, which other programs do not affect; otherwise wall-clock time.
     """
     from pathlib import Path
 
@@ -60,22 +60,22 @@ def serve(job: Mapping[str, Any], answers: TextIO) -> None:  # Any: JSON
     for line in sys.stdin:
         seconds = json.loads(line)["seconds"]
         turns = list(range(len(opened)))
-        order.shuffle(turns)  # nobody always runs behind the same neighbor
+        order.shuffle(turns)  # so that no file always runs after the same one
         best = {i: _fastest(*opened[i], seconds, clock) for i in turns}
         answers.write(json.dumps({"ms": [best[i] for i in range(len(opened))]}) + "\n")
 
 
 def _taken_best(gate: Gate, batch: NDArray[Any]) -> NDArray[Any]:  # Any: floats
-    """The images as they lie in memory best for the runtime: some want channels last, and turn others first.
+    """The images in the memory layout that is fastest for the runtime: some convert from channels first to channels last.
 
-    Inside a network, maps lie as the runtime wants them.
+    Inside a network, feature maps already have the layout that the runtime prefers.
     """
     last = batch.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)  # the same N C H W
     return min((batch, last), key=lambda images: _fastest(gate, images, 0.0, time.perf_counter))
 
 
 def _fastest(gate: Gate, batch: NDArray[Any], seconds: float, clock: Callable[[], float]) -> float:  # Any: floats
-    """The time of the fastest run within some seconds, ms. The first, which finds others' data in caches, is left out."""
+    """The time of the fastest run within some seconds, in ms. The first run, with cold caches, is left out."""
     gate.run(batch)
     times: list[float] = []
     gc.disable()
@@ -98,16 +98,16 @@ def fastest(
     table: str,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[float]:
-    """The latency of each file's fastest run, ms. All files take turns, so that none has the machine's better moments.
+    """The latency of each file's fastest run, in ms. The files are interleaved, so that all see the same load of the machine.
 
     Args:
         files: exported files of one runtime.
         runtime: its name.
-        threads: that compute one image.
-        rounds: how often the files take turns.
-        seconds: that each file runs for in a round.
+        threads: number of threads per image.
+        rounds: number of rounds.
+        seconds: time for each file in each round.
         table: the runtimes, as "module:NAME".
-        progress: called with the number of files that were measured since the last call, `len(files)` in all.
+        progress: called with the number of files measured since the last call, `len(files)` in total.
 
     Raises:
         WorkerError: a file cannot be opened or run; the message is the runtime's.
@@ -130,7 +130,7 @@ def fastest(
 
 
 TOGETHER = 64
-"""Files that one process holds at once."""
+"""Most files that one process opens at once."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`Worker`: a process that has one file open on one runtime, as the benchmark sees it."""
+"""`Worker`: the benchmark's handle to a process that has one file open on one runtime."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from typing import IO, Any
 from mobilenets.errors import MobileNetsError
 
 TABLE = "mobilenets.runtime.engines.table:ENGINES"
-"""Where a process of its own finds the runtimes."""
+"""Where worker processes find the runtimes."""
 
 TIMEOUT_S = 300.0
-"""How long a process may take to open a file, or for one order."""
+"""Most seconds that a process may take to open a file, or to carry out one order."""
 
 
 class WorkerError(MobileNetsError):
@@ -28,12 +28,12 @@ class WorkerError(MobileNetsError):
 
 
 class Worker:
-    """A process of the benchmark. It ends when this end of its pipe does, also if this program is killed.
+    """A worker process of the benchmark. It exits when its pipe is closed, even if this program is killed.
 
     Args:
-        job: its first line; when it was launched is added.
-        module: what it runs.
-        timeout_s: how long it may take for an answer.
+        job: the first line of its input; the launch time is added.
+        module: the module that it runs.
+        timeout_s: timeout for an answer, in seconds.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Worker:
             stderr=self._said,
             text=True,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the benchmark, which then ends its processes
+            start_new_session=True,  # Ctrl-C interrupts the benchmark, which then ends its processes
         )
         threading.Thread(target=self._listen, daemon=True).start()
         self._tell({**job, "launched": launched})
@@ -73,7 +73,7 @@ class Worker:
         return data
 
     def ask(self, do: str, **more: object) -> dict[str, Any]:  # Any: JSON
-        """The answer to an order; raises as `answer`."""
+        """The answer to an order; raises the same errors as `answer`."""
         self._tell({"do": do, **more})
         return self.answer()
 
@@ -83,13 +83,13 @@ class Worker:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                with contextlib.suppress(OSError):  # it died with an order in the pipe
+                with contextlib.suppress(OSError):  # it died before it read an order
                     stream.close()
         self._said.close()
 
     def _tell(self, data: Mapping[str, object]) -> None:
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it is dead, which the next answer says
+        with contextlib.suppress(OSError):  # it is dead, which the next answer reports
             self._process.stdin.write(json.dumps(data) + "\n")
             self._process.stdin.flush()
 
@@ -101,7 +101,7 @@ class Worker:
         self._lines.put(None)
 
     def _death(self) -> str:
-        """How the process died, and the last that it said."""
+        """How the process died, and its last output."""
         code = self._process.wait()
         self._said.seek(0)
         lines = self._said.read()[-10_000:].decode("utf-8", "replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""What a benchmark's figures mean in words: rows that cannot be ranked, int8 that is slow, a machine that was busy."""
+"""Remarks on a benchmark's figures: rows that cannot be ranked, slow int8 networks, a busy machine."""
 
 from __future__ import annotations
 
@@ -11,36 +11,37 @@ from mobilenets.data.text import counted
 from mobilenets.runtime.machine import Machine
 
 NOISY = 0.1
-"""Spread of the rounds, relative to the median, from which on the machine was noisy."""
+"""The machine counts as noisy if the spread of the rounds, relative to the median, exceeds this."""
 WAITED = 1.15
-"""How many times longer a run on one thread took than it computed, from which on other programs had the processor."""
+"""Other programs used the processor if the wall-clock time of a single-threaded run exceeds this many times its processor
+time."""
 INTERRUPTED = 3.0
-"""How many times longer than half of the runs one in ten took, from which on something interrupted them."""
+"""Runs were interrupted if the 90th percentile exceeds this many times the median."""
 _OVERFLOWING = ("onnx", "openvino")  # add 8-bit products in 16 bits on x86 processors without VNNI
 ISLANDS = 0.95
-"""Share of operators on the fast path below which the rest explains why int8 is slow."""
+"""If a smaller share of operators than this is on the fast path, the others explain why int8 is slow."""
 
 
 def remarks(rows: Sequence[Row], machine: Machine) -> list[str]:
-    """What should be said about the rows, the most important first.
+    """Remarks on the rows, the most important first.
 
     Args:
-        rows: of one benchmark.
-        machine: this machine, which measured those rows that name no other.
+        rows: the rows of one benchmark.
+        machine: this machine, which measured the rows that name no other.
     """
     done = [row for row in rows if row.p50_ms is not None]
     return [*_untrained(done), *_slow_int8(done, machine), *_noise(done, machine), *_unranked(done)]
 
 
 def name(row: Row) -> str:
-    """What a row is called in a sentence."""
+    """The name of a row in a sentence."""
     case = row.case
     where = f" on {case.machine}" if case.machine else ""
     return f"{case.model} on {case.runtime} in {case.precision}{where}"
 
 
 def setting(row: Row) -> str:
-    """Threads and batch, for a sentence.
+    """Threads and batch of a row, for a sentence.
 
     >>> from mobilenets.benchmark.row import Case
     >>> setting(Row(Case("a", "a.onnx", "onnx", threads=2, batch=1)))
@@ -67,7 +68,7 @@ def _slow_int8(rows: Sequence[Row], machine: Machine) -> list[str]:
 
 
 def _one_reason(pairs: Sequence[tuple[Row, Row]], machine: Machine) -> str:
-    """What is said of a network that is slower in int8 than in float32, with the reason once for all threads and batches."""
+    """The remark on a network that is slower in int8 than in float32, with one reason for all threads and batches."""
     row, base = max(pairs, key=lambda pair: ratio(*pair).value)
     often = ", ".join(f"{ratio(int8, floats).value:.2f}x slower than float32 ({setting(int8)})" for int8, floats in pairs)
     of = f", of {setting(row)}" if len(pairs) > 1 and row.operators and base.operators else ""
@@ -78,9 +79,9 @@ def why_slow(row: Row, base: Row, machine: Machine) -> str:
     """Why an int8 row may be slower than the same network in float.
 
     Args:
-        row: of a network in int8.
-        base: of the same network in float32.
-        machine: this machine; nothing is known of the processor of another.
+        row: the row of an int8 network.
+        base: the row of the same network in float32.
+        machine: this machine; the processors of others are unknown.
     """
     reasons = []
     if not row.case.machine and not machine.int8:
@@ -157,7 +158,7 @@ def _noise(rows: Sequence[Row], machine: Machine) -> list[str]:
 
 
 def _choice_of(row: Row) -> tuple[object, ...]:
-    """What rows have in common of which somebody may choose the fastest."""
+    """The key shared by rows among which a user may choose the fastest."""
     return row.case.task, row.case.threads, row.case.batch, row.case.machine
 
 

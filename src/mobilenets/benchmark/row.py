@@ -1,4 +1,4 @@
-"""`Case`, what is to be measured, and `Row`, what was measured: one line of the benchmark's table."""
+"""`Case`, something to measure, and `Row`, its measurements: one line of the benchmark's table."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from mobilenets.documents import decode, encode
 
 NO_ACCURACY = "no accuracy"
-"""What is said of a file whose metric could not be measured, before the reason."""
+"""The beginning of the message about a file whose metric could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One file on one runtime under one setting.
+    """One file on one runtime with one setting.
 
     Args:
-        model: what the user calls it.
+        model: the user's name for the model.
         file: path of the exported file.
         runtime: name of the runtime.
-        precision: what the network computes in, as its manifest says; "" while that is unknown.
-        threads: that compute one batch.
-        batch: images that go through the network at once.
+        precision: precision of the computation, according to the manifest; "" while unknown.
+        threads: number of threads per batch.
+        batch: batch size.
         machine: the device or host that runs it; "" for this machine.
-        version: of the runtime.
+        version: version of the runtime.
         task: classify, detect or segment.
-        random_weights: whether the network was never trained, so that only its speed and size mean something.
+        random_weights: whether the network was never trained, so that only its speed and size are meaningful.
         macs: multiply-adds of one image; None if unknown.
         activation_bytes: the smallest block of memory for the activations of one image; None if unknown.
         float_layers: layers that stayed in float when the network was quantized.
@@ -50,31 +50,30 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured of a case. A figure that is unknown is None.
+    """The measurements of a case. Unknown figures are None.
 
     Args:
         case: what was measured.
         error: why it could not be measured; "" if it could.
-        p50_ms, p90_ms: latency of one batch that half and nine tenths of the runs do not exceed.
-        rounds_ms: the median latency of each round, in their order.
-        rounds_cpu_ms: the processor time of one batch in each round, of all threads together.
-        group: rows of one group were measured in turn, round by round, so that their rounds can be compared in pairs.
-        runs: how many batches were timed.
-        cpu_ms: processor time of one batch, of all threads together. With one thread it is the latency that a machine without
-            other work would have.
+        p50_ms, p90_ms: 50th and 90th percentile of the latency of one batch.
+        rounds_ms: the median latency of each round, in order.
+        rounds_cpu_ms: the processor time of one batch in each round, over all threads.
+        group: rows of one group were measured interleaved in rounds, so that their rounds can be compared in pairs.
+        runs: number of timed batches.
+        cpu_ms: processor time of one batch, over all threads. With one thread, it is the latency on an otherwise idle machine.
         images_per_second: throughput while it ran.
-        peak_bytes: the most memory that the process had, its baseline included.
-        baseline_bytes: what the process had before it loaded the runtime: Python, NumPy and this package.
-        file_bytes: size of the exported file and of what belongs to it.
+        peak_bytes: peak memory of the process, including its baseline.
+        baseline_bytes: memory of the process before it loaded the runtime: Python, NumPy and this package.
+        file_bytes: size of the exported file and its companion files.
         interpreter_ms, import_ms, open_ms, first_run_ms: the parts of the cold start, from the start of the process to the
             first output: Python itself, this package and the runtime, opening the file, the first run.
-        metric, accuracy, accuracy_low, accuracy_high: the metric on labeled data, with its 95% interval.
-        fast_path: share of the operators that the runtime computes on its fast path, 0 to 1.
-        pieces: how many stretches they form, if the runtime says.
-        slow: the other operators, "9 HardSigmoid, 2 QuantizeLinear"; "" if there are none or the runtime does not say.
-        operators: the kinds of operators that take longest by the runtime's profile, "27 Conv 0.150 ms, 1 Gemm 0.003 ms"; ""
-            if it has none.
-        load: programs that wanted to compute before the case was measured, averaged over a minute.
+        metric, accuracy, accuracy_low, accuracy_high: the metric on labeled data, with its 95% confidence interval.
+        fast_path: share of operators on the runtime's fast path, 0 to 1.
+        pieces: number of contiguous subgraphs that they form, if the runtime reports it.
+        slow: the other operators, "9 HardSigmoid, 2 QuantizeLinear"; "" if there are none or the runtime does not report them.
+        operators: the slowest kinds of operators in the runtime's profile, "27 Conv 0.150 ms, 1 Gemm 0.003 ms"; "" if it has
+            none.
+        load: the machine's load average over one minute before the case was measured.
     """
 
     case: Case
@@ -106,30 +105,30 @@ class Row:
 
     @property
     def cold_start_ms(self) -> float | None:
-        """From the start of the process to the first output."""
+        """The time from the start of the process to the first output."""
         parts = [part for part in (self.interpreter_ms, self.import_ms, self.open_ms, self.first_run_ms) if part is not None]
         return sum(parts) if len(parts) == 4 else None
 
     @property
     def own_bytes(self) -> int | None:
-        """Peak memory without the baseline: the runtime, the weights and the activations. Programs on a device have none."""
+        """Peak memory minus the baseline: the runtime, the weights and the activations. Device programs have none."""
         return None if self.peak_bytes is None else self.peak_bytes - (self.baseline_bytes or 0)
 
 
 def key_of(case: Case, digest: str, settings: Sequence[object]) -> str:
-    """What tells whether a saved row is the answer to the same question.
+    """A key that identifies the same measurement among saved rows.
 
     Args:
-        case: what is to be measured.
-        digest: of the content of its file.
-        settings: what else the figures depend on, such as the seconds that each case is measured for.
+        case: the case.
+        digest: a hash of the content of its file.
+        settings: anything else that the figures depend on, such as the measuring time.
     """
     parts = (case.model, digest, case.runtime, case.version, case.threads, case.batch, case.machine, *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
 def to_flat(row: Row) -> dict[str, Any]:  # Any: what JSON and CSV hold
-    """The row with everything at one level, the case first, for JSON and CSV."""
+    """The row as a flat dict, the fields of the case first, for JSON and CSV."""
     data: dict[str, Any] = encode(row)
     case = data.pop("case")
     return {**case, **data, "cold_start_ms": row.cold_start_ms}
@@ -154,7 +153,7 @@ class Accuracy:
     Args:
         metric: its name, such as "top1".
         value: 0 to 1.
-        low, high: its 95% interval; None if none is computed.
+        low, high: its 95% confidence interval; None if not computed.
     """
 
     metric: str
@@ -165,13 +164,13 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """All rows and what they have in common.
+    """All rows and their common settings.
 
     Args:
         rows: in the order of the cases.
-        data: what accuracy was measured on; "" for nothing.
-        seconds: that each case was measured for, shared among its rounds.
-        rounds: how often the cases took turns.
+        data: the dataset for accuracy; "" for none.
+        seconds: total time for each case, divided among its rounds.
+        rounds: number of rounds.
     """
 
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""`Saved`: the rows of a benchmark in its folder, one line each, written as soon as they are measured."""
+"""`Saved`: stores the rows of a benchmark in its folder, one line each, as soon as they are measured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "rows.jsonl"
 
 
 class Saved:
-    """What was measured so far. A line that a kill cut off is skipped.
+    """The results so far. A line that is incomplete because the process was killed is skipped.
 
     Args:
         folder: the benchmark's folder.
@@ -27,7 +27,7 @@ class Saved:
         self.accuracies: dict[str, Accuracy] = {}
 
     def read(self) -> None:
-        """Read what an earlier run saved.
+        """Read the results of an earlier run.
 
         Raises:
             OSError: the file cannot be read.
@@ -42,15 +42,15 @@ class Saved:
                 else:
                     self.rows[str(data["row_of"])] = from_flat(data["measured"])
             except (DocumentError, TypeError, KeyError, AttributeError):
-                continue  # cut off, or of another version: it is measured again
+                continue  # incomplete, or from another version: it is measured again
 
     def add_row(self, key: str, row: Row) -> None:
-        """Keep a row, on the disk too; raises OSError if it cannot be written."""
+        """Add a row and write it to disk; raises OSError if it cannot be written."""
         self.rows[key] = row
         self._append({"row_of": key, "measured": to_flat(row)})
 
     def add_accuracy(self, key: str, accuracy: Accuracy) -> None:
-        """Keep an accuracy, on the disk too; raises OSError if it cannot be written."""
+        """Add an accuracy and write it to disk; raises OSError if it cannot be written."""
         self.accuracies[key] = accuracy
         self._append({"accuracy_of": key, "measured": encode(accuracy)})
 

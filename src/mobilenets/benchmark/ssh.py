@@ -1,4 +1,4 @@
-"""Other machines by way of `ssh`: the models are copied, the command of this package runs there, and its rows are read."""
+"""Benchmarks on other machines over `ssh`: copies the models, runs this package's command there, and reads its rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mobilenets.files import write_bytes, write_text
 
 CONNECT_S = 20
 PLACE = ".cache/mobilenets/ssh"
-"""Where files lie on the other machine, below the user's home."""
+"""The folder for files on the other machine, below the user's home."""
 
 OLD_DAYS = 6
-"""What lies there for more than so many days belongs to nobody."""
+"""Files there that are older than this many days are abandoned."""
 
 _LOST = 255  # the exit code of ssh itself
 _NOT_FOUND = 127
@@ -37,18 +37,18 @@ class Host:
     """Another machine.
 
     Args:
-        address: as `ssh` takes it: a name of ~/.ssh/config, "pi@raspberrypi.local", or "ssh://pi@host:2222".
-        command: how this package is called there.
+        address: as for `ssh`: a name in ~/.ssh/config, "pi@raspberrypi.local", or "ssh://pi@host:2222".
+        command: this package's command there.
     """
 
     address: str
     command: str = "mobilenets"
 
     def run(self, line: str, *, given: bytes = b"") -> bytes:
-        """What a command there prints on standard output.
+        """The standard output of a command there.
 
         Args:
-            line: of the shell there.
+            line: the shell command.
             given: its standard input.
 
         Raises:
@@ -57,16 +57,16 @@ class Host:
         return self._answer(line, input=given)[0]
 
     def run_watched(self, line: str, *, said: Callable[[str], object] = lambda text: None) -> bytes:
-        """The same for a long command, which ends there if this process does.
+        """The same for a long-running command, which is ended if this process ends.
 
         Args:
-            line: of the shell there, a single command.
-            said: is told each line that it prints on standard error, if it does not fail.
+            line: a single shell command.
+            said: called with each line of its standard error, unless it fails.
 
         Raises:
             ToolError: see `run`.
         """
-        ours, theirs = os.pipe()  # a kill of this process closes it, and the other machine reads to its end
+        ours, theirs = os.pipe()  # closed if this process is killed, so that the other machine reads end of file
         try:
             printed, told = self._answer(_WATCHED.format(line=line), stdin=ours)
         finally:
@@ -83,7 +83,7 @@ class Host:
             done = subprocess.run(command, capture_output=True, check=False, **stdin)
         except FileNotFoundError as error:
             raise ToolError("'ssh' is not installed", hint="install OpenSSH's client") from error
-        if done.returncode == 0 or (done.returncode == 1 and b"{" in done.stdout):  # rows, though each of them says why not
+        if done.returncode == 0 or (done.returncode == 1 and b"{" in done.stdout):  # rows, each with an error
             return done.stdout, done.stderr
         printed = done.stderr.decode("utf-8", "replace").strip()
         lines = [text for text in printed.splitlines() if text.strip() and not text.startswith("Warning")]
@@ -102,11 +102,11 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of a benchmark between its starts.
+    """State of a benchmark that is kept between runs, so that it can be resumed.
 
     Args:
-        name: of the folder on the other machine, which stays there until its rows are here.
-        rows: a file of this machine, for the rows as the other one saved them.
+        name: name of the folder on the other machine, which is kept until its rows have been copied here.
+        rows: a file on this machine, for the rows as saved on the other.
     """
 
     name: str
@@ -114,7 +114,7 @@ class Kept:
 
     @staticmethod
     def of(folder: Path) -> Kept:
-        """Of the benchmark in a folder; raises OSError if that cannot be written."""
+        """The state of the benchmark in a folder; raises OSError if it cannot be written."""
         file = folder / "there.txt"
         if not file.is_file():
             write_text(file, secrets.token_hex(8))
@@ -129,21 +129,21 @@ def measured_on(
     said: Callable[[str], object] = lambda text: None,
     kept: Kept | None = None,
 ) -> list[Row]:
-    """The rows that the machine measured, the models named as here.
+    """The rows that the other machine measured, with the models' names on this one.
 
     Args:
         host: the machine.
-        cases: a case for each file, with what is known of it here.
-        options: of `mobilenets benchmark` there, such as `--threads 1,2`.
-        said: is told why there is no accuracy, which no row says.
-        kept: of a benchmark that goes on where it was stopped; None for one that does not.
+        cases: a case for each file, with the facts known here.
+        options: options of `mobilenets benchmark` there, such as `--threads 1,2`.
+        said: called with the reason if there is no accuracy, since rows do not contain it.
+        kept: the state of a benchmark that can be resumed; None for one that cannot.
 
     Raises:
         ToolError: the machine cannot be reached, or its command fails.
-        OSError: what is kept cannot be read or written.
+        OSError: the state cannot be read or written.
     """
     begin = _BEGIN.format(place=PLACE, name=shlex.quote(secrets.token_hex(8) if kept is None else kept.name), days=OLD_DAYS)
-    answer = host.run(begin).decode("utf-8", "replace").splitlines() or [""]  # a shell may greet before
+    answer = host.run(begin).decode("utf-8", "replace").splitlines() or [""]  # the shell may print a greeting first
     folder = answer[-1].strip()
     if not folder.startswith("/"):
         raise ToolError(f"'{host.address}' has no folder for temporary files: it answers '{folder[:80]}'")
@@ -165,13 +165,13 @@ def measured_on(
         whole = True
     finally:
         if whole:
-            with contextlib.suppress(ToolError):  # the machine was lost, which another error says
+            with contextlib.suppress(ToolError):  # the machine was lost, which another error reports
                 host.run(f"rm -rf {quoted}")
     return _rows(host, text, cases)
 
 
 def _resumed(host: Host, quoted: str, kept: Kept) -> list[str]:
-    """`--resume`, where the machine has rows of this benchmark or gets those that are here."""
+    """`--resume`, if the machine has rows of this benchmark, or receives those that are stored here."""
     earlier = kept.rows.read_bytes() if kept.rows.is_file() else b""
     answer = host.run(_RESUME.format(folder=quoted, rows=_ROWS), given=earlier).decode("utf-8", "replace").split()
     return ["--resume"] if answer[-1:] == ["resume"] else []
@@ -202,8 +202,8 @@ def _rows(host: Host, text: bytes, cases: Sequence[Case]) -> list[Row]:
 
 
 def _named(row: Row, host: Host, cases: Sequence[Case]) -> Row:
-    """The row with what is known here of its file."""
-    number = Path(row.case.file).parent.name  # of the folder that its file lies in
+    """The row with the facts about its file that are known here."""
+    number = Path(row.case.file).parent.name  # of the folder that contains its file
     known = cases[int(number)] if number.isdigit() and int(number) < len(cases) else None
     machine = host.address.removeprefix("ssh://")
     case = replace(row.case, machine=machine)
@@ -221,7 +221,7 @@ def _named(row: Row, host: Host, cases: Sequence[Case]) -> Row:
 
 # fmt: off
 _ROWS = "out/rows.jsonl"
-_BEGIN = (  # makes a folder, and removes what machines have left there that were lost
+_BEGIN = (  # creates a folder, and removes folders that lost connections left behind
     "cd && umask 077 && mkdir -p {place}/{name} && touch {place}/{name}"
     " && find {place} -mindepth 1 -maxdepth 1 -mtime +{days} -exec rm -rf {{}} + ; cd {place}/{name} && pwd"
 )
@@ -229,10 +229,10 @@ _RESUME = (
     "cd {folder} && cat > earlier && if [ ! -s {rows} ]; then rm -rf out; fi"
     " && if [ ! -e out ] && [ -s earlier ]; then mkdir out && mv earlier {rows}; fi && if [ -e {rows} ]; then echo resume; fi"
 )
-_WATCHED = (  # `cat` ends with the connection
+_WATCHED = (  # `cat` ends when the connection does
     "exec 3<&0; {line} </dev/null & job=$!; (cat <&3; kill $job) >/dev/null 2>&1 & wait $job; code=$?; kill $!; exit $code"
 )
-_FAILURES = {  # words in what ssh says: what to do
+_FAILURES = {  # words in ssh's message: what to do
     "Host key verification failed":  "connect once by hand, 'ssh HOST', and compare the fingerprint that it shows",
     "REMOTE HOST IDENTIFICATION":    "the host's key has changed; find out why before you remove the old one from known_hosts",
     "Permission denied":             "copy your key to it with 'ssh-copy-id HOST'",

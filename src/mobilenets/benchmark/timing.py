@@ -1,4 +1,4 @@
-"""What times of many runs say: latency and its spread over rounds, and whether two rows can be ranked."""
+"""Statistics of run times: latency, its spread over rounds, and whether two rows can be ranked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Ratio:
 
     Args:
         value: the median over the rounds.
-        low, high: its 95% interval.
+        low, high: its 95% confidence interval.
     """
 
     value: float
@@ -27,7 +27,7 @@ class Ratio:
 
     @property
     def ranked(self) -> bool:
-        """Whether the interval excludes that both are equally fast."""
+        """Whether the interval excludes a ratio of 1."""
         return self.low > 1 or self.high < 1
 
 
@@ -35,9 +35,9 @@ def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: Sequence[float]) 
     """The row with latency and throughput.
 
     Args:
-        row: says how many images a run has.
-        slices: times of the runs of each round, ms; no round is empty.
-        cpu_ms: processor time of all runs of each round together.
+        row: determines the number of images per run.
+        slices: times of the runs in each round, in ms; no round is empty.
+        cpu_ms: total processor time of the runs in each round.
     """
     runs = sorted(time for times in slices for time in times)
     return replace(
@@ -53,7 +53,7 @@ def timed(row: Row, slices: Sequence[Sequence[float]], cpu_ms: Sequence[float]) 
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed.
+    """The smallest value such that at least this share of the values is no larger.
 
     >>> quantile([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], 0.9)
     9.0
@@ -62,12 +62,12 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def spread(row: Row) -> tuple[float, float] | None:
-    """The range of the middle four fifths of the rounds, ms; None for a row without rounds."""
+    """The range of the middle 80% of the rounds, in ms; None for a row without rounds."""
     return middle(row.rounds_ms) if row.rounds_ms else None
 
 
 def middle(values: Sequence[float]) -> tuple[float, float]:
-    """The range of the middle four fifths of at least one value.
+    """The range of the middle 80% of the values, of which there must be at least one.
 
     >>> middle([5.0, 1.0, 4.0, 2.0, 3.0, 9.0, 6.0, 8.0, 7.0, 10.0])
     (2.0, 9.0)
@@ -80,20 +80,20 @@ def middle(values: Sequence[float]) -> tuple[float, float]:
 def ratio(row: Row, other: Row) -> Ratio:
     """How many times slower `row` is than `other`.
 
-    Rows of one group are compared round by round, so that what slowed down both cancels out. Rows of different groups were
-    measured at different times, and each keeps its own uncertainty.
+    Rows of one group are compared round by round, so that disturbances of both cancel out. Rows of different groups were
+    measured at different times, so their uncertainties add up.
 
     Args:
-        row, other: rows that were measured.
+        row, other: rows with measurements.
     """
     return _ratio(row, other, (row.rounds_ms, other.rounds_ms))
 
 
 def cpu_ratio(row: Row, other: Row) -> Ratio:
-    """The same by processor time, which programs that take turns on the processor do not add to.
+    """The same by processor time, which other programs on the processor do not affect.
 
     Args:
-        row, other: rows that were measured here, each with one thread.
+        row, other: rows measured on this machine, each with one thread.
     """
     return _ratio(row, other, (row.rounds_cpu_ms, other.rounds_cpu_ms))
 
@@ -107,14 +107,14 @@ def _ratio(row: Row, other: Row, rounds: tuple[Sequence[float], Sequence[float]]
 
 
 def _median(values: Sequence[float]) -> Ratio:
-    """The median with its interval by order statistics, which assumes nothing about how the values are distributed."""
+    """The median with its confidence interval by order statistics, which assumes nothing about the distribution."""
     ordered = sorted(values)
     left_out = _outside(len(ordered))
     return Ratio(statistics.median(ordered), ordered[left_out], ordered[-1 - left_out])
 
 
 def _outside(n: int) -> int:
-    """How many of `n` ordered values at each end lie outside the 95% interval of the median; 0 for fewer than six values.
+    """How many of `n` sorted values at each end lie outside the 95% interval of the median; 0 for fewer than six values.
 
     The median lies below the k-th smallest value if fewer than k of n coin tosses are heads (David and Nagaraja, Order
     Statistics, section 7.1).

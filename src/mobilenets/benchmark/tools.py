@@ -1,4 +1,4 @@
-"""The runtimes' own benchmark programs: how each is called on a device, and what its output says."""
+"""The runtimes' own benchmark programs: how to call each on a device, and how to parse its output."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from mobilenets.table import Table
 
 
 class ToolError(MobileNetsError):
-    """A benchmark program, or the way to the device that runs it, that failed; the message says what to do."""
+    """A failure of a benchmark program or of the connection to its device; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one run of a benchmark program says. What it does not say is None.
+    """The results of one run of a benchmark program. Figures that it does not report are None.
 
     Args:
-        p50_ms, p90_ms: latency of one batch; the average stands for the median where the program has no median.
-        runs: how many batches it timed.
-        open_ms, first_run_ms: opening the file, and the first run.
-        peak_bytes: memory of the program, by its own account.
-        fast_path: share of the operators that were given to the fast kernels, 0 to 1.
+        p50_ms, p90_ms: latency of one batch; the average replaces the median if the program reports none.
+        runs: number of timed batches.
+        open_ms, first_run_ms: time to open the file, and of the first run.
+        peak_bytes: peak memory, as reported by the program.
+        fast_path: share of operators that are delegated to the fast kernels, 0 to 1.
     """
 
     p50_ms: float
@@ -40,8 +40,8 @@ class Call:
     """One call of a program on the device.
 
     Args:
-        file: of the model, in the current folder.
-        threads, batch: as of a case.
+        file: the model's file, in the current folder.
+        threads, batch: as in a case.
         seconds: how long it measures.
     """
 
@@ -57,10 +57,10 @@ class Tool:
 
     Args:
         program: its usual name, which the name of its file contains.
-        arguments: of a call.
-        read: reads its output; raises ToolError.
-        batches: whether it can run several images at once.
-        source: where to get it, for Android.
+        arguments: returns the arguments of a call.
+        read: parses its output; raises ToolError.
+        batches: whether it supports batches of several images.
+        source: where to get it for Android.
     """
 
     program: str
@@ -84,9 +84,9 @@ def _litert_arguments(call: Call) -> list[str]:
 
 
 def read_litert(text: str) -> Reading:
-    """What TFLite's `benchmark_model` printed; times are in microseconds, memory in MB.
+    """Parse the output of TFLite's `benchmark_model`, with times in microseconds and memory in MB.
 
-    The first line of statistics is that of the warm-up, the last that of the measurement. Newer programs print the median.
+    The first line of statistics is for the warm-up, the last for the measurement. Newer programs also print the median.
 
     Raises:
         ToolError: there is no measurement in it.
@@ -125,7 +125,7 @@ def _onnx_arguments(call: Call) -> list[str]:
 
 
 def read_onnx(text: str) -> Reading:
-    """What ONNX Runtime's `onnxruntime_perf_test` printed; percentiles are in seconds.
+    """Parse the output of ONNX Runtime's `onnxruntime_perf_test`, with percentiles in seconds.
 
     Raises:
         ToolError: there is no measurement in it.
@@ -165,4 +165,4 @@ TOOLS: Table[Tool] = Table("runtime with a benchmark program for devices", {
     ),
 })
 # fmt: on
-"""By the name of the runtime."""
+"""The benchmark programs, by name of the runtime."""

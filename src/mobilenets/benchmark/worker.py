@@ -1,4 +1,4 @@
-"""The process of one case: opens its file, runs it when it is told to, and answers in lines of JSON.
+"""The worker process of one case: opens its file, runs it on request, and answers in lines of JSON.
 
     python -m mobilenets.benchmark.worker
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mobilenets.runtime.manifest import Manifest
 
 WARM_UP_RUNS, WARM_UP_S = 3, 0.2
-LONGEST = 4  # kinds of operators that a row names
+LONGEST = 4  # number of operator kinds that a row names
 
 
 def main() -> None:
@@ -38,19 +38,19 @@ def main() -> None:
     try:
         serve(job, begun, answers)
     except BrokenPipeError:
-        os._exit(1)  # nobody listens any more
+        os._exit(1)  # the benchmark no longer listens
     except Exception as error:  # whatever a runtime raises becomes the reason in the row
         _answer(answers, {"error": reason(error)})
 
 
 def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any: JSON
-    """Open the file, say what it is and how long that took, then obey.
+    """Open the file, report its facts and the time taken, then carry out orders.
 
     Args:
-        job: `table` as "module:NAME", and the case's `runtime`, `file`, `threads`, `batch`; `launched`, the time when the
+        job: `table` as "module:NAME"; the case's `runtime`, `file`, `threads` and `batch`; and `launched`, the time when the
             process was started.
-        begun: when this process began to run this module, in the same clock.
-        answers: where the answers go.
+        begun: the time when this module started to run, by the same clock.
+        answers: stream for the answers.
     """
     from mobilenets.runtime.engines.gate import Gate
     from mobilenets.runtime.machine import peak_memory_bytes
@@ -93,7 +93,7 @@ def serve(job: Mapping[str, Any], begun: float, answers: TextIO) -> None:  # Any
 
 
 def runtime_of(job: Mapping[str, Any]) -> Runtime:  # Any: JSON
-    """The runtime of a job, which says the `table` and the name of the `runtime` in it."""
+    """The runtime of a job, which contains the `table` and the name of the `runtime` in it."""
     from mobilenets.runtime.engines.table import named
 
     return named(engines_at(str(job["table"])))[job["runtime"]][1]
@@ -113,10 +113,10 @@ def _open(runtime: Runtime, job: Mapping[str, Any]) -> Engine:  # Any: JSON
 
 
 def _fast_path(engine: Engine) -> dict[str, Any]:  # Any: JSON
-    """The share of operators on the runtime's fast path, its pieces and the others, as it says itself; None if it does not."""
+    """The share of operators on the runtime's fast path, its pieces and the other operators; None if not reported."""
     try:
         said = engine.fast_path()
-    except Exception:  # a figure that a version of a runtime does not give is no reason to measure nothing
+    except Exception:  # measure even if this version of a runtime cannot report a figure
         said = None
     if said is None:
         return {"fast_path": None, "pieces": None, "slow": ""}
@@ -125,7 +125,7 @@ def _fast_path(engine: Engine) -> dict[str, Any]:  # Any: JSON
 
 
 def _operators(engine: Engine) -> str:
-    """The kinds of operators that take longest, by the runtime's own profile; "" if it has none."""
+    """The slowest kinds of operators in the runtime's own profile; "" if it has none."""
     try:
         times = engine.operator_times()
     except Exception:  # as above
@@ -135,7 +135,7 @@ def _operators(engine: Engine) -> str:
 
 
 def noise(manifest: Manifest, n: int) -> NDArray[Any]:  # Any: floats
-    """Images of noise as a network takes them, always the same."""
+    """Preprocessed images of random noise, always the same."""
     import numpy as np
 
     contract = manifest.input
@@ -151,9 +151,9 @@ def _warmed_up(gate: Gate, batch: NDArray[Any]) -> dict[str, Any]:  # Any: as ab
 
 
 def _timed(gate: Gate, batch: NDArray[Any], seconds: float) -> dict[str, Any]:  # Any: as above
-    """The time of each run, ms, until `seconds` are over, but at least one; and the processor time of all of them together.
+    """The time of each run in ms, for `seconds` but at least one run, and the total processor time.
 
-    The first run, which finds the caches full of what others computed, is not counted.
+    The first run is not counted, because caches are still filled with the data of other processes.
     """
     gate.run(batch)
     times: list[float] = []
@@ -175,7 +175,7 @@ def _answer(answers: TextIO, data: Mapping[str, Any]) -> None:  # Any: JSON
 
 
 def reason(error: Exception) -> str:
-    """What a runtime says, in one line."""
+    """The message of a runtime's error, in one line."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""A benchmark as a table for people, as JSON, CSV and a plot."""
+"""Output of a benchmark as a text table, as JSON, CSV and a plot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PLOT = "plot.png"
 ROUNDS = ("rounds_ms", "rounds_cpu_ms")
-"""Figures of a row that are lists, which a cell of CSV cannot hold."""
+"""Figures of a row that are lists and therefore left out of CSV."""
 
 # fmt: off
 _COLUMNS: Mapping[str, Callable[[Row], str]] = {
@@ -43,13 +43,13 @@ _COLUMNS: Mapping[str, Callable[[Row], str]] = {
 }
 # fmt: on
 _ALWAYS = ("runtime", "precision", "p50 ms")
-_TITLED = ("model", "threads", "batch", "machine")  # stand in the title where they are the same in all rows
+_TITLED = ("model", "threads", "batch", "machine")  # moved to the title if they are the same in all rows
 
 
 def table(rows: Sequence[Row]) -> tuple[str, tuple[str, ...], list[tuple[str, ...]]]:
-    """Title, column heads and lines of the rows that were measured, the fastest first within each setting.
+    """Title, column heads and lines of the measured rows, the fastest first within each setting.
 
-    What is the same for all of them is in the title, and columns without a figure are left out.
+    Values that all rows share are in the title, and columns without figures are left out.
     """
     done = sorted(
         (row for row in rows if not row.error),
@@ -76,9 +76,9 @@ def to_data(rows: Sequence[Row], machine: Machine, *, data: str = "") -> dict[st
     """The benchmark for JSON.
 
     Args:
-        rows: all of them, those with an error too.
+        rows: all rows, including those with errors.
         machine: this machine.
-        data: what accuracy was measured on.
+        data: the dataset for accuracy.
     """
     return {
         "machine": {**asdict(machine), "int8": list(machine.int8)},
@@ -89,7 +89,7 @@ def to_data(rows: Sequence[Row], machine: Machine, *, data: str = "") -> dict[st
 
 
 def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
-    """Column heads and lines for CSV: every figure but those of the rounds. A figure that is unknown is empty."""
+    """Column heads and lines for CSV: all figures except those of the rounds. Unknown figures are empty."""
     flat = [{key: value for key, value in to_flat(row).items() if key not in ROUNDS} for row in rows]
     columns = list(flat[0]) if flat else []
     return columns, [["" if value is None else value for value in line.values()] for line in flat]
@@ -98,7 +98,7 @@ def csv_table(rows: Sequence[Row]) -> tuple[list[str], list[list[object]]]:
 def write_plot(rows: Sequence[Row], folder: Path) -> Path | None:
     """Write the plot; None if no row was measured.
 
-    Accuracy is drawn against latency if it was measured, else the multiply-adds, else the size of the file.
+    It shows accuracy against latency; if accuracy was not measured, multiply-adds or file size instead.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -128,7 +128,7 @@ def write_plot(rows: Sequence[Row], folder: Path) -> Path | None:
 
 
 def _point(row: Row, y: float | None, y_range: tuple[float, float] | None, *, named: bool) -> Point:
-    """A row's point, in the series of its runtime, and of its machine where several machines have to be told apart."""
+    """A row's point, in the series of its runtime, and also of its machine if there are several."""
     from mobilenets.reports.front import Point
 
     case = row.case
