@@ -1,5 +1,5 @@
-// Integers times a real factor, rounded as the TFLite int8 specification rounds: the scalar arithmetic of
-// `mobilenets.deploy.integers`, which every vector kernel equals to the bit. It needs nothing but a freestanding compiler.
+// Fixed-point multiplication with the rounding of the TFLite int8 specification: the scalar arithmetic of
+// `mobilenets.deploy.integers`, with which every vector kernel is bit-exact. It only needs a freestanding compiler.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@ namespace mobilenets {
 
 inline constexpr int lowest = -128, highest = 127;  // the range of 8 bits
 
-/// What is packed to bytes: numbers that have the zero point, numbers that do not, or floats between 2**23 and 2**24, whose
-/// lowest 16 bits are such numbers.
+/// The kind of numbers packed to bytes: integers that include the zero point, integers without it, or floats between 2**23 and
+/// 2**24, whose lowest 16 bits are such integers.
 enum class Packing { whole, without_zero_point, in_floats };
 
-/// Which of its neighbors among the floats a result becomes.
+/// The rounding direction of a floating-point result.
 enum class Direction { nearest, down, to_zero };
 
 /// A bfloat16: the upper 16 bits of a 32-bit float.
@@ -27,7 +27,7 @@ struct Factor {
     std::int32_t shift = 0;
 };
 
-// Of numbers that may be no numbers, the first is taken, as by std::min and std::max.
+// If a number is NaN, the first argument is returned, as by std::min and std::max.
 template <typename Number>
 constexpr Number smaller(Number a, Number b) {
     return b < a ? b : a;
@@ -41,10 +41,10 @@ constexpr Number within(Number x, Number low, Number high) {
     return smaller(larger(x, low), high);
 }
 
-/// The nearest integer; halves go away from zero.
+/// The nearest integer; halves are rounded away from zero.
 constexpr std::int64_t rounded(double real) { return static_cast<std::int64_t>(real + (real < 0 ? -0.5 : 0.5)); }
 
-/// A number of 32 bits times a factor.
+/// A 32-bit number times a factor.
 constexpr std::int64_t scaled(std::int64_t number, Factor by) {
     constexpr std::int64_t low = std::numeric_limits<std::int32_t>::min(), high = std::numeric_limits<std::int32_t>::max();
     const int left = within<int>(by.shift, 0, 31), right = within<int>(-by.shift, 0, 62);
@@ -54,14 +54,14 @@ constexpr std::int64_t scaled(std::int64_t number, Factor by) {
     return (halved + half - (halved < 0 && half > 0 ? 1 : 0)) >> right;
 }
 
-/// A number as 8 bits; what is beyond the bounds becomes the bound.
+/// A number as an 8-bit integer, clipped to the bounds.
 constexpr std::int8_t to_byte(std::int64_t number, int low = lowest, int high = highest) {
     return static_cast<std::int8_t>(within(number, std::int64_t{low}, std::int64_t{high}));
 }
 
-/// A real number as 8 bits; what is not a number becomes the least.
+/// A real number quantized to 8 bits; NaN becomes the smallest integer.
 constexpr std::int8_t quantized(float real, float scale, int zero_point) {
-    constexpr float largest = 1073741824.0F;  // beyond it a quotient is cut off before it becomes an integer
+    constexpr float largest = 1073741824.0F;  // quotients are clipped to this before they become integers
     return to_byte(rounded(static_cast<double>(smaller(larger(-largest, real / scale), largest))) + zero_point);
 }
 

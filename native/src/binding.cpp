@@ -1,4 +1,4 @@
-// The engine for Python. `mobilenets.runtime.engines.native` is what people use; this is what it stands on.
+// The Python binding of the engine, on which the public `mobilenets.runtime.engines.native` is built.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
@@ -26,7 +26,7 @@ const Value& value_of(const Engine& engine, std::size_t output) {
 nb::dlpack::dtype type_of(Number number) {
     switch (number) {
         case Number::float32: return nb::dtype<float>();
-        case Number::bfloat16: break;  // of no image and no output
+        case Number::bfloat16: break;  // never the type of an image or output
         case Number::int8: return nb::dtype<std::int8_t>();
         case Number::int32: return nb::dtype<std::int64_t>();
         case Number::index: return nb::dtype<std::uint8_t>();

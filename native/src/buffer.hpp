@@ -1,4 +1,4 @@
-// Memory that begins at a cache line and has a guard behind it, which vectors may read.
+// Memory that starts at a cache line, followed by guard bytes that vectors may read.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ public:
     static constexpr std::size_t alignment = 64;
 
     Buffer() = default;
-    /// Zeros; throws std::bad_alloc.
+    /// Filled with zeros; throws std::bad_alloc.
     explicit Buffer(std::size_t bytes)
         : memory_(static_cast<std::byte*>(::operator new(bytes + guard, std::align_val_t{alignment}))), bytes_(bytes) {
         std::memset(memory_.get(), 0, bytes + guard);

@@ -6,15 +6,15 @@
 namespace mobilenets {
 namespace {
 
-// The model, in cycles of a processor with AVX2. Only differences between plans matter: what all of them share is left out.
-constexpr double float_rate = 16, byte_rate = 28;  // multiply-adds a cycle
-constexpr double near_rate = 32, far_rate = 8;     // bytes a cycle from the second and the third cache
-constexpr double near_bytes = 256 * 1024;          // that stay in the second cache between two operators
+// The cost model, in cycles of a processor with AVX2. Only differences between plans matter; costs common to all are left out.
+constexpr double float_rate = 16, byte_rate = 28;  // multiply-adds per cycle
+constexpr double near_rate = 32, far_rate = 8;     // bytes per cycle from the L2 and the L3 cache
+constexpr double near_bytes = 256 * 1024;          // that stay in the L2 cache between two operators
 constexpr double call_cycles = 150;
-constexpr int tile = 6, least_tile = 4;  // pixels of a tile; of a smaller one, the sums wait for each other
-constexpr std::array bands{1, 2, 4, 8};  // rows at once that are considered
+constexpr int tile = 6, least_tile = 4;  // pixels of a tile; in a smaller one, the sums wait for each other
+constexpr std::array bands{1, 2, 4, 8};  // candidates for the number of rows at once
 
-/// Pixels in tiles, each counted as what it costs.
+/// The cost of pixels in tiles, in units of a pixel in a full tile.
 double tiled(int pixels) {
     const int last = pixels < tile ? pixels : tile + pixels % tile;
     const auto cost = [](int count) { return static_cast<double>(count == 0 ? 0 : std::max(count, least_tile)); };
@@ -22,7 +22,7 @@ double tiled(int pixels) {
     return pixels < tile ? cost(pixels) : (pixels - last) + cost((last + 1) / 2) + cost(last / 2);
 }
 
-/// What an operator costs that computes so many rows of its output at once.
+/// The cost of an operator that computes this many rows of its output at once.
 double cost_of(const Graph& graph, const Operator& operation, int rows) {
     const Value& made = graph.output(operation);
     const double calls = (made.height() + rows - 1) / rows;
@@ -34,7 +34,7 @@ double cost_of(const Graph& graph, const Operator& operation, int rows) {
     return calls * (call_cycles + tiled(rows * made.width()) * numbers / rate + numbers * cell_bytes / near_rate);
 }
 
-/// What a group costs under a plan: its operators, and the ways of its inner maps through the caches.
+/// The cost of a group in a plan: its operators, and moving its inner feature maps through the caches.
 double cost_of(const Graph& graph, const Plan& plan, Span operators) {
     double cycles = 0, ring_bytes = 0;
     for (int i = operators.from; i < operators.to; ++i) {
@@ -60,7 +60,7 @@ std::vector<Group> with_band(std::vector<Group> groups, int band) {
     return groups;
 }
 
-/// One way to run a block: as one, so many rows at once, or, with 0, operator by operator.
+/// One way to run a block: fused, with this many rows at once, or, with 0, operator by operator.
 struct Option {
     int band = 1;
     double cycles = 0;

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int most_threads = 256;
 
-/// Whether a weight is the least of its 8 bits, which has no opposite.
+/// Whether a weight is -128, whose negative does not fit 8 bits.
 bool has_least(const Graph& graph) {
     return std::any_of(graph.tensors.begin(), graph.tensors.end(), [](const auto& named) {
         const Tensor& tensor = named.second;
@@ -25,7 +25,7 @@ bool has_least(const Graph& graph) {
 template <typename Number>
 void to_channels_last(const Number* from, Number* to, const Value& value) {
     const std::size_t channels = index(value.channels()), places = index(value.width()) * index(value.height());
-    if (channels == 3) {  // colors: their three planes are read side by side
+    if (channels == 3) {  // colors: the three planes are read together
         for (std::size_t i = 0; i < places; ++i, to += 3)
             to[0] = from[i], to[1] = from[places + i], to[2] = from[2 * places + i];
         return;
@@ -66,7 +66,7 @@ void copy_output(const std::byte* from, std::byte* to, const Value& value) {
 
 }  // namespace
 
-/// The memory of one run: the arena, and for each part of the work where every operator finds what it reads and makes.
+/// The memory of one run: the arena and, for each part of the work, the locations of every operator's inputs and outputs.
 class Engine::Workspace {
 public:
     explicit Workspace(const Engine& engine) : arena_(engine.plan_.bytes), parts_(index(engine.threads_)) {
@@ -82,7 +82,7 @@ public:
         }
     }
 
-    /// The operators read the image where it is, each channel a plane of its own.
+    /// Let the operators read the image in place, with each channel as a separate plane.
     void show_image(const Engine& engine, const std::byte* image) {
         const Value& value = engine.graph_.values[0];
         const std::size_t row_bytes = value.row_bytes() / index(value.channels());

@@ -14,14 +14,14 @@
 namespace mobilenets {
 
 struct Settings {
-    int threads = 1;               // that compute one image
+    int threads = 1;               // per image
     std::string plan = "fastest";  // or "layers", one operator after the other, or "fused", every block row by row
     std::string instructions;      // "avx512", "avx2", "neon", "wasm", "plain"; the fastest of this processor if empty
 };
 
 class Engine {
 public:
-    /// Throws GraphError if the file is no graph, or this processor lacks the instructions.
+    /// Throws GraphError if the file is not a graph, or this processor lacks the instructions.
     Engine(FileBytes file, const Settings& settings);
     ~Engine();
 
@@ -29,18 +29,18 @@ public:
     const Plan& plan() const { return plan_; }
     const char* instructions() const { return kernels_.name; }
     int threads() const { return threads_; }
-    /// Memory of the values of one image, and what operators need besides while they run, for all threads.
+    /// Memory for the values of one image and the operators' scratch memory, for all threads.
     std::size_t arena_bytes() const { return plan_.bytes; }
     std::size_t scratch_bytes() const { return scratch_bytes_ * static_cast<std::size_t>(threads_); }
-    /// Bytes that an output of one image takes in `run`.
+    /// Size of an output in `run`, for one image.
     std::size_t output_bytes(std::size_t output) const;
 
-    /// Runs `count` images, which lie one after the other as channels of rows, in floats or, if the graph begins with them, in
-    /// integers. Outputs are written likewise, maps channels first, classes of boxes in 64 bits. Any number of threads may call
-    /// it at the same time: one of them is helped by the engine's threads.
+    /// Runs `count` images, stored one after the other with channels first, as floats or, if the graph takes them, as integers.
+    /// Outputs are written likewise: feature maps channels first, classes of boxes as 64-bit integers. Any number of threads
+    /// may call it at the same time; only one of them is helped by the engine's threads.
     void run(const void* images, int count, const std::vector<void*>& outputs);
 
-    /// The least seconds that each operator took for an image in some runs, all parts of it one after the other.
+    /// The shortest time of each operator over some runs of one image, with all its parts run sequentially.
     std::vector<double> operator_seconds(const void* image, int runs);
 
 private:

@@ -1,4 +1,4 @@
-// The error that everything here reports: one line that says what is wrong with a graph, its file, or a request.
+// The error type of the engine: one line that says what is wrong with a graph, its file, or a request.
 #pragma once
 
 #include <stdexcept>

@@ -1,4 +1,4 @@
-// Real factors as integers, when a file is opened.
+// Conversion of real factors to fixed point, when a file is opened.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 namespace mobilenets {
 
-/// The nearest factor of 31 bits; 0 for a factor below 2**-32.
+/// The nearest factor with a 31-bit mantissa; 0 for a factor below 2**-32.
 inline Factor factor(double real) {
     int shift = 0;
     const double fraction = std::frexp(real, &shift);  // 0.5 <= fraction < 1

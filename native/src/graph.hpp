@@ -1,5 +1,5 @@
-// A network as plain data: operators in the order in which they run, the values they read and make, and weights that stay
-// where the file is mapped.
+// A network as plain data: operators in execution order, the values they read and produce, and weights that stay in the mapped
+// file.
 #pragma once
 
 #include <array>
@@ -46,13 +46,13 @@ inline constexpr std::array kind_names{
 /// The names of `Curve` in files.
 inline constexpr std::array curve_names{"linear", "relu", "relu6", "hard_swish", "hard_sigmoid", "sigmoid", "gelu"};
 
-enum class Number { float32, bfloat16, int8, int32, index };  // an index is an unsigned byte: a class of a pixel
+enum class Number { float32, bfloat16, int8, int32, index };  // an index is an unsigned byte: the class of a pixel
 
 inline std::size_t bytes_of(Number number) {
     return number == Number::float32 || number == Number::int32 ? 4 : number == Number::bfloat16 ? 2 : 1;
 }
 
-/// C H W of a map, P C of a table of rows, C of one row.
+/// C H W of a feature map, P C of a table, C of a vector.
 using Shape = std::vector<std::int64_t>;
 
 std::int64_t count(const Shape& shape);
@@ -83,7 +83,7 @@ struct Value {
     std::string name;
     Shape shape;
     Number number = Number::float32;
-    int source = -1;            // whose memory it stands in: itself, or the value that it is a reshape of
+    int source = -1;            // the value whose memory it uses: itself, or the value that it reshapes
     Quantization quantization;  // empty scales for floats
 
     bool is_map() const { return shape.size() == 3; }
@@ -91,7 +91,7 @@ struct Value {
     float scale() const { return quantization.scales[0]; }
     int zero_point() const { return quantization.zero_point; }
 
-    // How it lies in memory: rows of places of channels, the channels of one place side by side.
+    // Its memory layout: H W C, with the channels of a pixel side by side.
     int height() const { return static_cast<int>(is_map() ? shape[1] : shape.size() == 2 ? shape[0] : 1); }
     int width() const { return static_cast<int>(is_map() ? shape[2] : 1); }
     int channels() const {
@@ -129,15 +129,15 @@ struct Operator {
 };
 
 struct Output {
-    std::string name;  // that the decoder knows
+    std::string name;  // as the decoder knows it
     int value = 0;
 };
 
 struct Graph {
     FileBytes file;
     std::string manifest;       // JSON
-    std::string precision;      // that the manifest asks for, such as "float32"
-    bool in_halves = false;     // whether sums multiply numbers of 16 bits
+    std::string precision;      // requested by the manifest, such as "float32"
+    bool in_halves = false;     // whether products are of 16-bit numbers
     std::vector<Value> values;  // the first is the image
     std::vector<Operator> operators;
     std::vector<Output> outputs;
@@ -151,21 +151,21 @@ struct Graph {
     const Value& output(const Operator& operation) const { return values[static_cast<std::size_t>(operation.outputs[0])]; }
 };
 
-/// The graph of a file that `mobilenets.deploy.file.save` wrote. Everything in it is checked, so that whatever uses the graph
-/// can rely on it: names, shapes, types, ranges, sizes. Throws GraphError.
+/// Reads the graph of a file that `mobilenets.deploy.file.save` wrote. Everything in it is checked, so that all other code can
+/// rely on names, shapes, types, ranges and sizes. Throws GraphError.
 Graph read_graph(FileBytes file);
 
-/// Gives every value its shape and number, operator by operator, and checks each operator against what it reads. `made` names
-/// the values that each operator makes. Throws GraphError with the operator's name.
+/// Infers the shape and number type of every value, operator by operator, and checks each operator against its inputs. Throws
+/// GraphError with the operator's name.
 void infer_shapes(Graph& graph);
 
-/// How many operators read a value, or another that stands in its memory; the caller, if it gets it, is one more.
+/// The number of operators that read a value or one of its aliases; an output of the network counts as one more.
 int readers(const Graph& graph, int value);
 
-/// Where a map of floats is made large only for an argmax, that reads the small map instead, and nobody the large one.
+/// If a float map is resized only for an argmax, makes the argmax read the small map, so that nothing reads the large one.
 void show_small_maps(Graph& graph);
 
-/// Whether an operator only gives its input another shape; channels lie side by side, so that no number moves.
+/// Whether an operator only reshapes its input; channels are contiguous, so that no number moves.
 inline bool renames(Kind kind) { return kind == Kind::flatten || kind == Kind::rows || kind == Kind::places; }
 
 }  // namespace mobilenets

@@ -3,13 +3,13 @@
 namespace mobilenets {
 namespace {
 
-/// Whether an operator has a kernel that makes numbers of 16 bits.
+/// Whether an operator has a kernel with 16-bit output.
 bool has_kernel(const Operator& operation) {
     const bool fuses = operation.curve != Curve::sigmoid && operation.curve != Curve::gelu;
     return fuses && (operation.kind == Kind::conv || operation.kind == Kind::depthwise || operation.kind == Kind::add);
 }
 
-/// Whether an operator can read numbers of 16 bits.
+/// Whether an operator can read 16-bit numbers.
 bool can_read(const Operator& operation) {
     return operation.kind == Kind::conv || operation.kind == Kind::depthwise || operation.kind == Kind::add;
 }
@@ -36,10 +36,10 @@ void compute_in_halves(Graph& graph) {
             const int made = operation.outputs[0];
             if (operation.kind == Kind::conv || !can_read(operation)) continue;
             for (int value : operation.inputs) {
-                if (!is_half[index(value)]) clear(made);  // it makes 16 bits only of 16 bits
+                if (!is_half[index(value)]) clear(made);  // it has 16-bit output only for 16-bit input
             }
             if (operation.kind != Kind::add || is_half[index(made)]) continue;
-            for (int value : operation.inputs) clear(value);  // a sum is of numbers of one kind
+            for (int value : operation.inputs) clear(value);  // both inputs of a sum have the same type
         }
     }
     for (std::size_t i = 0; i < is_half.size(); ++i) {

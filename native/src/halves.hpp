@@ -1,12 +1,11 @@
-// Which values of a network are kept in 16 bits, if it computes in bfloat16.
+// Decides which values of a network are stored in 16 bits, if it computes in bfloat16.
 #pragma once
 
 #include "graph.hpp"
 
 namespace mobilenets {
 
-/// Lets convolutions multiply numbers of 16 bits, and keeps in 16 bits what is only read by operators that have kernels for
-/// them.
+/// Makes convolutions multiply 16-bit numbers, and stores values in 16 bits if all their readers have kernels for that.
 void compute_in_halves(Graph& graph);
 
 }  // namespace mobilenets

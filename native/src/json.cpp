@@ -10,7 +10,7 @@ namespace {
 
 constexpr int deepest = 100;
 
-/// Whether a text is UTF-8, with no character in more bytes than it needs, and no halves of surrogate pairs.
+/// Whether a text is valid UTF-8, without overlong encodings and surrogates.
 bool is_utf8(std::string_view text) {
     for (std::size_t i = 0; i < text.size();) {
         const auto first = static_cast<unsigned char>(text[i]);

@@ -1,4 +1,4 @@
-// JSON as a tree of values. The parser refuses what nests too deep, so that no file can exhaust the stack.
+// JSON as a tree of values. The parser limits nesting, so that no file can exhaust the stack.
 #pragma once
 
 #include <cstdint>
@@ -13,18 +13,18 @@ class Json {
 public:
     enum class Kind { null, boolean, integer, real, text, list, object };
 
-    /// The value of a text; throws GraphError if it is not JSON.
+    /// Parses a text; throws GraphError if it is not JSON.
     static Json parse(std::string_view text);
 
     Kind kind = Kind::null;
     bool boolean = false;
     std::int64_t integer = 0;
-    double real = 0;  // of an integer too
+    double real = 0;  // also set for an integer
     std::string text;
     std::vector<Json> items;
     std::vector<std::pair<std::string, Json>> fields;
 
-    /// The field of an object, or null if it has none of this name. Of two fields of one name the last counts.
+    /// The field of an object, or null if there is none with this name. Of two fields with the same name, the last counts.
     const Json* find(std::string_view name) const;
 };
 

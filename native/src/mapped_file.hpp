@@ -1,4 +1,4 @@
-// A file's bytes, mapped into memory: pages are read when they are needed, and shared between processes.
+// A file mapped into memory: pages are read when needed, and shared between processes.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace mobilenets {
 
-/// Bytes, and what keeps them where they are.
+/// Bytes, and the owner that keeps them alive.
 struct FileBytes {
     std::span<const std::byte> bytes;
     std::shared_ptr<const void> keeper;

@@ -1,4 +1,4 @@
-// A lock. What is built for a single thread needs none, and its standard library may have none.
+// A lock. Single-threaded builds need none, and their standard library may have none.
 #pragma once
 
 #ifndef MOBILENETS_ONE_THREAD

@@ -1,4 +1,4 @@
-// Which instruction set this processor has.
+// Selects the instruction set for this processor.
 #include <array>
 #include <string_view>
 
@@ -19,7 +19,7 @@ struct Set {
     std::string_view name;
     const Kernels& (*kernels)();
     bool (*runs_here)();
-    bool takes_least = true;  // whether it is exact for weights of -128
+    bool takes_least = true;  // whether it is exact for a weight of -128
 };
 
 #ifdef MOBILENETS_AVX512
@@ -32,14 +32,14 @@ bool has_avx512() {
 bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #endif
 #ifdef MOBILENETS_AVX_VNNI
-/// Not every compiler knows it by name.
+/// Checked by CPUID, because not every compiler knows the feature by name.
 bool has_avx_vnni() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 }
 #endif
 
-// The fastest first. CMake compiles the sets of the processor that is compiled for; `scripts/wasm.py` compiles those of WebAssembly.
+// The fastest first. CMake compiles the sets for the target architecture; `scripts/wasm.py` compiles those for WebAssembly.
 constexpr std::array sets{
 #ifdef MOBILENETS_EMULATED_VNNI
     Set{"emulated_vnni", emulated_vnni_kernels, [] { return true; }},
@@ -63,7 +63,7 @@ constexpr std::array sets{
             constexpr unsigned long dot_product = 1UL << 20;  // HWCAP_ASIMDDP
             return (getauxval(AT_HWCAP) & dot_product) != 0;
 #else
-            return true;  // every Apple processor of this kind
+            return true;  // every Apple processor of this architecture has it
 #endif
         }},
 #endif

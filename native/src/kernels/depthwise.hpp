@@ -1,11 +1,11 @@
-// One row of a depthwise convolution of floats: each channel by its own small filter.
+// One row of a float depthwise convolution: each channel with its own small filter.
 #pragma once
 
 #include "sums.hpp"
 
 namespace mobilenets {
 
-/// Finds the places of the map, or of `missing`, that the window at the output column `x` sees.
+/// Finds the pixels of the map, or of `missing`, in the window at the output column `x`.
 static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_bytes, const std::byte** tap) {
     for (int ky = 0; ky < row.kernel_height; ++ky) {
         for (int kx = 0; kx < row.kernel_width; ++kx) {
@@ -17,7 +17,7 @@ static inline void find_taps(const DepthwiseRow& row, int x, std::size_t number_
     }
 }
 
-/// One place, wherever it lies. Weights of a panel are [taps][16].
+/// One output pixel anywhere in the row. The weights of a panel are [taps][16].
 template <class V, typename Read, typename Made>
 void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int x, Made* out) {
     find_taps(row, x, sizeof(Read), row.taps);
@@ -31,10 +31,10 @@ void depthwise_float_place(const FloatWeights& by, const DepthwiseRow& row, int 
     }
 }
 
-/// Which columns that some windows see lie beside the map: none, half a filter's at one side or both, or any.
+/// Which columns of some windows are outside of the map: none, half a filter on one side or both, or any.
 enum class Beside : std::uint8_t { none, left, right, both, any };
 
-/// The columns of a row that some windows see, of which those beside the map are `missing`; half a filter is `Half` columns.
+/// The columns of a row in some windows, with `missing` for those outside of the map; half a filter is `Half` columns.
 template <typename Number, Beside Where, int Columns, int Half>
 class SeenRow {
 public:
@@ -60,7 +60,8 @@ private:
     int first_, width_;
 };
 
-/// Calls `of` with where the columns from `first` on lie, a constant for it; where code is to be small, with fewer of them.
+/// Calls `of` with the position of the columns from `first` on as a compile-time constant; with fewer cases if code size
+/// matters.
 template <class V, int Columns, int Half, typename Of>
 void with_beside(int first, int width, const Of& of) {
     const int left = first < 0 ? -first : 0, last = first + Columns - width, right = last > 0 ? last : 0;
@@ -73,7 +74,7 @@ void with_beside(int first, int width, const Of& of) {
     of.template operator()<Beside::any>();
 }
 
-/// The sums of P neighboring places in each of R rows, of which channels from `channel` on are stored.
+/// The sums of P neighboring pixels in each of R rows; channels from `channel` on are stored.
 template <class V, int P, int R, Ending End, typename Made>
 inline void store_places(const FloatWeights& by, const typename V::Floats (&sums)[R][P], const DepthwiseRow& row, int x,
                          int channel, Made* const* outs) {
@@ -88,8 +89,8 @@ inline void store_places(const FloatWeights& by, const typename V::Floats (&sums
     }
 }
 
-/// Tiles of P neighboring places in each of R rows; a vector of channels, W rows and columns of the kernel. A row that several
-/// windows see is read once.
+/// Tiles of P neighboring pixels in each of R rows, for a vector of channels and a W x W kernel. A row in several windows is
+/// read once.
 template <class V, typename Read, typename Made>
 struct FloatWindows {
     using Numbers = V;
@@ -130,7 +131,7 @@ inline void FloatWindows<V, Read, Made>::tile(const FloatWeights& by, const Dept
     store_places<V, P, R, End>(by, sums, row, x, channel, outs);
 }
 
-/// All places of the rows. The last tile goes back over some of those before it.
+/// All pixels of the rows. The last tile overlaps the one before it.
 template <class Windows, int W, int S, int P, int R>
 void depthwise_rows(const FloatWeights& by, const DepthwiseRow& row, typename Windows::Result* const* outs) {
     using V = typename Windows::Numbers;
@@ -145,16 +146,16 @@ void depthwise_rows(const FloatWeights& by, const DepthwiseRow& row, typename Wi
     });
 }
 
-/// Whether there are tiles for this filter.
+/// Whether there is tiled code for this filter.
 static inline bool has_tiles(const DepthwiseRow& row) {
     return row.dilation == 1 && row.kernel_height == row.kernel_width && row.stride <= 2 &&
            (row.kernel_width == 3 || row.kernel_width == 5);
 }
 
-/// Whether two neighboring rows are made at once.
+/// How many neighboring rows are computed at once.
 static inline int float_rows_at_once(const DepthwiseRow& row) { return has_tiles(row) && row.stride == 1 ? 2 : 1; }
 
-/// Computes the rows P places at a time; whether there are tiles for this filter and this width.
+/// Computes the rows P pixels at a time; returns whether there is tiled code for this filter and width.
 template <class Windows, int P>
 bool depthwise_in_tiles(const FloatWeights& by, const DepthwiseRow& row, typename Windows::Result* const* outs) {
     if (!has_tiles(row) || row.out_width < P) return false;

@@ -1,4 +1,4 @@
-// The way of an instruction set to compute depthwise convolutions of integers.
+// Selects how an instruction set computes int8 depthwise convolutions.
 #pragma once
 
 #include "depthwise_columns.hpp"

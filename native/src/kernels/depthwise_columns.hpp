@@ -1,21 +1,21 @@
-// Rows of a depthwise convolution of integers where an instruction set multiplies and adds four bytes at once: the rows that a
-// filter sees are interleaved, so that these four are one column of the filter; a column serves all windows that it is in.
+// Rows of an int8 depthwise convolution for instruction sets that multiply and add four bytes at once. The rows under a filter
+// are interleaved, so that these four bytes are one column of the filter; a column is used for all windows that contain it.
 #pragma once
 
 #include "row_groups.hpp"
 
 namespace mobilenets {
 
-/// A part of the channels of a row: what its sums are made of, and how they become bytes.
+/// The parameters of some channels of a row: weights for the sums, and how these are rescaled to bytes.
 template <class V, int Channels>
 struct Part {
     using Block = typename V::template Block<Channels>;
     using Cell = typename V::Cell;
 
     const ByteWeights& by;
-    const Cell* weights;  // [rows made at once][groups][columns][4] vectors
+    const Cell* weights;  // [rows at once][groups][columns][4] vectors
     int first;            // channel
-    int channels;         // that are stored
+    int channels;         // number of stored channels
     typename V::Bounds bounds = V::bounds(by.zero_point, by.low, by.high);
     bool clips = by.clips(), makes_cells = by.makes_cells;
 
@@ -31,7 +31,7 @@ struct Part {
         return finished(Block::template packed<packing_of<V, How>()>(made, bounds));
     }
 
-    /// Bytes as they are stored.
+    /// Stores the bytes.
     template <typename Bytes>
     Bytes finished(Bytes bytes) const {
         if (clips) bytes = V::clipped(bytes, bounds);
@@ -42,7 +42,7 @@ struct Part {
     }
 };
 
-/// The sums of P pixels become bytes, of which `count` pixels are stored.
+/// Rescales the sums of P pixels to bytes and stores `count` pixels.
 template <class V, int Channels, int P, Rescale How>
 inline void store_block(const Part<V, Channels>& part, const typename V::template Block<Channels>::Vector (&sums)[P][4],
                         std::int8_t* out, std::size_t out_stride, int count) {
@@ -67,14 +67,14 @@ inline void store_block(const Part<V, Channels>& part, const typename V::templat
     }
 }
 
-/// How a filter moves: its columns, its stride, and how many groups of four rows hold all the rows that are needed for R rows.
-/// Of maps whose channels are half a block, two neighboring pixels may count as one of twice the channels.
+/// The geometry of a filter: its columns, its stride, and how many groups of four rows hold all rows needed for R output rows.
+/// If the channels are half a block, two neighboring pixels may be treated as one pixel with twice the channels.
 template <int Columns, int Stride, int Groups, int Rows, int Together = 1>
 struct Filter {
     static constexpr int columns = Columns, stride = Stride, groups = Groups, rows = Rows, taps = Columns * Groups;
-    static constexpr int together = Together, seen_rows = Columns + Rows - 1;  // as high as it is wide
+    static constexpr int together = Together, seen_rows = Columns + Rows - 1;  // filters are square
 
-    /// Columns that some neighboring pixels see.
+    /// Number of columns in the windows of neighboring pixels.
     static constexpr int seen(int pixels) { return (pixels - 1) * stride + columns; }
 };
 
@@ -102,13 +102,13 @@ inline void add_up(const Part<V, Channels>& part, const Seen& columns, int vecto
     }
 }
 
-/// The bytes of P pixels of some rows, of which `count` are stored.
+/// Computes P pixels of some rows as bytes and stores `count` of them.
 template <class V, int Channels, class F, int P, Rescale How, class Seen>
 inline void make_pixels(const Part<V, Channels>& part, const Seen& columns, std::int8_t* const (&outs)[F::rows],
                         std::size_t stride, int count) {
     using Block = typename V::template Block<Channels>;
     typename Block::Vector sums[F::rows][P];
-    if constexpr (Channels / V::width == V::packed_panels) {  // two vectors become one at once: few are alive
+    if constexpr (Channels / V::width == V::packed_panels) {  // two vectors are packed at once: saves registers
         typename V::Ints halves[2][F::rows][P], made[F::rows][P];
         UNROLLED
         for (int vector = 0; vector < 4; ++vector) {
@@ -145,7 +145,7 @@ inline void make_pixels(const Part<V, Channels>& part, const Seen& columns, std:
     }
 }
 
-/// Some rows of a part, P pixels at a time. The columns that the next pixels see too stay in registers.
+/// Some rows of a part, P pixels at a time. Columns that the next pixels need too stay in registers.
 template <class V, int Channels, class F, int P, Rescale How>
 void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
     using Block = typename V::template Block<Channels>;
@@ -188,8 +188,8 @@ void columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span
     }
 }
 
-/// The same for maps of 32 channels and a stride of 1, two pixels at a time as one of 64, so that vectors are whole. What 64
-/// channels are computed with is that of the 32, twice.
+/// The same for 32 channels and a stride of 1, with two pixels as one of 64 channels, so that vectors are full. The parameters
+/// of the 64 channels are those of the 32, repeated.
 template <class V, int Rows, Rescale How>
 void two_pixels_rows(const Part<V, 32>& half, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
     using Block = typename V::template Block<64>;
@@ -213,7 +213,7 @@ void two_pixels_rows(const Part<V, 32>& half, const DepthwiseRow& row, Span pixe
     if (pixels.to % 2 != 0) columns_rows<V, 64, F, 2, How>({by, weights, 0, 32}, row, {pairs.to, pairs.to + 1}, outs);
 }
 
-/// The same for more columns than registers hold: those of some pixels are interleaved first.
+/// The same for more columns than fit registers: the columns of some pixels are interleaved in memory first.
 template <class V, int Channels, class F, int P, Rescale How>
 void held_columns_rows(const Part<V, Channels>& shared, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
     using Block = typename V::template Block<Channels>;
@@ -263,10 +263,10 @@ void any_columns_row(const Part<V, Channels>& part, const DepthwiseRow& row, Spa
 template <class V>
 struct ByColumns {
     static constexpr int block = 64, offset = V::offset;
-    static constexpr int held_pixels = 7;  // of a tile whose columns are interleaved first
+    static constexpr int held_pixels = 7;  // in a tile whose columns are interleaved first
 
     static int parts(int channels) { return (channels + block - 1) / block; }
-    /// Channels of the block that a part is computed as.
+    /// Number of channels in the block that computes a part.
     static int block_of(int part, int channels) {
         const int left = channels - part * block;
         return left <= 16 ? 16 : left <= 32 ? 32 : 64;
@@ -278,7 +278,7 @@ struct ByColumns {
                                     : V::template Block<16>::sums_at(vector);
         return channel / block * block + at + c / 16 * 4 + c % 4;
     }
-    /// Two neighboring rows share the rows that both see, if these still fit into the groups of one.
+    /// Two neighboring rows are computed together if all their input rows still fit the groups of one.
     static int rows_at_once(const DepthwiseRow& row) {
         return tile_of(row) > 0 && row.stride == 1 ? 2 : 1;
     }
@@ -288,7 +288,7 @@ struct ByColumns {
     static std::size_t bytes(int channels, int height, int width) {
         return static_cast<std::size_t>(parts(channels)) * part_bytes(height, width);
     }
-    /// The weights of a part, then the same a row lower.
+    /// Packs the weights of a part, followed by the same weights shifted down by a row.
     static void pack(const std::int8_t* weights, int channels, int height, int width, void* to) {
         const int groups = (height + 3) / 4;
         for (int channel = 0; channel < channels; ++channel) {
@@ -306,7 +306,7 @@ struct ByColumns {
         }
     }
 
-    /// How many pixels of one part fit into the first cache, all as far apart: some distances leave them few places there.
+    /// How many pixels of one part fit the L1 cache at their stride: some strides use only a few of its sets.
     static int pixels_at_once(const DepthwiseRow& row) {
         constexpr int line = 64, sets = 64;
         if (row.channels % line != 0) return row.out_width;
@@ -333,9 +333,9 @@ struct ByColumns {
     }
 
 private:
-    static constexpr int least_in_twos = 24;  // pixels of a row; fewer are done before its weights have been doubled
+    static constexpr int least_in_twos = 24;  // pixels of a row; for fewer, repeating the weights does not pay off
 
-    /// The tile for a filter, as digits: its side, its stride and the rows that are made at once; 0 if it has none.
+    /// The tile for a filter as decimal digits: its side, its stride and the rows computed at once; 0 if there is none.
     static int tile_of(const DepthwiseRow& row) {
         const int side = row.kernel_width;
         if ((side != 3 && side != 5) || row.kernel_height != side || row.stride > 2 || row.dilation != 1) return 0;
@@ -366,7 +366,7 @@ private:
     static void compute_rows(const Part<V, Channels>& part, const DepthwiseRow& row, Span pixels, std::int8_t* const* outs) {
         const int tile = tile_of(row);
         if constexpr (Channels == 32) {
-            if (row.channels == 32 && pixels.size() >= least_in_twos) {  // a whole row, which begins at an even pixel
+            if (row.channels == 32 && pixels.size() >= least_in_twos) {  // a whole row, which starts at an even pixel
                 if (tile == 311) return two_pixels_rows<V, 1, How>(part, row, pixels, outs);
                 if (tile == 312) return two_pixels_rows<V, 2, How>(part, row, pixels, outs);
             }

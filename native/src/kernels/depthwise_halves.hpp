@@ -1,16 +1,16 @@
-// Rows of a depthwise convolution of numbers of 16 bits: two rows that a filter sees are interleaved, and one instruction
-// multiplies and adds both.
+// Rows of a 16-bit depthwise convolution: two rows under a filter are interleaved, and one instruction multiplies and adds
+// both.
 #pragma once
 
 #include "depthwise.hpp"
 
 namespace mobilenets {
 
-/// Pairs of rows that hold all that two neighboring windows of this height see.
+/// The number of row pairs that cover two vertically neighboring windows of this height.
 constexpr int pairs_of_rows(int height) { return (height + 1) / 2; }
 
-/// The weights of a square filter, channels by rows by columns: of each panel [2][pairs of rows][columns][16][2]. The second
-/// half is the filter a row lower, for the second of two rows that are made at once.
+/// The packed size of the weights of a square filter: for each panel [2][pairs of rows][columns][16][2]. The second half is the
+/// filter shifted down by a row, for the second of two rows that are computed at once.
 static inline std::size_t half_filters(int channels, int width) {
     return index(panels_of(channels) * 2 * pairs_of_rows(width) * width * panel * 2);
 }
@@ -34,7 +34,7 @@ struct HalfWindows {
     using Numbers = V;
     using Result = Made;
 
-    /// As that of `FloatWindows`.
+    /// The same as in `FloatWindows`.
     template <int W, int S, int P, int R, Beside Where, Ending End>
     static void tile(const FloatWeights& by, const DepthwiseRow& row, int x, int channel, Made* const* outs) {
         constexpr int columns = (P - 1) * S + W, pairs = pairs_of_rows(W), rows = W + R - 1;

@@ -1,11 +1,11 @@
-// One row of a depthwise convolution of integers: the taps of a window are taken in pairs.
+// One row of an int8 depthwise convolution that processes the taps of a window in pairs.
 #pragma once
 
 #include "depthwise.hpp"
 
 namespace mobilenets {
 
-/// P neighboring places and one panel; `taps` lie `by.inner` + 1 apart.
+/// P neighboring pixels and one panel; the `taps` of the pixels are `by.inner` + 1 apart.
 template <class V, int P, Rescale How>
 void pairs_tile(const ByteWeights& by, const DepthwiseRow& row, int p, std::int8_t* out) {
     const int c = p * panel, pairs = (by.inner + 1) / 2;
@@ -58,7 +58,7 @@ struct ByPairs {
             for (int i = 0; i < pixels; ++i) {
                 const std::byte** taps = row.taps + i * (by.inner + 1);
                 find_taps(row, x + i, 1, taps);
-                taps[by.inner] = row.missing;  // if their number is odd: the last pair's second weight is 0
+                taps[by.inner] = row.missing;  // for an odd number of taps; the last pair's second weight is 0
             }
             std::int8_t* here = out + static_cast<std::size_t>(x) * static_cast<std::size_t>(row.channels);
             for (int p = row.panels.from; p < row.panels.to; ++p) {

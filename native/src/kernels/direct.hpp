@@ -1,4 +1,4 @@
-// The kernels of one instruction set by name, for code that is compiled for it and calls them without a table.
+// Direct access to the kernels of one instruction set, for code that is compiled for it and needs no table.
 #pragma once
 
 #include "depthwise.hpp"
@@ -7,7 +7,7 @@
 
 namespace mobilenets {
 
-/// What `Kernels` has, as constants and functions.
+/// The members of `Kernels` as constants and functions.
 template <class V>
 struct Direct {
     using Cell = typename V::Cell;

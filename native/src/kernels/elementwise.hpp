@@ -1,4 +1,4 @@
-// Kernels on one number at a time: sums, products, and the ways between floats and integers.
+// Elementwise kernels: sums, products, and conversions between floats and integers.
 #pragma once
 
 #include "sums.hpp"
@@ -14,7 +14,7 @@ static inline int left(std::size_t count, int most) {
     return count < static_cast<std::size_t>(most) ? static_cast<int>(count) : most;
 }
 
-/// Combines two rows of bytes, as many panels at a time as are packed at once: `of(a, b)` makes the results from integers.
+/// Combines two rows of bytes, as many panels at a time as are packed at once; `of(a, b)` computes the results from integers.
 template <class V, typename Of>
 void combine(const ByteCombination& by, const std::int8_t* a, const std::int8_t* b, std::int8_t* out, std::size_t count,
              const Of& of) {
@@ -73,7 +73,7 @@ void multiply_bytes(const ByteCombination& by, const std::int8_t* a, const std::
     });
 }
 
-/// As many numbers as are packed at once.
+/// The quantities of numbers that are packed at once.
 template <class V>
 auto quantized(const float* in, float scale, const typename V::Bounds& bounds) {
     typename V::Ints numbers[V::packed_panels * vectors<V>];
@@ -87,7 +87,7 @@ void quantize(const float* in, float scale, int zero_point, std::int8_t* out, st
     constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width;
     for (std::size_t i = 0; i < count; i += at_once) {
         const int now = left(count - i, at_once);
-        if (now < at_once) {  // what is read may be the caller's, with nothing behind it
+        if (now < at_once) {  // the input may be the caller's memory, without guard bytes
             float rest[at_once] = {};
             __builtin_memcpy(rest, in + i, sizeof(float) * static_cast<std::size_t>(now));
             V::template store<V::packed_panels>(out + i, quantized<V>(rest, scale, bounds), 0, now);
@@ -104,7 +104,7 @@ void quantize_colors(const float* const* planes, float scale, int zero_point, st
         if (count >= at_once) {
             const auto bounds = V::bounds(zero_point, lowest, highest);
             for (std::size_t i = 0; i < count; i += at_once) {
-                const std::size_t at = i + at_once <= count ? i : count - at_once;  // the last go back over some before them
+                const std::size_t at = i + at_once <= count ? i : count - at_once;  // the last ones overlap those before
                 V::store_colors(out + 3 * at, quantized<V>(planes[0] + at, scale, bounds),
                                 quantized<V>(planes[1] + at, scale, bounds), quantized<V>(planes[2] + at, scale, bounds));
             }
@@ -137,7 +137,7 @@ void add_up(const std::int8_t* in, std::size_t stride, int places, std::int32_t*
     }
 }
 
-/// Sums, which lie as `add_up` leaves them, less a number, at another scale.
+/// Sums in the order of `add_up`, minus a number, rescaled.
 template <class V>
 void finish_sums(const std::int32_t* sums, std::int32_t less, Factor by, int zero_point, std::int8_t* out, int count) {
     constexpr int N = V::packed_panels * vectors<V>, at_once = N * V::width, most_right = 31;

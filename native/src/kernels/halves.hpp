@@ -1,4 +1,4 @@
-// Kernels for numbers of 16 bits: products and sums are of 32 bits, what is read and made is of 16 or 32.
+// Kernels for 16-bit numbers: products and sums have 32 bits, inputs and outputs 16 or 32.
 #pragma once
 
 #include "depthwise_halves.hpp"
@@ -6,7 +6,7 @@
 
 namespace mobilenets {
 
-/// Tiles of P pixels times N panels, one after the other; weights lie in pairs.
+/// Successive tiles of P pixels times N panels; weights are stored in pairs.
 template <class V, int P, int N, Ending End, typename Made>
 void half_tiles(const FloatWeights& by, const Half* const* starts, std::size_t at, std::size_t in_stride, int from, Made* out,
                 std::size_t out_stride, int tiles) {

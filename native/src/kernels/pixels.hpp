@@ -1,11 +1,11 @@
-// Tiles of pixels: where each lies, and how many are taken at once.
+// Tiles of pixels: the address of each pixel, and how many are computed at once.
 #pragma once
 
 #include "records.hpp"
 
 namespace mobilenets {
 
-/// Where P pixels lie that are equally far apart. Few multiples of the distance are kept; a processor shifts them by itself.
+/// The addresses of P equally spaced pixels. Only a few multiples of the spacing are stored; addressing modes scale them.
 template <int P, typename Number>
 class Pixels {
 public:
@@ -26,11 +26,11 @@ private:
     std::size_t odd_[P / 2 + 1] = {};
 };
 
-/// Pixels of a tile of N panels: as many as their sums have room for in registers.
+/// The number of pixels in a tile of N panels: as many as registers can hold sums for.
 template <class V, int N>
 inline constexpr int tile_pixels = N <= V::tile_panels ? V::pixels : V::pixels * V::tile_panels / N;
 
-/// Calls `tile` with exactly `count` pixels, a constant for it.
+/// Calls `tile` with exactly `count` pixels as a compile-time constant.
 template <int P, typename Tile>
 int with_exactly(int count, const Tile& tile) {
     if constexpr (P > 1) {
@@ -40,14 +40,14 @@ int with_exactly(int count, const Tile& tile) {
     return P;
 }
 
-/// Calls `tile` with as many pixels as are left, at most P; gives that number. The last two tiles share what is left evenly.
+/// Calls `tile` with the remaining pixels, at most P, and returns their number. The last two tiles share the remainder evenly.
 template <int P, typename Tile>
 int with_pixels(int left, const Tile& tile) {
     return with_exactly<P>(left > P && left < 2 * P ? (left + 1) / 2 : left, tile);
 }
 
-/// Calls `tiles` with a number of pixels, a constant for it, the first of them, and how many tiles of as many pixels follow: P
-/// pixels each, and at the end what is left.
+/// Calls `tiles` with a number of pixels per tile (a compile-time constant), the first pixel, and the number of such tiles:
+/// first for tiles of P pixels, then for the remainder.
 template <int P, typename Tiles>
 void in_tiles(int count, const Tiles& tiles) {
     const int whole = count % P == 0 || count < P ? count / P : count / P - 1;
@@ -57,14 +57,14 @@ void in_tiles(int count, const Tiles& tiles) {
     }
 }
 
-constexpr int chunk_bytes = 64 * 1024;  // of pixels that stay in the caches while the panels pass by
+constexpr int chunk_bytes = 64 * 1024;  // of pixels that stay in the caches while all panels are applied to them
 
 static inline int pixels_of_chunk(int inner_bytes, int tile) {
     const int count = chunk_bytes / (inner_bytes > 0 ? inner_bytes : 1) / tile * tile;
     return count < tile ? tile : count;
 }
 
-/// Calls `of` with a number of panels, a constant for it, and the first of them, until all have had their turn.
+/// Calls `of` with a number of panels (a compile-time constant) and the first of them, until all panels are done.
 template <int N, typename Of>
 void with_panels(Span panels, const Of& of) {
     int p = panels.from;

@@ -1,4 +1,4 @@
-// Integer sums become bytes: each is brought to the scale of what is made, rounded as the specification rounds, and stored.
+// Conversion of integer sums to bytes: each is rescaled to the output scale, rounded as the specification requires, and stored.
 #pragma once
 
 #include "records.hpp"
@@ -11,7 +11,7 @@ namespace mobilenets {
 template <class V>
 inline constexpr int vectors = panel / V::width;  // of a panel
 
-/// Whether the bias has more for one of the ways in floats, which the others take back.
+/// Whether the bias contains an extra amount for one of the float methods, which the other methods undo.
 template <class V>
 inline constexpr bool has_more = V::has_reals || V::has_float_sums;
 
@@ -23,7 +23,7 @@ constexpr Packing packing_of() {
         return How == Rescale::reals ? Packing::whole : Packing::without_zero_point;
 }
 
-/// One vector of sums at the scale of what is made; `at` is the place of its first channel.
+/// One vector of sums, rescaled to the output; `at` is the position of its first channel.
 template <class V, Rescale How>
 inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, std::size_t at) {
     if constexpr (How == Rescale::float_sums) {
@@ -45,7 +45,7 @@ inline typename V::Ints rescaled(typename V::Ints sums, const ByteWeights& by, s
     }
 }
 
-/// As many panels as V packs at once, from that at `start` on, as bytes.
+/// As many panels as V packs at once, starting at `start`, as bytes.
 template <class V, int P, int N, Rescale How>
 inline auto packed_panels(const typename V::Ints (&made)[P][N][vectors<V>], int start, const typename V::Bounds& bounds) {
     typename V::Ints panels[V::packed_panels * vectors<V>];
@@ -58,9 +58,9 @@ inline auto packed_panels(const typename V::Ints (&made)[P][N][vectors<V>], int 
     return V::template packed<packing_of<V, How>()>(panels, bounds);
 }
 
-/// The sums of P pixels and N panels, of which `count` channels are stored. All pixels of a panel are rescaled before the next
-/// panel, so that few of its numbers are in registers. Nothing is stored before all is packed: what a compiler has loaded of
-/// `by`, it would load again behind every store.
+/// Stores the sums of P pixels and N panels, `count` channels of them. All pixels of a panel are rescaled before the next
+/// panel, so that few parameters are in registers. Nothing is stored before everything is packed: after each store, the
+/// compiler would have to load the fields of `by` again.
 template <class V, int P, int N, Rescale How>
 inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                           std::int8_t* out, std::size_t out_stride, int count) {
@@ -91,8 +91,8 @@ inline void store_tile_as(const typename V::Ints (&sums)[P][N][vectors<V>], cons
     }
 }
 
-/// The sums of a tile once they are added up. Clang keeps in memory, while it adds up, what is passed by its address later:
-/// there it is a copy.
+/// The final sums of a tile. Clang would keep sums in memory during the summation if their address is taken later, so for Clang
+/// this is a copy.
 template <class V, int P, int N>
 struct Finished {
 #ifdef __clang__
@@ -112,7 +112,7 @@ struct Finished {
 #endif
 };
 
-/// Where an instruction can be told how to round, nothing is set.
+/// For instruction sets whose instructions encode the rounding mode: nothing needs to be set.
 struct RoundsByItself {
     explicit RoundsByItself(Direction = Direction::nearest) {}
     void set(Direction) {}
@@ -144,11 +144,12 @@ static inline Rescale rescale_of(const ByteWeights& by, int first, int panels) {
     return by.ways[first];
 }
 
-/// Whether tiles are compiled once for each way to end, which is faster; else they look at their end, which keeps code small.
+/// Whether tiles are compiled separately for each kind of ending, which is faster; otherwise they branch, which saves code
+/// size.
 template <class V>
 inline constexpr bool has_many_tiles = requires { V::registers; };
 
-/// Calls `of` with the way to rescale, a constant for it: one of those that the instruction set has.
+/// Calls `of` with the rescaling method as a compile-time constant, one of those that the instruction set supports.
 template <class V, typename Of>
 inline void with_rescale(Rescale how, const Of& of) {
     if constexpr (V::has_float_sums) {
@@ -164,7 +165,7 @@ inline void with_rescale(Rescale how, const Of& of) {
     of.template operator()<Rescale::any>();
 }
 
-/// The same for tiles, which are told Rescale::any where they look for themselves.
+/// The same for tiles, which get Rescale::any if they select the method themselves.
 template <class V, typename Of>
 void with_tiles(const ByteWeights& by, int first, int panels, const Of& of) {
     if constexpr (has_many_tiles<V>)
@@ -193,7 +194,7 @@ inline void store_tile_now(const typename V::Ints (&sums)[P][N][vectors<V>], con
     }
 }
 
-/// The sums of P pixels and N panels become bytes.
+/// Converts the sums of P pixels and N panels to bytes.
 template <class V, int P, int N, Rescale How>
 inline void store_tile(const typename V::Ints (&sums)[P][N][vectors<V>], const ByteWeights& by, std::size_t first,
                        std::int8_t* out, std::size_t out_stride, int count) {

@@ -1,4 +1,4 @@
-// The rows that a depthwise filter sees, interleaved column by column: four bytes, one of each row, are multiplied and added at
+// The rows under a depthwise filter, interleaved column by column: four bytes, one of each row, are multiplied and added at
 // once.
 #pragma once
 
@@ -21,7 +21,7 @@ ALWAYS_INLINE Column<Block> interleaved(typename Block::Vector a, typename Block
              Block::high_pairs(high, high_next)}};
 }
 
-/// The same of the first `count` rows; the last of them stands for the others.
+/// The same for the first `count` rows; the last of them is repeated.
 template <class Block>
 ALWAYS_INLINE Column<Block> interleaved(const std::int8_t* const (&rows)[4], std::size_t at, int count) {
     const auto a = Block::raised(rows[0] + at), b = count > 1 ? Block::raised(rows[1] + at) : a;
@@ -29,8 +29,7 @@ ALWAYS_INLINE Column<Block> interleaved(const std::int8_t* const (&rows)[4], std
     return interleaved<Block>(a, b, c, count > 3 ? Block::raised(rows[3] + at) : c);
 }
 
-/// The rows that a filter sees, at most `Most`, in groups of four; of a group that is not full, the last row stands for the
-/// others.
+/// The rows under a filter, at most `Most`, in groups of four; the last row is repeated to fill a group.
 template <int Groups, int Most = 4 * Groups>
 class RowGroups {
 public:
@@ -44,7 +43,7 @@ public:
         for (int i = 0; i < 4; ++i) beside_[i] = missing;
     }
 
-    /// The column at x, which may lie beside the map unless it is known to be inside.
+    /// The column at x, which may be outside of the map unless `Inside`.
     template <class Block, bool Inside>
     ALWAYS_INLINE Column<Block> column(int group, int x) const {
         if constexpr (Inside) return interleaved<Block>(rows_[group], index(x) * channels_, Most - 4 * group);
@@ -52,7 +51,7 @@ public:
         return interleaved<Block>(is_inside ? rows_[group] : beside_, is_inside ? index(x) * channels_ : 0, Most - 4 * group);
     }
 
-    /// The same of a map whose channels are half a block: the columns at x and at x + 1, as one.
+    /// The same for a map whose channels are half a block: the columns at x and x + 1 as one.
     template <class Block, bool Inside>
     ALWAYS_INLINE Column<Block> two_columns(int group, int x) const {
         if constexpr (Inside) return interleaved<Block>(rows_[group], index(x) * channels_, Most - 4 * group);

@@ -1,6 +1,6 @@
 // Pointwise convolutions, linear layers and patches of larger convolutions: pixels times panels of 16 output channels.
 //
-// A tile of a few pixels and panels keeps all its sums in registers while it walks along the input channels.
+// A tile of a few pixels and panels keeps all its sums in registers while it iterates over the input channels.
 #pragma once
 
 #include "pixels.hpp"
@@ -23,10 +23,10 @@ inline typename V::Floats clipped(typename V::Floats x, Clip clip) {
     return clip == Clip::hard_swish ? V::multiply(x, gate) : gate;
 }
 
-/// How a sum of floats ends: as it is, within bounds, or on one of the other curves.
+/// The activation at the end of a float sum: none, clipping to bounds, or one of the others.
 enum class Ending { as_is, bounded, curved };
 
-/// Calls `of` with the ending, a constant for it; where code is to be small, with that which looks at the curve.
+/// Calls `of` with the ending as a compile-time constant; if code size matters, with the one that branches on the curve.
 template <class V, typename Of>
 void with_ending(Clip clip, const Of& of) {
     if constexpr (has_many_tiles<V>) {
@@ -36,7 +36,7 @@ void with_ending(Clip clip, const Of& of) {
     of.template operator()<Ending::curved>();
 }
 
-/// The sums of P pixels and N vectors, of which `count` channels are stored.
+/// Stores the sums of P pixels and N vectors, `count` channels of them.
 template <class V, int P, int N, Ending End, typename Made>
 inline void store_floats(typename V::Floats (&sums)[P][N], Clip clip, Made* out, std::size_t out_stride, int count) {
     const auto zero = V::all(0.0F), most = V::all(clip == Clip::relu6 ? 6.0F : infinity);
@@ -60,8 +60,8 @@ inline void store_floats(typename V::Floats (&sums)[P][N], Clip clip, Made* out,
     }
 }
 
-/// Tiles of P pixels times N vectors of output channels, one after the other. The vectors of one panel lie side by side, those
-/// of the next a whole panel further.
+/// Successive tiles of P pixels times N vectors of output channels. The vectors of a panel are side by side in memory; those of
+/// the next panel are a whole panel further.
 template <class V, int P, int N, Ending End>
 void float_tiles(const FloatWeights& by, const float* const* starts, std::size_t at, std::size_t in_stride, int from,
                  float* out, std::size_t out_stride, int tiles) {
@@ -127,7 +127,7 @@ void sum_floats(const FloatWeights& by, Span panels, const float* const* starts,
     }
 }
 
-/// Whether a tile's sums, its weights and one pixel are more than the registers: then the last weights stay in memory.
+/// Whether a tile's sums, weights and one pixel exceed the registers; then the last weights are read from memory.
 template <class V, int P, int Vectors>
 constexpr bool lacks_registers() {
     if constexpr (has_many_tiles<V>)
@@ -136,7 +136,7 @@ constexpr bool lacks_registers() {
         return false;
 }
 
-/// Tiles of P pixels times N panels of integers, one after the other.
+/// Successive tiles of P pixels times N panels of integers.
 template <class V, int P, int N, Rescale How>
 void byte_tiles(const ByteWeights& by, const typename V::Cell* const* starts, std::size_t at, std::size_t in_stride, int from,
                 std::int8_t* out, std::size_t out_stride, int tiles) {

@@ -5,14 +5,14 @@
 
 namespace mobilenets {
 
-/// In px of the input.
+/// A box in px of the input.
 struct Box {
     float x0, y0, x1, y1;
 
     float area() const { return (x1 - x0) * (y1 - y0); }
 };
 
-/// Whether boxes overlap by more than a share of what they cover together. Two empty boxes give NaN, which exceeds nothing.
+/// Whether the IoU of two boxes exceeds a threshold. That of two empty boxes is NaN, which exceeds nothing.
 inline bool overlap(const Box& a, const Box& b, float at_most) {
     const float width = larger(smaller(a.x1, b.x1) - larger(a.x0, b.x0), 0.0F);
     const float height = larger(smaller(a.y1, b.y1) - larger(a.y0, b.y0), 0.0F);
@@ -46,17 +46,18 @@ struct Boxes {
     }
 };
 
-/// Class by class: the best candidates above the class's threshold, of which each suppresses those that overlap it and score
-/// lower. The best of all classes are the result, by falling score; of equal scores the first class and the first anchor.
+/// Non-maximum suppression for each class: among the best candidates above the class's threshold, each suppresses overlapping
+/// ones with lower scores. The result is the best of all classes in descending order of score; ties go to the first class and
+/// anchor.
 ///
-/// A class's boxes are inserted into the result as they are found, and a class is left as soon as none of its boxes can get in.
-/// So besides the result only the candidates of one class are held, as indices of anchors.
+/// The boxes of a class are inserted into the result as they are found, and a class ends as soon as none of its boxes can enter
+/// the result. So besides the result, only the candidates of one class are stored, as indices of anchors.
 struct Nms {
     const float* thresholds = nullptr;  // of each class
-    int classes = 1, first = 0;         // the column of the first class; columns before it are none
+    int classes = 1, first = 0;         // the column of the first class; earlier columns are not classes
     int anchors = 1;
     int candidates = 1, places = 1;  // of each class, and of the result
-    float at_most = 1;               // overlap of two boxes of a class
+    float at_most = 1;               // largest IoU of two boxes of a class
 
     constexpr std::size_t scratch_bytes() const { return sizeof(std::int32_t) * index(smaller(candidates, anchors)); }
 
@@ -85,23 +86,23 @@ private:
         }
     };
 
-    /// Of one class, anchor by anchor.
+    /// The scores of one class, by anchor.
     struct Scores {
         const float* start;
         std::size_t next;
 
         float operator[](int anchor) const { return start[index(anchor) * next]; }
-        /// Of equal scores, the first anchor is the better one.
+        /// Among equal scores, the first anchor is better.
         bool worse(int a, int b) const {
             const float of_a = (*this)[a], of_b = (*this)[b];
             return of_a < of_b || (of_a == of_b && a > b);
         }
     };
 
-    /// The anchors that take part, the best first.
+    /// Selects the candidate anchors, the best first.
     int chosen(const Scores& scores, float threshold, std::int32_t* heap) const {
         const int most = smaller(candidates, anchors);
-        int count = 0;  // of a heap with the worst in front
+        int count = 0;  // size of the heap, whose root is the worst
         for (int anchor = 0; anchor < anchors; ++anchor) {
             if (!(scores[anchor] > threshold)) continue;
             if (count < most) {
@@ -120,7 +121,7 @@ private:
         return count;
     }
 
-    /// Puts an anchor into the place of the worst of a heap.
+    /// Replaces the root of a heap, which is its worst anchor.
     static void sink(const Scores& scores, std::int32_t* heap, int count, std::int32_t anchor) {
         int at = 0;
         for (int child = 1; child < count; child = 2 * at + 1) {
@@ -132,10 +133,10 @@ private:
         heap[at] = anchor;
     }
 
-    /// Adds the boxes of a class that no better one suppresses; returns how many places are used then.
+    /// Adds the boxes of a class that no better one suppresses; returns the number of places then in use.
     int suppress(const Box* boxes, const Scores& scores, int label, std::int32_t* best, int count, const Found& found,
                  int used) const {
-        int kept = 0;  // in front of `best`
+        int kept = 0;  // at the beginning of `best`
         for (int i = 0; i < count; ++i) {
             const std::int32_t anchor = best[i];
             const float score = scores[anchor];

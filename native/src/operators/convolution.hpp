@@ -1,5 +1,6 @@
-// Convolutions and linear layers. A pointwise one reads its pixels where they lie. For a larger one, the rows that its filters
-// see are copied with their margins; what a filter sees is then a few stretches of numbers, as far apart for every pixel.
+// Convolutions and linear layers. A pointwise convolution reads its pixels in place. For a larger kernel, the rows under the
+// filters are copied with their padding; the inputs of a filter are then a few stretches of numbers, at the same spacing for
+// every pixel.
 #pragma once
 
 #include "curves.hpp"
@@ -7,7 +8,7 @@
 
 namespace mobilenets {
 
-/// How a window moves over a map; one place and one tap for a linear layer.
+/// How a window moves over a feature map; a single pixel and tap for a linear layer.
 struct Window {
     int height = 1, width = 1, channels = 1;  // of the map
     int out_width = 1;
@@ -15,35 +16,35 @@ struct Window {
     int stride_down = 1, stride_across = 1;
     int dilation_down = 1, dilation_across = 1;
     int top = 0, left = 0;
-    bool pointwise = true;  // every output pixel is made of the input pixel at the same place
+    bool pointwise = true;  // every output pixel is computed from the input pixel at the same position
 
     constexpr Span needed(Span rows) const {
         return window_rows(rows, stride_down, top, dilation_down * (kernel_height - 1) + 1, height);
     }
 
-    // Stretches of numbers that lie side by side: rows of the filter, or single taps if there are gaps between them.
+    // Stretches of contiguous numbers: rows of the filter, or single taps if there are gaps between them.
     constexpr int taps_of_stretch() const { return dilation_across == 1 ? kernel_width : 1; }
     constexpr int stretches() const { return kernel_height * kernel_width / taps_of_stretch(); }
     constexpr int numbers() const { return taps_of_stretch() * channels; }
     constexpr bool is_one_tap() const { return kernel_height * kernel_width == 1; }
 
-    /// Columns that the filters see, margins included.
+    /// Number of columns under the filters, including padding.
     constexpr int seen_columns() const { return (out_width - 1) * stride_across + dilation_across * (kernel_width - 1) + 1; }
     constexpr std::size_t seen_numbers() const { return index(seen_columns()) * index(channels); }
 
-    /// The index of a weight [o][c][kh][kw] at the place k of a stretch, whose numbers are [kw][c].
+    /// The index of a weight [o][c][kh][kw] at position k of a stretch, whose numbers are [kw][c].
     constexpr std::size_t weight_index(int o, int stretch, int k) const {
         const int tap = stretch * taps_of_stretch() + k / channels, taps = kernel_height * kernel_width;
         return (index(o) * index(channels) + index(k % channels)) * index(taps) + index(tap);
     }
 
-    /// Room for the rows that a filter sees, and for where its stretches begin.
+    /// The memory for the rows under a filter, and for the starts of its stretches.
     constexpr std::size_t rows_bytes(std::size_t cell_bytes) const {
         return index(stretches()) * sizeof(void*) + guard + index(kernel_height) * row_bytes(cell_bytes);
     }
     constexpr std::size_t row_bytes(std::size_t cell_bytes) const { return seen_numbers() * cell_bytes + guard; }
 
-    /// Copies what the filters see of a row, and its margins: `copy(at, from or null, count)`.
+    /// Copies the part of a row that is under the filters, and its padding: `copy(at, from or null, count)`.
     template <typename Copy>
     void copy_row(const Rows& in, int row, std::size_t number_bytes, const Copy& copy) const {
         const bool missing = row < 0 || row >= height;
@@ -56,8 +57,8 @@ struct Window {
         copy(index((before + inside) * channels), static_cast<const std::byte*>(nullptr), after * channels);
     }
 
-    /// For each row of the output: `copy(cells, at, from or null, count)` the rows that it needs, then `sum(y, starts, stride)`
-    /// the stretches.
+    /// For each output row: calls `copy(cells, at, from or null, count)` for the rows that it needs, then `sum(y, starts,
+    /// stride)` for the stretches.
     template <typename Cell, typename Copy, typename Sum>
     void each_row(const Job& job, std::size_t number_bytes, const Copy& copy, const Sum& sum) const {
         auto** starts = reinterpret_cast<const Cell**>(job.scratch);
@@ -119,9 +120,9 @@ private:
 struct ByteConvolution {
     Window window;
     ByteWeights by;
-    int zero_point = 0;        // of what is read
+    int zero_point = 0;        // of the input
     int at_once = 1;           // pixels whose cells a pointwise one reads at once
-    bool reads_cells = false;  // whether what a pointwise one reads was made as cells
+    bool reads_cells = false;  // whether the input of a pointwise one is already in cells
 
     template <class Kernels>
     constexpr std::size_t scratch_bytes(const Kernels& kernels) const {
